@@ -1,0 +1,151 @@
+"""What a backtest is asked to do, before and after its references are looked up."""
+
+import hashlib
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import AfterValidator, Field, JsonValue, PlainSerializer, model_validator
+
+from lab_pipeline.domain.errors import FieldError, InvalidConfigError
+from lab_pipeline.domain.model import Document, canonical_json, problem_at
+from lab_pipeline.domain.strategy import StrategyConfig
+from lab_pipeline.domain.timeframe import Timeframe
+
+Names = Annotated[tuple[Annotated[str, Field(min_length=1)], ...], Field(min_length=1)]
+
+
+def utc(moment: datetime) -> datetime:
+    """Return the moment in UTC; one without an offset is taken to be UTC already."""
+    return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+
+
+def iso(moment: datetime) -> str:
+    """Write a UTC moment as ISO 8601 with milliseconds and Z."""
+    return moment.strftime("%Y-%m-%dT%H:%M:%S.") + f"{moment.microsecond // 1000:03d}Z"
+
+
+Moment = Annotated[datetime, AfterValidator(utc), PlainSerializer(iso, when_used="json")]
+
+
+class TokensUniverse(Document):
+    """The calls on the named tokens."""
+
+    type: Literal["tokens"] = "tokens"
+    mints: Names
+
+
+class CallersUniverse(Document):
+    """The calls of the named callers."""
+
+    type: Literal["callers"] = "callers"
+    callers: Names
+
+
+class AllUniverse(Document):
+    """Every call."""
+
+    type: Literal["all"] = "all"
+
+
+Universe = Annotated[TokensUniverse | CallersUniverse | AllUniverse, Field(discriminator="type")]
+
+
+class TimeRange(Document):
+    """Selects the calls: start <= called_at < end.
+
+    Candles are read as far as the calls' windows reach, which may be past `end`: a call is simulated
+    the same way whatever range it was selected by, so adjoining ranges add up.
+    """
+
+    start: Moment
+    end: Moment
+
+    @model_validator(mode="after")
+    def _ascends(self) -> Self:
+        if self.start >= self.end:
+            raise problem_at("end", f"must be after start: {iso(self.end)} is not after {iso(self.start)}")
+        return self
+
+
+class BacktestSpec(Document):
+    """A request: which strategy on which calls.
+
+    Fields left out mean the latest version, every call, and no change to the strategy.
+    """
+
+    strategy_id: Annotated[str, Field(min_length=1)]
+    strategy_version: Annotated[str, Field(pattern=r"^[1-9]\d*$")] | None = None
+    """Version of the strategy; null for the latest."""
+    universe: Universe = AllUniverse()
+    timeframe: Timeframe
+    """Length of the candles to simulate on, such as `5m`."""
+    range: TimeRange
+    seed: Annotated[int, Field(ge=0, lt=2**63)] = 0
+    """Seeds everything random: the resampling behind the confidence intervals."""
+    params: dict[str, JsonValue] = {}
+    """Strategy fields to override, by path: `{"exit.stopLoss": 0.3, "exit.targets[0].multiple": 4}`."""
+
+
+class ResolvedSpec(Document):
+    """A request with nothing left to look up: what the fingerprint and the manifest hold."""
+
+    strategy_id: str
+    strategy_version: str
+    strategy: StrategyConfig
+    """The configuration that is simulated, overrides applied."""
+    universe: Universe
+    timeframe: Timeframe
+    range: TimeRange
+    seed: int
+    params: dict[str, JsonValue]
+    """The overrides that were applied."""
+
+    def fingerprint(self, snapshot: str, engine_version: str) -> str:
+        """Return the sha256 (hex) that runs with the same result share.
+
+        Args:
+            snapshot: hash of the rows that the run read.
+            engine_version: version of the simulation.
+        """
+        parts = {"spec": self.to_json_dict(), "snapshot": snapshot, "engineVersion": engine_version, "seed": self.seed}
+        return hashlib.sha256(canonical_json(parts)).hexdigest()
+
+
+def override(config: StrategyConfig, params: Mapping[str, JsonValue]) -> StrategyConfig:
+    """Return the configuration with fields replaced by path and everything validated again.
+
+    Raises:
+        InvalidConfigError: naming the path of a field that does not exist or does not validate.
+
+    >>> from lab_pipeline.domain.strategy import Exit
+    >>> override(StrategyConfig(exit=Exit(stop_loss=0.2)), {"exit.stopLoss": 0.3}).exit.stop_loss
+    0.3
+    """
+    document = config.to_json_dict()
+    for path, value in params.items():
+        _replace(document, path, value)
+    return StrategyConfig.parse(document, subject="params")
+
+
+def _replace(document: dict[str, Any], path: str, value: JsonValue) -> None:
+    *parents, last = path.replace("[", ".").replace("]", "").split(".")
+    node: Any = document
+    for part in parents:
+        node = _child(node, part, path)
+    _child(node, last, path)
+    node[int(last) if isinstance(node, list) else last] = value
+
+
+def _child(node: Any, part: str, path: str) -> Any:  # noqa: ANN401 - JSON has no narrower type
+    if isinstance(node, dict) and part in node:
+        return node[part]
+    if isinstance(node, list) and part.isdecimal() and int(part) < len(node):
+        return node[int(part)]
+    if isinstance(node, dict):
+        hint = f"'{part}' is not one of {', '.join(node)}"
+    elif isinstance(node, list):
+        hint = f"there is no item {part} in a list of {len(node)}"
+    else:
+        hint = f"{node!r} has no fields; set its parent as a whole"
+    raise InvalidConfigError("params", [FieldError(path, f"no such field of a strategy: {hint}")])

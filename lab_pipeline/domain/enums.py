@@ -1,0 +1,63 @@
+"""The vocabulary of the contract: every choice of meaning is one of these."""
+
+from enum import StrEnum
+
+
+class EntryKind(StrEnum):
+    """How a position is bought after a call."""
+
+    MARKET = "market"
+    DIP = "dip"
+    REBOUND = "rebound"
+
+
+class IntrabarPolicy(StrEnum):
+    """What is taken to happen first in a candle that reaches both a target and the stop."""
+
+    STOP_FIRST = "stop_first"
+    TARGET_FIRST = "target_first"
+    NEAREST_OPEN = "nearest_open"
+
+
+class SizingKind(StrEnum):
+    """How much of the portfolio a buy is given."""
+
+    FIXED = "fixed"
+    FRACTION = "fraction"
+    RISK = "risk"
+
+
+class Side(StrEnum):
+    """Direction of a fill."""
+
+    BUY = "buy"
+    SELL = "sell"
+
+
+class FillReason(StrEnum):
+    """Why a fill happened. All but the first two also occur as a trade's exit reason."""
+
+    ENTRY = "entry"
+    REENTRY = "reentry"
+    TARGET = "target"
+    STOP_LOSS = "stop_loss"
+    BREAK_EVEN = "break_even"
+    TRAILING_STOP = "trailing_stop"
+    TIME = "time"
+    HORIZON = "horizon"
+    END_OF_DATA = "end_of_data"
+
+
+class Outcome(StrEnum):
+    """What became of a call."""
+
+    ENTERED = "entered"
+    NO_ENTRY = "no_entry"
+    NO_CANDLES = "no_candles"
+
+
+class SkipReason(StrEnum):
+    """Why the portfolio did not take a trade."""
+
+    NO_CASH = "no_cash"
+    NO_SLOT = "no_slot"

@@ -1,0 +1,98 @@
+"""Columns and types of every frame that crosses a border, cheap to import; `schemas` has their rules."""
+
+import polars as pl
+
+TIMESTAMP = pl.Datetime("ms", "UTC")
+
+CANDLES = pl.Schema(
+    {
+        "mint": pl.String(),
+        "timestamp": TIMESTAMP,
+        "open": pl.Float64(),
+        "high": pl.Float64(),
+        "low": pl.Float64(),
+        "close": pl.Float64(),
+        "volume": pl.Float64(),
+    }
+)
+CALLS = pl.Schema({"call_id": pl.String(), "caller": pl.String(), "mint": pl.String(), "called_at": TIMESTAMP})
+
+FILLS = pl.Schema(
+    {
+        "call_id": pl.String(),
+        "mint": pl.String(),
+        "trade_no": pl.Int32(),
+        "fill_no": pl.Int32(),
+        "timestamp": TIMESTAMP,
+        "side": pl.String(),
+        "price": pl.Float64(),
+        "fraction": pl.Float64(),
+        "quantity": pl.Float64(),
+        "fee": pl.Float64(),
+        "reason": pl.String(),
+    }
+)
+TRADES = pl.Schema(
+    {
+        "call_id": pl.String(),
+        "caller": pl.String(),
+        "mint": pl.String(),
+        "trade_no": pl.Int32(),
+        "called_at": TIMESTAMP,
+        "entry_time": TIMESTAMP,
+        "entry_price": pl.Float64(),
+        "exit_time": TIMESTAMP,
+        "exit_price": pl.Float64(),
+        "exit_reason": pl.String(),
+        "gross_return": pl.Float64(),
+        "net_return": pl.Float64(),
+        "mfe": pl.Float64(),
+        "mae": pl.Float64(),
+        "hold_minutes": pl.Float64(),
+        "quantity": pl.Float64(),
+        "invested": pl.Float64(),
+        "pnl": pl.Float64(),
+        "taken": pl.Boolean(),
+        "skip_reason": pl.String(),
+    }
+)
+PATHS = pl.Schema(
+    {
+        "call_id": pl.String(),
+        "caller": pl.String(),
+        "mint": pl.String(),
+        "ath_multiple": pl.Float64(),
+        "time_to_ath_minutes": pl.Float64(),
+        "time_to_2x_minutes": pl.Float64(),
+        "time_to_3x_minutes": pl.Float64(),
+        "time_to_5x_minutes": pl.Float64(),
+        "time_to_10x_minutes": pl.Float64(),
+        "min_multiple_before_2x": pl.Float64(),
+        "final_multiple": pl.Float64(),
+        "pre_return_1h": pl.Float64(),
+        "pre_volatility_1h": pl.Float64(),
+        "pre_volume_1h": pl.Float64(),
+        "hour_of_day": pl.Int32(),
+    }
+)
+OUTCOMES = pl.Schema(
+    {
+        "call_id": pl.String(),
+        "caller": pl.String(),
+        "mint": pl.String(),
+        "called_at": TIMESTAMP,
+        "outcome": pl.String(),
+        "trades": pl.Int32(),
+        "ambiguous_candles": pl.Int32(),
+    }
+)
+EQUITY = pl.Schema(
+    {
+        "timestamp": TIMESTAMP,
+        "equity": pl.Float64(),
+        "cash": pl.Float64(),
+        "exposure": pl.Float64(),
+        "drawdown": pl.Float64(),
+        "open_positions": pl.Int32(),
+    }
+)

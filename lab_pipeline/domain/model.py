@@ -1,0 +1,99 @@
+"""The base of every document: frozen, strict, camelCase in JSON, errors that name the path."""
+
+import json
+from collections.abc import Mapping
+from typing import Any, Self
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic.alias_generators import to_camel
+from pydantic_core import PydanticCustomError
+
+from lab_pipeline.domain.errors import FieldError, InvalidConfigError
+
+
+TAGGED_UNIONS = ("sizing", "universe")
+
+
+class Document(BaseModel):
+    """A frozen, strictly typed document; unknown keys are errors.
+
+    Python names are snake_case, JSON names camelCase. Numbers must be finite numbers, never numeric text.
+    """
+
+    model_config = ConfigDict(
+        frozen=True,
+        strict=True,
+        extra="forbid",
+        alias_generator=to_camel,
+        validate_by_name=True,
+        validate_by_alias=True,
+        allow_inf_nan=False,
+        use_attribute_docstrings=True,
+    )
+
+    @classmethod
+    def parse(cls, data: Mapping[str, Any] | str | bytes, *, subject: str | None = None) -> Self:
+        """Read a document from JSON text or from what `json.loads` made of it.
+
+        Raises:
+            InvalidConfigError: naming `subject` and, for every offending field, its path and what is wrong.
+        """
+        name = subject or cls.__name__.lower()
+        text = data if isinstance(data, str | bytes) else json.dumps(data)
+        try:
+            return cls.model_validate_json(text, by_alias=True, by_name=False)
+        except ValidationError as error:
+            raise InvalidConfigError(name, field_errors(error)) from None
+
+    def to_json_dict(self) -> dict[str, Any]:
+        """Return the document as JSON types under its JSON (camelCase) names."""
+        return self.model_dump(mode="json", by_alias=True)
+
+
+def problem_at(path: str, message: str) -> PydanticCustomError:
+    """Make the error that a validator over several fields raises: `path` (JSON names) is relative to its model."""
+    return PydanticCustomError("problem_at", "{message}", {"path": path, "message": message})
+
+
+def canonical_json(value: object) -> bytes:
+    """Serialise to the one byte string that equal values share: sorted keys, no spaces, no NaN, UTF-8."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode()
+
+
+def field_errors(error: ValidationError) -> list[FieldError]:
+    """Translate a pydantic error: one `FieldError` a problem, with the path as it is written in JSON."""
+    return [FieldError(_path(item), _message(item)) for item in error.errors()]
+
+
+def _path(item: Any) -> str:  # noqa: ANN401 - pydantic's ErrorDetails leaves ctx open
+    path = ""
+    for before, part in zip(("", *item["loc"]), item["loc"], strict=False):
+        if before in TAGGED_UNIONS:
+            continue  # pydantic puts the tag of the chosen variant here, which no document has as a key
+        path += f"[{part}]" if isinstance(part, int) else f".{part}"
+    if item["type"] == "problem_at":
+        path += f".{item['ctx']['path']}" if item["ctx"]["path"] else ""
+    return path.removeprefix(".")
+
+
+def _message(item: Any) -> str:  # noqa: ANN401 - pydantic's ErrorDetails leaves ctx open
+    match item["type"]:
+        case "extra_forbidden":
+            return "unknown field"
+        case "missing":
+            return "missing"
+        case "json_invalid":
+            return f"not valid JSON: {item['ctx']['error']}"
+        case "value_error":
+            return str(item["ctx"]["error"])
+        case "problem_at":
+            return str(item["ctx"]["message"])
+        case "union_tag_invalid":
+            return f"unknown {item['ctx']['discriminator'].strip(chr(39))} '{item['ctx']['tag']}'"
+        case "union_tag_not_found":
+            return f"missing {item['ctx']['discriminator'].strip(chr(39))}"
+        case _:
+            message: str = item["msg"]
+            value = item["input"]
+            shown = f" (got {value!r})" if isinstance(value, str | int | float | None) else ""
+            return message[0].lower() + message[1:] + shown
