@@ -1,11 +1,12 @@
 """What a backtest is asked to do, before and after its references are looked up."""
 
 import hashlib
+import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, Field, JsonValue, PlainSerializer, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, JsonValue, PlainSerializer, model_validator
 
 from lab_pipeline.domain.errors import FieldError, InvalidConfigError
 from lab_pipeline.domain.model import Document, canonical_json, problem_at
@@ -25,7 +26,12 @@ def iso(moment: datetime) -> str:
     return moment.strftime("%Y-%m-%dT%H:%M:%S.") + f"{moment.microsecond // 1000:03d}Z"
 
 
-Moment = Annotated[datetime, AfterValidator(utc), PlainSerializer(iso, when_used="json")]
+def _midnight(value: object) -> object:
+    return f"{value}T00:00:00" if isinstance(value, str) and DATE_ONLY.fullmatch(value) else value
+
+
+DATE_ONLY = re.compile(r"\d{4}-\d{2}-\d{2}")
+Moment = Annotated[datetime, BeforeValidator(_midnight), AfterValidator(utc), PlainSerializer(iso, when_used="json")]
 
 
 class TokensUniverse(Document):

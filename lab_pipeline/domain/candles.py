@@ -1,0 +1,58 @@
+"""Candles as columns: the layout in which the lake hands them to the engine."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+
+Floats = npt.NDArray[np.float64]
+Integers = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True, eq=False)
+class CandleColumns:
+    """Candles of some mints, sorted by mint, then timestamp.
+
+    The rows of `mints[i]` are `offsets[i]:offsets[i + 1]` of every column.
+
+    Attributes:
+        mints: ascending, each once. Length m.
+        offsets: row at which each mint starts, and the number of rows. Length m + 1.
+        timestamp: open time in milliseconds since the epoch, UTC; ascending and unique within a mint. Length n.
+        open: price at the open, quote currency per token; so are `high`, `low` and `close`. Length n.
+        volume: traded volume in the units of the source. Length n.
+    """
+
+    mints: list[str]
+    offsets: Integers
+    timestamp: Integers
+    open: Floats
+    high: Floats
+    low: Floats
+    close: Floats
+    volume: Floats
+
+    def __len__(self) -> int:
+        return len(self.timestamp)
+
+    @classmethod
+    def from_frame(cls, frame: pl.DataFrame) -> "CandleColumns":
+        """Take the columns of a frame that is sorted by mint and timestamp, without copying where polars allows.
+
+        Args:
+            frame: columns and types of `frames.CANDLES`; the order is the caller's promise and is not checked here.
+        """
+        frame = frame.rechunk()
+        runs = frame["mint"].rle().struct
+        lengths = runs.field("len").to_numpy().astype(np.int64)
+        return cls(
+            mints=runs.field("value").to_list(),
+            offsets=np.concatenate([np.zeros(1, np.int64), np.cumsum(lengths)]),
+            timestamp=frame["timestamp"].to_physical().to_numpy(),
+            open=frame["open"].to_numpy(),
+            high=frame["high"].to_numpy(),
+            low=frame["low"].to_numpy(),
+            close=frame["close"].to_numpy(),
+            volume=frame["volume"].to_numpy(),
+        )
