@@ -1,7 +1,6 @@
 """What a backtest is asked to do, before and after its references are looked up."""
 
 import hashlib
-import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Annotated, Any, Literal, Self
@@ -26,12 +25,16 @@ def iso(moment: datetime) -> str:
     return moment.strftime("%Y-%m-%dT%H:%M:%S.") + f"{moment.microsecond // 1000:03d}Z"
 
 
-def _midnight(value: object) -> object:
-    return f"{value}T00:00:00" if isinstance(value, str) and DATE_ONLY.fullmatch(value) else value
+def _from_iso(value: object) -> object:
+    if not isinstance(value, str):
+        return value
+    try:
+        return datetime.fromisoformat(value)
+    except ValueError:
+        raise ValueError(f"write a time as 2018-01-10T00:00:00Z or a date as 2018-01-10, not {value!r}") from None
 
 
-DATE_ONLY = re.compile(r"\d{4}-\d{2}-\d{2}")
-Moment = Annotated[datetime, BeforeValidator(_midnight), AfterValidator(utc), PlainSerializer(iso, when_used="json")]
+Moment = Annotated[datetime, BeforeValidator(_from_iso), AfterValidator(utc), PlainSerializer(iso, when_used="json")]
 
 
 class TokensUniverse(Document):

@@ -36,7 +36,7 @@ def test_offsets_become_utc_and_a_moment_without_one_is_utc():
     [
         ({"timeframe": "7m"}, "timeframe", "divide a day"),
         ({"timeframe": "five"}, "timeframe", "not a timeframe"),
-        ({"range": {"start": "2018-01-10", "end": "soon"}}, "range.end", "datetime"),
+        ({"range": {"start": "2018-01-10", "end": "soon"}}, "range.end", "write a time as"),
         ({"range": {"start": "2018-01-10T00:00:00Z", "end": "2018-01-10T00:00:00Z"}}, "range.end", "after start"),
         ({"universe": {"type": "tokens", "mints": []}}, "universe.mints", "at least 1"),
         ({"universe": {"type": "some"}}, "universe", "unknown type 'some'"),
