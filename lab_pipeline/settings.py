@@ -1,0 +1,89 @@
+"""Every setting of the lab, once; each is documented in the README and printed by `lab settings`."""
+
+import os
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import Field, ValidationError
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from lab_pipeline.domain.errors import InvalidConfigError
+from lab_pipeline.domain.model import field_errors
+
+PREFIX = "LAB_"
+
+
+def project_root() -> Path:
+    """Return the directory that holds dagster.yaml and workspace.yaml: the checkout, or else the installed package."""
+    package = Path(__file__).resolve().parent
+    return package.parent if (package.parent / "dagster.yaml").is_file() else package
+
+
+def default_home() -> Path:
+    """Return `.lab` beside the nearest dagster.yaml from here upwards, or in this directory where there is none."""
+    here = Path.cwd()
+    for directory in (here, *here.parents):
+        if (directory / "dagster.yaml").is_file():
+            return directory / ".lab"
+    return here / ".lab"
+
+
+class Settings(BaseSettings):
+    """The settings, read from the environment (`LAB_HOME`, `LAB_PORT`, ...)."""
+
+    model_config = SettingsConfigDict(env_prefix=PREFIX, frozen=True, extra="ignore", use_attribute_docstrings=True)
+
+    home: Path = Field(default_factory=default_home)
+    """Directory with all state; deleting it resets the lab. Default: `.lab` beside dagster.yaml."""
+    host: str = "127.0.0.1"
+    """Address on which `lab up` listens."""
+    port: Annotated[int, Field(ge=0, lt=65536)] = 3000
+    """Port of the Dagster UI; 0 takes a free one."""
+    threads: Annotated[int, Field(ge=1)] | None = None
+    """Threads of a simulation; default: all cores."""
+    min_coverage: Annotated[float, Field(ge=0, le=1)] = 0.5
+    """Share of a mint's candles that must exist before the coverage check warns about it."""
+
+    @property
+    def lake_dir(self) -> Path:
+        return self.home / "lake"
+
+    @property
+    def artifacts_dir(self) -> Path:
+        return self.home / "artifacts"
+
+    @property
+    def strategies_dir(self) -> Path:
+        return self.home / "strategies"
+
+    @property
+    def dagster_home(self) -> Path:
+        return self.home / "dagster"
+
+
+def load_settings() -> Settings:
+    """Read the settings.
+
+    Raises:
+        InvalidConfigError: naming every variable whose value cannot be used.
+    """
+    try:
+        settings = Settings()
+    except ValidationError as error:
+        problems = [type(p)(PREFIX + p.path.upper(), p.message) for p in field_errors(error)]
+        raise InvalidConfigError("the environment", problems) from None
+    return settings.model_copy(update={"home": settings.home.expanduser().absolute()})
+
+
+def origin(name: str) -> str:
+    """Say where the value of a setting comes from: `environment` or `default`."""
+    return "environment" if PREFIX + name.upper() in os.environ else "default"
+
+
+def unknown_variables() -> list[str]:
+    """Return the variables that start like a setting but are none: most likely misspelt."""
+    known = {PREFIX + name.upper() for name in Settings.model_fields}
+    return sorted(name for name in os.environ if name.startswith(PREFIX) and name not in known and name != TEST_DATA)
+
+
+TEST_DATA = "LAB_TEST_DATA"
