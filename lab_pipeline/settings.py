@@ -46,18 +46,22 @@ class Settings(BaseSettings):
 
     @property
     def lake_dir(self) -> Path:
+        """Candles and calls."""
         return self.home / "lake"
 
     @property
     def artifacts_dir(self) -> Path:
+        """Published runs."""
         return self.home / "artifacts"
 
     @property
     def strategies_dir(self) -> Path:
+        """Versions of strategies."""
         return self.home / "strategies"
 
     @property
     def dagster_home(self) -> Path:
+        """Dagster's own state: its DAGSTER_HOME."""
         return self.home / "dagster"
 
 

@@ -92,7 +92,7 @@ class BacktestSpec(Document):
     range: TimeRange
     seed: Annotated[int, Field(ge=0, lt=2**63)] = 0
     """Seeds everything random: the resampling behind the confidence intervals."""
-    params: dict[str, JsonValue] = {}
+    params: dict[str, JsonValue] = Field(default_factory=dict)
     """Strategy fields to override, by path: `{"exit.stopLoss": 0.3, "exit.targets[0].multiple": 4}`."""
 
 

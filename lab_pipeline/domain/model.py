@@ -10,7 +10,6 @@ from pydantic_core import PydanticCustomError
 
 from lab_pipeline.domain.errors import FieldError, InvalidConfigError
 
-
 TAGGED_UNIONS = ("sizing", "universe")
 
 
@@ -48,6 +47,20 @@ class Document(BaseModel):
     def to_json_dict(self) -> dict[str, Any]:
         """Return the document as JSON types under its JSON (camelCase) names."""
         return self.model_dump(mode="json", by_alias=True)
+
+
+class Record(BaseModel):
+    """A frozen, strictly typed entry of a file that sits beside Parquet columns: its JSON names are snake_case."""
+
+    model_config = ConfigDict(
+        frozen=True,
+        strict=True,
+        extra="forbid",
+        validate_by_name=True,
+        validate_by_alias=True,
+        allow_inf_nan=False,
+        use_attribute_docstrings=True,
+    )
 
 
 def problem_at(path: str, message: str) -> PydanticCustomError:

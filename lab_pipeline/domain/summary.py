@@ -1,17 +1,15 @@
 """The headline numbers of a run."""
 
-from pydantic import BaseModel, ConfigDict
+from lab_pipeline.domain.model import Record
 
 
-class Summary(BaseModel):
+class Summary(Record):
     """One run in numbers; null where a number is undefined, never NaN.
 
     Every simulated trade counts in trades, wins, win_rate, profit_factor, expectancy and avg_hold_minutes,
     taken by the portfolio or not; total_return, max_drawdown, sharpe, sortino, avg_exposure and fees_paid
     describe the portfolio. Names are those of `summary.json`.
     """
-
-    model_config = ConfigDict(frozen=True, strict=True, extra="forbid", allow_inf_nan=False)
 
     calls: int
     entered: int

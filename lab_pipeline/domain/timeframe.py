@@ -23,7 +23,9 @@ def timeframe_ms(timeframe: str) -> int:
         raise ValueError(f"{timeframe!r} is not a timeframe: write a number and s, m, h or d, such as 5m")
     length = int(match[1]) * _UNIT_MS[match[2]]
     if _DAY_MS % length:
-        raise ValueError(f"{timeframe!r} does not divide a day evenly: use one that does, such as 1m, 5m, 15m, 1h or 4h")
+        raise ValueError(
+            f"{timeframe!r} does not divide a day evenly: use one that does, such as 1m, 5m, 15m, 1h or 4h"
+        )
     return length
 
 

@@ -1,0 +1,285 @@
+"""The artifacts of a run: one directory, complete or not there at all."""
+
+import errno
+import fcntl
+import hashlib
+import importlib.metadata
+import os
+import platform
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from tempfile import mkdtemp
+from typing import Annotated
+
+import polars as pl
+import pyarrow as pa
+import pyarrow.parquet as pq
+from pydantic import Field
+
+from lab_pipeline.domain.backtest import Moment, ResolvedSpec
+from lab_pipeline.domain.errors import LabError
+from lab_pipeline.domain.model import Record
+from lab_pipeline.domain.summary import Summary
+
+MANIFEST = "manifest.json"
+SUMMARY = "summary.json"
+REPORT = "report.html"
+LIBRARIES = ("lab-pipeline", "dagster", "numba", "numpy", "polars", "pyarrow")
+STAGING = ".staging"
+GATE = "gate"
+
+
+class UnknownRunError(LabError):
+    """No artifacts are published under that run id."""
+
+
+class UnknownArtifactError(LabError):
+    """The run has no artifact of that name."""
+
+
+class PublishError(LabError):
+    """The artifacts could not be written; nothing of them is visible."""
+
+
+class ColumnSchema(Record):
+    """A column of a Parquet artifact and its Arrow type."""
+
+    name: str
+    type: str
+
+
+class ArtifactFile(Record):
+    """What the manifest says of one file."""
+
+    name: str
+    format: str
+    """`parquet`, `json` or `html`."""
+    rows: int | None
+    """Rows of a Parquet file; null for the others."""
+    bytes: int
+    sha256: str
+    columns: Annotated[tuple[ColumnSchema, ...] | None, Field(alias="schema")]
+    """Columns of a Parquet file; null for the others."""
+
+
+class Manifest(Record):
+    """The record of a run: written last, so what it lists is complete."""
+
+    run_id: str
+    fingerprint: str
+    spec: ResolvedSpec
+    snapshot: str
+    """Hash of the rows that the run read."""
+    engine_version: str
+    library_versions: dict[str, str]
+    created_at: Moment
+    summary: Summary
+    files: tuple[ArtifactFile, ...]
+
+
+@dataclass(frozen=True)
+class Provenance:
+    """Where a result comes from: everything that its fingerprint is made of."""
+
+    spec: ResolvedSpec
+    snapshot: str
+    engine_version: str
+
+    @property
+    def fingerprint(self) -> str:
+        return self.spec.fingerprint(self.snapshot, self.engine_version)
+
+
+@dataclass(frozen=True)
+class ArtifactStore:
+    """All published runs of a lab, one directory each.
+
+    A directory appears by one rename after everything in it has been written and synced, so readers see a whole
+    run or none. What a killed process leaves under `.staging` is removed by the next publication.
+    """
+
+    directory: Path
+
+    def publish(
+        self, run_id: str, provenance: Provenance, frames: Mapping[str, pl.DataFrame], summary: Summary, report: str
+    ) -> Manifest:
+        """Write the artifacts of a run and make them visible at once.
+
+        Publishing a run id again with the same fingerprint returns what is there: an op that is retried after its
+        rename has nothing left to do.
+
+        Args:
+            run_id: Dagster's run id.
+            provenance: what was simulated on what.
+            frames: file name without suffix -> rows.
+            summary: the headline numbers.
+            report: the tear sheet, HTML.
+
+        Raises:
+            PublishError: if the disk is full or cannot be written, or the id holds another result.
+        """
+        try:
+            with self._staging() as staging:
+                files = [_write_parquet(staging / f"{name}.parquet", frame) for name, frame in frames.items()]
+                files.append(_write_text(staging / SUMMARY, "json", summary.model_dump_json(indent=2) + "\n"))
+                files.append(_write_text(staging / REPORT, "html", report))
+                manifest = Manifest(
+                    run_id=run_id,
+                    fingerprint=provenance.fingerprint,
+                    spec=provenance.spec,
+                    snapshot=provenance.snapshot,
+                    engine_version=provenance.engine_version,
+                    library_versions=_library_versions(),
+                    created_at=datetime.now(UTC),
+                    summary=summary,
+                    files=tuple(files),
+                )
+                _write_text(staging / MANIFEST, "json", manifest.model_dump_json(indent=2, by_alias=True) + "\n")
+                _sync_directory(staging)
+                return self._reveal(staging, manifest)
+        except OSError as error:
+            raise PublishError(
+                f"cannot write the artifacts of run {run_id} to {self.directory}: {error.strerror or error}; "
+                "nothing was published. Make room or mend the disk, then run again."
+            ) from error
+
+    def manifest(self, run_id: str) -> Manifest:
+        """Return the manifest of a run.
+
+        Raises:
+            UnknownRunError: if nothing is published under that id.
+        """
+        if run_id not in self._names():
+            raise UnknownRunError(f"no artifacts of run '{run_id}' in {self.directory}")
+        return read_manifest(self.directory / run_id / MANIFEST)
+
+    def manifests(self) -> Iterator[Manifest]:
+        """Iterate over the manifests of all published runs, in no particular order."""
+        for name in self._names():
+            yield read_manifest(self.directory / name / MANIFEST)
+
+    def path(self, run_id: str, name: str) -> Path:
+        """Return the path of an artifact, by the name that the manifest gives it, with or without its suffix.
+
+        Raises:
+            UnknownRunError: if nothing is published under that run id.
+            UnknownArtifactError: naming what the run has.
+        """
+        manifest = self.manifest(run_id)
+        for file in manifest.files:
+            if name in (file.name, Path(file.name).stem):
+                return self.directory / run_id / file.name
+        names = ", ".join(file.name for file in manifest.files)
+        raise UnknownArtifactError(f"run {run_id} has no artifact '{name}': it has {names}")
+
+    def _names(self) -> list[str]:
+        if not self.directory.is_dir():
+            return []
+        return [path.name for path in self.directory.iterdir() if (path / MANIFEST).is_file()]
+
+    @contextmanager
+    def _staging(self) -> Iterator[Path]:
+        """Yield a directory to write into; it is removed at the end unless it has been renamed away.
+
+        The publisher holds a lock beside it, which dies with the process: that is how the next one tells
+        what a killed process left from what a living one is writing.
+        """
+        root = self.directory / STAGING
+        root.mkdir(parents=True, exist_ok=True)
+        with _locked(root / GATE):
+            _sweep(root)
+            staging = Path(mkdtemp(dir=root))
+            alive = _lock_of(staging).open("w")
+            fcntl.flock(alive, fcntl.LOCK_EX)
+        try:
+            yield staging
+        finally:
+            with alive, _locked(root / GATE):
+                shutil.rmtree(staging, ignore_errors=True)
+                _lock_of(staging).unlink()
+
+    def _reveal(self, staging: Path, manifest: Manifest) -> Manifest:
+        target = self.directory / manifest.run_id
+        try:
+            staging.rename(target)
+        except OSError as error:
+            if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
+                raise
+            published = self.manifest(manifest.run_id)
+            if published.fingerprint != manifest.fingerprint:
+                raise PublishError(
+                    f"run {manifest.run_id} is already published in {target} with another result "
+                    f"(fingerprint {published.fingerprint[:12]}, now {manifest.fingerprint[:12]})"
+                ) from None
+            return published
+        _sync_directory(self.directory)
+        return manifest
+
+
+def read_manifest(path: Path) -> Manifest:
+    """Read a manifest file."""
+    return Manifest.model_validate_json(path.read_bytes())
+
+
+def _sweep(root: Path) -> None:
+    for staging in (path for path in root.iterdir() if path.is_dir()):
+        with _lock_of(staging).open("a") as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                continue  # its publisher lives
+            shutil.rmtree(staging)
+            _lock_of(staging).unlink()
+
+
+def _lock_of(staging: Path) -> Path:
+    return staging.with_suffix(".lock")
+
+
+@contextmanager
+def _locked(path: Path) -> Iterator[None]:
+    with path.open("a") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+def _write_parquet(path: Path, frame: pl.DataFrame) -> ArtifactFile:
+    # pyarrow, and `string` rather than polars' string views: what the widest circle of readers knows.
+    table = frame.to_arrow(compat_level=pl.CompatLevel.oldest())
+    schema = pa.schema(
+        [pa.field(f.name, pa.string() if pa.types.is_large_string(f.type) else f.type) for f in table.schema]
+    )
+    pq.write_table(table.cast(schema), path, compression="zstd")
+    columns = tuple(ColumnSchema(name=field.name, type=str(field.type)) for field in schema)
+    return _describe(path, "parquet", rows=frame.height, columns=columns)
+
+
+def _write_text(path: Path, kind: str, text: str) -> ArtifactFile:
+    path.write_text(text, encoding="utf-8")
+    return _describe(path, kind, rows=None, columns=None)
+
+
+def _describe(path: Path, kind: str, rows: int | None, columns: tuple[ColumnSchema, ...] | None) -> ArtifactFile:
+    with path.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+        os.fsync(file.fileno())
+    return ArtifactFile(
+        name=path.name, format=kind, rows=rows, bytes=path.stat().st_size, sha256=digest, columns=columns
+    )
+
+
+def _library_versions() -> dict[str, str]:
+    versions = {name: importlib.metadata.version(name) for name in LIBRARIES}
+    return {"python": platform.python_version(), **versions}
+
+
+def _sync_directory(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

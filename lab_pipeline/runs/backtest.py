@@ -1,0 +1,213 @@
+"""A backtest from request to published artifacts, in the steps that its ops are made of."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+import polars as pl
+
+from lab_pipeline.domain.backtest import (
+    BacktestSpec,
+    CallersUniverse,
+    ResolvedSpec,
+    TimeRange,
+    TokensUniverse,
+    Universe,
+    override,
+)
+from lab_pipeline.domain.errors import FieldError, InvalidConfigError, LabError
+from lab_pipeline.engine import ENGINE_VERSION, Simulation, Simulator
+from lab_pipeline.lake import CandleSlice, Lake, snapshot_hash
+from lab_pipeline.reports import render_report
+from lab_pipeline.runs.artifacts import ArtifactStore, Manifest, Provenance
+from lab_pipeline.runs.strategies import StrategyStore
+
+FEATURE_LOOKBACK = timedelta(hours=1)
+SHOWN_NAMES = 10
+
+Progress = Callable[[int, int], None]
+
+
+class EmptyLakeError(LabError):
+    """The lake has nothing to run a backtest on."""
+
+
+@dataclass(frozen=True)
+class ResolvedBacktest:
+    """A backtest with its references looked up.
+
+    Attributes:
+        spec: the request with the strategy in it.
+        calls: the calls that it selects, columns of `frames.CALLS`.
+    """
+
+    spec: ResolvedSpec
+    calls: pl.DataFrame
+
+
+@dataclass(frozen=True)
+class SimulatedBacktest:
+    """A result and where it comes from."""
+
+    simulation: Simulation
+    provenance: Provenance
+    candles: int
+    """Candles read."""
+
+
+def full_range(lake: Lake) -> TimeRange:
+    """Return the range that selects every call of the lake.
+
+    Raises:
+        EmptyLakeError: if there are no calls.
+    """
+    extent = lake.call_extent()
+    if extent is None:
+        raise EmptyLakeError("the lake has no calls: add some with `lab ingest calls FILE`, or run `lab demo`")
+    first, last = extent
+    return TimeRange(start=first, end=last + timedelta(milliseconds=1))
+
+
+def resolve(spec: BacktestSpec, strategies: StrategyStore, lake: Lake) -> ResolvedBacktest:
+    """Look up the strategy, apply the overrides, select the calls.
+
+    Raises:
+        UnknownStrategyError: if there is no such strategy or version.
+        InvalidConfigError: if an override does not fit, or callers or mints are unknown; each is named.
+        EmptyLakeError: if there are no candles at the timeframe.
+    """
+    stored = strategies.get(spec.strategy_id, spec.strategy_version)
+    config = override(stored.strategy.config, spec.params)
+    _require_candles(lake, spec.timeframe)
+    _require_known(spec.universe, lake)
+    calls = lake.calls(
+        start=spec.range.start,
+        end=spec.range.end,
+        mints=spec.universe.mints if isinstance(spec.universe, TokensUniverse) else None,
+        callers=spec.universe.callers if isinstance(spec.universe, CallersUniverse) else None,
+    )
+    resolved = ResolvedSpec(
+        strategy_id=spec.strategy_id,
+        strategy_version=stored.version,
+        strategy=config,
+        universe=spec.universe,
+        timeframe=spec.timeframe,
+        range=spec.range,
+        seed=spec.seed,
+        params=spec.params,
+    )
+    return ResolvedBacktest(resolved, calls)
+
+
+def plan(backtest: ResolvedBacktest, lake: Lake) -> CandleSlice:
+    """Choose the candles that the calls' windows can reach, and what the features look back on.
+
+    The slice reads nothing yet; it yields its candles shard by shard, so that memory stays flat however many
+    calls there are.
+    """
+    spec, calls = backtest.spec, backtest.calls
+    if calls.is_empty():
+        return lake.slice(spec.timeframe, [], spec.range.start, spec.range.end)
+    first, last = calls.select(first=pl.col("called_at").min(), last=pl.col("called_at").max()).row(0)
+    mints = calls["mint"].unique().sort().to_list()
+    horizon = timedelta(minutes=spec.strategy.horizon_minutes)
+    return lake.slice(spec.timeframe, mints, first - FEATURE_LOOKBACK, last + horizon)
+
+
+def simulate(
+    backtest: ResolvedBacktest,
+    candles: CandleSlice,
+    *,
+    threads: int | None = None,
+    on_progress: Progress | None = None,
+) -> SimulatedBacktest:
+    """Simulate every call, shard by shard, and hash what was read on the way.
+
+    Args:
+        backtest: what to simulate.
+        candles: the slice that `plan` chose; it is read once and closed.
+        threads: threads of the simulation; default: all cores. The result does not depend on it.
+        on_progress: told the calls simulated so far and the calls in all.
+    """
+    spec, calls = backtest.spec, backtest.calls
+    simulator = Simulator(calls, spec.strategy, timeframe=spec.timeframe, threads=threads)
+    done = rows = 0
+    with candles:
+        for shard in candles:
+            done += simulator.add(shard)
+            rows += len(shard)
+            if on_progress:
+                on_progress(done, calls.height)
+        digest = candles.snapshot
+    simulation = simulator.finish(seed=spec.seed)
+    provenance = Provenance(spec, snapshot_hash(calls, digest), ENGINE_VERSION)
+    return SimulatedBacktest(simulation, provenance, rows)
+
+
+def publish(run_id: str, result: SimulatedBacktest, artifacts: ArtifactStore) -> Manifest:
+    """Draw the tear sheet, check every frame against its schema, and make the artifacts visible at once.
+
+    Raises:
+        PublishError: if they cannot be written.
+    """
+    from lab_pipeline.domain import schemas  # noqa: PLC0415 - half a second, needed only here
+
+    simulation, provenance = result.simulation, result.provenance
+    tables = {
+        "fills": schemas.FILLS,
+        "trades": schemas.TRADES,
+        "paths": schemas.PATHS,
+        "outcomes": schemas.OUTCOMES,
+        "equity": schemas.EQUITY,
+    }
+    frames = {name: schema.validate(getattr(simulation, name)) for name, schema in tables.items()}
+    report = render_report(
+        simulation,
+        provenance.spec,
+        fingerprint=provenance.fingerprint,
+        snapshot=provenance.snapshot,
+        engine_version=provenance.engine_version,
+    )
+    return artifacts.publish(run_id, provenance, frames, simulation.summary, report)
+
+
+def run_backtest(
+    run_id: str,
+    spec: BacktestSpec,
+    *,
+    lake: Lake,
+    strategies: StrategyStore,
+    artifacts: ArtifactStore,
+    threads: int | None = None,
+    on_progress: Progress | None = None,
+) -> Manifest:
+    """Run a whole backtest in this process, without Dagster: the steps of the job, called one after the other."""
+    backtest = resolve(spec, strategies, lake)
+    result = simulate(backtest, plan(backtest, lake), threads=threads, on_progress=on_progress)
+    return publish(run_id, result, artifacts)
+
+
+def _require_candles(lake: Lake, timeframe: str) -> None:
+    known = lake.timeframes()
+    if timeframe not in known:
+        has = f"it has {', '.join(known)}" if known else "it is empty"
+        raise EmptyLakeError(
+            f"the lake has no {timeframe} candles: {has}. Add some with `lab ingest candles FILE --timeframe {timeframe}`"
+        )
+
+
+def _require_known(universe: Universe, lake: Lake) -> None:
+    if isinstance(universe, CallersUniverse):
+        _require_names("universe.callers", "caller", universe.callers, lake.callers())
+    elif isinstance(universe, TokensUniverse):
+        _require_names("universe.mints", "mint", universe.mints, lake.known_mints())
+
+
+def _require_names(path: str, noun: str, wanted: Sequence[str], known: Sequence[str]) -> None:
+    unknown = sorted(set(wanted) - set(known))
+    if unknown:
+        shown = ", ".join(map(repr, unknown[:SHOWN_NAMES])) + (", ..." if len(unknown) > SHOWN_NAMES else "")
+        message = f"{len(unknown)} unknown {noun}{'s' if len(unknown) > 1 else ''} {shown}: not in the lake"
+        raise InvalidConfigError("backtest", [FieldError(path, message)])
+
+
