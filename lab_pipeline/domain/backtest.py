@@ -25,6 +25,12 @@ def iso(moment: datetime) -> str:
     return moment.strftime("%Y-%m-%dT%H:%M:%S.") + f"{moment.microsecond // 1000:03d}Z"
 
 
+def now() -> datetime:
+    """Return the present in UTC, to the millisecond, which is as far as it is written."""
+    moment = datetime.now(UTC)
+    return moment.replace(microsecond=moment.microsecond // 1000 * 1000)
+
+
 def _from_iso(value: object) -> object:
     if not isinstance(value, str):
         return value

@@ -73,6 +73,11 @@ def canonical_json(value: object) -> bytes:
     return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode()
 
 
+def to_camel_keys(record: Mapping[str, Any]) -> dict[str, Any]:
+    """Give the fields of a record their JSON (camelCase) names."""
+    return {to_camel(key): value for key, value in record.items()}
+
+
 def field_errors(error: ValidationError) -> list[FieldError]:
     """Translate a pydantic error: one `FieldError` a problem, with the path as it is written in JSON."""
     return [FieldError(_path(item), _message(item)) for item in error.errors()]

@@ -10,7 +10,6 @@ import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from tempfile import mkdtemp
 from typing import Annotated
@@ -20,7 +19,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from pydantic import Field
 
-from lab_pipeline.domain.backtest import Moment, ResolvedSpec
+from lab_pipeline.domain.backtest import Moment, ResolvedSpec, now
 from lab_pipeline.domain.errors import LabError
 from lab_pipeline.domain.model import Record
 from lab_pipeline.domain.summary import Summary
@@ -91,6 +90,7 @@ class Provenance:
 
     @property
     def fingerprint(self) -> str:
+        """The hash that runs with the same result share."""
         return self.spec.fingerprint(self.snapshot, self.engine_version)
 
 
@@ -134,7 +134,7 @@ class ArtifactStore:
                     snapshot=provenance.snapshot,
                     engine_version=provenance.engine_version,
                     library_versions=_library_versions(),
-                    created_at=datetime.now(UTC),
+                    created_at=now(),
                     summary=summary,
                     files=tuple(files),
                 )
@@ -226,13 +226,14 @@ def read_manifest(path: Path) -> Manifest:
 
 
 def _sweep(root: Path) -> None:
-    for staging in (path for path in root.iterdir() if path.is_dir()):
+    for staging in {path.with_suffix("") for path in root.iterdir() if path.name != GATE}:
         with _lock_of(staging).open("a") as lock:
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
                 continue  # its publisher lives
-            shutil.rmtree(staging)
+            if staging.exists():  # gone if the process died right after its rename
+                shutil.rmtree(staging)
             _lock_of(staging).unlink()
 
 

@@ -1,8 +1,8 @@
 """A backtest from request to published artifacts, in the steps that its ops are made of."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import timedelta
 
 import polars as pl
 
@@ -18,14 +18,12 @@ from lab_pipeline.domain.backtest import (
 from lab_pipeline.domain.errors import FieldError, InvalidConfigError, LabError
 from lab_pipeline.engine import ENGINE_VERSION, Simulation, Simulator
 from lab_pipeline.lake import CandleSlice, Lake, snapshot_hash
-from lab_pipeline.reports import render_report
 from lab_pipeline.runs.artifacts import ArtifactStore, Manifest, Provenance
+from lab_pipeline.runs.progress import Progress
 from lab_pipeline.runs.strategies import StrategyStore
 
 FEATURE_LOOKBACK = timedelta(hours=1)
 SHOWN_NAMES = 10
-
-Progress = Callable[[int, int], None]
 
 
 class EmptyLakeError(LabError):
@@ -61,7 +59,7 @@ def full_range(lake: Lake) -> TimeRange:
     Raises:
         EmptyLakeError: if there are no calls.
     """
-    extent = lake.call_extent()
+    extent = lake.calls_extent()
     if extent is None:
         raise EmptyLakeError("the lake has no calls: add some with `lab ingest calls FILE`, or run `lab demo`")
     first, last = extent
@@ -79,7 +77,7 @@ def resolve(spec: BacktestSpec, strategies: StrategyStore, lake: Lake) -> Resolv
     stored = strategies.get(spec.strategy_id, spec.strategy_version)
     config = override(stored.strategy.config, spec.params)
     _require_candles(lake, spec.timeframe)
-    _require_known(spec.universe, lake)
+    _require_known(spec.universe, lake, spec.timeframe)
     calls = lake.calls(
         start=spec.range.start,
         end=spec.range.end,
@@ -151,6 +149,7 @@ def publish(run_id: str, result: SimulatedBacktest, artifacts: ArtifactStore) ->
         PublishError: if they cannot be written.
     """
     from lab_pipeline.domain import schemas  # noqa: PLC0415 - half a second, needed only here
+    from lab_pipeline.reports import render_report  # noqa: PLC0415 - the same
 
     simulation, provenance = result.simulation, result.provenance
     tables = {
@@ -196,11 +195,12 @@ def _require_candles(lake: Lake, timeframe: str) -> None:
         )
 
 
-def _require_known(universe: Universe, lake: Lake) -> None:
+def _require_known(universe: Universe, lake: Lake, timeframe: str) -> None:
     if isinstance(universe, CallersUniverse):
         _require_names("universe.callers", "caller", universe.callers, lake.callers())
     elif isinstance(universe, TokensUniverse):
-        _require_names("universe.mints", "mint", universe.mints, lake.known_mints())
+        called = lake.calls(mints=universe.mints)["mint"].unique().to_list()
+        _require_names("universe.mints", "mint", universe.mints, [*called, *lake.mints(timeframe)])
 
 
 def _require_names(path: str, noun: str, wanted: Sequence[str], known: Sequence[str]) -> None:
@@ -209,5 +209,3 @@ def _require_names(path: str, noun: str, wanted: Sequence[str], known: Sequence[
         shown = ", ".join(map(repr, unknown[:SHOWN_NAMES])) + (", ..." if len(unknown) > SHOWN_NAMES else "")
         message = f"{len(unknown)} unknown {noun}{'s' if len(unknown) > 1 else ''} {shown}: not in the lake"
         raise InvalidConfigError("backtest", [FieldError(path, message)])
-
-

@@ -2,14 +2,13 @@
 
 import os
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from importlib import resources
 from pathlib import Path
 from tempfile import NamedTemporaryFile
 
 from filelock import FileLock
 
-from lab_pipeline.domain.backtest import Moment
+from lab_pipeline.domain.backtest import Moment, now
 from lab_pipeline.domain.errors import LabError
 from lab_pipeline.domain.model import Document
 from lab_pipeline.domain.strategy import Strategy
@@ -50,7 +49,7 @@ class StrategyStore:
             stored = StoredStrategy(
                 version=str(len(versions) + 1),
                 config_hash=wanted,
-                created_at=datetime.now(UTC),
+                created_at=now(),
                 strategy=strategy,
             )
             _write_whole(self._path(strategy.id, stored.version), stored.model_dump_json(by_alias=True, indent=2))
@@ -123,4 +122,4 @@ def _write_whole(path: Path, text: str) -> None:
         file.write(text)
         file.flush()
         os.fsync(file.fileno())
-    os.replace(file.name, path)
+    Path(file.name).replace(path)

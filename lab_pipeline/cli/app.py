@@ -1,0 +1,60 @@
+"""The root of the command line: what is common to every command."""
+
+import sys
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from lab_pipeline import __version__
+from lab_pipeline.domain.errors import LabError
+from lab_pipeline.settings import Settings, load_settings
+
+RUN_FAILED = 1
+BAD_INPUT = 2
+
+app = typer.Typer(
+    name="lab",
+    help="Trading backtests as data pipelines.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+out = Console(highlight=False, soft_wrap=True)
+err = Console(stderr=True, highlight=False, soft_wrap=True)
+
+
+def main() -> None:
+    """Run a command; a mistake of the user gives one message, no traceback, and exit status 2."""
+    import lab_pipeline.cli.commands  # noqa: F401 - registers the commands on `app`
+
+    try:
+        app()
+    except LabError as error:
+        err.print(f"error: {error}", markup=False, style="red")
+        sys.exit(BAD_INPUT)
+
+
+def settings() -> Settings:
+    """Return the settings of this process."""
+    return load_settings()
+
+
+def table(*columns: str, right: tuple[str, ...] = ()) -> Table:
+    """Start a plain table; the columns named in `right` hold numbers."""
+    made = Table(box=None, pad_edge=False, header_style="bold")
+    for name in columns:
+        made.add_column(name, justify="right" if name in right else "left", no_wrap=name in right)
+    return made
+
+
+def _version(show: bool) -> None:
+    if show:
+        out.print(f"lab_pipeline {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: bool = typer.Option(False, "--version", callback=_version, is_eager=True, help="Print the version."),
+) -> None: ...

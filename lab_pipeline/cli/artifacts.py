@@ -1,0 +1,47 @@
+"""`lab artifacts`: the files of a run."""
+
+import json
+import shutil
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from lab_pipeline.cli.app import app, out, settings, table
+from lab_pipeline.cli.runs import AsJson, RunId, find_run_id
+from lab_pipeline.runs.artifacts import ArtifactStore
+
+artifacts_app = typer.Typer(help="Files that runs published.", no_args_is_help=True)
+app.add_typer(artifacts_app, name="artifacts")
+
+
+@artifacts_app.command("list")
+def list_artifacts(run: RunId, as_json: AsJson = False) -> None:
+    """List the artifacts of a run."""
+    manifest = ArtifactStore(settings().artifacts_dir).manifest(find_run_id(run))
+    if as_json:
+        files = [file.model_dump(mode="json", by_alias=True) for file in manifest.files]
+        out.print_json(json.dumps({"artifacts": files}))
+        return
+    rows = table("name", "rows", "bytes", "sha256", right=("rows", "bytes"))
+    for file in manifest.files:
+        rows.add_row(file.name, "-" if file.rows is None else f"{file.rows:,}", f"{file.bytes:,}", file.sha256[:16])
+    out.print(rows)
+
+
+@artifacts_app.command("get")
+def get(
+    run: RunId,
+    name: Annotated[str, typer.Argument(help="Name as listed, with or without its suffix.")],
+    to: Annotated[Path | None, typer.Option(help="Copy it there instead of writing it to standard output.")] = None,
+) -> None:
+    """Copy an artifact to a file, or to standard output."""
+    source = ArtifactStore(settings().artifacts_dir).path(find_run_id(run), name)
+    if to is None:
+        with source.open("rb") as file:
+            shutil.copyfileobj(file, sys.stdout.buffer)
+        return
+    target = to / source.name if to.is_dir() else to
+    shutil.copyfile(source, target)
+    out.print(str(target))

@@ -1,0 +1,156 @@
+"""`lab backtest`: run a backtest now and wait for it."""
+
+import json
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from lab_pipeline.cli.app import RUN_FAILED, app, err, out, settings
+from lab_pipeline.cli.progress import progress_bar
+from lab_pipeline.cli.strategies import strategy_store
+from lab_pipeline.cli.summary import summary_table
+from lab_pipeline.domain.errors import LabError
+from lab_pipeline.domain.model import to_camel_keys
+from lab_pipeline.runs.strategies import read_strategy
+
+if TYPE_CHECKING:
+    from lab_pipeline.defs.backtest.config import BacktestConfig
+    from lab_pipeline.runs.artifacts import Manifest
+
+
+class BadOptionError(LabError):
+    """Options of the command that do not make sense, or not together."""
+
+
+@app.command("backtest")
+def backtest(  # noqa: PLR0917 - one parameter an option
+    strategy: Annotated[str, typer.Option(help="Id of a stored strategy, or a strategy file (it is stored first).")],
+    timeframe: Annotated[str, typer.Option(help="Length of the candles: 1m, 5m, ...")],
+    version: Annotated[str | None, typer.Option(help="Version of the strategy; the latest by default.")] = None,
+    start: Annotated[
+        str | None, typer.Option("--from", help="Simulate calls from this time on (ISO 8601, UTC).")
+    ] = None,
+    end: Annotated[str | None, typer.Option("--to", help="Simulate calls before this time.")] = None,
+    mints: Annotated[str, typer.Option(help="Only calls on these tokens, separated by commas.")] = "",
+    callers: Annotated[str, typer.Option(help="Only calls of these callers, separated by commas.")] = "",
+    all_calls: Annotated[bool, typer.Option("--all", help="Every call (the default).")] = False,
+    param: Annotated[
+        list[str] | None, typer.Option(metavar="PATH=VALUE", help="Override a strategy field: exit.stopLoss=0.25.")
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Seeds the resampling behind the confidence intervals.")] = 0,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")] = False,
+    verbose: Annotated[bool, typer.Option(help="Show Dagster's log.")] = False,
+) -> None:
+    """Run a backtest through Dagster, in the foreground; the run is in the UI like any other."""
+    if sum([bool(mints), bool(callers), all_calls]) > 1:
+        raise BadOptionError("give one of --mints, --callers and --all")
+    from lab_pipeline.defs.backtest.config import BacktestConfig
+
+    strategy_id, version = _stored(strategy, version)
+    config = BacktestConfig(
+        strategy=strategy_id,
+        strategy_version=version,
+        timeframe=timeframe,
+        start=start,
+        end=end,
+        mints=_names(mints),
+        callers=_names(callers),
+        params=dict(map(_param, param or [])),
+        seed=seed,
+    )
+    run_id, manifest = run_foreground(config, verbose=verbose)
+    directory = settings().artifacts_dir / run_id
+    if as_json:
+        result = {
+            "runId": run_id,
+            "status": "completed",
+            "fingerprint": manifest.fingerprint,
+            "summary": to_camel_keys(manifest.summary.model_dump()),
+            "artifactsDir": str(directory),
+        }
+        sys.stdout.write(json.dumps(result) + "\n")
+        return
+    print_result(manifest)
+
+
+def run_foreground(config: "BacktestConfig", *, verbose: bool = False) -> "tuple[str, Manifest]":
+    """Check the request, run it with a progress bar, and return its run id and manifest.
+
+    Raises:
+        LabError: if the request cannot run; nothing was started then.
+        typer.Exit: with status 1, if the run failed; the reason has been printed.
+    """
+    from lab_pipeline.defs.backtest.foreground import run_backtest_job
+    from lab_pipeline.defs.operations.instance import open_instance
+    from lab_pipeline.lake import Lake
+    from lab_pipeline.runs import backtest as steps
+    from lab_pipeline.runs import progress
+    from lab_pipeline.runs.artifacts import ArtifactStore
+
+    lake = Lake(settings().lake_dir)
+    steps.resolve(config.to_spec(lake), strategy_store(), lake)
+    with (
+        open_instance(settings()) as instance,
+        progress_bar("simulating", "calls") as bar,
+        progress.listening(bar),
+        nullcontext() if verbose else _hushed(),
+    ):
+        run = run_backtest_job(instance, config)
+    if run.error is not None:
+        err.print(f"run {run.run_id} failed: {run.error}", markup=False, style="red")
+        raise typer.Exit(RUN_FAILED)
+    return run.run_id, ArtifactStore(settings().artifacts_dir).manifest(run.run_id)
+
+
+def print_result(manifest: "Manifest") -> None:
+    """Print the headline numbers and where to look further."""
+    out.print(summary_table(manifest.summary))
+    out.print(f"\nrun {manifest.run_id}")
+    out.print(f"report {settings().artifacts_dir / manifest.run_id / 'report.html'}")
+
+
+def _stored(strategy: str, version: str | None) -> tuple[str, str]:
+    store = strategy_store()
+    if strategy in store.ids():
+        stored = store.get(strategy, version)
+    elif Path(strategy).suffix == ".json" or Path(strategy).exists():
+        if version is not None:
+            raise BadOptionError("--version goes with the id of a stored strategy, not with a file")
+        stored = store.add(read_strategy(Path(strategy)))
+    else:
+        stored = store.get(strategy, version)  # raises, naming the strategies there are
+    return stored.strategy.id, stored.version
+
+
+def _names(text: str) -> list[str]:
+    return [name.strip() for name in text.split(",") if name.strip()]
+
+
+def _param(text: str) -> tuple[str, Any]:
+    path, equals, value = text.partition("=")
+    if not equals:
+        raise BadOptionError(f"--param {text}: write PATH=VALUE, such as exit.stopLoss=0.25")
+    try:
+        return path, json.loads(value)
+    except json.JSONDecodeError:
+        return path, value
+
+
+@contextmanager
+def _hushed() -> Iterator[None]:
+    """Keep Dagster's console log off the terminal; it is in the run's own logs."""
+    sys.stderr.flush()
+    saved = os.dup(2)
+    try:
+        with Path(os.devnull).open("w") as nowhere:
+            os.dup2(nowhere.fileno(), 2)
+        yield
+    finally:
+        sys.stderr.flush()
+        os.dup2(saved, 2)
+        os.close(saved)

@@ -1,0 +1,53 @@
+"""`lab ingest`: bring candles and calls into the lake."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from lab_pipeline.cli.app import app, out, settings
+from lab_pipeline.cli.progress import progress_bar
+
+if TYPE_CHECKING:
+    from lab_pipeline.lake import IngestReport
+
+ingest_app = typer.Typer(help="Bring files into the lake: all of a file's rows or none.", no_args_is_help=True)
+app.add_typer(ingest_app, name="ingest")
+
+Files = Annotated[list[Path], typer.Argument(help="CSV or Parquet, plain or gzip.", metavar="FILE...")]
+
+
+@ingest_app.command("candles")
+def candles(
+    files: Files,
+    timeframe: Annotated[str, typer.Option(help="Length of the candles in the files: 1m, 5m, 1h, ...")],
+) -> None:
+    """Add candles. The same rows again change nothing; a changed row replaces the old one and is reported."""
+    from lab_pipeline.defs.lake.events import report_candles
+    from lab_pipeline.lake import Lake
+
+    lake = Lake(settings().lake_dir)
+    with progress_bar("ingesting candles", "steps") as bar:
+        report = lake.ingest_candles(files, timeframe, on_progress=bar)
+    _print(report, "candles")
+    report_candles(settings(), lake, timeframe, report)
+
+
+@ingest_app.command("calls")
+def calls(files: Files) -> None:
+    """Add calls. A call_id that the lake has with other values is replaced and reported."""
+    from lab_pipeline.defs.lake.events import report_calls
+    from lab_pipeline.lake import Lake
+
+    lake = Lake(settings().lake_dir)
+    with progress_bar("ingesting calls", "steps") as bar:
+        report = lake.ingest_calls(files, on_progress=bar)
+    _print(report, "calls")
+    report_calls(settings(), lake, report)
+
+
+def _print(report: "IngestReport", noun: str) -> None:
+    out.print(
+        f"{report.rows:,} {noun} on {report.mints:,} mints: {report.added:,} added, {report.changed:,} changed, "
+        f"{report.unchanged:,} already there"
+    )

@@ -1,0 +1,42 @@
+"""How a run's summary reads in a terminal."""
+
+from rich.table import Table
+
+from lab_pipeline.cli.app import table
+from lab_pipeline.domain.summary import Summary
+
+UNDEFINED = "-"
+
+
+def percent(value: float | None) -> str:
+    """Write a fraction as a signed percentage."""
+    return UNDEFINED if value is None else f"{value:+.2%}"
+
+
+def number(value: float | None) -> str:
+    """Write a plain number with two decimals."""
+    return UNDEFINED if value is None else f"{value:,.2f}"
+
+
+def summary_table(summary: Summary) -> Table:
+    """Lay the headline numbers out in two pairs of columns."""
+    skipped = summary.skipped_no_cash + summary.skipped_no_slot
+    interval = f"{percent(summary.expectancy_low)} to {percent(summary.expectancy_high)}"
+    win_rate = UNDEFINED if summary.win_rate is None else f"{summary.win_rate:.1%}"
+    exposure = UNDEFINED if summary.avg_exposure is None else f"{summary.avg_exposure:.1%}"
+    pairs = [
+        ("calls", f"{summary.calls:,}", "total return", percent(summary.total_return)),
+        ("entered", f"{summary.entered:,}", "max drawdown", percent(-summary.max_drawdown)),
+        ("trades", f"{summary.trades:,}", "mean net return", percent(summary.expectancy)),
+        ("wins", f"{summary.wins:,}", "  95 % interval", interval),
+        ("win rate", win_rate, "profit factor", number(summary.profit_factor)),
+        ("skipped (cash, slots)", f"{skipped:,}", "sharpe", number(summary.sharpe)),
+        ("ambiguous candles", f"{summary.ambiguous_candles:,}", "sortino", number(summary.sortino)),
+        ("mean hold, minutes", number(summary.avg_hold_minutes), "mean exposure", exposure),
+        ("fees paid", number(summary.fees_paid), "", ""),
+    ]
+    rows = table("", " ", "  ", "   ", right=(" ", "   "))
+    rows.show_header = False
+    for left, left_value, right, right_value in pairs:
+        rows.add_row(left, left_value, "  " + right, right_value)
+    return rows

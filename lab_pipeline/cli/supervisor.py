@@ -1,0 +1,138 @@
+"""Several processes as one: started in order, restarted when they die, stopped together."""
+
+import signal
+import subprocess
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import FrameType
+from typing import IO
+
+from lab_pipeline.domain.errors import LabError
+
+POLL_SECONDS = 0.2
+STOP_SECONDS = 15.0
+RESTARTS_IN_A_ROW = 3
+HEALTHY_SECONDS = 30.0
+
+
+class ServiceError(LabError):
+    """A part of the lab did not start, or would not stay up."""
+
+
+@dataclass(frozen=True)
+class Service:
+    """A process to keep running.
+
+    Attributes:
+        name: also the name of its log file.
+        command: program and arguments.
+        ready: says whether it answers; the next service is started once it does.
+    """
+
+    name: str
+    command: Sequence[str]
+    ready: Callable[[], bool]
+    ready_within_seconds: float = 120.0
+
+
+@dataclass
+class _Running:
+    service: Service
+    process: subprocess.Popen[bytes]
+    log: IO[bytes]
+    started: float = field(default_factory=time.monotonic)
+    quick_deaths: int = 0
+
+
+class Supervisor:
+    """Runs services until it is told to stop by SIGINT or SIGTERM."""
+
+    def __init__(self, environment: Mapping[str, str], logs: Path, say: Callable[[str], None]) -> None:
+        self._environment = environment
+        self._logs = logs
+        self._say = say
+        self._stop = threading.Event()
+        self._running: list[_Running] = []
+
+    def run(self, services: Sequence[Service], on_ready: Callable[[], None]) -> None:
+        """Start the services in order, call `on_ready`, and watch them until a signal comes; then stop them all.
+
+        Raises:
+            ServiceError: if one does not start, or dies again and again; all are stopped then.
+        """
+        before = {number: signal.signal(number, self._on_signal) for number in (signal.SIGINT, signal.SIGTERM)}
+        try:
+            for service in services:
+                running = self._start(service)
+                self._running.append(running)
+                self._await(running)
+            if not self._stop.is_set():
+                on_ready()
+            while not self._stop.wait(POLL_SECONDS):
+                self._running = [self._watched(running) for running in self._running]
+        finally:
+            self._stop_all()
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+    def _on_signal(self, number: int, frame: FrameType | None) -> None:  # noqa: ARG002 - the handler's signature
+        self._stop.set()
+
+    def _start(self, service: Service) -> _Running:
+        self._logs.mkdir(parents=True, exist_ok=True)
+        log = (self._logs / f"{service.name}.log").open("ab")
+        # A session of its own, so that Ctrl-C reaches this process alone and the order of the end is ours.
+        process = subprocess.Popen(  # noqa: S603 - our own commands
+            service.command,
+            env=self._environment,
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
+        )
+        return _Running(service, process, log)
+
+    def _await(self, running: _Running) -> None:
+        service = running.service
+        deadline = time.monotonic() + service.ready_within_seconds
+        while not self._stop.is_set() and not service.ready():
+            if running.process.poll() is not None:
+                raise ServiceError(
+                    f"{service.name} ended with status {running.process.returncode}: see {running.log.name}"
+                )
+            if time.monotonic() > deadline:
+                raise ServiceError(
+                    f"{service.name} did not answer in {service.ready_within_seconds:.0f} s: see {running.log.name}"
+                )
+            self._stop.wait(POLL_SECONDS)
+
+    def _watched(self, running: _Running) -> _Running:
+        status = running.process.poll()
+        if status is None:
+            return running
+        lived = time.monotonic() - running.started
+        deaths = running.quick_deaths + 1 if lived < HEALTHY_SECONDS else 1
+        if deaths > RESTARTS_IN_A_ROW:
+            raise ServiceError(f"{running.service.name} dies again and again (status {status}): see {running.log.name}")
+        self._say(f"{running.service.name} ended with status {status}; starting it again")
+        running.log.close()
+        again = self._start(running.service)
+        again.quick_deaths = deaths
+        return again
+
+    def _stop_all(self) -> None:
+        """Ask in reverse order, then insist."""
+        for running in reversed(self._running):
+            running.process.send_signal(signal.SIGTERM)
+        deadline = time.monotonic() + STOP_SECONDS
+        for running in reversed(self._running):
+            try:
+                running.process.wait(max(0.0, deadline - time.monotonic()))
+            except subprocess.TimeoutExpired:
+                self._say(f"{running.service.name} does not stop; killing it")
+                running.process.kill()
+                running.process.wait()
+            running.log.close()

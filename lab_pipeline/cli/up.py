@@ -1,0 +1,121 @@
+"""`lab up`: the Dagster UI and everything behind it, as one command."""
+
+import fcntl
+import os
+import shutil
+import socket
+import sys
+import urllib.error
+import urllib.request
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+from lab_pipeline.cli.app import app, out, settings
+from lab_pipeline.cli.strategies import strategy_store
+from lab_pipeline.cli.supervisor import Service, Supervisor
+from lab_pipeline.domain.errors import LabError
+from lab_pipeline.settings import Settings
+
+LOCATION = "lab_pipeline"
+LOOPBACK = "127.0.0.1"
+WORKSPACE = """\
+# Written by `lab up`: the code server that it runs for the UI and the daemon.
+load_from:
+  - grpc_server: {{host: {host}, port: {port}, location_name: {name}}}
+"""
+
+
+class AlreadyUpError(LabError):
+    """Another `lab up` runs on this home, or something else has the port."""
+
+
+@app.command("up")
+def up() -> None:
+    """Run the Dagster UI, the daemon (queue, schedules, sensors) and the code server until Ctrl-C."""
+    from lab_pipeline.defs.operations.instance import prepare_environment
+
+    lab = settings()
+    environment = {**os.environ, **prepare_environment(lab)}
+    strategy_store()
+    with _only_one(lab):
+        port = lab.port or _free_port()
+        _require_free(lab.host, port)
+        logs = lab.dagster_home / "logs"
+        supervisor = Supervisor(environment, logs, lambda text: out.print(text, markup=False))
+        out.print("starting the lab ...")
+        supervisor.run(
+            _services(lab, port, environment),
+            on_ready=lambda: out.print(
+                f"Dagster UI  http://{lab.host}:{port}\nhome        {lab.home}\nlogs        {logs}\nCtrl-C stops it.",
+            ),
+        )
+    out.print("the lab has stopped")
+
+
+def _services(lab: Settings, port: int, environment: Mapping[str, str]) -> list[Service]:
+    code_port = _free_port()
+    workspace = lab.dagster_home / "workspace.yaml"
+    workspace.write_text(WORKSPACE.format(host=LOOPBACK, port=code_port, name=LOCATION))
+    code = [_program("dagster", environment), "code-server", "start", "-m", "lab_pipeline.definitions"]
+    code += ["-h", LOOPBACK, "-p", str(code_port), "--location-name", LOCATION, "--use-python-environment-entry-point"]
+    web = [_program("dagster-webserver", environment), "-w", str(workspace), "-h", lab.host, "-p", str(port)]
+    daemon = [_program("dagster-daemon", environment), "run", "-w", str(workspace)]
+    return [
+        Service("code-server", code, ready=lambda: _connects(LOOPBACK, code_port)),
+        Service("webserver", web, ready=lambda: _answers(f"http://{lab.host}:{port}/server_info")),
+        Service("daemon", daemon, ready=lambda: True),
+    ]
+
+
+def _program(name: str, environment: Mapping[str, str]) -> str:
+    """Find a program of this very environment, active in the shell or not."""
+    found = shutil.which(name, path=f"{Path(sys.executable).parent}{os.pathsep}{environment.get('PATH', '')}")
+    if found is None:
+        raise LabError(f"the program {name} is not installed: install lab-pipeline with its dependencies")
+    return found
+
+
+@contextmanager
+def _only_one(lab: Settings) -> Iterator[None]:
+    with (lab.dagster_home / "up.lock").open("a+") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            lock.seek(0)
+            raise AlreadyUpError(f"the lab at {lab.home} is already up (process {lock.read().strip()})") from None
+        lock.truncate(0)
+        lock.write(str(os.getpid()))
+        lock.flush()
+        yield
+
+
+def _require_free(host: str, port: int) -> None:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+        except OSError as error:
+            raise AlreadyUpError(
+                f"cannot listen on {host}:{port}: {error.strerror}. Set LAB_PORT to another."
+            ) from None
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind((LOOPBACK, 0))
+        return int(probe.getsockname()[1])
+
+
+def _connects(host: str, port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex((host, port)) == 0
+
+
+def _answers(url: str) -> bool:
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # a proxy has no business on loopback
+    try:
+        with opener.open(url, timeout=2):
+            return True
+    except (urllib.error.URLError, OSError):
+        return False

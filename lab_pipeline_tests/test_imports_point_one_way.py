@@ -1,0 +1,60 @@
+"""The rooms and who may import whom: outer rooms import inner ones, never the other way."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).resolve().parent.parent / "lab_pipeline"
+OUTER = {"defs", "api", "cli"}
+MIDDLE = {"runs", "statistics", "clickhouse", "storage", "lake", "reports"}
+MAY_IMPORT = {
+    "domain": set(),
+    "engine": {"domain"},
+    "settings": {"domain"},
+    **{room: {"domain", "engine", "settings"} | MIDDLE for room in MIDDLE},
+    **{room: {"domain", "engine", "settings", "definitions"} | MIDDLE | OUTER for room in OUTER},
+    "definitions": {"defs"},
+    "client": {"domain"},
+    "__init__": set(),
+}
+DAGSTER_ROOMS = {"defs", "api", "cli", "storage", "definitions"}
+
+
+def imported_modules(path):
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: relative import"
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def room_of(path):
+    return path.relative_to(PACKAGE).parts[0].removesuffix(".py")
+
+
+@pytest.mark.parametrize("path", sorted(PACKAGE.rglob("*.py")), ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_a_module_imports_only_rooms_further_in(path):
+    room = room_of(path)
+    for module in imported_modules(path):
+        if module == "lab_pipeline.__version__" or not module.startswith("lab_pipeline."):
+            continue
+        target = module.split(".")[1]
+        assert target == room or target in MAY_IMPORT[room], f"{room} must not import {module}"
+
+
+@pytest.mark.parametrize("path", sorted(PACKAGE.rglob("*.py")), ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_only_the_outer_rooms_know_dagster(path):
+    if room_of(path) not in DAGSTER_ROOMS:
+        assert not [module for module in imported_modules(path) if module.split(".")[0] == "dagster"]
+
+
+def test_the_engine_does_no_input_or_output():
+    forbidden = {"os", "io", "pathlib", "logging", "time", "datetime", "tempfile", "socket", "subprocess", "random"}
+    for path in (PACKAGE / "engine").glob("*.py"):
+        assert not forbidden & {module.split(".")[0] for module in imported_modules(path)}, path.name
+
+
+def test_the_entry_point_stays_short():
+    assert len((PACKAGE / "definitions.py").read_text().splitlines()) < 50
