@@ -1,0 +1,140 @@
+"""Changes that happen as a whole: staged files, one commit record, renames.
+
+A writer stages its new part files in a directory of its own, then writes the commit record, which lists what has to be
+renamed into place and what has to go. The record's own rename is the moment of commit: before it a crash leaves the
+old state (and litter, which the next writer sweeps), after it the next reader or writer carries the record out.
+
+Two advisory locks (flock; a killed process drops its own) order the processes: `.writer.lock` is held by the one writer
+for as long as it works, `.lock` by readers (shared) while they open files and by whoever carries out a record
+(exclusive).
+"""
+
+import fcntl
+import json
+import os
+import shutil
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+READ_LOCK = ".lock"
+WRITE_LOCK = ".writer.lock"
+RECORD = ".commit.json"
+STAGING = ".staging"
+
+
+@contextmanager
+def reading(root: Path) -> Iterator[None]:
+    """Hold the lake still while files are opened; what is open afterwards stays readable whatever writers do."""
+    while True:
+        with _locked(root / READ_LOCK, fcntl.LOCK_SH):
+            if not pending(root):
+                yield
+                return
+        _recover(root)
+
+
+@contextmanager
+def writing(root: Path) -> Iterator["Transaction"]:
+    """Give the one writer a transaction; whatever it staged is gone after an error or without `commit`."""
+    root.mkdir(parents=True, exist_ok=True)
+    with _locked(root / WRITE_LOCK, fcntl.LOCK_EX):
+        _recover(root)
+        shutil.rmtree(root / STAGING, ignore_errors=True)
+        transaction = Transaction(root)
+        try:
+            yield transaction
+        finally:
+            if not pending(root):
+                shutil.rmtree(root / STAGING, ignore_errors=True)
+
+
+class Transaction:
+    """New part files on the side, and the list of what they replace."""
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+        self._moves: list[tuple[Path, Path]] = []
+        self._removals: list[Path] = []
+        self.id = uuid.uuid4().hex[:12]
+        self.directory = root / STAGING / self.id
+        self.directory.mkdir(parents=True)
+
+    def stage(self, partition: Path, replaces: list[Path]) -> Path:
+        """Return the path to which the new part of a partition is to be written."""
+        staged = self.directory / f"{len(self._moves):04d}.parquet"
+        self._moves.append((staged, partition / f"part-{self.id}.parquet"))
+        self._removals.extend(replaces)
+        return staged
+
+    def commit(self) -> None:
+        """Put everything that was staged into place, or nothing."""
+        if not self._moves:
+            return
+        record = {
+            "moves": [[self._relative(source), self._relative(target)] for source, target in self._moves],
+            "removals": [self._relative(path) for path in self._removals],
+        }
+        draft = self.directory / "commit.json"
+        with draft.open("w") as file:
+            json.dump(record, file)
+            file.flush()
+            os.fsync(file.fileno())
+        _sync_directory(self.directory)
+        draft.replace(self._root / RECORD)
+        _sync_directory(self._root)
+        _recover(self._root)
+
+    def _relative(self, path: Path) -> str:
+        return str(path.relative_to(self._root))
+
+
+def pending(root: Path) -> bool:
+    """Tell whether a commit was recorded but not yet carried out."""
+    return (root / RECORD).exists()
+
+
+def _recover(root: Path) -> None:
+    """Carry out the commit record, if there is one; doing a part of it twice does no harm."""
+    if not pending(root):
+        return
+    with _locked(root / READ_LOCK, fcntl.LOCK_EX):
+        try:
+            record = json.loads((root / RECORD).read_text())
+        except FileNotFoundError:
+            return  # another process was faster
+        moves = [(root / source, root / target) for source, target in record["moves"]]
+        for source, target in moves:
+            target.parent.mkdir(parents=True, exist_ok=True)
+            if source.exists():
+                source.replace(target)
+        for path in record["removals"]:
+            (root / path).unlink(missing_ok=True)
+        for directory in _with_parents({target.parent for _, target in moves}, root):
+            _sync_directory(directory)
+        (root / RECORD).unlink()
+        _sync_directory(root)
+
+
+def _with_parents(directories: set[Path], root: Path) -> list[Path]:
+    every = {parent for path in directories for parent in (path, *path.parents) if parent.is_relative_to(root)}
+    return sorted(every)
+
+
+@contextmanager
+def _locked(path: Path, mode: int) -> Iterator[None]:
+    descriptor = os.open(path, os.O_RDONLY | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    try:
+        fcntl.flock(descriptor, mode)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _sync_directory(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,263 @@
+"""Bring candles and calls into the lake: all rows of all files, or none.
+
+Files are read in batches, checked, and spilled by partition to the transaction's own directory; then each partition is
+sorted, searched for repeated keys and merged with what the lake already has. Only partitions that change get a new
+part. Memory holds one batch or one partition at a time.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from lab_pipeline.domain.timeframe import timeframe_ms
+from lab_pipeline.lake import commit
+from lab_pipeline.lake.errors import LakeError, Violation
+from lab_pipeline.lake.layout import (
+    CALLS,
+    CANDLES,
+    MINT_BUCKETS,
+    Table,
+    bucket_dir,
+    mint_bucket,
+    parts,
+    timeframe_dir,
+    write_part,
+)
+from lab_pipeline.lake.parsing import TimeUnit, parse, time_column, time_unit
+from lab_pipeline.lake.rules import Batch, Findings
+from lab_pipeline.lake.sources import ROW, FrameSource, Source, check_readable, open_source
+
+CHANGED_KEYS_SHOWN = 5
+FILE = "file"
+BUCKET = "bucket"
+
+Progress = Callable[[int, int], None]
+
+
+@dataclass
+class IngestReport:
+    """What an ingest did.
+
+    Attributes:
+        files: files (or frames) read.
+        rows: rows read from them.
+        added: keys that the lake did not have.
+        changed: keys whose values were replaced by other ones.
+        unchanged: keys that the lake had with the same values.
+        mints: different mints among the rows.
+        first: earliest time among the rows, or null.
+        last: latest time among the rows, or null.
+        partitions_written: partitions that got a new part file.
+        changed_keys: the first few keys that changed, such as ``{"mint": …, "timestamp": …}``.
+        ignored_columns: by file, the columns that are not used.
+    """
+
+    files: int = 0
+    rows: int = 0
+    added: int = 0
+    changed: int = 0
+    unchanged: int = 0
+    mints: int = 0
+    first: datetime | None = None
+    last: datetime | None = None
+    partitions_written: int = 0
+    changed_keys: list[dict[str, Any]] = field(default_factory=list)
+    ignored_columns: dict[str, list[str]] = field(default_factory=dict)
+
+
+def ingest_files(
+    root: Path, files: Sequence[Path], timeframe: str | None, on_progress: Progress | None = None
+) -> IngestReport:
+    """Ingest files of candles, or of calls if the timeframe is null; see `Lake.ingest_candles`."""
+    check_readable(files)
+    table = _table(root, timeframe)
+
+    def openers(scratch: Path) -> list[Callable[[], Source]]:
+        return [partial(open_source, path, table, scratch) for path in files]
+
+    return _ingest(root, table, timeframe, openers, on_progress)
+
+
+def ingest_frame(root: Path, frame: pl.DataFrame, timeframe: str | None) -> IngestReport:
+    """Ingest a frame of candles, or of calls if the timeframe is null; see `Lake.write_candles`."""
+    table = _table(root, timeframe)
+    return _ingest(root, table, timeframe, lambda _: [partial(FrameSource, frame, table)], None)
+
+
+def _table(root: Path, timeframe: str | None) -> Table:
+    if timeframe is None:
+        return CALLS
+    timeframe_dir(root, timeframe)  # refuses what is not a timeframe
+    return CANDLES
+
+
+def _ingest(
+    root: Path,
+    table: Table,
+    timeframe: str | None,
+    openers: Callable[[Path], list[Callable[[], Source]]],
+    on_progress: Progress | None,
+) -> IngestReport:
+    try:
+        with commit.writing(root) as transaction:
+            run = _Ingest(root, transaction, table, timeframe, on_progress)
+            return run.carry_out(openers(transaction.directory))
+    except OSError as error:
+        fate = "the rest follows when the lake is next opened" if commit.pending(root) else "nothing was changed"
+        raise LakeError(f"cannot write to the lake at {root}: {error}; {fate}") from error
+
+
+class _Ingest:
+    """One ingest on its way: what was found, and what the report will say."""
+
+    def __init__(
+        self,
+        root: Path,
+        transaction: commit.Transaction,
+        table: Table,
+        timeframe: str | None,
+        on_progress: Progress | None,
+    ) -> None:
+        self._root = root
+        self._transaction = transaction
+        self._table = table
+        self._timeframe = timeframe
+        self._grid_ms = 1 if timeframe is None else timeframe_ms(timeframe)
+        self._on_progress = on_progress
+        self._steps_done = 0
+        self._sources: list[Source] = []
+        self._spills: dict[int, list[Path]] = {}
+        self._findings = Findings(table, timeframe or "millisecond")
+        self._report = IngestReport()
+
+    def carry_out(self, openers: Sequence[Callable[[], Source]]) -> IngestReport:
+        steps = len(openers) + (1 if self._timeframe is None else MINT_BUCKETS)
+        for opener in openers:
+            self._read(opener())
+            self._step(1, steps)
+        for bucket in sorted(self._spills):
+            self._merge(bucket)
+            self._step(1, steps)
+        self._findings.raise_if_any()
+        self._transaction.commit()
+        self._step(steps - self._steps_done, steps)
+        return self._report
+
+    def _step(self, done: int, total: int) -> None:
+        self._steps_done += done
+        if self._on_progress and done:
+            self._on_progress(self._steps_done, total)
+
+    def _read(self, source: Source) -> None:
+        """Check a source batch by batch and spill its rows by partition."""
+        number = len(self._sources)
+        self._sources.append(source)
+        self._report.files += 1
+        if source.ignored:
+            self._report.ignored_columns[source.name] = source.ignored
+        unit: TimeUnit | None = None
+        for raw in source.batches():
+            unit = unit or time_unit(raw[time_column(self._table)])
+            parsed = parse(raw, self._table, unit, self._grid_ms)
+            self._findings.check(Batch(number, source, raw, parsed, unit))
+            self._note(parsed.frame)
+            places = [pl.lit(number, pl.UInt32).alias(FILE), raw[ROW]]
+            self._spill(parsed.frame.with_columns(places).drop_nulls(self._table.key))
+
+    def _note(self, rows: pl.DataFrame) -> None:
+        report, times = self._report, rows[time_column(self._table)].drop_nulls()
+        report.rows += rows.height
+        if len(times):
+            first, last = times.to_frame().select(pl.first().min().alias("min"), pl.first().max().alias("max")).row(0)
+            report.first = min(report.first or first, first)
+            report.last = max(report.last or last, last)
+
+    def _spill(self, rows: pl.DataFrame) -> None:
+        for (bucket,), part in rows.with_columns(self._buckets(rows)).partition_by(BUCKET, as_dict=True).items():
+            spills = self._spills.setdefault(bucket, [])
+            path = self._transaction.directory / f"spill-{bucket:02d}-{len(spills):06d}.arrow"
+            part.drop(BUCKET).write_ipc(path)
+            spills.append(path)
+
+    def _buckets(self, rows: pl.DataFrame) -> pl.Series:
+        if self._timeframe is None:
+            return pl.repeat(0, rows.height, dtype=pl.UInt8, eager=True).alias(BUCKET)
+        mints = rows["mint"].unique()
+        buckets = pl.Series([mint_bucket(mint) for mint in mints], dtype=pl.UInt8)
+        return rows["mint"].replace_strict(mints, buckets, return_dtype=pl.UInt8).alias(BUCKET)
+
+    def _merge(self, bucket: int) -> None:
+        """Stage the new part of one partition, if its rows change."""
+        rows = self._unique(bucket)
+        if self._findings.total:
+            return
+        partition = self._partition(bucket)
+        replaced = parts(partition)
+        old = pl.read_parquet(replaced) if replaced else pl.DataFrame(schema=self._table.columns)
+        if not self._compare(rows, old):
+            return
+        kept = old.join(rows, on=self._table.key, how="anti")
+        merged = pl.concat([kept, rows]).sort(*self._table.order)
+        write_part(merged, self._table, self._transaction.stage(partition, replaced))
+        self._report.partitions_written += 1
+
+    def _partition(self, bucket: int) -> Path:
+        if self._timeframe is None:
+            return self._root / CALLS.name
+        return bucket_dir(self._root, self._timeframe, bucket)
+
+    def _unique(self, bucket: int) -> pl.DataFrame:
+        """Read one partition's spilled rows with each key once; repeated keys that disagree go to the findings."""
+        spills = self._spills[bucket]
+        rows = pl.concat([pl.read_ipc(path) for path in spills]).sort(*self._table.key, FILE, ROW)
+        for path in spills:
+            path.unlink()
+        repeats = pl.all_horizontal(pl.col(name) == pl.col(name).shift() for name in self._table.key)
+        if not rows.select(repeats.any()).item():
+            return rows.select(self._table.columns.names())
+        same_file = pl.col(FILE) == pl.col(FILE).shift()
+        same_values = pl.all_horizontal(pl.col(name).eq_missing(pl.col(name).shift()) for name in self._table.columns)
+        rows = rows.with_columns(
+            repeats.fill_null(value=False).alias("repeats"),
+            (same_file | ~same_values).alias("clashes"),
+            pl.col(FILE).shift().alias("other_file"),
+            pl.col(ROW).shift().alias("other_row"),
+        )
+        self._report_clashes(rows.filter("repeats", "clashes"))
+        return rows.filter(~pl.col("repeats")).select(self._table.columns.names())
+
+    def _report_clashes(self, clashes: pl.DataFrame) -> None:
+        key = " and ".join(self._table.key)
+        for row in clashes.sort(FILE, ROW).iter_rows(named=True):
+            source, other = self._sources[row[FILE]], self._sources[row["other_file"]]
+            place = source.positions([row[ROW]])[row[ROW]]
+            other_place = other.positions([row["other_row"]])[row["other_row"]]
+            where = other_place if source is other else f"{other.name}, {other_place}, with other values"
+            value = ", ".join(_shown(row[name]) for name in self._table.key)
+            violation = Violation(source.name, place, key, value, f"must be unique, also on {where}")
+            self._findings.add(row[FILE], 1, [(row[ROW], violation)])
+
+    def _compare(self, rows: pl.DataFrame, old: pl.DataFrame) -> bool:
+        """Count what is new, changed and unchanged; tell whether anything has to be written."""
+        key = list(self._table.key)
+        values = [name for name in self._table.columns if name not in key]
+        joined = rows.join(old.with_columns(known=True), on=key, how="left", suffix="_old", maintain_order="left")
+        differs = pl.any_horizontal(pl.col(name) != pl.col(f"{name}_old") for name in values)
+        changed = joined.filter(differs & pl.col("known")).select(key)
+        added = joined["known"].null_count()
+        report = self._report
+        report.added += added
+        report.changed += changed.height
+        report.unchanged += rows.height - added - changed.height
+        report.mints += rows["mint"].n_unique()
+        report.changed_keys.extend(changed.head(CHANGED_KEYS_SHOWN - len(report.changed_keys)).to_dicts())
+        return bool(added or changed.height)
+
+
+def _shown(value: object) -> str:
+    return value.isoformat().replace("+00:00", "Z") if isinstance(value, datetime) else str(value)

@@ -1,0 +1,145 @@
+"""The lake: every candle and call that was ever ingested, in one directory."""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import polars as pl
+
+from lab_pipeline.domain import frames
+from lab_pipeline.domain.timeframe import timeframe_ms
+from lab_pipeline.lake import commit
+from lab_pipeline.lake.layout import CALLS, CANDLES, parts, timeframe_dir
+from lab_pipeline.lake.scan import CandleSlice, extent, milliseconds, mints_of
+
+if TYPE_CHECKING:
+    from lab_pipeline.lake.ingest import IngestReport
+
+Moment = datetime | int
+"""A UTC moment, or milliseconds since the epoch."""
+
+
+class Lake:
+    """Candles and calls under one root, which need not exist yet: an absent lake is an empty one.
+
+    Any number of processes may read and ingest at once. Readers see the state before or after an ingest, never
+    a part of one.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+
+    def ingest_candles(
+        self, files: Sequence[Path], timeframe: str, *, on_progress: Callable[[int, int], None] | None = None
+    ) -> "IngestReport":
+        """Bring candle files in, all rows of all files or none.
+
+        A row with a known (mint, timestamp) replaces the old one if its values differ, and is reported.
+
+        Args:
+            files: CSV or Parquet, plain or gzip.
+            timeframe: length of the candles, such as ``5m``; every timestamp must be a multiple of it.
+            on_progress: called with the steps done and the steps in all.
+
+        Raises:
+            LakeError: if a file cannot be used; IngestError, naming rows and rules, if its rows are wrong.
+        """
+        from lab_pipeline.lake import ingest  # noqa: PLC0415 - pandera costs half a second that readers need not pay
+
+        return ingest.ingest_files(self.root, files, timeframe, on_progress)
+
+    def ingest_calls(
+        self, files: Sequence[Path], *, on_progress: Callable[[int, int], None] | None = None
+    ) -> "IngestReport":
+        """Bring call files in, all rows of all files or none.
+
+        A call with a known call_id replaces the old one if its values differ, and is reported. Times below a
+        millisecond round up, so that no call is known before it was made.
+        """
+        from lab_pipeline.lake import ingest  # noqa: PLC0415 - as above
+
+        return ingest.ingest_files(self.root, files, None, on_progress)
+
+    def write_candles(self, frame: pl.DataFrame, timeframe: str) -> "IngestReport":
+        """Bring candles in from a frame, by the same rules as from a file."""
+        from lab_pipeline.lake import ingest  # noqa: PLC0415 - as above
+
+        return ingest.ingest_frame(self.root, frame, timeframe)
+
+    def write_calls(self, frame: pl.DataFrame) -> "IngestReport":
+        """Bring calls in from a frame, by the same rules as from a file."""
+        from lab_pipeline.lake import ingest  # noqa: PLC0415 - as above
+
+        return ingest.ingest_frame(self.root, frame, None)
+
+    def timeframes(self) -> list[str]:
+        """List the candle lengths that the lake has, shortest first."""
+        with self.reading():
+            found = {path.parents[1].name for path in self.root.glob(f"{CANDLES.name}/timeframe=*/*/part-*.parquet")}
+        return sorted((name.partition("=")[2] for name in found), key=timeframe_ms)
+
+    def mints(self, timeframe: str) -> list[str]:
+        """List the mints that have candles of a length, ascending."""
+        with self.reading():
+            files = self.candle_files(timeframe)
+            return sorted({mint for path in files for mint in mints_of(path)})
+
+    def callers(self) -> list[str]:
+        """List the callers, ascending."""
+        return self.calls()["caller"].unique().sort().to_list()
+
+    def calls(
+        self,
+        *,
+        start: Moment | None = None,
+        end: Moment | None = None,
+        mints: Sequence[str] | None = None,
+        callers: Sequence[str] | None = None,
+    ) -> pl.DataFrame:
+        """Read calls (`frames.CALLS`), sorted by called_at and call_id.
+
+        Args:
+            start: earliest called_at, inclusive.
+            end: latest called_at, exclusive.
+            mints: only calls on these.
+            callers: only calls of these.
+        """
+        time = pl.col("called_at").to_physical()
+        rules = [
+            pl.lit(value=True) if start is None else time >= milliseconds(start),
+            pl.lit(value=True) if end is None else time < milliseconds(end),
+            pl.lit(value=True) if mints is None else pl.col("mint").is_in(list(mints)),
+            pl.lit(value=True) if callers is None else pl.col("caller").is_in(list(callers)),
+        ]
+        with self.reading():
+            files = parts(self.root / CALLS.name)
+            if not files:
+                return pl.DataFrame(schema=frames.CALLS)
+            return pl.read_parquet(files).filter(rules).sort(*CALLS.order)
+
+    def calls_extent(self) -> tuple[datetime, datetime] | None:
+        """Return the first and the last called_at from the files' statistics, or null without calls."""
+        with self.reading():
+            return extent(parts(self.root / CALLS.name), "called_at")
+
+    def candles_extent(self, timeframe: str) -> tuple[datetime, datetime] | None:
+        """Return the first and the last timestamp of a candle length from the files' statistics, or null."""
+        with self.reading():
+            return extent(self.candle_files(timeframe), "timestamp")
+
+    def slice(self, timeframe: str, mints: Sequence[str], start: Moment, end: Moment) -> CandleSlice:
+        """Open the candles of some mints with start <= timestamp < end; what the lake lacks is left out."""
+        return CandleSlice(self.root, timeframe, mints, milliseconds(start), milliseconds(end))
+
+    def candle_files(self, timeframe: str) -> list[Path]:
+        """List the part files of a candle length; they stay only while `reading` is held."""
+        directories = sorted(timeframe_dir(self.root, timeframe).glob("mint_bucket=*"))
+        return [path for directory in directories for path in parts(directory)]
+
+    @contextmanager
+    def reading(self) -> Iterator[None]:
+        """Keep writers from changing files while they are listed and read; an ingest waits for the end of it."""
+        with commit.reading(self.root) if self.root.is_dir() else nullcontext():
+            yield
