@@ -39,7 +39,7 @@ def demo(
         bar(2, 3)
         call_report = lake.write_calls(market.calls)
         bar(3, 3)
-    report_candles(settings(), lake, DEMO_TIMEFRAME, candle_report)
+    report_candles(settings(), lake, candle_report)
     report_calls(settings(), lake, call_report)
     out.print(
         f"market: {market.candles.height:,} {DEMO_TIMEFRAME} candles of {tokens:,} tokens, {market.calls.height:,} calls\n"

@@ -30,7 +30,7 @@ def candles(
     with progress_bar("ingesting candles", "steps") as bar:
         report = lake.ingest_candles(files, timeframe, on_progress=bar)
     _print(report, "candles")
-    report_candles(settings(), lake, timeframe, report)
+    report_candles(settings(), lake, report)
 
 
 @ingest_app.command("calls")

@@ -1,0 +1,11 @@
+"""The Dagster entry point: loads everything under `defs`."""
+
+from pathlib import Path
+
+import dagster as dg
+
+
+@dg.definitions
+def defs() -> dg.Definitions:
+    """Collect the assets, checks, jobs and resources of `lab_pipeline.defs`."""
+    return dg.load_from_defs_folder(path_within_project=Path(__file__).parent)

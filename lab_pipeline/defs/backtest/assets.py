@@ -1,0 +1,163 @@
+"""The backtest: four ops, one asset for each artifact."""
+
+import time
+from collections.abc import Iterator
+
+import dagster as dg
+
+from lab_pipeline.defs.backtest.config import BacktestConfig
+from lab_pipeline.defs.backtest.metadata import PREVIEW_ROWS, file_metadata, headline, picture
+from lab_pipeline.defs.lake.metadata import table
+from lab_pipeline.defs.operations.failures import failing_clearly
+from lab_pipeline.defs.operations.resources import MEMORY, Lab
+from lab_pipeline.engine import ENGINE_VERSION
+from lab_pipeline.lake import CandleSlice
+from lab_pipeline.runs import backtest as steps
+from lab_pipeline.runs import progress
+from lab_pipeline.runs.artifacts import Manifest
+
+DESCRIPTIONS = {
+    "fills": "Every buy and sell: price, fraction, quantity, fee and the rule that caused it.",
+    "trades": "One row a trade: entry, exit, returns after costs, what the portfolio made of it.",
+    "paths": "What the price did after each entry, whatever the exits did, and what was known before it.",
+    "outcomes": "What became of each call: entered, no entry, no candles.",
+    "equity": "The portfolio at every candle close: equity, cash, exposure, drawdown.",
+    "summary": "The run in numbers.",
+    "report": "The tear sheet, one HTML file that needs nothing else.",
+}
+SECONDS_BETWEEN_LOG_LINES = 2.0
+
+
+@dg.op(
+    ins={"calls": dg.In(dg.Nothing)},
+    out=dg.Out(io_manager_key=MEMORY),
+    description="Look up the strategy, apply the overrides, select the calls.",
+)
+def resolve(context: dg.OpExecutionContext, config: BacktestConfig, lab: Lab) -> steps.ResolvedBacktest:
+    """Turn the launchpad's form into a backtest with nothing left to look up, and tag the run with it."""
+    with failing_clearly(context.log):
+        backtest = steps.resolve(config.to_spec(lab.lake), lab.strategies, lab.lake)
+    spec = backtest.spec
+    tags = {
+        "lab/strategy": spec.strategy_id,
+        "lab/strategy_version": spec.strategy_version,
+        "lab/timeframe": spec.timeframe,
+    }
+    context.instance.add_run_tags(context.run.run_id, tags)
+    context.log.info(f"strategy {spec.strategy_id} version {spec.strategy_version}, {backtest.calls.height:,} calls")
+    return backtest
+
+
+@dg.op(
+    ins={"candles": dg.In(dg.Nothing)},
+    out=dg.Out(io_manager_key=MEMORY),
+    description="Choose the row groups of the lake that the calls' windows can reach; they are read shard by shard.",
+)
+def load(context: dg.OpExecutionContext, backtest: steps.ResolvedBacktest, lab: Lab) -> CandleSlice:
+    """Plan what is read of the lake."""
+    with failing_clearly(context.log):
+        candles = steps.plan(backtest, lab.lake)
+    context.log.info(f"reading {candles.rows_planned:,} candles in {candles.row_groups:,} row groups")
+    return candles
+
+
+@dg.op(out=dg.Out(io_manager_key=MEMORY), description="Simulate every call and run the portfolio over the trades.")
+def simulate(
+    context: dg.OpExecutionContext, backtest: steps.ResolvedBacktest, candles: CandleSlice, lab: Lab
+) -> steps.SimulatedBacktest:
+    """Simulate; progress goes to the event log and to whoever listens in this process."""
+    started = time.monotonic()
+    with failing_clearly(context.log):
+        result = steps.simulate(backtest, candles, threads=lab.settings.threads, on_progress=_log_progress(context))
+    seconds = time.monotonic() - started
+    summary = result.simulation.summary
+    context.instance.add_run_tags(context.run.run_id, {"lab/fingerprint": result.provenance.fingerprint})
+    context.log.info(
+        f"simulated {summary.calls:,} calls on {result.candles:,} candles in {seconds:.2f} s: {summary.trades:,} trades"
+    )
+    if not (backtest.spec.strategy.costs.fee_bps or backtest.spec.strategy.costs.slippage_bps):
+        context.log.warning("the strategy has no costs: set costs.feeBps and costs.slippageBps to see real returns")
+    return result
+
+
+@dg.op(
+    out={name: dg.Out(dg.Nothing) for name in DESCRIPTIONS},
+    description="Check, write and reveal the artifacts by one rename.",
+)
+def publish(context: dg.OpExecutionContext, result: steps.SimulatedBacktest, lab: Lab) -> Iterator[dg.Output[None]]:
+    """Publish the artifacts and describe each to Dagster."""
+    run_id = context.run.run_id
+    with failing_clearly(context.log):
+        manifest = steps.publish(run_id, result, lab.artifacts)
+    directory = lab.artifacts.directory / run_id
+    extra = _extra_metadata(result, manifest)
+    for file in manifest.files:
+        name = file.name.partition(".")[0]
+        metadata = file_metadata(file, directory, manifest) | extra.get(name, {})
+        yield dg.Output(None, name, metadata=metadata)
+    context.log.info(f"published {len(manifest.files)} artifacts to {directory}")
+
+
+@dg.config_mapping
+def backtest_config(val: BacktestConfig) -> dict[str, object]:
+    """Let the launchpad ask for the fields of a backtest in one place."""
+    return {"resolve": {"config": val.model_dump()}}
+
+
+@dg.graph_multi_asset(
+    name="backtest",
+    group_name="backtest",
+    ins={
+        "candles": dg.AssetIn(["lake", "candles"], dagster_type=dg.Nothing),
+        "calls": dg.AssetIn(["lake", "calls"], dagster_type=dg.Nothing),
+    },
+    outs={
+        name: dg.AssetOut(
+            key=["backtest", name],
+            description=description,
+            kinds={"numba", "html" if name == "report" else "json" if name == "summary" else "parquet"},
+            code_version=ENGINE_VERSION,
+        )
+        for name, description in DESCRIPTIONS.items()
+    },
+    config=backtest_config,
+)
+def backtest_assets(candles: None, calls: None) -> dict[str, None]:
+    """Simulate a strategy on the calls of the lake."""
+    backtest = resolve(calls=calls)
+    outputs = publish(simulate(backtest, load(backtest, candles=candles)))
+    return {name: getattr(outputs, name) for name in DESCRIPTIONS}
+
+
+def _extra_metadata(result: steps.SimulatedBacktest, manifest: Manifest) -> dict[str, dict[str, dg.MetadataValue]]:
+    simulation = result.simulation
+    best = simulation.trades.sort("net_return", descending=True, maintain_order=True).head(PREVIEW_ROWS)
+    columns = ["call_id", "caller", "mint", "entry_time", "exit_time", "exit_reason", "net_return", "pnl"]
+    capital = result.provenance.spec.strategy.portfolio.initial_capital
+    extra: dict[str, dict[str, dg.MetadataValue]] = {
+        "trades": {"best trades": table(best.select(columns))},
+        "outcomes": {"outcomes": table(simulation.outcomes.group_by("outcome").len("calls").sort("outcome"))},
+        "summary": headline(manifest.summary),
+    }
+    if not simulation.equity.is_empty():
+        from lab_pipeline.reports import equity_png  # noqa: PLC0415 - matplotlib, needed only here
+
+        png = equity_png(simulation.equity, initial_capital=capital)
+        extra["equity"] = {"equity and drawdown": picture(png, "equity and drawdown")}
+    return extra
+
+
+def _log_progress(context: dg.OpExecutionContext) -> progress.Progress:
+    shown = progress.listener()
+    last = time.monotonic()
+
+    def report(done: int, total: int) -> None:
+        nonlocal last
+        if shown:
+            shown(done, total)
+        now = time.monotonic()
+        if now - last >= SECONDS_BETWEEN_LOG_LINES:
+            last = now
+            context.log.info(f"simulated {done:,} of {total:,} calls ({done / total:.0%})")
+
+    return report

@@ -1,0 +1,60 @@
+"""The launchpad's form of a backtest."""
+
+from typing import Any
+
+import dagster as dg
+from pydantic import Field
+
+from lab_pipeline.domain.backtest import BacktestSpec
+from lab_pipeline.domain.errors import FieldError, InvalidConfigError
+from lab_pipeline.lake import Lake
+from lab_pipeline.runs.backtest import full_range
+
+
+class BacktestConfig(dg.Config):
+    """What to simulate. Only the strategy and the timeframe must be given."""
+
+    strategy: str = Field(description="Id of a strategy, such as `ladder`.")
+    strategy_version: str | None = Field(default=None, description="Its version; the latest by default.")
+    timeframe: str = Field(description="Length of the candles: 1m, 5m, 15m, 1h, ... as ingested.")
+    start: str | None = Field(
+        default=None,
+        description="Simulate calls from this time on (ISO 8601, UTC): 2018-01-10 or 2018-01-10T12:00:00Z.",
+    )
+    end: str | None = Field(default=None, description="Simulate calls before this time.")
+    mints: list[str] = Field(default=[], description="Only calls on these tokens; all by default.")
+    callers: list[str] = Field(default=[], description="Only calls of these callers; all by default.")
+    params: dict[str, Any] = Field(
+        default={}, description="Strategy fields to override, by path: `{exit.stopLoss: 0.25}`."
+    )
+    seed: int = Field(default=0, description="Seeds the resampling behind the confidence intervals.")
+
+    def to_spec(self, lake: Lake) -> BacktestSpec:
+        """Build the request; a range left open is that of the lake's calls.
+
+        Raises:
+            LabError: naming each field that cannot be used.
+        """
+        universe: dict[str, Any] = {"type": "all"}
+        if self.mints and self.callers:
+            raise InvalidConfigError("backtest", [FieldError("callers", "give mints or callers, not both")])
+        if self.mints:
+            universe = {"type": "tokens", "mints": self.mints}
+        elif self.callers:
+            universe = {"type": "callers", "callers": self.callers}
+        start, end = self.start, self.end
+        if start is None or end is None:
+            extent = full_range(lake).to_json_dict()
+            start, end = start or extent["start"], end or extent["end"]
+        return BacktestSpec.parse(
+            {
+                "strategyId": self.strategy,
+                "strategyVersion": self.strategy_version,
+                "universe": universe,
+                "timeframe": self.timeframe,
+                "range": {"start": start, "end": end},
+                "seed": self.seed,
+                "params": self.params,
+            },
+            subject="backtest",
+        )

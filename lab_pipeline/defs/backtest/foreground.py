@@ -1,0 +1,50 @@
+"""Run the backtest job in this process, on the lab's instance: a run like any other in the UI."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import dagster as dg
+
+from lab_pipeline.defs.backtest.config import BacktestConfig
+from lab_pipeline.defs.operations.reasons import failure_reason
+
+# Dagster's own launches name the code location (of workspace.yaml) in this tag; with it the UI lists the run under its job.
+LOCATION_TAG = {".dagster/repository": "__repository__@lab_pipeline"}
+
+
+@dataclass(frozen=True)
+class FinishedRun:
+    """How a run ended.
+
+    Attributes:
+        run_id: Dagster's run id.
+        error: why it failed, one line; none if it succeeded.
+    """
+
+    run_id: str
+    error: str | None
+
+
+def backtest_job() -> dg.JobDefinition:
+    """Load the job as the code location does."""
+    from lab_pipeline.definitions import defs  # noqa: PLC0415 - it loads this folder
+
+    return defs().resolve_job_def("backtest")
+
+
+def run_backtest_job(
+    instance: dg.DagsterInstance, config: BacktestConfig, tags: Mapping[str, str] | None = None
+) -> FinishedRun:
+    """Execute the job and wait for its end."""
+    with dg.execute_job(
+        dg.reconstructable(backtest_job),
+        instance,
+        run_config=run_config(config),
+        tags={**LOCATION_TAG, **(tags or {})},
+    ) as result:
+        return FinishedRun(result.run_id, None if result.success else failure_reason(instance, result.run_id))
+
+
+def run_config(config: BacktestConfig) -> dict[str, object]:
+    """Return what the launchpad would hold: the fields that differ from their defaults."""
+    return {"ops": {"backtest": {"config": config.model_dump(exclude_defaults=True)}}}

@@ -1,0 +1,82 @@
+"""Checks on the candles of the lake: what is missing, and whether anything is there twice."""
+
+from collections.abc import Iterator
+
+import dagster as dg
+import polars as pl
+
+from lab_pipeline.defs.lake.metadata import CANDLES_KEY, table
+from lab_pipeline.defs.operations.resources import Lab
+from lab_pipeline.lake import Lake, quality
+
+WORST_SHOWN = 20
+COVERAGE, GAPS, DUPLICATES = "coverage", "gaps", "duplicates"
+DESCRIPTIONS = {
+    COVERAGE: "Every mint has enough of the candles between its first and its last (LAB_MIN_COVERAGE).",
+    GAPS: "Counts the gaps of every mint; thin markets have them, so they are allowed.",
+    DUPLICATES: "No mint has two candles of one time.",
+}
+
+
+@dg.multi_asset_check(
+    name="candle_quality",
+    specs=[dg.AssetCheckSpec(name, asset=CANDLES_KEY, description=text) for name, text in DESCRIPTIONS.items()],
+)
+def candle_quality(lab: Lab) -> Iterator[dg.AssetCheckResult]:
+    """Measure every timeframe of the lake."""
+    yield from evaluate(lab.lake, lab.settings.min_coverage)
+
+
+def evaluate(lake: Lake, min_coverage: float) -> Iterator[dg.AssetCheckResult]:
+    """Yield the result of each check, with the mints that are worst off."""
+    measured = [
+        quality(lake, timeframe).insert_column(0, pl.lit(timeframe).alias("timeframe"))
+        for timeframe in lake.timeframes()
+    ]
+    if not measured:
+        for name in DESCRIPTIONS:
+            yield _result(name, passed=True, metadata={"mints": 0})
+        return
+    mints = pl.concat(measured)
+    thin = mints.filter(pl.col("coverage") < min_coverage)
+    yield _result(
+        COVERAGE,
+        passed=thin.is_empty(),
+        metadata={
+            "mints": mints.height,
+            "mints below the minimum": thin.height,
+            "minimum": min_coverage,
+            "lowest": mints["coverage"].min(),
+            "thinnest": table(mints.sort("coverage", "mint").head(WORST_SHOWN)),
+        },
+    )
+    gapped = mints.filter(pl.col("gaps") > 0)
+    yield _result(
+        GAPS,
+        passed=True,
+        metadata={
+            "gaps": int(mints["gaps"].sum()),
+            "mints with gaps": gapped.height,
+            "longest, candles": int(mints["longest_gap"].max()),
+            "most gaps": table(gapped.sort("gaps", "mint", descending=[True, False]).head(WORST_SHOWN)),
+        },
+    )
+    doubled = mints.filter(pl.col("duplicates") > 0)
+    yield _result(
+        DUPLICATES,
+        passed=doubled.is_empty(),
+        severity=dg.AssetCheckSeverity.ERROR,
+        metadata={"duplicates": int(mints["duplicates"].sum()), "mints": table(doubled.head(WORST_SHOWN))},
+    )
+
+
+def _result(
+    name: str,
+    *,
+    passed: bool,
+    metadata: dict[str, object],
+    severity: dg.AssetCheckSeverity = dg.AssetCheckSeverity.WARN,
+) -> dg.AssetCheckResult:
+    return dg.AssetCheckResult(
+        passed=passed, asset_key=CANDLES_KEY, check_name=name, severity=severity, metadata=metadata
+    )

@@ -1,0 +1,117 @@
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from lab_pipeline.cli import supervisor
+from lab_pipeline.cli.supervisor import Service, ServiceError, Supervisor
+
+SLEEPER = [sys.executable, "-c", "import time; print('up', flush=True); time.sleep(60)"]
+
+
+def alive(pid):
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+def run(tmp_path, services, *, on_ready, said=None):
+    Supervisor(dict(os.environ), tmp_path / "logs", (said if said is not None else []).append).run(services, on_ready)
+
+
+def stop_soon():
+    threading.Timer(0.1, lambda: os.kill(os.getpid(), signal.SIGINT)).start()
+
+
+def test_services_start_in_order_and_all_stop_on_a_signal(tmp_path):
+    pids = tmp_path / "pids"
+    order = [
+        Service(name, [sys.executable, "-c", f"import os,time; open({str(pids)!r},'a').write(f'{name} {{os.getpid()}}\\n'); time.sleep(60)"],
+                ready=lambda name=name: pids.exists() and name in pids.read_text())
+        for name in ("first", "second")
+    ]  # fmt: skip
+    run(tmp_path, order, on_ready=stop_soon)
+    started = [line.split() for line in pids.read_text().splitlines()]
+    assert [name for name, _ in started] == ["first", "second"]
+    assert not any(alive(int(pid)) for _, pid in started)
+
+
+def test_a_service_that_dies_is_started_again(tmp_path):
+    starts = tmp_path / "starts"
+    code = f"import os,time; open({str(starts)!r},'a').write(f'{{os.getpid()}}\\n'); time.sleep(60)"
+    said = []
+
+    def kill_the_first():
+        def act():
+            os.kill(int(starts.read_text().split()[0]), signal.SIGKILL)
+            while len(starts.read_text().split()) < 2:
+                time.sleep(0.05)
+            os.kill(os.getpid(), signal.SIGINT)
+
+        threading.Thread(target=act).start()
+
+    run(tmp_path, [Service("one", [sys.executable, "-c", code], ready=starts.exists)], on_ready=kill_the_first, said=said)
+    assert said == ["one ended with status -9; starting it again"]
+
+
+def test_a_service_that_will_not_stay_up_stops_everything(tmp_path, monkeypatch):
+    monkeypatch.setattr(supervisor, "POLL_SECONDS", 0.02)
+    services = [
+        Service("good", SLEEPER, ready=lambda: True),
+        Service("bad", [sys.executable, "-c", "import sys; sys.exit('no')"], ready=lambda: True),
+    ]
+    with pytest.raises(ServiceError, match=r"bad dies again and again \(status 1\): see .*bad\.log"):
+        run(tmp_path, services, on_ready=lambda: None)
+    assert "no" in (tmp_path / "logs" / "bad.log").read_text()
+
+
+def test_a_service_that_ends_before_it_answers_is_an_error(tmp_path):
+    with pytest.raises(ServiceError, match="gone ended with status 0"):
+        run(tmp_path, [Service("gone", [sys.executable, "-c", ""], ready=lambda: False)], on_ready=lambda: None)
+
+
+def test_a_service_that_does_not_answer_in_time_is_an_error(tmp_path):
+    with pytest.raises(ServiceError, match="slow did not answer"):
+        run(tmp_path, [Service("slow", SLEEPER, ready=lambda: False, ready_within_seconds=0.3)], on_ready=lambda: None)
+
+
+def test_a_service_that_ignores_the_request_to_stop_is_killed(tmp_path, monkeypatch):
+    monkeypatch.setattr(supervisor, "STOP_SECONDS", 0.3)
+    flag = tmp_path / "armed"
+    code = f"import signal,time; signal.signal(signal.SIGTERM, signal.SIG_IGN); open({str(flag)!r},'w').close(); time.sleep(60)"
+    said = []
+    run(tmp_path, [Service("deaf", [sys.executable, "-c", code], ready=flag.exists)], on_ready=stop_soon, said=said)
+    assert said == ["deaf does not stop; killing it"]
+
+
+def test_a_second_lab_on_the_same_home_says_so(tmp_path):
+    home = tmp_path / "home"
+    script = textwrap.dedent("""
+        import sys, time
+        from pathlib import Path
+        from lab_pipeline.cli.up import _only_one
+        from lab_pipeline.settings import Settings
+        lab = Settings(home=Path(sys.argv[1]))
+        lab.dagster_home.mkdir(parents=True, exist_ok=True)
+        with _only_one(lab):
+            print("held", flush=True)
+            time.sleep(60)
+    """)
+    repository = Path(__file__).resolve().parents[2]
+    with subprocess.Popen([sys.executable, "-c", script, home], stdout=subprocess.PIPE, text=True, cwd=repository) as holder:
+        assert holder.stdout.readline() == "held\n"
+        second = subprocess.run([sys.executable, "-c", script, home], capture_output=True, text=True, cwd=repository, check=False)
+        assert f"is already up (process {holder.pid})" in second.stderr
+        holder.kill()
+    again = subprocess.Popen([sys.executable, "-c", script, home], stdout=subprocess.PIPE, text=True, cwd=repository)
+    assert again.stdout.readline() == "held\n"
+    again.kill()
+    again.communicate()
