@@ -8,7 +8,7 @@ import dagster as dg
 from lab_pipeline.defs.backtest.config import BacktestConfig
 from lab_pipeline.defs.operations.reasons import failure_reason
 
-# Dagster's own launches name the code location (of workspace.yaml) in this tag; with it the UI lists the run under its job.
+# Dagster's own launches name the code location in this tag; with it the UI lists the run under its job.
 LOCATION_TAG = {".dagster/repository": "__repository__@lab_pipeline"}
 
 
