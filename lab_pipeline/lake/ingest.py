@@ -198,11 +198,12 @@ class _Ingest:
             return
         partition = self._partition(bucket)
         replaced = parts(partition)
-        old = pl.read_parquet(replaced) if replaced else pl.DataFrame(schema=self._table.columns)
+        old = pl.read_parquet(replaced) if replaced else None
         if not self._compare(rows, old):
             return
-        kept = old.join(rows, on=self._table.key, how="anti")
-        merged = pl.concat([kept, rows]).sort(*self._table.order)
+        if old is not None:
+            rows = pl.concat([old.join(rows, on=self._table.key, how="anti"), rows])
+        merged = rows.sort(*self._table.order)
         write_part(merged, self._table, self._transaction.stage(partition, replaced))
         self._report.partitions_written += 1
 
@@ -242,19 +243,22 @@ class _Ingest:
             violation = Violation(source.name, place, key, value, f"must be unique, also on {where}")
             self._findings.add(row[FILE], 1, [(row[ROW], violation)])
 
-    def _compare(self, rows: pl.DataFrame, old: pl.DataFrame) -> bool:
+    def _compare(self, rows: pl.DataFrame, old: pl.DataFrame | None) -> bool:
         """Count what is new, changed and unchanged; tell whether anything has to be written."""
+        report = self._report
+        report.mints += rows["mint"].n_unique()
+        if old is None:
+            report.added += rows.height
+            return True
         key = list(self._table.key)
         values = [name for name in self._table.columns if name not in key]
         joined = rows.join(old.with_columns(known=True), on=key, how="left", suffix="_old", maintain_order="left")
         differs = pl.any_horizontal(pl.col(name) != pl.col(f"{name}_old") for name in values)
         changed = joined.filter(differs & pl.col("known")).select(key)
         added = joined["known"].null_count()
-        report = self._report
         report.added += added
         report.changed += changed.height
         report.unchanged += rows.height - added - changed.height
-        report.mints += rows["mint"].n_unique()
         report.changed_keys.extend(changed.head(CHANGED_KEYS_SHOWN - len(report.changed_keys)).to_dicts())
         return bool(added or changed.height)
 

@@ -30,12 +30,15 @@ EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 SHARD_ROWS = 1 << 17
 """Small buckets are put together until a shard has about this many rows; a larger bucket is a shard of its own."""
 
+READERS = 2
+"""Shards read at once: hashing one overlaps with decoding the other."""
+
 
 class CandleSlice:
     """The candles of some mints with start <= timestamp < end, iterated shard by shard.
 
     A shard holds one or more whole mint buckets; each mint is in exactly one shard. While the caller works on a shard,
-    a thread reads and hashes the next. Close it, or use it as a context manager, to let go of the files.
+    threads read and hash the next. Close it, or use it as a context manager, to let go of the files.
 
     Attributes:
         rows_planned: rows of the row groups that will be read, at least those that qualify.
@@ -167,7 +170,7 @@ class _Part:
         self.bucket = bucket
         self._mints = mints
         self._start_ms, self._end_ms = start_ms, end_ms
-        self._file = pq.ParquetFile(pa.OSFile(str(path)), read_dictionary=["mint"], pre_buffer=True)
+        self._file = pq.ParquetFile(pa.OSFile(str(path)), read_dictionary=["mint"], pre_buffer=False)
         groups = [self._file.metadata.row_group(number) for number in range(self._file.num_row_groups)]
         self.groups = [number for number, group in enumerate(groups) if self._may_hold(group)]
         self.rows = sum(groups[number].num_rows for number in self.groups)
@@ -201,12 +204,12 @@ class _Part:
 
 
 def _read_ahead(shards: list[list[_Part]]) -> Iterator[_Shard]:
-    """Yield shards in order; while the caller has one, a thread reads the next."""
-    with ThreadPoolExecutor(1, thread_name_prefix="lake-read-ahead") as reader:
+    """Yield shards in order; while the caller has one, threads read and hash the next."""
+    with ThreadPoolExecutor(READERS, thread_name_prefix="lake-read-ahead") as readers:
         ahead: deque[Future[_Shard]] = deque()
         for shard in shards:
-            ahead.append(reader.submit(_read_shard, shard))
-            if len(ahead) > 1:
+            ahead.append(readers.submit(_read_shard, shard))
+            if len(ahead) > READERS:
                 yield ahead.popleft().result()
         while ahead:
             yield ahead.popleft().result()
