@@ -1,0 +1,18 @@
+"""How every compiled function of the engine is compiled."""
+
+from collections.abc import Callable
+from typing import ParamSpec, TypeVar, cast
+
+from numba import njit
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+def compiled(function: Callable[P, R]) -> Callable[P, R]:
+    """Compile with numba: exact IEEE arithmetic, the GIL released, the machine code kept on disk.
+
+    No fast-math, so that results are the same on every machine and the same as in plain Python. numba's
+    cache looks at the defining file only: a compiled function must not call one of another file.
+    """
+    return cast("Callable[P, R]", njit(cache=True, nogil=True, fastmath=False, error_model="numpy")(function))

@@ -1,0 +1,399 @@
+"""From candles and calls to a simulation: in one call, or shard by shard in flat memory."""
+
+import os
+from collections import deque
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import TypeVar
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+
+from lab_pipeline.domain import frames
+from lab_pipeline.domain.candles import CandleColumns, Integers
+from lab_pipeline.domain.enums import EntryKind, IntrabarPolicy, Side
+from lab_pipeline.domain.errors import LabError
+from lab_pipeline.domain.strategy import StrategyConfig, minutes_to_ms
+from lab_pipeline.domain.timeframe import timeframe_ms
+from lab_pipeline.engine import kernel
+from lab_pipeline.engine.kernel import Candles, Records, Rules
+from lab_pipeline.engine.paths import paths_frame
+from lab_pipeline.engine.portfolio import SKIP_REASONS, TAKEN, Allocation, Marks, Series, run_portfolio
+from lab_pipeline.engine.simulation import Simulation
+from lab_pipeline.engine.summary import summarise
+
+FOREVER_MINUTES = 1e12
+"""Longer times are cut to this, two million years, so that they fit the kernel's clock."""
+
+CHUNKS_A_THREAD = 4
+CALLS_A_CHUNK = 64
+"""Fewer calls than this are not worth a task of their own."""
+
+ENTRY_KINDS = (EntryKind.MARKET, EntryKind.DIP, EntryKind.REBOUND)
+POLICIES = (IntrabarPolicy.STOP_FIRST, IntrabarPolicy.TARGET_FIRST, IntrabarPolicy.NEAREST_OPEN)
+
+T = TypeVar("T", bound=np.generic)
+
+
+def simulate(
+    candles: pl.DataFrame,
+    calls: pl.DataFrame,
+    config: StrategyConfig,
+    *,
+    timeframe: str,
+    seed: int = 0,
+    threads: int | None = None,
+) -> Simulation:
+    """Simulate a strategy on every call, alone and in a portfolio.
+
+    Args:
+        candles: columns and types of `frames.CANDLES`, in any order; candles outside the calls' windows are ignored,
+            but for the hour before an entry, which the features are measured on.
+        calls: columns and types of `frames.CALLS`, in any order, `call_id` unique.
+        config: the strategy.
+        timeframe: length of a candle, such as `1m`.
+        seed: of the resampling behind the confidence interval; it decides nothing else.
+        threads: how many to use, all processors by default. The result does not depend on it.
+
+    Raises:
+        LabError: naming the column, or the mint and time, that is not as it must be.
+    """
+    _check_columns("candles", candles, frames.CANDLES)
+    simulator = Simulator(calls, config, timeframe=timeframe, threads=threads)
+    columns = candles.select(frames.CANDLES.names()).sort("mint", "timestamp")
+    simulator.add(CandleColumns.from_frame(columns))
+    return simulator.finish(seed=seed)
+
+
+class Simulator:
+    """Simulates calls shard by shard; of a shard only the closes that value the positions are kept.
+
+    The result depends neither on how mints are spread over shards nor on the order of shards or calls.
+    """
+
+    def __init__(
+        self, calls: pl.DataFrame, config: StrategyConfig, *, timeframe: str, threads: int | None = None
+    ) -> None:
+        """Take the calls and the strategy; arguments and errors as of `simulate`."""
+        _check_columns("calls", calls, frames.CALLS)
+        self._calls = calls.select(frames.CALLS.names()).sort("called_at", "call_id")
+        _check_unique(self._calls)
+        self._config = config
+        self._timeframe = timeframe_ms(timeframe)
+        self._rules = _rules(config, self._timeframe)
+        self._threads = threads or os.cpu_count() or 1
+        self._called_at = self._calls["called_at"].to_physical().to_numpy()
+        self._by_mint, self._groups = _group_by_mint(self._calls["mint"])
+        self._simulated: set[str] = set()
+        self._records = np.zeros(len(calls), kernel.CALL)
+        self._parts: deque[_Part] = deque()
+
+    def add(self, candles: CandleColumns) -> int:
+        """Simulate the calls on the mints of a shard and return how many there were.
+
+        Args:
+            candles: every candle of its mints that the calls' windows and the hour before the entries need. Each
+                mint comes in one shard only.
+
+        Raises:
+            LabError: naming the mint and time of a candle that breaks a rule, or a mint that comes twice.
+        """
+        columns = Candles(
+            _column(candles.timestamp, np.int64),
+            *(_column(c, np.float64) for c in (candles.open, candles.high, candles.low, candles.close, candles.volume)),
+        )
+        with ThreadPoolExecutor(self._threads) as pool:
+            self._check_candles(candles, columns, pool)
+            ranks, first, last = self._calls_on(candles)
+            bounds = self._chunks(len(ranks), CALLS_A_CHUNK)
+            parts = pool.map(
+                lambda begin, end: _simulate_chunk(
+                    columns, self._rules, self._called_at[ranks[begin:end]], first[begin:end], last[begin:end]
+                ),
+                bounds[:-1],
+                bounds[1:],
+            )
+            for begin, (records, part) in zip(bounds, parts, strict=False):
+                owners = ranks[begin : begin + len(records)]
+                self._records[owners] = records
+                part.trades["call"] = owners[part.trades["call"]]
+                self._parts.append(part)
+        return len(ranks)
+
+    def finish(self, *, seed: int = 0) -> Simulation:
+        """Run the portfolio over all trades and lay out the frames. Call it once, after the last shard.
+
+        Args:
+            seed: of the resampling behind the confidence interval; it decides nothing else.
+
+        Raises:
+            LabError: if the equity series would be too long to hold.
+        """
+        trades, fills, marks = _join(self._parts)
+        allocation, series = run_portfolio(trades, fills, marks, self._config, self._timeframe)
+        del marks
+        outcomes = self._outcomes()
+        fills_frame = _fills_frame(self._calls, trades, fills, allocation, self._rules)
+        trades_frame = _trades_frame(self._calls, trades, allocation)
+        equity = _equity_frame(series)
+        return Simulation(
+            fills=fills_frame,
+            trades=trades_frame,
+            paths=paths_frame(self._calls, self._records),
+            outcomes=outcomes,
+            equity=equity,
+            summary=summarise(
+                fills=fills_frame,
+                trades=trades_frame,
+                outcomes=outcomes,
+                equity=equity,
+                initial_capital=self._config.portfolio.initial_capital,
+                timeframe=self._timeframe,
+                seed=seed,
+            ),
+        )
+
+    def _chunks(self, count: int, smallest: int) -> list[int]:
+        """Return the bounds of contiguous chunks of 0:count."""
+        chunks = max(1, min(self._threads * CHUNKS_A_THREAD, count // smallest))
+        return [count * chunk // chunks for chunk in range(chunks + 1)]
+
+    def _check_candles(self, candles: CandleColumns, columns: Candles, pool: ThreadPoolExecutor) -> None:
+        offsets = _readonly(candles.offsets)
+        bounds = self._chunks(len(candles.mints), 1)
+        bad = pool.map(
+            lambda begin, end: kernel.first_bad_row(columns, offsets[begin : end + 1]), bounds[:-1], bounds[1:]
+        )
+        for row in bad:
+            if row >= 0:
+                raise LabError(_candle_problem(candles, row))
+
+    def _calls_on(self, candles: CandleColumns) -> tuple[Integers, Integers, Integers]:
+        """Return the ranks of the calls on a shard's mints, mint by mint, and the first and end row of each."""
+        called = [index for index, mint in enumerate(candles.mints) if mint in self._groups]
+        names = {candles.mints[index] for index in called}
+        if len(names) < len(called) or names & self._simulated:
+            twice = sorted(names & self._simulated) or [candles.mints[index] for index in called]
+            raise LabError(f"mint {twice[0]}: its candles come in more than one piece, they must be handed over in one")
+        self._simulated |= names
+        groups = np.array([self._groups[candles.mints[index]] for index in called], np.int64).reshape(-1, 2)
+        lengths = groups[:, 1] - groups[:, 0]
+        ranks = self._by_mint[_ranges(groups[:, 0], lengths)]
+        return (
+            ranks,
+            _readonly(np.repeat(candles.offsets[:-1][called], lengths)),
+            _readonly(np.repeat(candles.offsets[1:][called], lengths)),
+        )
+
+    def _outcomes(self) -> pl.DataFrame:
+        return self._calls.select(
+            "call_id",
+            "caller",
+            "mint",
+            "called_at",
+            _named(kernel.OUTCOMES, self._records["outcome"]).alias("outcome"),
+            pl.Series("trades", self._records["trades"].copy()),
+            pl.Series("ambiguous_candles", self._records["ambiguous"].copy()),
+        )
+
+
+@dataclass(frozen=True)
+class _Part:
+    """What a chunk of calls leaves behind: records of `kernel.TRADE` and `kernel.FILL`, and the marks."""
+
+    trades: Records
+    fills: Records
+    marks: Marks
+
+
+def _simulate_chunk(
+    candles: Candles, rules: Rules, called_at: Integers, first_row: Integers, last_row: Integers
+) -> tuple[Records, _Part]:
+    records, trades, fills = kernel.simulate_calls(candles, rules, _readonly(called_at), first_row, last_row)
+    by_entry = np.argsort(trades["entry_row"], kind="stable")
+    marks = Marks(*kernel.keep_marks(candles.timestamp, candles.close, rules.timeframe, trades, by_entry))
+    return records, _Part(trades, fills.copy(), marks)
+
+
+def _join(parts: deque[_Part]) -> tuple[Records, Records, Marks]:
+    """Bring the parts in the order of calls. Each part is let go as soon as it is copied, to halve the peak memory."""
+    trades = np.concatenate([part.trades for part in parts] or [np.empty(0, kernel.TRADE)])
+    fills = np.concatenate([part.fills for part in parts] or [np.empty(0, kernel.FILL)])
+    closes = np.empty(sum(len(part.marks.closes) for part in parts), np.float64)
+    times = np.empty(sum(len(part.marks.times) for part in parts), np.int64)
+    trade, close, time = 0, 0, 0
+    while parts:
+        part = parts.popleft()
+        moved = trades[trade : trade + len(part.trades)]
+        moved["mark"] += close
+        moved["mark_time"][moved["mark_time"] >= 0] += time
+        closes[close : close + len(part.marks.closes)] = part.marks.closes
+        times[time : time + len(part.marks.times)] = part.marks.times
+        trade, close, time = trade + len(moved), close + len(part.marks.closes), time + len(part.marks.times)
+    order = np.argsort(trades["call"], kind="stable")
+    first_fill = np.cumsum(trades["fills"], dtype=np.int64) - trades["fills"]
+    fills = fills[_ranges(first_fill[order], trades["fills"][order])]
+    return trades[order], fills, Marks(closes, times)
+
+
+def _ranges(starts: Integers, lengths: npt.NDArray[np.integer]) -> Integers:
+    """Return starts[0], starts[0] + 1, ... of every range, one range after the other."""
+    before = np.cumsum(lengths, dtype=np.int64) - lengths
+    ranges: Integers = np.repeat(starts - before, lengths) + np.arange(lengths.sum())
+    return ranges
+
+
+def _group_by_mint(mints: pl.Series) -> tuple[Integers, dict[str, tuple[int, int]]]:
+    """Return the calls' ranks ordered by mint, and the part of them that each mint has."""
+    order = mints.arg_sort().to_numpy().astype(np.int64)
+    order = order[np.lexsort((order, mints.rank("dense").to_numpy()[order]))]
+    runs = mints.gather(order).rle().struct
+    ends = np.cumsum(runs.field("len").to_numpy().astype(np.int64))
+    begins = np.concatenate([np.zeros(1, np.int64), ends[:-1]])[: len(ends)]
+    return order, dict(zip(runs.field("value"), zip(begins.tolist(), ends.tolist(), strict=True), strict=True))
+
+
+def _rules(config: StrategyConfig, timeframe: int) -> Rules:
+    leave, trailing, reentry = config.exit, config.exit.trailing, config.reentry
+    return Rules(
+        delay=_milliseconds(config.entry.delay_minutes),
+        max_wait=_milliseconds(config.entry.max_wait_minutes),
+        horizon=_milliseconds(config.horizon_minutes),
+        timeframe=timeframe,
+        entry_kind=ENTRY_KINDS.index(config.entry.kind),
+        entry_fraction=config.entry.fraction or 0.0,
+        stop_loss=leave.stop_loss or 0.0,
+        trail_activation=trailing.activation if trailing else 0.0,
+        trail_distance=trailing.distance if trailing else 0.0,
+        break_even_after=leave.break_even_after or 0,
+        max_hold=-1 if leave.max_hold_minutes is None else _milliseconds(leave.max_hold_minutes),
+        reentry_retrace=reentry.retrace if reentry else 0.0,
+        reentry_count=reentry.max_count if reentry else 0,
+        policy=POLICIES.index(config.intrabar),
+        fee=config.costs.fee_bps / 1e4,
+        slip=config.costs.slippage_bps / 1e4,
+        multiples=_readonly(np.array([target.multiple for target in leave.targets], np.float64)),
+        fractions=_readonly(np.array([target.fraction for target in leave.targets], np.float64)),
+    )
+
+
+def _milliseconds(minutes: float) -> int:
+    return minutes_to_ms(min(minutes, FOREVER_MINUTES))
+
+
+def _column(values: npt.NDArray[T], dtype: type[T]) -> npt.NDArray[T]:
+    return _readonly(np.ascontiguousarray(values, dtype))
+
+
+def _readonly(values: npt.NDArray[T]) -> npt.NDArray[T]:
+    """Return a view that cannot be written to: numba compiles once for all arrays of one kind."""
+    view = values.view()
+    view.flags.writeable = False
+    return view
+
+
+def _fills_frame(
+    calls: pl.DataFrame, trades: Records, fills: Records, allocation: Allocation, rules: Rules
+) -> pl.DataFrame:
+    owner = np.repeat(np.arange(len(trades)), trades["fills"])
+    number = _ranges(np.ones(len(trades), np.int64), trades["fills"])
+    bought = number == 1
+    quantity = allocation.quantity[owner] * fills["fraction"]
+    fee = quantity * fills["price"] * np.where(bought, 1.0 + rules.slip, 1.0 - rules.slip) * rules.fee
+    return _of_calls(calls, trades["call"][owner], ["call_id", "mint"]).with_columns(
+        pl.Series("trade_no", trades["trade_no"][owner]),
+        pl.Series("fill_no", number, pl.Int32),
+        _times("timestamp", fills["time"]),
+        _named((Side.SELL, Side.BUY), bought.astype(np.int8)).alias("side"),
+        pl.Series("price", fills["price"].copy()),
+        pl.Series("fraction", fills["fraction"].copy()),
+        pl.Series("quantity", quantity),
+        pl.Series("fee", fee),
+        _named(kernel.REASONS, fills["reason"]).alias("reason"),
+    )
+
+
+def _trades_frame(calls: pl.DataFrame, trades: Records, allocation: Allocation) -> pl.DataFrame:
+    held = (trades["exit_time"] - trades["entry_time"]) / kernel.MINUTE_MS
+    frame = _of_calls(calls, trades["call"], ["call_id", "caller", "mint", "called_at"]).with_columns(
+        pl.Series("trade_no", trades["trade_no"].copy()),
+        _times("entry_time", trades["entry_time"]),
+        _times("exit_time", trades["exit_time"]),
+        *(
+            pl.Series(name, trades[name].copy())
+            for name in ("entry_price", "exit_price", "gross_return", "net_return", "mfe", "mae")
+        ),
+        _named(kernel.REASONS, trades["reason"]).alias("exit_reason"),
+        pl.Series("hold_minutes", held),
+        pl.Series("quantity", allocation.quantity),
+        pl.Series("invested", allocation.invested),
+        pl.Series("pnl", allocation.pnl),
+        pl.Series("taken", allocation.skipped == TAKEN),
+        _named(SKIP_REASONS, allocation.skipped).alias("skip_reason"),
+    )
+    return frame.select(frames.TRADES.names())
+
+
+def _equity_frame(series: Series) -> pl.DataFrame:
+    return pl.DataFrame(
+        [
+            _times("timestamp", series.timestamp),
+            pl.Series("equity", series.equity),
+            pl.Series("cash", series.cash),
+            pl.Series("exposure", series.exposure),
+            pl.Series("drawdown", series.drawdown),
+            pl.Series("open_positions", series.open_positions),
+        ]
+    )
+
+
+def _of_calls(calls: pl.DataFrame, ranks: Integers, columns: list[str]) -> pl.DataFrame:
+    return calls.select(pl.col(columns).gather(ranks))
+
+
+def _named(names: Sequence[str | None], codes: npt.NDArray[np.int8]) -> pl.Series:
+    return pl.Series([None if name is None else str(name) for name in names], dtype=pl.String).gather(
+        codes.astype(np.uint32)
+    )
+
+
+def _times(name: str, milliseconds: Integers) -> pl.Series:
+    return pl.Series(name, milliseconds.copy()).cast(frames.TIMESTAMP)
+
+
+def _check_columns(subject: str, frame: pl.DataFrame, columns: pl.Schema) -> None:
+    for name, dtype in columns.items():
+        if name not in frame.columns:
+            raise LabError(f"{subject}: column {name} is missing; the frame has {', '.join(frame.columns) or 'none'}")
+        if frame.schema[name] != dtype:
+            raise LabError(f"{subject}: column {name} is {frame.schema[name]}, cast it to {dtype}")
+        if frame[name].null_count():
+            row = frame[name].is_null().arg_max()
+            raise LabError(f"{subject}: column {name} is null in row {row}; drop the row or fill the value in")
+
+
+def _check_unique(calls: pl.DataFrame) -> None:
+    if calls["call_id"].n_unique() < len(calls):
+        repeated = calls.filter(pl.col("call_id").is_duplicated())["call_id"][0]
+        raise LabError(f"calls: call_id {repeated} occurs more than once; give every call an id of its own")
+
+
+def _candle_problem(candles: CandleColumns, row: int) -> str:
+    mint = candles.mints[int(np.searchsorted(candles.offsets, row, side="right")) - 1]
+    time = datetime(1970, 1, 1, tzinfo=UTC) + timedelta(milliseconds=int(candles.timestamp[row]))
+    values = {name: float(getattr(candles, name)[row]) for name in ("open", "high", "low", "close", "volume")}
+    shown = ", ".join(f"{name} {value:.17g}" for name, value in values.items())
+    where = f"candle of {mint} at {time:%Y-%m-%dT%H:%M:%S}Z ({shown})"
+    prices = [values[name] for name in ("open", "high", "low", "close")]
+    if not all(kernel.SMALLEST_PRICE <= price <= kernel.LARGEST for price in prices):
+        problem = f"prices must be numbers from {kernel.SMALLEST_PRICE:g} to {kernel.LARGEST:g}"
+    elif not 0 <= values["volume"] <= kernel.LARGEST:
+        problem = f"volume must be a number from 0 to {kernel.LARGEST:g}"
+    elif values["low"] > min(prices) or values["high"] < max(prices):
+        problem = "low must be <= open and close, high >= open and close"
+    else:
+        problem = "timestamps of a mint must ascend, each once"
+    return f"{where}: {problem}"

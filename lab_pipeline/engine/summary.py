@@ -1,0 +1,126 @@
+"""The headline numbers of a run, computed from its frames."""
+
+import math
+
+import numpy as np
+import polars as pl
+
+from lab_pipeline.domain.candles import Floats
+from lab_pipeline.domain.enums import Outcome, SkipReason
+from lab_pipeline.domain.summary import Summary
+
+RESAMPLES = 1000
+CONFIDENCE = 0.95
+DRAWS_AT_ONCE = 2**20
+"""Bounds the memory of the resampling: one resample or this many draws, whichever is more."""
+
+DAYS_A_YEAR = 365
+NO_VARIATION = 1e-15
+"""A standard deviation below this is rounding."""
+
+DAY_MS = 86_400_000
+
+
+def summarise(
+    *,
+    fills: pl.DataFrame,
+    trades: pl.DataFrame,
+    outcomes: pl.DataFrame,
+    equity: pl.DataFrame,
+    initial_capital: float,
+    timeframe: int,
+    seed: int,
+) -> Summary:
+    """Reduce a run's frames to its summary.
+
+    Args:
+        fills: columns and types of `frames.FILLS`.
+        trades: of `frames.TRADES`.
+        outcomes: of `frames.OUTCOMES`.
+        equity: of `frames.EQUITY`.
+        initial_capital: cash at the start.
+        timeframe: length of a candle in milliseconds.
+        seed: of the resampling behind the confidence interval.
+    """
+    net = trades["net_return"].to_numpy()
+    wins = int((net > 0).sum())
+    low, high = bootstrap_mean(net, seed)
+    returns = daily_returns(equity, initial_capital, timeframe)
+    sharpe, sortino = annual_ratios(returns)
+    skips = trades["skip_reason"]
+    return Summary(
+        calls=len(outcomes),
+        entered=int((outcomes["outcome"] == Outcome.ENTERED).sum()),
+        trades=len(trades),
+        wins=wins,
+        win_rate=wins / len(trades) if len(trades) else None,
+        total_return=equity["equity"][-1] / initial_capital - 1.0 if len(equity) else 0.0,
+        max_drawdown=max(0.0, -float(equity["drawdown"].to_numpy().min())) if len(equity) else 0.0,
+        profit_factor=_profit_factor(net),
+        expectancy=_mean(net),
+        expectancy_low=low,
+        expectancy_high=high,
+        sharpe=sharpe,
+        sortino=sortino,
+        avg_hold_minutes=_mean(trades["hold_minutes"].to_numpy()),
+        avg_exposure=float(equity["exposure"].to_numpy().mean()) if len(equity) else None,
+        fees_paid=math.fsum(fills["fee"].to_list()),
+        ambiguous_candles=int(outcomes["ambiguous_candles"].sum()),
+        skipped_no_cash=int((skips == SkipReason.NO_CASH).sum()),
+        skipped_no_slot=int((skips == SkipReason.NO_SLOT).sum()),
+    )
+
+
+def bootstrap_mean(values: Floats, seed: int) -> tuple[float | None, float | None]:
+    """Return the ends of the percentile bootstrap interval of the mean; nulls with fewer than two values.
+
+    Resamples whole with numpy's PCG64, a block of resamples at a time, so that memory stays bounded. A million
+    values take seconds, in proportion to their number.
+    """
+    count = len(values)
+    if count < 2:  # noqa: PLR2004 - one value has no spread
+        return None, None
+    generator = np.random.Generator(np.random.PCG64(seed))
+    block = max(1, DRAWS_AT_ONCE // count)
+    means = np.empty(RESAMPLES)
+    for begin in range(0, RESAMPLES, block):
+        rows = min(block, RESAMPLES - begin)
+        drawn = generator.integers(0, count, size=(rows, count), dtype=np.uint32)
+        means[begin : begin + rows] = values[drawn].mean(axis=1)
+    low, high = np.quantile(means, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
+    return float(low), float(high)
+
+
+def daily_returns(equity: pl.DataFrame, initial_capital: float, timeframe: int) -> Floats:
+    """Return the equity's return of every UTC day of the series, the first day's from the initial capital.
+
+    A point belongs to the day in which its candle opens: the one stamped midnight closes the day before.
+    """
+    day = (equity["timestamp"].to_physical() - timeframe) // DAY_MS
+    last = np.flatnonzero(np.diff(day.to_numpy(), append=np.iinfo(np.int64).max))
+    closes = equity["equity"].to_numpy()[last]
+    before = np.concatenate([[initial_capital], closes[:-1]])[: len(closes)]
+    returns: Floats = closes / before - 1.0
+    return returns
+
+
+def annual_ratios(returns: Floats) -> tuple[float | None, float | None]:
+    """Return Sharpe and Sortino ratio of daily returns, annualised; null where undefined."""
+    count = len(returns)
+    if count < 2:  # noqa: PLR2004 - ddof 1 needs two
+        return None, None
+    mean, deviation = float(returns.mean()), float(returns.std(ddof=1))
+    if deviation < NO_VARIATION:
+        return None, None
+    downside = math.sqrt(float((np.minimum(returns, 0.0) ** 2).sum()) / (count - 1))
+    scale = math.sqrt(DAYS_A_YEAR)
+    return mean / deviation * scale, mean / downside * scale if downside > 0 else None
+
+
+def _mean(values: Floats) -> float | None:
+    return math.fsum(values.tolist()) / len(values) if len(values) else None
+
+
+def _profit_factor(net: Floats) -> float | None:
+    losses = -math.fsum(net[net < 0].tolist())
+    return math.fsum(net[net > 0].tolist()) / losses if losses else None
