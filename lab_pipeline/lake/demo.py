@@ -102,7 +102,7 @@ class Caller:
 
 
 CALLERS = (
-    Caller("Marta Lindqvist", CallStyle.EARLY, 0.8, (6, 0.8, 3, 0.3, 0.4, 0.2)),
+    Caller("Marta Lindqvist", CallStyle.EARLY, 0.8, (5, 1.5, 3, 0.8, 0.8, 0.3)),
     Caller("Deniz Kaya", CallStyle.EARLY, 1.0, (3, 1.2, 1.5, 0.8, 0.8, 0.4)),
     Caller("Yuki Tanaka", CallStyle.PATIENT, 0.8, (1, 0.2, 6, 0.4, 1, 0.3)),
     Caller("Tom Okafor", CallStyle.COIN_FLIP, 1.2, (1, 1, 1, 1, 1, 1)),

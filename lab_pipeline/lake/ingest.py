@@ -160,6 +160,7 @@ class _Ingest:
         self._report.files += 1
         if source.ignored:
             self._report.ignored_columns[source.name] = source.ignored
+        rows_before = self._report.rows
         unit: TimeUnit | None = None
         for raw in source.batches():
             unit = unit or time_unit(raw[time_column(self._table)])
@@ -168,6 +169,8 @@ class _Ingest:
             self._note(parsed.frame)
             places = [pl.lit(number, pl.UInt32).alias(FILE), raw[ROW]]
             self._spill(parsed.frame.with_columns(places).drop_nulls(self._table.key))
+        if self._report.rows == rows_before and not isinstance(source, FrameSource):
+            raise LakeError(f"{source.name} has no rows: {self._table.name} were expected")
 
     def _note(self, rows: pl.DataFrame) -> None:
         report, times = self._report, rows[time_column(self._table)].drop_nulls()

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import polars as pl
+import pyarrow.parquet as pq
 
 from lab_pipeline.domain import frames
 from lab_pipeline.domain.timeframe import timeframe_ms
@@ -128,6 +129,11 @@ class Lake:
         """Return the first and the last timestamp of a candle length from the files' statistics, or null."""
         with self.reading():
             return extent(self.candle_files(timeframe), "timestamp")
+
+    def candles_count(self, timeframe: str) -> int:
+        """Count the candles of a length from the files' footers."""
+        with self.reading():
+            return sum(pq.read_metadata(path).num_rows for path in self.candle_files(timeframe))
 
     def slice(self, timeframe: str, mints: Sequence[str], start: Moment, end: Moment) -> CandleSlice:
         """Open the candles of some mints with start <= timestamp < end; what the lake lacks is left out."""
