@@ -1,0 +1,249 @@
+"""The tear sheet: one HTML page that needs nothing but itself."""
+
+import json
+from dataclasses import dataclass
+from functools import cache
+from typing import TYPE_CHECKING, Any, Protocol
+
+import polars as pl
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+
+from lab_pipeline.domain.backtest import ResolvedSpec
+from lab_pipeline.domain.enums import Outcome
+from lab_pipeline.domain.summary import Summary
+from lab_pipeline.reports import charts, formats, tables
+from lab_pipeline.reports.canvas import PAGE, house_style, to_svg
+from lab_pipeline.reports.wording import sentences, universe_text
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from matplotlib.figure import Figure
+
+CALLERS_SHOWN = 15
+CALLERS_AT_MOST = 100
+TRADES_SHOWN = 10
+FEW_TRADES = 30
+"""Below this many trades the page says that they are few."""
+EQUITY_HEIGHT = 430
+
+
+class RunResult(Protocol):
+    """What a page is made from; the frames have the columns of `domain.frames`."""
+
+    @property
+    def trades(self) -> pl.DataFrame:
+        """One row a trade, taken by the portfolio or not."""
+
+    @property
+    def paths(self) -> pl.DataFrame:
+        """One row a call that entered."""
+
+    @property
+    def outcomes(self) -> pl.DataFrame:
+        """One row a call."""
+
+    @property
+    def equity(self) -> pl.DataFrame:
+        """One row a step of the series."""
+
+    @property
+    def summary(self) -> Summary:
+        """The headline numbers, shown as they are."""
+
+
+def render_report(
+    result: RunResult, spec: ResolvedSpec, *, fingerprint: str, snapshot: str, engine_version: str
+) -> str:
+    """Render the tear sheet of a run.
+
+    The page loads nothing, from this host or another, and holds no script, no date and no run id: equal runs have
+    byte-identical pages. Times are UTC.
+
+    Args:
+        result: frames and summary of the run; any of the frames may be empty.
+        spec: what was run.
+        fingerprint: of the run, shown as it is; so are `snapshot` and `engine_version`.
+        snapshot: hash of the rows that were read.
+        engine_version: version of the simulation.
+
+    Returns:
+        A whole HTML document, under 600 kB.
+    """
+    callers = tables.by_caller(result.trades, result.outcomes, result.paths)
+    return (
+        _templates()
+        .get_template("report.html")
+        .render(
+            spec=spec,
+            summary=result.summary,
+            verdict=_verdict(result.summary),
+            without_costs=not (spec.strategy.costs.fee_bps or spec.strategy.costs.slippage_bps),
+            cautions=_cautions(result.summary, spec),
+            nothing_traded=_nothing_traded(result) if result.trades.is_empty() else None,
+            final_equity=spec.strategy.portfolio.initial_capital * (1 + result.summary.total_return),
+            expectancy_scale=_scale_of_expectancy(result.summary),
+            charts=_charts(result, spec),
+            tails=_tails(result.trades),
+            callers=callers.head(CALLERS_AT_MOST).to_dicts(),
+            callers_shown=CALLERS_SHOWN,
+            callers_count=len(callers),
+            caller_scale=_scale_of_callers(callers),
+            exits=tables.by_exit_reason(result.trades).to_dicts(),
+            outcomes=tables.by_outcome(result.outcomes).to_dicts(),
+            best=tables.ranked(result.trades, TRADES_SHOWN, best=True).to_dicts(),
+            worst=tables.ranked(result.trades, TRADES_SHOWN, best=False).to_dicts(),
+            sentences=list(sentences(spec.strategy)),
+            universe=universe_text(spec.universe),
+            document=json.dumps(spec.to_json_dict(), indent=2, ensure_ascii=False),
+            fingerprint=fingerprint,
+            snapshot=snapshot,
+            engine_version=engine_version,
+        )
+    )
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What the interval of the expectancy allows to say; `tone` is the CSS class of its colour."""
+
+    text: str
+    tone: str
+
+
+@dataclass(frozen=True)
+class Scale:
+    """Places values on a bar of the page, in percent of its width; what lies outside is put at the end."""
+
+    low: float
+    high: float
+
+    def at(self, value: float) -> float:
+        """Return where the value is, from 0 to 100, to a hundredth."""
+        return round(100 * min(1.0, max(0.0, (value - self.low) / (self.high - self.low))), 2)
+
+
+def _verdict(summary: Summary) -> Verdict:
+    low, high = summary.expectancy_low, summary.expectancy_high
+    if summary.expectancy is None:
+        return Verdict("No trade to judge by", "flat")
+    if low is None or high is None:
+        return Verdict("Too few trades for an interval", "down")
+    if low > 0:
+        return Verdict("The interval is above zero", "up")
+    if high < 0:
+        return Verdict("The interval is below zero", "down")
+    return Verdict("Not distinguishable from luck", "down")
+
+
+def _cautions(summary: Summary, spec: ResolvedSpec) -> list[str]:
+    found = []
+    skipped = summary.skipped_no_cash + summary.skipped_no_slot
+    if skipped:
+        found.append(
+            f"{skipped:,} of {summary.trades:,} trades skipped by the portfolio: "
+            f"{summary.skipped_no_cash:,} for cash, {summary.skipped_no_slot:,} for a slot"
+        )
+    if 0 < summary.trades < FEW_TRADES:
+        found.append(f"Only {summary.trades} trade{'s' if summary.trades > 1 else ''}")
+    if summary.ambiguous_candles:
+        policy = formats.words(spec.strategy.intrabar)
+        found.append(f"{summary.ambiguous_candles:,} ambiguous candles, decided {policy}")
+    return found
+
+
+def _nothing_traded(result: RunResult) -> str:
+    summary = result.summary
+    if not summary.calls:
+        return "No call lies in this range and universe. Widen one of them, or ingest more calls."
+    counts = dict(tables.by_outcome(result.outcomes).select("outcome", "calls").iter_rows())
+    return (
+        f"None of the {summary.calls:,} calls was entered: {counts[Outcome.NO_CANDLES]:,} have no candles "
+        f"after the call, {counts[Outcome.NO_ENTRY]:,} never met the entry's condition."
+    )
+
+
+def _charts(result: RunResult, spec: ResolvedSpec) -> dict[str, Markup]:
+    capital = spec.strategy.portfolio.initial_capital
+    trades = result.trades
+    drawings: dict[str, tuple[str, Callable[[], Figure]]] = {}
+    if not result.equity.is_empty():
+        drawings["equity"] = (
+            "Equity, drawdown and exposure over time",
+            lambda: charts.equity_figure(
+                result.equity, capital, PAGE, (charts.WIDE, EQUITY_HEIGHT), with_exposure=True
+            ),
+        )
+    if not trades.is_empty():
+        drawings |= {
+            "distribution": ("Distribution of net returns", lambda: charts.distribution_figure(trades)),
+            "running_mean": ("Running mean of the net return by date", lambda: charts.running_mean_figure(trades)),
+            "hours": ("Mean net return by hour of the call, UTC", lambda: charts.hours_figure(trades)),
+            "excursions": ("Net return against worst and best moment", lambda: charts.excursions_figure(trades)),
+        }
+    with house_style(PAGE):
+        return {
+            name: Markup(to_svg(draw(), name=name, label=label))  # noqa: S704 - charts hold numbers and dates, no names
+            for name, (label, draw) in drawings.items()
+        }
+
+
+def _tails(trades: pl.DataFrame) -> str:
+    if trades.is_empty():
+        return ""
+    returns = trades["net_return"].to_numpy()
+    edges = charts.return_bins(returns)
+    tails = (
+        (int((returns < edges[0]).sum()), "below", edges[0], "worst", float(returns.min())),
+        (int((returns > edges[-1]).sum()), "above", edges[-1], "best", float(returns.max())),
+    )
+    parts = [
+        f"{count:,} {word} {formats.signed_percent(edge, 0)} ({extreme} {formats.signed_percent(value, 0)})"
+        for count, word, edge, extreme, value in tails
+        if count
+    ]
+    return f"The outermost bars hold {' and '.join(parts)}." if parts else ""
+
+
+def _scale_of_expectancy(summary: Summary) -> Scale:
+    marks = [value for value in (summary.expectancy_low, summary.expectancy, summary.expectancy_high) if value]
+    return _padded(min([0.0, *marks]), max([0.0, *marks]))
+
+
+def _scale_of_callers(callers: pl.DataFrame) -> Scale:
+    means = callers.filter(pl.col("low").is_not_null())["mean_return"].to_list()
+    return _padded(min([0.0, *means]), max([0.0, *means]))
+
+
+def _padded(low: float, high: float) -> Scale:
+    margin = 0.15 * ((high - low) or 1.0)
+    return Scale(low - margin, high + margin)
+
+
+@cache
+def _templates() -> Environment:
+    environment = Environment(
+        loader=PackageLoader("lab_pipeline.reports"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    filters: dict[str, Callable[..., Any]] = {
+        function.__name__: function
+        for function in (
+            formats.signed_percent,
+            formats.percent,
+            formats.number,
+            formats.signed_number,
+            formats.multiple,
+            formats.duration,
+            formats.moment,
+            formats.shortened,
+            formats.words,
+            formats.tone,
+        )
+    }
+    environment.filters.update(filters)
+    return environment

@@ -1,0 +1,95 @@
+"""The tables of the tear sheet as frames: who called well, how trades ended, which were best and worst."""
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+
+from lab_pipeline.domain.enums import Outcome
+
+_STUDENT_T_975 = (
+    12.7062, 4.3027, 3.1824, 2.7764, 2.5706, 2.4469, 2.3646, 2.3060, 2.2622, 2.2281,
+    2.2010, 2.1788, 2.1604, 2.1448, 2.1314, 2.1199, 2.1098, 2.1009, 2.0930, 2.0860,
+    2.0796, 2.0739, 2.0687, 2.0639, 2.0595, 2.0555, 2.0518, 2.0484, 2.0452, 2.0423,
+)  # fmt: skip
+"""97.5 % quantile of Student's t for 1 to 30 degrees of freedom."""
+_NORMAL_975 = 1.959964
+
+
+def by_caller(trades: pl.DataFrame, outcomes: pl.DataFrame, paths: pl.DataFrame) -> pl.DataFrame:
+    """Judge the callers, best first by what their mean return is at least, with 95 % confidence.
+
+    The interval is Student's, with the caller's own standard deviation or the run's, whichever is larger: a few
+    lucky calls that happen to agree are no proof of skill. One trade has no interval and ranks below all that do.
+
+    Returns:
+        caller, calls, entered, trades, win_rate, mean_return, low, high, pnl (of the trades the portfolio took),
+        median_ath. Ties are in order of mean return, then name.
+    """
+    spread = trades.select(pl.col("net_return").std()).item()
+    called = outcomes.group_by("caller").agg(
+        calls=pl.len(), entered=(pl.col("outcome") == Outcome.ENTERED).sum().cast(pl.Int64)
+    )
+    traded = trades.group_by("caller").agg(
+        trades=pl.len(),
+        win_rate=(pl.col("net_return") > 0).mean(),
+        mean_return=pl.col("net_return").mean(),
+        deviation=pl.max_horizontal(pl.col("net_return").std(), pl.lit(spread, pl.Float64)),
+        pnl=pl.col("pnl").filter("taken").sum(),
+    )
+    peaks = paths.group_by("caller").agg(median_ath=pl.col("ath_multiple").median())
+    table = called.join(traded, on="caller", how="left").join(peaks, on="caller", how="left")
+    table = table.with_columns(pl.col("trades", "pnl").fill_null(0))
+    counts = table["trades"].to_numpy()
+    half = pl.Series(student_t_975(counts - 1.0) / np.sqrt(np.maximum(counts, 1)))
+    interval = pl.when(pl.col("trades") > 1).then(half * pl.col("deviation"))
+    return (
+        table.with_columns(low=pl.col("mean_return") - interval, high=pl.col("mean_return") + interval)
+        .drop("deviation")
+        .sort("low", "mean_return", "caller", descending=[True, True, False], nulls_last=True)
+        .with_columns(pl.col("low").clip(lower_bound=-1))  # nobody loses more than all
+    )
+
+
+def student_t_975(freedom: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """Return the 97.5 % quantile of Student's t, to 0.2 %; below one degree of freedom that of one."""
+    exact = np.array(_STUDENT_T_975)
+    index = np.clip(freedom, 1, len(exact)).astype(np.intp) - 1
+    # first term of the expansion around the normal distribution (Abramowitz and Stegun 26.7.5)
+    expanded = _NORMAL_975 + (_NORMAL_975**3 + _NORMAL_975) / (4 * np.maximum(freedom, 1))
+    return np.where(freedom <= len(exact), exact[index], expanded)
+
+
+def by_exit_reason(trades: pl.DataFrame) -> pl.DataFrame:
+    """Count the ways out: exit_reason, trades, share, mean_return, median_hold; the most frequent first."""
+    return (
+        trades.group_by("exit_reason")
+        .agg(
+            trades=pl.len(),
+            mean_return=pl.col("net_return").mean(),
+            median_hold=pl.col("hold_minutes").median(),
+        )
+        .with_columns(share=pl.col("trades") / pl.col("trades").sum())
+        .sort("trades", "exit_reason", descending=[True, False])
+    )
+
+
+def by_outcome(outcomes: pl.DataFrame) -> pl.DataFrame:
+    """Count what became of the calls: outcome, calls, share; every outcome has its row."""
+    every = pl.DataFrame({"outcome": [str(outcome) for outcome in Outcome]})
+    counts = outcomes.group_by("outcome").agg(calls=pl.len().cast(pl.Int64))
+    return every.join(counts, on="outcome", how="left", maintain_order="left").with_columns(
+        pl.col("calls").fill_null(0),
+        share=pl.col("calls").fill_null(0) / max(1, len(outcomes)),
+    )
+
+
+def ranked(trades: pl.DataFrame, count: int, *, best: bool) -> pl.DataFrame:
+    """Pick the trades with the highest or lowest net return; ties by time of call, call and trade number."""
+    if trades.is_empty():
+        return trades
+    # top_k first: sorting a hundred thousand rows by four keys costs more than the rest of the page
+    edge = trades["net_return"].top_k(count).min() if best else trades["net_return"].bottom_k(count).max()
+    near = trades.filter(pl.col("net_return") >= edge if best else pl.col("net_return") <= edge)
+    return near.sort("net_return", "called_at", "call_id", "trade_no", descending=[best, False, False, False]).head(
+        count
+    )
