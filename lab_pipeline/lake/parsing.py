@@ -106,7 +106,8 @@ def _numbers(values: pl.Series) -> pl.Series:
         values = values.str.strip_chars()
     elif not values.dtype.is_numeric():
         return pl.repeat(None, len(values), dtype=pl.Float64, eager=True).alias(values.name)
-    return values.cast(pl.Float64, strict=False) + 0.0  # -0.0 becomes 0.0, so that equal values have equal bytes
+    numbers = values.cast(pl.Float64, strict=False)
+    return numbers.set(numbers == 0, 0.0)  # -0.0 becomes 0.0, so that equal values have equal bytes
 
 
 def _ticks(values: pl.Series, unit: TimeUnit | None) -> tuple[pl.Series, int]:
