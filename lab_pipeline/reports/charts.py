@@ -102,19 +102,16 @@ def distribution_figure(trades: pl.DataFrame) -> Figure:
     returns = trades["net_return"].to_numpy()
     edges = return_bins(returns)
     counts = np.histogram(np.clip(returns, edges[0], edges[-1]), edges)[0]
-    figure, axes = _single(HALF, 270, top=44)
+    figure, axes = _single(HALF, 270, top=26)
     axes.set_xlim(edges[0], edges[-1])
     axes.set_ylim(0, counts.max() * 1.04)
     _bars(axes, (edges[:-1] + edges[1:]) / 2, counts, sign=edges[1:], wide=(HALF - LEFT - RIGHT) / len(counts))
     axes.axvline(0, color=PAGE.ink, linewidth=1)
-    for name, value, dashes, row in (
-        ("median", float(np.median(returns)), ":", 1.02),
-        ("mean", float(returns.mean()), "--", 1.10),
-    ):
-        at = min(max(value, edges[0]), edges[-1])
-        side = "left" if at < (edges[0] + edges[-1]) / 2 else "right"
-        axes.axvline(at, ymax=row + 0.05, color=PAGE.ink, linewidth=1.2, linestyle=dashes, clip_on=False)
-        axes.text(at, row, f" {name} {signed_percent(value)} ", transform=axes.get_xaxis_transform(), ha=side)
+    median, mean = float(np.median(returns)), float(returns.mean())
+    for value, dashes in ((median, ":"), (mean, "--")):
+        axes.axvline(min(max(value, edges[0]), edges[-1]), color=PAGE.ink, linewidth=1.2, linestyle=dashes)
+    key = f"dotted: median {signed_percent(median)}, dashed: mean {signed_percent(mean)}"
+    axes.set_title(key, loc="right", y=TITLE_AT)
     axes.xaxis.set_major_locator(MaxNLocator(7))
     axes.xaxis.set_major_formatter(PercentFormatter(1))
     axes.yaxis.set_major_locator(MaxNLocator(4, integer=True))
@@ -186,7 +183,7 @@ def excursions_figure(trades: pl.DataFrame) -> Figure:
     wide = (WIDE - LEFT - RIGHT - PANEL_GAP) / 2
     limits = _central(net)
     for index, (column, label) in enumerate((("mae", "Worst moment of the trade"), ("mfe", "Best moment"))):
-        axes = _place(figure, LEFT + index * (wide + PANEL_GAP), 48, wide, 340 - 48 - 20)
+        axes = _place(figure, LEFT + index * (wide + PANEL_GAP), 48, wide, 340 - 48 - 26)
         moment = sample[column].to_numpy()
         across = _central(moment)
         for colour, chosen in ((PICTURE.down, net <= 0), (PICTURE.up, net > 0)):
@@ -208,7 +205,7 @@ def excursions_figure(trades: pl.DataFrame) -> Figure:
             axis.set_major_locator(MaxNLocator(6))
             axis.set_major_formatter(PercentFormatter(1))
         axes.grid(visible=True, axis="both")
-    figure.axes[0].set_ylabel("Net return")
+    figure.axes[0].set_title("Net return", y=TITLE_AT)
     figure.axes[1].tick_params(labelleft=False)
     return figure
 

@@ -149,7 +149,8 @@ def _cautions(summary: Summary, spec: ResolvedSpec) -> list[str]:
         found.append(f"Only {summary.trades} trade{'s' if summary.trades > 1 else ''}")
     if summary.ambiguous_candles:
         policy = formats.words(spec.strategy.intrabar)
-        found.append(f"{summary.ambiguous_candles:,} ambiguous candles, decided {policy}")
+        plural = "s" if summary.ambiguous_candles > 1 else ""
+        found.append(f"{summary.ambiguous_candles:,} ambiguous candle{plural}, decided {policy}")
     return found
 
 
@@ -212,8 +213,11 @@ def _scale_of_expectancy(summary: Summary) -> Scale:
 
 
 def _scale_of_callers(callers: pl.DataFrame) -> Scale:
-    means = callers.filter(pl.col("low").is_not_null())["mean_return"].to_list()
-    return _padded(min([0.0, *means]), max([0.0, *means]))
+    # every mean and half of the intervals' ends: one wide interval must not shrink all the others to dots
+    judged = callers.drop_nulls("low")
+    low = [0.0, *judged["mean_return"], *judged.select(pl.median("low")).to_series().drop_nulls()]
+    high = [0.0, *judged["mean_return"], *judged.select(pl.median("high")).to_series().drop_nulls()]
+    return _padded(min(low), max(high))
 
 
 def _padded(low: float, high: float) -> Scale:
