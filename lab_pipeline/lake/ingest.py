@@ -127,12 +127,12 @@ class _Ingest:
         self._transaction = transaction
         self._table = table
         self._timeframe = timeframe
-        self._grid_ms = 1 if timeframe is None else timeframe_ms(timeframe)
+        self._grid_ms = None if timeframe is None else timeframe_ms(timeframe)
         self._on_progress = on_progress
         self._steps_done = 0
         self._sources: list[Source] = []
         self._spills: dict[int, list[Path]] = {}
-        self._findings = Findings(table, timeframe or "millisecond")
+        self._findings = Findings(table, timeframe)
         self._report = IngestReport()
 
     def carry_out(self, openers: Sequence[Callable[[], Source]]) -> IngestReport:

@@ -50,15 +50,15 @@ class Parsed:
     off_grid: pl.Series
 
 
-def parse(raw: pl.DataFrame, table: Table, unit: TimeUnit | None, grid_ms: int) -> Parsed:
+def parse(raw: pl.DataFrame, table: Table, unit: TimeUnit | None, grid_ms: int | None) -> Parsed:
     """Parse a batch.
 
     Args:
         raw: the table's columns in any type.
         table: which columns, and what they should become.
         unit: how the source writes times; null if it has none that can be read.
-        grid_ms: times must be multiples of this; others round up to the next millisecond, so that nothing is
-            known before it was said.
+        grid_ms: times should be multiples of this. Null for times off any grid: they round up to the next
+            millisecond, so that nothing is known before it was said.
     """
     columns, off_grid = [], pl.repeat(value=False, n=raw.height, eager=True)
     for name, dtype in table.columns.items():
@@ -69,7 +69,8 @@ def parse(raw: pl.DataFrame, table: Table, unit: TimeUnit | None, grid_ms: int) 
             columns.append(_numbers(values))
         else:
             ticks, per_ms = _ticks(values, unit)
-            off_grid = (ticks % (grid_ms * per_ms) != 0).fill_null(value=False)
+            if grid_ms:
+                off_grid = (ticks % (grid_ms * per_ms) != 0).fill_null(value=False)
             columns.append((-(-ticks // per_ms)).cast(frames.TIMESTAMP).alias(name))
     return Parsed(pl.DataFrame(columns), off_grid)
 

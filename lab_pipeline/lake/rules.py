@@ -53,12 +53,12 @@ class Batch:
 class Findings:
     """The violations of an ingest: the first in the order of files and rows, and the count of all."""
 
-    def __init__(self, table: Table, grid: str) -> None:
+    def __init__(self, table: Table, grid: str | None) -> None:
         """Hold rows against a table's rules.
 
         Args:
             table: whose rules apply.
-            grid: name of the grid of times, for the message.
+            grid: name of the grid of times, for the message; null where there is none.
         """
         self.total = 0
         self._table = table
@@ -105,8 +105,10 @@ def _schema_failures(frame: pl.DataFrame, table: Table) -> pl.DataFrame:
     except pandera.errors.SchemaErrors as error:
         cases: pl.DataFrame = error.failure_cases
         whole_row = pl.col("column").is_null()  # such a rule starts with the name of the column it is about
-        finite = frame.select(pl.all_horizontal(cs.float().is_finite().fill_null(value=False))).to_series()
-        pointless = whole_row & ~finite.gather(cases["index"])  # no comparison with NaN says anything
+        not_finite = frame.with_columns(~cs.float().is_finite().fill_null(value=False)).select(
+            pl.any_horizontal(pl.repeat(value=False, n=pl.len()), cs.boolean())
+        )  # no comparison with NaN says anything
+        pointless = whole_row & not_finite.to_series().gather(cases["index"])
         return cases.filter(  # NaN breaks "must be finite"; that it counts as null too is pandera's affair
             ~pointless & ~((pl.col("check") == NULL_CHECK) & (pl.col("failure_case") == "NaN").fill_null(value=False))
         ).select(

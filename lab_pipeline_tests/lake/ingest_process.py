@@ -1,0 +1,31 @@
+"""Ingest files in a process of its own that may be killed at a given step; a program that tests start.
+
+Usage: ingest_process.py LAKE STEP FILE...
+STEP is the rename or removal in the lake that it does not live to see, 0 for none. Writes the number of steps.
+"""
+
+import os
+import signal
+import sys
+from pathlib import Path
+
+from lab_pipeline.lake import Lake, LakeError
+
+LAKE, LAST_STEP, FILES = sys.argv[1], int(sys.argv[2]), [Path(name) for name in sys.argv[3:]]
+steps = 0
+
+
+def count(event, arguments):
+    global steps  # noqa: PLW0603 - an audit hook has no other place to count
+    if event in {"os.rename", "os.remove", "os.rmdir"} and LAKE in str(arguments[0]):
+        steps += 1
+        if steps == LAST_STEP:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+
+sys.addaudithook(count)
+try:
+    Lake(Path(LAKE)).ingest_candles(FILES, "1m")
+except LakeError as error:
+    sys.exit(str(error))
+sys.stdout.write(str(steps))
