@@ -17,6 +17,8 @@ from lab_pipeline.engine.compiled import compiled
 
 MINUTE_MS = 60_000
 HOUR_MS = 3_600_000
+BLOCK = 32
+"""Rows that are looked at together."""
 REMAINDER = 1e-12
 """What is left of a position up to this fraction counts as nothing."""
 
@@ -338,6 +340,7 @@ def _run_trade(
 ) -> int:
     """Run one trade from its entry candle, write its record and its fills, and return the ambiguous candles."""
     entry_row = row
+    highs, lows = candles.high, candles.low
     time = candles.timestamp[row]
     count = _fill(fills, first_fill, time, entry, 1.0, ENTRY if trade["trade_no"] == 1 else REENTRY)
     hold_row = end_row
@@ -357,7 +360,7 @@ def _run_trade(
     while remaining > 0.0:
         target = _target_level(rules, entry, filled)
         row, peak, lowest, stop, reason = _skip_quiet(
-            candles, rules, row, hold_row, entry, filled, target, peak, lowest, stop, reason
+            highs, lows, rules, row, hold_row, entry, filled, target, peak, lowest, stop, reason
         )
         if row == hold_row:
             break
@@ -393,7 +396,8 @@ def _run_trade(
 
 @compiled
 def _skip_quiet(
-    candles: Candles,
+    highs: Floats,
+    lows: Floats,
     rules: Rules,
     row: int,
     end_row: int,
@@ -414,17 +418,41 @@ def _skip_quiet(
     """
     trailing = rules.trail_distance > 0.0
     while row < end_row:
-        high, low = candles.high[row], candles.low[row]
-        if low <= stop or high >= target:
-            break
-        if high > peak:
-            peak = high
-            if trailing:
-                stop, reason = _stop_level(rules, entry, peak, filled)
-        if low < lowest:  # noqa: PLR1730 - min() would store on every candle
-            lowest = low
-        row += 1
+        if row + BLOCK <= end_row:
+            top, bottom = _extremes(highs, lows, row)
+            if bottom > stop and top < target and not (trailing and top > peak):
+                peak = max(peak, top)
+                lowest = min(lowest, bottom)
+                row += BLOCK
+                continue
+        for near in range(row, min(row + BLOCK, end_row)):
+            high, low = highs[near], lows[near]
+            if low <= stop or high >= target:
+                return near, peak, lowest, stop, reason
+            lowest = min(lowest, low)
+            if high > peak:
+                peak = high
+                if trailing:
+                    stop, reason = _stop_level(rules, entry, peak, filled)
+        row = min(row + BLOCK, end_row)
     return row, peak, lowest, stop, reason
+
+
+@compiled
+def _extremes(highs: Floats, lows: Floats, row: int) -> tuple[float, float]:
+    """Return the highest high and the lowest low of `BLOCK` rows.
+
+    Positive floats have the order of their bits read as integers, and the maximum of integers runs on vector
+    registers, which that of floats does only under fast-math.
+    """
+    high_bits, low_bits = highs[row : row + BLOCK].view(np.int64), lows[row : row + BLOCK].view(np.int64)
+    top_bits, bottom_bits = high_bits[0], low_bits[0]
+    for index in range(BLOCK):
+        top_bits = max(top_bits, high_bits[index])
+        bottom_bits = min(bottom_bits, low_bits[index])
+    top: float = np.int64(top_bits).view(np.float64)
+    bottom: float = np.int64(bottom_bits).view(np.float64)
+    return top, bottom
 
 
 @compiled
@@ -554,27 +582,44 @@ def _measure_path(
     call["time_to_3x_minutes"] = np.nan
     call["time_to_5x_minutes"] = np.nan
     call["time_to_10x_minutes"] = np.nan
+    times, highs, lows = candles.timestamp, candles.high, candles.low
     best, best_row, lowest, doubled = entry, entry_row, entry, False
-    for row in range(entry_row, end_row):
-        if not doubled:
-            lowest = min(lowest, candles.low[row])
-        high = candles.close[row] if inside and row == entry_row else candles.high[row]
-        if high > best:
-            minutes = (candles.timestamp[row] - entry_time) / MINUTE_MS
-            if best < entry * 2.0 <= high:
-                call["time_to_2x_minutes"] = minutes
-                doubled = True
-            if best < entry * 3.0 <= high:
-                call["time_to_3x_minutes"] = minutes
-            if best < entry * 5.0 <= high:
-                call["time_to_5x_minutes"] = minutes
-            if best < entry * 10.0 <= high:
-                call["time_to_10x_minutes"] = minutes
-            best, best_row = high, row
+    row = entry_row
+    while row < end_row:
+        if entry_row < row <= end_row - BLOCK:
+            top, bottom = _extremes(highs, highs if doubled else lows, row)
+            if top <= best:
+                lowest = lowest if doubled else min(lowest, bottom)
+                row += BLOCK
+                continue
+        block_end = min(row + BLOCK, end_row)
+        while row < block_end:
+            high = candles.close[row] if inside and row == entry_row else highs[row]
+            if not doubled:
+                lowest = min(lowest, lows[row])
+            if high > best:
+                doubled |= _note_multiples(call, entry, best, high, (times[row] - entry_time) / MINUTE_MS)
+                best, best_row = high, row
+            row += 1
     call["ath_multiple"] = best / entry
     call["time_to_ath_minutes"] = (candles.timestamp[best_row] - entry_time) / MINUTE_MS
     call["min_multiple_before_2x"] = lowest / entry if doubled else np.nan
     call["final_multiple"] = candles.close[end_row - 1] / entry
+
+
+@compiled
+def _note_multiples(call: np.void, entry: float, before: float, high: float, minutes: float) -> bool:
+    """Note the multiples that a rise of the maximum from `before` to `high` reaches, and return whether 2 is one."""
+    if before < entry * 3.0 <= high:
+        call["time_to_3x_minutes"] = minutes
+    if before < entry * 5.0 <= high:
+        call["time_to_5x_minutes"] = minutes
+    if before < entry * 10.0 <= high:
+        call["time_to_10x_minutes"] = minutes
+    if before < entry * 2.0 <= high:
+        call["time_to_2x_minutes"] = minutes
+        return True
+    return False
 
 
 @compiled
