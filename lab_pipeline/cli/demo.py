@@ -41,9 +41,8 @@ def demo(
         bar(3, 3)
     report_candles(settings(), lake, candle_report)
     report_calls(settings(), lake, call_report)
-    out.print(
-        f"market: {market.candles.height:,} {DEMO_TIMEFRAME} candles of {tokens:,} tokens, {market.calls.height:,} calls\n"
-    )
+    shape = f"{market.candles.height:,} {DEMO_TIMEFRAME} candles of {tokens:,} tokens, {market.calls.height:,} calls"
+    out.print(f"market: {shape}\n")
 
     strategy = strategy_store().get(DEMO_STRATEGY).strategy
     out.print(f"strategy '{strategy.name}': {strategy.description}\n", markup=False)

@@ -9,7 +9,7 @@ from lab_pipeline.cli.app import app, out, settings
 from lab_pipeline.cli.progress import progress_bar
 
 if TYPE_CHECKING:
-    from lab_pipeline.lake import IngestReport
+    from lab_pipeline.lake.ingest import IngestReport
 
 ingest_app = typer.Typer(help="Bring files into the lake: all of a file's rows or none.", no_args_is_help=True)
 app.add_typer(ingest_app, name="ingest")

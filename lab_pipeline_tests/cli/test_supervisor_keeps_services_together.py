@@ -33,15 +33,19 @@ def stop_soon():
 
 def test_services_start_in_order_and_all_stop_on_a_signal(tmp_path):
     pids = tmp_path / "pids"
+    code = "import os,sys,time; open(sys.argv[1],'a').write(f'{sys.argv[2]} {os.getpid()}\\n'); time.sleep(60)"
+
+    def started(name):
+        return pids.exists() and name in pids.read_text()
+
     order = [
-        Service(name, [sys.executable, "-c", f"import os,time; open({str(pids)!r},'a').write(f'{name} {{os.getpid()}}\\n'); time.sleep(60)"],
-                ready=lambda name=name: pids.exists() and name in pids.read_text())
+        Service(name, [sys.executable, "-c", code, str(pids), name], ready=lambda name=name: started(name))
         for name in ("first", "second")
-    ]  # fmt: skip
+    ]
     run(tmp_path, order, on_ready=stop_soon)
-    started = [line.split() for line in pids.read_text().splitlines()]
-    assert [name for name, _ in started] == ["first", "second"]
-    assert not any(alive(int(pid)) for _, pid in started)
+    lines = [line.split() for line in pids.read_text().splitlines()]
+    assert [name for name, _ in lines] == ["first", "second"]
+    assert not any(alive(int(pid)) for _, pid in lines)
 
 
 def test_a_service_that_dies_is_started_again(tmp_path):
@@ -58,7 +62,12 @@ def test_a_service_that_dies_is_started_again(tmp_path):
 
         threading.Thread(target=act).start()
 
-    run(tmp_path, [Service("one", [sys.executable, "-c", code], ready=starts.exists)], on_ready=kill_the_first, said=said)
+    run(
+        tmp_path,
+        [Service("one", [sys.executable, "-c", code], ready=starts.exists)],
+        on_ready=kill_the_first,
+        said=said,
+    )
     assert said == ["one ended with status -9; starting it again"]
 
 
@@ -86,9 +95,16 @@ def test_a_service_that_does_not_answer_in_time_is_an_error(tmp_path):
 def test_a_service_that_ignores_the_request_to_stop_is_killed(tmp_path, monkeypatch):
     monkeypatch.setattr(supervisor, "STOP_SECONDS", 0.3)
     flag = tmp_path / "armed"
-    code = f"import signal,time; signal.signal(signal.SIGTERM, signal.SIG_IGN); open({str(flag)!r},'w').close(); time.sleep(60)"
+    code = (
+        "import signal,sys,time; signal.signal(signal.SIGTERM, signal.SIG_IGN); open(sys.argv[1],'w'); time.sleep(60)"
+    )
     said = []
-    run(tmp_path, [Service("deaf", [sys.executable, "-c", code], ready=flag.exists)], on_ready=stop_soon, said=said)
+    run(
+        tmp_path,
+        [Service("deaf", [sys.executable, "-c", code, str(flag)], ready=flag.exists)],
+        on_ready=stop_soon,
+        said=said,
+    )
     assert said == ["deaf does not stop; killing it"]
 
 
@@ -106,9 +122,13 @@ def test_a_second_lab_on_the_same_home_says_so(tmp_path):
             time.sleep(60)
     """)
     repository = Path(__file__).resolve().parents[2]
-    with subprocess.Popen([sys.executable, "-c", script, home], stdout=subprocess.PIPE, text=True, cwd=repository) as holder:
+    with subprocess.Popen(
+        [sys.executable, "-c", script, home], stdout=subprocess.PIPE, text=True, cwd=repository
+    ) as holder:
         assert holder.stdout.readline() == "held\n"
-        second = subprocess.run([sys.executable, "-c", script, home], capture_output=True, text=True, cwd=repository, check=False)
+        second = subprocess.run(
+            [sys.executable, "-c", script, home], capture_output=True, text=True, cwd=repository, check=False
+        )
         assert f"is already up (process {holder.pid})" in second.stderr
         holder.kill()
     again = subprocess.Popen([sys.executable, "-c", script, home], stdout=subprocess.PIPE, text=True, cwd=repository)

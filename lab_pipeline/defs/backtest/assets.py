@@ -7,14 +7,13 @@ import dagster as dg
 
 from lab_pipeline.defs.backtest.config import BacktestConfig
 from lab_pipeline.defs.backtest.metadata import PREVIEW_ROWS, file_metadata, headline, picture
-from lab_pipeline.defs.lake.metadata import table
 from lab_pipeline.defs.operations.failures import failing_clearly
 from lab_pipeline.defs.operations.resources import MEMORY, Lab
+from lab_pipeline.defs.operations.tables import table
 from lab_pipeline.engine import ENGINE_VERSION
 from lab_pipeline.lake import CandleSlice
 from lab_pipeline.runs import backtest as steps
 from lab_pipeline.runs import progress
-from lab_pipeline.runs.artifacts import Manifest
 
 DESCRIPTIONS = {
     "fills": "Every buy and sell: price, fraction, quantity, fee and the rule that caused it.",
@@ -87,13 +86,13 @@ def simulate(
 def publish(context: dg.OpExecutionContext, result: steps.SimulatedBacktest, lab: Lab) -> Iterator[dg.Output[None]]:
     """Publish the artifacts and describe each to Dagster."""
     run_id = context.run.run_id
+    shown = _previews(result)  # before anything is visible: if a picture fails, so does the run, with nothing published
     with failing_clearly(context.log):
         manifest = steps.publish(run_id, result, lab.artifacts)
     directory = lab.artifacts.directory / run_id
-    extra = _extra_metadata(result, manifest)
     for file in manifest.files:
         name = file.name.partition(".")[0]
-        metadata = file_metadata(file, directory, manifest) | extra.get(name, {})
+        metadata = file_metadata(file, directory, manifest) | shown.get(name, {})
         yield dg.Output(None, name, metadata=metadata)
     context.log.info(f"published {len(manifest.files)} artifacts to {directory}")
 
@@ -129,32 +128,32 @@ def backtest_assets(candles: None, calls: None) -> dict[str, None]:
     return {name: getattr(outputs, name) for name in DESCRIPTIONS}
 
 
-def _extra_metadata(result: steps.SimulatedBacktest, manifest: Manifest) -> dict[str, dict[str, dg.MetadataValue]]:
+def _previews(result: steps.SimulatedBacktest) -> dict[str, dict[str, dg.MetadataValue]]:
     simulation = result.simulation
     best = simulation.trades.sort("net_return", descending=True, maintain_order=True).head(PREVIEW_ROWS)
     columns = ["call_id", "caller", "mint", "entry_time", "exit_time", "exit_reason", "net_return", "pnl"]
     capital = result.provenance.spec.strategy.portfolio.initial_capital
-    extra: dict[str, dict[str, dg.MetadataValue]] = {
+    shown: dict[str, dict[str, dg.MetadataValue]] = {
         "trades": {"best trades": table(best.select(columns))},
         "outcomes": {"outcomes": table(simulation.outcomes.group_by("outcome").len("calls").sort("outcome"))},
-        "summary": headline(manifest.summary),
+        "summary": headline(simulation.summary),
     }
     if not simulation.equity.is_empty():
         from lab_pipeline.reports import equity_png  # noqa: PLC0415 - matplotlib, needed only here
 
         png = equity_png(simulation.equity, initial_capital=capital)
-        extra["equity"] = {"equity and drawdown": picture(png, "equity and drawdown")}
-    return extra
+        shown["equity"] = {"equity and drawdown": picture(png, "equity and drawdown")}
+    return shown
 
 
 def _log_progress(context: dg.OpExecutionContext) -> progress.Progress:
-    shown = progress.listener()
+    listener = progress.listener()
     last = time.monotonic()
 
     def report(done: int, total: int) -> None:
         nonlocal last
-        if shown:
-            shown(done, total)
+        if listener:
+            listener(done, total)
         now = time.monotonic()
         if now - last >= SECONDS_BETWEEN_LOG_LINES:
             last = now

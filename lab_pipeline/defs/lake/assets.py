@@ -5,7 +5,14 @@ from pathlib import Path
 import dagster as dg
 from pydantic import Field
 
-from lab_pipeline.defs.lake.metadata import CALLS_KEY, CANDLES_KEY, calls_metadata, candles_metadata, ingest_metadata
+from lab_pipeline.defs.lake.metadata import (
+    CALLS_KEY,
+    CANDLES_KEY,
+    calls_metadata,
+    candles_metadata,
+    ingest_metadata,
+    measure,
+)
 from lab_pipeline.defs.operations.failures import failing_clearly
 from lab_pipeline.defs.operations.resources import Lab
 from lab_pipeline.domain.errors import LabError
@@ -34,7 +41,7 @@ def candles(context: dg.AssetExecutionContext, config: CandleFiles, lab: Lab) ->
                 raise LabError("timeframe is missing: say how long the candles in the files are, such as 5m")
             report = lab.lake.ingest_candles([Path(file) for file in config.files], config.timeframe)
             metadata |= ingest_metadata(report)
-        return dg.MaterializeResult(metadata=metadata | candles_metadata(lab.lake))
+        return dg.MaterializeResult(metadata=metadata | candles_metadata(lab.lake, measure(lab.lake)))
 
 
 @dg.asset(key=CALLS_KEY, group_name="lake", kinds={"parquet", "polars"})

@@ -5,9 +5,9 @@ from collections.abc import Iterator
 import dagster as dg
 import polars as pl
 
-from lab_pipeline.defs.lake.metadata import CANDLES_KEY, table
+from lab_pipeline.defs.lake.metadata import CANDLES_KEY, measure
 from lab_pipeline.defs.operations.resources import Lab
-from lab_pipeline.lake import Lake, quality
+from lab_pipeline.defs.operations.tables import table
 
 WORST_SHOWN = 20
 COVERAGE, GAPS, DUPLICATES = "coverage", "gaps", "duplicates"
@@ -24,20 +24,20 @@ DESCRIPTIONS = {
 )
 def candle_quality(lab: Lab) -> Iterator[dg.AssetCheckResult]:
     """Measure every timeframe of the lake."""
-    yield from evaluate(lab.lake, lab.settings.min_coverage)
+    yield from evaluate(measure(lab.lake), lab.settings.min_coverage)
 
 
-def evaluate(lake: Lake, min_coverage: float) -> Iterator[dg.AssetCheckResult]:
-    """Yield the result of each check, with the mints that are worst off."""
-    measured = [
-        quality(lake, timeframe).insert_column(0, pl.lit(timeframe).alias("timeframe"))
-        for timeframe in lake.timeframes()
-    ]
-    if not measured:
+def evaluate(mints: pl.DataFrame, min_coverage: float) -> Iterator[dg.AssetCheckResult]:
+    """Yield the result of each check, with the mints that are worst off.
+
+    Args:
+        mints: what `measure` found in the lake.
+        min_coverage: share of a mint's candles that must be there.
+    """
+    if mints.is_empty():
         for name in DESCRIPTIONS:
             yield _result(name, passed=True, metadata={"mints": 0})
         return
-    mints = pl.concat(measured)
     thin = mints.filter(pl.col("coverage") < min_coverage)
     yield _result(
         COVERAGE,
@@ -46,7 +46,7 @@ def evaluate(lake: Lake, min_coverage: float) -> Iterator[dg.AssetCheckResult]:
             "mints": mints.height,
             "mints below the minimum": thin.height,
             "minimum": min_coverage,
-            "lowest": mints["coverage"].min(),
+            "lowest": float(mints["coverage"].to_numpy().min()),
             "thinnest": table(mints.sort("coverage", "mint").head(WORST_SHOWN)),
         },
     )
@@ -57,7 +57,7 @@ def evaluate(lake: Lake, min_coverage: float) -> Iterator[dg.AssetCheckResult]:
         metadata={
             "gaps": int(mints["gaps"].sum()),
             "mints with gaps": gapped.height,
-            "longest, candles": int(mints["longest_gap"].max()),
+            "longest, candles": int(mints["longest_gap"].to_numpy().max()),
             "most gaps": table(gapped.sort("gaps", "mint", descending=[True, False]).head(WORST_SHOWN)),
         },
     )
@@ -74,7 +74,7 @@ def _result(
     name: str,
     *,
     passed: bool,
-    metadata: dict[str, object],
+    metadata: dict[str, int | float | dg.MetadataValue],
     severity: dg.AssetCheckSeverity = dg.AssetCheckSeverity.WARN,
 ) -> dg.AssetCheckResult:
     return dg.AssetCheckResult(

@@ -1,24 +1,40 @@
 """What the Dagster UI shows of the lake."""
 
+from typing import TYPE_CHECKING
+
 import dagster as dg
 import polars as pl
 
+from lab_pipeline.defs.operations.tables import table
 from lab_pipeline.domain import frames
-from lab_pipeline.domain.frames import TIMESTAMP
-from lab_pipeline.lake import IngestReport, Lake
+from lab_pipeline.lake import QUALITY, Lake, quality
+
+if TYPE_CHECKING:
+    from lab_pipeline.lake.ingest import IngestReport
 
 CANDLES_KEY = dg.AssetKey(["lake", "candles"])
 CALLS_KEY = dg.AssetKey(["lake", "calls"])
 
 
-def candles_metadata(lake: Lake) -> dict[str, dg.MetadataValue]:
-    """Count rows and mints and give the extent of every timeframe."""
-    rows = []
-    for timeframe in lake.timeframes():
-        first, last = lake.candles_extent(timeframe) or (None, None)
-        rows.append((timeframe, lake.candles_count(timeframe), len(lake.mints(timeframe)), first, last))
-    schema = {"timeframe": pl.String, "candles": pl.Int64, "mints": pl.Int64, "first": TIMESTAMP, "last": TIMESTAMP}
-    timeframes = pl.DataFrame(rows, schema, orient="row")
+def measure(lake: Lake) -> pl.DataFrame:
+    """Measure every mint of every timeframe: the columns of `lake.quality` behind the timeframe."""
+    measured = [
+        quality(lake, timeframe).insert_column(0, pl.lit(timeframe).alias("timeframe"))
+        for timeframe in lake.timeframes()
+    ]
+    return pl.concat(measured) if measured else pl.DataFrame(schema={"timeframe": pl.String, **QUALITY})
+
+
+def candles_metadata(lake: Lake, measured: pl.DataFrame) -> dict[str, dg.MetadataValue]:
+    """Count rows and mints and give the extent of every timeframe.
+
+    Args:
+        lake: where the candles lie.
+        measured: what `measure` found in it.
+    """
+    timeframes = measured.group_by("timeframe", maintain_order=True).agg(
+        candles=pl.col("rows").sum(), mints=pl.len(), first=pl.col("first").min(), last=pl.col("last").max()
+    )
     return {
         "dagster/row_count": dg.MetadataValue.int(int(timeframes["candles"].sum())),
         "dagster/column_schema": _columns(frames.CANDLES),
@@ -42,17 +58,10 @@ def calls_metadata(lake: Lake) -> dict[str, dg.MetadataValue]:
     }
 
 
-def ingest_metadata(report: IngestReport) -> dict[str, dg.MetadataValue]:
+def ingest_metadata(report: "IngestReport") -> dict[str, dg.MetadataValue]:
     """Say what an ingest did."""
     counts = {"ingested": report.rows, "added": report.added, "changed": report.changed, "unchanged": report.unchanged}
     return {name: dg.MetadataValue.int(count) for name, count in counts.items()}
-
-
-def table(rows: pl.DataFrame) -> dg.MetadataValue:
-    """Show a small frame as a table."""
-    shown = rows.with_columns(pl.col(pl.Datetime).dt.strftime("%Y-%m-%d %H:%M"), pl.col(pl.Float64).round(6))
-    records = [dg.TableRecord(row) for row in shown.iter_rows(named=True)]
-    return dg.MetadataValue.table(records, dg.TableSchema([dg.TableColumn(name) for name in shown.columns]))
 
 
 def _columns(schema: pl.Schema) -> dg.MetadataValue:

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import dagster as dg
+from pydantic import Field
 
 from lab_pipeline.lake import Lake
 from lab_pipeline.runs.artifacts import ArtifactStore
@@ -13,15 +14,15 @@ MEMORY = "memory"
 
 
 class Lab(dg.ConfigurableResource[None]):
-    """The stores of a lab."""
+    """The stores of a lab, where the settings of the process that asks say they are."""
 
-    home: str
-    """LAB_HOME: the directory with all state."""
+    home: str | None = Field(default=None, description="Directory with all state; by default that of LAB_HOME.")
 
     @property
     def settings(self) -> Settings:
-        """The settings, with this home."""
-        return load_settings().model_copy(update={"home": Path(self.home)})
+        """The settings of this process, with the home of this resource."""
+        settings = load_settings()
+        return settings if self.home is None else settings.model_copy(update={"home": Path(self.home)})
 
     @property
     def lake(self) -> Lake:
@@ -43,8 +44,8 @@ class Lab(dg.ConfigurableResource[None]):
 
 @dg.definitions
 def resources() -> dg.Definitions:
-    """Bind the resources to the settings of this process; runs are one process each, so nothing is pickled."""
+    """Bind the resources; a run is one process, so nothing is pickled between its ops."""
     return dg.Definitions(
-        resources={"lab": Lab(home=str(load_settings().home)), MEMORY: dg.mem_io_manager},
+        resources={"lab": Lab(), MEMORY: dg.mem_io_manager},
         executor=dg.in_process_executor,
     )

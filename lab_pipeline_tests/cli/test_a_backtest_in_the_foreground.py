@@ -1,0 +1,156 @@
+import json
+
+import polars as pl
+import pytest
+
+from lab_pipeline.runs import artifacts
+
+BACKTEST = ("backtest", "--strategy", "ladder", "--timeframe", "1m")
+
+
+def test_json_is_one_object_and_nothing_else(stocked):
+    ended = stocked(*BACKTEST, "--json")
+    assert ended.status == 0, ended.err
+    result = ended.json
+    assert set(result) == {"runId", "status", "fingerprint", "summary", "artifactsDir"}
+    assert result["status"] == "completed"
+    assert result["artifactsDir"] == str(stocked.home / "artifacts" / result["runId"])
+    assert result["summary"]["calls"] == 3
+    assert result["summary"]["winRate"] == 1.0
+    trades = pl.read_parquet(f"{result['artifactsDir']}/trades.parquet")
+    assert trades.height == result["summary"]["trades"]
+    shown = stocked("runs", "show", result["runId"][:8], "--json").json
+    assert shown["status"] == "completed"
+    assert shown["fingerprint"] == result["fingerprint"]
+    assert shown["strategyId"] == "ladder"
+    assert shown["summary"] == result["summary"]
+
+
+def test_the_same_request_twice_has_the_same_bytes(stocked):
+    first, second = stocked(*BACKTEST, "--json").json, stocked(*BACKTEST, "--json").json
+    assert first["fingerprint"] == second["fingerprint"]
+    hashes = [
+        [file["sha256"] for file in stocked("artifacts", "list", run["runId"], "--json").json["artifacts"]]
+        for run in (first, second)
+    ]
+    assert hashes[0] == hashes[1]
+
+
+@pytest.fixture(scope="module")
+def plain():
+    """The result without options: the same on every home, so one run serves all the tests that compare with it."""
+    return {}
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        ("--param", "exit.targets[0].multiple=1.2"),
+        ("--param", "costs.feeBps=100"),
+        ("--callers", "ann"),
+        ("--mints", "AAA"),
+        ("--from", "2018-01-10T00:05:00Z"),
+        ("--to", "2018-01-10T00:05:00Z"),
+        ("--strategy", "trend-rider"),
+        ("--seed", "1"),
+    ],
+)
+def test_every_option_reaches_the_result(stocked, options, plain):
+    base = plain or stocked(*BACKTEST, "--json").json
+    plain.update(base)
+    changed = stocked(*BACKTEST, *options, "--json").json
+    assert base["fingerprint"] != changed["fingerprint"]
+    if options[0] != "--seed":
+        assert base["summary"] != changed["summary"]
+
+
+def test_a_strategy_file_is_stored_and_versioned(stocked, tmp_path):
+    file = tmp_path / "mine.json"
+    for version, stop in (("1", 0.2), ("1", 0.2), ("2", 0.3)):
+        file.write_text(json.dumps({"id": "mine", "exit": {"stopLoss": stop}}))
+        ended = stocked("backtest", "--strategy", file, "--timeframe", "1m", "--json")
+        assert stocked("runs", "show", ended.json["runId"], "--json").json["strategyVersion"] == version
+    old = stocked("backtest", "--strategy", "mine", "--version", "1", "--timeframe", "1m", "--json").json
+    assert stocked("runs", "show", old["runId"], "--json").json["strategyVersion"] == "1"
+
+
+def test_a_range_without_calls_completes_with_nulls(stocked):
+    ended = stocked(*BACKTEST, "--from", "2017-01-01", "--to", "2017-02-01", "--json")
+    assert ended.status == 0
+    assert "NaN" not in ended.out
+    assert ended.json["summary"]["calls"] == 0
+    assert ended.json["summary"]["winRate"] is None
+    assert ended.json["summary"]["totalReturn"] == 0
+
+
+def test_calls_without_candles_complete_and_say_so(stocked, tmp_path):
+    rows = {
+        "call_id": ["z1", "z2"],
+        "caller": ["zoe"] * 2,
+        "mint": ["AAA", "ZZZ"],
+        "called_at": ["2019-01-01T00:00:00Z"] * 2,
+    }
+    pl.DataFrame(rows).write_csv(tmp_path / "late.csv")
+    assert stocked("ingest", "calls", tmp_path / "late.csv").status == 0
+    result = stocked(*BACKTEST, "--callers", "zoe", "--json").json
+    outcomes = pl.read_parquet(f"{result['artifactsDir']}/outcomes.parquet")
+    assert outcomes["outcome"].to_list() == ["no_candles", "no_candles"]
+    assert result["summary"]["entered"] == 0
+
+
+def test_a_run_that_fails_says_why_and_leaves_nothing(stocked, monkeypatch):
+    def full(*_args, **_kwargs):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(artifacts.pq, "write_table", full)
+    ended = stocked(*BACKTEST)
+    assert ended.status == 1
+    assert "No space left on device; nothing was published" in ended.err
+    assert "Traceback" not in ended.err
+    run = stocked("runs", "list", "--json").json["runs"][0]
+    assert run["status"] == "failed"
+    assert "No space left on device" in run["error"]
+    assert run["summary"] is None
+
+
+def test_artifacts_can_be_fetched_by_name(stocked, tmp_path):
+    run_id = stocked(*BACKTEST, "--json").json["runId"]
+    ended = stocked("artifacts", "get", run_id[:8], "summary")
+    assert json.loads(ended.out)["trades"] >= 1
+    assert stocked("artifacts", "get", run_id, "trades.parquet", "--to", tmp_path).status == 0
+    assert pl.read_parquet(tmp_path / "trades.parquet").height >= 1
+    ended = stocked("artifacts", "get", run_id, "nothing")
+    assert ended.status == 2
+    assert "it has fills.parquet" in ended.err
+
+
+def test_the_doctor_finds_nothing_wrong_with_a_healthy_lab(stocked):
+    stocked(*BACKTEST)
+    ended = stocked("doctor")
+    assert ended.status == 0, ended.out
+    assert "FAIL" not in ended.out
+
+
+def test_the_doctor_names_what_is_wrong_and_the_remedy(stocked, monkeypatch):
+    run_id = stocked(*BACKTEST, "--json").json["runId"]
+    (stocked.home / "artifacts" / run_id / "trades.parquet").unlink()
+    monkeypatch.setenv("LAB_HOEM", "x")
+    ended = stocked("doctor")
+    assert ended.status == 1
+    assert f"{run_id}/trades.parquet" in ended.out
+    assert "unknown: LAB_HOEM" in ended.out
+
+
+def test_settings_show_value_and_origin(lab, monkeypatch):
+    monkeypatch.setenv("LAB_PORT", "4567")
+    settings = {entry["name"]: entry for entry in lab("settings", "--json").json["settings"]}
+    assert settings["LAB_PORT"] == {"name": "LAB_PORT", "value": "4567", "origin": "environment"}
+    assert settings["LAB_THREADS"]["origin"] == "default"
+
+
+def test_ingest_reports_what_it_did(lab, files):
+    assert "240 added" in lab("ingest", "candles", files / "candles.csv", "--timeframe", "1m").out
+    assert (
+        "0 added, 0 changed, 240 already there"
+        in lab("ingest", "candles", files / "candles.csv", "--timeframe", "1m").out
+    )
