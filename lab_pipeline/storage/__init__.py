@@ -1,0 +1,1 @@
+"""DuckDB files that many processes share, and Dagster's run storage in one of them."""

@@ -1,0 +1,511 @@
+"""One DuckDB file, used by many processes and threads at once without a server."""
+
+import atexit
+import contextlib
+import ctypes
+import enum
+import logging
+import os
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
+
+import duckdb
+
+from lab_pipeline.storage.errors import StorageError, StorageTimeoutError
+from lab_pipeline.storage.process_lock import ProcessLock, describe_process, lock_holders
+
+if TYPE_CHECKING:
+    from sqlalchemy.engine import Connection
+
+DEFAULT_TIMEOUT_SECONDS = 60.0
+
+# DuckDB rewrites whole row groups at a checkpoint; the smallest it allows bounds the worst call. It is not kept in the
+# file: every ATTACH has to say it.
+ROW_GROUP_SIZE = 2048
+# Files that DuckDB 1.5 can read too; 2.0 would otherwise write a format of its own.
+STORAGE_VERSION = "v1.5.0"
+# Every ATTACH replays the write-ahead log, every checkpoint rewrites row groups: so much of one for one of the other.
+CHECKPOINT_WAL_BYTES = 16 * 1024
+# While a process stays attached nothing is replayed, so a longer log costs nothing but the next process' first ATTACH.
+CHECKPOINT_WAL_BYTES_WHILE_ATTACHED = 64 * 1024
+
+# A process whose transactions follow one another closely stays attached between them (a lease), which spares most of
+# their cost. A lease ends at once when another process waits, but not before it has had its turn's length.
+BURST_GAP_SECONDS = 0.025
+LEASE_IDLE_SECONDS = 0.010
+LEASE_TURN_SECONDS = 0.020
+LEASE_POLL_SECONDS = 0.001
+
+_ALIAS = "shared_file"
+_log = logging.getLogger(__name__)
+
+
+class DuckConnection:
+    """A connection inside one transaction of a `DuckFile`. Not to be kept beyond it.
+
+    Attributes:
+        raw: DuckDB's own connection; unqualified names mean the tables of the file.
+        writable: whether the transaction may write.
+    """
+
+    def __init__(self, raw: duckdb.DuckDBPyConnection) -> None:
+        self.raw = raw
+        self.writable = False
+
+    def execute(self, sql: str, parameters: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
+        """Run one statement and return all its rows."""
+        return self.raw.execute(sql, parameters).fetchall()
+
+    @cached_property
+    def sqlalchemy(self) -> "Connection":
+        """The same connection for SQLAlchemy; the transaction's end belongs to the `DuckFile`, not to it."""
+        from lab_pipeline.storage.dialect import connection_over  # noqa: PLC0415 - plain SQL goes without the import
+
+        return connection_over(self.raw)
+
+    def begin(self, *, write: bool) -> None:
+        """Begin a transaction that DuckDB itself keeps from writing unless it may."""
+        self.writable = write
+        self.raw.execute("BEGIN TRANSACTION" if write else "BEGIN TRANSACTION READ ONLY")
+
+    def end(self, *, commit: bool) -> None:
+        """Commit or roll back; either closes a result that was not read to its end."""
+        if "sqlalchemy" in self.__dict__:
+            self.sqlalchemy.rollback()  # its view of a transaction only: to DuckDB it says nothing
+        self.raw.execute("COMMIT" if commit else "ROLLBACK")
+
+
+class _Mode(enum.Enum):
+    READ = "READ_ONLY"
+    WRITE = "READ_WRITE"
+
+
+class DuckFile:
+    """Share a DuckDB file between processes: attach it for one transaction at a time, under a lock.
+
+    DuckDB lets one process write a file or many read it, for as long as they keep it open. So no process keeps it open:
+    a transaction takes a `ProcessLock`, attaches the file to an in-memory instance that lives as long as the process,
+    and detaches it afterwards. A commit is on disk before the lock is given back, and a process killed anywhere leaves
+    nothing behind but, at most, a transaction that never was.
+
+    Within a process, threads may read together; a writer is alone. There is one object a file and process: `at`.
+
+    Example:
+        >>> import tempfile
+        >>> file = DuckFile.at(Path(tempfile.mkdtemp()) / "notes.duckdb")
+        >>> with file.transaction(write=True) as connection:
+        ...     _ = connection.execute("CREATE TABLE notes (text VARCHAR)")
+        ...     _ = connection.execute("INSERT INTO notes VALUES (?)", ["hello"])
+        >>> with file.transaction(write=False) as connection:
+        ...     connection.execute("SELECT text FROM notes")
+        [('hello',)]
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._log_path = f"{self.path}.wal"
+        self._lock = ProcessLock(self.path)
+        self._changed = threading.Condition()
+        self._local = threading.local()
+        self._leased = threading.Event()
+        self._watcher: threading.Thread | None = None
+        self._database: duckdb.DuckDBPyConnection | None = None
+        self._idle: list[DuckConnection] = []
+        self._generation = object()
+        self._attached: _Mode | None = None
+        self._attached_at = 0.0
+        self._last_used = 0.0
+        self._active = 0
+        self._writers_waiting = 0
+        self._writing = False
+        self._changing = False
+        self._burst = False
+
+    @classmethod
+    def at(cls, path: Path | str) -> Self:
+        """Return the process' one object for the file at `path`, whatever name leads there."""
+        real = Path(os.path.realpath(path))
+        with _registry_lock:
+            if real not in _registry:
+                _registry[real] = cls(real)
+            file = _registry[real]
+        assert isinstance(file, cls)  # noqa: S101 - there are no subclasses
+        return file
+
+    @contextlib.contextmanager
+    def transaction(self, *, write: bool, timeout: float = DEFAULT_TIMEOUT_SECONDS) -> Iterator[DuckConnection]:
+        """Run the block in one transaction: committed at its end, rolled back when it raises.
+
+        Within a transaction of the same thread, the block joins that one.
+
+        Args:
+            write: whether the block writes; a file that is missing is created by a writer.
+            timeout: seconds to wait for others.
+
+        Raises:
+            StorageTimeoutError: others used the file for the whole time.
+            StorageError: the file cannot be opened, read or written.
+        """
+        outer: DuckConnection | None = getattr(self._local, "connection", None)
+        if outer is not None:
+            if write and not outer.writable:
+                raise StorageError(f"{self.path}: a reading transaction cannot write; begin it with write=True")
+            yield outer
+            return
+        self._enter(write=write, deadline=time.monotonic() + timeout)
+        generation = self._generation
+        healthy = False
+        try:
+            with self._explained(), self._connection(write=write) as connection:
+                yield connection
+            healthy = True
+        except StorageError:
+            raise
+        except BaseException:
+            healthy = True  # the block's own error: rolled back, the file is as it was
+            raise
+        finally:
+            if generation == self._generation:  # else a fork inside the block has made this another process
+                self._leave(healthy=healthy)
+
+    def release(self) -> None:
+        """Give the file up now where this process only stays attached in case it goes on soon."""
+        with self._changed:
+            while self._changing:
+                self._changed.wait()
+            if self._attached is None or self._active:
+                return
+            self._changing = True
+        self._detach()
+
+    # -- one transaction ---------------------------------------------------------------------------------------------
+
+    @contextlib.contextmanager
+    def _connection(self, *, write: bool) -> Iterator[DuckConnection]:
+        try:
+            connection = self._idle.pop()
+        except IndexError:
+            connection = DuckConnection(self._cursor())
+        try:
+            connection.begin(write=write)
+        except BaseException:
+            connection.raw.close()
+            raise
+        self._local.connection = connection
+        try:
+            yield connection
+        except BaseException:
+            self._local.connection = None
+            with contextlib.suppress(duckdb.Error):  # the block's error is the one to show
+                connection.end(commit=False)
+            connection.raw.close()
+            raise
+        self._local.connection = None
+        try:
+            connection.end(commit=True)
+        except BaseException:
+            connection.raw.close()
+            raise
+        self._idle.append(connection)
+
+    def _cursor(self) -> duckdb.DuckDBPyConnection:
+        cursor = self._instance().cursor()
+        cursor.execute(f"USE {_ALIAS}")
+        return cursor
+
+    @contextlib.contextmanager
+    def _explained(self) -> Iterator[None]:
+        """Turn what the disk or the file does to a transaction into an error for its user."""
+        try:
+            yield
+        except StorageError:
+            raise
+        except Exception as error:
+            cause = getattr(error, "orig", error)  # SQLAlchemy wraps
+            if isinstance(cause, duckdb.IOException | duckdb.FatalException | duckdb.TransactionException):
+                raise StorageError(
+                    f"{self.path}: the transaction failed and nothing of it is stored; what was stored before is "
+                    f"intact. {_first_line(cause)}"
+                ) from error
+            raise
+
+    # -- who may be inside -------------------------------------------------------------------------------------------
+
+    def _enter(self, *, write: bool, deadline: float) -> None:
+        """Wait until this thread may work, with the file attached and locked as it needs."""
+        began = time.monotonic()
+        wanted = _Mode.WRITE if write else _Mode.READ
+        with self._changed:
+            self._writers_waiting += write
+            try:
+                while not self._may_enter(write=write):
+                    if not self._changed.wait(deadline - time.monotonic()):
+                        raise StorageTimeoutError(f"{self.path}: other threads of this process kept it busy")
+            finally:
+                self._writers_waiting -= write
+            if self._active == 0:
+                self._burst = began - self._last_used < BURST_GAP_SECONDS
+            self._active += 1
+            self._writing = write
+            if self._attached is _Mode.WRITE or self._attached is wanted:
+                return
+            self._changing = True
+        try:
+            if self._attached is not None:
+                self._detach(keep_changing=True)
+            self._attach(wanted, deadline)
+        except BaseException:
+            with self._changed:
+                self._active -= 1
+                self._writing = False
+                self._changing = False
+                self._changed.notify_all()
+            raise
+        with self._changed:
+            self._changing = False
+            self._changed.notify_all()
+
+    def _may_enter(self, *, write: bool) -> bool:
+        if self._changing or self._writing:
+            return False
+        if self._active == 0:
+            return True
+        if write or self._writers_waiting:
+            return False
+        return not self._turn_is_over()
+
+    def _turn_is_over(self) -> bool:
+        """Tell whether another process waits that has waited for a turn's length."""
+        return time.monotonic() - self._attached_at > LEASE_TURN_SECONDS and self._lock.wanted()
+
+    def _leave(self, *, healthy: bool) -> None:
+        with self._changed:
+            self._active -= 1
+            self._writing = False
+            self._last_used = time.monotonic()
+            if self._active == 0 and (not healthy or not self._burst or self._turn_is_over() or self._log_is_long()):
+                self._changing = True
+            elif self._active == 0:
+                self._watch()
+            detach = self._changing
+            self._changed.notify_all()
+        if detach:
+            self._detach(healthy=healthy)
+
+    def _watch(self) -> None:
+        """See to it that a lease ends although its holder does nothing."""
+        if self._watcher is None:
+            self._watcher = threading.Thread(target=self._end_leases, name="storage-lease", daemon=True)
+            self._watcher.start()
+        self._leased.set()
+
+    def _end_leases(self) -> None:
+        while self._leased.wait() and self._watcher is threading.current_thread():
+            time.sleep(LEASE_POLL_SECONDS)
+            with self._changed:
+                if self._attached is None:
+                    self._leased.clear()
+                    continue
+                idle = time.monotonic() - self._last_used
+                if self._active or self._changing or idle < LEASE_POLL_SECONDS:
+                    continue
+                if idle < LEASE_IDLE_SECONDS and not self._lock.wanted():
+                    continue
+                self._changing = True
+            self._detach()
+
+    # -- attaching and detaching, by the one thread that has set `_changing` ------------------------------------------
+
+    def _attach(self, mode: _Mode, deadline: float) -> None:
+        try:
+            self._lock.acquire(exclusive=mode is _Mode.WRITE, deadline=deadline)
+        except OSError as error:
+            raise StorageError(f"{self.path}: cannot be locked: {error.strerror} ({error.filename})") from error
+        try:
+            self._attach_locked(mode, deadline)
+        except BaseException:
+            self._lock.release()
+            raise
+        self._attached = mode
+        self._attached_at = time.monotonic()
+
+    def _attach_locked(self, mode: _Mode, deadline: float) -> None:
+        name = str(self.path).replace("'", "''")
+        creation = f", STORAGE_VERSION '{STORAGE_VERSION}'" if mode is _Mode.WRITE else ""
+        statement = f"ATTACH '{name}' AS {_ALIAS} ({mode.value}, ROW_GROUP_SIZE {ROW_GROUP_SIZE}{creation})"
+        pause = 0.002
+        while True:
+            try:
+                self._instance().execute(statement)
+            except duckdb.IOException as error:
+                foreign = "Could not set lock" in str(error)
+                if not foreign or time.monotonic() + pause > deadline:
+                    raise self._unusable(error, mode, foreign=foreign) from error
+                time.sleep(pause)
+                pause = min(2 * pause, 0.1)
+            except duckdb.Error as error:
+                raise self._unusable(error, mode, foreign=False) from error
+            else:
+                return
+
+    def _unusable(self, error: duckdb.Error, mode: _Mode, *, foreign: bool) -> StorageError:
+        if foreign:
+            pids = [pid for pid in lock_holders(self.path) if pid != os.getpid()]
+            who = " and ".join(map(describe_process, pids)) if pids else "another program"
+            return StorageTimeoutError(
+                f"{self.path} is open in {who}, which does not share it: close it there, and look into a copy instead. "
+                f"{_first_line(error)}"
+            )
+        if "Unique file handle conflict" in str(error):
+            return StorageError(
+                f"{self.path} is open in this very process by a duckdb.connect or ATTACH of its own: close that first"
+            )
+        if mode is _Mode.READ and not self.path.exists():
+            return StorageError(f"{self.path} does not exist")
+        verb = "written" if mode is _Mode.WRITE else "read"
+        return StorageError(f"{self.path} cannot be {verb}: {_first_line(error)}")
+
+    def _detach(self, *, healthy: bool = True, keep_changing: bool = False) -> None:
+        try:
+            if healthy and self._attached is _Mode.WRITE:
+                self._checkpoint()
+            self._instance().execute(f"DETACH {_ALIAS}")
+            if not healthy:
+                self._close_instance()
+        except duckdb.Error as error:
+            _log.warning("%s: closed after an error: %s", self.path, _first_line(error))
+            self._close_instance()
+        finally:
+            self._lock.release()
+            self._attached = None
+            if not keep_changing:
+                with self._changed:
+                    self._changing = False
+                    self._changed.notify_all()
+
+    def _checkpoint(self) -> None:
+        if self._log_bytes() > CHECKPOINT_WAL_BYTES:
+            self._instance().execute(f"CHECKPOINT {_ALIAS}")
+
+    def _log_is_long(self) -> bool:
+        return self._attached is _Mode.WRITE and self._log_bytes() > CHECKPOINT_WAL_BYTES_WHILE_ATTACHED
+
+    def _log_bytes(self) -> int:
+        try:
+            return os.stat(self._log_path).st_size  # noqa: PTH116 - on every transaction's path
+        except FileNotFoundError:
+            return 0
+
+    # -- the in-memory instance --------------------------------------------------------------------------------------
+
+    def _instance(self) -> duckdb.DuckDBPyConnection:
+        if self._database is None:
+            self._database = duckdb.connect(":memory:", config=_INSTANCE_CONFIG)
+            self._database.execute("SET GLOBAL TimeZone = 'UTC'")
+        return self._database
+
+    def _close_instance(self) -> None:
+        while self._idle:
+            self._idle.pop().raw.close()
+        if self._database is not None:
+            self._database.close()
+            self._database = None
+
+    # -- forks and the end of the process ----------------------------------------------------------------------------
+
+    def close(self, timeout: float = DEFAULT_TIMEOUT_SECONDS) -> bool:
+        """Wait until no thread uses the file, then give it up, and the memory too; the next transaction begins anew.
+
+        Returns:
+            Whether that was possible within `timeout`, and this thread was not inside a transaction itself.
+        """
+        with self._changed:
+            unused = getattr(self._local, "connection", None) is None and self._changed.wait_for(
+                lambda: not self._active and not self._changing, timeout
+            )
+            if unused:
+                if self._attached is not None:
+                    self._detach()
+                self._close_instance()
+            return unused
+
+    def stop_watching(self) -> None:
+        """End the thread that ends leases; the next lease starts another."""
+        with self._changed:
+            watcher, self._watcher = self._watcher, None
+            self._leased.set()
+        if watcher is not None:
+            watcher.join(timeout=1.0)
+
+    def before_fork(self) -> None:
+        """Leave the child nothing that belongs to this process, and keep other threads still meanwhile."""
+        self._changed.acquire()
+        self.close()
+
+    def after_fork_in_parent(self) -> None:
+        """Let the other threads go on."""
+        self._changed.release()
+
+    def after_fork_in_child(self) -> None:
+        """Begin anew; what a transaction around the fork holds stays untouched, it is the parent's."""
+        connection: DuckConnection | None = getattr(self._local, "connection", None)
+        if connection is not None:
+            for inherited in (connection.raw, self._database):  # whose destructors would wait for the parent's threads
+                ctypes.pythonapi.Py_IncRef(ctypes.py_object(inherited))
+            connection.raw = _NotOurs()  # type: ignore[assignment]  # its every use is an error
+        self._lock.forget()
+        self.__init__(self.path)  # type: ignore[misc]  # the one state that is known to be sound
+
+
+class _NotOurs:
+    def __getattr__(self, name: str) -> object:
+        raise StorageError("a transaction begun before a fork belongs to the parent process; begin one of your own")
+
+
+_INSTANCE_CONFIG: dict[str, str | bool | int | float | list[str]] = {
+    "threads": 1,
+    "memory_limit": "1GB",
+    "temp_directory": "",  # nothing of this spills, and the default would be a directory in the current one
+    "autoinstall_known_extensions": False,
+    "autoload_known_extensions": False,
+    "checkpoint_on_detach": "DISABLED",  # see _checkpoint
+}
+
+_registry: dict[Path, DuckFile] = {}
+_registry_lock = threading.Lock()
+
+
+def _before_fork() -> None:
+    _registry_lock.acquire()
+    for file in _registry.values():
+        file.before_fork()
+
+
+def _after_fork_in_parent() -> None:
+    for file in _registry.values():
+        file.after_fork_in_parent()
+    _registry_lock.release()
+
+
+def _after_fork_in_child() -> None:
+    for file in _registry.values():
+        file.after_fork_in_child()
+    _registry_lock.release()
+
+
+os.register_at_fork(before=_before_fork, after_in_parent=_after_fork_in_parent, after_in_child=_after_fork_in_child)
+
+
+@atexit.register
+def _close_all() -> None:
+    for file in _registry.values():
+        file.close(timeout=1.0)
+        file.stop_watching()
+
+
+def _first_line(error: BaseException) -> str:
+    return str(error).strip().split("\n", 1)[0]

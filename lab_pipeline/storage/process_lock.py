@@ -1,0 +1,173 @@
+"""A readers-writer lock between processes, kept by the kernel: it cannot outlive its holder."""
+
+import errno
+import fcntl
+import os
+import threading
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from lab_pipeline.storage.errors import StorageTimeoutError
+
+
+class ProcessLock:
+    """Let either many processes read or one process write, without starving the writer.
+
+    Two files are locked with ``flock``: ``<path>.lock`` is the lock itself, ``<path>.lock.gate`` a turnstile that
+    whoever waits for the lock holds, so that a reader who comes after a waiting writer queues behind it. The gate also
+    tells a holder that somebody waits (`wanted`). Neither file has content; neither may be deleted while in use.
+
+    One object serves one acquisition at a time; its owner keeps threads apart.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._lock_path = path.with_name(path.name + ".lock")
+        self._gate_path = path.with_name(path.name + ".lock.gate")
+        self._files: _LockFiles | None = None
+
+    def acquire(self, *, exclusive: bool, deadline: float) -> None:
+        """Take the lock, waiting until `deadline` on the monotonic clock.
+
+        A reader of a directory that cannot be written, where nobody has ever locked, goes without: nobody writes there.
+
+        Raises:
+            StorageTimeoutError: somebody held the lock until the deadline; the message names the processes.
+        """
+        files, self._files = self._usable_files(may_lack=not exclusive), None
+        if files is None:
+            return
+        kind = fcntl.LOCK_EX if exclusive else fcntl.LOCK_SH
+        at_gate = _try_flock(files.gate, fcntl.LOCK_EX)
+        if at_gate and _try_flock(files.lock, kind):
+            fcntl.flock(files.gate, fcntl.LOCK_UN)
+        elif not _Attempt(files, kind, at_gate=at_gate).wait(deadline):
+            raise StorageTimeoutError(self._timeout_message())
+        self._files = files
+
+    def release(self) -> None:
+        """Give the lock back. Does nothing where none is held."""
+        if self._files is not None:
+            fcntl.flock(self._files.lock, fcntl.LOCK_UN)
+
+    def wanted(self) -> bool:
+        """Tell whether another process waits for the lock that this one holds."""
+        if self._files is None:
+            return False
+        if not _try_flock(self._files.gate, fcntl.LOCK_SH):
+            return True
+        fcntl.flock(self._files.gate, fcntl.LOCK_UN)
+        return False
+
+    def forget(self) -> None:
+        """Drop the files that a forked child shares with its parent, leaving the parent's lock as it is."""
+        if self._files is not None:
+            self._files.close()
+            self._files = None
+
+    def _usable_files(self, *, may_lack: bool) -> "_LockFiles | None":
+        if self._files is not None:
+            if self._files.linked():
+                return self._files
+            self._files.close()
+        try:
+            return _LockFiles(_open(self._lock_path), _open(self._gate_path))
+        except FileNotFoundError:
+            if may_lack and self._lock_path.parent.is_dir():
+                return None
+            raise
+
+    def _timeout_message(self) -> str:
+        pids = lock_holders(self._lock_path)
+        who = " and ".join(map(describe_process, pids)) if pids else "another process"
+        return (
+            f"{self._lock_path.with_suffix('')} stayed locked by {who}: if it hangs, end it (the lock goes with it); "
+            f"if it is only slow, raise the storage's timeout"
+        )
+
+
+@dataclass(frozen=True)
+class _LockFiles:
+    lock: int
+    gate: int
+
+    def linked(self) -> bool:
+        """Tell whether others still find these files under their names."""
+        return os.fstat(self.lock).st_nlink > 0 and os.fstat(self.gate).st_nlink > 0
+
+    def close(self) -> None:
+        os.close(self.lock)
+        os.close(self.gate)
+
+
+class _Attempt:
+    """Wait for a lock in a thread of its own, since ``flock`` knows no time-out.
+
+    A wait that nobody is interested in any more cannot be interrupted: it ends by itself when the lock comes free, and
+    closes the files, which gives the lock back.
+    """
+
+    def __init__(self, files: _LockFiles, kind: int, *, at_gate: bool) -> None:
+        self._files = files
+        self._kind = kind
+        self._at_gate = at_gate
+        self._acquired = threading.Event()
+        self._settled = threading.Lock()
+        self._abandoned = False
+        threading.Thread(target=self._block, name="storage-lock", daemon=True).start()
+
+    def wait(self, deadline: float) -> bool:
+        if self._acquired.wait(max(0.0, deadline - time.monotonic())):
+            return True
+        with self._settled:
+            self._abandoned = not self._acquired.is_set()
+            return not self._abandoned
+
+    def _block(self) -> None:
+        if not self._at_gate:
+            fcntl.flock(self._files.gate, fcntl.LOCK_EX)
+        fcntl.flock(self._files.lock, self._kind)
+        fcntl.flock(self._files.gate, fcntl.LOCK_UN)
+        with self._settled:
+            if self._abandoned:
+                self._files.close()
+            else:
+                self._acquired.set()
+
+
+def _try_flock(descriptor: int, kind: int) -> bool:
+    try:
+        fcntl.flock(descriptor, kind | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def _open(path: Path) -> int:
+    try:
+        return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+    except OSError as error:
+        if error.errno not in {errno.EROFS, errno.EACCES, errno.EPERM}:
+            raise
+        return os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+
+
+def lock_holders(path: Path) -> list[int]:
+    """List the processes that hold a lock on a file, as far as the system tells (Linux: ``/proc/locks``)."""
+    table = Path("/proc/locks")
+    if not table.exists() or not path.exists():
+        return []
+    status = path.stat()
+    identity = f"{os.major(status.st_dev):02x}:{os.minor(status.st_dev):02x}:{status.st_ino}"
+    rows = [line.split() for line in table.read_text().splitlines()]
+    return sorted({int(row[4]) for row in rows if row[1] != "->" and row[5] == identity})
+
+
+def describe_process(pid: int) -> str:
+    """Name a process by its number and, where the system tells, its command line."""
+    command = Path(f"/proc/{pid}/cmdline")
+    try:
+        words = command.read_bytes().replace(b"\0", b" ").decode(errors="replace").strip()
+    except OSError:  # it ended meanwhile, or the system has no such file
+        words = ""
+    return f"process {pid} ({words[:80]})" if words else f"process {pid}"

@@ -1,0 +1,286 @@
+"""Dagster's run storage in a DuckDB file that many processes share."""
+
+import os
+import zlib
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Self
+
+import dagster._check as check
+import sqlalchemy as db
+from dagster import DagsterEvent, DagsterEventType, DagsterRun, Field, IntSource, StringSource
+from dagster._config.config_schema import UserConfigSchema
+from dagster._core.events import EVENT_TYPE_TO_PIPELINE_RUN_STATUS
+from dagster._core.execution.backfill import PartitionBackfill
+from dagster._core.storage.runs.schema import (
+    BackfillTagsTable,
+    BulkActionsTable,
+    DaemonHeartbeatsTable,
+    KeyValueStoreTable,
+    RunsTable,
+    RunTagsTable,
+    SecondaryIndexMigrationTable,
+    SnapshotsTable,
+)
+from dagster._core.storage.runs.sql_run_storage import SnapshotType, SqlRunStorage
+from dagster._core.storage.sql import AlembicVersion, SqlAlchemyQuery
+from dagster._daemon.types import DaemonHeartbeat
+from dagster._serdes import ConfigurableClass, ConfigurableClassData, serialize_value
+from dagster._time import datetime_from_timestamp, get_current_datetime
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.engine import Connection
+
+from lab_pipeline.storage import schema
+from lab_pipeline.storage.duck_file import DEFAULT_TIMEOUT_SECONDS, DuckConnection, DuckFile
+from lab_pipeline.storage.errors import StorageError
+
+_END_EVENTS = {
+    DagsterEventType.PIPELINE_CANCELED,
+    DagsterEventType.PIPELINE_FAILURE,
+    DagsterEventType.PIPELINE_SUCCESS,
+}
+
+
+class DuckDBRunStorage(SqlRunStorage, ConfigurableClass):
+    """Keep runs, their tags, snapshots, backfills, cursors and heartbeats in one DuckDB file.
+
+    Webserver, daemon, code servers and run processes may all use it at once; there is no server. Put this into the
+    ``dagster.yaml`` of the instance (event log and schedules stay where they are):
+
+    .. code-block:: YAML
+
+        run_storage:
+          module: lab_pipeline.storage.run_storage
+          class: DuckDBRunStorage
+          config:
+            path: runs.duckdb
+            timeout: 60
+
+    ``path`` is absolute, or relative to ``DAGSTER_HOME``; ``timeout`` is how many seconds a call waits for others.
+    Either may be taken from an environment variable (``path: {env: RUNS_DATABASE}``). The package has to be installed
+    wherever a process of the instance runs. Do not open the live file with another program: its lock would stop
+    Dagster. Look into a copy instead (`lab_pipeline.storage.export.export_runs`).
+    """
+
+    def __init__(
+        self,
+        path: str | Path,
+        timeout: float = DEFAULT_TIMEOUT_SECONDS,
+        inst_data: ConfigurableClassData | None = None,
+    ) -> None:
+        self._inst_data = inst_data
+        self._timeout = timeout
+        self._file = DuckFile.at(_absolute(path))
+        self._columns: dict[str, set[str]] = {}
+        self._built_indexes: set[str] = set()
+        self._create_if_missing()
+        super().__init__()  # type: ignore[no-untyped-call]  # Dagster's
+
+    @property
+    def inst_data(self) -> ConfigurableClassData | None:
+        """The configuration this object was made from."""
+        return self._inst_data
+
+    @classmethod
+    def config_type(cls) -> UserConfigSchema:
+        """Describe the ``config`` block of dagster.yaml."""
+        return {
+            "path": StringSource,
+            "timeout": Field(IntSource, is_required=False, default_value=int(DEFAULT_TIMEOUT_SECONDS)),
+        }
+
+    @classmethod
+    def from_config_value(cls, inst_data: ConfigurableClassData | None, config_value: Mapping[str, Any]) -> Self:
+        """Build the storage from a validated ``config`` block."""
+        return cls(inst_data=inst_data, **config_value)
+
+    # -- reaching the file -------------------------------------------------------------------------------------------
+
+    @contextmanager
+    def connect(self) -> Iterator[Connection]:
+        """Yield a connection inside a writing transaction, or inside the one this thread already has."""
+        with self._transaction(write=True) as connection:
+            yield connection.sqlalchemy
+
+    def fetchall(self, query: SqlAlchemyQuery) -> Sequence[Any]:
+        """Run a query in a reading transaction and return its rows."""
+        with self._transaction(write=False) as connection:
+            return connection.sqlalchemy.execute(query).mappings().all()
+
+    def fetchone(self, query: SqlAlchemyQuery) -> Any | None:  # noqa: ANN401 - the base class' type of a row
+        """Run a query in a reading transaction and return its first row."""
+        with self._transaction(write=False) as connection:
+            return connection.sqlalchemy.execute(query).mappings().first()
+
+    def dispose(self) -> None:
+        """Give the file up now rather than a moment later."""
+        self._file.release()
+
+    def _transaction(self, *, write: bool) -> AbstractContextManager[DuckConnection]:
+        return self._file.transaction(write=write, timeout=self._timeout)
+
+    # -- schema and migrations ---------------------------------------------------------------------------------------
+
+    def _create_if_missing(self) -> None:
+        if self._file.path.exists():
+            with self._transaction(write=False) as connection:
+                if schema.is_current(connection):
+                    return
+        self._file.path.parent.mkdir(parents=True, exist_ok=True)
+        with self._transaction(write=True) as connection:
+            if not schema.is_current(connection):  # another process may have been quicker
+                schema.create(connection)
+                self.migrate()  # on a new file they have nothing to do, and are recorded as done
+                self.optimize()
+
+    def upgrade(self) -> None:
+        """Add the tables and columns that the installed Dagster declares and the file lacks."""
+        with self._transaction(write=True) as connection:
+            schema.create(connection)
+        self._columns = {}
+
+    def alembic_version(self) -> AlembicVersion:
+        """Return the schema revision of the file and the latest that the installed Dagster knows."""
+        with self._transaction(write=False) as connection:
+            return schema.revision(connection), schema.head_revision()
+
+    def has_built_index(self, migration_name: str) -> bool:
+        """Tell whether a data migration was done; what was done stays done."""
+        if migration_name not in self._built_indexes and super().has_built_index(migration_name):
+            self._built_indexes.add(migration_name)
+        return migration_name in self._built_indexes
+
+    def mark_index_built(self, migration_name: str) -> None:
+        """Record that a data migration was done."""
+        self._upsert(
+            SecondaryIndexMigrationTable,
+            "name",
+            [{"name": migration_name, "migration_completed": datetime.now()}],  # noqa: DTZ005 - as the base class does
+        )
+
+    def has_run_stats_index_cols(self) -> bool:
+        """Tell whether the file has the columns of runs' start and end."""
+        return self._has_columns(RunsTable, "start_time", "end_time")
+
+    def has_backfill_id_column(self) -> bool:
+        """Tell whether the file has the column of runs' backfill."""
+        return self._has_columns(RunsTable, "backfill_id")
+
+    def has_bulk_actions_selector_cols(self) -> bool:
+        """Tell whether the file has the column of backfills' selector."""
+        return self._has_columns(BulkActionsTable, "selector_id")
+
+    def has_bulk_action_job_name_column(self) -> bool:
+        """Tell whether the file has the column of backfills' job."""
+        return self._has_columns(BulkActionsTable, "job_name")
+
+    def has_backfill_tags_table(self) -> bool:
+        """Tell whether the file has the table of backfills' tags."""
+        return self._has_columns(BackfillTagsTable, "key")
+
+    def _has_columns(self, table: db.Table, *names: str) -> bool:
+        """Look the columns up until they are there once; a migration in another process may still add them."""
+        wanted = set(names)
+        if not wanted <= self._columns.get(table.name, set()):
+            with self._transaction(write=False) as connection:
+                self._columns = schema.columns(connection)
+        return wanted <= self._columns.get(table.name, set())
+
+    # -- what is read and written in two steps belongs into one transaction --------------------------------------------
+
+    def add_run(self, dagster_run: DagsterRun) -> DagsterRun:
+        """Store a new run."""
+        with self._transaction(write=True):
+            return super().add_run(dagster_run)
+
+    def add_historical_run(self, dagster_run: DagsterRun, run_creation_time: datetime) -> DagsterRun:
+        """Store a run that was created at a time past."""
+        with self._transaction(write=True):
+            return super().add_historical_run(dagster_run, run_creation_time)
+
+    def add_run_tags(self, run_id: str, new_tags: Mapping[str, str]) -> None:
+        """Add tags to a run, or change them."""
+        with self._transaction(write=True):
+            super().add_run_tags(run_id, new_tags)
+
+    def update_backfill(self, partition_backfill: PartitionBackfill) -> None:
+        """Store the new state of a backfill."""
+        with self._transaction(write=True):
+            super().update_backfill(partition_backfill)
+
+    def get_run_storage_id(self) -> str:
+        """Return the random name of this storage, which is drawn when first asked for."""
+        with self._transaction(write=True):
+            return super().get_run_storage_id()
+
+    def handle_run_event(self, run_id: str, event: DagsterEvent, update_timestamp: datetime | None = None) -> None:
+        """Set the status that an event brings a run to, with its times.
+
+        The body is left alone: readers let the column's status win over the body's. Only a failure may add a tag to it.
+        """
+        status = EVENT_TYPE_TO_PIPELINE_RUN_STATUS.get(event.event_type)
+        if status is None:
+            return
+        if event.event_type is DagsterEventType.PIPELINE_FAILURE:
+            with self._transaction(write=True):
+                super().handle_run_event(run_id, event, update_timestamp)
+            return
+        when = update_timestamp or get_current_datetime()
+        values: dict[str, Any] = {"status": status.value, "update_timestamp": when}
+        if event.event_type is DagsterEventType.PIPELINE_START:
+            values["start_time"] = when.timestamp()
+        if event.event_type in _END_EVENTS:
+            values["end_time"] = when.timestamp()
+        with self.connect() as connection:
+            connection.execute(RunsTable.update().where(RunsTable.c.run_id == run_id).values(**values))
+
+    def delete_run(self, run_id: str) -> None:
+        """Delete a run and its tags."""
+        check.str_param(run_id, "run_id")
+        with self.connect() as connection:
+            connection.execute(RunTagsTable.delete().where(RunTagsTable.c.run_id == run_id))
+            connection.execute(RunsTable.delete().where(RunsTable.c.run_id == run_id))
+
+    # -- inserting what may be there: a failed statement would take DuckDB's whole transaction with it ----------------
+
+    def add_daemon_heartbeat(self, daemon_heartbeat: DaemonHeartbeat) -> None:
+        """Store a daemon's latest sign of life."""
+        row = {
+            "timestamp": datetime_from_timestamp(daemon_heartbeat.timestamp),
+            "daemon_type": daemon_heartbeat.daemon_type,
+            "daemon_id": daemon_heartbeat.daemon_id,
+            "body": serialize_value(daemon_heartbeat),
+        }
+        self._upsert(DaemonHeartbeatsTable, "daemon_type", [row])
+
+    def set_cursor_values(self, pairs: Mapping[str, str]) -> None:
+        """Store values by key, all or none."""
+        self._upsert(KeyValueStoreTable, "key", [{"key": key, "value": value} for key, value in pairs.items()])
+
+    def _add_snapshot(self, snapshot_id: str, snapshot_obj: Any, snapshot_type: SnapshotType) -> str:  # noqa: ANN401 - the base class'
+        row = {
+            "snapshot_id": snapshot_id,
+            "snapshot_body": zlib.compress(serialize_value(snapshot_obj).encode()),
+            "snapshot_type": snapshot_type.value,
+        }
+        with self.connect() as connection:
+            connection.execute(insert(SnapshotsTable).values(row).on_conflict_do_nothing())
+        return snapshot_id
+
+    def _upsert(self, table: db.Table, key: str, rows: Sequence[Mapping[str, Any]]) -> None:
+        statement = insert(table).values(rows)
+        changed = {name: statement.excluded[name] for name in rows[0] if name != key}
+        with self.connect() as connection:
+            connection.execute(statement.on_conflict_do_update(index_elements=[key], set_=changed))
+
+
+def _absolute(path: str | Path) -> Path:
+    path = Path(path).expanduser()
+    if path.is_absolute():
+        return path
+    home = os.environ.get("DAGSTER_HOME")
+    if not home:
+        raise StorageError(f"run storage: the path {path} is relative to DAGSTER_HOME, which is not set; give it whole")
+    return Path(home) / path
