@@ -4,7 +4,7 @@ import pytest
 from lab_pipeline.lake import Lake, layout, scan, snapshot_hash
 from lab_pipeline_tests.lake.samples import MINUTE_MS, START_MS, calls, candles, snapshot
 
-MINTS = [f"mint-{number}" for number in range(40)]
+MINTS = [f"mint-{number}" for number in range(12)]
 
 
 @pytest.fixture
@@ -21,7 +21,7 @@ def written(path, *frames):
 
 def test_whatever_the_order_and_number_of_ingests(tmp_path, rows):
     once = written(tmp_path / "once", rows)
-    pieces = written(tmp_path / "pieces", rows[700:], rows[:300].reverse(), rows[200:900])
+    pieces = written(tmp_path / "pieces", rows[210:], rows[:90].reverse(), rows[60:270])
     assert snapshot(pieces) == snapshot(once)
 
 
@@ -31,7 +31,7 @@ def test_whatever_the_row_groups_and_shards(tmp_path, rows, monkeypatch):
     monkeypatch.setattr(scan, "SHARD_ROWS", 50)
     lake = written(tmp_path / "small", rows)
     with lake.slice("1m", MINTS, 0, 1 << 60) as part:
-        assert len(list(part)) > 5
+        assert len(list(part)) > 2
         assert part.snapshot == expected
 
 
