@@ -7,7 +7,7 @@ import pytest
 from lab_pipeline.domain.enums import EntryKind, IntrabarPolicy
 from lab_pipeline.domain.strategy import Costs, Entry, Reentry, StrategyConfig
 
-from .market import Engine, Prices, candles, calls, minute, strategy
+from .market import Engine, Prices, calls, candles, minute, strategy
 
 Sold = tuple[str, float, float]
 
