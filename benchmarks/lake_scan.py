@@ -30,7 +30,8 @@ def main() -> None:
     options.add_argument("--peak", type=Path, help=argparse.SUPPRESS)  # a process of its own measures its memory
     arguments = options.parse_args()
     if arguments.peak:
-        scan(Lake(arguments.peak))
+        lake = Lake(arguments.peak)
+        scan(lake, lake.mints("1m"))
         print(own_peak_memory())
         return
     with tempfile.TemporaryDirectory(prefix="lake-scan-") as directory:
@@ -45,10 +46,11 @@ def compare(directory: Path, mints: int, rounds: int) -> None:
     files = sorted(lake.root.rglob("part-*.parquet"))
     size = sum(path.stat().st_size for path in files)
     rows = mints * CANDLES_PER_MINT
+    every = lake.mints("1m")
     peer, ours = [], []
     for _ in range(rounds):
         peer.append(seconds(lambda: pl.scan_parquet(files).collect()))
-        ours.append(seconds(lambda: scan(lake)))
+        ours.append(seconds(lambda: scan(lake, every)))
     one = f"mint-{mints // 2:06d}"
     peer_one = [seconds(lambda: read_one_with_polars(files, one)) for _ in range(rounds)]
     ours_one = [seconds(lambda: scan(lake, [one])) for _ in range(rounds)]
@@ -87,8 +89,8 @@ def make_source(path: Path, mints: int) -> None:
     ).write_parquet(path)
 
 
-def scan(lake: Lake, mints: list[str] | None = None) -> str:
-    with lake.slice("1m", lake.mints("1m") if mints is None else mints, *FOREVER) as part:
+def scan(lake: Lake, mints: list[str]) -> str:
+    with lake.slice("1m", mints, *FOREVER) as part:
         for _ in part:
             pass
         return part.snapshot
@@ -112,9 +114,7 @@ def report(what: str, peer: list[float], ours: list[float]) -> None:
 def report_bytes(lake: Lake, wanted: int, size: int) -> None:
     mints = [f"mint-{number * 7:06d}" for number in range(wanted)]
     before = bytes_read()
-    with lake.slice("1m", mints, *FOREVER) as part:
-        for _ in part:
-            pass
+    scan(lake, mints)
     moved = bytes_read() - before
     what = f"bytes read for {wanted:,} mint{'s' if wanted > 1 else ''}, MB and part of the lake"
     print(f"{what:44}{'':>10}{moved / 1e6:>10.2f}{moved / size:>8.2%}")

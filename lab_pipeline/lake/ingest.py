@@ -16,7 +16,7 @@ import polars as pl
 
 from lab_pipeline.domain.timeframe import timeframe_ms
 from lab_pipeline.lake import commit
-from lab_pipeline.lake.errors import LakeError, Violation
+from lab_pipeline.lake.errors import VIOLATIONS_SHOWN, LakeError
 from lab_pipeline.lake.layout import (
     CALLS,
     CANDLES,
@@ -29,7 +29,7 @@ from lab_pipeline.lake.layout import (
     write_part,
 )
 from lab_pipeline.lake.parsing import TimeUnit, parse, time_column, time_unit
-from lab_pipeline.lake.rules import Batch, Findings
+from lab_pipeline.lake.rules import Batch, Finding, Findings
 from lab_pipeline.lake.sources import ROW, FrameSource, Source, check_readable, open_source
 
 CHANGED_KEYS_SHOWN = 5
@@ -143,7 +143,7 @@ class _Ingest:
         for bucket in sorted(self._spills):
             self._merge(bucket)
             self._step(1, steps)
-        self._findings.raise_if_any()
+        self._findings.raise_if_any(self._sources)
         self._transaction.commit()
         self._step(steps - self._steps_done, steps)
         return self._report
@@ -165,7 +165,7 @@ class _Ingest:
         for raw in source.batches():
             unit = unit or time_unit(raw[time_column(self._table)])
             parsed = parse(raw, self._table, unit, self._grid_ms)
-            self._findings.check(Batch(number, source, raw, parsed, unit))
+            self._findings.check(Batch(number, raw, parsed, unit))
             self._note(parsed.frame)
             places = [pl.lit(number, pl.UInt32).alias(FILE), raw[ROW]]
             self._spill(parsed.frame.with_columns(places).drop_nulls(self._table.key))
@@ -228,23 +228,21 @@ class _Ingest:
         same_values = pl.all_horizontal(pl.col(name).eq_missing(pl.col(name).shift()) for name in self._table.columns)
         rows = rows.with_columns(
             repeats.fill_null(value=False).alias("repeats"),
+            same_file.alias("same_file"),
             (same_file | ~same_values).alias("clashes"),
-            pl.col(FILE).shift().alias("other_file"),
-            pl.col(ROW).shift().alias("other_row"),
+            pl.struct(FILE, ROW).shift().alias("other"),
         )
         self._report_clashes(rows.filter("repeats", "clashes"))
         return rows.filter(~pl.col("repeats")).select(self._table.columns.names())
 
     def _report_clashes(self, clashes: pl.DataFrame) -> None:
-        key = " and ".join(self._table.key)
-        for row in clashes.sort(FILE, ROW).iter_rows(named=True):
-            source, other = self._sources[row[FILE]], self._sources[row["other_file"]]
-            place = source.positions([row[ROW]])[row[ROW]]
-            other_place = other.positions([row["other_row"]])[row["other_row"]]
-            where = other_place if source is other else f"{other.name}, {other_place}, with other values"
+        column = " and ".join(self._table.key)
+        findings = []
+        for row in clashes.sort(FILE, ROW).head(VIOLATIONS_SHOWN).iter_rows(named=True):
+            rule = "must be unique, also on {other}" + ("" if row["same_file"] else ", with other values")
             value = ", ".join(_shown(row[name]) for name in self._table.key)
-            violation = Violation(source.name, place, key, value, f"must be unique, also on {where}")
-            self._findings.add(row[FILE], 1, [(row[ROW], violation)])
+            findings.append(Finding(row[FILE], row[ROW], column, value, rule, tuple(row["other"].values())))
+        self._findings.add(clashes.height, findings)
 
     def _compare(self, rows: pl.DataFrame, old: pl.DataFrame | None) -> bool:
         """Count what is new, changed and unchanged; tell whether anything has to be written."""

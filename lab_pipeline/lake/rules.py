@@ -37,17 +37,36 @@ class Batch:
 
     Attributes:
         file: position of the source among the inputs.
-        source: where they came from.
         raw: the rows as they stood there, with `ROW`.
         parsed: the same rows in the lake's types.
         unit: how the source writes times.
     """
 
     file: int
-    source: Source
     raw: pl.DataFrame
     parsed: Parsed
     unit: TimeUnit | None
+
+
+@dataclass(frozen=True)
+class Finding:
+    """A violation whose place in the file is not looked up yet: most are only counted.
+
+    Attributes:
+        file: position of the source among the inputs.
+        row: position of the record in the source.
+        column: column under its canonical name.
+        value: the value as it is shown.
+        rule: the rule that it breaks; ``{other}`` stands for the place of the other record.
+        other: file and row of the record that this one contradicts, if it does.
+    """
+
+    file: int
+    row: int
+    column: str
+    value: str
+    rule: str
+    other: tuple[int, int] | None = None
 
 
 class Findings:
@@ -63,34 +82,44 @@ class Findings:
         self.total = 0
         self._table = table
         self._grid = grid
-        self._first: list[tuple[int, int, Violation]] = []
+        self._first: list[Finding] = []
 
     def check(self, batch: Batch) -> None:
         """Record what breaks the rules in a batch, all rules and rows at once."""
         broken = pl.concat([_schema_failures(batch.parsed.frame, self._table), self._off_grid(batch.parsed)])
-        if broken.is_empty():
-            return
         first = broken.sort("index", maintain_order=True).head(VIOLATIONS_SHOWN)
-        rows = [batch.raw[ROW][index] for index in first["index"]]
-        places = batch.source.positions(rows)
-        violations = []
-        for row, (index, column, rule) in zip(rows, first.iter_rows(), strict=True):
+        findings = []
+        for index, column, rule in first.iter_rows():
             value = batch.raw[column][index]
             said = why_null(column, value, self._table, batch.unit) if rule == NULL_CHECK else rule
-            violations.append((row, Violation(batch.source.name, places[row], column, _shown(value), said)))
-        self.add(batch.file, broken.height, violations)
+            findings.append(Finding(batch.file, batch.raw[ROW][index], column, _shown(value), said))
+        self.add(broken.height, findings)
 
-    def add(self, file: int, total: int, first: Sequence[tuple[int, Violation]]) -> None:
-        """Record violations of one file: how many, and the first of them with their positions."""
+    def add(self, total: int, first: Sequence[Finding]) -> None:
+        """Record how many violations there are, and the first of them."""
         self.total += total
-        self._first.extend((file, row, violation) for row, violation in first)
-        self._first.sort(key=lambda item: item[:2])
+        self._first = sorted([*self._first, *first], key=lambda finding: (finding.file, finding.row))
         del self._first[VIOLATIONS_SHOWN:]
 
-    def raise_if_any(self) -> None:
-        """Raise everything that was found as one error."""
-        if self.total:
-            raise IngestError([violation for *_, violation in self._first], self.total)
+    def raise_if_any(self, sources: Sequence[Source]) -> None:
+        """Raise everything that was found as one error, with the places looked up in the sources."""
+        if not self.total:
+            return
+        rows: dict[int, list[int]] = {}
+        for finding in self._first:
+            for file, row in filter(None, [(finding.file, finding.row), finding.other]):
+                rows.setdefault(file, []).append(row)
+        places = {file: sources[file].positions(wanted) for file, wanted in rows.items()}
+        violations = []
+        for finding in self._first:
+            rule = finding.rule
+            if finding.other:
+                file, row = finding.other
+                name = "" if file == finding.file else f"{sources[file].name}, "
+                rule = rule.format(other=name + places[file][row])
+            place = places[finding.file][finding.row]
+            violations.append(Violation(sources[finding.file].name, place, finding.column, finding.value, rule))
+        raise IngestError(violations, self.total)
 
     def _off_grid(self, parsed: Parsed) -> pl.DataFrame:
         rows = parsed.off_grid.arg_true().cast(pl.Int64).alias("index").to_frame()

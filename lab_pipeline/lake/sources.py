@@ -102,7 +102,7 @@ class ParquetSource(Source):
                     frame = pl.DataFrame(batch)
                     yield self._select(frame, offset)
                     offset += frame.height
-        except pa.ArrowException as error:
+        except (pa.ArrowException, OSError) as error:
             raise LakeError(f"{self.name} is not a readable Parquet file: {error}") from None
 
 
@@ -122,14 +122,14 @@ class CsvSource(Source):
                 selected = self._select(frame, offset)
                 offset += frame.height
                 yield selected.filter(~pl.all_horizontal(pl.exclude(ROW).is_null()))
-        except pl.exceptions.PolarsError as error:
+        except (pl.exceptions.PolarsError, OSError) as error:
             raise LakeError(f"{self.name}: {self._first_ragged_line() or error}") from None
 
     def positions(self, rows: Sequence[int]) -> dict[int, str]:
         """Count lines as an editor does: the header is line 1, a quoted line break counts."""
         wanted = set(rows)
         places = {}
-        for record, line, _ in _csv_records(self._path):
+        for record, line, _ in _csv_records(self.name, self._path):
             if record - 1 in wanted:
                 places[record - 1] = f"line {line}"
             if len(places) == len(wanted):
@@ -138,7 +138,7 @@ class CsvSource(Source):
 
     def _first_ragged_line(self) -> str | None:
         width = None
-        for _, line, fields in _csv_records(self._path):
+        for _, line, fields in _csv_records(self.name, self._path):
             width = width or len(fields)
             if len(fields) > width:
                 return f"line {line} has {len(fields)} fields, the header has {width}"
@@ -208,11 +208,14 @@ def _read_csv_header(name: str, path: Path) -> list[str]:
         raise LakeError(f"{name} is not a readable CSV file: {error}") from None
 
 
-def _csv_records(path: Path) -> Iterator[tuple[int, int, list[str]]]:
+def _csv_records(name: str, path: Path) -> Iterator[tuple[int, int, list[str]]]:
     """Yield (record, first line, fields); record 0 is the header."""
     with path.open(encoding="utf-8-sig", errors="replace", newline="") as file:
         reader = csv.reader(file)
         line = 1
-        for record, fields in enumerate(reader):
-            yield record, line, fields
-            line = reader.line_num + 1
+        try:
+            for record, fields in enumerate(reader):
+                yield record, line, fields
+                line = reader.line_num + 1
+        except csv.Error as error:
+            raise LakeError(f"{name}, line {line} is not CSV: {error}") from None

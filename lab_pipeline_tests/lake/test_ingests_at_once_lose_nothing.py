@@ -12,7 +12,7 @@ MINTS = [f"mint-{number}" for number in range(12)]
 
 def test_different_and_overlapping_files(lake, tmp_path):
     rows = candles(MINTS, 100)
-    pieces = [rows[0:500], rows[300:800], rows[700:1200], rows.gather_every(3)]
+    pieces = [rows[0:700], rows[500:1200], rows.gather_every(3)]
     commands = []
     for number, piece in enumerate(pieces):
         path = tmp_path / f"{number}.parquet"
@@ -33,7 +33,7 @@ def test_readers_see_whole_ingests_only(lake, tmp_path):
     rows = candles(MINTS, 50)
     lake.write_candles(rows, "1m")
     versions = []
-    for number in range(1, 4):
+    for number in range(1, 3):
         path = tmp_path / f"{number}.parquet"
         rows.with_columns(volume=pl.lit(float(number))).write_parquet(path)
         versions.append(path)
@@ -49,4 +49,4 @@ def test_readers_see_whole_ingests_only(lake, tmp_path):
         seen.update(volumes)
     seen.update(everything(lake)["volume"].unique().to_list())
     assert len(seen) > 1
-    assert seen <= {0.0, 1.0, 2.0, 3.0}
+    assert seen <= {0.0, 1.0, 2.0}

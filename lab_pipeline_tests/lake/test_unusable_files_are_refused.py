@@ -39,6 +39,14 @@ def cut_parquet(path):
     path.write_bytes(path.read_bytes()[:-20])
 
 
+def damaged_parquet(path):
+    candles(["AAA"], 5000, price=1 / 3).write_parquet(path)
+    content = bytearray(path.read_bytes())
+    middle = len(content) // 2
+    content[middle : middle + 200] = bytes(200)
+    path.write_bytes(content)
+
+
 def cut_gzip(path):
     path.write_bytes(gzip.compress((HEADER + ROW * 1000).encode())[:-20])
 
@@ -59,6 +67,10 @@ def too_many_fields(path):
     path.write_text(HEADER + ROW + ROW.strip() + ",7\n")
 
 
+def open_quote(path):
+    path.write_text(HEADER + ROW + '"AAA,2024-01-01T00:01:00Z,1,2,0.5,1,3\n' + ROW * 9000)
+
+
 def wrong_encoding(path):
     path.write_bytes((HEADER + ROW).encode() + b"\xff\xfe\x80,1,2\n")
 
@@ -73,12 +85,14 @@ def wrong_encoding(path):
         (header_only, "has no rows"),
         (no_parquet, "is not a Parquet file: it does not start with PAR1"),
         (cut_parquet, "is not a readable Parquet file"),
+        (damaged_parquet, "is not a readable Parquet file"),
         (cut_gzip, "is a broken gzip file"),
         (wrong_columns, "has no column mint, timestamp, open, high, low, close, volume"),
         (missing_column, r"has no column volume: candles need mint \(or token/symbol/token_address\)"),
         (missing_column, "found Token, time, o, h, l, c, size"),
         (two_names, "time and date could both be timestamp"),
         (too_many_fields, "line 3 has 8 fields, the header has 7"),
+        (open_quote, "line 3"),
         (wrong_encoding, "utf-?8"),
     ],
 )
