@@ -41,7 +41,7 @@ def up() -> None:
     with _only_one(lab):
         port = lab.port or _free_port()
         _require_free(lab.host, port)
-        logs = lab.dagster_home / "logs"
+        logs = lab.home / "logs"
         supervisor = Supervisor(environment, logs, lambda text: out.print(text, markup=False))
         out.print("starting the lab ...")
         supervisor.run(

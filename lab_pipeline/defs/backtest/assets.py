@@ -104,7 +104,7 @@ def backtest_config(val: BacktestConfig) -> dict[str, object]:
 
 
 @dg.graph_multi_asset(
-    name="backtest",
+    name="run",
     group_name="backtest",
     ins={
         "candles": dg.AssetIn(["lake", "candles"], dagster_type=dg.Nothing),

@@ -47,4 +47,4 @@ def run_backtest_job(
 
 def run_config(config: BacktestConfig) -> dict[str, object]:
     """Return what the launchpad would hold: the fields that differ from their defaults."""
-    return {"ops": {"backtest": {"config": config.model_dump(exclude_defaults=True)}}}
+    return {"ops": {"run": {"config": config.model_dump(exclude_defaults=True)}}}

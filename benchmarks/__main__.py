@@ -1,0 +1,10 @@
+"""Every speed this project claims, one after the other: python -m benchmarks."""
+
+import subprocess
+import sys
+
+BENCHMARKS = ("kernel_vs_vectorbt", "lake_scan", "pipeline", "startup", "run_storage")
+
+for name in BENCHMARKS:
+    print(f"\n=== {name}", flush=True)
+    subprocess.run([sys.executable, "-m", f"benchmarks.{name}"], check=True)

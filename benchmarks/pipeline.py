@@ -1,0 +1,121 @@
+"""From lake to published artifacts, next to what polars takes only to read the same rows.
+
+Run: python -m benchmarks.pipeline [--calls 1000 10000 100000] [--rounds 3]
+
+Each call is on a token of its own with 1,440 one-minute candles. Every figure is of a process of its own, after one
+untimed backtest on a small lake has loaded the libraries; polars reads in the same process, in turn with the backtest.
+"""
+
+import argparse
+import json
+import resource
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import polars as pl
+
+from benchmarks.lake_scan import CANDLES_PER_MINT, START_MS, make_source
+from lab_pipeline.domain.backtest import BacktestSpec
+from lab_pipeline.lake import Lake
+from lab_pipeline.runs.artifacts import ArtifactStore
+from lab_pipeline.runs.backtest import full_range, run_backtest
+from lab_pipeline.runs.strategies import StrategyStore
+
+MINTS_AT_ONCE = 10_000
+WARM_UP = 64
+
+
+def main() -> None:
+    options = argparse.ArgumentParser(description=__doc__)
+    options.add_argument("--calls", type=int, nargs="+", default=[1_000, 10_000])
+    options.add_argument("--rounds", type=int, default=3)
+    options.add_argument("--measure", type=Path, help=argparse.SUPPRESS)
+    options.add_argument("--warm-up", type=Path, help=argparse.SUPPRESS)
+    arguments = options.parse_args()
+    if arguments.measure:
+        print(json.dumps(measure(arguments.measure, arguments.warm_up, arguments.rounds)))
+        return
+    print(
+        f"{'calls':>8}{'candles':>14}{'polars reads, s':>18}{'backtest, s':>13}{'ratio':>8}{'us/call':>9}{'peak MB':>9}"
+    )
+    with tempfile.TemporaryDirectory(prefix="pipeline-") as directory:
+        small = make_lake(Path(directory) / "small", WARM_UP)
+        for calls in arguments.calls:
+            home = make_lake(Path(directory) / str(calls), calls)
+            command = [sys.executable, "-m", "benchmarks.pipeline", "--rounds", str(arguments.rounds)]
+            done = subprocess.run(
+                [*command, "--measure", home, "--warm-up", small], check=True, capture_output=True, text=True
+            )
+            seen = json.loads(done.stdout)
+            ratio = seen["backtest"] / seen["read"]
+            print(
+                f"{calls:>8,}{calls * CANDLES_PER_MINT:>14,}{seen['read']:>18.2f}{seen['backtest']:>13.2f}{ratio:>8.2f}"
+                f"{seen['backtest'] / calls * 1e6:>9.0f}{seen['peak_mb']:>9,}"
+            )
+
+
+def make_lake(home: Path, mints: int) -> Path:
+    """Fill a lake with tokens of random prices, one call on each in its first minutes."""
+    lake = Lake(home / "lake")
+    for number, start in enumerate(range(0, mints, MINTS_AT_ONCE)):
+        count = min(MINTS_AT_ONCE, mints - start)
+        source = home / "source.parquet"
+        home.mkdir(exist_ok=True)
+        make_source(source, count)
+        frame = pl.read_parquet(source).with_columns(mint=pl.format("{}-{}", pl.lit(number), pl.col("mint")))
+        source.unlink()
+        lake.write_candles(frame, "1m")
+    calls = pl.DataFrame({"mint": lake.mints("1m")}).with_row_index("row")
+    lake.write_calls(
+        calls.select(
+            call_id=pl.format("call-{}", pl.col("row")),
+            caller=pl.format("caller-{}", pl.col("row") % 20),
+            mint="mint",
+            called_at=pl.lit(START_MS) + (pl.col("row").cast(pl.Int64) % 300) * 1_000,
+        ).with_columns(pl.col("called_at").cast(pl.Datetime("ms")).dt.replace_time_zone("UTC"))
+    )
+    return home
+
+
+def measure(home: Path, warm_up: Path, rounds: int) -> dict[str, float]:
+    """Time backtests and plain reads in turn; the peak memory is that of the backtests alone, taken first."""
+    backtest(warm_up, "warm-up")
+    backtests = [backtest(home, "first")]
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
+    reads = []
+    files = sorted((home / "lake" / "candles").rglob("*.parquet"))
+    for number in range(rounds):
+        started = time.perf_counter()
+        pl.scan_parquet(files).collect()
+        reads.append(time.perf_counter() - started)
+        backtests.append(backtest(home, f"run-{number}"))
+    return {"read": statistics.median(reads), "backtest": statistics.median(backtests), "peak_mb": peak}
+
+
+def backtest(home: Path, run_id: str) -> float:
+    lake = Lake(home / "lake")
+    strategies = StrategyStore(home / "strategies")
+    strategies.add_examples()
+    spec = BacktestSpec(
+        strategy_id="ladder",
+        timeframe="1m",
+        range=full_range(lake),
+        params={"portfolio.maxOpenPositions": None, "portfolio.sizing.amount": 1.0},
+    )
+    started = time.perf_counter()
+    run_backtest(
+        f"{run_id}-{time.time_ns()}",
+        spec,
+        lake=lake,
+        strategies=strategies,
+        artifacts=ArtifactStore(home / "artifacts"),
+    )
+    return time.perf_counter() - started
+
+
+if __name__ == "__main__":
+    main()

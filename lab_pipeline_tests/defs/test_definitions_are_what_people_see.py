@@ -1,0 +1,105 @@
+"""The graph of definitions, written out: a change shows in review."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import dagster as dg
+import pytest
+
+from lab_pipeline.definitions import defs
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture(scope="module")
+def repository():
+    return defs().get_repository_def()
+
+
+def test_the_definitions_load():
+    dg.Definitions.validate_loadable(defs())
+
+
+def test_assets_and_their_lineage(repository):
+    graph = repository.asset_graph
+    lineage = {
+        key.to_user_string(): sorted(parent.to_user_string() for parent in graph.get(key).parent_keys)
+        for key in graph.get_all_asset_keys()
+    }
+    from_the_lake = ["lake/calls", "lake/candles"]
+    assert lineage == {
+        "lake/calls": [],
+        "lake/candles": [],
+        "backtest/equity": from_the_lake,
+        "backtest/fills": from_the_lake,
+        "backtest/outcomes": from_the_lake,
+        "backtest/paths": from_the_lake,
+        "backtest/report": from_the_lake,
+        "backtest/summary": from_the_lake,
+        "backtest/trades": from_the_lake,
+    }
+    assert {graph.get(key).group_name for key in graph.get_all_asset_keys()} == {"lake", "backtest"}
+    assert all(graph.get(key).description for key in graph.get_all_asset_keys())
+
+
+def test_jobs_and_checks(repository):
+    assert [job.name for job in repository.get_all_jobs() if not job.name.startswith("__")] == ["backtest"]
+    assert sorted(key.to_user_string() for key in repository.asset_graph.asset_check_keys) == [
+        "lake/candles:coverage",
+        "lake/candles:duplicates",
+        "lake/candles:gaps",
+    ]
+
+
+def test_the_ops_of_a_backtest(repository):
+    job = repository.get_job("backtest")
+    assert [node.name for node in job.graph.nodes[0].definition.nodes_in_topological_order] == [
+        "resolve",
+        "load",
+        "simulate",
+        "publish",
+    ]
+
+
+def test_the_launchpad_asks_for_every_field_and_checks_it(repository):
+    job = repository.get_job("backtest")
+    good = {"ops": {"run": {"config": {"strategy": "ladder", "timeframe": "5m"}}}}
+    assert dg.validate_run_config(job, good)
+    fields = job.run_config_schema.config_type.fields["ops"].config_type.fields["run"].config_type.fields["config"]
+    assert set(fields.config_type.fields) == {
+        "strategy",
+        "strategy_version",
+        "timeframe",
+        "start",
+        "end",
+        "mints",
+        "callers",
+        "params",
+        "seed",
+    }
+    assert all(field.description for field in fields.config_type.fields.values())
+    for wrong in (
+        {"strategy": "ladder"},
+        {"strategy": "ladder", "timeframe": "5m", "speed": 1},
+        {"strategy": 1, "timeframe": "5m"},
+    ):
+        with pytest.raises(dg.DagsterInvalidConfigError):
+            dg.validate_run_config(job, {"ops": {"run": {"config": wrong}}})
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("command", [("check", "defs"), ("list", "defs")])
+def test_dagsters_own_tool_reads_the_project(command, tmp_path):
+    dg_tool = Path(sys.executable).parent / "dg"
+    done = subprocess.run(
+        [dg_tool, *command],
+        cwd=REPOSITORY,
+        capture_output=True,
+        text=True,
+        check=False,
+        env={"HOME": str(tmp_path), "PATH": f"{Path(sys.executable).parent}:/usr/bin:/bin"},
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    if command[0] == "list":
+        assert "backtest/trades" in done.stdout
