@@ -1,0 +1,249 @@
+"""The lab's way to ClickHouse: the ordinary client, a server behind it, and writes that arrive exactly once."""
+
+import io
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from random import uniform
+from types import TracebackType
+from typing import Any, Self, TypeVar
+
+import clickhouse_connect
+import polars as pl
+from clickhouse_connect.driver.client import Client
+from clickhouse_connect.driver.exceptions import DatabaseError, OperationalError
+from clickhouse_connect.driver.httputil import get_pool_manager
+
+from lab_pipeline.clickhouse.config import ClickHouseConfig
+from lab_pipeline.clickhouse.errors import ClickHouseError, ClickHouseUnavailableError, EmbeddedServerError
+from lab_pipeline.clickhouse.gateway.files import StateFiles
+from lab_pipeline.clickhouse.gateway.launch import Lease, answering, lease_server
+
+Answer = TypeVar("Answer")
+
+CONNECT_SECONDS = 10
+FIRST_PAUSE_SECONDS = 0.05
+LONGEST_PAUSE_SECONDS = 2.0
+READ_ATTEMPTS = 2
+PASSING_CODES = frozenset({159, 160, 202, 203, 209, 210, 236, 241, 242, 252, 279, 285, 286, 319, 394, 425, 473, 999})
+"""Errors of a server that is overloaded, shutting down or without its replicas: the same write may succeed later."""
+ARROW_SETTINGS = {"output_format_arrow_string_as_string": 1}
+
+
+class ClickHouse:
+    """A ClickHouse, embedded or not, from this thread.
+
+    The connection is made when first needed. An embedded server is started where none runs, and kept from stopping
+    until `close`.
+    """
+
+    def __init__(self, config: ClickHouseConfig) -> None:
+        self.config = config
+        self._client: Client | None = None
+        self._lease: Lease | None = None
+
+    @property
+    def client(self) -> Client:
+        """The ordinary client, connected.
+
+        Raises:
+            EmbeddedServerError: if there is no server and none can be started.
+            ClickHouseUnavailableError: if the server does not answer.
+            ClickHouseError: if it does not let us in.
+        """
+        if self._client is None:
+            with self._explained():
+                self._client = self._connect()
+        return self._client
+
+    def query(self, sql: str, parameters: Mapping[str, Any] | None = None) -> pl.DataFrame:
+        """Return the rows of a SELECT.
+
+        Args:
+            sql: the statement, with `{name:Type}` where parameters go.
+            parameters: values by name; bound by the server, never formatted into the text.
+
+        Raises:
+            ClickHouseUnavailableError: if ClickHouse does not answer, not even after connecting again.
+            ClickHouseError: if it refuses the statement.
+        """
+        answer = self._again_if_away(
+            lambda client: client.raw_query(sql, dict(parameters or {}), settings=ARROW_SETTINGS, fmt="ArrowStream")
+        )
+        return pl.read_ipc_stream(io.BytesIO(answer))
+
+    def command(self, sql: str, parameters: Mapping[str, Any] | None = None) -> None:
+        """Run a statement that returns no rows and may be run twice: it is sent again if the connection breaks.
+
+        Raises:
+            ClickHouseUnavailableError: if ClickHouse does not answer, not even after connecting again.
+            ClickHouseError: if it refuses the statement.
+        """
+        self._again_if_away(lambda client: client.command(sql, dict(parameters or {})))
+
+    def insert(self, table: str, rows: pl.DataFrame, token: str) -> None:
+        """Insert rows once, whatever happens on the way: the same bytes under the same token until acknowledged.
+
+        The rows must fit into one block and one partition, and the token must never be used for other rows.
+
+        Raises:
+            ClickHouseUnavailableError: if ClickHouse stays away beyond the deadline; the rows may or may not be there.
+            ClickHouseError: if it refuses the rows.
+        """
+        buffer = io.BytesIO()
+        rows.write_ipc_stream(buffer, compat_level=pl.CompatLevel.oldest())
+        settings = {
+            "insert_deduplication_token": token,
+            "async_insert": 0,  # queued inserts of several clients would share a block and lose their tokens
+            **({"distributed_foreground_insert": 1} if self.config.cluster else {}),
+        }
+        columns, data = rows.columns, buffer.getvalue()
+        self._until_acknowledged(
+            lambda client: client.raw_insert(table, columns, data, settings=settings, fmt="ArrowStream")
+        )
+
+    def close(self) -> None:
+        """Disconnect and let an embedded server stop when it is idle."""
+        if self._client is not None:
+            self._client.close_connections()
+            self._client = None
+        if self._lease is not None:
+            self._lease.close()
+            self._lease = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _connect(self) -> Client:
+        if self.config.embedded:
+            self._lease = lease_server(self.config)
+            endpoint = self._lease.endpoint
+            return clickhouse_connect.get_client(
+                host=endpoint.host,
+                port=endpoint.port,
+                username=endpoint.username,
+                password=endpoint.password,
+                database=endpoint.database,
+                compress=False,  # on loopback it costs more than it saves
+                pool_mgr=get_pool_manager(),  # not that of http_proxy
+                autogenerate_session_id=False,
+                connect_timeout=CONNECT_SECONDS,
+                tz_mode="aware",
+            )
+        server = self.config.server
+        return clickhouse_connect.get_client(
+            host=server.host,
+            port=server.port,
+            username=server.username,
+            password=server.password,
+            interface="https" if server.secure else "http",
+            database=self.config.database,
+            autogenerate_session_id=False,
+            connect_timeout=CONNECT_SECONDS,
+            tz_mode="aware",
+        )
+
+    def _again_if_away(self, call: Callable[[Client], Answer]) -> Answer:
+        for _ in range(READ_ATTEMPTS - 1):
+            try:
+                return call(self.client)
+            except DatabaseError as error:
+                if not _is_away(error):
+                    raise self._explain(error) from error
+                self.close()
+        with self._explained():
+            return call(self.client)
+
+    def _until_acknowledged(self, call: Callable[[Client], object]) -> None:
+        deadline = time.monotonic() + self.config.write_deadline_seconds
+        pause = FIRST_PAUSE_SECONDS
+        while True:
+            try:
+                with self._explained():
+                    call(self.client)
+            except ClickHouseUnavailableError as error:
+                if isinstance(error, EmbeddedServerError) or time.monotonic() + pause > deadline:
+                    raise
+                self.close()
+            else:
+                return
+            time.sleep(pause * uniform(0.5, 1.0))  # noqa: S311 - spreads writers out, keeps no secret
+            pause = min(2 * pause, LONGEST_PAUSE_SECONDS)
+
+    @contextmanager
+    def _explained(self) -> Iterator[None]:
+        try:
+            yield
+        except DatabaseError as error:
+            raise self._explain(error) from error
+
+    def _explain(self, error: DatabaseError) -> ClickHouseError:
+        reason = str(error).partition(" (for url")[0]
+        if not (_is_away(error) or error.code in PASSING_CODES):
+            return ClickHouseError(f"ClickHouse refused: {reason}")
+        if self.config.embedded:
+            log = StateFiles(self.config.state_dir).log
+            return ClickHouseUnavailableError(f"the embedded ClickHouse does not answer (its log: {log}): {reason}")
+        server = self.config.server
+        return ClickHouseUnavailableError(
+            f"ClickHouse at {server.host}:{server.port} does not answer; "
+            f"check LAB_CLICKHOUSE_URL and that the server runs: {reason}"
+        )
+
+
+@dataclass(frozen=True)
+class Status:
+    """What `lab clickhouse status` tells.
+
+    Attributes:
+        state: `running`, `stopped` (embedded) or `unreachable` (a server).
+        host, port, username, password, database: as clients take them; None where stopped.
+        pid: of the embedded server.
+        version: of ClickHouse, where it answers.
+    """
+
+    state: str
+    host: str | None = None
+    port: int | None = None
+    username: str | None = None
+    password: str | None = field(default=None, repr=False)
+    database: str | None = None
+    pid: int | None = None
+    version: str | None = None
+
+
+def status(config: ClickHouseConfig) -> Status:
+    """Look at the configured ClickHouse without starting anything."""
+    if config.embedded:
+        endpoint = answering(StateFiles(config.state_dir))
+        if endpoint is None:
+            return Status("stopped")
+        return Status(
+            "running",
+            endpoint.host,
+            endpoint.port,
+            endpoint.username,
+            endpoint.password,
+            endpoint.database,
+            endpoint.pid,
+            endpoint.version,
+        )
+    server = config.server
+    address = (server.host, server.port, server.username, server.password, config.database)
+    with ClickHouse(config) as clickhouse:
+        try:
+            version = str(clickhouse.client.server_version)
+        except ClickHouseUnavailableError:
+            return Status("unreachable", *address)
+    return Status("running", *address, version=version)
+
+
+def _is_away(error: DatabaseError) -> bool:
+    """Tell whether no ClickHouse has answered: no connection, a broken one, or a proxy without a server behind it."""
+    return error.code is None and type(error) in (OperationalError, DatabaseError)

@@ -1,0 +1,127 @@
+"""Which ClickHouse the lab uses, and how."""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+from lab_pipeline.domain.errors import FieldError, InvalidConfigError
+
+GIB = 1 << 30
+VARIABLES = {
+    "url": "LAB_CLICKHOUSE_URL",
+    "cluster": "LAB_CLICKHOUSE_CLUSTER",
+    "idle_seconds": "LAB_CLICKHOUSE_IDLE_SECONDS",
+    "retention_days": "LAB_RETENTION_DAYS",
+}
+
+
+@dataclass(frozen=True)
+class ServerAddress:
+    """Where a ClickHouse server listens and who asks.
+
+    Attributes:
+        host, port, username, password: as clients take them.
+        secure: whether it is reached by https.
+    """
+
+    host: str
+    port: int
+    username: str
+    password: str = field(repr=False)
+    secure: bool = False
+
+
+@dataclass(frozen=True)
+class ClickHouseConfig:
+    """What the lab has to know of its ClickHouse.
+
+    Attributes:
+        state_dir: directory of the embedded server: data, endpoint file, log.
+        url: of a server or cluster, `http[s]://user:password@host[:port][/database]`; None: the embedded server.
+        cluster: name of the cluster that DDL runs on; None: a single server.
+        database: in which the tables are, where the URL names none.
+        retention_days: after which metrics, fills and logs are dropped; None: never.
+        idle_seconds: after which the embedded server stops if nobody uses it.
+        memory_bytes: that the embedded server may take for queries.
+        body_bytes: of one request to the embedded server.
+        write_deadline_seconds: for how long a write is tried again while ClickHouse is away.
+    """
+
+    state_dir: Path
+    url: str | None = field(default=None, repr=False)
+    cluster: str | None = None
+    database: str = "lab"
+    retention_days: int | None = None
+    idle_seconds: float = 600.0
+    memory_bytes: int = 2 * GIB
+    body_bytes: int = GIB
+    write_deadline_seconds: float = 60.0
+
+    def __post_init__(self) -> None:
+        if self.url is not None:
+            server = urlsplit(self.url)
+            if server.scheme not in ("http", "https") or not server.hostname:
+                raise _invalid("url", "must be http[s]://user:password@host[:port][/database]")
+            if path := server.path.strip("/"):
+                object.__setattr__(self, "database", path)
+        if self.cluster and not self.url:
+            raise _invalid("cluster", "a cluster needs a url: the embedded server is none")
+        if self.retention_days is not None and self.retention_days < 1:
+            raise _invalid("retention_days", f"must be at least 1 (got {self.retention_days})")
+        if self.idle_seconds <= 0:
+            raise _invalid("idle_seconds", f"must be positive (got {self.idle_seconds})")
+
+    @property
+    def embedded(self) -> bool:
+        """Whether the lab brings its own server."""
+        return self.url is None
+
+    @property
+    def server(self) -> ServerAddress:
+        """The server of `url`, which must be set."""
+        url = urlsplit(self.url or "")
+        secure = url.scheme == "https"
+        return ServerAddress(
+            host=url.hostname or "",
+            port=url.port or (8443 if secure else 8123),
+            username=unquote(url.username or "default"),
+            password=unquote(url.password or ""),
+            secure=secure,
+        )
+
+
+def config_from_environment(state_dir: Path, environment: Mapping[str, str] = os.environ) -> ClickHouseConfig:
+    """Read the settings of this room from LAB_CLICKHOUSE_* and LAB_RETENTION_DAYS; empty variables count as unset.
+
+    Args:
+        state_dir: directory of the embedded server.
+        environment: variables by name.
+
+    Raises:
+        InvalidConfigError: naming the variable whose value cannot be used.
+    """
+    given = {name: environment[variable] for name, variable in VARIABLES.items() if environment.get(variable)}
+    try:
+        return ClickHouseConfig(
+            state_dir=state_dir,
+            url=given.get("url"),
+            cluster=given.get("cluster"),
+            retention_days=int(_number(given, "retention_days")) if "retention_days" in given else None,
+            idle_seconds=_number(given, "idle_seconds") if "idle_seconds" in given else ClickHouseConfig.idle_seconds,
+        )
+    except InvalidConfigError as error:
+        problems = [FieldError(VARIABLES[problem.path], problem.message) for problem in error.errors]
+        raise InvalidConfigError("the environment", problems) from None
+
+
+def _number(given: Mapping[str, str], name: str) -> float:
+    try:
+        return float(given[name])
+    except ValueError:
+        raise _invalid(name, f"must be a number (got {given[name]!r})") from None
+
+
+def _invalid(name: str, message: str) -> InvalidConfigError:
+    return InvalidConfigError("the configuration of ClickHouse", [FieldError(name, message)])

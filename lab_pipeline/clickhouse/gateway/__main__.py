@@ -1,0 +1,130 @@
+"""The server's process: `python -m lab_pipeline.clickhouse.gateway <launch settings as JSON>`."""
+
+import asyncio
+import json
+import logging
+import os
+import secrets
+import signal
+import socket
+import sys
+from pathlib import Path
+from time import monotonic
+from typing import IO
+
+import uvicorn
+
+from lab_pipeline.clickhouse.gateway.app import Gateway
+from lab_pipeline.clickhouse.gateway.engine import Engine
+from lab_pipeline.clickhouse.gateway.errors import GatewayError
+from lab_pipeline.clickhouse.gateway.files import Endpoint, StateFiles
+from lab_pipeline.clickhouse.gateway.launch import LaunchSettings
+from lab_pipeline.clickhouse.gateway.requests import Credentials
+
+HOST = "127.0.0.1"
+USERNAME = "default"
+GRACE_SECONDS = 10  # for requests under way when the server is told to stop
+BACKLOG = 256
+
+logger = logging.getLogger("lab_pipeline.clickhouse.gateway")
+
+
+def main(arguments: list[str]) -> None:
+    """Be the embedded server of a state directory, unless there is one already."""
+    settings = LaunchSettings(**json.loads(arguments[0]))
+    files = StateFiles(Path(settings.state_dir))
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(process)d %(levelname)s %(message)s")
+    lock = files.try_to_be_the_server()
+    if lock is None:
+        return
+    files.withdraw()
+    # uvicorn handles the signals, but raises them once more when it has stopped: by then they mean nothing.
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: None)
+    os.chdir(files.directory)
+    try:
+        engine = Engine(files.directory, memory_bytes=settings.memory_bytes)
+    except GatewayError as error:
+        sys.exit(f"cannot open {files.data}: {error.message.splitlines()[0]}")
+    engine.create_database(settings.database)
+    listener = _listen(files.last_port())
+    endpoint = Endpoint(
+        host=HOST,
+        port=listener.getsockname()[1],
+        username=USERNAME,
+        password=files.password(),
+        database=settings.database,
+        pid=os.getpid(),
+        version=engine.version,
+        instance=secrets.token_hex(8),
+    )
+    gateway = Gateway(
+        engine,
+        instance=endpoint.instance,
+        credentials=Credentials(endpoint.username, endpoint.password),
+        body_bytes=settings.body_bytes,
+    )
+    alone = asyncio.run(_serve(gateway, listener, endpoint, files, settings.idle_seconds))
+    gateway.close()
+    engine.close()
+    logger.info("stopped")
+    for held in (alone, lock):  # to the very end: whoever gets them next may start a server
+        if held is not None:
+            held.close()
+
+
+def _listen(preferred_port: int) -> socket.socket:
+    # The protocol is named because asyncio switches Nagle's algorithm off only where it says TCP: 40 ms a request.
+    listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((HOST, preferred_port))
+    except OSError:  # taken by another program since
+        listener.bind((HOST, 0))
+    listener.listen(BACKLOG)
+    return listener
+
+
+async def _serve(
+    gateway: Gateway, listener: socket.socket, endpoint: Endpoint, files: StateFiles, idle_seconds: float
+) -> IO[str] | None:
+    """Serve until told to stop; return the lock on clients that the server holds if it stops for idleness."""
+    server = uvicorn.Server(
+        uvicorn.Config(
+            gateway,
+            lifespan="off",
+            access_log=False,  # URLs may hold passwords
+            log_config=None,
+            server_header=False,
+            timeout_graceful_shutdown=GRACE_SECONDS,
+            timeout_keep_alive=60,
+        )
+    )
+    files.publish(endpoint)
+    logger.info("ClickHouse %s listens on port %d", endpoint.version, endpoint.port)
+    idleness = asyncio.create_task(_stop_when_idle(server, gateway, files, idle_seconds))
+    try:
+        await server.serve([listener])
+    finally:
+        files.withdraw()
+    if idleness.done():
+        return idleness.result()
+    idleness.cancel()
+    return None
+
+
+async def _stop_when_idle(server: uvicorn.Server, gateway: Gateway, files: StateFiles, idle_seconds: float) -> IO[str]:
+    while True:
+        await asyncio.sleep(min(1.0, idle_seconds / 4))
+        if gateway.requests or monotonic() - gateway.last_request < idle_seconds:
+            continue
+        alone = files.try_to_be_alone()
+        if alone is not None:
+            logger.info("idle for %.0f s", idle_seconds)
+            files.withdraw()
+            server.should_exit = True
+            return alone
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

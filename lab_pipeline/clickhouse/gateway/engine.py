@@ -1,0 +1,265 @@
+"""chDB: one connection a request, so that nothing of a request outlives it."""
+
+import re
+from collections.abc import Generator, Iterator, Mapping
+from contextlib import closing, contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from chdb.state.sqlitelike import Connection, StreamingInserter
+
+from lab_pipeline.clickhouse.gateway.errors import BAD_ARGUMENTS, GatewayError
+
+NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+NOT_STREAMABLE = "Streaming query is not supported"
+STREAMABLE = frozenset(
+    {
+        *("native", "rowbinary", "csv", "tsv", "tabseparated", "tsvraw", "tabseparatedraw"),
+        *("raw", "jsoneachrow", "jsonlines", "ndjson", "lineasstring"),
+    }
+)
+"""Formats whose output is the concatenation of the outputs of its parts; chDB streams parts."""
+
+CONFIG = """\
+<clickhouse>
+    <max_server_memory_usage>{memory_bytes}</max_server_memory_usage>
+    <mark_cache_size>67108864</mark_cache_size>
+    <timezone>UTC</timezone>
+    <merge_tree>
+        <fsync_after_insert>1</fsync_after_insert>
+        <fsync_part_directory>1</fsync_part_directory>
+    </merge_tree>
+</clickhouse>
+"""
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a statement returned.
+
+    Attributes:
+        data: the whole result in its format.
+        read_rows, read_bytes: what was read from tables.
+        written_rows, written_bytes: what was written to them.
+        result_rows: rows of the result.
+    """
+
+    data: bytes = b""
+    read_rows: int = 0
+    read_bytes: int = 0
+    written_rows: int = 0
+    written_bytes: int = 0
+    result_rows: int = 0
+
+
+@dataclass(frozen=True)
+class ExternalTable:
+    """A table that a request brings along."""
+
+    name: str
+    structure: str
+    format: str
+    data: bytes
+
+
+class Engine:
+    """The engine of this process, open until `close`.
+
+    Connections share one engine and run in parallel; a connection runs one thing at a time. The engine lives as long
+    as one connection is open, hence the anchor.
+
+    Raises:
+        GatewayError: if the directory cannot be used.
+    """
+
+    def __init__(self, directory: Path, *, memory_bytes: int) -> None:
+        directory.mkdir(parents=True, exist_ok=True)
+        config = directory / "config.xml"
+        config.write_text(CONFIG.format(memory_bytes=memory_bytes))
+        # Without a file of its own the engine would read config.xml of the working or the home directory.
+        self._target = f"{directory / 'data'}?config-file={config}"
+        self._memory_bytes = memory_bytes
+        with _engine_errors():
+            self._anchor = Connection(self._target)
+        self.version = self._ask("SELECT version()")[0]
+        self.formats = frozenset(name.lower() for name in self._ask("SELECT name FROM system.formats"))
+
+    def _ask(self, sql: str) -> list[str]:
+        text: bytes = self._anchor.query(sql, "TabSeparated").bytes()
+        return text.decode().split()
+
+    def create_database(self, name: str) -> None:
+        """Create a database where it is missing."""
+        self._anchor.query(f"CREATE DATABASE IF NOT EXISTS {quote_identifier(name)}")
+
+    def session(
+        self, tag: str, *, database: str, settings: Mapping[str, str], parameters: Mapping[str, str]
+    ) -> "Session":
+        """Open the connection of one request.
+
+        Args:
+            tag: by which `kill` finds the request's statements.
+            database: the current one.
+            settings: by name, applied in this order.
+            parameters: query parameters, escaped as in a URL's `param_x`.
+
+        Raises:
+            GatewayError: for an unknown database or setting, or a value that a setting cannot take.
+        """
+        connection = Connection(self._target)
+        session = Session(connection, parameters)
+        try:
+            # Unlimited, one query could take the memory of all others before the server's limit stops it.
+            fixed = {"max_memory_usage": str(self._memory_bytes * 3 // 4)}
+            session.execute(f"USE {quote_identifier(database)}")
+            session.execute("SET " + _assignments({**fixed, **settings, "log_comment": tag}))
+        except GatewayError:
+            session.close()
+            raise
+        return session
+
+    def kill(self, tag: str) -> None:
+        """Ask the engine to stop what the session of that tag is doing."""
+        with closing(Connection(self._target)) as connection:
+            connection.query(f"KILL QUERY WHERE Settings['log_comment'] = {quote_text(tag)} ASYNC")
+
+    def close(self) -> None:
+        """Shut the engine down, once all sessions are closed."""
+        self._anchor.close()
+
+
+class Session:
+    """One request's connection: its settings, temporary tables and parameters are seen by nobody else."""
+
+    def __init__(self, connection: Connection, parameters: Mapping[str, str]) -> None:
+        self._connection = connection
+        self._parameters = dict(parameters)
+        self._under_way: list[Generator[bytes, None, None] | Insert] = []
+
+    def execute(self, sql: str, output_format: str = "TabSeparated") -> Result:
+        """Run a statement and return its whole result.
+
+        Raises:
+            GatewayError: what the engine reports.
+        """
+        with _engine_errors():
+            answer = self._connection.query(sql, output_format, params=self._parameters)
+            return Result(
+                data=answer.bytes(),
+                read_rows=answer.storage_rows_read(),
+                read_bytes=answer.storage_bytes_read(),
+                written_rows=answer.rows_written(),
+                written_bytes=answer.bytes_written(),
+                result_rows=answer.rows_read(),
+            )
+
+    def stream(self, sql: str, output_format: str) -> Iterator[bytes]:
+        """Yield the result of a SELECT part by part; the engine waits while nobody asks for the next.
+
+        A statement or format that cannot be streamed is yielded whole.
+
+        Raises:
+            GatewayError: what the engine reports, at any part.
+        """
+        parts = self._parts(sql, output_format)
+        self._under_way.append(parts)
+        return parts
+
+    def _parts(self, sql: str, output_format: str) -> Generator[bytes, None, None]:
+        if output_format.lower() not in STREAMABLE:
+            yield self.execute(sql, output_format).data
+            return
+        with _engine_errors():
+            try:
+                stream = self._connection.send_query(sql, output_format, params=self._parameters)
+            except RuntimeError as error:
+                if NOT_STREAMABLE not in str(error):
+                    raise
+                yield self.execute(sql, output_format).data
+                return
+            with stream:
+                for part in stream:
+                    yield part.bytes()
+
+    def insert(self, clause: str, input_format: str) -> "Insert":
+        """Begin an INSERT whose rows are given in parts.
+
+        Raises:
+            GatewayError: what the engine reports.
+        """
+        with _engine_errors():
+            if self._parameters:
+                # The streaming insert takes none, but reads those of the connection.
+                settings = {f"param_{name}": value for name, value in self._parameters.items()}
+                self._connection.query("SET " + _assignments(settings))
+            insert = Insert(self._connection.send_insert(clause, input_format))
+        self._under_way.append(insert)
+        return insert
+
+    def bring(self, table: ExternalTable) -> None:
+        """Create and fill a temporary table.
+
+        Raises:
+            GatewayError: for a malformed name or structure, or rows that do not fit.
+        """
+        if not NAME.fullmatch(table.name):
+            raise GatewayError(BAD_ARGUMENTS, f"'{table.name}' cannot be the name of an external table")
+        self.execute(f"CREATE TEMPORARY TABLE {quote_identifier(table.name)} ({table.structure})")
+        insert = self.insert(f"INSERT INTO {quote_identifier(table.name)}", table.format)
+        insert.append(table.data)
+        insert.finish()
+
+    def close(self) -> None:
+        """Cancel what is under way and close the connection."""
+        for work in self._under_way:
+            work.close()
+        self._connection.close()
+
+
+class Insert:
+    """An INSERT under way; of rows that fill no whole block nothing is visible before `finish`."""
+
+    def __init__(self, inserter: StreamingInserter) -> None:
+        self._inserter = inserter
+
+    def append(self, data: bytes) -> None:
+        """Give the next bytes of the rows."""
+        if data:
+            with _engine_errors():
+                self._inserter.append(data)  # type: ignore[no-untyped-call,unused-ignore]  # chDB's signature
+
+    def finish(self) -> Result:
+        """Write what was given."""
+        with _engine_errors():
+            written = self._inserter.finish()
+        return Result(written_rows=written.rows_written, written_bytes=written.bytes_written)
+
+    def close(self) -> None:
+        """Cancel unless finished: what has not been written is dropped."""
+        with suppress(RuntimeError):  # the engine has given the insert up already
+            self._inserter.cancel()  # type: ignore[no-untyped-call,unused-ignore]  # chDB's signature
+
+
+@contextmanager
+def _engine_errors() -> Iterator[None]:
+    try:
+        yield
+    except RuntimeError as error:  # ChdbError is one, and the streaming calls raise bare ones
+        raise GatewayError.from_engine(error) from None
+
+
+def _assignments(settings: Mapping[str, str]) -> str:
+    for name in settings:
+        if not NAME.fullmatch(name):
+            raise GatewayError(BAD_ARGUMENTS, f"'{name}' cannot be the name of a setting")
+    return ", ".join(f"{name} = {quote_text(value)}" for name, value in settings.items())
+
+
+def quote_text(value: str) -> str:
+    """Write a string literal."""
+    return "'" + value.replace("\\", "\\\\").replace("'", "\\'") + "'"
+
+
+def quote_identifier(name: str) -> str:
+    """Write a name as it is, whatever it contains."""
+    return "`" + name.replace("\\", "\\\\").replace("`", "\\`") + "`"

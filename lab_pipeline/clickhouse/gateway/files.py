@@ -1,0 +1,177 @@
+"""The files by which processes find the one embedded server, and the locks that make it one.
+
+All locks are flocks: they end with the process that holds them, however it ends. In the state directory (0700):
+
+- `gateway.lock`: held by the server as long as it lives; its text is the server's pid.
+- `start.lock`: held by whoever is starting one.
+- `users.lock`: shared by clients; a server that is idle stops only once it holds it alone, so that nobody is given
+  the address of a server that is about to stop.
+- `endpoint.json` (0600): where the server listens; written once it does, removed when it stops.
+- `password`, `port` (0600): kept, so that clients survive a restart of the server.
+"""
+
+import fcntl
+import json
+import os
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from time import monotonic, sleep
+from typing import IO
+
+POLL_SECONDS = 0.02
+
+
+@dataclass(frozen=True)
+class Endpoint:
+    """Where the embedded server listens.
+
+    Attributes:
+        host, port, username, password, database: as clients take them.
+        pid: of the server.
+        version: of ClickHouse.
+        instance: name of this start of the server, which it tells everybody who asks.
+    """
+
+    host: str
+    port: int
+    username: str
+    password: str = field(repr=False)
+    database: str
+    pid: int
+    version: str
+    instance: str
+
+
+@dataclass(frozen=True)
+class StateFiles:
+    """The files of one embedded server."""
+
+    directory: Path
+
+    @property
+    def data(self) -> Path:
+        """The engine's own files."""
+        return self.directory / "data"
+
+    @property
+    def log(self) -> Path:
+        """What the server has to say."""
+        return self.directory / "gateway.log"
+
+    def prepare(self) -> None:
+        """Create the directory, for this user only."""
+        self.directory.mkdir(parents=True, exist_ok=True)
+        self.directory.chmod(0o700)
+
+    def endpoint(self) -> Endpoint | None:
+        """Return what the last server to start wrote; it may be dead."""
+        try:
+            return Endpoint(**json.loads((self.directory / "endpoint.json").read_text()))
+        except (FileNotFoundError, TypeError):  # TypeError: of another version of this package
+            return None
+
+    def publish(self, endpoint: Endpoint) -> None:
+        """Tell everybody where the server listens."""
+        self._write_private("port", f"{endpoint.port}\n")
+        self._write_private("endpoint.json", json.dumps(asdict(endpoint), indent=2) + "\n")
+
+    def withdraw(self) -> None:
+        """Tell everybody that it does not."""
+        (self.directory / "endpoint.json").unlink(missing_ok=True)
+
+    def last_port(self) -> int:
+        """Return the port of the server before, or 0."""
+        try:
+            return int((self.directory / "port").read_text())
+        except FileNotFoundError:
+            return 0
+
+    def password(self) -> str:
+        """Return the server's password, made up at its first start."""
+        path = self.directory / "password"
+        if not path.exists():
+            self._write_private("password", secrets.token_urlsafe(24) + "\n")
+        return path.read_text().strip()
+
+    def _write_private(self, name: str, text: str) -> None:
+        draft = self.directory / f".{name}.{os.getpid()}"
+        draft.unlink(missing_ok=True)
+        descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with open(descriptor, "w", encoding="utf-8") as file:  # noqa: PTH123 - a path has no mode to create with
+            file.write(text)
+        draft.replace(self.directory / name)
+
+    def try_to_be_the_server(self) -> IO[str] | None:
+        """Take the server's lock for as long as the returned file is open; None if there is a server."""
+        lock = self._open("gateway.lock")
+        if not _try(lock, fcntl.LOCK_EX):
+            lock.close()
+            return None
+        lock.truncate(0)
+        lock.write(str(os.getpid()))
+        lock.flush()
+        return lock
+
+    def server_pid(self) -> int | None:
+        """Return the pid of the living server, or None."""
+        with self._open("gateway.lock") as lock:
+            if _try(lock, fcntl.LOCK_SH):
+                return None
+            lock.seek(0)
+            return int(lock.read() or 0) or None
+
+    def try_to_be_alone(self) -> IO[str] | None:
+        """Lock clients out for as long as the returned file is open; None while there is one."""
+        lock = self._open("users.lock")
+        if _try(lock, fcntl.LOCK_EX):
+            return lock
+        lock.close()
+        return None
+
+    def lease(self, timeout: float) -> IO[str]:
+        """Keep the server from stopping for idleness for as long as the returned file is open.
+
+        Raises:
+            TimeoutError: if a server that is stopping does not come to its end.
+        """
+        lock = self._open("users.lock")
+        try:
+            _wait(lock, fcntl.LOCK_SH, timeout)
+        except TimeoutError:
+            lock.close()
+            raise
+        return lock
+
+    @contextmanager
+    def starting(self, timeout: float) -> Iterator[None]:
+        """Be the only one who starts a server.
+
+        Raises:
+            TimeoutError: if another has not come to an end with it.
+        """
+        with self._open("start.lock") as lock:
+            _wait(lock, fcntl.LOCK_EX, timeout)
+            yield
+
+    def _open(self, name: str) -> IO[str]:
+        descriptor = os.open(self.directory / name, os.O_RDWR | os.O_CREAT, 0o600)
+        return open(descriptor, "r+", encoding="utf-8")  # noqa: PTH123 - a path has no mode to create with
+
+
+def _try(lock: IO[str], kind: int) -> bool:
+    try:
+        fcntl.flock(lock, kind | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def _wait(lock: IO[str], kind: int, timeout: float) -> None:
+    deadline = monotonic() + timeout
+    while not _try(lock, kind):
+        if monotonic() > deadline:
+            raise TimeoutError(f"{lock.name} is held by another process")
+        sleep(POLL_SECONDS)
