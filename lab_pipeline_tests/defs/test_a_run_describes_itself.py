@@ -1,0 +1,159 @@
+import base64
+import logging
+import os
+
+import dagster as dg
+import polars as pl
+import pytest
+
+from lab_pipeline.definitions import defs
+from lab_pipeline.defs.backtest.config import BacktestConfig
+from lab_pipeline.defs.backtest.foreground import run_backtest_job
+from lab_pipeline.defs.lake.assets import CallFiles, CandleFiles
+from lab_pipeline.defs.lake.checks import evaluate
+from lab_pipeline.defs.lake.metadata import measure
+from lab_pipeline.defs.operations.instance import open_instance
+from lab_pipeline.lake import Lake
+from lab_pipeline.settings import load_settings
+from lab_pipeline_tests.markets import calls, candles
+
+NAMES = ["equity", "fills", "outcomes", "paths", "report", "summary", "trades"]
+
+
+@pytest.fixture(scope="module")
+def lab(tmp_path_factory):
+    """A home with a small market and the instance on it."""
+    home = tmp_path_factory.mktemp("home")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("LAB_HOME", str(home))
+        patch.setenv("DAGSTER_HOME", str(home / "dagster"))
+        settings = load_settings()
+        lake = Lake(settings.lake_dir)
+        lake.write_candles(candles().with_columns(pl.col("timestamp").cast(pl.Datetime("ms", "UTC"))), "1m")
+        lake.write_calls(calls().with_columns(pl.col("called_at").cast(pl.Datetime("ms", "UTC"))))
+        with open_instance(settings) as instance:
+            yield settings, instance
+
+
+@pytest.fixture(scope="module")
+def run(lab):
+    _, instance = lab
+    return run_backtest_job(instance, BacktestConfig(strategy="ladder", timeframe="1m"))
+
+
+def metadata(instance, *key):
+    return instance.get_latest_materialization_event(dg.AssetKey(list(key))).asset_materialization.metadata
+
+
+def test_every_artifact_is_materialised_with_its_shape_and_path(lab, run):
+    settings, instance = lab
+    assert run.error is None
+    for name in NAMES:
+        seen = metadata(instance, "backtest", name)
+        path = seen["path"].value
+        assert path.startswith(str(settings.artifacts_dir / run.run_id / name))
+        assert os.path.getsize(path) == seen["bytes"].value  # noqa: PTH202 - the path is text here
+        if path.endswith(".parquet"):
+            frame = pl.read_parquet(path)
+            assert seen["dagster/row_count"].value == frame.height
+            assert [column.name for column in seen["dagster/column_schema"].value.columns] == frame.columns
+
+
+def test_headline_numbers_are_numbers_so_that_they_plot(lab, run):
+    _, instance = lab
+    summary = metadata(instance, "backtest", "summary")
+    assert summary["trades"].value >= 3
+    assert summary["win_rate"].value == 1.0
+    assert isinstance(summary["total_return"], dg.FloatMetadataValue)
+    assert run.run_id
+
+
+def test_the_equity_picture_is_inside_the_event(lab, run):
+    _, instance = lab
+    text = metadata(instance, "backtest", "equity")["equity and drawdown"].value
+    head, _, data = text.partition("base64,")
+    assert head == "![equity and drawdown](data:image/png;"
+    assert base64.b64decode(data.rstrip(")")).startswith(b"\x89PNG")
+    assert run.run_id
+
+
+def test_tags_make_the_run_searchable(lab, run):
+    settings, instance = lab
+    tags = instance.get_run_by_id(run.run_id).tags
+    assert tags["lab/strategy"] == "ladder"
+    assert tags["lab/strategy_version"] == "1"
+    assert tags["lab/timeframe"] == "1m"
+    assert len(tags["lab/fingerprint"]) == 64
+    found = instance.get_runs(filters=dg.RunsFilter(tags={"lab/fingerprint": tags["lab/fingerprint"]}))
+    assert [one.run_id for one in found] == [run.run_id]
+    assert settings.artifacts_dir
+
+
+@pytest.mark.parametrize(
+    ("config", "reason"),
+    [
+        ({"strategy": "nothing"}, "unknown strategy 'nothing'"),
+        ({"callers": ["zoe"]}, "unknown caller 'zoe'"),
+        ({"mints": ["AAA"], "callers": ["ann"]}, "mints or callers, not both"),
+        ({"timeframe": "1h"}, "no 1h candles"),
+        ({"start": "soon"}, "write a time as"),
+        ({"params": {"exit.stopLoss": 9}}, "exit.stopLoss"),
+    ],
+)
+def test_a_run_that_cannot_work_says_why_in_one_line(lab, config, reason):
+    settings, instance = lab
+    ended = run_backtest_job(instance, BacktestConfig(**{"strategy": "ladder", "timeframe": "1m", **config}))
+    assert reason in ended.error
+    assert "\n" not in ended.error
+    entries = [entry for entry in instance.all_logs(ended.run_id) if entry.step_key == "run.resolve"]
+    lines = [entry.user_message for entry in entries if entry.level == logging.ERROR and not entry.is_dagster_event]
+    assert lines == [ended.error]
+    assert instance.get_run_by_id(ended.run_id).status is dg.DagsterRunStatus.FAILURE
+    assert not (settings.artifacts_dir / ended.run_id).exists()
+
+
+def test_a_picture_that_fails_publishes_nothing(lab, monkeypatch):
+    settings, instance = lab
+
+    def broken(*_args, **_kwargs):
+        raise RuntimeError("no ink")
+
+    monkeypatch.setattr("lab_pipeline.reports.equity_png", broken)
+    ended = run_backtest_job(instance, BacktestConfig(strategy="ladder", timeframe="1m"))
+    assert ended.error == "RuntimeError: no ink"
+    assert not (settings.artifacts_dir / ended.run_id).exists()
+
+
+def test_materialising_the_lake_ingests_files_and_checks_them(lab, tmp_path):
+    _, instance = lab
+    candles(("CCC",), rows=50).filter(pl.int_range(pl.len()) != 10).write_csv(tmp_path / "more.csv")
+    calls().head(1).with_columns(call_id=pl.lit("c9")).write_csv(tmp_path / "calls.csv")
+    configs = {
+        "lake__candles": CandleFiles(files=[str(tmp_path / "more.csv")], timeframe="1m"),
+        "lake__calls": CallFiles(files=[str(tmp_path / "calls.csv")]),
+    }
+    job = defs().resolve_implicit_global_asset_job_def()
+    selection = [dg.AssetKey(["lake", "candles"]), dg.AssetKey(["lake", "calls"])]
+    result = job.execute_in_process(run_config=dg.RunConfig(ops=configs), instance=instance, asset_selection=selection)
+    assert result.success
+    seen = metadata(instance, "lake", "candles")
+    assert seen["added"].value == 49
+    assert seen["dagster/row_count"].value == 289
+    assert metadata(instance, "lake", "calls")["added"].value == 1
+
+
+def test_the_checks_count_gaps_and_warn_about_thin_markets(tmp_path):
+    lake = Lake(tmp_path)
+    lake.write_candles(
+        candles(("THIN",), rows=100)
+        .filter(pl.int_range(pl.len()).is_in([0, 1, 50, 99]))
+        .with_columns(pl.col("timestamp").cast(pl.Datetime("ms", "UTC"))),
+        "1m",
+    )
+    checks = {check.check_name: check for check in evaluate(measure(lake), 0.5)}
+    assert not checks["coverage"].passed
+    assert checks["coverage"].severity is dg.AssetCheckSeverity.WARN
+    assert checks["coverage"].metadata["lowest"].value == pytest.approx(0.04)
+    assert checks["gaps"].passed
+    assert checks["gaps"].metadata["longest, candles"].value == 48
+    assert checks["duplicates"].passed
