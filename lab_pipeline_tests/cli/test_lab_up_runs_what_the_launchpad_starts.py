@@ -1,0 +1,136 @@
+"""The lab as a whole: started by one command, used over HTTP, stopped by a signal."""
+
+import contextlib
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+import urllib.request
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+from lab_pipeline.lake import Lake
+from lab_pipeline_tests.markets import calls, candles
+
+LAB = Path(sys.executable).parent / "lab"
+FINAL = {"SUCCESS", "FAILURE", "CANCELED"}
+LAUNCH = """
+mutation($params: ExecutionParams!) {
+  launchRun(executionParams: $params) {
+    __typename
+    ... on LaunchRunSuccess { run { runId } }
+    ... on RunConfigValidationInvalid { errors { message } }
+    ... on PythonError { message }
+  }
+}"""
+STATUS = "query($id: ID!) { runOrError(runId: $id) { ... on Run { status } } }"
+
+
+class RunningLab:
+    """A lab on a home with a small market, and its GraphQL."""
+
+    def __init__(self, home):
+        self.home = home
+        environment = {**os.environ, "LAB_HOME": str(home), "LAB_PORT": "0"}
+        self.process = subprocess.Popen([LAB, "up"], env=environment, stdout=subprocess.PIPE, text=True)
+        self.url = None
+        for line in self.process.stdout:
+            if found := re.search(r"http://\S+", line):
+                self.url = found[0]
+            if "Ctrl-C" in line:
+                break
+        assert self.url, "the lab did not start"
+
+    def graphql(self, query, **variables):
+        body = json.dumps({"query": query, "variables": variables}).encode()
+        request = urllib.request.Request(f"{self.url}/graphql", body, {"content-type": "application/json"})  # noqa: S310
+        opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+        with opener.open(request, timeout=60) as answer:
+            return json.load(answer)["data"]
+
+    def launch(self, **config):
+        selector = {
+            "repositoryName": "__repository__",
+            "repositoryLocationName": "lab_pipeline",
+            "jobName": "backtest",
+        }
+        params = {
+            "selector": selector,
+            "mode": "default",
+            "runConfigData": json.dumps({"ops": {"run": {"config": config}}}),
+        }
+        return self.graphql(LAUNCH, params=params)["launchRun"]
+
+    def wait(self, run_id, seconds=120):
+        deadline = time.monotonic() + seconds
+        while (status := self.graphql(STATUS, id=run_id)["runOrError"]["status"]) not in FINAL:
+            assert time.monotonic() < deadline, f"run {run_id} is still {status}"
+            time.sleep(0.3)
+        return status
+
+    def stop(self):
+        self.process.send_signal(signal.SIGINT)
+        rest, _ = self.process.communicate(timeout=60)
+        return self.process.returncode, rest
+
+
+def stock(home):
+    lake = Lake(home / "lake")
+    time_type = pl.Datetime("ms", "UTC")
+    lake.write_candles(candles().with_columns(pl.col("timestamp").cast(time_type)), "1m")
+    lake.write_calls(calls().with_columns(pl.col("called_at").cast(time_type)))
+
+
+@pytest.fixture
+def running(tmp_path):
+    stock(tmp_path)
+    lab = RunningLab(tmp_path)
+    yield lab
+    if lab.process.poll() is None:
+        lab.stop()
+
+
+def processes_of(home):
+    """Find the processes whose environment names this home."""
+    found = []
+    for directory in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            if f"LAB_HOME={home}\0".encode() in (directory / "environ").read_bytes() and directory.name != str(
+                os.getpid()
+            ):
+                found.append((directory / "cmdline").read_bytes().replace(b"\0", b" ").decode())
+    return found
+
+
+@pytest.mark.slow
+def test_a_backtest_from_the_launchpad_succeeds_and_everything_stops(running):
+    answer = running.launch(strategy="ladder", timeframe="1m")
+    assert answer["__typename"] == "LaunchRunSuccess", answer
+    run_id = answer["run"]["runId"]
+    assert running.wait(run_id) == "SUCCESS"
+    manifest = json.loads((running.home / "artifacts" / run_id / "manifest.json").read_text())
+    assert manifest["run_id"] == run_id
+    assert manifest["summary"]["trades"] >= 3
+
+    wrong = running.launch(strategy="ladder", timeframe="1m", speed=9)
+    assert wrong["__typename"] == "RunConfigValidationInvalid"
+    assert 'unexpected config entry "speed"' in wrong["errors"][0]["message"]
+
+    second = subprocess.run(
+        [LAB, "up"], env={**os.environ, "LAB_HOME": str(running.home)}, capture_output=True, text=True, check=False
+    )
+    assert second.returncode == 2
+    assert f"is already up (process {running.process.pid})" in second.stderr
+
+    status, rest = running.stop()
+    assert status == 0
+    assert rest.endswith("the lab has stopped\n")
+    deadline = time.monotonic() + 20
+    while (left := processes_of(running.home)) and time.monotonic() < deadline:
+        time.sleep(0.2)
+    assert left == []
