@@ -3,10 +3,13 @@
 from collections.abc import Callable
 from typing import ParamSpec, TypeVar, cast
 
+import numpy as np
+import numpy.typing as npt
 from numba import njit
 
 P = ParamSpec("P")
 R = TypeVar("R")
+T = TypeVar("T", bound=np.generic)
 
 
 def compiled(function: Callable[P, R]) -> Callable[P, R]:
@@ -16,3 +19,10 @@ def compiled(function: Callable[P, R]) -> Callable[P, R]:
     cache looks at the defining file only: a compiled function must not call one of another file.
     """
     return cast("Callable[P, R]", njit(cache=True, nogil=True, fastmath=False, error_model="numpy")(function))
+
+
+def readonly(values: npt.NDArray[T]) -> npt.NDArray[T]:
+    """Return a view that cannot be written to: a compiled function is compiled once for all inputs of one type."""
+    view = values.view()
+    view.flags.writeable = False
+    return view

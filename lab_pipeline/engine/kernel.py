@@ -1,8 +1,10 @@
 """The simulation of many calls over columns of candles, compiled.
 
-`reference` is the same in plain Python, to be read; the two agree bit for bit. What makes this one fast: nearly
-every candle neither touches the stop nor a target, and `_skip_quiet` asks only that; levels are scalars that are
-computed again only when the state changes; times become rows by binary search, once a call or trade.
+`reference` is the same in plain Python, to be read; the two agree bit for bit. What makes this one fast: the rows of a
+call's window are read once, on vector registers, for the highest high and lowest low of every block of rows
+(`_summarise`). Most blocks touch neither the stop nor a target and make no difference to the path, which their two
+numbers tell; only the others are looked at row by row. Levels are scalars that are computed again only when the state
+changes; times become rows by binary search, once a call or trade.
 """
 # ruff: noqa: PLR0917 - scalars by position are what compiled functions pass in registers
 
@@ -18,7 +20,7 @@ from lab_pipeline.engine.compiled import compiled
 MINUTE_MS = 60_000
 HOUR_MS = 3_600_000
 BLOCK = 32
-"""Rows that are looked at together."""
+"""Rows whose extremes are looked at together."""
 REMAINDER = 1e-12
 """What is left of a position up to this fraction counts as nothing."""
 
@@ -81,13 +83,14 @@ TRADE = np.dtype(
         ("net_return", np.float64),
         ("mfe", np.float64),
         ("mae", np.float64),
+        ("shard", np.int64),
         ("mark", np.int64),
         ("mark_time", np.int64),
         ("reason", np.int8),
     ]
 )
 """One record a trade. `fills` counts its fills, buy included; `proceeds` is net of costs, per unit bought;
-`mark` and `mark_time` are where `keep_marks` put its closes and their times."""
+`shard`, `mark` and `mark_time` are of `marks`."""
 
 FILL = np.dtype([("time", np.int64), ("price", np.float64), ("fraction", np.float64), ("reason", np.int8)])
 
@@ -126,6 +129,22 @@ class Rules(NamedTuple):
     fractions: Floats
 
 
+class Window(NamedTuple):
+    """The rows after a call's first entry in blocks of `BLOCK`, the last one shorter.
+
+    Attributes:
+        begin: first row that counts as a whole: that of the entry, or the next if the entry fills inside its candle.
+        end: row after the last.
+        tops: highest high of every block, and room for more.
+        bottoms: lowest low.
+    """
+
+    begin: int
+    end: int
+    tops: Floats
+    bottoms: Floats
+
+
 @compiled
 def simulate_calls(
     candles: Candles, rules: Rules, called_at: Integers, first_row: Integers, last_row: Integers
@@ -140,6 +159,7 @@ def simulate_calls(
     fills = np.empty(2 * len(called_at) + len(rules.multiples) + 2, FILL)
     trade_count = 0
     fill_count = 0
+    tops, bottoms = np.empty(BLOCK, np.float64), np.empty(BLOCK, np.float64)
     for k in range(len(called_at)):
         call = calls[k]
         end = called_at[k] + rules.horizon
@@ -155,7 +175,12 @@ def simulate_calls(
             continue
         call["outcome"] = ENTERED
         call["entry_time"] = candles.timestamp[row]
-        _measure_path(candles, row, end_row, price, inside, call)
+        blocks = (end_row - row) // BLOCK + 1
+        if blocks > len(tops):
+            tops, bottoms = np.empty(2 * blocks, np.float64), np.empty(2 * blocks, np.float64)
+        window = Window(row + inside, end_row, tops, bottoms)
+        _summarise(candles.high, candles.low, window)
+        _measure_path(candles, window, row, price, call)
         _measure_before(candles, first_row[k], row, call)
         while row >= 0:
             if trade_count == len(trades):
@@ -166,7 +191,7 @@ def simulate_calls(
             trade["call"] = k
             call["trades"] += 1
             trade["trade_no"] = call["trades"]
-            call["ambiguous"] += _run_trade(candles, rules, row, end_row, end, price, inside, trade, fills, fill_count)
+            call["ambiguous"] += _run_trade(candles, rules, window, row, end, price, inside, trade, fills, fill_count)
             trade_count += 1
             fill_count += trade["fills"]
             row = -1
@@ -177,10 +202,11 @@ def simulate_calls(
 
 
 @compiled
-def first_bad_row(candles: Candles, offsets: Integers) -> int:
+def first_bad_row(candles: Candles, offsets: Integers, timeframe: int) -> int:
     """Return the first row that breaks a rule of candles, or -1.
 
-    Rules: times ascend strictly within a mint, low <= open, close <= high, prices and volume in bounds.
+    Rules: no candle of a mint opens before the one before it closes; low <= open, close <= high; prices and volume
+    in bounds.
     """
     for mint in range(len(offsets) - 1):
         begin, end = offsets[mint], offsets[mint + 1]
@@ -188,75 +214,14 @@ def first_bad_row(candles: Candles, offsets: Integers) -> int:
         for row in range(begin, end):  # no way out of the loop, so that it runs on vector registers
             good &= _holds(candles, row)
         for row in range(begin + 1, end):
-            good &= candles.timestamp[row] > candles.timestamp[row - 1]
+            good &= candles.timestamp[row] - candles.timestamp[row - 1] >= timeframe
         if not good:
             for row in range(begin, end):
                 if not _holds(candles, row):
                     return row
-                if row > begin and candles.timestamp[row] <= candles.timestamp[row - 1]:
+                if row > begin and candles.timestamp[row] - candles.timestamp[row - 1] < timeframe:
                     return row
     return -1
-
-
-@compiled
-def keep_marks(
-    timestamp: Integers, close: Floats, timeframe: int, trades: Records, by_entry: Integers
-) -> tuple[Floats, Integers]:
-    """Copy the closes that value the trades' positions, once where trades overlap, and tell the trades where.
-
-    Args:
-        timestamp: column of the shard the trades were simulated on.
-        close: likewise.
-        timeframe: length of a candle in milliseconds.
-        trades: records of `TRADE`; `mark` and `mark_time` are set: the indices of the entry candle's close and
-            time in what is returned. `mark_time` is -1 where candles follow each other without a gap.
-        by_entry: indices of `trades`, ascending by `entry_row`.
-
-    Returns:
-        The closes, and the times of those that lie in stretches with gaps.
-    """
-    first, last, gaps = _stretches(timestamp, timeframe, trades, by_entry)
-    lengths = last - first + 1
-    closes = np.empty(lengths.sum(), np.float64)
-    times = np.empty(lengths[gaps].sum(), np.int64)
-    begin = 0
-    begin_time = 0
-    position = 0
-    for stretch in range(len(first)):
-        rows = lengths[stretch]
-        closes[begin : begin + rows] = close[first[stretch] : last[stretch] + 1]
-        if gaps[stretch]:
-            times[begin_time : begin_time + rows] = timestamp[first[stretch] : last[stretch] + 1]
-        while position < len(by_entry) and trades[by_entry[position]]["entry_row"] <= last[stretch]:
-            trade = trades[by_entry[position]]
-            trade["mark"] = begin + trade["entry_row"] - first[stretch]
-            trade["mark_time"] = begin_time + trade["entry_row"] - first[stretch] if gaps[stretch] else -1
-            position += 1
-        begin += rows
-        begin_time += rows if gaps[stretch] else 0
-    return closes, times
-
-
-@compiled
-def _stretches(
-    timestamp: Integers, timeframe: int, trades: Records, by_entry: Integers
-) -> tuple[Integers, Integers, npt.NDArray[np.bool_]]:
-    first = np.empty(len(trades), np.int64)
-    last = np.empty(len(trades), np.int64)
-    gaps = np.zeros(len(trades), np.bool_)
-    count = 0
-    for index in by_entry:
-        trade = trades[index]
-        if count > 0 and trade["entry_row"] <= last[count - 1]:
-            last[count - 1] = max(last[count - 1], trade["exit_row"])
-        else:
-            first[count] = trade["entry_row"]
-            last[count] = trade["exit_row"]
-            count += 1
-    for stretch in range(count):
-        for row in range(first[stretch], last[stretch]):
-            gaps[stretch] |= timestamp[row + 1] - timestamp[row] != timeframe
-    return first[:count], last[:count], gaps[:count]
 
 
 @compiled
@@ -329,8 +294,8 @@ def _find_dip(candles: Candles, begin: int, end_row: int, limit: float) -> tuple
 def _run_trade(
     candles: Candles,
     rules: Rules,
+    window: Window,
     row: int,
-    end_row: int,
     end: int,
     entry: float,
     inside: bool,  # noqa: FBT001 - compiled functions take positional arguments
@@ -339,8 +304,7 @@ def _run_trade(
     first_fill: int,
 ) -> int:
     """Run one trade from its entry candle, write its record and its fills, and return the ambiguous candles."""
-    entry_row = row
-    highs, lows = candles.high, candles.low
+    entry_row, end_row = row, window.end
     time = candles.timestamp[row]
     count = _fill(fills, first_fill, time, entry, 1.0, ENTRY if trade["trade_no"] == 1 else REENTRY)
     hold_row = end_row
@@ -360,7 +324,7 @@ def _run_trade(
     while remaining > 0.0:
         target = _target_level(rules, entry, filled)
         row, peak, lowest, stop, reason = _skip_quiet(
-            highs, lows, rules, row, hold_row, entry, filled, target, peak, lowest, stop, reason
+            candles, rules, window, row, hold_row, entry, filled, target, peak, lowest, stop, reason
         )
         if row == hold_row:
             break
@@ -396,9 +360,9 @@ def _run_trade(
 
 @compiled
 def _skip_quiet(
-    highs: Floats,
-    lows: Floats,
+    candles: Candles,
     rules: Rules,
+    window: Window,
     row: int,
     end_row: int,
     entry: float,
@@ -411,21 +375,28 @@ def _skip_quiet(
 ) -> tuple[int, float, float, float, int]:
     """Pass the candles that touch neither stop nor target, from `row` on.
 
-    Because low <= open <= high, a candle with low > stop and high < target does not reach them at its open either.
+    Because low <= open <= high, a candle with low > stop and high < target does not reach them at its open either. And
+    a block whose low is above the stop that its high would raise the trail to does not reach the stop anywhere.
 
     Returns:
-        The row of the first candle that does, or `end_row`, with peak, lowest low, stop level and its reason.
+        The row of the first candle that touches, or `end_row`, with peak, lowest low, stop level and its reason.
     """
+    highs, lows, tops, bottoms = candles.high, candles.low, window.tops, window.bottoms
     trailing = rules.trail_distance > 0.0
     while row < end_row:
-        if row + BLOCK <= end_row:
-            top, bottom = _extremes(highs, lows, row)
-            if bottom > stop and top < target and not (trailing and top > peak):
-                peak = max(peak, top)
-                lowest = min(lowest, bottom)
-                row += BLOCK
+        block = (row - window.begin) // BLOCK
+        block_end = window.begin + (block + 1) * BLOCK
+        if row == block_end - BLOCK and block_end <= end_row and tops[block] < target:
+            level, name = stop, reason
+            if trailing and tops[block] > peak:
+                level, name = _stop_level(rules, entry, tops[block], filled)
+            if bottoms[block] > level:
+                stop, reason = level, name
+                peak = max(peak, tops[block])
+                lowest = min(lowest, bottoms[block])
+                row = block_end
                 continue
-        for near in range(row, min(row + BLOCK, end_row)):
+        for near in range(row, min(block_end, end_row)):
             high, low = highs[near], lows[near]
             if low <= stop or high >= target:
                 return near, peak, lowest, stop, reason
@@ -434,25 +405,27 @@ def _skip_quiet(
                 peak = high
                 if trailing:
                     stop, reason = _stop_level(rules, entry, peak, filled)
-        row = min(row + BLOCK, end_row)
+        row = min(block_end, end_row)
     return row, peak, lowest, stop, reason
 
 
 @compiled
-def _extremes(highs: Floats, lows: Floats, row: int) -> tuple[float, float]:
-    """Return the highest high and the lowest low of `BLOCK` rows.
+def _summarise(highs: Floats, lows: Floats, window: Window) -> None:
+    """Find the extremes of every block of the window.
 
     Positive floats have the order of their bits read as integers, and the maximum of integers runs on vector
     registers, which that of floats does only under fast-math.
     """
-    high_bits, low_bits = highs[row : row + BLOCK].view(np.int64), lows[row : row + BLOCK].view(np.int64)
-    top_bits, bottom_bits = high_bits[0], low_bits[0]
-    for index in range(BLOCK):
-        top_bits = max(top_bits, high_bits[index])
-        bottom_bits = min(bottom_bits, low_bits[index])
-    top: float = np.int64(top_bits).view(np.float64)
-    bottom: float = np.int64(bottom_bits).view(np.float64)
-    return top, bottom
+    high_bits, low_bits = highs.view(np.int64), lows.view(np.int64)
+    tops, bottoms = window.tops.view(np.int64), window.bottoms.view(np.int64)
+    for block, begin in enumerate(range(window.begin, window.end, BLOCK)):
+        rows = min(BLOCK, window.end - begin)
+        high_block, low_block = high_bits[begin : begin + rows], low_bits[begin : begin + rows]
+        top, bottom = high_block[0], low_block[0]
+        for index in range(rows):
+            top = max(top, high_block[index])
+            bottom = min(bottom, low_block[index])
+        tops[block], bottoms[block] = top, bottom
 
 
 @compiled
@@ -569,57 +542,64 @@ def _settle(rules: Rules, entry: float, fills: Records, first_fill: int, end_fil
 
 
 @compiled
-def _measure_path(
-    candles: Candles,
-    entry_row: int,
-    end_row: int,
-    entry: float,
-    inside: bool,  # noqa: FBT001 - compiled functions take positional arguments
-    call: np.void,
-) -> None:
-    entry_time = candles.timestamp[entry_row]
+def _measure_path(candles: Candles, window: Window, entry_row: int, entry: float, call: np.void) -> None:
     call["time_to_2x_minutes"] = np.nan
     call["time_to_3x_minutes"] = np.nan
     call["time_to_5x_minutes"] = np.nan
     call["time_to_10x_minutes"] = np.nan
     times, highs, lows = candles.timestamp, candles.high, candles.low
-    best, best_row, lowest, doubled = entry, entry_row, entry, False
-    row = entry_row
-    while row < end_row:
-        if entry_row < row <= end_row - BLOCK:
-            top, bottom = _extremes(highs, highs if doubled else lows, row)
-            if top <= best:
-                lowest = lowest if doubled else min(lowest, bottom)
-                row += BLOCK
-                continue
-        block_end = min(row + BLOCK, end_row)
-        while row < block_end:
-            high = candles.close[row] if inside and row == entry_row else highs[row]
-            if not doubled:
-                lowest = min(lowest, lows[row])
-            if high > best:
-                doubled |= _note_multiples(call, entry, best, high, (times[row] - entry_time) / MINUTE_MS)
-                best, best_row = high, row
-            row += 1
+    best, best_row, lowest = entry, entry_row, entry
+    if window.begin > entry_row:
+        lowest = min(entry, lows[entry_row])
+        best = max(entry, candles.close[entry_row])
+        _note_multiples(call, entry, entry, best, 0.0)
+    double, level = entry * 2.0, _next_level(entry, best)
+    for block, begin in enumerate(range(window.begin, window.end, BLOCK)):
+        top = window.tops[block]
+        if top >= level:
+            for row in range(begin, min(begin + BLOCK, window.end)):
+                if best < double:
+                    lowest = min(lowest, lows[row])
+                if highs[row] > best:
+                    _note_multiples(call, entry, best, highs[row], (times[row] - times[entry_row]) / MINUTE_MS)
+                    best, best_row = highs[row], row
+            level = _next_level(entry, best)
+        else:
+            if best < double:
+                lowest = min(lowest, window.bottoms[block])
+            if top > best:
+                best, best_row = top, begin
+    while best > entry and best_row >= window.begin and highs[best_row] < best:
+        best_row += 1  # from the first row of the block to that of the maximum
     call["ath_multiple"] = best / entry
-    call["time_to_ath_minutes"] = (candles.timestamp[best_row] - entry_time) / MINUTE_MS
-    call["min_multiple_before_2x"] = lowest / entry if doubled else np.nan
-    call["final_multiple"] = candles.close[end_row - 1] / entry
+    call["time_to_ath_minutes"] = (times[best_row] - times[entry_row]) / MINUTE_MS
+    call["min_multiple_before_2x"] = lowest / entry if best >= double else np.nan
+    call["final_multiple"] = candles.close[window.end - 1] / entry
 
 
 @compiled
-def _note_multiples(call: np.void, entry: float, before: float, high: float, minutes: float) -> bool:
-    """Note the multiples that a rise of the maximum from `before` to `high` reaches, and return whether 2 is one."""
+def _next_level(entry: float, best: float) -> float:
+    """Return the price of the first multiple that is not reached yet."""
+    if best < entry * 2.0:
+        return entry * 2.0
+    if best < entry * 3.0:
+        return entry * 3.0
+    if best < entry * 5.0:
+        return entry * 5.0
+    return entry * 10.0 if best < entry * 10.0 else np.inf
+
+
+@compiled
+def _note_multiples(call: np.void, entry: float, before: float, high: float, minutes: float) -> None:
+    """Note the multiples that a rise of the maximum from `before` to `high` reaches."""
+    if before < entry * 2.0 <= high:
+        call["time_to_2x_minutes"] = minutes
     if before < entry * 3.0 <= high:
         call["time_to_3x_minutes"] = minutes
     if before < entry * 5.0 <= high:
         call["time_to_5x_minutes"] = minutes
     if before < entry * 10.0 <= high:
         call["time_to_10x_minutes"] = minutes
-    if before < entry * 2.0 <= high:
-        call["time_to_2x_minutes"] = minutes
-        return True
-    return False
 
 
 @compiled

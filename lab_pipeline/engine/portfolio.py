@@ -24,6 +24,7 @@ from lab_pipeline.domain.enums import SizingKind, SkipReason
 from lab_pipeline.domain.errors import LabError
 from lab_pipeline.domain.strategy import FixedSizing, FractionSizing, RiskSizing, StrategyConfig
 from lab_pipeline.engine.compiled import compiled
+from lab_pipeline.engine.marks import NO_MARKS, Marks, MarkStore
 
 SKIP_REASONS = (None, SkipReason.NO_CASH, SkipReason.NO_SLOT)
 TAKEN, NO_CASH, NO_SLOT = range(3)
@@ -59,13 +60,6 @@ class Account(NamedTuple):
     fee: float
     slip: float
     timeframe: int
-
-
-class Marks(NamedTuple):
-    """Closes that value the positions: `kernel.keep_marks`."""
-
-    closes: Floats
-    times: Integers
 
 
 class Book(NamedTuple):
@@ -110,14 +104,14 @@ class Series:
 
 
 def run_portfolio(
-    trades: Records, fills: Records, marks: Marks, config: StrategyConfig, timeframe: int
+    trades: Records, fills: Records, store: MarkStore, config: StrategyConfig, timeframe: int
 ) -> tuple[Allocation, Series]:
     """Give the trades cash and slots in the order of time and follow the account.
 
     Args:
         trades: records of `kernel.TRADE`, ordered by called_at, call_id, trade_no.
         fills: their records of `kernel.FILL`, in that order, the buy of a trade first.
-        marks: closes from entry to exit of every trade.
+        store: closes from entry to exit of every trade; only those that are needed are taken out, the rest is let go.
         config: sizing, limits, costs and capital.
         timeframe: length of a candle in milliseconds.
 
@@ -127,7 +121,10 @@ def run_portfolio(
     account = _account(config, timeframe)
     owner = np.repeat(np.arange(len(trades)), trades["fills"])
     order = _event_order(trades, fills, owner)
+    marks = NO_MARKS if account.sizing == FIXED else store.collect(trades, np.ones(len(trades), np.bool_))
     allocation = Allocation(*_allocate(trades, fills, owner, order, marks, account))
+    if account.sizing == FIXED:
+        marks = store.collect(trades, allocation.skipped == TAKEN)
     taken = trades[allocation.skipped == TAKEN]
     points = _count_points(taken, timeframe)
     first = int(taken["entry_time"].min()) if points else 0

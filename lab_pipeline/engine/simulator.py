@@ -1,10 +1,8 @@
 """From candles and calls to a simulation: in one call, or shard by shard in flat memory."""
 
 import os
-from collections import deque
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TypeVar
 
@@ -19,9 +17,11 @@ from lab_pipeline.domain.errors import LabError
 from lab_pipeline.domain.strategy import StrategyConfig, minutes_to_ms
 from lab_pipeline.domain.timeframe import timeframe_ms
 from lab_pipeline.engine import kernel
+from lab_pipeline.engine.compiled import readonly
 from lab_pipeline.engine.kernel import Candles, Records, Rules
+from lab_pipeline.engine.marks import MarkStore
 from lab_pipeline.engine.paths import paths_frame
-from lab_pipeline.engine.portfolio import SKIP_REASONS, TAKEN, Allocation, Marks, Series, run_portfolio
+from lab_pipeline.engine.portfolio import SKIP_REASONS, TAKEN, Allocation, Series, run_portfolio
 from lab_pipeline.engine.simulation import Simulation
 from lab_pipeline.engine.summary import summarise
 
@@ -89,7 +89,9 @@ class Simulator:
         self._by_mint, self._groups = _group_by_mint(self._calls["mint"])
         self._simulated: set[str] = set()
         self._records = np.zeros(len(calls), kernel.CALL)
-        self._parts: deque[_Part] = deque()
+        self._marks = MarkStore(self._timeframe)
+        self._trades: list[Records] = []
+        self._fills: list[Records] = []
 
     def add(self, candles: CandleColumns) -> int:
         """Simulate the calls on the mints of a shard and return how many there were.
@@ -108,19 +110,25 @@ class Simulator:
         with ThreadPoolExecutor(self._threads) as pool:
             self._check_candles(candles, columns, pool)
             ranks, first, last = self._calls_on(candles)
+            called_at = readonly(self._called_at[ranks])
             bounds = self._chunks(len(ranks), CALLS_A_CHUNK)
-            parts = pool.map(
-                lambda begin, end: _simulate_chunk(
-                    columns, self._rules, self._called_at[ranks[begin:end]], first[begin:end], last[begin:end]
+            results = pool.map(
+                lambda begin, end: kernel.simulate_calls(
+                    columns, self._rules, called_at[begin:end], first[begin:end], last[begin:end]
                 ),
                 bounds[:-1],
                 bounds[1:],
             )
-            for begin, (records, part) in zip(bounds, parts, strict=False):
-                owners = ranks[begin : begin + len(records)]
-                self._records[owners] = records
-                part.trades["call"] = owners[part.trades["call"]]
-                self._parts.append(part)
+            shard = list(results)
+        if not len(ranks):
+            return 0
+        self._records[ranks] = np.concatenate([records for records, _, _ in shard])
+        for begin, (_, trades, _) in zip(bounds, shard, strict=False):
+            trades["call"] = ranks[begin + trades["call"]]
+        trades = np.concatenate([trades for _, trades, _ in shard])
+        self._marks.add(columns.timestamp, columns.close, trades)
+        self._trades.append(trades)
+        self._fills += [fills.copy() for _, _, fills in shard]
         return len(ranks)
 
     def finish(self, *, seed: int = 0) -> Simulation:
@@ -132,9 +140,8 @@ class Simulator:
         Raises:
             LabError: if the equity series would be too long to hold.
         """
-        trades, fills, marks = _join(self._parts)
-        allocation, series = run_portfolio(trades, fills, marks, self._config, self._timeframe)
-        del marks
+        trades, fills = self._ordered()
+        allocation, series = run_portfolio(trades, fills, self._marks, self._config, self._timeframe)
         outcomes = self._outcomes()
         fills_frame = _fills_frame(self._calls, trades, fills, allocation, self._rules)
         trades_frame = _trades_frame(self._calls, trades, allocation)
@@ -162,10 +169,12 @@ class Simulator:
         return [count * chunk // chunks for chunk in range(chunks + 1)]
 
     def _check_candles(self, candles: CandleColumns, columns: Candles, pool: ThreadPoolExecutor) -> None:
-        offsets = _readonly(candles.offsets)
+        offsets = readonly(candles.offsets)
         bounds = self._chunks(len(candles.mints), 1)
         bad = pool.map(
-            lambda begin, end: kernel.first_bad_row(columns, offsets[begin : end + 1]), bounds[:-1], bounds[1:]
+            lambda begin, end: kernel.first_bad_row(columns, offsets[begin : end + 1], self._timeframe),
+            bounds[:-1],
+            bounds[1:],
         )
         for row in bad:
             if row >= 0:
@@ -184,9 +193,17 @@ class Simulator:
         ranks = self._by_mint[_ranges(groups[:, 0], lengths)]
         return (
             ranks,
-            _readonly(np.repeat(candles.offsets[:-1][called], lengths)),
-            _readonly(np.repeat(candles.offsets[1:][called], lengths)),
+            readonly(np.repeat(candles.offsets[:-1][called], lengths)),
+            readonly(np.repeat(candles.offsets[1:][called], lengths)),
         )
+
+    def _ordered(self) -> tuple[Records, Records]:
+        """Return all trades and their fills in the order of calls."""
+        trades = np.concatenate([np.empty(0, kernel.TRADE), *self._trades])
+        fills = np.concatenate([np.empty(0, kernel.FILL), *self._fills])
+        order = np.argsort(trades["call"], kind="stable")
+        first_fill = np.cumsum(trades["fills"], dtype=np.int64) - trades["fills"]
+        return trades[order], fills[_ranges(first_fill[order], trades["fills"][order])]
 
     def _outcomes(self) -> pl.DataFrame:
         return self._calls.select(
@@ -198,45 +215,6 @@ class Simulator:
             pl.Series("trades", self._records["trades"].copy()),
             pl.Series("ambiguous_candles", self._records["ambiguous"].copy()),
         )
-
-
-@dataclass(frozen=True)
-class _Part:
-    """What a chunk of calls leaves behind: records of `kernel.TRADE` and `kernel.FILL`, and the marks."""
-
-    trades: Records
-    fills: Records
-    marks: Marks
-
-
-def _simulate_chunk(
-    candles: Candles, rules: Rules, called_at: Integers, first_row: Integers, last_row: Integers
-) -> tuple[Records, _Part]:
-    records, trades, fills = kernel.simulate_calls(candles, rules, _readonly(called_at), first_row, last_row)
-    by_entry = np.argsort(trades["entry_row"], kind="stable")
-    marks = Marks(*kernel.keep_marks(candles.timestamp, candles.close, rules.timeframe, trades, by_entry))
-    return records, _Part(trades, fills.copy(), marks)
-
-
-def _join(parts: deque[_Part]) -> tuple[Records, Records, Marks]:
-    """Bring the parts in the order of calls. Each part is let go as soon as it is copied, to halve the peak memory."""
-    trades = np.concatenate([part.trades for part in parts] or [np.empty(0, kernel.TRADE)])
-    fills = np.concatenate([part.fills for part in parts] or [np.empty(0, kernel.FILL)])
-    closes = np.empty(sum(len(part.marks.closes) for part in parts), np.float64)
-    times = np.empty(sum(len(part.marks.times) for part in parts), np.int64)
-    trade, close, time = 0, 0, 0
-    while parts:
-        part = parts.popleft()
-        moved = trades[trade : trade + len(part.trades)]
-        moved["mark"] += close
-        moved["mark_time"][moved["mark_time"] >= 0] += time
-        closes[close : close + len(part.marks.closes)] = part.marks.closes
-        times[time : time + len(part.marks.times)] = part.marks.times
-        trade, close, time = trade + len(moved), close + len(part.marks.closes), time + len(part.marks.times)
-    order = np.argsort(trades["call"], kind="stable")
-    first_fill = np.cumsum(trades["fills"], dtype=np.int64) - trades["fills"]
-    fills = fills[_ranges(first_fill[order], trades["fills"][order])]
-    return trades[order], fills, Marks(closes, times)
 
 
 def _ranges(starts: Integers, lengths: npt.NDArray[np.integer]) -> Integers:
@@ -275,8 +253,8 @@ def _rules(config: StrategyConfig, timeframe: int) -> Rules:
         policy=POLICIES.index(config.intrabar),
         fee=config.costs.fee_bps / 1e4,
         slip=config.costs.slippage_bps / 1e4,
-        multiples=_readonly(np.array([target.multiple for target in leave.targets], np.float64)),
-        fractions=_readonly(np.array([target.fraction for target in leave.targets], np.float64)),
+        multiples=readonly(np.array([target.multiple for target in leave.targets], np.float64)),
+        fractions=readonly(np.array([target.fraction for target in leave.targets], np.float64)),
     )
 
 
@@ -285,14 +263,7 @@ def _milliseconds(minutes: float) -> int:
 
 
 def _column(values: npt.NDArray[T], dtype: type[T]) -> npt.NDArray[T]:
-    return _readonly(np.ascontiguousarray(values, dtype))
-
-
-def _readonly(values: npt.NDArray[T]) -> npt.NDArray[T]:
-    """Return a view that cannot be written to: numba compiles once for all arrays of one kind."""
-    view = values.view()
-    view.flags.writeable = False
-    return view
+    return readonly(np.ascontiguousarray(values, dtype))
 
 
 def _fills_frame(
@@ -395,5 +366,5 @@ def _candle_problem(candles: CandleColumns, row: int) -> str:
     elif values["low"] > min(prices) or values["high"] < max(prices):
         problem = "low must be <= open and close, high >= open and close"
     else:
-        problem = "timestamps of a mint must ascend, each once"
+        problem = "it opens before the candle before it closes: timestamps must ascend, a timeframe apart or more"
     return f"{where}: {problem}"

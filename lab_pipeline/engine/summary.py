@@ -85,7 +85,7 @@ def bootstrap_mean(values: Floats, seed: int) -> tuple[float | None, float | Non
     means = np.empty(RESAMPLES)
     for begin in range(0, RESAMPLES, block):
         rows = min(block, RESAMPLES - begin)
-        drawn = generator.integers(0, count, size=(rows, count), dtype=np.uint32)
+        drawn = generator.integers(0, count, size=(rows, count), dtype=np.min_scalar_type(count - 1))
         means[begin : begin + rows] = values[drawn].mean(axis=1)
     low, high = np.quantile(means, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
     return float(low), float(high)

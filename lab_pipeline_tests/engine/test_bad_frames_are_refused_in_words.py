@@ -39,7 +39,11 @@ def changed(column: str, value: object) -> pl.DataFrame:
         (changed("close", 3.0), "2024-01-01T00:01:00Z .*: low must be <= open and close, high >= open and close"),
         (changed("volume", -1.0), "2024-01-01T00:01:00Z .*: volume must be a number from 0"),
         (changed("volume", float("nan")), "2024-01-01T00:01:00Z .*: volume must be a number from 0"),
-        (pl.concat([GOOD, GOOD[:1]]), "2024-01-01T00:00:00Z .*: timestamps of a mint must ascend, each once"),
+        (pl.concat([GOOD, GOOD[:1]]), "2024-01-01T00:00:00Z .*: it opens before the candle before it closes"),
+        (
+            candles([flat(1), flat(2)], minutes=[0, 0.5]),
+            "2024-01-01T00:00:30Z .*: it opens before .* a timeframe apart",
+        ),
     ],
 )
 def test_candles(frame, words):

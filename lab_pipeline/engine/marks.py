@@ -1,0 +1,157 @@
+"""The closes that value positions: what is kept of the candles until the portfolio has been run."""
+
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from lab_pipeline.domain.candles import Floats, Integers
+from lab_pipeline.engine.compiled import compiled, readonly
+
+Records = npt.NDArray[np.void]
+
+
+class Marks(NamedTuple):
+    """Closes, and times of candles: where a trade's begin is in its record, in `mark` and `mark_time`."""
+
+    closes: Floats
+    times: Integers
+
+
+NO_MARKS = Marks(np.empty(0, np.float64), np.empty(0, np.int64))
+
+
+class MarkStore:
+    """Holds the closes from entry to exit of trades, shard by shard, and brings those together that are asked for.
+
+    The times are held for shards in which some trade met a gap; without gaps they follow from the entry time.
+    Closes that trades share are held once, so that memory is bounded by the candles read.
+    """
+
+    def __init__(self, timeframe: int) -> None:
+        """Take the length of a candle in milliseconds."""
+        self._timeframe = timeframe
+        self._shards: list[Marks] = []
+
+    def add(self, timestamp: Integers, close: Floats, trades: Records) -> None:
+        """Keep what a shard's trades need: the columns as they are if that is most of them, else a copy of a part.
+
+        Args:
+            timestamp: of the shard's candles, by row.
+            close: likewise.
+            trades: records of `kernel.TRADE`; `shard` and `mark` are set to the place of the entry candle's close.
+        """
+        trades["shard"] = len(self._shards)
+        trades["mark"] = trades["entry_row"]
+        marks = Marks(close, timestamp if self._with_gaps(trades).any() else NO_MARKS.times)
+        stretches = Stretches.of(trades)
+        if 2 * stretches.rows < len(close):
+            kept = Marks(
+                np.empty(stretches.rows, np.float64), np.empty(stretches.rows if len(marks.times) else 0, np.int64)
+            )
+            stretches.copy(marks, kept)
+            trades["mark"] = stretches.places
+            marks = kept
+        self._shards.append(marks)
+
+    def collect(self, trades: Records, wanted: npt.NDArray[np.bool_]) -> Marks:
+        """Return the closes of the wanted trades in one piece and let go of all others. Call it once.
+
+        Args:
+            trades: records of `kernel.TRADE` of all shards; `mark` and `mark_time` of the wanted ones are set to
+                their places in what is returned, `mark_time` to -1 where the candles follow without a gap.
+            wanted: which trades.
+        """
+        chosen = [np.flatnonzero(wanted & (trades["shard"] == shard)) for shard in range(len(self._shards))]
+        stretches = [Stretches.of(trades[part]) for part in chosen]
+        timed = [part.rows if len(marks.times) else 0 for part, marks in zip(stretches, self._shards, strict=True)]
+        collected = Marks(np.empty(sum(part.rows for part in stretches), np.float64), np.empty(sum(timed), np.int64))
+        begin, begin_time = 0, 0
+        for shard, (part, stretch, times) in enumerate(zip(chosen, stretches, timed, strict=True)):
+            target = Marks(
+                collected.closes[begin : begin + stretch.rows], collected.times[begin_time : begin_time + times]
+            )
+            stretch.copy(self._shards[shard], target)
+            trades["mark"][part] = begin + stretch.places
+            trades["mark_time"][part] = np.where(self._with_gaps(trades[part]), begin_time + stretch.places, -1)
+            self._shards[shard] = NO_MARKS
+            begin, begin_time = begin + stretch.rows, begin_time + times
+        return collected
+
+    def _with_gaps(self, trades: Records) -> npt.NDArray[np.bool_]:
+        """Tell the trades whose candles do not all follow one another; candles never overlap, so the ends tell."""
+        rows = trades["exit_row"] - trades["entry_row"]
+        gaps: npt.NDArray[np.bool_] = trades["exit_time"] - trades["entry_time"] != rows * self._timeframe
+        return gaps
+
+
+class Stretches(NamedTuple):
+    """Rows of a shard's marks that trades need, and where they go when they are copied: shared rows once.
+
+    Attributes:
+        first: first row, by trade; `last` is the last.
+        order: the trades, ascending by `first`.
+        places: where the first row goes, by trade.
+        rows: how many there are in all.
+    """
+
+    first: Integers
+    last: Integers
+    order: Integers
+    places: Integers
+    rows: int
+
+    @classmethod
+    def of(cls, trades: Records) -> "Stretches":
+        """Lay out what the trades need."""
+        first = trades["mark"].copy()
+        last = first + (trades["exit_row"] - trades["entry_row"])
+        order = np.argsort(first, kind="stable")
+        places, count = _lay_out(first, last, order)
+        return cls(first, last, order, places, int(count))
+
+    def copy(self, marks: Marks, target: Marks) -> None:
+        """Copy the rows; times only if the target has room for them."""
+        _copy_rows(readonly(marks.closes), self.first, self.last, self.order, target.closes)
+        if len(target.times):
+            _copy_rows(readonly(marks.times), self.first, self.last, self.order, target.times)
+
+
+@compiled
+def _lay_out(first: Integers, last: Integers, order: Integers) -> tuple[Integers, int]:
+    """Place stretches of rows one after the other, rows that several share once.
+
+    Args:
+        first: first row of every stretch.
+        last: last row.
+        order: indices of the stretches, ascending by `first`.
+
+    Returns:
+        The place of the first row of every stretch, and the number of places.
+    """
+    places = np.empty(len(first), np.int64)
+    count, end = 0, -1
+    for index in order:
+        if first[index] > end:
+            places[index] = count
+            count += last[index] + 1 - first[index]
+            end = last[index]
+        else:
+            places[index] = count - (end + 1 - first[index])
+            count += max(0, last[index] - end)
+            end = max(end, last[index])
+    return places, count
+
+
+@compiled
+def _copy_rows(
+    values: Floats | Integers, first: Integers, last: Integers, order: Integers, target: Floats | Integers
+) -> None:
+    """Copy the rows of all stretches to where `_lay_out` places them."""
+    place, end = 0, -1
+    for index in order:
+        begin = max(first[index], end + 1)
+        for row in range(begin, last[index] + 1):
+            target[place] = values[row]
+            place += 1
+        end = max(end, last[index])
