@@ -27,7 +27,9 @@ def test_a_request_keeps_every_field():
 
 
 def test_offsets_become_utc_and_a_moment_without_one_is_utc():
-    spec = BacktestSpec.parse({**REQUEST, "range": {"start": "2018-01-10T01:00:00+01:00", "end": "2018-01-11T00:00:00"}})
+    spec = BacktestSpec.parse(
+        {**REQUEST, "range": {"start": "2018-01-10T01:00:00+01:00", "end": "2018-01-11T00:00:00"}}
+    )
     assert spec.to_json_dict()["range"] == {"start": "2018-01-10T00:00:00.000Z", "end": "2018-01-11T00:00:00.000Z"}
 
 
