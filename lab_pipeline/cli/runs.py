@@ -96,17 +96,18 @@ def find_run_id(start: str) -> str:
     return str(_find(start).dagster_run.run_id)
 
 
-def _records(limit: int | None = None) -> "list[dg.RunRecord]":
+def _records(limit: int | None = None, run_id: str | None = None) -> "list[dg.RunRecord]":
     import dagster as dg
 
     from lab_pipeline.defs.operations.instance import open_instance
 
+    wanted = dg.RunsFilter(job_name="backtest", run_ids=None if run_id is None else [run_id])
     with open_instance(settings()) as instance:
-        return list(instance.get_run_records(filters=dg.RunsFilter(job_name="backtest"), limit=limit))
+        return list(instance.get_run_records(filters=wanted, limit=limit))
 
 
 def _find(start: str) -> "dg.RunRecord":
-    found = [record for record in _records() if record.dagster_run.run_id.startswith(start)]
+    found = _records(run_id=start) or [run for run in _records() if run.dagster_run.run_id.startswith(start)]
     if len(found) == 1:
         return found[0]
     if not found:
@@ -117,12 +118,13 @@ def _find(start: str) -> "dg.RunRecord":
 def _describe(record: "dg.RunRecord") -> dict[str, Any]:
     run = record.dagster_run
     manifest = _manifest(run.run_id)
+    asked = run.run_config.get("ops", {}).get("run", {}).get("config", {})
     return {
         "runId": run.run_id,
         "status": STATUS.get(run.status.value, run.status.value.lower()),
-        "strategyId": run.tags.get("lab/strategy"),
-        "strategyVersion": run.tags.get("lab/strategy_version"),
-        "timeframe": run.tags.get("lab/timeframe"),
+        "strategyId": run.tags.get("lab/strategy", asked.get("strategy")),
+        "strategyVersion": run.tags.get("lab/strategy_version", asked.get("strategy_version")),
+        "timeframe": run.tags.get("lab/timeframe", asked.get("timeframe")),
         "fingerprint": run.tags.get("lab/fingerprint"),
         "createdAt": iso(record.create_timestamp.astimezone(UTC)),
         "startedAt": _iso(record.start_time),

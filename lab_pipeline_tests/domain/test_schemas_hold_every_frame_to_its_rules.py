@@ -6,9 +6,10 @@ from lab_pipeline.domain import frames, schemas
 
 CANDLE = {"mint": "A", "timestamp": 0, "open": 1.0, "high": 1.2, "low": 0.9, "close": 1.1, "volume": 5.0}
 TRADE = {
-    "call_id": "c1", "caller": "ann", "mint": "A", "trade_no": 1, "called_at": 0, "entry_time": 60_000, "entry_price": 1.0,
-    "exit_time": 120_000, "exit_price": 2.0, "exit_reason": "target", "gross_return": 1.0, "net_return": 1.0, "mfe": 1.0,
-    "mae": 0.0, "hold_minutes": 1.0, "quantity": 1.0, "invested": 1.0, "pnl": 1.0, "taken": True, "skip_reason": None,
+    "call_id": "c1", "caller": "ann", "mint": "A", "trade_no": 1, "called_at": 0,
+    "entry_time": 60_000, "entry_price": 1.0, "exit_time": 120_000, "exit_price": 2.0, "exit_reason": "target",
+    "gross_return": 1.0, "net_return": 1.0, "mfe": 1.0, "mae": 0.0, "hold_minutes": 1.0,
+    "quantity": 1.0, "invested": 1.0, "pnl": 1.0, "taken": True, "skip_reason": None,
 }  # fmt: skip
 
 
