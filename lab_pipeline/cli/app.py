@@ -20,7 +20,10 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-out = Console(highlight=False, soft_wrap=True)
+PIPE_WIDTH = 200
+"""Columns of a table that goes into a file or another program, which has no width of its own."""
+
+out = Console(highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else PIPE_WIDTH)
 err = Console(stderr=True, highlight=False, soft_wrap=True)
 
 
@@ -44,7 +47,7 @@ def table(*columns: str, right: tuple[str, ...] = ()) -> Table:
     """Start a plain table; the columns named in `right` hold numbers."""
     made = Table(box=None, pad_edge=False, header_style="bold")
     for name in columns:
-        made.add_column(name, justify="right" if name in right else "left", no_wrap=name in right)
+        made.add_column(name, justify="right" if name in right else "left", overflow="fold")
     return made
 
 
