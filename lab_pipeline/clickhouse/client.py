@@ -3,7 +3,7 @@
 import io
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from random import uniform
 from types import TracebackType
@@ -19,6 +19,7 @@ from lab_pipeline.clickhouse.config import ClickHouseConfig
 from lab_pipeline.clickhouse.errors import ClickHouseError, ClickHouseUnavailableError, EmbeddedServerError
 from lab_pipeline.clickhouse.gateway.files import StateFiles
 from lab_pipeline.clickhouse.gateway.launch import Lease, answering, lease_server
+from lab_pipeline.clickhouse.schema import Target, latest_version, migrate
 
 Answer = TypeVar("Answer")
 
@@ -28,6 +29,7 @@ LONGEST_PAUSE_SECONDS = 2.0
 READ_ATTEMPTS = 2
 PASSING_CODES = frozenset({159, 160, 202, 203, 209, 210, 236, 241, 242, 252, 279, 285, 286, 319, 394, 425, 473, 999})
 """Errors of a server that is overloaded, shutting down or without its replicas: the same write may succeed later."""
+UNKNOWN_TABLE_CODES = frozenset({60, 81})
 ARROW_SETTINGS = {"output_format_arrow_string_as_string": 1}
 
 
@@ -54,7 +56,10 @@ class ClickHouse:
         """
         if self._client is None:
             with self._explained():
-                self._client = self._connect()
+                client = self._connect(self.config.database)
+                if self._lease is not None and self._lease.endpoint.schema < latest_version():
+                    _migrate(client, self.config)  # the server was started by an older version of this package
+                self._client = client
         return self._client
 
     def query(self, sql: str, parameters: Mapping[str, Any] | None = None) -> pl.DataFrame:
@@ -120,16 +125,29 @@ class ClickHouse:
     ) -> None:
         self.close()
 
-    def _connect(self) -> Client:
+    def migrate(self) -> list[int]:
+        """Bring the schema up to date, retention included, and return the versions that were applied now.
+
+        An embedded server does so when it starts.
+
+        Raises:
+            ClickHouseUnavailableError: if ClickHouse does not answer.
+            ClickHouseError: if it refuses, for want of a right for example.
+        """
+        with self._explained(), closing(self._connect(database="default")) as client:
+            return _migrate(client, self.config)
+
+    def _connect(self, database: str) -> Client:
         if self.config.embedded:
-            self._lease = lease_server(self.config)
+            if self._lease is None:
+                self._lease = lease_server(self.config)
             endpoint = self._lease.endpoint
             return clickhouse_connect.get_client(
                 host=endpoint.host,
                 port=endpoint.port,
                 username=endpoint.username,
                 password=endpoint.password,
-                database=endpoint.database,
+                database=database,
                 compress=False,  # on loopback it costs more than it saves
                 pool_mgr=get_pool_manager(),  # not that of http_proxy
                 autogenerate_session_id=False,
@@ -143,7 +161,7 @@ class ClickHouse:
             username=server.username,
             password=server.password,
             interface="https" if server.secure else "http",
-            database=self.config.database,
+            database=database,
             autogenerate_session_id=False,
             connect_timeout=CONNECT_SECONDS,
             tz_mode="aware",
@@ -185,6 +203,8 @@ class ClickHouse:
 
     def _explain(self, error: DatabaseError) -> ClickHouseError:
         reason = str(error).partition(" (for url")[0]
+        if error.code in UNKNOWN_TABLE_CODES:
+            return ClickHouseError(f"ClickHouse lacks a table; `lab clickhouse migrate` creates them: {reason}")
         if not (_is_away(error) or error.code in PASSING_CODES):
             return ClickHouseError(f"ClickHouse refused: {reason}")
         if self.config.embedded:
@@ -195,6 +215,13 @@ class ClickHouse:
             f"ClickHouse at {server.host}:{server.port} does not answer; "
             f"check LAB_CLICKHOUSE_URL and that the server runs: {reason}"
         )
+
+
+def _migrate(client: Client, config: ClickHouseConfig) -> list[int]:
+    def run(sql: str) -> str:
+        return client.raw_query(sql, use_database=False).decode()
+
+    return migrate(run, Target(config.database, config.cluster), config.retention_days)
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,7 @@
 """Which ClickHouse the lab uses, and how."""
 
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -9,6 +10,8 @@ from urllib.parse import unquote, urlsplit
 from lab_pipeline.domain.errors import FieldError, InvalidConfigError
 
 GIB = 1 << 30
+DATABASE_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+CLUSTER_NAME = re.compile(r"[A-Za-z0-9_.{}-]+")  # `{cluster}` is the usual macro
 VARIABLES = {
     "url": "LAB_CLICKHOUSE_URL",
     "cluster": "LAB_CLICKHOUSE_CLUSTER",
@@ -66,8 +69,12 @@ class ClickHouseConfig:
                 raise _invalid("url", "must be http[s]://user:password@host[:port][/database]")
             if path := server.path.strip("/"):
                 object.__setattr__(self, "database", path)
+        if not DATABASE_NAME.fullmatch(self.database):
+            raise _invalid("url", f"a database must have a plain name (got {self.database!r})")
         if self.cluster and not self.url:
-            raise _invalid("cluster", "a cluster needs a url: the embedded server is none")
+            raise _invalid("cluster", "a cluster needs LAB_CLICKHOUSE_URL: the embedded server is none")
+        if self.cluster and not CLUSTER_NAME.fullmatch(self.cluster):
+            raise _invalid("cluster", f"a cluster must have a plain name (got {self.cluster!r})")
         if self.retention_days is not None and self.retention_days < 1:
             raise _invalid("retention_days", f"must be at least 1 (got {self.retention_days})")
         if self.idle_seconds <= 0:

@@ -3,7 +3,8 @@
 import importlib.util
 import os
 from contextlib import contextmanager
-from urllib.parse import urlencode
+from dataclasses import replace
+from urllib.parse import urlencode, urlsplit
 from uuid import uuid4
 
 import clickhouse_connect
@@ -61,8 +62,26 @@ def own_server(tmp_path):
 
 @pytest.fixture(scope="session")
 def clickhouse(config):
+    """The lab's own connection, to tables that are there."""
     with ClickHouse(config) as clickhouse:
+        clickhouse.migrate()
         yield clickhouse
+
+
+@pytest.fixture
+def run_id():
+    """A run that nobody else has; its name is a trap for whoever formats it into SQL."""
+    return f"run-{uuid4().hex}' OR 1=1 -- \\"
+
+
+@pytest.fixture
+def new_database(config, admin):
+    """A configuration whose database does not exist yet."""
+    other = replace(config, url=None, database=f"test_{uuid4().hex[:12]}")
+    if config.url:
+        other = replace(other, url=urlsplit(config.url)._replace(path=f"/{other.database}").geturl())
+    yield other
+    admin.command(f"DROP DATABASE IF EXISTS {other.database}")
 
 
 @pytest.fixture(scope="session")

@@ -20,6 +20,7 @@ from lab_pipeline.clickhouse.gateway.errors import GatewayError
 from lab_pipeline.clickhouse.gateway.files import Endpoint, StateFiles
 from lab_pipeline.clickhouse.gateway.launch import LaunchSettings
 from lab_pipeline.clickhouse.gateway.requests import Credentials
+from lab_pipeline.clickhouse.schema import Target, latest_version, migrate
 
 HOST = "127.0.0.1"
 USERNAME = "default"
@@ -44,9 +45,9 @@ def main(arguments: list[str]) -> None:
     os.chdir(files.directory)
     try:
         engine = Engine(files.directory, memory_bytes=settings.memory_bytes)
+        migrate(engine.run, Target(settings.database), settings.retention_days)
     except GatewayError as error:
         sys.exit(f"cannot open {files.data}: {error.message.splitlines()[0]}")
-    engine.create_database(settings.database)
     listener = _listen(files.last_port())
     endpoint = Endpoint(
         host=HOST,
@@ -56,6 +57,7 @@ def main(arguments: list[str]) -> None:
         database=settings.database,
         pid=os.getpid(),
         version=engine.version,
+        schema=latest_version(),
         instance=secrets.token_hex(8),
     )
     gateway = Gateway(

@@ -81,16 +81,14 @@ class Engine:
         self._memory_bytes = memory_bytes
         with _engine_errors():
             self._anchor = Connection(self._target)
-        self.version = self._ask("SELECT version()")[0]
-        self.formats = frozenset(name.lower() for name in self._ask("SELECT name FROM system.formats"))
+        self.version = self.run("SELECT version()").strip()
+        self.formats = frozenset(self.run("SELECT lower(name) FROM system.formats").split())
 
-    def _ask(self, sql: str) -> list[str]:
-        text: bytes = self._anchor.query(sql, "TabSeparated").bytes()
-        return text.decode().split()
-
-    def create_database(self, name: str) -> None:
-        """Create a database where it is missing."""
-        self._anchor.query(f"CREATE DATABASE IF NOT EXISTS {quote_identifier(name)}")
+    def run(self, sql: str) -> str:
+        """Run a statement of the server's own, before it serves, and return its rows as tab-separated text."""
+        with _engine_errors():
+            rows: bytes = self._anchor.query(sql, "TabSeparated").bytes()
+        return rows.decode()
 
     def session(
         self, tag: str, *, database: str, settings: Mapping[str, str], parameters: Mapping[str, str]

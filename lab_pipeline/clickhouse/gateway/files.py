@@ -32,6 +32,7 @@ class Endpoint:
         host, port, username, password, database: as clients take them.
         pid: of the server.
         version: of ClickHouse.
+        schema: version of the tables that the server has made sure of.
         instance: name of this start of the server, which it tells everybody who asks.
     """
 
@@ -42,6 +43,7 @@ class Endpoint:
     database: str
     pid: int
     version: str
+    schema: int
     instance: str
 
 

@@ -29,6 +29,7 @@ class LaunchSettings:
 
     state_dir: str
     database: str
+    retention_days: int | None
     idle_seconds: float
     memory_bytes: int
     body_bytes: int
@@ -142,6 +143,7 @@ def _spawn(config: ClickHouseConfig, files: StateFiles) -> "subprocess.Popen[byt
     settings = LaunchSettings(
         state_dir=str(config.state_dir.absolute()),
         database=config.database,
+        retention_days=config.retention_days,
         idle_seconds=config.idle_seconds,
         memory_bytes=config.memory_bytes,
         body_bytes=config.body_bytes,

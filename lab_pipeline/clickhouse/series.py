@@ -1,0 +1,111 @@
+"""A run's series over time: equity, drawdown, exposure and fills, in buckets."""
+
+from datetime import UTC, datetime
+from enum import StrEnum
+
+import polars as pl
+
+from lab_pipeline.clickhouse.client import ClickHouse
+from lab_pipeline.clickhouse.queries import sql
+from lab_pipeline.clickhouse.writer import METRIC_KINDS
+
+MINUTE_MS = 60_000
+EARLIEST = datetime(1970, 1, 1, tzinfo=UTC)
+LATEST = datetime(2200, 1, 1, tzinfo=UTC)
+FILLS = "fills"
+FEWEST_POINTS = 2
+UNLIMITED_POINTS = 10**9
+
+
+class Bucket(StrEnum):
+    """How long a bucket is; `raw` has a row for every timestamp."""
+
+    RAW = "raw"
+    ONE_MINUTE = "1m"
+    FIVE_MINUTES = "5m"
+    FIFTEEN_MINUTES = "15m"
+    ONE_HOUR = "1h"
+    FOUR_HOURS = "4h"
+    ONE_DAY = "1d"
+
+    @property
+    def milliseconds(self) -> int:
+        """Length; buckets begin at its multiples since 1970."""
+        return BUCKET_MS[self]
+
+
+BUCKET_MS = {
+    Bucket.RAW: 1,
+    Bucket.ONE_MINUTE: MINUTE_MS,
+    Bucket.FIVE_MINUTES: 5 * MINUTE_MS,
+    Bucket.FIFTEEN_MINUTES: 15 * MINUTE_MS,
+    Bucket.ONE_HOUR: 60 * MINUTE_MS,
+    Bucket.FOUR_HOURS: 240 * MINUTE_MS,
+    Bucket.ONE_DAY: 1440 * MINUTE_MS,
+}
+
+
+def metric_series(
+    clickhouse: ClickHouse,
+    run_id: str,
+    bucket: Bucket = Bucket.RAW,
+    *,
+    start: datetime | None = None,
+    end: datetime | None = None,
+    max_points: int | None = None,
+) -> pl.DataFrame:
+    """Return a run's equity, drawdown and exposure, a row a bucket that has points, ascending.
+
+    Columns: bucket (its start, UTC), equity_open, equity_high, equity_low, equity_close, drawdown_min,
+    exposure_mean, exposure_max. An unknown run has no rows.
+
+    Args:
+        clickhouse: where to read.
+        run_id: of the run.
+        bucket: length of a bucket, at least.
+        start: first moment, inclusive.
+        end: last moment, exclusive.
+        max_points: rows at most, 2 or more: buckets become longer until they fit.
+
+    Raises:
+        ValueError: for fewer than 2 points.
+    """
+    limits = _limits(bucket, start, end, max_points)
+    return clickhouse.query(sql("read_metric_series"), {"run_id": run_id, **limits})
+
+
+def fill_series(
+    clickhouse: ClickHouse,
+    run_id: str,
+    bucket: Bucket = Bucket.RAW,
+    *,
+    start: datetime | None = None,
+    end: datetime | None = None,
+    max_points: int | None = None,
+) -> pl.DataFrame:
+    """Return a run's fills, a row a bucket that has some, ascending.
+
+    Columns: bucket (its start, UTC), fills, buys, sells, notional (quote currency; a fill that the portfolio skipped
+    counts with none). Arguments and errors are those of `metric_series`.
+    """
+    limits = _limits(bucket, start, end, max_points)
+    return clickhouse.query(sql("read_fill_series"), {"run_id": run_id, **limits})
+
+
+def visible_rows(clickhouse: ClickHouse, run_id: str) -> dict[str, int]:
+    """Count what readers see of a run: rows by metric kind, and `fills`; empty for a run that is not committed."""
+    found = dict(clickhouse.query(sql("count_rows"), {"run_id": run_id}).select("name", "rows").iter_rows())
+    return {name: found.get(name, 0) for name in (*METRIC_KINDS, FILLS)} if FILLS in found else {}
+
+
+def _limits(
+    bucket: Bucket, start: datetime | None, end: datetime | None, max_points: int | None
+) -> dict[str, datetime | int]:
+    if max_points is not None and max_points < FEWEST_POINTS:
+        raise ValueError(f"max_points must be at least {FEWEST_POINTS} (got {max_points})")
+    return {
+        "bucket": bucket.milliseconds,
+        "start": start or EARLIEST,
+        "end": end or LATEST,
+        "max_points": max_points or UNLIMITED_POINTS,
+    }

@@ -1,0 +1,129 @@
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+
+import pytest
+
+from lab_pipeline.clickhouse.client import ClickHouse
+from lab_pipeline.clickhouse.errors import ClickHouseError
+from lab_pipeline.clickhouse.schema import (
+    Target,
+    latest_version,
+    migrate,
+    migrations,
+    rendered,
+    split_statements,
+)
+
+TABLES = {"run_metrics", "run_fills", "run_logs", "run_commits", "schema_migrations"}
+
+
+@pytest.fixture
+def run(admin, new_database):
+    """Runs a statement on the new database, called `$database` in it."""
+    target = Target(new_database.database)
+    return lambda sql: admin.raw_query(target.render(sql)).decode()
+
+
+def migrated(config):
+    with ClickHouse(config) as clickhouse:
+        return clickhouse.migrate()
+
+
+def recorded(run):
+    return run("SELECT version, name, count() FROM $database.schema_migrations FINAL GROUP BY ALL")
+
+
+def test_a_new_database_gets_its_tables_and_a_record(new_database, run):
+    with ClickHouse(new_database) as clickhouse, pytest.raises(ClickHouseError, match="lab clickhouse migrate"):
+        clickhouse.query("SELECT count() FROM run_metrics")
+    assert migrated(new_database) == [migration.version for migration in migrations()]
+    tables = run("SELECT name FROM system.tables WHERE database = '$database'")
+    assert set(tables.split()) == TABLES
+    assert recorded(run) == "1\tcreate_tables\t1\n"
+    assert migrated(new_database) == []
+
+
+def test_many_at_once_end_with_one_schema(new_database, run):
+    with ThreadPoolExecutor(8) as pool:
+        applied = list(pool.map(migrated, [new_database] * 8))
+    assert [latest_version()] in applied
+    assert recorded(run) == "1\tcreate_tables\t1\n"
+
+
+def test_a_migration_that_broke_off_is_completed(new_database, run):
+    target, statements = Target(new_database.database), []
+
+    def breaking(sql):
+        statements.append(sql)
+        if "run_logs" in sql:
+            raise ConnectionError
+        return run(sql)
+
+    with pytest.raises(ConnectionError):
+        migrate(breaking, target, None)
+    assert recorded(run) == ""
+    assert migrated(new_database) == [1]
+
+
+def test_every_statement_may_be_run_twice(new_database, run):
+    migrated(new_database)
+    for migration in migrations():
+        for statement in rendered(Target(new_database.database), migration.version):
+            run(statement)
+
+
+def retention(run):
+    found = run(
+        "SELECT extract(engine_full, 'toIntervalDay.([0-9]+)') FROM system.tables "
+        "WHERE database = '$database' AND name LIKE 'run_%'"
+    )
+    return set(found.split("\n")[:-1])
+
+
+def test_retention_is_set_changed_and_removed(new_database, run):
+    for days, shown in ((30, "30"), (90, "90"), (90, "90"), (None, "")):
+        migrated(replace(new_database, retention_days=days))
+        assert retention(run) == {shown}
+
+
+def test_old_rows_go_and_fresh_rows_of_old_markets_stay(new_database, run):
+    migrated(replace(new_database, retention_days=30))
+    run(
+        "INSERT INTO $database.run_metrics "
+        "SELECT 'old', 1, 'equity', now(), number, 0, now() - toIntervalDay(100) FROM numbers(10)"
+    )
+    run(
+        "INSERT INTO $database.run_metrics "
+        "SELECT 'new', 1, 'equity', toDateTime('2005-01-01') + number * 864000, number, 0, now() FROM numbers(700)"
+    )
+    run("OPTIMIZE TABLE $database.run_metrics FINAL")
+    assert run("SELECT run_id, count() FROM $database.run_metrics GROUP BY run_id") == "new\t700\n"
+    assert run("SELECT uniq(_partition_id) FROM $database.run_metrics") == "1\n"
+
+
+def test_numbers_of_migrations_are_unique_and_ascend():
+    versions = [migration.version for migration in migrations()]
+    assert versions == sorted(set(versions))
+    assert all(migration.statements for migration in migrations())
+
+
+@pytest.mark.parametrize("migration", migrations(), ids=lambda migration: migration.name)
+def test_the_cluster_variant_is_sound_sql(migration, run):
+    """Parsed only: there is no cluster to run it on here."""
+    target = Target("lab", "my_cluster")
+    statements = rendered(target, migration.version)
+    for statement in statements:
+        assert "$" not in statement
+        assert "ON CLUSTER 'my_cluster'" in statement
+        assert run("EXPLAIN AST " + statement).startswith("CreateQuery")
+    joined = "\n".join(statements)
+    for table in ("run_metrics", "run_fills", "run_logs", "run_commits"):
+        assert f"Distributed('my_cluster', 'lab', '{table}_local', cityHash64(run_id))" in joined
+    assert "ENGINE = MergeTree" not in joined
+    assert "non_replicated" not in joined
+    assert "ReplicatedReplacingMergeTree" in joined
+
+
+def test_statements_are_split_at_line_ends_only():
+    text = "-- a; comment\nSELECT ';' AS a;\n\n-- another\nSELECT\n  2;\n"
+    assert split_statements(text) == ("SELECT ';' AS a", "SELECT\n  2")
