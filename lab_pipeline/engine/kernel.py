@@ -15,11 +15,11 @@ import numpy.typing as npt
 
 from lab_pipeline.domain.candles import Floats, Integers
 from lab_pipeline.domain.enums import FillReason, Outcome
-from lab_pipeline.engine.compiled import compiled
+from lab_pipeline.engine.compiled import compiled, inner
 
 MINUTE_MS = 60_000
 HOUR_MS = 3_600_000
-BLOCK = 32
+BLOCK = 64
 """Rows whose extremes are looked at together."""
 REMAINDER = 1e-12
 """What is left of a position up to this fraction counts as nothing."""
@@ -164,11 +164,11 @@ def simulate_calls(
         call = calls[k]
         end = called_at[k] + rules.horizon
         start = called_at[k] + rules.delay
-        begin = _first_at(candles.timestamp, first_row[k], last_row[k], start)
-        end_row = _first_at(candles.timestamp, begin, last_row[k], end)
+        begin = _first_at(candles.timestamp, first_row[k], last_row[k], start, rules.timeframe)
+        end_row = _first_at(candles.timestamp, begin, last_row[k], end, rules.timeframe)
         if begin == end_row:
             continue
-        deadline = _first_at(candles.timestamp, begin, end_row, start + rules.max_wait)
+        deadline = _first_at(candles.timestamp, begin, end_row, start + rules.max_wait, rules.timeframe)
         row, price, inside = _find_entry(candles, rules, begin, deadline)
         if row < 0:
             call["outcome"] = NO_ENTRY
@@ -181,7 +181,7 @@ def simulate_calls(
         window = Window(row + inside, end_row, tops, bottoms)
         _summarise(candles.high, candles.low, window)
         _measure_path(candles, window, row, price, call)
-        _measure_before(candles, first_row[k], row, call)
+        _measure_before(candles, first_row[k], row, rules.timeframe, call)
         while row >= 0:
             if trade_count == len(trades):
                 trades = _doubled(trades)
@@ -224,7 +224,7 @@ def first_bad_row(candles: Candles, offsets: Integers, timeframe: int) -> int:
     return -1
 
 
-@compiled
+@inner
 def _holds(candles: Candles, row: int) -> bool:
     low, high = candles.low[row], candles.high[row]
     holds: bool = (
@@ -247,9 +247,18 @@ def _doubled(records: Records) -> Records:
     return larger
 
 
-@compiled
-def _first_at(timestamp: Integers, begin: int, end: int, time: int) -> int:
-    """Return the first row of begin:end that is not before `time`, or `end`."""
+@inner
+def _first_at(timestamp: Integers, begin: int, end: int, time: int, timeframe: int) -> int:
+    """Return the first row of begin:end that is not before `time`, or `end`.
+
+    Candles do not overlap: no more than fit open before `time`. Without gaps just as many do, and nothing need be
+    searched, which matters because every look at a far row waits for memory.
+    """
+    if begin == end or timestamp[begin] >= time:
+        return begin
+    end = min(end, begin + (time - timestamp[begin] + timeframe - 1) // timeframe)
+    if timestamp[end - 1] < time:
+        return end
     while begin < end:
         middle = (begin + end) // 2
         if timestamp[middle] < time:
@@ -259,7 +268,7 @@ def _first_at(timestamp: Integers, begin: int, end: int, time: int) -> int:
     return begin
 
 
-@compiled
+@inner
 def _find_entry(candles: Candles, rules: Rules, begin: int, deadline: int) -> tuple[int, float, bool]:
     """Return row, price and whether the fill is inside the candle; row -1 if nothing fills before `deadline`."""
     if begin == deadline:
@@ -280,7 +289,7 @@ def _find_entry(candles: Candles, rules: Rules, begin: int, deadline: int) -> tu
     return -1, 0.0, False
 
 
-@compiled
+@inner
 def _find_dip(candles: Candles, begin: int, end_row: int, limit: float) -> tuple[int, float, bool]:
     for row in range(begin, end_row):
         if candles.low[row] <= limit:
@@ -290,7 +299,7 @@ def _find_dip(candles: Candles, begin: int, end_row: int, limit: float) -> tuple
     return -1, 0.0, False
 
 
-@compiled
+@inner
 def _run_trade(
     candles: Candles,
     rules: Rules,
@@ -309,7 +318,8 @@ def _run_trade(
     count = _fill(fills, first_fill, time, entry, 1.0, ENTRY if trade["trade_no"] == 1 else REENTRY)
     hold_row = end_row
     if rules.max_hold >= 0:
-        hold_row = max(row + 1, _first_at(candles.timestamp, row, end_row, time + rules.max_hold))
+        held = _first_at(candles.timestamp, row, end_row, time + rules.max_hold, rules.timeframe)
+        hold_row = max(row + 1, held)
     stop, reason = _stop_level(rules, entry, entry, 0)
     remaining, filled, ambiguous = 1.0, 0, 0
     peak, highest, lowest = entry, entry, entry
@@ -358,7 +368,7 @@ def _run_trade(
     return ambiguous
 
 
-@compiled
+@inner
 def _skip_quiet(
     candles: Candles,
     rules: Rules,
@@ -386,7 +396,7 @@ def _skip_quiet(
     while row < end_row:
         block = (row - window.begin) // BLOCK
         block_end = window.begin + (block + 1) * BLOCK
-        if row == block_end - BLOCK and block_end <= end_row and tops[block] < target:
+        if row == block_end - BLOCK and min(block_end, window.end) <= end_row and tops[block] < target:
             level, name = stop, reason
             if trailing and tops[block] > peak:
                 level, name = _stop_level(rules, entry, tops[block], filled)
@@ -394,7 +404,7 @@ def _skip_quiet(
                 stop, reason = level, name
                 peak = max(peak, tops[block])
                 lowest = min(lowest, bottoms[block])
-                row = block_end
+                row = min(block_end, window.end)
                 continue
         for near in range(row, min(block_end, end_row)):
             high, low = highs[near], lows[near]
@@ -428,7 +438,7 @@ def _summarise(highs: Floats, lows: Floats, window: Window) -> None:
         tops[block], bottoms[block] = top, bottom
 
 
-@compiled
+@inner
 def _touch(
     candles: Candles,
     rules: Rules,
@@ -462,7 +472,7 @@ def _touch(
     return count, filled, remaining, stop_hit and target_hit
 
 
-@compiled
+@inner
 def _stop_level(rules: Rules, entry: float, peak: float, filled: int) -> tuple[float, int]:
     """Return the highest stop and its reason; of equal levels the first in the contract's order names it."""
     level, reason = -np.inf, STOP_LOSS
@@ -477,19 +487,19 @@ def _stop_level(rules: Rules, entry: float, peak: float, filled: int) -> tuple[f
     return level, reason
 
 
-@compiled
+@inner
 def _target_level(rules: Rules, entry: float, filled: int) -> float:
     return entry * rules.multiples[filled] if filled < len(rules.multiples) else np.inf
 
 
-@compiled
+@inner
 def _target_comes_first(policy: int, opened: float, high: float, low: float) -> bool:
     if policy == NEAREST_OPEN:
         return abs(opened - high) < abs(opened - low)
     return policy == TARGET_FIRST
 
 
-@compiled
+@inner
 def _fill(fills: Records, count: int, time: int, price: float, fraction: float, reason: int) -> int:
     fill = fills[count]
     fill["time"] = time
@@ -499,7 +509,7 @@ def _fill(fills: Records, count: int, time: int, price: float, fraction: float, 
     return count + 1
 
 
-@compiled
+@inner
 def _fill_targets(
     rules: Rules,
     entry: float,
@@ -525,7 +535,7 @@ def _fill_targets(
     return count, filled, remaining
 
 
-@compiled
+@inner
 def _settle(rules: Rules, entry: float, fills: Records, first_fill: int, end_fill: int, trade: np.void) -> None:
     gross, proceeds, sold = 0.0, 0.0, 0.0
     for index in range(first_fill + 1, end_fill):
@@ -541,7 +551,7 @@ def _settle(rules: Rules, entry: float, fills: Records, first_fill: int, end_fil
     trade["net_return"] = proceeds / (entry * (1.0 + rules.slip) * (1.0 + rules.fee)) - 1.0
 
 
-@compiled
+@inner
 def _measure_path(candles: Candles, window: Window, entry_row: int, entry: float, call: np.void) -> None:
     call["time_to_2x_minutes"] = np.nan
     call["time_to_3x_minutes"] = np.nan
@@ -577,7 +587,7 @@ def _measure_path(candles: Candles, window: Window, entry_row: int, entry: float
     call["final_multiple"] = candles.close[window.end - 1] / entry
 
 
-@compiled
+@inner
 def _next_level(entry: float, best: float) -> float:
     """Return the price of the first multiple that is not reached yet."""
     if best < entry * 2.0:
@@ -589,7 +599,7 @@ def _next_level(entry: float, best: float) -> float:
     return entry * 10.0 if best < entry * 10.0 else np.inf
 
 
-@compiled
+@inner
 def _note_multiples(call: np.void, entry: float, before: float, high: float, minutes: float) -> None:
     """Note the multiples that a rise of the maximum from `before` to `high` reaches."""
     if before < entry * 2.0 <= high:
@@ -602,13 +612,14 @@ def _note_multiples(call: np.void, entry: float, before: float, high: float, min
         call["time_to_10x_minutes"] = minutes
 
 
-@compiled
-def _measure_before(candles: Candles, first_row: int, entry_row: int, call: np.void) -> None:
+@inner
+def _measure_before(candles: Candles, first_row: int, entry_row: int, timeframe: int, call: np.void) -> None:
     """Measure the hour before the entry, on candles before the entry candle only."""
     call["pre_return_1h"] = np.nan
     call["pre_volatility_1h"] = np.nan
     call["pre_volume_1h"] = np.nan
-    begin = _first_at(candles.timestamp, first_row, entry_row, candles.timestamp[entry_row] - HOUR_MS)
+    hour_before = candles.timestamp[entry_row] - HOUR_MS
+    begin = _first_at(candles.timestamp, first_row, entry_row, hour_before, timeframe)
     if begin == entry_row:
         return
     call["pre_return_1h"] = candles.close[entry_row - 1] / candles.open[begin] - 1.0

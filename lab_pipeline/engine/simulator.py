@@ -83,7 +83,7 @@ class Simulator:
         _check_unique(self._calls)
         self._config = config
         self._timeframe = timeframe_ms(timeframe)
-        self._rules = _rules(config, self._timeframe)
+        self._rules = rules_of(config, self._timeframe)
         self._threads = threads or os.cpu_count() or 1
         self._called_at = self._calls["called_at"].to_physical().to_numpy()
         self._by_mint, self._groups = _group_by_mint(self._calls["mint"])
@@ -160,6 +160,7 @@ class Simulator:
                 initial_capital=self._config.portfolio.initial_capital,
                 timeframe=self._timeframe,
                 seed=seed,
+                threads=self._threads,
             ),
         )
 
@@ -234,7 +235,8 @@ def _group_by_mint(mints: pl.Series) -> tuple[Integers, dict[str, tuple[int, int
     return order, dict(zip(runs.field("value"), zip(begins.tolist(), ends.tolist(), strict=True), strict=True))
 
 
-def _rules(config: StrategyConfig, timeframe: int) -> Rules:
+def rules_of(config: StrategyConfig, timeframe: int) -> Rules:
+    """Return a strategy as the kernel takes it; `timeframe` in milliseconds."""
     leave, trailing, reentry = config.exit, config.exit.trailing, config.reentry
     return Rules(
         delay=_milliseconds(config.entry.delay_minutes),

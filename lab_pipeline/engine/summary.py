@@ -1,18 +1,21 @@
 """The headline numbers of a run, computed from its frames."""
 
 import math
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
+import numpy.typing as npt
 import polars as pl
 
 from lab_pipeline.domain.candles import Floats
 from lab_pipeline.domain.enums import Outcome, SkipReason
 from lab_pipeline.domain.summary import Summary
+from lab_pipeline.engine.compiled import compiled, readonly
 
 RESAMPLES = 1000
 CONFIDENCE = 0.95
 DRAWS_AT_ONCE = 2**20
-"""Bounds the memory of the resampling: one resample or this many draws, whichever is more."""
+"""Draws of a block of resamples, which is one resample at least: bounds the memory."""
 
 DAYS_A_YEAR = 365
 NO_VARIATION = 1e-15
@@ -30,6 +33,7 @@ def summarise(
     initial_capital: float,
     timeframe: int,
     seed: int,
+    threads: int = 1,
 ) -> Summary:
     """Reduce a run's frames to its summary.
 
@@ -41,10 +45,11 @@ def summarise(
         initial_capital: cash at the start.
         timeframe: length of a candle in milliseconds.
         seed: of the resampling behind the confidence interval.
+        threads: how many to resample on; the result does not depend on it.
     """
     net = trades["net_return"].to_numpy()
     wins = int((net > 0).sum())
-    low, high = bootstrap_mean(net, seed)
+    low, high = bootstrap_mean(net, seed, threads)
     returns = daily_returns(equity, initial_capital, timeframe)
     sharpe, sortino = annual_ratios(returns)
     skips = trades["skip_reason"]
@@ -71,24 +76,37 @@ def summarise(
     )
 
 
-def bootstrap_mean(values: Floats, seed: int) -> tuple[float | None, float | None]:
+def bootstrap_mean(values: Floats, seed: int, threads: int = 1) -> tuple[float | None, float | None]:
     """Return the ends of the percentile bootstrap interval of the mean; nulls with fewer than two values.
 
-    Resamples whole with numpy's PCG64, a block of resamples at a time, so that memory stays bounded. A million
-    values take seconds, in proportion to their number.
+    Every block of resamples draws from a stream of its own (PCG64, jumped once a block), so that neither threads nor
+    memory decide what is drawn. A million values take seconds, in proportion to their number.
     """
     count = len(values)
     if count < 2:  # noqa: PLR2004 - one value has no spread
         return None, None
-    generator = np.random.Generator(np.random.PCG64(seed))
     block = max(1, DRAWS_AT_ONCE // count)
-    means = np.empty(RESAMPLES)
-    for begin in range(0, RESAMPLES, block):
-        rows = min(block, RESAMPLES - begin)
-        drawn = generator.integers(0, count, size=(rows, count), dtype=np.min_scalar_type(count - 1))
-        means[begin : begin + rows] = values[drawn].mean(axis=1)
-    low, high = np.quantile(means, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
+
+    def means(begin: int) -> Floats:
+        generator = np.random.Generator(np.random.PCG64(seed).jumped(begin))
+        shape = (min(block, RESAMPLES - begin), count)
+        return _row_means(readonly(values), generator.integers(0, count, size=shape, dtype=np.uint32))
+
+    with ThreadPoolExecutor(threads) as pool:
+        resampled = np.concatenate(list(pool.map(means, range(0, RESAMPLES, block))))
+    low, high = np.quantile(resampled, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
     return float(low), float(high)
+
+
+@compiled
+def _row_means(values: Floats, drawn: npt.NDArray[np.uint32]) -> Floats:
+    means = np.empty(len(drawn), np.float64)
+    for row in range(len(drawn)):
+        total = 0.0
+        for index in drawn[row]:
+            total += values[index]
+        means[row] = total / len(values)
+    return means
 
 
 def daily_returns(equity: pl.DataFrame, initial_capital: float, timeframe: int) -> Floats:
