@@ -30,14 +30,15 @@ ROW_GROUP_SIZE = 2048
 STORAGE_VERSION = "v1.5.0"
 # Every ATTACH replays the write-ahead log, every checkpoint rewrites row groups: so much of one for one of the other.
 CHECKPOINT_WAL_BYTES = 16 * 1024
-# While a process stays attached nothing is replayed, so a longer log costs nothing but the next process' first ATTACH.
-CHECKPOINT_WAL_BYTES_WHILE_ATTACHED = 64 * 1024
+# A process that hands the file over after a full turn has replayed once for many transactions.
+CHECKPOINT_WAL_BYTES_AFTER_TURN = 64 * 1024
 
 # A process whose transactions follow one another closely stays attached between them (a lease), which spares most of
-# their cost. A lease ends at once when another process waits, but not before it has had its turn's length.
+# their cost. When another process waits it may finish its turn, but not rest in it.
 BURST_GAP_SECONDS = 0.025
 LEASE_IDLE_SECONDS = 0.010
-LEASE_TURN_SECONDS = 0.020
+LEASE_TURN_SECONDS = 0.1
+LEASE_REST_SECONDS = 0.004
 LEASE_POLL_SECONDS = 0.001
 
 _ALIAS = "shared_file"
@@ -48,13 +49,21 @@ class DuckConnection:
     """A connection inside one transaction of a `DuckFile`. Not to be kept beyond it.
 
     Attributes:
-        raw: DuckDB's own connection; unqualified names mean the tables of the file.
         writable: whether the transaction may write.
     """
 
     def __init__(self, raw: duckdb.DuckDBPyConnection) -> None:
-        self.raw = raw
+        self._raw = raw
+        self._begun = False
         self.writable = False
+
+    @property
+    def raw(self) -> duckdb.DuckDBPyConnection:
+        """DuckDB's own connection; unqualified names mean the tables of the file."""
+        if not self._begun:
+            self._raw.execute("BEGIN TRANSACTION READ ONLY")
+            self._begun = True
+        return self._raw
 
     def execute(self, sql: str, parameters: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
         """Run one statement and return all its rows."""
@@ -65,18 +74,35 @@ class DuckConnection:
         """The same connection for SQLAlchemy; the transaction's end belongs to the `DuckFile`, not to it."""
         from lab_pipeline.storage.dialect import connection_over  # noqa: PLC0415 - plain SQL goes without the import
 
-        return connection_over(self.raw)
+        return connection_over(self._raw)
 
     def begin(self, *, write: bool) -> None:
-        """Begin a transaction that DuckDB itself keeps from writing unless it may."""
+        """Begin a transaction.
+
+        A reading one begins when its raw connection is asked for, and never for SQLAlchemy, which leaves no result open
+        and reads one state anyway: whoever might change it waits for the end of this transaction.
+        """
         self.writable = write
-        self.raw.execute("BEGIN TRANSACTION" if write else "BEGIN TRANSACTION READ ONLY")
+        if write:
+            self._raw.execute("BEGIN TRANSACTION")
+            self._begun = True
 
     def end(self, *, commit: bool) -> None:
         """Commit or roll back; either closes a result that was not read to its end."""
         if "sqlalchemy" in self.__dict__:
             self.sqlalchemy.rollback()  # its view of a transaction only: to DuckDB it says nothing
-        self.raw.execute("COMMIT" if commit else "ROLLBACK")
+        if self._begun:
+            self._begun = False
+            self._raw.execute("COMMIT" if commit else "ROLLBACK")
+
+    def close(self) -> None:
+        """Close the connection for good."""
+        self._raw.close()
+
+    def disown(self) -> None:
+        """Make every further use an error, and keep what lies beneath from ever being closed by this process."""
+        ctypes.pythonapi.Py_IncRef(ctypes.py_object(self._raw))
+        self._raw = _NotOurs()  # type: ignore[assignment]  # its every use is an error
 
 
 class _Mode(enum.Enum):
@@ -172,6 +198,30 @@ class DuckFile:
             if generation == self._generation:  # else a fork inside the block has made this another process
                 self._leave(healthy=healthy)
 
+    def copy_to(self, destination: Path, *, timeout: float = DEFAULT_TIMEOUT_SECONDS) -> None:
+        """Write a copy of the file in one state, while others go on reading it; writers wait.
+
+        The copy appears under its name when it is complete, in place of what was there.
+
+        Raises:
+            StorageError: the file cannot be read, or the copy not be written.
+        """
+        part = destination.with_name(f"{destination.name}.{os.getpid()}.part")
+        name = str(part).replace("'", "''")
+        try:
+            with self.transaction(write=False, timeout=timeout), self._explained():
+                instance = self._instance().cursor()
+                instance.execute(f"ATTACH '{name}' AS shared_copy (STORAGE_VERSION '{STORAGE_VERSION}')")
+                try:
+                    instance.execute(f"COPY FROM DATABASE {_ALIAS} TO shared_copy")
+                    instance.execute("CHECKPOINT shared_copy")
+                finally:
+                    instance.execute("DETACH shared_copy")
+                    instance.close()
+            part.replace(destination)
+        finally:
+            part.unlink(missing_ok=True)
+
     def release(self) -> None:
         """Give the file up now where this process only stays attached in case it goes on soon."""
         with self._changed:
@@ -193,7 +243,7 @@ class DuckFile:
         try:
             connection.begin(write=write)
         except BaseException:
-            connection.raw.close()
+            connection.close()
             raise
         self._local.connection = connection
         try:
@@ -202,13 +252,15 @@ class DuckFile:
             self._local.connection = None
             with contextlib.suppress(duckdb.Error):  # the block's error is the one to show
                 connection.end(commit=False)
-            connection.raw.close()
+            connection.close()
             raise
         self._local.connection = None
         try:
             connection.end(commit=True)
-        except BaseException:
-            connection.raw.close()
+        except BaseException as error:
+            connection.close()
+            if isinstance(error, duckdb.Error):
+                raise self._failed(error) from error
             raise
         self._idle.append(connection)
 
@@ -226,12 +278,15 @@ class DuckFile:
             raise
         except Exception as error:
             cause = getattr(error, "orig", error)  # SQLAlchemy wraps
-            if isinstance(cause, duckdb.IOException | duckdb.FatalException | duckdb.TransactionException):
-                raise StorageError(
-                    f"{self.path}: the transaction failed and nothing of it is stored; what was stored before is "
-                    f"intact. {_first_line(cause)}"
-                ) from error
+            if isinstance(cause, duckdb.IOException | duckdb.FatalException):
+                raise self._failed(cause) from error
             raise
+
+    def _failed(self, error: duckdb.Error) -> StorageError:
+        return StorageError(
+            f"{self.path}: the transaction failed and nothing of it is stored; what was stored before is intact. "
+            f"{_first_line(error)}"
+        )
 
     # -- who may be inside -------------------------------------------------------------------------------------------
 
@@ -304,14 +359,16 @@ class DuckFile:
         self._leased.set()
 
     def _end_leases(self) -> None:
-        while self._leased.wait() and self._watcher is threading.current_thread():
+        while self._leased.wait():
             time.sleep(LEASE_POLL_SECONDS)
             with self._changed:
+                if self._watcher is not threading.current_thread():
+                    return
                 if self._attached is None:
                     self._leased.clear()
                     continue
                 idle = time.monotonic() - self._last_used
-                if self._active or self._changing or idle < LEASE_POLL_SECONDS:
+                if self._active or self._changing or idle < LEASE_REST_SECONDS:
                     continue
                 if idle < LEASE_IDLE_SECONDS and not self._lock.wanted():
                     continue
@@ -388,11 +445,12 @@ class DuckFile:
                     self._changed.notify_all()
 
     def _checkpoint(self) -> None:
-        if self._log_bytes() > CHECKPOINT_WAL_BYTES:
+        turn = time.monotonic() - self._attached_at > LEASE_TURN_SECONDS
+        if self._log_bytes() > (CHECKPOINT_WAL_BYTES_AFTER_TURN if turn else CHECKPOINT_WAL_BYTES):
             self._instance().execute(f"CHECKPOINT {_ALIAS}")
 
     def _log_is_long(self) -> bool:
-        return self._attached is _Mode.WRITE and self._log_bytes() > CHECKPOINT_WAL_BYTES_WHILE_ATTACHED
+        return self._attached is _Mode.WRITE and self._log_bytes() > CHECKPOINT_WAL_BYTES_AFTER_TURN
 
     def _log_bytes(self) -> int:
         try:
@@ -410,7 +468,7 @@ class DuckFile:
 
     def _close_instance(self) -> None:
         while self._idle:
-            self._idle.pop().raw.close()
+            self._idle.pop().close()
         if self._database is not None:
             self._database.close()
             self._database = None
@@ -454,9 +512,8 @@ class DuckFile:
         """Begin anew; what a transaction around the fork holds stays untouched, it is the parent's."""
         connection: DuckConnection | None = getattr(self._local, "connection", None)
         if connection is not None:
-            for inherited in (connection.raw, self._database):  # whose destructors would wait for the parent's threads
-                ctypes.pythonapi.Py_IncRef(ctypes.py_object(inherited))
-            connection.raw = _NotOurs()  # type: ignore[assignment]  # its every use is an error
+            connection.disown()
+            ctypes.pythonapi.Py_IncRef(ctypes.py_object(self._database))  # closing would wait for the parent's threads
         self._lock.forget()
         self.__init__(self.path)  # type: ignore[misc]  # the one state that is known to be sound
 

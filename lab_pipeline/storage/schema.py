@@ -14,9 +14,6 @@ from lab_pipeline.storage.errors import StorageError
 # What this project decides about a file beyond Dagster's own tables. A file of a later layout is not touched.
 LAYOUT = 1
 
-# Bodies are the bulk of the file. Any other method takes three times as long to write them at a checkpoint.
-_COMPRESSION = {"run_body": "zstd"}
-
 
 def is_current(connection: DuckConnection) -> bool:
     """Tell whether the file has been created as a run storage.
@@ -89,8 +86,6 @@ def _define(table: Table, column: Column[object]) -> str:
     if column.primary_key:  # unique by its sequence: an index would only have to be kept
         return f"{column.name} BIGINT NOT NULL DEFAULT nextval('{table.name}_id_seq')"
     parts = [f'"{column.name}"', _type_of(column)]
-    if column.name in _COMPRESSION:
-        parts.append(f"USING COMPRESSION {_COMPRESSION[column.name]}")
     if not column.nullable:
         parts.append("NOT NULL")
     if column.server_default is not None:
