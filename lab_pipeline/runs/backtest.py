@@ -191,7 +191,8 @@ def _require_candles(lake: Lake, timeframe: str) -> None:
     if timeframe not in known:
         has = f"it has {', '.join(known)}" if known else "it is empty"
         raise EmptyLakeError(
-            f"the lake has no {timeframe} candles: {has}. Add some with `lab ingest candles FILE --timeframe {timeframe}`"
+            f"the lake has no {timeframe} candles: {has}. "
+            f"Add some with `lab ingest candles FILE --timeframe {timeframe}`"
         )
 
 

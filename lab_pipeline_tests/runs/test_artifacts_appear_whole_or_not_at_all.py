@@ -155,12 +155,22 @@ def test_a_publisher_killed_anywhere_leaves_all_or_nothing(tmp_path, step):
     assert [path.name for path in (tmp_path / ".staging").iterdir()] == ["gate"]
 
 
-def test_a_living_publisher_is_not_swept(tmp_path):
+def test_a_living_publisher_is_not_swept(tmp_path, monkeypatch):
+    """Publish one run in the middle of publishing another."""
     store = ArtifactStore(tmp_path)
-    with store._staging() as mine:
-        (mine / "half.parquet").write_bytes(b"x")
-        publish(store)
-        assert (mine / "half.parquet").exists()
+    write = artifacts.pq.write_table
+    nested = []
+
+    def write_and_publish_another(*args, **kwargs):
+        write(*args, **kwargs)
+        if not nested:
+            nested.append("run-2")
+            publish(store, "run-2")
+
+    monkeypatch.setattr(artifacts.pq, "write_table", write_and_publish_another)
+    publish(store, "run-1")
+    assert visible(store) == ["run-1", "run-2"]
+    assert {path.name for path in (tmp_path / "run-1").iterdir()} == FILES | {"manifest.json"}
 
 
 def test_artifacts_are_found_by_manifest_name_only(tmp_path):
