@@ -96,7 +96,7 @@ FILL = np.dtype([("time", np.int64), ("price", np.float64), ("fraction", np.floa
 
 
 class Candles(NamedTuple):
-    """Columns of a shard; what `_validate` passed: the kernel relies on low <= open, close <= high."""
+    """Columns of a shard in which `first_bad_row` finds none: the kernel relies on what it checks."""
 
     timestamp: Integers
     open: Floats

@@ -1,11 +1,10 @@
 """From candles and calls to a simulation: in one call, or shard by shard in flat memory."""
 
-import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from datetime import UTC, datetime, timedelta
 from typing import TypeVar
 
+import numba
 import numpy as np
 import numpy.typing as npt
 import polars as pl
@@ -84,10 +83,11 @@ class Simulator:
         self._config = config
         self._timeframe = timeframe_ms(timeframe)
         self._rules = rules_of(config, self._timeframe)
-        self._threads = threads or os.cpu_count() or 1
+        self._threads = threads or numba.config.NUMBA_DEFAULT_NUM_THREADS
         self._called_at = self._calls["called_at"].to_physical().to_numpy()
         self._by_mint, self._groups = _group_by_mint(self._calls["mint"])
         self._simulated: set[str] = set()
+        self._finished = False
         self._records = np.zeros(len(calls), kernel.CALL)
         self._marks = MarkStore(self._timeframe)
         self._trades: list[Records] = []
@@ -103,6 +103,7 @@ class Simulator:
         Raises:
             LabError: naming the mint and time of a candle that breaks a rule, or a mint that comes twice.
         """
+        self._require_unfinished()
         columns = Candles(
             _column(candles.timestamp, np.int64),
             *(_column(c, np.float64) for c in (candles.open, candles.high, candles.low, candles.close, candles.volume)),
@@ -140,6 +141,8 @@ class Simulator:
         Raises:
             LabError: if the equity series would be too long to hold.
         """
+        self._require_unfinished()
+        self._finished = True
         trades, fills = self._ordered()
         allocation, series = run_portfolio(trades, fills, self._marks, self._config, self._timeframe)
         outcomes = self._outcomes()
@@ -164,13 +167,17 @@ class Simulator:
             ),
         )
 
+    def _require_unfinished(self) -> None:
+        if self._finished:
+            raise RuntimeError("the simulation is finished and its candles are let go: make a new Simulator")
+
     def _chunks(self, count: int, smallest: int) -> list[int]:
         """Return the bounds of contiguous chunks of 0:count."""
         chunks = max(1, min(self._threads * CHUNKS_A_THREAD, count // smallest))
         return [count * chunk // chunks for chunk in range(chunks + 1)]
 
     def _check_candles(self, candles: CandleColumns, columns: Candles, pool: ThreadPoolExecutor) -> None:
-        offsets = readonly(candles.offsets)
+        offsets = _column(candles.offsets, np.int64)
         bounds = self._chunks(len(candles.mints), 1)
         bad = pool.map(
             lambda begin, end: kernel.first_bad_row(columns, offsets[begin : end + 1], self._timeframe),
@@ -184,11 +191,10 @@ class Simulator:
     def _calls_on(self, candles: CandleColumns) -> tuple[Integers, Integers, Integers]:
         """Return the ranks of the calls on a shard's mints, mint by mint, and the first and end row of each."""
         called = [index for index, mint in enumerate(candles.mints) if mint in self._groups]
-        names = {candles.mints[index] for index in called}
-        if len(names) < len(called) or names & self._simulated:
-            twice = sorted(names & self._simulated) or [candles.mints[index] for index in called]
-            raise LabError(f"mint {twice[0]}: its candles come in more than one piece, they must be handed over in one")
-        self._simulated |= names
+        for mint in (candles.mints[index] for index in called):
+            if mint in self._simulated:
+                raise LabError(f"mint {mint}: its candles come in more than one piece, they must be handed over in one")
+            self._simulated.add(mint)
         groups = np.array([self._groups[candles.mints[index]] for index in called], np.int64).reshape(-1, 2)
         lengths = groups[:, 1] - groups[:, 0]
         ranks = self._by_mint[_ranges(groups[:, 0], lengths)]
@@ -227,8 +233,7 @@ def _ranges(starts: Integers, lengths: npt.NDArray[np.integer]) -> Integers:
 
 def _group_by_mint(mints: pl.Series) -> tuple[Integers, dict[str, tuple[int, int]]]:
     """Return the calls' ranks ordered by mint, and the part of them that each mint has."""
-    order = mints.arg_sort().to_numpy().astype(np.int64)
-    order = order[np.lexsort((order, mints.rank("dense").to_numpy()[order]))]
+    order = np.argsort(mints.rank("dense").to_numpy(), kind="stable")
     runs = mints.gather(order).rle().struct
     ends = np.cumsum(runs.field("len").to_numpy().astype(np.int64))
     begins = np.concatenate([np.zeros(1, np.int64), ends[:-1]])[: len(ends)]
@@ -356,10 +361,10 @@ def _check_unique(calls: pl.DataFrame) -> None:
 
 def _candle_problem(candles: CandleColumns, row: int) -> str:
     mint = candles.mints[int(np.searchsorted(candles.offsets, row, side="right")) - 1]
-    time = datetime(1970, 1, 1, tzinfo=UTC) + timedelta(milliseconds=int(candles.timestamp[row]))
+    time = pl.Series([int(candles.timestamp[row])]).cast(frames.TIMESTAMP).dt.strftime("%Y-%m-%dT%H:%M:%SZ")[0]
     values = {name: float(getattr(candles, name)[row]) for name in ("open", "high", "low", "close", "volume")}
     shown = ", ".join(f"{name} {value:.17g}" for name, value in values.items())
-    where = f"candle of {mint} at {time:%Y-%m-%dT%H:%M:%S}Z ({shown})"
+    where = f"candle of {mint} at {time} ({shown})"
     prices = [values[name] for name in ("open", "high", "low", "close")]
     if not all(kernel.SMALLEST_PRICE <= price <= kernel.LARGEST for price in prices):
         problem = f"prices must be numbers from {kernel.SMALLEST_PRICE:g} to {kernel.LARGEST:g}"

@@ -76,6 +76,8 @@ def exits(draw) -> Exit:
         "trailing": draw(st.none() | trailing),
         "max_hold_minutes": draw(st.none() | spans()),
     }
+    if parts["stop_loss"] and draw(st.integers(0, 3)) == 0:  # stop and trail at one level
+        parts["trailing"] = TrailingStop(activation=1.0, distance=parts["stop_loss"])
     if not any(parts.values()):
         parts["stop_loss"] = 0.5
     return Exit(**parts, break_even_after=draw(st.none() | st.integers(1, 3)))

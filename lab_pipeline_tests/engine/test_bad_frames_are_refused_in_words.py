@@ -99,3 +99,12 @@ def test_a_bad_candle_outside_every_window_is_refused_too():
     far = pl.concat([GOOD, candles([(1, 0.5, 1, 1)], minutes=[100_000])])
     with pytest.raises(LabError, match="low must be <= open"):
         simulate(far, calls(), CONFIG, timeframe="1m")
+
+
+def test_a_finished_simulator_takes_nothing_more():
+    simulator = Simulator(calls(), CONFIG, timeframe="1m")
+    simulator.finish()
+    with pytest.raises(RuntimeError, match="make a new Simulator"):
+        simulator.add(CandleColumns.from_frame(GOOD))
+    with pytest.raises(RuntimeError, match="make a new Simulator"):
+        simulator.finish()
