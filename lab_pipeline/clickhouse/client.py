@@ -97,7 +97,7 @@ class ClickHouse:
             ClickHouseError: if it refuses the rows.
         """
         buffer = io.BytesIO()
-        rows.write_ipc_stream(buffer, compat_level=pl.CompatLevel.oldest())
+        rows.write_ipc_stream(buffer, compression="lz4", compat_level=pl.CompatLevel.oldest())
         settings = {
             "insert_deduplication_token": token,
             "async_insert": 0,  # queued inserts of several clients would share a block and lose their tokens

@@ -5,7 +5,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from urllib.parse import unquote, urlsplit
+from urllib.parse import SplitResult, unquote, urlsplit
 
 from lab_pipeline.domain.errors import FieldError, InvalidConfigError
 
@@ -65,7 +65,7 @@ class ClickHouseConfig:
     def __post_init__(self) -> None:
         if self.url is not None:
             server = urlsplit(self.url)
-            if server.scheme not in ("http", "https") or not server.hostname:
+            if server.scheme not in ("http", "https") or not server.hostname or not _has_port(server):
                 raise _invalid("url", "must be http[s]://user:password@host[:port][/database]")
             if path := server.path.strip("/"):
                 object.__setattr__(self, "database", path)
@@ -128,6 +128,13 @@ def _number(given: Mapping[str, str], name: str) -> float:
         return float(given[name])
     except ValueError:
         raise _invalid(name, f"must be a number (got {given[name]!r})") from None
+
+
+def _has_port(server: SplitResult) -> bool:
+    try:
+        return server.port is None or server.port > 0
+    except ValueError:  # no number, or too large a one
+        return False
 
 
 def _invalid(name: str, message: str) -> InvalidConfigError:

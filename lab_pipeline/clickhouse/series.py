@@ -108,4 +108,5 @@ def _limits(
         "start": start or EARLIEST,
         "end": end or LATEST,
         "max_points": max_points or UNLIMITED_POINTS,
+        "unlimited": UNLIMITED_POINTS,
     }

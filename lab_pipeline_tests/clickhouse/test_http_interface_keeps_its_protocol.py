@@ -108,6 +108,13 @@ def test_the_password_may_come_in_each_usual_way(address, pool):
     assert pool.request("POST", f"{url}&user={user}&password={password}").data == b"1\n"
 
 
+def test_the_embedded_server_takes_its_password_as_a_token(embedded, http, address):
+    assert embedded
+    assert http("SELECT 1", headers={"Authorization": f"Bearer {address['password']}"}).data == b"1\n"
+    assert http("SELECT 1", headers={"Authorization": "Bearer wrong"}).status == 403
+    assert http("SELECT 1", headers={"Authorization": "Basic ?"}).status == 403
+
+
 def test_a_get_only_reads(http, table):
     assert http("SELECT 1 SETTINGS max_threads = 1", method="GET").status == 200
     answer = http("INSERT INTO t VALUES (1)", method="GET")
@@ -221,3 +228,4 @@ def test_empty_and_broken_requests_are_refused(http):
     assert http(body="").status == 400
     assert http(body="-- nothing").status == 400
     assert http(body=b"SELECT 1\xff").status == 400
+    assert http(body=b"INSERT INTO t\xff FORMAT CSV\n1\n").status == 400

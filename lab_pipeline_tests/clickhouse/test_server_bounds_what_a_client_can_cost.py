@@ -1,6 +1,7 @@
 import gzip
 import socket
 import time
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,6 +11,8 @@ import urllib3
 from clickhouse_connect.driver.exceptions import DatabaseError
 
 from lab_pipeline.clickhouse.gateway.launch import lease_server
+
+PARALLEL_REQUESTS = 256  # what the embedded server takes
 
 ENDLESS = "SELECT sum(sipHash64(number)) FROM numbers(100000000000)"
 
@@ -93,6 +96,21 @@ def test_a_body_beyond_the_limit_is_refused_however_it_is_packed(own_server):
             ):
                 answer = pool.request("POST", url, body=body, headers={**login, **headers})
                 assert (answer.status, answer.headers["X-ClickHouse-Exception-Code"]) == (413, "223")
+
+
+def test_too_many_requests_at_once_are_refused(own_server):
+    with lease_server(own_server) as lease, ExitStack() as stack:
+        address = {name: getattr(lease.endpoint, name) for name in ("host", "port", "username", "password")}
+        unfinished = b"Content-Length: 100\r\n\r\nINSERT INTO t"
+        for _ in range(PARALLEL_REQUESTS):
+            stack.enter_context(raw_request(address, "POST /", unfinished))
+        wait_until(lambda: one_more(address).startswith(b"HTTP/1.1 503"))
+        assert b"Code: 202. DB::Exception: " in one_more(address)
+
+
+def one_more(address):
+    with raw_request(address, "POST /?query=SELECT+1", b"Content-Length: 0\r\nConnection: close\r\n\r\n") as connection:
+        return b"".join(iter(lambda: connection.recv(10_000), b""))
 
 
 def test_a_query_that_wants_too_much_memory_fails_alone(own_server):

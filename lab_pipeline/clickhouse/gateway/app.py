@@ -88,6 +88,8 @@ class Gateway:
             await self._route(exchange)
         except GatewayError as error:
             await exchange.fail(error, self._engine.version)
+        except UnicodeDecodeError as error:
+            await exchange.fail(GatewayError(SYNTAX_ERROR, f"Syntax error: not UTF-8: {error}"), self._engine.version)
 
     async def _route(self, exchange: Exchange) -> None:
         if exchange.path == "/ping" or (
@@ -148,7 +150,7 @@ class Gateway:
             reason = "Multi-statements are not allowed" if word else "Empty query"
             raise GatewayError(SYNTAX_ERROR, f"Syntax error: {reason}")
         output = outside.format or request.default_format
-        sql = _decode(text)
+        sql = text.decode()
         async with self._session(request) as calls, exchange.hang_up() as gone:
             calls.gone = gone
             for table in external:
@@ -264,13 +266,6 @@ def _take(parts: Iterator[bytes], enough: int) -> tuple[bytes, bool]:
         if size > enough:
             return b"".join(held), False
     return b"".join(held), True
-
-
-def _decode(text: bytes) -> str:
-    try:
-        return text.decode()
-    except UnicodeDecodeError as error:
-        raise GatewayError(SYNTAX_ERROR, f"Syntax error: the statement is not UTF-8: {error}") from None
 
 
 def summary(result: Result) -> str:

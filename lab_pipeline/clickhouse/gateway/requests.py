@@ -148,7 +148,7 @@ def read_form(content_type: str, body: bytes) -> Form:
         if not separator or not isinstance(name, str):
             raise GatewayError(BAD_ARGUMENTS, "A part of the multipart body has no name")
         if message.get_filename() is None:
-            form.fields[name] = data.decode()
+            form.fields[name] = data.decode(errors="replace")
         else:
             form.files[name] = data
     raise GatewayError(BAD_ARGUMENTS, "The multipart body has no end")
@@ -190,7 +190,7 @@ def check_credentials(expected: Credentials, query_string: bytes, headers: Mappi
     Raises:
         GatewayError: AUTHENTICATION_FAILED.
     """
-    username, password = _given(query_string, headers)
+    username, password = _given(expected.username, query_string, headers)
     known = hmac.compare_digest(username.encode(), expected.username.encode())
     if not (hmac.compare_digest(password.encode(), expected.password.encode()) and known):
         raise GatewayError(
@@ -199,8 +199,10 @@ def check_credentials(expected: Credentials, query_string: bytes, headers: Mappi
         )
 
 
-def _given(query_string: bytes, headers: Mapping[str, str]) -> tuple[str, str]:
+def _given(default: str, query_string: bytes, headers: Mapping[str, str]) -> tuple[str, str]:
     scheme, _, token = headers.get("authorization", "").partition(" ")
+    if scheme.lower() == "bearer":
+        return default, token
     if scheme.lower() == "basic":
         try:
             username, _, password = base64.b64decode(token, validate=True).decode().partition(":")
@@ -208,6 +210,6 @@ def _given(query_string: bytes, headers: Mapping[str, str]) -> tuple[str, str]:
             return "", ""
         return username, password
     if "x-clickhouse-user" in headers or "x-clickhouse-key" in headers:
-        return headers.get("x-clickhouse-user", "default"), headers.get("x-clickhouse-key", "")
+        return headers.get("x-clickhouse-user", default), headers.get("x-clickhouse-key", "")
     url = _read_url(query_string)
-    return url.get("user", "default"), url.get("password", "")
+    return url.get("user", default), url.get("password", "")

@@ -13,6 +13,7 @@ WITH
         )
         FROM run_fills
         WHERE run_id = {run_id:String} AND attempt = newest
+            AND {max_points:Int64} < {unlimited:Int64} -- or nothing is read here
             AND timestamp >= {start:DateTime64(3, 'UTC')} AND timestamp < {end:DateTime64(3, 'UTC')}
     ) AS extent,
     if(

@@ -14,6 +14,7 @@ WITH
         )
         FROM run_metrics
         WHERE run_id = {run_id:String} AND kind = 'equity' AND attempt = newest
+            AND {max_points:Int64} < {unlimited:Int64} -- or nothing is read here
             AND timestamp >= {start:DateTime64(3, 'UTC')} AND timestamp < {end:DateTime64(3, 'UTC')}
     ) AS extent,
     if(
@@ -23,10 +24,10 @@ WITH
     ) AS width_ms
 SELECT
     fromUnixTimestamp64Milli(intDiv(toUnixTimestamp64Milli(timestamp), width_ms) * width_ms, 'UTC') AS bucket,
-    argMinIf(value, (timestamp, seq), kind = 'equity') AS equity_open,
+    argMinIf(value, seq, kind = 'equity') AS equity_open,
     maxIf(value, kind = 'equity') AS equity_high,
     minIf(value, kind = 'equity') AS equity_low,
-    argMaxIf(value, (timestamp, seq), kind = 'equity') AS equity_close,
+    argMaxIf(value, seq, kind = 'equity') AS equity_close,
     minIf(value, kind = 'drawdown') AS drawdown_min,
     avgIf(value, kind = 'exposure') AS exposure_mean,
     maxIf(value, kind = 'exposure') AS exposure_max
