@@ -51,10 +51,10 @@ def main() -> None:
     speeds = {name: count * ROWS / fastest(runs) for name, runs in (peers | cores | ours).items()}
     best_peer, best_core = (max(speeds[name] for name in group) for group in (peers, cores))
     print(f"{count:,} calls x {ROWS:,} candles, target {TARGET}, stop {STOP}; best of {REPEATS}; same trades\n")
-    print(f"{'engine':<44}{'candles/s':>14}{'vs public':>12}{'vs bare':>10}")
+    print(f"{'engine':<52}{'candles/s':>14}{'vs public':>12}{'vs bare':>10}")
     for name, speed in speeds.items():
         label = name if name in ours else f"vectorbt {vectorbt.__version__} {name}"
-        print(f"{label:<44}{speed / 1e6:>12.1f} M{speed / best_peer:>11.1f}x{speed / best_core:>9.1f}x")
+        print(f"{label:<52}{speed / 1e6:>12.1f} M{speed / best_peer:>11.1f}x{speed / best_core:>9.1f}x")
     slowest = min(speeds[name] for name in ours) / best_peer
     print(f"\nrequired: {REQUIRED} times vectorbt's public interface; seen at least: {slowest:.0f}")
     sys.exit(slowest < REQUIRED)

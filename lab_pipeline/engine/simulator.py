@@ -83,7 +83,8 @@ class Simulator:
         self._config = config
         self._timeframe = timeframe_ms(timeframe)
         self._rules = rules_of(config, self._timeframe)
-        self._threads = threads or numba.config.NUMBA_DEFAULT_NUM_THREADS
+        processors: int = numba.config.NUMBA_DEFAULT_NUM_THREADS  # type: ignore[attr-defined] # set when numba is imported
+        self._threads = threads or processors
         self._called_at = self._calls["called_at"].to_physical().to_numpy()
         self._by_mint, self._groups = _group_by_mint(self._calls["mint"])
         self._simulated: set[str] = set()
