@@ -10,6 +10,7 @@ from dataclasses import replace
 
 import clickhouse_connect
 import pytest
+from clickhouse_connect.driver.exceptions import DatabaseError
 
 from lab_pipeline.clickhouse.client import ClickHouse, status
 from lab_pipeline.clickhouse.config import ClickHouseConfig
@@ -98,6 +99,19 @@ def test_start_stop_and_status(own_server):
         assert lease.endpoint.password not in repr(found) + repr(lease.endpoint)
     assert stop_server(own_server)
     assert status(own_server).state == "stopped"
+
+
+@pytest.mark.slow
+def test_stopping_ends_what_is_running(own_server):
+    with ClickHouse(own_server) as clickhouse, ThreadPoolExecutor(1) as pool:
+        endless = pool.submit(clickhouse.client.command, "SELECT sum(sipHash64(number)) FROM numbers(100000000000)")
+        time.sleep(0.5)
+        assert stop_server(own_server)
+        with pytest.raises(DatabaseError):
+            endless.result(timeout=5)
+    log = StateFiles(own_server.state_dir).log.read_text()
+    assert log.endswith("stopped\n")
+    assert "generator" not in log
 
 
 def test_only_the_user_can_read_the_password(own_server):

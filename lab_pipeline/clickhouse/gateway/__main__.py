@@ -9,7 +9,6 @@ import signal
 import socket
 import sys
 from pathlib import Path
-from time import monotonic
 from typing import IO
 
 import uvicorn
@@ -24,7 +23,9 @@ from lab_pipeline.clickhouse.schema import Target, latest_version, migrate
 
 HOST = "127.0.0.1"
 USERNAME = "default"
-GRACE_SECONDS = 10  # for requests under way when the server is told to stop
+GRACE_SECONDS = 5  # for requests under way when the server is told to stop
+KEEP_ALIVE_SECONDS = 60
+IDLE_CHECK_SECONDS = 0.2
 BACKLOG = 256
 
 logger = logging.getLogger("lab_pipeline.clickhouse.gateway")
@@ -39,9 +40,6 @@ def main(arguments: list[str]) -> None:
     if lock is None:
         return
     files.withdraw()
-    # uvicorn handles the signals, but raises them once more when it has stopped: by then they mean nothing.
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: None)
     os.chdir(files.directory)
     try:
         engine = Engine(files.directory, memory_bytes=settings.memory_bytes)
@@ -65,8 +63,24 @@ def main(arguments: list[str]) -> None:
         instance=endpoint.instance,
         credentials=Credentials(endpoint.username, endpoint.password),
         body_bytes=settings.body_bytes,
+        idle_seconds=settings.idle_seconds,
     )
-    alone = asyncio.run(_serve(gateway, listener, endpoint, files, settings.idle_seconds))
+    server = uvicorn.Server(
+        uvicorn.Config(
+            gateway,
+            lifespan="off",
+            access_log=False,  # URLs may hold passwords
+            log_config=None,
+            server_header=False,
+            timeout_graceful_shutdown=GRACE_SECONDS,
+            timeout_keep_alive=KEEP_ALIVE_SECONDS,
+        )
+    )
+    # uvicorn handles the signals, but raises them once more when it has stopped: by then they mean nothing.
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: None)
+    with asyncio.Runner(loop_factory=server.config.get_loop_factory()) as runner:
+        alone = runner.run(_serve(server, gateway, listener, endpoint, files))
     gateway.close()
     engine.close()
     logger.info("stopped")
@@ -88,41 +102,28 @@ def _listen(preferred_port: int) -> socket.socket:
 
 
 async def _serve(
-    gateway: Gateway, listener: socket.socket, endpoint: Endpoint, files: StateFiles, idle_seconds: float
+    server: uvicorn.Server, gateway: Gateway, listener: socket.socket, endpoint: Endpoint, files: StateFiles
 ) -> IO[str] | None:
     """Serve until told to stop; return the lock on clients that the server holds if it stops for idleness."""
-    server = uvicorn.Server(
-        uvicorn.Config(
-            gateway,
-            lifespan="off",
-            access_log=False,  # URLs may hold passwords
-            log_config=None,
-            server_header=False,
-            timeout_graceful_shutdown=GRACE_SECONDS,
-            timeout_keep_alive=60,
-        )
-    )
     files.publish(endpoint)
     logger.info("ClickHouse %s listens on port %d", endpoint.version, endpoint.port)
-    idleness = asyncio.create_task(_stop_when_idle(server, gateway, files, idle_seconds))
+    idleness = asyncio.create_task(_stop_when_idle(server, gateway, files))
     try:
         await server.serve([listener])
     finally:
         files.withdraw()
+    await gateway.quiet.wait()  # uvicorn has cancelled the rest; a second time would leave statements running
     if idleness.done():
         return idleness.result()
     idleness.cancel()
     return None
 
 
-async def _stop_when_idle(server: uvicorn.Server, gateway: Gateway, files: StateFiles, idle_seconds: float) -> IO[str]:
+async def _stop_when_idle(server: uvicorn.Server, gateway: Gateway, files: StateFiles) -> IO[str]:
     while True:
-        await asyncio.sleep(min(1.0, idle_seconds / 4))
-        if gateway.requests or monotonic() - gateway.last_request < idle_seconds:
-            continue
-        alone = files.try_to_be_alone()
-        if alone is not None:
-            logger.info("idle for %.0f s", idle_seconds)
+        await asyncio.sleep(IDLE_CHECK_SECONDS)
+        if gateway.idle and (alone := files.try_to_be_alone()) is not None:
+            logger.info("idle")
             files.withdraw()
             server.should_exit = True
             return alone

@@ -51,32 +51,43 @@ class Gateway:
     """The ASGI application. The engine works in threads; the event loop moves bytes.
 
     Attributes:
-        requests: how many are under way.
-        last_request: when one last began or ended, on the monotonic clock.
+        quiet: set while no request is under way.
     """
 
-    def __init__(self, engine: Engine, *, instance: str, credentials: Credentials, body_bytes: int) -> None:
+    def __init__(
+        self, engine: Engine, *, instance: str, credentials: Credentials, body_bytes: int, idle_seconds: float
+    ) -> None:
         self._engine = engine
         self._instance = instance
         self._credentials = credentials
         self._body_bytes = body_bytes
+        self._idle_seconds = idle_seconds
         self._threads = ThreadPoolExecutor(PARALLEL_CALLS, thread_name_prefix="statement")
         self._killers = ThreadPoolExecutor(2, thread_name_prefix="kill")
-        self.requests = 0
-        self.last_request = monotonic()
+        self._requests = 0
+        self.quiet = asyncio.Event()
+        self.quiet.set()
+        self._last_request = monotonic()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
         exchange = Exchange(scope, receive, send)
         exchange.always["x-clickhouse-server-display-name"] = self._instance
-        self.requests += 1
-        self.last_request = monotonic()
+        self._requests += 1
+        self.quiet.clear()
         try:
             with suppress(ClientGoneError):
                 await self._respond(exchange)
         finally:
-            self.requests -= 1
-            self.last_request = monotonic()
+            self._requests -= 1
+            self._last_request = monotonic()
+            if not self._requests:
+                self.quiet.set()
+
+    @property
+    def idle(self) -> bool:
+        """Whether there has been no request for some time."""
+        return self.quiet.is_set() and monotonic() - self._last_request > self._idle_seconds
 
     def close(self) -> None:
         """Wait for the threads; requests must have ended."""
@@ -101,7 +112,7 @@ class Gateway:
         if exchange.path != "/":
             await exchange.respond(404, f"There is no handle {exchange.path}\n".encode(), {"content-type": PLAIN_TEXT})
             return
-        if self.requests > PARALLEL_REQUESTS:
+        if self._requests > PARALLEL_REQUESTS:
             raise GatewayError(TOO_MANY_SIMULTANEOUS_QUERIES, "Too many simultaneous queries")
         request = read_request(exchange.method, exchange.query_string, exchange.headers)
         exchange.always["x-clickhouse-query-id"] = request.query_id
@@ -251,9 +262,11 @@ class Calls:
             while not work.done():
                 await loop.run_in_executor(self._killers, self._engine.kill, self._tag)
                 await asyncio.wait({work}, timeout=KILL_EVERY)
+            failure = work.exception()
         if stopped:
-            work.exception()  # that it was stopped; marks it as seen
             raise ClientGoneError
+        if failure is not None:
+            raise failure
         return work.result()
 
 

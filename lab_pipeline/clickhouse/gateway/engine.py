@@ -117,8 +117,8 @@ class Engine:
         return session
 
     def kill(self, tag: str) -> None:
-        """Ask the engine to stop what the session of that tag is doing."""
-        with closing(Connection(self._target)) as connection:
+        """Ask the engine to stop what the session of that tag is doing; ask again while it goes on."""
+        with closing(Connection(self._target)) as connection, suppress(RuntimeError):  # out of memory, for example
             connection.query(f"KILL QUERY WHERE Settings['log_comment'] = {quote_text(tag)} ASYNC")
 
     def close(self) -> None:

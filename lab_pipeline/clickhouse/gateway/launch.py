@@ -19,6 +19,7 @@ from lab_pipeline.clickhouse.gateway.files import POLL_SECONDS, Endpoint, StateF
 
 START_SECONDS = 60.0
 STOP_SECONDS = 20.0
+SIGNAL_EVERY_SECONDS = 1.0
 PING_SECONDS = 5.0
 LOG_BYTES = 1 << 20  # beyond which the log of former servers is dropped
 
@@ -108,13 +109,21 @@ def stop_server(config: ClickHouseConfig) -> bool:
     if pid is None:
         return False
     for number in (signal.SIGTERM, signal.SIGKILL):
-        os.kill(pid, number)
         deadline = monotonic() + STOP_SECONDS
         while monotonic() < deadline:
-            if files.server_pid() != pid:
+            os.kill(pid, number)  # again and again: a server that is just starting does not hear the first
+            if _ends_soon(files, pid):
                 return True
-            sleep(POLL_SECONDS)
     raise EmbeddedServerError(f"the embedded ClickHouse (process {pid}) does not end, not even by SIGKILL")
+
+
+def _ends_soon(files: StateFiles, pid: int) -> bool:
+    deadline = monotonic() + SIGNAL_EVERY_SECONDS
+    while monotonic() < deadline:
+        if files.server_pid() != pid:
+            return True
+        sleep(POLL_SECONDS)
+    return False
 
 
 def _start(config: ClickHouseConfig, files: StateFiles) -> Endpoint:
