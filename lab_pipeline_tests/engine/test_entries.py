@@ -81,6 +81,11 @@ def test_a_rebound_uses_the_trough_of_earlier_candles_only(engine: Engine):
     assert bought(engine, rows, entry(EntryKind.REBOUND, 0.25)) == ("entered", 2, 2.5)
 
 
+def test_a_high_that_equals_the_level_is_a_rebound(engine: Engine):
+    assert bought(engine, [flat(4), (4, 5, 4, 4.5)], entry(EntryKind.REBOUND, 0.25)) == ("entered", 1, 5.0)
+    assert bought(engine, [flat(4), flat(5)], entry(EntryKind.REBOUND, 0.25)) == ("entered", 1, 5.0)
+
+
 def test_a_rebound_that_opens_above_its_level_fills_at_the_open(engine: Engine):
     assert bought(engine, [flat(4), flat(6)], entry(EntryKind.REBOUND, 0.25)) == ("entered", 1, 6.0)
 
