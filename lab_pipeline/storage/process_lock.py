@@ -72,8 +72,8 @@ class ProcessLock:
             self._files.close()
         try:
             return _LockFiles(_open(self._lock_path), _open(self._gate_path))
-        except FileNotFoundError:
-            if may_lack and self._lock_path.parent.is_dir():
+        except OSError as error:
+            if may_lack and error.errno in _CANNOT_BE_WRITTEN:
                 return None
             raise
 
@@ -143,13 +143,16 @@ def _try_flock(descriptor: int, kind: int) -> bool:
     return True
 
 
+_CANNOT_BE_WRITTEN = {errno.EROFS, errno.EACCES, errno.EPERM}
+
+
 def _open(path: Path) -> int:
     try:
         return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
     except OSError as error:
-        if error.errno not in {errno.EROFS, errno.EACCES, errno.EPERM}:
+        if error.errno not in _CANNOT_BE_WRITTEN or not path.exists():
             raise
-        return os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        return os.open(path, os.O_RDONLY | os.O_CLOEXEC)  # which can be locked all the same
 
 
 def lock_holders(path: Path) -> list[int]:
@@ -167,7 +170,7 @@ def describe_process(pid: int) -> str:
     """Name a process by its number and, where the system tells, its command line."""
     command = Path(f"/proc/{pid}/cmdline")
     try:
-        words = command.read_bytes().replace(b"\0", b" ").decode(errors="replace").strip()
+        words = " ".join(command.read_bytes().replace(b"\0", b" ").decode(errors="replace").split())
     except OSError:  # it ended meanwhile, or the system has no such file
         words = ""
     return f"process {pid} ({words[:80]})" if words else f"process {pid}"

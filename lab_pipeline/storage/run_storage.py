@@ -37,11 +37,8 @@ from lab_pipeline.storage import schema
 from lab_pipeline.storage.duck_file import DEFAULT_TIMEOUT_SECONDS, DuckConnection, DuckFile
 from lab_pipeline.storage.errors import StorageError
 
-_END_EVENTS = {
-    DagsterEventType.PIPELINE_CANCELED,
-    DagsterEventType.PIPELINE_FAILURE,
-    DagsterEventType.PIPELINE_SUCCESS,
-}
+_END_EVENTS = {DagsterEventType.PIPELINE_CANCELED, DagsterEventType.PIPELINE_SUCCESS}
+_EVENTS_ABOUT_THE_BODY = {DagsterEventType.PIPELINE_FAILURE, DagsterEventType.PIPELINE_ENQUEUED}
 
 
 class DuckDBRunStorage(SqlRunStorage, ConfigurableClass):
@@ -240,12 +237,13 @@ class DuckDBRunStorage(SqlRunStorage, ConfigurableClass):
     def handle_run_event(self, run_id: str, event: DagsterEvent, update_timestamp: datetime | None = None) -> None:
         """Set the status that an event brings a run to, with its times.
 
-        The body is left alone: readers let the column's status win over the body's. Only a failure may add a tag to it.
+        The body is left alone: readers let the column's status win over the body's. The base class does the rest: a
+        failure may add a tag to the body, and a queued run is checked against it.
         """
         status = EVENT_TYPE_TO_PIPELINE_RUN_STATUS.get(event.event_type)
         if status is None:
             return
-        if event.event_type is DagsterEventType.PIPELINE_FAILURE:
+        if event.event_type in _EVENTS_ABOUT_THE_BODY:
             with self._transaction(write=True):
                 super().handle_run_event(run_id, event, update_timestamp)
             return

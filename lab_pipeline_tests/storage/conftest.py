@@ -4,8 +4,9 @@ import importlib.metadata
 import subprocess
 import sys
 import tarfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Protocol
 
 import pytest
 
@@ -55,3 +56,39 @@ def upstream_tests(fetch_distribution: Callable[..., Path], tmp_path_factory: py
     for package in ("dagster_tests", "dagster_tests/storage_tests"):
         (unpacked / package / "__init__.py").touch()
     return unpacked
+
+
+class StartPython(Protocol):
+    def __call__(self, code: str, *arguments: object) -> subprocess.Popen[str]: ...
+
+
+@pytest.fixture
+def start_python() -> Iterator[StartPython]:
+    """Start Python processes that end with the test, whatever state they are in."""
+    started: list[subprocess.Popen[str]] = []
+
+    def start(code: str, *arguments: object) -> subprocess.Popen[str]:
+        process = subprocess.Popen(
+            [sys.executable, "-c", code, *map(str, arguments)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        started.append(process)
+        return process
+
+    yield start
+    for process in started:
+        process.kill()
+        process.communicate()
+
+
+def said(process: subprocess.Popen[str]) -> str:
+    """Wait for the next line that a process prints."""
+    assert process.stdout is not None
+    line = process.stdout.readline().strip()
+    if not line:
+        assert process.stderr is not None
+        pytest.fail(f"the process ended: {process.stderr.read()}")
+    return line

@@ -1,6 +1,5 @@
 """What a transaction on a shared DuckDB file promises to its block, within one process."""
 
-import os
 import threading
 import time
 from pathlib import Path
@@ -28,8 +27,7 @@ def texts(file: DuckFile) -> list[str]:
 
 
 def open_files(file: DuckFile) -> list[str]:
-    paths = [Path("/proc/self/fd", name) for name in os.listdir("/proc/self/fd")]
-    names = [os.readlink(path) for path in paths if path.is_symlink()]
+    names = [str(path.readlink()) for path in Path("/proc/self/fd").iterdir() if path.is_symlink()]
     return [name for name in names if name in {str(file.path), f"{file.path}.wal"}]
 
 
@@ -40,21 +38,21 @@ def test_a_finished_block_is_stored(file: DuckFile) -> None:
 
 
 def test_a_block_that_raises_changes_nothing(file: DuckFile) -> None:
-    with pytest.raises(ZeroDivisionError), file.transaction(write=True) as connection:
+    with pytest.raises(ZeroDivisionError), file.transaction(write=True) as connection:  # noqa: PT012
         connection.execute("INSERT INTO notes VALUES (2, 'two')")
         raise ZeroDivisionError
     assert texts(file) == ["one"]
 
 
 def test_a_broken_rule_shows_duckdbs_own_error_and_changes_nothing(file: DuckFile) -> None:
-    with pytest.raises(duckdb.ConstraintException), file.transaction(write=True) as connection:
+    with pytest.raises(duckdb.ConstraintException), file.transaction(write=True) as connection:  # noqa: PT012
         connection.execute("INSERT INTO notes VALUES (2, 'two')")
         connection.execute("INSERT INTO notes VALUES (2, 'again')")
     assert texts(file) == ["one"]
 
 
 def test_sqlalchemy_and_plain_sql_share_the_transaction(file: DuckFile) -> None:
-    with pytest.raises(ZeroDivisionError), file.transaction(write=True) as connection:
+    with pytest.raises(ZeroDivisionError), file.transaction(write=True) as connection:  # noqa: PT012
         connection.sqlalchemy.execute(db.text("INSERT INTO notes VALUES (2, 'two')"))
         assert connection.execute("SELECT count(*) FROM notes") == [(2,)]
         raise ZeroDivisionError
@@ -65,7 +63,7 @@ def test_sqlalchemy_and_plain_sql_share_the_transaction(file: DuckFile) -> None:
 
 
 def test_a_nested_block_joins_the_outer_transaction(file: DuckFile) -> None:
-    with pytest.raises(ZeroDivisionError), file.transaction(write=True):
+    with pytest.raises(ZeroDivisionError), file.transaction(write=True):  # noqa: PT012
         with file.transaction(write=True) as inner:
             inner.execute("INSERT INTO notes VALUES (2, 'two')")
         with file.transaction(write=False) as inner:
@@ -146,7 +144,7 @@ def test_threads_lose_no_update(file: DuckFile) -> None:
 
 
 def test_the_path_may_contain_spaces_quotes_and_anything(tmp_path: Path) -> None:
-    directory = tmp_path / "it's \"my\" dir; DROP — ü"
+    directory = tmp_path / 'it\'s "my" dir; DROP — ü'
     directory.mkdir()
     file = DuckFile.at(directory / "a 'b' %s {c}.duckdb")
     with file.transaction(write=True) as connection:
