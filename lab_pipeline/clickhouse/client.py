@@ -11,12 +11,17 @@ from typing import Any, Self, TypeVar
 
 import clickhouse_connect
 import polars as pl
+import urllib3
 from clickhouse_connect.driver.client import Client
 from clickhouse_connect.driver.exceptions import DatabaseError, OperationalError
-from clickhouse_connect.driver.httputil import get_pool_manager
 
 from lab_pipeline.clickhouse.config import ClickHouseConfig
-from lab_pipeline.clickhouse.errors import ClickHouseError, ClickHouseUnavailableError, EmbeddedServerError
+from lab_pipeline.clickhouse.errors import (
+    ClickHouseAwayError,
+    ClickHouseBusyError,
+    ClickHouseError,
+    ClickHouseUnavailableError,
+)
 from lab_pipeline.clickhouse.gateway.files import StateFiles
 from lab_pipeline.clickhouse.gateway.launch import Lease, answering, lease_server
 from lab_pipeline.clickhouse.schema import Target, latest_version, migrate
@@ -26,7 +31,6 @@ Answer = TypeVar("Answer")
 CONNECT_SECONDS = 10
 FIRST_PAUSE_SECONDS = 0.05
 LONGEST_PAUSE_SECONDS = 2.0
-READ_ATTEMPTS = 2
 PASSING_CODES = frozenset({159, 160, 202, 203, 209, 210, 236, 241, 242, 252, 279, 285, 286, 319, 394, 425, 473, 999})
 """Errors of a server that is overloaded, shutting down or without its replicas: the same write may succeed later."""
 UNKNOWN_TABLE_CODES = frozenset({60, 81})
@@ -112,6 +116,7 @@ class ClickHouse:
         """Disconnect and let an embedded server stop when it is idle."""
         if self._client is not None:
             self._client.close_connections()
+            self._client.close()
             self._client = None
         if self._lease is not None:
             self._lease.close()
@@ -149,7 +154,7 @@ class ClickHouse:
                 password=endpoint.password,
                 database=database,
                 compress=False,  # on loopback it costs more than it saves
-                pool_mgr=get_pool_manager(),  # not that of http_proxy
+                pool_mgr=urllib3.PoolManager(retries=1),  # the client's own would send loopback to http_proxy
                 autogenerate_session_id=False,
                 connect_timeout=CONNECT_SECONDS,
                 tz_mode="aware",
@@ -162,19 +167,18 @@ class ClickHouse:
             password=server.password,
             interface="https" if server.secure else "http",
             database=database,
+            dedicated_pool=True,
             autogenerate_session_id=False,
             connect_timeout=CONNECT_SECONDS,
             tz_mode="aware",
         )
 
     def _again_if_away(self, call: Callable[[Client], Answer]) -> Answer:
-        for _ in range(READ_ATTEMPTS - 1):
-            try:
+        try:
+            with self._explained():
                 return call(self.client)
-            except DatabaseError as error:
-                if not _is_away(error):
-                    raise self._explain(error) from error
-                self.close()
+        except ClickHouseAwayError:
+            self.close()
         with self._explained():
             return call(self.client)
 
@@ -185,10 +189,10 @@ class ClickHouse:
             try:
                 with self._explained():
                     call(self.client)
-            except ClickHouseUnavailableError as error:
-                if isinstance(error, EmbeddedServerError) or time.monotonic() + pause > deadline:
-                    raise
+            except (ClickHouseAwayError, ClickHouseBusyError):
                 self.close()
+                if time.monotonic() + pause > deadline:
+                    raise
             else:
                 return
             time.sleep(pause * uniform(0.5, 1.0))  # noqa: S311 - spreads writers out, keeps no secret
@@ -203,18 +207,20 @@ class ClickHouse:
 
     def _explain(self, error: DatabaseError) -> ClickHouseError:
         reason = str(error).partition(" (for url")[0]
-        if error.code in UNKNOWN_TABLE_CODES:
-            return ClickHouseError(f"ClickHouse lacks a table; `lab clickhouse migrate` creates them: {reason}")
-        if not (_is_away(error) or error.code in PASSING_CODES):
-            return ClickHouseError(f"ClickHouse refused: {reason}")
         if self.config.embedded:
-            log = StateFiles(self.config.state_dir).log
-            return ClickHouseUnavailableError(f"the embedded ClickHouse does not answer (its log: {log}): {reason}")
-        server = self.config.server
-        return ClickHouseUnavailableError(
-            f"ClickHouse at {server.host}:{server.port} does not answer; "
-            f"check LAB_CLICKHOUSE_URL and that the server runs: {reason}"
-        )
+            which = "the embedded ClickHouse"
+            advice = f"its log is {StateFiles(self.config.state_dir).log}"
+        else:
+            which = f"ClickHouse at {self.config.server.host}:{self.config.server.port}"
+            advice = "check LAB_CLICKHOUSE_URL and that the server runs"
+        if error.code is None and type(error) in (OperationalError, DatabaseError):
+            # No server has answered: no connection, a broken one, or a proxy with nothing behind it.
+            return ClickHouseAwayError(f"{which} does not answer ({advice}): {reason}")
+        if error.code in PASSING_CODES:
+            return ClickHouseBusyError(f"{which} cannot do it now: {reason}")
+        if error.code in UNKNOWN_TABLE_CODES:
+            return ClickHouseError(f"{which} lacks a table; `lab clickhouse migrate` creates them: {reason}")
+        return ClickHouseError(f"{which} refuses: {reason}")
 
 
 def _migrate(client: Client, config: ClickHouseConfig) -> list[int]:
@@ -269,8 +275,3 @@ def status(config: ClickHouseConfig) -> Status:
         except ClickHouseUnavailableError:
             return Status("unreachable", *address)
     return Status("running", *address, version=version)
-
-
-def _is_away(error: DatabaseError) -> bool:
-    """Tell whether no ClickHouse has answered: no connection, a broken one, or a proxy without a server behind it."""
-    return error.code is None and type(error) in (OperationalError, DatabaseError)

@@ -8,7 +8,15 @@ class ClickHouseError(LabError):
 
 
 class ClickHouseUnavailableError(ClickHouseError):
-    """ClickHouse does not answer; the message says which one and what to look at."""
+    """There is no ClickHouse that could do it now; the same may succeed later. One of the three below."""
+
+
+class ClickHouseAwayError(ClickHouseUnavailableError):
+    """Nothing answers, or the connection broke."""
+
+
+class ClickHouseBusyError(ClickHouseUnavailableError):
+    """The server is overloaded, stopping, or without its replicas."""
 
 
 class EmbeddedServerError(ClickHouseUnavailableError):
