@@ -7,6 +7,7 @@ import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from pathlib import Path
 
 import clickhouse_connect
 import pytest
@@ -18,6 +19,7 @@ from lab_pipeline.clickhouse.errors import EmbeddedServerError
 from lab_pipeline.clickhouse.gateway import launch
 from lab_pipeline.clickhouse.gateway.files import StateFiles
 from lab_pipeline.clickhouse.gateway.launch import lease_server, stop_server
+from lab_pipeline_tests.clickhouse.conftest import stopped_at_the_end
 
 STARTER = """
 import json, sys
@@ -128,6 +130,13 @@ def test_a_config_file_in_the_working_directory_is_not_obeyed(own_server, tmp_pa
     monkeypatch.chdir(tmp_path)
     with ClickHouse(own_server) as clickhouse:
         assert clickhouse.query("SELECT 1 AS one").rows() == [(1,)]
+
+
+def test_a_directory_may_have_any_name(own_server):
+    odd = replace(own_server, state_dir=own_server.state_dir / "a b?config-file=&é'%20")
+    with stopped_at_the_end(odd), ClickHouse(odd) as clickhouse:
+        path = clickhouse.query("SELECT path FROM system.disks WHERE name = 'default'")["path"].item()
+        assert Path(path) == odd.state_dir / "data"
 
 
 def test_a_proxy_in_the_environment_is_not_asked(own_server, monkeypatch):

@@ -40,7 +40,6 @@ def main(arguments: list[str]) -> None:
     if lock is None:
         return
     files.withdraw()
-    os.chdir(files.directory)
     try:
         engine = Engine(files.directory, memory_bytes=settings.memory_bytes)
         migrate(engine.run, Target(settings.database), settings.retention_days)

@@ -1,5 +1,6 @@
 """chDB: one connection a request, so that nothing of a request outlives it."""
 
+import os
 import re
 from collections.abc import Generator, Iterator, Mapping
 from contextlib import closing, contextmanager, suppress
@@ -20,6 +21,9 @@ STREAMABLE = frozenset(
 )
 """Formats whose output is the concatenation of the outputs of its parts; chDB streams parts."""
 
+CONFIG_FILE = "config.xml"
+TARGET = f"data?config-file={CONFIG_FILE}"
+"""Without a file of its own the engine would read that of the home directory."""
 CONFIG = """\
 <clickhouse>
     <max_server_memory_usage>{memory_bytes}</max_server_memory_usage>
@@ -66,7 +70,7 @@ class Engine:
     """The engine of this process, open until `close`.
 
     Connections share one engine and run in parallel; a connection runs one thing at a time. The engine lives as long
-    as one connection is open, hence the anchor.
+    as one connection is open, hence the anchor. The directory becomes the process's own.
 
     Raises:
         GatewayError: if the directory cannot be used.
@@ -74,13 +78,11 @@ class Engine:
 
     def __init__(self, directory: Path, *, memory_bytes: int) -> None:
         directory.mkdir(parents=True, exist_ok=True)
-        config = directory / "config.xml"
-        config.write_text(CONFIG.format(memory_bytes=memory_bytes))
-        # Without a file of its own the engine would read config.xml of the working or the home directory.
-        self._target = f"{directory / 'data'}?config-file={config}"
+        (directory / CONFIG_FILE).write_text(CONFIG.format(memory_bytes=memory_bytes))
+        os.chdir(directory)  # the connection string can quote no path
         self._memory_bytes = memory_bytes
         with _engine_errors():
-            self._anchor = Connection(self._target)
+            self._anchor = Connection(TARGET)
         self.version = self.run("SELECT version()").strip()
         self.formats = frozenset(self.run("SELECT lower(name) FROM system.formats").split())
 
@@ -104,7 +106,7 @@ class Engine:
         Raises:
             GatewayError: for an unknown database or setting, or a value that a setting cannot take.
         """
-        connection = Connection(self._target)
+        connection = Connection(TARGET)
         session = Session(connection, parameters)
         try:
             # Unlimited, one query could take the memory of all others before the server's limit stops it.
@@ -118,7 +120,7 @@ class Engine:
 
     def kill(self, tag: str) -> None:
         """Ask the engine to stop what the session of that tag is doing; ask again while it goes on."""
-        with closing(Connection(self._target)) as connection, suppress(RuntimeError):  # out of memory, for example
+        with closing(Connection(TARGET)) as connection, suppress(RuntimeError):  # out of memory, for example
             connection.query(f"KILL QUERY WHERE Settings['log_comment'] = {quote_text(tag)} ASYNC")
 
     def close(self) -> None:
