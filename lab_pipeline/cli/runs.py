@@ -2,6 +2,7 @@
 
 import json
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -9,6 +10,7 @@ import typer
 from lab_pipeline.cli.app import app, out, settings, table
 from lab_pipeline.cli.summary import percent, summary_table
 from lab_pipeline.domain.backtest import iso
+from lab_pipeline.domain.errors import LabError
 from lab_pipeline.domain.model import to_camel_keys
 from lab_pipeline.runs.artifacts import ArtifactStore, Manifest, UnknownRunError
 
@@ -31,6 +33,10 @@ STATUS = {
     "FAILURE": "failed",
     "CANCELED": "canceled",
 }
+
+
+class NoExportError(LabError):
+    """The runs are not in a file that the lab can copy."""
 
 
 @runs_app.command("list")
@@ -85,6 +91,23 @@ def show(run: RunId, as_json: AsJson = False) -> None:
         out.print()
         out.print(summary_table(manifest.summary))
         out.print(f"\nartifacts {settings().artifacts_dir / manifest.run_id}")
+
+
+@runs_app.command("export")
+def export(
+    file: Annotated[Path, typer.Argument(help="Ends in .parquet (one row a run) or .duckdb (a whole copy).")],
+) -> None:
+    """Copy the record of all runs, in one state, while everything goes on; open the copy, never the live file."""
+    from lab_pipeline.defs.operations.instance import open_instance
+    from lab_pipeline.storage.export import export_runs
+    from lab_pipeline.storage.run_storage import DuckDBRunStorage
+
+    with open_instance(settings()) as instance:
+        storage = instance.run_storage
+        if not isinstance(storage, DuckDBRunStorage):
+            raise NoExportError(f"the runs of this lab are kept in {type(storage).__name__}: use its own tools")
+        count = export_runs(storage.path, file)
+    out.print(f"{count:,} runs written to {file}", markup=False)
 
 
 def find_run_id(start: str) -> str:

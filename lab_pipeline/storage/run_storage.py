@@ -37,6 +37,9 @@ from lab_pipeline.storage import schema
 from lab_pipeline.storage.duck_file import DEFAULT_TIMEOUT_SECONDS, DuckConnection, DuckFile
 from lab_pipeline.storage.errors import StorageError
 
+TEMPORARY_HOME_PREFIX = ".tmp_dagster_home_"
+"""Fixed by Dagster so that projects can rely on it."""
+
 _END_EVENTS = {DagsterEventType.PIPELINE_CANCELED, DagsterEventType.PIPELINE_SUCCESS}
 _EVENTS_ABOUT_THE_BODY = {DagsterEventType.PIPELINE_FAILURE, DagsterEventType.PIPELINE_ENQUEUED}
 
@@ -56,8 +59,9 @@ class DuckDBRunStorage(SqlRunStorage, ConfigurableClass):
             path: runs.duckdb
             timeout: 60
 
-    ``path`` is absolute, or relative to ``DAGSTER_HOME``; ``timeout`` is how many seconds a call waits for others.
-    Either may be taken from an environment variable (``path: {env: RUNS_DATABASE}``). The package has to be installed
+    ``path`` is absolute, or relative to ``DAGSTER_HOME`` (without one, to the temporary directory that Dagster's
+    command lines then use, so that nothing is kept there either); ``timeout`` is how many seconds a call waits for
+    others. Either may be taken from an environment variable (``path: {env: RUNS_DATABASE}``). The package has to be installed
     wherever a process of the instance runs. Do not open the live file with another program: its lock would stop
     Dagster. Look into a copy instead (`lab_pipeline.storage.export.export_runs`).
     """
@@ -75,6 +79,11 @@ class DuckDBRunStorage(SqlRunStorage, ConfigurableClass):
         self._built_indexes: set[str] = set()
         self._create_if_missing()
         super().__init__()  # type: ignore[no-untyped-call]  # Dagster's
+
+    @property
+    def path(self) -> Path:
+        """The file that holds the runs."""
+        return self._file.path
 
     @property
     def inst_data(self) -> ConfigurableClassData | None:
@@ -304,7 +313,13 @@ def _absolute(path: str | Path) -> Path:
     path = Path(path).expanduser()
     if path.is_absolute():
         return path
-    home = os.environ.get("DAGSTER_HOME")
-    if not home:
+    home = os.environ.get("DAGSTER_HOME") or _temporary_home()
+    if home is None:
         raise StorageError(f"run storage: the path {path} is relative to DAGSTER_HOME, which is not set; give it whole")
     return Path(home) / path
+
+
+def _temporary_home() -> Path | None:
+    """Find the directory that Dagster's command lines make here, and remove at their end, without a DAGSTER_HOME."""
+    made = Path.cwd().glob(f"{TEMPORARY_HOME_PREFIX}*")
+    return max(made, key=lambda directory: directory.stat().st_mtime, default=None)

@@ -154,3 +154,15 @@ def test_ingest_reports_what_it_did(lab, files):
         "0 added, 0 changed, 240 already there"
         in lab("ingest", "candles", files / "candles.csv", "--timeframe", "1m").out
     )
+
+
+def test_runs_can_be_exported_while_they_are_kept(stocked, tmp_path):
+    run_id = stocked(*BACKTEST, "--json").json["runId"]
+    assert stocked("runs", "export", tmp_path / "runs.parquet").out.startswith("1 runs written")
+    row = pl.read_parquet(tmp_path / "runs.parquet").row(0, named=True)
+    assert (row["run_id"], row["job_name"], row["status"]) == (run_id, "backtest", "SUCCESS")
+    assert stocked("runs", "export", tmp_path / "runs.duckdb").status == 0
+    wrong = stocked("runs", "export", tmp_path / "runs.csv")
+    assert wrong.status == 2
+    assert ".parquet or .duckdb" in wrong.err
+    assert stocked("runs", "list", "--json").json["runs"][0]["runId"] == run_id

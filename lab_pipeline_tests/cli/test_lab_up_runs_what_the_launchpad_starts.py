@@ -7,8 +7,10 @@ import re
 import signal
 import subprocess
 import sys
+import threading
 import time
 import urllib.request
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import polars as pl
@@ -134,3 +136,35 @@ def test_a_backtest_from_the_launchpad_succeeds_and_everything_stops(running):
     while (left := processes_of(running.home)) and time.monotonic() < deadline:
         time.sleep(0.2)
     assert left == []
+
+
+RUNS_PAGE = "{ runsOrError(limit: 25) { ... on Runs { results { runId status tags { key value } } } } }"
+
+
+@pytest.mark.slow
+def test_thirty_launches_at_once_all_succeed_while_the_runs_page_is_polled(running):
+    polling = threading.Event()
+    pages = []
+
+    def poll():
+        while not polling.is_set():
+            pages.append("runsOrError" in running.graphql(RUNS_PAGE))
+
+    poller = threading.Thread(target=poll)
+    poller.start()
+    try:
+        with ThreadPoolExecutor(30) as pool:
+            answers = list(
+                pool.map(lambda seed: running.launch(strategy="ladder", timeframe="1m", seed=seed), range(30))
+            )
+        assert {answer["__typename"] for answer in answers} == {"LaunchRunSuccess"}
+        run_ids = [answer["run"]["runId"] for answer in answers]
+        assert [running.wait(run_id, seconds=600) for run_id in run_ids] == ["SUCCESS"] * 30
+    finally:
+        polling.set()
+        poller.join()
+    assert len(pages) > 30
+    assert all(pages)
+    assert {path.name for path in (running.home / "artifacts").glob("[!.]*")} == set(run_ids)
+    for log in (running.home / "logs").glob("*.log"):
+        assert "lock" not in log.read_text().lower(), log

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import dagster as dg
 import pytest
+from dagster._cli.utils import get_temporary_instance_for_cli
 
 from lab_pipeline.definitions import defs
 
@@ -103,3 +104,14 @@ def test_dagsters_own_tool_reads_the_project(command, tmp_path):
     assert done.returncode == 0, done.stdout + done.stderr
     if command[0] == "list":
         assert "backtest/trades" in done.stdout
+
+
+def test_a_temporary_instance_keeps_its_runs_with_the_rest(tmp_path, monkeypatch):
+    monkeypatch.delenv("DAGSTER_HOME", raising=False)
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "dagster.yaml").write_text((REPOSITORY / "dagster.yaml").read_text())
+    with get_temporary_instance_for_cli() as instance:
+        assert instance.get_runs() == []
+        (home,) = tmp_path.glob(".tmp_dagster_home_*")
+        assert (home / "runs.duckdb").exists()
+    assert [path.name for path in tmp_path.iterdir()] == ["dagster.yaml"]
