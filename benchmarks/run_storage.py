@@ -7,7 +7,6 @@ hits both. Figures are medians over the rounds. Nothing is kept: the files lie i
 """
 
 import argparse
-import json
 import multiprocessing
 import random
 import statistics
@@ -15,14 +14,10 @@ import tempfile
 import time
 import uuid
 from collections import defaultdict
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from datetime import UTC, datetime
-from functools import partial
-from multiprocessing.queues import Queue
 from multiprocessing.synchronize import Barrier
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pyarrow as pa
 from dagster import DagsterEvent, DagsterEventType, DagsterRun, DagsterRunStatus, RunsFilter
@@ -33,12 +28,12 @@ from dagster._core.storage.runs.sql_run_storage import SqlRunStorage
 from dagster._daemon.types import DaemonHeartbeat
 from dagster._serdes import serialize_value
 
-from lab_pipeline.storage.duck_file import DuckFile
 from lab_pipeline.storage.run_storage import DuckDBRunStorage
 
 BACKENDS = ("duckdb", "sqlite")
 PRELOADED_FOR_MANY_PROCESSES = 1000
 CALLS = 60
+BLOCK = 10  # calls to one storage before it is the other's turn
 PAUSE_SECONDS = 0.05  # longer than any lease: what a call costs a process that was doing something else
 
 # Shares of the calls in the mix of many processes, in percent.
@@ -56,13 +51,15 @@ def main() -> None:
     for count in options.runs:
         compare_one_process(count)
     for think in options.think:
-        print(f"\n{'think time ' + str(think) + ' s' if think else 'saturated'}, {options.rounds} rounds of {options.seconds} s")
-        print(f"{'processes':>9} | " + " | ".join(f"{name} {'ops/s':>7} {'p50':>6} {'p95':>6} {'p99':>6} {'max':>6}" for name in BACKENDS) + " | ops ratio, p95 ratio")
+        label = f"think time {think} s" if think else "saturated"
+        print(f"\n{label}, medians of {options.rounds} rounds of {options.seconds} s; latencies in ms")
+        columns = " ".join(f"{name:>6}" for name in ("ops/s", "p50", "p95", "p99", "max"))
+        print("processes | " + " | ".join(f"{name} {columns}" for name in BACKENDS) + " | ops ratio, p95 ratio")
         for processes in options.processes:
             compare_many_processes(processes, think, options.rounds, options.seconds)
 
 
-# -- one process ---------------------------------------------------------------------------------------------------------
+# -- one process ----------------------------------------------------------------------------------------------------
 
 
 def compare_one_process(count: int) -> None:
@@ -72,10 +69,27 @@ def compare_one_process(count: int) -> None:
         for storage in storages.values():
             load(storage, runs)
         sizes = {name: size_of(name, Path(directory)) for name in BACKENDS}
-        print(f"\none process, {count} runs; file {sizes['duckdb'] / 1e6:.1f} MB against {sizes['sqlite'] / 1e6:.1f} MB, ratio {sizes['duckdb'] / sizes['sqlite']:.2f}")
+        duck, lite = (sizes[name] / 1e6 for name in BACKENDS)
+        print(f"\none process, {count} runs; file {duck:.1f} MB against {lite:.1f} MB, ratio {duck / lite:.2f}; ms")
         print(f"{'call':<22} | duckdb p50   p95 | sqlite p50   p95 | p50 ratio")
-        users = {name: User(storage, [run.run_id for run in runs], number) for number, (name, storage) in enumerate(storages.items())}
-        for call in ("get", "event", "add_run", "tags", "heartbeat", "cursor", "page", "tag_filter", "two_tags", "job_filter", "count", "count_status"):
+        users = {
+            name: User(storage, [run.run_id for run in runs], number)
+            for number, (name, storage) in enumerate(storages.items())
+        }
+        for call in (
+            "get",
+            "event",
+            "add_run",
+            "tags",
+            "heartbeat",
+            "cursor",
+            "page",
+            "tag_filter",
+            "two_tags",
+            "job_filter",
+            "count",
+            "count_status",
+        ):
             report_calls(call, users)
         for call in ("get", "event", "page"):
             report_calls(call, users, pause=PAUSE_SECONDS)
@@ -83,18 +97,19 @@ def compare_one_process(count: int) -> None:
 
 def report_calls(call: str, users: "dict[str, User]", pause: float = 0.0) -> None:
     times = defaultdict(list)
-    for repeat in range(CALLS):
+    for repeat in range(CALLS // BLOCK):
         for name in BACKENDS if repeat % 2 else BACKENDS[::-1]:
-            time.sleep(pause)
-            began = time.perf_counter()
-            users[name].do(call)
-            times[name].append(1000 * (time.perf_counter() - began))
+            for _ in range(BLOCK):
+                time.sleep(pause)
+                began = time.perf_counter()
+                users[name].do(call)
+                times[name].append(1000 * (time.perf_counter() - began))
     duck, lite = (quantiles(times[name]) for name in BACKENDS)
     label = call + (" after a pause" if pause else "")
     print(f"{label:<22} | {duck[0]:10.2f} {duck[1]:5.1f} | {lite[0]:10.2f} {lite[1]:5.1f} | {duck[0] / lite[0]:.2f}")
 
 
-# -- many processes ------------------------------------------------------------------------------------------------------
+# -- many processes -------------------------------------------------------------------------------------------------
 
 
 def compare_many_processes(processes: int, think: float, rounds: int, seconds: float) -> None:
@@ -103,11 +118,20 @@ def compare_many_processes(processes: int, think: float, rounds: int, seconds: f
         for name in BACKENDS if repeat % 2 else BACKENDS[::-1]:
             results[name].append(run_processes(name, processes, think, seconds))
     medians = {name: [statistics.median(column) for column in zip(*results[name], strict=True)] for name in BACKENDS}
-    cells = " | ".join(
-        f"{' ' * len(name)} {row[0]:7.0f} {row[1]:6.1f} {row[2]:6.1f} {row[3]:6.0f} {row[4]:6.0f}" for name, row in medians.items()
-    )
+    cells = " | ".join(len(name) * " " + "".join(f"{value:7.1f}" for value in medians[name]) for name in BACKENDS)
     duck, lite = medians["duckdb"], medians["sqlite"]
     print(f"{processes:>9} | {cells} | {duck[0] / lite[0]:.2f}, {duck[2] / lite[2]:.2f}", flush=True)
+
+
+class Task(NamedTuple):
+    """What one of many processes is to do."""
+
+    name: str
+    directory: str
+    run_ids: list[str]
+    number: int
+    think: float
+    seconds: float
 
 
 def run_processes(name: str, processes: int, think: float, seconds: float) -> tuple[float, float, float, float, float]:
@@ -119,10 +143,9 @@ def run_processes(name: str, processes: int, think: float, seconds: float) -> tu
         load(storage, runs)
         storage.dispose()
         barrier, answers = context.Barrier(processes), context.Queue()
-        workers = [
-            context.Process(target=work, args=(name, directory, [run.run_id for run in runs], number, think, seconds, barrier, answers))
-            for number in range(processes)
-        ]
+        run_ids = [run.run_id for run in runs]
+        tasks = [Task(name, directory, run_ids, number, think, seconds) for number in range(processes)]
+        workers = [context.Process(target=work, args=(task, barrier, answers)) for task in tasks]
         for worker in workers:
             worker.start()
         outcomes = [answers.get(timeout=seconds + 120) for _ in workers]
@@ -134,18 +157,18 @@ def run_processes(name: str, processes: int, think: float, seconds: float) -> tu
     return (len(latencies) / seconds, *at)
 
 
-def work(name: str, directory: str, run_ids: list[str], number: int, think: float, seconds: float, barrier: Barrier, answers: "Queue[Any]") -> None:
-    user = User(open_storage(name, Path(directory)), run_ids, number)
+def work(task: Task, barrier: Barrier, answers: "multiprocessing.Queue[Any]") -> None:
+    user = User(open_storage(task.name, Path(task.directory)), task.run_ids, task.number)
     latencies = []
-    chance = random.Random(number)
+    chance = random.Random(task.number)  # noqa: S311 - a repeatable mix, no secret
     user.do("get")
     barrier.wait()
-    end = time.perf_counter() + seconds
+    end = time.perf_counter() + task.seconds
     while (began := time.perf_counter()) < end:
         user.do(chance.choices(list(MIX), list(MIX.values()))[0])
         latencies.append(1000 * (time.perf_counter() - began))
-        if think:
-            time.sleep(think)
+        if task.think:
+            time.sleep(task.think)
     answers.put({"latencies": latencies, "statuses": user.statuses, "tags": user.tags})
 
 
@@ -160,7 +183,7 @@ def check(storage: RunStorage, outcomes: list[dict[str, Any]]) -> None:
     assert len(stored) == PRELOADED_FOR_MANY_PROCESSES + added, "runs were lost or doubled"  # noqa: S101
 
 
-# -- what both do --------------------------------------------------------------------------------------------------------
+# -- what both do ---------------------------------------------------------------------------------------------------
 
 
 class User:
@@ -169,13 +192,14 @@ class User:
     def __init__(self, storage: RunStorage, run_ids: list[str], number: int) -> None:
         self._storage = storage
         self._run_ids = run_ids
-        self._chance = random.Random(number)
+        self._chance = random.Random(number)  # noqa: S311 - as above
         self._own: list[str] = []
         self._name = f"daemon {number}"
         self.statuses: dict[str, DagsterRunStatus] = {}
         self.tags: dict[str, dict[str, str]] = defaultdict(dict)
 
     def do(self, call: str) -> None:
+        """Make one call of a kind."""
         getattr(self, f"_{call}")()
 
     def _add_run(self) -> None:
@@ -191,7 +215,9 @@ class User:
         kind = self._chance.choice([DagsterEventType.PIPELINE_START, DagsterEventType.PIPELINE_SUCCESS])
         event = DagsterEvent(message="", event_type_value=kind.value, job_name="backtest")
         self._storage.handle_run_event(run_id, event)
-        self.statuses[run_id] = DagsterRunStatus.STARTED if kind is DagsterEventType.PIPELINE_START else DagsterRunStatus.SUCCESS
+        self.statuses[run_id] = (
+            DagsterRunStatus.STARTED if kind is DagsterEventType.PIPELINE_START else DagsterRunStatus.SUCCESS
+        )
 
     def _tags(self) -> None:
         if not self._own:
@@ -243,8 +269,13 @@ def size_of(name: str, directory: Path) -> int:
 
 
 def make_run(number: int) -> DagsterRun:
-    chance = random.Random(number)
-    config = {"strategy": chance.choice(["ladder", "trail", "dip"]), "timeframe": "5m", "seed": chance.randrange(10**9), "parameters": {f"parameter_{index}": chance.random() for index in range(20)}}
+    chance = random.Random(number)  # noqa: S311 - as above
+    config = {
+        "strategy": chance.choice(["ladder", "trail", "dip"]),
+        "timeframe": "5m",
+        "seed": chance.randrange(10**9),
+        "parameters": {f"parameter_{index}": chance.random() for index in range(20)},
+    }
     tags = {
         "lab/strategy": config["strategy"],
         "lab/strategy_version": str(chance.randrange(9)),
@@ -264,13 +295,27 @@ def make_run(number: int) -> DagsterRun:
 def load(storage: SqlRunStorage, runs: list[DagsterRun]) -> None:
     """Store many runs at once, as `add_run` would one by one; no call of a run storage does that."""
     now = datetime.now(UTC).replace(tzinfo=None)
-    rows = [{"run_id": run.run_id, "pipeline_name": run.job_name, "status": run.status.value, "run_body": serialize_value(run), "create_timestamp": now, "update_timestamp": now} for run in runs]
-    tags = [{"run_id": run.run_id, "key": key, "value": value} for run in runs for key, value in run.tags_for_storage().items()]
+    rows = [
+        {
+            "run_id": run.run_id,
+            "pipeline_name": run.job_name,
+            "status": run.status.value,
+            "run_body": serialize_value(run),
+            "create_timestamp": now,
+            "update_timestamp": now,
+        }
+        for run in runs
+    ]
+    tags = [
+        {"run_id": run.run_id, "key": key, "value": value}
+        for run in runs
+        for key, value in run.tags_for_storage().items()
+    ]
     if isinstance(storage, DuckDBRunStorage):
         with storage._transaction(write=True) as connection:  # noqa: SLF001
             for table, content in ((RunsTable, rows), (RunTagsTable, tags)):
                 connection.raw.register("content", pa.Table.from_pylist(content))
-                connection.raw.execute(f"INSERT INTO {table.name} BY NAME FROM content")  # noqa: S608
+                connection.raw.execute(f"INSERT INTO {table.name} BY NAME FROM content")
                 connection.raw.unregister("content")
     else:
         with storage.connect() as connection:

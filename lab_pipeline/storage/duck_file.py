@@ -30,13 +30,15 @@ ROW_GROUP_SIZE = 2048
 STORAGE_VERSION = "v1.5.0"
 # Every ATTACH replays the write-ahead log, every checkpoint rewrites row groups: so much of one for one of the other.
 CHECKPOINT_WAL_BYTES = 16 * 1024
-# A process that hands the file over after a full turn has replayed once for many transactions.
-CHECKPOINT_WAL_BYTES_AFTER_TURN = 64 * 1024
+# Where others wait, the log of many transactions is replayed once a turn, and a checkpoint would keep them waiting.
+CHECKPOINT_WAL_BYTES_WHILE_WANTED = 64 * 1024
+# Where a burst has ended and nobody waits, a checkpoint costs nobody any time.
+CHECKPOINT_WAL_BYTES_AT_REST = 4 * 1024
 
 # A process whose transactions follow one another closely stays attached between them (a lease), which spares most of
 # their cost. When another process waits it may finish its turn, but not rest in it.
 BURST_GAP_SECONDS = 0.025
-LEASE_IDLE_SECONDS = 0.010
+LEASE_IDLE_SECONDS = 0.025
 LEASE_TURN_SECONDS = 0.1
 LEASE_REST_SECONDS = 0.004
 LEASE_POLL_SECONDS = 0.001
@@ -373,7 +375,7 @@ class DuckFile:
                 if idle < LEASE_IDLE_SECONDS and not self._lock.wanted():
                     continue
                 self._changing = True
-            self._detach()
+            self._detach(at_rest=True)
 
     # -- attaching and detaching, by the one thread that has set `_changing` ------------------------------------------
 
@@ -426,10 +428,10 @@ class DuckFile:
         verb = "written" if mode is _Mode.WRITE else "read"
         return StorageError(f"{self.path} cannot be {verb}: {_first_line(error)}")
 
-    def _detach(self, *, healthy: bool = True, keep_changing: bool = False) -> None:
+    def _detach(self, *, healthy: bool = True, at_rest: bool = False, keep_changing: bool = False) -> None:
         try:
             if healthy and self._attached is _Mode.WRITE:
-                self._checkpoint()
+                self._checkpoint(at_rest=at_rest)
             self._instance().execute(f"DETACH {_ALIAS}")
             if not healthy:
                 self._close_instance()
@@ -444,13 +446,16 @@ class DuckFile:
                     self._changing = False
                     self._changed.notify_all()
 
-    def _checkpoint(self) -> None:
-        turn = time.monotonic() - self._attached_at > LEASE_TURN_SECONDS
-        if self._log_bytes() > (CHECKPOINT_WAL_BYTES_AFTER_TURN if turn else CHECKPOINT_WAL_BYTES):
+    def _checkpoint(self, *, at_rest: bool) -> None:
+        size = self._log_bytes()
+        if size <= CHECKPOINT_WAL_BYTES_AT_REST:
+            return
+        limit = CHECKPOINT_WAL_BYTES_AT_REST if at_rest else CHECKPOINT_WAL_BYTES
+        if size > (CHECKPOINT_WAL_BYTES_WHILE_WANTED if self._lock.wanted() else limit):
             self._instance().execute(f"CHECKPOINT {_ALIAS}")
 
     def _log_is_long(self) -> bool:
-        return self._attached is _Mode.WRITE and self._log_bytes() > CHECKPOINT_WAL_BYTES_AFTER_TURN
+        return self._attached is _Mode.WRITE and self._log_bytes() > CHECKPOINT_WAL_BYTES_WHILE_WANTED
 
     def _log_bytes(self) -> int:
         try:

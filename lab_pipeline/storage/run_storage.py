@@ -61,9 +61,9 @@ class DuckDBRunStorage(SqlRunStorage, ConfigurableClass):
 
     ``path`` is absolute, or relative to ``DAGSTER_HOME`` (without one, to the temporary directory that Dagster's
     command lines then use, so that nothing is kept there either); ``timeout`` is how many seconds a call waits for
-    others. Either may be taken from an environment variable (``path: {env: RUNS_DATABASE}``). The package has to be installed
-    wherever a process of the instance runs. Do not open the live file with another program: its lock would stop
-    Dagster. Look into a copy instead (`lab_pipeline.storage.export.export_runs`).
+    others. Either may be taken from an environment variable (``path: {env: RUNS_DATABASE}``). The package has to be
+    installed wherever a process of the instance runs. Do not open the live file with another program: its lock would
+    stop Dagster. Look into a copy instead (`lab_pipeline.storage.export.export_runs`).
     """
 
     def __init__(
