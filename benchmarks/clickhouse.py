@@ -84,16 +84,16 @@ from lab_pipeline.clickhouse.client import ClickHouse
 from lab_pipeline.clickhouse.config import ClickHouseConfig
 from lab_pipeline.clickhouse.logs import append_lines
 from lab_pipeline.clickhouse.writer import publish_run
-state_dir, name = sys.argv[1:]
+state_dir, database, name = sys.argv[1:]
 equity, fills = equity_frame(1_440), fills_frame(200)
-with ClickHouse(ClickHouseConfig(state_dir=Path(state_dir))) as clickhouse:
+with ClickHouse(ClickHouseConfig(state_dir=Path(state_dir), database=database)) as clickhouse:
     clickhouse.client.ping()
     print("ready", flush=True)
     sys.stdin.readline()
     for beat in range(10**6):
         began = time.monotonic()
         append_lines(clickhouse, log_lines(name, 1 + beat * 50, 50))
-        if beat % 10 == 0:
+        if beat % 25 == 24:  # the shortest run takes about five seconds
             publish_run(clickhouse, f"{name}-{beat}", equity, fills)
         time.sleep(max(0.0, 0.2 - (time.monotonic() - began)))
 """
@@ -217,8 +217,8 @@ def compare_reads(config: ClickHouseConfig, metric_rows: int, log_rows: int, rea
 
 
 def read_beside_writers(config: ClickHouseConfig) -> None:
-    """Reads of the large store while processes write: log lines five times a second, a small run every two seconds."""
-    command = [sys.executable, "-c", WRITER, str(config.state_dir)]
+    """Reads of the large store while processes write: log lines five times a second, a small run every five."""
+    command = [sys.executable, "-c", WRITER, str(config.state_dir), config.database]
     with ExitStack() as stack:
         writers = [stack.enter_context(Partner([*command, f"writer-{number}"])) for number in range(WRITERS)]
         quiet = read_for(config, MIXED_SECONDS / 3)
@@ -361,7 +361,10 @@ class Partner:
 
     def hear(self) -> str:
         """Wait for its line."""
-        return cast("IO[str]", self._process.stdout).readline()
+        line = cast("IO[str]", self._process.stdout).readline()
+        if not line:
+            raise RuntimeError("the other process ended")
+        return line
 
     def __enter__(self) -> Self:
         return self
