@@ -147,7 +147,7 @@ def test_thirty_launches_at_once_all_succeed_while_the_runs_page_is_polled(runni
     pages = []
 
     def poll():
-        while not polling.is_set():
+        while not polling.wait(0.5):
             pages.append("runsOrError" in running.graphql(RUNS_PAGE))
 
     poller = threading.Thread(target=poll)
@@ -163,7 +163,7 @@ def test_thirty_launches_at_once_all_succeed_while_the_runs_page_is_polled(runni
     finally:
         polling.set()
         poller.join()
-    assert len(pages) > 30
+    assert len(pages) > 10
     assert all(pages)
     assert {path.name for path in (running.home / "artifacts").glob("[!.]*")} == set(run_ids)
     for log in (running.home / "logs").glob("*.log"):
