@@ -27,6 +27,7 @@ from dagster._core.storage.runs.schema import RunsTable, RunTagsTable
 from dagster._core.storage.runs.sql_run_storage import SqlRunStorage
 from dagster._daemon.types import DaemonHeartbeat
 from dagster._serdes import serialize_value
+from sqlalchemy.exc import OperationalError
 
 from lab_pipeline.storage.run_storage import DuckDBRunStorage
 
@@ -53,7 +54,7 @@ def main() -> None:
     for think in options.think:
         label = f"think time {think} s" if think else "saturated"
         print(f"\n{label}, medians of {options.rounds} rounds of {options.seconds} s; latencies in ms")
-        columns = " ".join(f"{name:>6}" for name in ("ops/s", "p50", "p95", "p99", "max"))
+        columns = " ".join(f"{name:>6}" for name in ("ops/s", "p50", "p95", "p99", "max", "failed"))
         print("processes | " + " | ".join(f"{name} {columns}" for name in BACKENDS) + " | ops ratio, p95 ratio")
         for processes in options.processes:
             compare_many_processes(processes, think, options.rounds, options.seconds)
@@ -134,8 +135,8 @@ class Task(NamedTuple):
     seconds: float
 
 
-def run_processes(name: str, processes: int, think: float, seconds: float) -> tuple[float, float, float, float, float]:
-    """Return operations per second and the latencies' p50, p95, p99 and maximum in ms; raise if a write was lost."""
+def run_processes(name: str, processes: int, think: float, seconds: float) -> tuple[float, ...]:
+    """Return calls per second, their p50, p95, p99, maximum in ms, how many failed; raise if a write was lost."""
     context = multiprocessing.get_context("spawn")
     with tempfile.TemporaryDirectory() as directory:
         storage = open_storage(name, Path(directory))
@@ -154,22 +155,26 @@ def run_processes(name: str, processes: int, think: float, seconds: float) -> tu
         check(storage, outcomes)
     latencies = sorted(latency for outcome in outcomes for latency in outcome["latencies"])
     at = [latencies[int(share * (len(latencies) - 1))] for share in (0.5, 0.95, 0.99, 1)]
-    return (len(latencies) / seconds, *at)
+    return (len(latencies) / seconds, *at, sum(outcome["failed"] for outcome in outcomes))
 
 
 def work(task: Task, barrier: Barrier, answers: "multiprocessing.Queue[Any]") -> None:
     user = User(open_storage(task.name, Path(task.directory)), task.run_ids, task.number)
     latencies = []
+    failed = 0
     chance = random.Random(task.number)  # noqa: S311 - a repeatable mix, no secret
     user.do("get")
     barrier.wait()
     end = time.perf_counter() + task.seconds
     while (began := time.perf_counter()) < end:
-        user.do(chance.choices(list(MIX), list(MIX.values()))[0])
+        try:
+            user.do(chance.choices(list(MIX), list(MIX.values()))[0])
+        except OperationalError:  # SQLite's "database is locked", when too many wait for too long
+            failed += 1
         latencies.append(1000 * (time.perf_counter() - began))
         if task.think:
             time.sleep(task.think)
-    answers.put({"latencies": latencies, "statuses": user.statuses, "tags": user.tags})
+    answers.put({"latencies": latencies, "statuses": user.statuses, "tags": user.tags, "failed": failed})
 
 
 def check(storage: RunStorage, outcomes: list[dict[str, Any]]) -> None:

@@ -2,24 +2,20 @@
 
 import atexit
 import contextlib
-import ctypes
 import enum
 import logging
 import os
 import threading
 import time
-from collections.abc import Iterator, Sequence
-from functools import cached_property
+from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import Self
 
 import duckdb
 
+from lab_pipeline.storage.duck_connection import DuckConnection, keep_forever
 from lab_pipeline.storage.errors import StorageError, StorageTimeoutError
 from lab_pipeline.storage.process_lock import ProcessLock, describe_process, lock_holders
-
-if TYPE_CHECKING:
-    from sqlalchemy.engine import Connection
 
 DEFAULT_TIMEOUT_SECONDS = 60.0
 
@@ -45,66 +41,6 @@ LEASE_POLL_SECONDS = 0.001
 
 _ALIAS = "shared_file"
 _log = logging.getLogger(__name__)
-
-
-class DuckConnection:
-    """A connection inside one transaction of a `DuckFile`. Not to be kept beyond it.
-
-    Attributes:
-        writable: whether the transaction may write.
-    """
-
-    def __init__(self, raw: duckdb.DuckDBPyConnection) -> None:
-        self._raw = raw
-        self._begun = False
-        self.writable = False
-
-    @property
-    def raw(self) -> duckdb.DuckDBPyConnection:
-        """DuckDB's own connection; unqualified names mean the tables of the file."""
-        if not self._begun:
-            self._raw.execute("BEGIN TRANSACTION READ ONLY")
-            self._begun = True
-        return self._raw
-
-    def execute(self, sql: str, parameters: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
-        """Run one statement and return all its rows."""
-        return self.raw.execute(sql, parameters).fetchall()
-
-    @cached_property
-    def sqlalchemy(self) -> "Connection":
-        """The same connection for SQLAlchemy; the transaction's end belongs to the `DuckFile`, not to it."""
-        from lab_pipeline.storage.dialect import connection_over  # noqa: PLC0415 - plain SQL goes without the import
-
-        return connection_over(self._raw)
-
-    def begin(self, *, write: bool) -> None:
-        """Begin a transaction.
-
-        A reading one begins when its raw connection is asked for, and never for SQLAlchemy, which leaves no result open
-        and reads one state anyway: whoever might change it waits for the end of this transaction.
-        """
-        self.writable = write
-        if write:
-            self._raw.execute("BEGIN TRANSACTION")
-            self._begun = True
-
-    def end(self, *, commit: bool) -> None:
-        """Commit or roll back; either closes a result that was not read to its end."""
-        if "sqlalchemy" in self.__dict__:
-            self.sqlalchemy.rollback()  # its view of a transaction only: to DuckDB it says nothing
-        if self._begun:
-            self._begun = False
-            self._raw.execute("COMMIT" if commit else "ROLLBACK")
-
-    def close(self) -> None:
-        """Close the connection for good."""
-        self._raw.close()
-
-    def disown(self) -> None:
-        """Make every further use an error, and keep what lies beneath from ever being closed by this process."""
-        ctypes.pythonapi.Py_IncRef(ctypes.py_object(self._raw))
-        self._raw = _NotOurs()  # type: ignore[assignment]  # its every use is an error
 
 
 class _Mode(enum.Enum):
@@ -212,14 +148,14 @@ class DuckFile:
         name = str(part).replace("'", "''")
         try:
             with self.transaction(write=False, timeout=timeout), self._explained():
-                instance = self._instance().cursor()
-                instance.execute(f"ATTACH '{name}' AS shared_copy (STORAGE_VERSION '{STORAGE_VERSION}')")
-                try:
-                    instance.execute(f"COPY FROM DATABASE {_ALIAS} TO shared_copy")
-                    instance.execute("CHECKPOINT shared_copy")
-                finally:
-                    instance.execute("DETACH shared_copy")
-                    instance.close()
+                copy = f"copy_{threading.get_ident()}"
+                with self._instance().cursor() as cursor:
+                    cursor.execute(f"ATTACH '{name}' AS {copy} (STORAGE_VERSION '{STORAGE_VERSION}')")
+                    try:
+                        cursor.execute(f"COPY FROM DATABASE {_ALIAS} TO {copy}")
+                        cursor.execute(f"CHECKPOINT {copy}")
+                    finally:
+                        cursor.execute(f"DETACH {copy}")
             part.replace(destination)
         finally:
             part.unlink(missing_ok=True)
@@ -301,7 +237,7 @@ class DuckFile:
             try:
                 while not self._may_enter(write=write):
                     if not self._changed.wait(deadline - time.monotonic()):
-                        raise StorageTimeoutError(f"{self.path}: other threads of this process kept it busy")
+                        raise self._waited_in_vain()
             finally:
                 self._writers_waiting -= write
             if self._active == 0:
@@ -320,11 +256,18 @@ class DuckFile:
                 self._active -= 1
                 self._writing = False
                 self._changing = False
+                if self._attached is not None:  # interrupted when all was done
+                    self._watch()
                 self._changed.notify_all()
             raise
         with self._changed:
             self._changing = False
             self._changed.notify_all()
+
+    def _waited_in_vain(self) -> StorageTimeoutError:
+        if self._changing:  # the thread before this one waits too
+            return self._lock.timeout_error()
+        return StorageTimeoutError(f"{self.path}: other threads of this process were busy with it all the time")
 
     def _may_enter(self, *, write: bool) -> bool:
         if self._changing or self._writing:
@@ -344,18 +287,19 @@ class DuckFile:
             self._active -= 1
             self._writing = False
             self._last_used = time.monotonic()
-            if self._active == 0 and (not healthy or not self._burst or self._turn_is_over() or self._log_is_long()):
+            stay = healthy and self._burst and not self._turn_is_over() and not self._log_is_long()
+            detach = self._active == 0 and not stay
+            if detach:
                 self._changing = True
             elif self._active == 0:
                 self._watch()
-            detach = self._changing
             self._changed.notify_all()
         if detach:
             self._detach(healthy=healthy)
 
     def _watch(self) -> None:
         """See to it that a lease ends although its holder does nothing."""
-        if self._watcher is None:
+        if self._watcher is None or not self._watcher.is_alive():
             self._watcher = threading.Thread(target=self._end_leases, name="storage-lease", daemon=True)
             self._watcher.start()
         self._leased.set()
@@ -516,16 +460,12 @@ class DuckFile:
     def after_fork_in_child(self) -> None:
         """Begin anew; what a transaction around the fork holds stays untouched, it is the parent's."""
         connection: DuckConnection | None = getattr(self._local, "connection", None)
-        if connection is not None:
-            connection.disown()
-            ctypes.pythonapi.Py_IncRef(ctypes.py_object(self._database))  # closing would wait for the parent's threads
+        for inherited in (*self._idle, *([connection] if connection else [])):
+            inherited.disown()
+        if self._database is not None:
+            keep_forever(self._database)
         self._lock.forget()
         self.__init__(self.path)  # type: ignore[misc]  # the one state that is known to be sound
-
-
-class _NotOurs:
-    def __getattr__(self, name: str) -> object:
-        raise StorageError("a transaction begun before a fork belongs to the parent process; begin one of your own")
 
 
 _INSTANCE_CONFIG: dict[str, str | bool | int | float | list[str]] = {

@@ -42,7 +42,7 @@ class ProcessLock:
         if at_gate and _try_flock(files.lock, kind):
             fcntl.flock(files.gate, fcntl.LOCK_UN)
         elif not _Attempt(files, kind, at_gate=at_gate).wait(deadline):
-            raise StorageTimeoutError(self._timeout_message())
+            raise self.timeout_error()
         self._files = files
 
     def release(self) -> None:
@@ -58,6 +58,15 @@ class ProcessLock:
             return True
         fcntl.flock(self._files.gate, fcntl.LOCK_UN)
         return False
+
+    def timeout_error(self) -> StorageTimeoutError:
+        """Say who holds the lock, and what to do about it."""
+        pids = lock_holders(self._lock_path)
+        who = " and ".join(map(describe_process, pids)) if pids else "another process"
+        return StorageTimeoutError(
+            f"{self._lock_path.with_suffix('')} stayed locked by {who}: if it hangs, end it (the lock goes with it); "
+            f"if it is only slow, raise the storage's timeout"
+        )
 
     def forget(self) -> None:
         """Drop the files that a forked child shares with its parent, leaving the parent's lock as it is."""
@@ -77,14 +86,6 @@ class ProcessLock:
                 return None
             raise
 
-    def _timeout_message(self) -> str:
-        pids = lock_holders(self._lock_path)
-        who = " and ".join(map(describe_process, pids)) if pids else "another process"
-        return (
-            f"{self._lock_path.with_suffix('')} stayed locked by {who}: if it hangs, end it (the lock goes with it); "
-            f"if it is only slow, raise the storage's timeout"
-        )
-
 
 @dataclass(frozen=True)
 class _LockFiles:
@@ -99,12 +100,17 @@ class _LockFiles:
         os.close(self.lock)
         os.close(self.gate)
 
+    def give_back(self) -> None:
+        """Unlock and close: closing alone would leave the lock to a child that a fork gave the same files."""
+        fcntl.flock(self.lock, fcntl.LOCK_UN)
+        self.close()
+
 
 class _Attempt:
     """Wait for a lock in a thread of its own, since ``flock`` knows no time-out.
 
     A wait that nobody is interested in any more cannot be interrupted: it ends by itself when the lock comes free, and
-    closes the files, which gives the lock back.
+    gives it back.
     """
 
     def __init__(self, files: _LockFiles, kind: int, *, at_gate: bool) -> None:
@@ -117,8 +123,16 @@ class _Attempt:
         threading.Thread(target=self._block, name="storage-lock", daemon=True).start()
 
     def wait(self, deadline: float) -> bool:
-        if self._acquired.wait(max(0.0, deadline - time.monotonic())):
-            return True
+        try:
+            self._acquired.wait(max(0.0, deadline - time.monotonic()))
+        except BaseException:  # an interrupt: the lock must not stay with a thread that nobody waits for
+            if self._keep():
+                self._files.give_back()
+            raise
+        return self._keep()
+
+    def _keep(self) -> bool:
+        """Settle whether the lock was had in time."""
         with self._settled:
             self._abandoned = not self._acquired.is_set()
             return not self._abandoned
@@ -130,7 +144,7 @@ class _Attempt:
         fcntl.flock(self._files.gate, fcntl.LOCK_UN)
         with self._settled:
             if self._abandoned:
-                self._files.close()
+                self._files.give_back()
             else:
                 self._acquired.set()
 

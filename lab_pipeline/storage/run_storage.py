@@ -34,7 +34,8 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.engine import Connection
 
 from lab_pipeline.storage import schema
-from lab_pipeline.storage.duck_file import DEFAULT_TIMEOUT_SECONDS, DuckConnection, DuckFile
+from lab_pipeline.storage.duck_connection import DuckConnection
+from lab_pipeline.storage.duck_file import DEFAULT_TIMEOUT_SECONDS, DuckFile
 from lab_pipeline.storage.errors import StorageError
 
 TEMPORARY_HOME_PREFIX = ".tmp_dagster_home_"

@@ -8,7 +8,7 @@ from sqlalchemy import Column, Float, Table
 from sqlalchemy.types import NullType
 
 from lab_pipeline.storage.dialect import DuckDBDialect
-from lab_pipeline.storage.duck_file import DuckConnection
+from lab_pipeline.storage.duck_connection import DuckConnection
 from lab_pipeline.storage.errors import StorageError
 
 # What this project decides about a file beyond Dagster's own tables. A file of a later layout is not touched.
