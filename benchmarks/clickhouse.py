@@ -77,7 +77,7 @@ from lab_pipeline.clickhouse.writer import publish_run
 print(time.perf_counter() - began, resident() - before)
 """
 WRITER = """
-import sys, time
+import random, sys, time
 from pathlib import Path
 from benchmarks.clickhouse import equity_frame, fills_frame, log_lines
 from lab_pipeline.clickhouse.client import ClickHouse
@@ -90,7 +90,8 @@ with ClickHouse(ClickHouseConfig(state_dir=Path(state_dir), database=database)) 
     clickhouse.client.ping()
     print("ready", flush=True)
     sys.stdin.readline()
-    for beat in range(10**6):
+    time.sleep(random.uniform(0.0, 0.2))  # runs do not march in step
+    for beat in range(random.randrange(25), 10**6):
         began = time.monotonic()
         append_lines(clickhouse, log_lines(name, 1 + beat * 50, 50))
         if beat % 25 == 24:  # the shortest run takes about five seconds
