@@ -5,6 +5,7 @@ import os
 import dagster as dg
 import polars as pl
 import pytest
+from dagster._core.errors import DagsterExecutionInterruptedError
 
 from lab_pipeline.definitions import defs
 from lab_pipeline.defs.backtest.config import BacktestConfig
@@ -157,3 +158,29 @@ def test_the_checks_count_gaps_and_warn_about_thin_markets(tmp_path):
     assert checks["gaps"].passed
     assert checks["gaps"].metadata["longest, candles"].value == 48
     assert checks["duplicates"].passed
+
+
+def test_an_interrupt_between_launch_and_start_leaves_the_run_canceled(lab, monkeypatch):
+    _, instance = lab
+
+    def interrupted(*_args, **_kwargs):
+        raise KeyboardInterrupt
+
+    before = instance.get_runs_count()
+    monkeypatch.setattr("dagster._core.execution.api.execute_run", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        run_backtest_job(instance, BacktestConfig(strategy="ladder", timeframe="1m"))
+    assert instance.get_runs_count() == before + 1
+    assert instance.get_runs(limit=1)[0].status is dg.DagsterRunStatus.CANCELED
+
+
+def test_an_interrupt_in_an_op_is_the_reason_of_the_failure(lab, monkeypatch):
+    settings, instance = lab
+
+    def interrupted(*_args, **_kwargs):
+        raise DagsterExecutionInterruptedError
+
+    monkeypatch.setattr("lab_pipeline.runs.backtest.simulate", interrupted)
+    ended = run_backtest_job(instance, BacktestConfig(strategy="ladder", timeframe="1m"))
+    assert ended.error == "the run was interrupted before it was done"
+    assert not (settings.artifacts_dir / ended.run_id).exists()

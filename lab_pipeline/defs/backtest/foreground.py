@@ -1,5 +1,6 @@
 """Run the backtest job in this process, on the lab's instance: a run like any other in the UI."""
 
+import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -10,6 +11,8 @@ from lab_pipeline.defs.operations.reasons import failure_reason
 
 # Dagster's own launches name the code location in this tag; with it the UI lists the run under its job.
 LOCATION_TAG = {".dagster/repository": "__repository__@lab_pipeline"}
+INVOCATION_TAG = ".lab/invocation"
+"""Tells the runs of this call from all others; hidden in the UI, as tags that begin with a dot are."""
 
 
 @dataclass(frozen=True)
@@ -35,14 +38,21 @@ def backtest_job() -> dg.JobDefinition:
 def run_backtest_job(
     instance: dg.DagsterInstance, config: BacktestConfig, tags: Mapping[str, str] | None = None
 ) -> FinishedRun:
-    """Execute the job and wait for its end."""
-    with dg.execute_job(
-        dg.reconstructable(backtest_job),
-        instance,
-        run_config=run_config(config),
-        tags={**LOCATION_TAG, **(tags or {})},
-    ) as result:
-        return FinishedRun(result.run_id, None if result.success else failure_reason(instance, result.run_id))
+    """Execute the job and wait for its end. An interrupt before the first op leaves the run canceled, not waiting."""
+    mine = {INVOCATION_TAG: uuid.uuid4().hex}
+    try:
+        with dg.execute_job(
+            dg.reconstructable(backtest_job),
+            instance,
+            run_config=run_config(config),
+            tags={**LOCATION_TAG, **mine, **(tags or {})},
+        ) as result:
+            return FinishedRun(result.run_id, None if result.success else failure_reason(instance, result.run_id))
+    except KeyboardInterrupt:
+        for run in instance.get_runs(filters=dg.RunsFilter(tags=mine)):
+            if not run.is_finished:
+                instance.report_run_canceled(run, message="Interrupted before it was done.")
+        raise
 
 
 def run_config(config: BacktestConfig) -> dict[str, object]:
