@@ -31,7 +31,9 @@ def default_home() -> Path:
 class Settings(BaseSettings):
     """The settings, read from the environment (`LAB_HOME`, `LAB_PORT`, ...)."""
 
-    model_config = SettingsConfigDict(env_prefix=PREFIX, frozen=True, extra="ignore", use_attribute_docstrings=True)
+    model_config = SettingsConfigDict(
+        env_prefix=PREFIX, frozen=True, extra="ignore", env_ignore_empty=True, use_attribute_docstrings=True
+    )
 
     home: Path = Field(default_factory=default_home)
     """Directory with all state; deleting it resets the lab. Default: `.lab` beside dagster.yaml."""

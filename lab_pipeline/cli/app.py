@@ -1,5 +1,6 @@
 """The root of the command line: what is common to every command."""
 
+import os
 import sys
 
 import typer
@@ -23,8 +24,11 @@ app = typer.Typer(
 PIPE_WIDTH = 200
 """Columns of a table that goes into a file or another program, which has no width of its own."""
 
-out = Console(highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else PIPE_WIDTH)
-err = Console(stderr=True, highlight=False, soft_wrap=True)
+# No markup and no emoji codes: names of callers, strategies and paths are text, whatever is in them.
+out = Console(
+    highlight=False, markup=False, emoji=False, soft_wrap=True, width=None if sys.stdout.isatty() else PIPE_WIDTH
+)
+err = Console(stderr=True, highlight=False, markup=False, emoji=False, soft_wrap=True)
 
 
 def main() -> None:
@@ -34,7 +38,13 @@ def main() -> None:
     try:
         app()
     except LabError as error:
-        err.print(f"error: {error}", markup=False, style="red")
+        err.print(f"error: {error}", style="red")
+        sys.exit(BAD_INPUT)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # the reader, such as `head`, has enough; nothing more to flush
+        sys.exit(0)
+    except OSError as error:
+        err.print(f"error: {error.strerror or error}: {error.filename or 'output'}", style="red")
         sys.exit(BAD_INPUT)
 
 

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from lab_pipeline.cli.app import app, out, settings, table
-from lab_pipeline.cli.runs import AsJson, RunId, find_run_id
+from lab_pipeline.cli.runs import AsJson, RunId
 from lab_pipeline.runs.artifacts import ArtifactStore
 
 artifacts_app = typer.Typer(help="Files that runs published.", no_args_is_help=True)
@@ -19,7 +19,8 @@ app.add_typer(artifacts_app, name="artifacts")
 @artifacts_app.command("list")
 def list_artifacts(run: RunId, as_json: AsJson = False) -> None:
     """List the artifacts of a run."""
-    manifest = ArtifactStore(settings().artifacts_dir).manifest(find_run_id(run))
+    store = ArtifactStore(settings().artifacts_dir)
+    manifest = store.manifest(store.find(run))
     if as_json:
         files = [file.model_dump(mode="json", by_alias=True) for file in manifest.files]
         out.print_json(json.dumps({"artifacts": files}))
@@ -37,7 +38,8 @@ def get(
     to: Annotated[Path | None, typer.Option(help="Copy it there instead of writing it to standard output.")] = None,
 ) -> None:
     """Copy an artifact to a file, or to standard output."""
-    source = ArtifactStore(settings().artifacts_dir).path(find_run_id(run), name)
+    store = ArtifactStore(settings().artifacts_dir)
+    source = store.path(store.find(run), name)
     if to is None:
         with source.open("rb") as file:
             shutil.copyfileobj(file, sys.stdout.buffer)

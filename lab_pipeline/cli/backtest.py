@@ -1,5 +1,6 @@
 """`lab backtest`: run a backtest now and wait for it."""
 
+import csv
 import json
 import os
 import sys
@@ -36,8 +37,10 @@ def backtest(  # noqa: PLR0917 - one parameter an option
         str | None, typer.Option("--from", help="Simulate calls from this time on (ISO 8601, UTC).")
     ] = None,
     end: Annotated[str | None, typer.Option("--to", help="Simulate calls before this time.")] = None,
-    mints: Annotated[str, typer.Option(help="Only calls on these tokens, separated by commas.")] = "",
-    callers: Annotated[str, typer.Option(help="Only calls of these callers, separated by commas.")] = "",
+    mints: Annotated[str | None, typer.Option(help="Only calls on these tokens, separated by commas.")] = None,
+    callers: Annotated[
+        str | None, typer.Option(help="Only calls of these callers, separated by commas; quote one: '\"A, B\",C'.")
+    ] = None,
     all_calls: Annotated[bool, typer.Option("--all", help="Every call (the default).")] = False,
     param: Annotated[
         list[str] | None, typer.Option(metavar="PATH=VALUE", help="Override a strategy field: exit.stopLoss=0.25.")
@@ -47,9 +50,9 @@ def backtest(  # noqa: PLR0917 - one parameter an option
     verbose: Annotated[bool, typer.Option(help="Show Dagster's log.")] = False,
 ) -> None:
     """Run a backtest through Dagster, in the foreground; the run is in the UI like any other."""
-    if sum([bool(mints), bool(callers), all_calls]) > 1:
+    if sum([mints is not None, callers is not None, all_calls]) > 1:
         raise BadOptionError("give one of --mints, --callers and --all")
-    from lab_pipeline.defs.backtest.config import BacktestConfig
+    from lab_pipeline.defs.backtest.config import NULL, BacktestConfig
 
     strategy_id, version = _stored(strategy, version)
     config = BacktestConfig(
@@ -58,12 +61,12 @@ def backtest(  # noqa: PLR0917 - one parameter an option
         timeframe=timeframe,
         start=start,
         end=end,
-        mints=_names(mints),
-        callers=_names(callers),
-        params=dict(map(_param, param or [])),
+        mints=_names("--mints", mints),
+        callers=_names("--callers", callers),
+        params={path: NULL if value is None else value for path, value in map(_param, param or [])},
         seed=seed,
     )
-    run_id, manifest = run_foreground(config, verbose=verbose)
+    run_id, manifest = run_foreground(config, verbose=verbose, as_json=as_json)
     directory = settings().artifacts_dir / run_id
     if as_json:
         result = {
@@ -78,14 +81,14 @@ def backtest(  # noqa: PLR0917 - one parameter an option
     print_result(manifest)
 
 
-def run_foreground(config: "BacktestConfig", *, verbose: bool = False) -> "tuple[str, Manifest]":
+def run_foreground(config: "BacktestConfig", *, verbose: bool = False, as_json: bool = False) -> "tuple[str, Manifest]":
     """Check the request, run it with a progress bar, and return its run id and manifest.
 
     Raises:
         LabError: if the request cannot run; nothing was started then.
         typer.Exit: with status 1, if the run failed; the reason has been printed.
     """
-    from lab_pipeline.defs.backtest.foreground import run_backtest_job
+    from lab_pipeline.defs.backtest.foreground import alive, run_backtest_job
     from lab_pipeline.defs.operations.instance import open_instance
     from lab_pipeline.lake import Lake
     from lab_pipeline.runs import backtest as steps
@@ -96,13 +99,16 @@ def run_foreground(config: "BacktestConfig", *, verbose: bool = False) -> "tuple
     steps.resolve(config.to_spec(lake), strategy_store(), lake)
     with (
         open_instance(settings()) as instance,
+        alive(settings(), instance) as tags,
         progress_bar("simulating", "calls") as bar,
         progress.listening(bar),
         nullcontext() if verbose else _hushed(),
     ):
-        run = run_backtest_job(instance, config)
+        run = run_backtest_job(instance, config, tags)
     if run.error is not None:
-        err.print(f"run {run.run_id} failed: {run.error}", markup=False, style="red")
+        if as_json:
+            sys.stdout.write(json.dumps({"runId": run.run_id, "status": "failed", "error": run.error}) + "\n")
+        err.print(f"run {run.run_id} failed: {run.error}", style="red")
         raise typer.Exit(RUN_FAILED)
     return run.run_id, ArtifactStore(settings().artifacts_dir).manifest(run.run_id)
 
@@ -127,8 +133,13 @@ def _stored(strategy: str, version: str | None) -> tuple[str, str]:
     return stored.strategy.id, stored.version
 
 
-def _names(text: str) -> list[str]:
-    return [name.strip() for name in text.split(",") if name.strip()]
+def _names(option: str, text: str | None) -> list[str]:
+    if text is None:
+        return []
+    names = [name.strip() for row in csv.reader([text], skipinitialspace=True) for name in row if name.strip()]
+    if not names:
+        raise BadOptionError(f"{option} is empty: name at least one, or leave the option out for all")
+    return names
 
 
 def _param(text: str) -> tuple[str, Any]:

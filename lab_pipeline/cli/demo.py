@@ -57,7 +57,8 @@ def demo(
     out.print(_callers(settings().artifacts_dir / manifest.run_id / "trades.parquet"))
     out.print()
     print_result(manifest)
-    out.print("\nNow `make up` and open http://127.0.0.1:3000: the run, its assets, lineage, plots and logs.")
+    address = f"http://{settings().host}:{settings().port}"
+    out.print(f"\nNow `make up` and open {address}: the run, its assets, lineage, plots and logs.")
 
 
 def _callers(trades: Path) -> Table:

@@ -22,6 +22,8 @@ def progress_bar(title: str, unit: str) -> Iterator[Callable[[int, int], None]]:
             TimeElapsedColumn(),
             console=Console(file=stderr),
             transient=True,
+            redirect_stdout=False,  # Dagster's own lines must go where `lab backtest` sends them, not into the bar
+            redirect_stderr=False,
         )
         with bar:
             task = bar.add_task(title, total=None)

@@ -12,7 +12,7 @@ from lab_pipeline.cli.summary import percent, summary_table
 from lab_pipeline.domain.backtest import iso
 from lab_pipeline.domain.errors import LabError
 from lab_pipeline.domain.model import to_camel_keys
-from lab_pipeline.runs.artifacts import ArtifactStore, Manifest, UnknownRunError
+from lab_pipeline.runs.artifacts import ArtifactStore, Manifest, UnknownRunError, UnreadableManifestError
 
 if TYPE_CHECKING:
     import dagster as dg
@@ -73,7 +73,7 @@ def show(run: RunId, as_json: AsJson = False) -> None:
     if as_json:
         out.print_json(json.dumps(description))
         return
-    manifest = _manifest(description["runId"])
+    manifest, _ = _manifest(description["runId"])
     for key in (
         "runId",
         "status",
@@ -110,15 +110,6 @@ def export(
     out.print(f"{count:,} runs written to {file}", markup=False)
 
 
-def find_run_id(start: str) -> str:
-    """Return the id of the run whose id is, or starts with, `start`.
-
-    Raises:
-        UnknownRunError: if there is none, or more than one.
-    """
-    return str(_find(start).dagster_run.run_id)
-
-
 def _records(limit: int | None = None, run_id: str | None = None) -> "list[dg.RunRecord]":
     import dagster as dg
 
@@ -140,7 +131,7 @@ def _find(start: str) -> "dg.RunRecord":
 
 def _describe(record: "dg.RunRecord") -> dict[str, Any]:
     run = record.dagster_run
-    manifest = _manifest(run.run_id)
+    manifest, damage = _manifest(run.run_id)
     config: Any = run.run_config  # whatever the launcher wrote; the op checks it, and may have refused it
     asked = config.get("ops", {}).get("run", {}).get("config", {})
     return {
@@ -153,16 +144,19 @@ def _describe(record: "dg.RunRecord") -> dict[str, Any]:
         "createdAt": iso(record.create_timestamp.astimezone(UTC)),
         "startedAt": _iso(record.start_time),
         "completedAt": _iso(record.end_time),
-        "error": _error(run.run_id) if run.status.value == "FAILURE" else None,
+        "error": damage or (_error(run.run_id) if run.status.value == "FAILURE" else None),
         "summary": to_camel_keys(manifest.summary.model_dump()) if manifest else None,
     }
 
 
-def _manifest(run_id: str) -> Manifest | None:
+def _manifest(run_id: str) -> tuple[Manifest | None, str | None]:
+    """Return the manifest of a run, none if it has not published, and what is wrong with it if it cannot be read."""
     try:
-        return ArtifactStore(settings().artifacts_dir).manifest(run_id)
+        return ArtifactStore(settings().artifacts_dir).manifest(run_id), None
     except UnknownRunError:
-        return None  # it has not published: it waits, runs, or failed
+        return None, None
+    except UnreadableManifestError as error:
+        return None, str(error)
 
 
 def _error(run_id: str) -> str:

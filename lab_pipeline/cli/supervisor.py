@@ -48,7 +48,7 @@ class _Running:
 
 
 class Supervisor:
-    """Runs services until it is told to stop by SIGINT or SIGTERM."""
+    """Runs services until it is told to stop: by Ctrl-C, by SIGTERM, or by the end of its terminal."""
 
     def __init__(self, environment: Mapping[str, str], logs: Path, say: Callable[[str], None]) -> None:
         self._environment = environment
@@ -63,7 +63,9 @@ class Supervisor:
         Raises:
             ServiceError: if one does not start, or dies again and again; all are stopped then.
         """
-        before = {number: signal.signal(number, self._on_signal) for number in (signal.SIGINT, signal.SIGTERM)}
+        before = {
+            number: signal.signal(number, self._on_signal) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+        }
         try:
             for service in services:
                 running = self._start(service)

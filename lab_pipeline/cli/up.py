@@ -33,11 +33,14 @@ class AlreadyUpError(LabError):
 @app.command("up")
 def up() -> None:
     """Run the Dagster UI, the daemon (queue, schedules, sensors) and the code server until Ctrl-C."""
-    from lab_pipeline.defs.operations.instance import prepare_environment
+    from lab_pipeline.defs.backtest.foreground import bury_killed
+    from lab_pipeline.defs.operations.instance import open_instance, prepare_environment
 
     lab = settings()
     environment = {**os.environ, **prepare_environment(lab)}
     strategy_store()
+    with open_instance(lab) as instance:
+        bury_killed(lab, instance)
     with _only_one(lab):
         port = lab.port or _free_port()
         _require_free(lab.host, port)

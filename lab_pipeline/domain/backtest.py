@@ -17,12 +17,15 @@ Names = Annotated[tuple[Annotated[str, Field(min_length=1)], ...], Field(min_len
 
 def utc(moment: datetime) -> datetime:
     """Return the moment in UTC; one without an offset is taken to be UTC already."""
-    return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+    try:
+        return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+    except OverflowError:
+        raise ValueError(f"{moment.isoformat()} is before the year 1 or after the year 9999 in UTC") from None
 
 
 def iso(moment: datetime) -> str:
     """Write a UTC moment as ISO 8601 with milliseconds and Z."""
-    return moment.strftime("%Y-%m-%dT%H:%M:%S.") + f"{moment.microsecond // 1000:03d}Z"
+    return moment.replace(tzinfo=None).isoformat(timespec="milliseconds") + "Z"
 
 
 def now() -> datetime:
@@ -123,7 +126,9 @@ class ResolvedSpec(Document):
             snapshot: hash of the rows that the run read.
             engine_version: version of the simulation.
         """
-        parts = {"spec": self.to_json_dict(), "snapshot": snapshot, "engineVersion": engine_version, "seed": self.seed}
+        spec = self.to_json_dict()
+        del spec["params"]  # they are in the strategy; how they were written is no part of the result
+        parts = {"spec": spec, "snapshot": snapshot, "engineVersion": engine_version, "seed": self.seed}
         return hashlib.sha256(canonical_json(parts)).hexdigest()
 
 

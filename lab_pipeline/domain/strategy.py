@@ -12,6 +12,8 @@ FRACTION_SUM_TOLERANCE = 1e-9
 MINUTE_MS = 60_000
 
 
+LONGEST_MINUTES = 10 * 366 * 24 * 60.0
+LARGEST_AMOUNT = 1e15
 Distance = Annotated[float, Field(gt=0, lt=1)]
 BasisPoints = Annotated[float, Field(ge=0, lt=10_000)]
 
@@ -28,9 +30,9 @@ class Entry(Document):
     """`market`, `dip` (limit below the first open) or `rebound` (level above the running low)."""
     fraction: Distance | None = None
     """Depth of the dip or height of the rebound, as a plain fraction; null for `market`."""
-    delay_minutes: Annotated[float, Field(ge=0)] = 0.0
+    delay_minutes: Annotated[float, Field(ge=0, le=LONGEST_MINUTES)] = 0.0
     """Minutes from the call to the first candle that may be used."""
-    max_wait_minutes: Annotated[float, Field(gt=0)] = 60.0
+    max_wait_minutes: Annotated[float, Field(gt=0, le=LONGEST_MINUTES)] = 60.0
     """Minutes after the delay within which the entry must fill."""
 
     @model_validator(mode="after")
@@ -71,7 +73,7 @@ class Exit(Document):
     """Trailing stop, or null."""
     break_even_after: Annotated[int, Field(ge=1)] | None = None
     """Raise the stop to the entry price once this many targets have filled."""
-    max_hold_minutes: Annotated[float, Field(gt=0)] | None = None
+    max_hold_minutes: Annotated[float, Field(gt=0, le=LONGEST_MINUTES)] | None = None
     """Sell at the first open at least this long after the entry."""
 
     @model_validator(mode="after")
@@ -115,7 +117,7 @@ class FixedSizing(Document):
     """The same amount for every buy."""
 
     kind: Literal[SizingKind.FIXED] = SizingKind.FIXED
-    amount: Annotated[float, Field(gt=0)] = 100.0
+    amount: Annotated[float, Field(gt=0, le=LARGEST_AMOUNT)] = 100.0
     """Cash spent on a buy, costs included, in quote currency."""
 
 
@@ -143,7 +145,7 @@ Sizing = Annotated[FixedSizing | FractionSizing | RiskSizing, Field(discriminato
 class Portfolio(Document):
     """The account in which the trades compete for cash and slots."""
 
-    initial_capital: Annotated[float, Field(gt=0)] = 10_000.0
+    initial_capital: Annotated[float, Field(gt=0, le=LARGEST_AMOUNT)] = 10_000.0
     """Cash at the start, in quote currency."""
     sizing: Sizing = FixedSizing()
     """How much a buy is given."""
@@ -160,7 +162,7 @@ class StrategyConfig(Document):
     costs: Costs = Costs()
     intrabar: Annotated[IntrabarPolicy, Field(strict=False)] = IntrabarPolicy.STOP_FIRST
     """What happens first in a candle that reaches both a target and the stop."""
-    horizon_minutes: Annotated[float, Field(gt=0)] = 1440.0
+    horizon_minutes: Annotated[float, Field(gt=0, le=LONGEST_MINUTES)] = 1440.0
     """Minutes after the call at which whatever is left is sold."""
     portfolio: Portfolio = Portfolio()
 

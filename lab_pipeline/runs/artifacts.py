@@ -7,21 +7,21 @@ import importlib.metadata
 import os
 import platform
 import shutil
+import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from tempfile import mkdtemp
 from typing import Annotated
 
 import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
-from pydantic import Field
+from pydantic import Field, ValidationError
 
 from lab_pipeline.domain.backtest import Moment, ResolvedSpec, now
 from lab_pipeline.domain.errors import LabError
-from lab_pipeline.domain.model import Record
+from lab_pipeline.domain.model import Record, field_errors
 from lab_pipeline.domain.summary import Summary
 
 MANIFEST = "manifest.json"
@@ -34,6 +34,10 @@ GATE = "gate"
 
 class UnknownRunError(LabError):
     """No artifacts are published under that run id."""
+
+
+class UnreadableManifestError(LabError):
+    """A manifest is damaged."""
 
 
 class UnknownArtifactError(LabError):
@@ -157,6 +161,18 @@ class ArtifactStore:
             raise UnknownRunError(f"no artifacts of run '{run_id}' in {self.directory}")
         return read_manifest(self.directory / run_id / MANIFEST)
 
+    def find(self, start: str) -> str:
+        """Return the run id that is, or starts with, `start`.
+
+        Raises:
+            UnknownRunError: if no published run has such an id, or more than one.
+        """
+        found = [name for name in self._names() if name.startswith(start)]
+        if start in found or len(found) == 1:
+            return start if start in found else found[0]
+        many = f"'{start}' is the start of {len(found)} run ids: write more of it"
+        raise UnknownRunError(many if found else f"unknown run '{start}': nothing is published under such an id")
+
     def manifests(self) -> Iterator[Manifest]:
         """Iterate over the manifests of all published runs, in no particular order."""
         for name in self._names():
@@ -192,7 +208,8 @@ class ArtifactStore:
         root.mkdir(parents=True, exist_ok=True)
         with _locked(root / GATE):
             _sweep(root)
-            staging = Path(mkdtemp(dir=root))
+            staging = root / uuid.uuid4().hex
+            staging.mkdir()
             alive = _lock_of(staging).open("w")
             fcntl.flock(alive, fcntl.LOCK_EX)
         try:
@@ -221,8 +238,16 @@ class ArtifactStore:
 
 
 def read_manifest(path: Path) -> Manifest:
-    """Read a manifest file."""
-    return Manifest.model_validate_json(path.read_bytes())
+    """Read a manifest file.
+
+    Raises:
+        UnreadableManifestError: naming the file, if it is damaged.
+    """
+    try:
+        return Manifest.model_validate_json(path.read_bytes())
+    except ValidationError as error:
+        reason = str(field_errors(error)[0])
+        raise UnreadableManifestError(f"{path} is damaged ({reason}): restore it, or delete the run") from None
 
 
 def _sweep(root: Path) -> None:

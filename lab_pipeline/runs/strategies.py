@@ -4,7 +4,6 @@ import os
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
-from tempfile import NamedTemporaryFile
 
 from filelock import FileLock
 
@@ -12,6 +11,9 @@ from lab_pipeline.domain.backtest import Moment, now
 from lab_pipeline.domain.errors import LabError
 from lab_pipeline.domain.model import Document
 from lab_pipeline.domain.strategy import Strategy
+
+ONE_VERSION = "[1-9]*.json"
+VERSIONS = f"*/{ONE_VERSION}"
 
 
 class UnknownStrategyError(LabError):
@@ -47,7 +49,7 @@ class StrategyStore:
                 if stored.config_hash == wanted:
                     return stored
             stored = StoredStrategy(
-                version=str(len(versions) + 1),
+                version=str(max((int(one.version) for one in versions), default=0) + 1),
                 config_hash=wanted,
                 created_at=now(),
                 strategy=strategy,
@@ -78,19 +80,19 @@ class StrategyStore:
         """Return every version of a strategy, oldest first; none if the strategy is unknown."""
         if strategy_id not in self.ids():
             return []
-        paths = sorted((self.directory / strategy_id).glob("*.json"), key=lambda path: int(path.stem))
+        paths = sorted(self.directory.glob(f"{strategy_id}/{ONE_VERSION}"), key=lambda path: int(path.stem))
         return [StoredStrategy.parse(path.read_bytes(), subject=str(path)) for path in paths]
 
     def ids(self) -> list[str]:
         """Return the ids of all strategies, sorted."""
         if not self.directory.is_dir():
             return []
-        return sorted(path.name for path in self.directory.iterdir() if path.is_dir())
+        return sorted({path.parent.name for path in self.directory.glob(VERSIONS)})
 
     def add_examples(self) -> None:
         """Store the strategies that ship with the lab, where their ids are free."""
         for strategy in example_strategies():
-            if not self._path(strategy.id, "1").exists():
+            if strategy.id not in self.ids():
                 self.add(strategy)
 
     def _path(self, strategy_id: str, version: str) -> Path:
@@ -117,9 +119,12 @@ def example_strategies() -> list[Strategy]:
 
 
 def _write_whole(path: Path, text: str) -> None:
+    """Write a new file whole or not at all; the caller holds the store's lock."""
     path.parent.mkdir(exist_ok=True)
-    with NamedTemporaryFile("w", dir=path.parent.parent, prefix=".new-", delete=False) as file:
+    new = path.parent.parent / ".new"  # one writer at a time: what a killed one left is overwritten here
+    with new.open("w") as file:
         file.write(text)
         file.flush()
         os.fsync(file.fileno())
-    Path(file.name).replace(path)
+    os.link(new, path)  # unlike a rename it never replaces a version that is there
+    new.unlink()

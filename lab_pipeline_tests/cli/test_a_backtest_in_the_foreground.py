@@ -1,4 +1,8 @@
 import json
+import signal
+import subprocess
+import sys
+from pathlib import Path
 
 import polars as pl
 import pytest
@@ -166,3 +170,70 @@ def test_runs_can_be_exported_while_they_are_kept(stocked, tmp_path):
     assert wrong.status == 2
     assert ".parquet or .duckdb" in wrong.err
     assert stocked("runs", "list", "--json").json["runs"][0]["runId"] == run_id
+
+
+def test_an_override_may_clear_a_field(stocked):
+    result = stocked(*BACKTEST, "--param", "reentry=null", "--param", "exit.stopLoss=null", "--json").json
+    manifest = json.loads(Path(result["artifactsDir"], "manifest.json").read_text())
+    assert manifest["spec"]["strategy"]["reentry"] is None
+    assert manifest["spec"]["strategy"]["exit"]["stopLoss"] is None
+
+
+def test_a_caller_whose_name_has_a_comma_can_be_selected(stocked, tmp_path):
+    row = {"call_id": ["q1"], "caller": ["Smith, [red]John"], "mint": ["AAA"], "called_at": ["2018-01-10T00:00:30Z"]}
+    pl.DataFrame(row).write_csv(tmp_path / "smith.csv")
+    assert stocked("ingest", "calls", tmp_path / "smith.csv").status == 0
+    result = stocked(*BACKTEST, "--callers", '"Smith, [red]John"', "--json").json
+    assert result["summary"]["calls"] == 1
+
+
+@pytest.mark.parametrize("option", ["--callers", "--mints"])
+def test_an_empty_selection_is_not_everything(stocked, option):
+    ended = stocked(*BACKTEST, option, ",")
+    assert ended.status == 2
+    assert f"{option} is empty" in ended.err
+
+
+def test_a_damaged_manifest_is_named_and_the_other_runs_still_list(stocked):
+    bad, good = (stocked(*BACKTEST, "--json").json["runId"] for _ in range(2))
+    (stocked.home / "artifacts" / bad / "manifest.json").write_text("{")
+    runs = {run["runId"]: run for run in stocked("runs", "list", "--json").json["runs"]}
+    assert runs[good]["summary"]["calls"] == 3
+    assert runs[bad]["summary"] is None
+    assert f"{bad}/manifest.json is damaged" in runs[bad]["error"]
+    ended = stocked("artifacts", "list", bad)
+    assert ended.status == 2
+    assert "is damaged" in ended.err
+
+
+def test_text_is_never_read_as_markup(lab, tmp_path):
+    file = tmp_path / "odd.json"
+    file.write_text(json.dumps({"id": "odd", "name": "[/] [red]x :smile:", "exit": {"stopLoss": 0.2}}))
+    assert lab("strategies", "add", file).status == 0
+    assert "[/] [red]x :smile:" in lab("strategies", "list").out
+
+
+def test_a_failed_run_prints_its_object_too(stocked, monkeypatch):
+    def full(*_args, **_kwargs):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(artifacts.pq, "write_table", full)
+    ended = stocked(*BACKTEST, "--json")
+    assert ended.status == 1
+    assert ended.json["status"] == "failed"
+    assert "No space left" in ended.json["error"]
+
+
+def test_a_killed_backtest_is_reported_failed_by_the_next(stocked):
+    script = (
+        "import os, signal, sys; import lab_pipeline.runs.backtest as steps;"
+        "steps.simulate = lambda *a, **k: os.kill(os.getpid(), signal.SIGKILL);"
+        "sys.argv = ['lab', *sys.argv[1:]]; from lab_pipeline.cli import main; main()"
+    )
+    done = subprocess.run([sys.executable, "-c", script, *BACKTEST], capture_output=True, check=False)
+    assert done.returncode == -signal.SIGKILL
+    assert [run["status"] for run in stocked("runs", "list", "--json").json["runs"]] == ["running"]
+    assert stocked(*BACKTEST).status == 0
+    runs = stocked("runs", "list", "--json").json["runs"]
+    assert [run["status"] for run in runs] == ["completed", "failed"]
+    assert "was killed" in runs[1]["error"]

@@ -10,6 +10,9 @@ from lab_pipeline.domain.errors import FieldError, InvalidConfigError
 from lab_pipeline.lake import Lake
 from lab_pipeline.runs.backtest import full_range
 
+NULL = "null"
+"""Stands for null at the top of `params`, where Dagster's configuration admits none; no strategy field is text."""
+
 
 class BacktestConfig(dg.Config):
     """What to simulate. Only the strategy and the timeframe must be given."""
@@ -25,7 +28,8 @@ class BacktestConfig(dg.Config):
     mints: list[str] = Field(default=[], description="Only calls on these tokens; all by default.")
     callers: list[str] = Field(default=[], description="Only calls of these callers; all by default.")
     params: dict[str, Any] = Field(
-        default={}, description="Strategy fields to override, by path: `{exit.stopLoss: 0.25}`."
+        default={},
+        description="Strategy fields to override, by path: `{exit.stopLoss: 0.25}`. Write `'null'` to clear a field.",
     )
     seed: int = Field(default=0, description="Seeds the resampling behind the confidence intervals.")
 
@@ -54,7 +58,7 @@ class BacktestConfig(dg.Config):
                 "timeframe": self.timeframe,
                 "range": {"start": start, "end": end},
                 "seed": self.seed,
-                "params": self.params,
+                "params": {path: None if value == NULL else value for path, value in self.params.items()},
             },
             subject="backtest",
         )

@@ -4,6 +4,7 @@ import os
 from pathlib import Path
 
 import dagster as dg
+from sqlalchemy.exc import SQLAlchemyError
 
 from lab_pipeline.domain.errors import LabError
 from lab_pipeline.settings import Settings, project_root
@@ -31,7 +32,11 @@ def prepare_environment(settings: Settings) -> dict[str, str]:
 def open_instance(settings: Settings) -> dg.DagsterInstance:
     """Open the lab's Dagster instance, for this process and those it starts."""
     os.environ.update(prepare_environment(settings))
-    return dg.DagsterInstance.get()
+    try:
+        return dg.DagsterInstance.get()
+    except (OSError, SQLAlchemyError) as error:
+        reason = str(error).splitlines()[0]
+        raise LabError(f"cannot open Dagster's storage in {settings.dagster_home}: {reason}") from error
 
 
 def _link(link: Path, target: Path) -> None:

@@ -17,7 +17,11 @@ def failure_reason(instance: dg.DagsterInstance, run_id: str) -> str:
         if error:
             while error.cause is not None:  # Dagster wraps what an op raised in an error of its own
                 error = error.cause
-            return INTERRUPTED if error.cls_name == "DagsterExecutionInterruptedError" else str(error.message).strip()
+            return (
+                INTERRUPTED
+                if error.cls_name == "DagsterExecutionInterruptedError"
+                else str(error.message).strip().splitlines()[0]
+            )
     for entry in instance.all_logs(run_id, of_type=dg.DagsterEventType.RUN_FAILURE):
         return entry.get_dagster_event().message or UNKNOWN
     return UNKNOWN
