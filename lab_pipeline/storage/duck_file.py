@@ -26,8 +26,8 @@ ROW_GROUP_SIZE = 2048
 STORAGE_VERSION = "v1.5.0"
 # Every ATTACH replays the write-ahead log, every checkpoint rewrites row groups: so much of one for one of the other.
 CHECKPOINT_WAL_BYTES = 16 * 1024
-# Where others wait, the log of many transactions is replayed once a turn, and a checkpoint would keep them waiting.
-CHECKPOINT_WAL_BYTES_WHILE_WANTED = 64 * 1024
+# Where the processes take full turns, the log is replayed once for many transactions.
+CHECKPOINT_WAL_BYTES_AFTER_TURN = 64 * 1024
 # Where a burst has ended and nobody waits, a checkpoint costs nobody any time.
 CHECKPOINT_WAL_BYTES_AT_REST = 4 * 1024
 
@@ -394,12 +394,17 @@ class DuckFile:
         size = self._log_bytes()
         if size <= CHECKPOINT_WAL_BYTES_AT_REST:
             return
-        limit = CHECKPOINT_WAL_BYTES_AT_REST if at_rest else CHECKPOINT_WAL_BYTES
-        if size > (CHECKPOINT_WAL_BYTES_WHILE_WANTED if self._lock.wanted() else limit):
+        if self._turn_is_over():
+            limit = CHECKPOINT_WAL_BYTES_AFTER_TURN
+        elif at_rest and not self._lock.wanted():
+            limit = CHECKPOINT_WAL_BYTES_AT_REST
+        else:
+            limit = CHECKPOINT_WAL_BYTES
+        if size > limit:
             self._instance().execute(f"CHECKPOINT {_ALIAS}")
 
     def _log_is_long(self) -> bool:
-        return self._attached is _Mode.WRITE and self._log_bytes() > CHECKPOINT_WAL_BYTES_WHILE_WANTED
+        return self._attached is _Mode.WRITE and self._log_bytes() > CHECKPOINT_WAL_BYTES_AFTER_TURN
 
     def _log_bytes(self) -> int:
         try:
