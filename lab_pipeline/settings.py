@@ -4,7 +4,7 @@ import os
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import Field, ValidationError
+from pydantic import Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from lab_pipeline.domain.errors import InvalidConfigError
@@ -45,6 +45,16 @@ class Settings(BaseSettings):
     """Threads of a simulation; default: all cores."""
     min_coverage: Annotated[float, Field(ge=0, le=1)] = 0.5
     """Share of a mint's candles that must exist before the coverage check warns about it."""
+    clickhouse_url: SecretStr | None = None
+    """A ClickHouse server, `http[s]://user:password@host[:port][/database]`; default: the embedded one."""
+    clickhouse_cluster: str | None = None
+    """Cluster of that server on which the tables are spread; default: none, a single server."""
+    clickhouse_idle_seconds: Annotated[float, Field(gt=0)] = 600.0
+    """Seconds after which the embedded ClickHouse stops if nobody uses it."""
+    clickhouse_wait_seconds: Annotated[float, Field(ge=0)] = 60.0
+    """Seconds for which a write is tried again while ClickHouse is away, before the run fails."""
+    retention_days: Annotated[int, Field(ge=1)] | None = None
+    """Days after which ClickHouse drops metrics, fills and logs; default: never."""
 
     @property
     def lake_dir(self) -> Path:
@@ -55,6 +65,16 @@ class Settings(BaseSettings):
     def artifacts_dir(self) -> Path:
         """Published runs."""
         return self.home / "artifacts"
+
+    @property
+    def catalog_path(self) -> Path:
+        """Strategies and statistics, one DuckDB file."""
+        return self.home / "catalog.duckdb"
+
+    @property
+    def clickhouse_dir(self) -> Path:
+        """The embedded ClickHouse: data, endpoint file, log."""
+        return self.home / "clickhouse"
 
     @property
     def strategies_dir(self) -> Path:

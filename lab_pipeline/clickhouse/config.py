@@ -1,23 +1,18 @@
 """Which ClickHouse the lab uses, and how."""
 
-import os
 import re
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import SplitResult, unquote, urlsplit
 
 from lab_pipeline.domain.errors import FieldError, InvalidConfigError
+from lab_pipeline.settings import PREFIX, Settings
 
 GIB = 1 << 30
 DATABASE_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 CLUSTER_NAME = re.compile(r"[A-Za-z0-9_.{}-]+")  # `{cluster}` is the usual macro
-VARIABLES = {
-    "url": "LAB_CLICKHOUSE_URL",
-    "cluster": "LAB_CLICKHOUSE_CLUSTER",
-    "idle_seconds": "LAB_CLICKHOUSE_IDLE_SECONDS",
-    "retention_days": "LAB_RETENTION_DAYS",
-}
+SETTINGS = {"url": "clickhouse_url", "cluster": "clickhouse_cluster"}
+"""Which setting a field whose rules only this room knows comes from."""
 
 
 @dataclass(frozen=True)
@@ -99,35 +94,27 @@ class ClickHouseConfig:
         )
 
 
-def config_from_environment(state_dir: Path, environment: Mapping[str, str] = os.environ) -> ClickHouseConfig:
-    """Read the settings of this room from LAB_CLICKHOUSE_* and LAB_RETENTION_DAYS; empty variables count as unset.
-
-    Args:
-        state_dir: directory of the embedded server.
-        environment: variables by name.
+def clickhouse_config(settings: Settings) -> ClickHouseConfig:
+    """Take what concerns ClickHouse from the settings.
 
     Raises:
         InvalidConfigError: naming the variable whose value cannot be used.
     """
-    given = {name: environment[variable] for name, variable in VARIABLES.items() if environment.get(variable)}
     try:
         return ClickHouseConfig(
-            state_dir=state_dir,
-            url=given.get("url"),
-            cluster=given.get("cluster"),
-            retention_days=int(_number(given, "retention_days")) if "retention_days" in given else None,
-            idle_seconds=_number(given, "idle_seconds") if "idle_seconds" in given else ClickHouseConfig.idle_seconds,
+            state_dir=settings.clickhouse_dir,
+            url=settings.clickhouse_url.get_secret_value() if settings.clickhouse_url else None,
+            cluster=settings.clickhouse_cluster,
+            retention_days=settings.retention_days,
+            idle_seconds=settings.clickhouse_idle_seconds,
+            write_deadline_seconds=settings.clickhouse_wait_seconds,
         )
     except InvalidConfigError as error:
-        problems = [FieldError(VARIABLES[problem.path], problem.message) for problem in error.errors]
+        problems = [
+            FieldError(PREFIX + SETTINGS.get(problem.path, problem.path).upper(), problem.message)
+            for problem in error.errors
+        ]
         raise InvalidConfigError("the environment", problems) from None
-
-
-def _number(given: Mapping[str, str], name: str) -> float:
-    try:
-        return float(given[name])
-    except ValueError:
-        raise _invalid(name, f"must be a number (got {given[name]!r})") from None
 
 
 def _has_port(server: SplitResult) -> bool:

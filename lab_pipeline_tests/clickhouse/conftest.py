@@ -12,9 +12,10 @@ import pytest
 import urllib3
 
 from lab_pipeline.clickhouse.client import ClickHouse
-from lab_pipeline.clickhouse.config import ClickHouseConfig, config_from_environment
+from lab_pipeline.clickhouse.config import ClickHouseConfig, clickhouse_config
 from lab_pipeline.clickhouse.gateway.files import StateFiles
 from lab_pipeline.clickhouse.gateway.launch import lease_server, stop_server
+from lab_pipeline.settings import load_settings
 
 HAS_CHDB = importlib.util.find_spec("chdb") is not None
 
@@ -37,7 +38,7 @@ def config(tmp_path_factory):
     """The configuration of the server under test."""
     state_dir = tmp_path_factory.mktemp("clickhouse")
     if os.environ.get("LAB_CLICKHOUSE_URL"):
-        yield config_from_environment(state_dir)
+        yield clickhouse_config(load_settings().model_copy(update={"home": state_dir}))
         return
     skip_without_chdb()
     with stopped_at_the_end(ClickHouseConfig(state_dir=state_dir)) as embedded:

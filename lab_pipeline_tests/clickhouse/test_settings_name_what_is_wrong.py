@@ -1,23 +1,37 @@
 import pytest
 
-from lab_pipeline.clickhouse.config import ClickHouseConfig, config_from_environment
+from lab_pipeline.clickhouse.config import ClickHouseConfig, clickhouse_config
 from lab_pipeline.domain.errors import InvalidConfigError
+from lab_pipeline.settings import load_settings
 
 
-def test_nothing_set_is_the_embedded_server(tmp_path):
-    config = config_from_environment(tmp_path, {"LAB_CLICKHOUSE_URL": ""})
-    assert config == ClickHouseConfig(state_dir=tmp_path)
+@pytest.fixture
+def configured(tmp_path, monkeypatch):
+    """A function that reads the configuration from an environment."""
+
+    def read(environment):
+        monkeypatch.setenv("LAB_HOME", str(tmp_path))
+        for name, value in environment.items():
+            monkeypatch.setenv(name, value)
+        return clickhouse_config(load_settings())
+
+    return read
+
+
+def test_nothing_set_is_the_embedded_server(configured, tmp_path):
+    config = configured({"LAB_CLICKHOUSE_URL": ""})
+    assert config == ClickHouseConfig(state_dir=tmp_path / "clickhouse")
     assert config.embedded
 
 
-def test_everything_can_be_set(tmp_path):
+def test_everything_can_be_set(configured):
     environment = {
         "LAB_CLICKHOUSE_URL": "https://lab%40home:p%2Fw@db.example:9443/market",
         "LAB_CLICKHOUSE_CLUSTER": "{cluster}",
         "LAB_CLICKHOUSE_IDLE_SECONDS": "2.5",
         "LAB_RETENTION_DAYS": "30",
     }
-    config = config_from_environment(tmp_path, environment)
+    config = configured(environment)
     server = config.server
     assert (server.host, server.port, server.secure) == ("db.example", 9443, True)
     assert (server.username, server.password) == ("lab@home", "p/w")
@@ -52,9 +66,9 @@ def test_ports_and_user_have_clickhouses_defaults(tmp_path):
         ("LAB_RETENTION_DAYS", "a week"),
     ],
 )
-def test_a_wrong_variable_is_named(tmp_path, variable, value):
+def test_a_wrong_variable_is_named(configured, variable, value):
     with pytest.raises(InvalidConfigError, match=f"the environment is not valid: {variable}: "):
-        config_from_environment(tmp_path, {variable: value})
+        configured({variable: value})
 
 
 def test_a_cluster_must_have_a_plain_name(tmp_path):

@@ -5,6 +5,7 @@ from pathlib import Path
 import dagster as dg
 from pydantic import Field
 
+from lab_pipeline.clickhouse.config import ClickHouseConfig, clickhouse_config
 from lab_pipeline.lake import Lake
 from lab_pipeline.runs.artifacts import ArtifactStore
 from lab_pipeline.runs.strategies import StrategyStore
@@ -40,6 +41,11 @@ class Lab(dg.ConfigurableResource[None]):
     def artifacts(self) -> ArtifactStore:
         """Published runs."""
         return ArtifactStore(self.settings.artifacts_dir)
+
+    @property
+    def clickhouse(self) -> ClickHouseConfig:
+        """Where metrics, fills and logs go."""
+        return clickhouse_config(self.settings)
 
 
 @dg.definitions
