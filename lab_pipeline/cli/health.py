@@ -1,6 +1,7 @@
 """`lab settings` and `lab doctor`: what is set, and whether it works."""
 
 import importlib.metadata
+import importlib.util
 import json
 import shutil
 import socket
@@ -67,7 +68,7 @@ def doctor() -> None:
 
 def _findings(lab: Settings) -> Iterator[Finding]:
     checks: list[Callable[[Settings], Finding]] = [
-        _versions, _environment, _home, _disk, _lake, _strategies, _artifacts, _dagster, _webserver,
+        _versions, _environment, _home, _disk, _lake, _strategies, _artifacts, _clickhouse, _dagster, _webserver,
     ]  # fmt: skip
     for check in checks:
         try:
@@ -135,6 +136,22 @@ def _artifacts(lab: Settings) -> Finding:
     if wrong:
         return Finding("artifacts", f"missing or of another size: {', '.join(wrong[:3])}", "restore them or run again")
     return Finding("artifacts", f"{sum(1 for _ in store.manifests()):,} runs, every file there")
+
+
+def _clickhouse(lab: Settings) -> Finding:
+    from lab_pipeline.clickhouse.client import status
+    from lab_pipeline.clickhouse.config import clickhouse_config
+
+    config = clickhouse_config(lab)
+    seen = status(config)
+    if seen.state == "stopped" and importlib.util.find_spec("chdb") is None:
+        return Finding("clickhouse", "there is none", "pip install 'lab-pipeline[embedded]', or set LAB_CLICKHOUSE_URL")
+    if seen.state == "stopped":
+        return Finding("clickhouse", "the embedded server is stopped; it starts when it is needed")
+    where = f"{'the embedded server' if config.embedded else 'the server'} at {seen.host}:{seen.port}"
+    if seen.state == "unreachable":
+        return Finding("clickhouse", f"{where} does not answer", "start it, or mend LAB_CLICKHOUSE_URL")
+    return Finding("clickhouse", f"{where} runs, version {seen.version}, database {seen.database}")
 
 
 def _dagster(lab: Settings) -> Finding:

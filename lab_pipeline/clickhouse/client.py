@@ -1,6 +1,7 @@
 """The lab's way to ClickHouse: the ordinary client, a server behind it, and writes that arrive exactly once."""
 
 import io
+import logging
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager
@@ -34,6 +35,8 @@ LONGEST_PAUSE_SECONDS = 2.0
 PASSING_CODES = frozenset({159, 160, 202, 203, 209, 210, 236, 241, 242, 252, 279, 285, 286, 319, 394, 425, 473, 999})
 """Errors of a server that is overloaded, shutting down or without its replicas: the same write may succeed later."""
 UNKNOWN_TABLE_CODES = frozenset({60, 81})
+logging.getLogger("clickhouse_connect").addHandler(logging.NullHandler())
+# Or its errors would go to standard error, too; they are raised, and told from there.
 ARROW_SETTINGS = {"output_format_arrow_string_as_string": 1}
 
 

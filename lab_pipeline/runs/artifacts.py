@@ -173,6 +173,10 @@ class ArtifactStore:
         many = f"'{start}' is the start of {len(found)} run ids: write more of it"
         raise UnknownRunError(many if found else f"unknown run '{start}': nothing is published under such an id")
 
+    def run_ids(self) -> list[str]:
+        """Return the ids of all published runs, in no particular order."""
+        return self._names()
+
     def manifests(self) -> Iterator[Manifest]:
         """Iterate over the manifests of all published runs, in no particular order."""
         for name in self._names():

@@ -1,0 +1,103 @@
+"""`lab clickhouse`: the server behind metrics, fills and logs."""
+
+import json
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from lab_pipeline.cli.app import RUN_FAILED, app, err, out, settings
+from lab_pipeline.cli.progress import progress_bar
+from lab_pipeline.cli.runs import AsJson
+from lab_pipeline.clickhouse.config import ClickHouseConfig, clickhouse_config
+from lab_pipeline.domain.errors import LabError
+
+if TYPE_CHECKING:
+    from lab_pipeline.clickhouse.client import Status
+
+clickhouse_app = typer.Typer(help="The store of metrics, fills and logs.", no_args_is_help=True)
+app.add_typer(clickhouse_app, name="clickhouse")
+
+
+class NotOursError(LabError):
+    """The server is somebody else's to start and stop."""
+
+
+@clickhouse_app.command("start")
+def start() -> None:
+    """Start the embedded server, which otherwise starts when it is first needed."""
+    from lab_pipeline.clickhouse.client import status
+    from lab_pipeline.clickhouse.gateway.launch import lease_server
+
+    config = _embedded("start")
+    with lease_server(config):
+        _show(status(config))
+    out.print(f"it stops when nobody has used it for {config.idle_seconds:,.0f} s, or by `lab clickhouse stop`")
+
+
+@clickhouse_app.command("status")
+def show_status(as_json: AsJson = False) -> None:
+    """Show where ClickHouse is and whether it answers; nothing is started. Exit status 1 if a server does not."""
+    from lab_pipeline.clickhouse.client import status
+
+    seen = status(clickhouse_config(settings()))
+    if as_json:
+        out.print_json(json.dumps(asdict(seen)))
+    else:
+        _show(seen)
+    if seen.state == "unreachable":
+        raise typer.Exit(RUN_FAILED)
+
+
+@clickhouse_app.command("stop")
+def stop() -> None:
+    """Stop the embedded server; whoever needs it next starts it again."""
+    from lab_pipeline.clickhouse.gateway.launch import stop_server
+
+    out.print("stopped" if stop_server(_embedded("stop")) else "it was not running")
+
+
+@clickhouse_app.command("migrate")
+def migrate() -> None:
+    """Bring tables and retention up to date; the embedded server does so by itself."""
+    from lab_pipeline.clickhouse.client import ClickHouse
+
+    with ClickHouse(clickhouse_config(settings())) as clickhouse:
+        applied = clickhouse.migrate()
+    done = f"applied {', '.join(map(str, applied))}" if applied else "the tables are up to date"
+    out.print(f"{done}, in database {clickhouse.config.database}")
+
+
+@clickhouse_app.command("rebuild")
+def rebuild(
+    runs: Annotated[list[str] | None, typer.Argument(help="Run ids, or starts of them; all by default.")] = None,
+) -> None:
+    """Write metrics and fills of published runs again from their artifacts, for a store that lost or lacks them."""
+    from lab_pipeline.clickhouse.client import ClickHouse
+    from lab_pipeline.clickhouse.upload import upload_run
+    from lab_pipeline.runs.artifacts import ArtifactStore
+
+    artifacts = ArtifactStore(settings().artifacts_dir)
+    run_ids = [artifacts.find(run) for run in runs or []] or artifacts.run_ids()
+    rows = 0
+    with ClickHouse(clickhouse_config(settings())) as clickhouse, progress_bar("rebuilding", "runs") as bar:
+        clickhouse.migrate()
+        for done, run_id in enumerate(run_ids):
+            bar(done, len(run_ids))
+            rows += sum(upload_run(clickhouse, artifacts, run_id).values())
+    out.print(f"{len(run_ids):,} runs, {rows:,} rows")
+
+
+def _embedded(verb: str) -> ClickHouseConfig:
+    config = clickhouse_config(settings())
+    if not config.embedded:
+        raise NotOursError(f"LAB_CLICKHOUSE_URL names a server, which is not the lab's to {verb}; unset it first")
+    return config
+
+
+def _show(seen: "Status") -> None:
+    fields = {name: value for name, value in asdict(seen).items() if value is not None and name != "password"}
+    for name, value in fields.items():
+        out.print(f"{name:10} {value}")
+    if seen.password:
+        err.print("the password is in `lab clickhouse status --json`")

@@ -1,0 +1,24 @@
+"""One ClickHouse for the tests that run backtests; without it every test's home would start a server of its own."""
+
+import importlib.util
+import os
+
+import pytest
+
+from lab_pipeline.clickhouse.config import ClickHouseConfig
+from lab_pipeline.clickhouse.gateway.launch import lease_server, stop_server
+
+
+@pytest.fixture(scope="session")
+def clickhouse_url(tmp_path_factory):
+    """LAB_CLICKHOUSE_URL, that of an embedded server where none is set."""
+    if os.environ.get("LAB_CLICKHOUSE_URL"):
+        yield os.environ["LAB_CLICKHOUSE_URL"]
+        return
+    if importlib.util.find_spec("chdb") is None:
+        pytest.skip("chdb is not installed: pip install 'lab-pipeline[embedded]'")
+    config = ClickHouseConfig(state_dir=tmp_path_factory.mktemp("shared") / "clickhouse")
+    with lease_server(config) as lease:
+        server = lease.endpoint
+        yield f"http://{server.username}:{server.password}@{server.host}:{server.port}/{server.database}"
+    stop_server(config)
