@@ -69,18 +69,20 @@ class ClickHouse:
                 self._client = client
         return self._client
 
-    def query(self, sql: str, parameters: Mapping[str, Any] | None = None) -> pl.DataFrame:
+    def query(self, sql: str, parameters: Mapping[str, Any] | None = None, *, wait: bool = False) -> pl.DataFrame:
         """Return the rows of a SELECT.
 
         Args:
             sql: the statement, with `{name:Type}` where parameters go.
             parameters: values by name; bound by the server, never formatted into the text.
+            wait: whether to be as patient as a write while ClickHouse is away.
 
         Raises:
             ClickHouseUnavailableError: if ClickHouse does not answer, not even after connecting again.
             ClickHouseError: if it refuses the statement.
         """
-        answer = self._again_if_away(
+        call = self._until_acknowledged if wait else self._again_if_away
+        answer = call(
             lambda client: client.raw_query(sql, dict(parameters or {}), settings=ARROW_SETTINGS, fmt="ArrowStream")
         )
         return pl.read_ipc_stream(io.BytesIO(answer))
@@ -185,19 +187,17 @@ class ClickHouse:
         with self._explained():
             return call(self.client)
 
-    def _until_acknowledged(self, call: Callable[[Client], object]) -> None:
+    def _until_acknowledged(self, call: Callable[[Client], Answer]) -> Answer:
         deadline = time.monotonic() + self.config.write_deadline_seconds
         pause = FIRST_PAUSE_SECONDS
         while True:
             try:
                 with self._explained():
-                    call(self.client)
+                    return call(self.client)
             except (ClickHouseAwayError, ClickHouseBusyError):
                 self.close()
                 if time.monotonic() + pause > deadline:
                     raise
-            else:
-                return
             time.sleep(pause * uniform(0.5, 1.0))  # noqa: S311 - spreads writers out, keeps no secret
             pause = min(2 * pause, LONGEST_PAUSE_SECONDS)
 

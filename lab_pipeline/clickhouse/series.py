@@ -92,9 +92,15 @@ def fill_series(
     return clickhouse.query(sql("read_fill_series"), {"run_id": run_id, **limits})
 
 
-def visible_rows(clickhouse: ClickHouse, run_id: str) -> dict[str, int]:
-    """Count what readers see of a run: rows by metric kind, and `fills`; empty for a run that is not committed."""
-    found = dict(clickhouse.query(sql("count_rows"), {"run_id": run_id}).select("name", "rows").iter_rows())
+def visible_rows(clickhouse: ClickHouse, run_id: str, *, wait: bool = False) -> dict[str, int]:
+    """Count what readers see of a run: rows by metric kind, and `fills`; empty for a run that is not committed.
+
+    Args:
+        clickhouse: where to count.
+        run_id: of the run.
+        wait: whether to be as patient as a write while ClickHouse is away.
+    """
+    found = dict(clickhouse.query(sql("count_rows"), {"run_id": run_id}, wait=wait).select("name", "rows").iter_rows())
     return {name: found.get(name, 0) for name in (*METRIC_KINDS, FILLS)} if FILLS in found else {}
 
 

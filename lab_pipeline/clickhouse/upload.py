@@ -23,6 +23,10 @@ class Counts:
     artifacts: Mapping[str, int]
     clickhouse: Mapping[str, int]
 
+    def __str__(self) -> str:
+        pairs = ((name, self.clickhouse.get(name, 0), rows) for name, rows in self.artifacts.items())
+        return ", ".join(f"{name}: {seen:,} of {rows:,}" for name, seen, rows in pairs if seen != rows)
+
     @property
     def equal(self) -> bool:
         """Whether ClickHouse has just what the files have."""
@@ -47,8 +51,8 @@ def count_rows(clickhouse: ClickHouse, artifacts: ArtifactStore, run_id: str) ->
 
     Raises:
         UnknownRunError: if nothing is published under that id.
-        ClickHouseUnavailableError: if ClickHouse does not answer.
+        ClickHouseUnavailableError: if ClickHouse stays away beyond the deadline of a write.
     """
     rows = {file.name: file.rows or 0 for file in artifacts.manifest(run_id).files}
     files = {**dict.fromkeys(METRIC_KINDS, rows["equity.parquet"]), FILLS: rows["fills.parquet"]}
-    return Counts(files, visible_rows(clickhouse, run_id))
+    return Counts(files, visible_rows(clickhouse, run_id, wait=True))

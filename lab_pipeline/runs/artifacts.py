@@ -151,13 +151,35 @@ class ArtifactStore:
                 "nothing was published. Make room or mend the disk, then run again."
             ) from error
 
+    def adopt(self, run_id: str, published: str) -> Manifest:
+        """Publish the artifacts of another run under this id, too: the same files, not copies of them.
+
+        For a run that goes on where that one failed after its publication.
+
+        Raises:
+            UnknownRunError: if nothing is published under the other id.
+            PublishError: if the disk cannot be written.
+        """
+        manifest = self.manifest(published).model_copy(update={"run_id": run_id})
+        try:
+            with self._staging() as staging:
+                for file in manifest.files:
+                    (staging / file.name).hardlink_to(self.directory / published / file.name)
+                _write_text(staging / MANIFEST, "json", manifest.model_dump_json(indent=2, by_alias=True) + "\n")
+                _sync_directory(staging)
+                return self._reveal(staging, manifest)
+        except OSError as error:
+            raise PublishError(
+                f"cannot take over the artifacts of run {published} in {self.directory}: {error.strerror or error}"
+            ) from error
+
     def manifest(self, run_id: str) -> Manifest:
         """Return the manifest of a run.
 
         Raises:
             UnknownRunError: if nothing is published under that id.
         """
-        if run_id not in self._names():
+        if not self.has(run_id):
             raise UnknownRunError(f"no artifacts of run '{run_id}' in {self.directory}")
         return read_manifest(self.directory / run_id / MANIFEST)
 
@@ -172,6 +194,11 @@ class ArtifactStore:
             return start if start in found else found[0]
         many = f"'{start}' is the start of {len(found)} run ids: write more of it"
         raise UnknownRunError(many if found else f"unknown run '{start}': nothing is published under such an id")
+
+    def has(self, run_id: str) -> bool:
+        """Say whether a run is published; text that is no name of a directory is none of a run."""
+        plain = run_id and not run_id.startswith(".") and "/" not in run_id and "\0" not in run_id
+        return bool(plain) and (self.directory / run_id / MANIFEST).is_file()
 
     def run_ids(self) -> list[str]:
         """Return the ids of all published runs, in no particular order."""

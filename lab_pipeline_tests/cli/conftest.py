@@ -20,10 +20,11 @@ class Ended:
 
 
 @pytest.fixture
-def lab(tmp_path, monkeypatch, capfd):
+def lab(tmp_path, monkeypatch, capfd, clickhouse_url):
     """Run the command line in this process, on a home of its own."""
     home = tmp_path / "home"
     monkeypatch.setenv("LAB_HOME", str(home))
+    monkeypatch.setenv("LAB_CLICKHOUSE_URL", clickhouse_url)
     monkeypatch.setenv("COLUMNS", "200")
 
     def run(*words):

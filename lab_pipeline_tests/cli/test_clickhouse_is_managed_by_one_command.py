@@ -3,8 +3,11 @@ import subprocess
 
 import pytest
 
+from lab_pipeline.clickhouse.client import ClickHouse
 from lab_pipeline.clickhouse.config import ClickHouseConfig
 from lab_pipeline.clickhouse.gateway import launch
+from lab_pipeline.clickhouse.series import visible_rows
+from lab_pipeline.clickhouse.writer import delete_run
 
 NOWHERE = "http://user:secret@127.0.0.1:9/lab"
 
@@ -67,3 +70,19 @@ def test_without_chdb_and_url_the_error_says_what_to_do(embedded, monkeypatch):
     assert "pip install 'lab-pipeline[embedded]'" in ended.err
     assert "LAB_CLICKHOUSE_URL" in ended.err
     assert "FAIL clickhouse   there is none" in embedded("doctor").out
+
+
+def test_a_backtest_needs_no_server_and_what_is_lost_is_rebuilt(embedded, stocked):
+    runs = [stocked("backtest", "--strategy", "ladder", "--timeframe", "1m", "--json").json["runId"] for _ in range(2)]
+    with ClickHouse(ClickHouseConfig(state_dir=embedded.home / "clickhouse")) as clickhouse:
+        written = visible_rows(clickhouse, runs[0])
+        assert written["fills"] > 3
+        for run_id in runs:
+            delete_run(clickhouse, run_id)
+        assert stocked("clickhouse", "rebuild", runs[0][:8]).out.startswith("1 runs, ")
+        assert (visible_rows(clickhouse, runs[0]), visible_rows(clickhouse, runs[1])) == (written, {})
+        assert stocked("clickhouse", "rebuild").out.startswith("2 runs, ")
+        assert [visible_rows(clickhouse, run_id) for run_id in runs] == [written] * 2
+    unknown = stocked("clickhouse", "rebuild", "nothing")
+    assert unknown.status == 2
+    assert "unknown run 'nothing'" in unknown.err

@@ -89,7 +89,8 @@ def stock(home):
 
 
 @pytest.fixture
-def running(tmp_path):
+def running(tmp_path, monkeypatch, clickhouse_url):
+    monkeypatch.setenv("LAB_CLICKHOUSE_URL", clickhouse_url)
     stock(tmp_path)
     lab = RunningLab(tmp_path)
     yield lab

@@ -13,33 +13,10 @@ from lab_pipeline.defs.backtest.foreground import run_backtest_job
 from lab_pipeline.defs.lake.assets import CallFiles, CandleFiles
 from lab_pipeline.defs.lake.checks import evaluate
 from lab_pipeline.defs.lake.metadata import measure
-from lab_pipeline.defs.operations.instance import open_instance
 from lab_pipeline.lake import Lake
-from lab_pipeline.settings import load_settings
 from lab_pipeline_tests.markets import calls, candles
 
 NAMES = ["equity", "fills", "outcomes", "paths", "report", "summary", "trades"]
-
-
-@pytest.fixture(scope="module")
-def lab(tmp_path_factory):
-    """A home with a small market and the instance on it."""
-    home = tmp_path_factory.mktemp("home")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("LAB_HOME", str(home))
-        patch.setenv("DAGSTER_HOME", str(home / "dagster"))
-        settings = load_settings()
-        lake = Lake(settings.lake_dir)
-        lake.write_candles(candles().with_columns(pl.col("timestamp").cast(pl.Datetime("ms", "UTC"))), "1m")
-        lake.write_calls(calls().with_columns(pl.col("called_at").cast(pl.Datetime("ms", "UTC"))))
-        with open_instance(settings) as instance:
-            yield settings, instance
-
-
-@pytest.fixture(scope="module")
-def run(lab):
-    _, instance = lab
-    return run_backtest_job(instance, BacktestConfig(strategy="ladder", timeframe="1m"))
 
 
 def metadata(instance, *key):

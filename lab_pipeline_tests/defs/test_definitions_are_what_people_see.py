@@ -37,6 +37,8 @@ def test_assets_and_their_lineage(repository):
         "backtest/outcomes": from_the_lake,
         "backtest/paths": from_the_lake,
         "backtest/report": from_the_lake,
+        "backtest/run_fills": ["backtest/fills"],
+        "backtest/run_metrics": ["backtest/equity"],
         "backtest/summary": from_the_lake,
         "backtest/trades": from_the_lake,
     }
@@ -47,6 +49,8 @@ def test_assets_and_their_lineage(repository):
 def test_jobs_and_checks(repository):
     assert [job.name for job in repository.get_all_jobs() if not job.name.startswith("__")] == ["backtest"]
     assert sorted(key.to_user_string() for key in repository.asset_graph.asset_check_keys) == [
+        "backtest/run_fills:rows_equal_artifacts",
+        "backtest/run_metrics:rows_equal_artifacts",
         "lake/candles:coverage",
         "lake/candles:duplicates",
         "lake/candles:gaps",
@@ -55,12 +59,14 @@ def test_jobs_and_checks(repository):
 
 def test_the_ops_of_a_backtest(repository):
     job = repository.get_job("backtest")
-    assert [node.name for node in job.graph.nodes[0].definition.nodes_in_topological_order] == [
+    run, upload = job.graph.nodes_in_topological_order
+    assert [node.name for node in run.definition.nodes_in_topological_order] == [
         "resolve",
         "load",
         "simulate",
         "publish",
     ]
+    assert upload.name == "upload"
 
 
 def test_the_launchpad_asks_for_every_field_and_checks_it(repository):

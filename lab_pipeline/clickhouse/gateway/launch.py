@@ -143,12 +143,21 @@ def _start(config: ClickHouseConfig, files: StateFiles) -> Endpoint:
     return endpoint
 
 
-def _spawn(config: ClickHouseConfig, files: StateFiles) -> "subprocess.Popen[bytes]":
+def require_engine() -> None:
+    """Make sure that an embedded server could be started.
+
+    Raises:
+        EmbeddedServerError: if chDB is not installed.
+    """
     if importlib.util.find_spec("chdb") is None:
         raise EmbeddedServerError(
             "there is no ClickHouse: install the embedded one (pip install 'lab-pipeline[embedded]'), "
             "or set LAB_CLICKHOUSE_URL to that of a server"
         )
+
+
+def _spawn(config: ClickHouseConfig, files: StateFiles) -> "subprocess.Popen[bytes]":
+    require_engine()
     settings = LaunchSettings(
         state_dir=str(config.state_dir.absolute()),
         database=config.database,

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 
 import dagster as dg
 
+from lab_pipeline.clickhouse.warmup import warm_up
 from lab_pipeline.defs.backtest.config import BacktestConfig
 from lab_pipeline.defs.backtest.metadata import PREVIEW_ROWS, file_metadata, headline, picture
 from lab_pipeline.defs.operations.failures import failing_clearly
@@ -36,6 +37,7 @@ def resolve(context: dg.OpExecutionContext, config: BacktestConfig, lab: Lab) ->
     """Turn the launchpad's form into a backtest with nothing left to look up, and tag the run with it."""
     with failing_clearly(context.log):
         backtest = steps.resolve(config.to_spec(lab.lake), lab.strategies, lab.lake)
+        warm_up(lab.clickhouse)
     spec = backtest.spec
     tags = {
         "lab/strategy": spec.strategy_id,

@@ -3,9 +3,10 @@
 import dagster as dg
 
 from lab_pipeline.defs.backtest.assets import backtest_assets
+from lab_pipeline.defs.backtest.clickhouse import clickhouse_assets
 
 backtest = dg.define_asset_job(
     "backtest",
-    selection=dg.AssetSelection.assets(backtest_assets),
-    description="Simulate a strategy on calls and candles, and publish fills, trades, paths, equity and a tear sheet.",
+    selection=dg.AssetSelection.assets(backtest_assets, clickhouse_assets),
+    description="Simulate a strategy on calls and candles; publish files with a tear sheet, and rows in ClickHouse.",
 )

@@ -1,0 +1,103 @@
+"""The backtest in ClickHouse: an op of its own, so that a retry from failure repeats just this."""
+
+from collections.abc import Iterator
+
+import dagster as dg
+
+from lab_pipeline.defs.operations.failures import failing_clearly
+from lab_pipeline.defs.operations.resources import Lab
+from lab_pipeline.domain.errors import LabError
+from lab_pipeline.runs.artifacts import ArtifactStore
+
+METRICS = dg.AssetKey(["backtest", "run_metrics"])
+FILLS = dg.AssetKey(["backtest", "run_fills"])
+COUNTS = "rows_equal_artifacts"
+
+
+class NothingPublishedError(LabError):
+    """The run, and those it goes on from, have no artifacts."""
+
+
+class UnequalRowsError(LabError):
+    """ClickHouse does not have what the artifacts have."""
+
+
+@dg.multi_asset(
+    name="upload",
+    group_name="backtest",
+    specs=[
+        dg.AssetSpec(
+            METRICS,
+            deps=[["backtest", "equity"]],
+            description="Equity, cash, drawdown, exposure and open positions of every run, a row a value.",
+            kinds={"clickhouse"},
+        ),
+        dg.AssetSpec(
+            FILLS, deps=[["backtest", "fills"]], description="Fills of every run, a row a fill.", kinds={"clickhouse"}
+        ),
+    ],
+    check_specs=[
+        dg.AssetCheckSpec(
+            COUNTS,
+            asset=key,
+            blocking=True,
+            description="ClickHouse shows readers as many rows of the run as its Parquet files have.",
+        )
+        for key in (METRICS, FILLS)
+    ],
+)
+def clickhouse_assets(
+    context: dg.AssetExecutionContext, lab: Lab
+) -> Iterator[dg.MaterializeResult[None] | dg.AssetCheckResult]:
+    """Write the metrics and fills that the run has published to ClickHouse, and count them there."""
+    # Loaded by now: the client's import was part of the warming up while the run was simulating.
+    from lab_pipeline.clickhouse.client import ClickHouse  # noqa: PLC0415
+    from lab_pipeline.clickhouse.upload import count_rows, upload_run  # noqa: PLC0415
+    from lab_pipeline.clickhouse.writer import delete_run  # noqa: PLC0415
+
+    run = context.run
+    with failing_clearly(context.log), ClickHouse(lab.clickhouse) as clickhouse:
+        _take_over(context, lab.artifacts)
+        written = upload_run(clickhouse, lab.artifacts, run.run_id)
+        counts = count_rows(clickhouse, lab.artifacts, run.run_id)
+        if not counts.equal:
+            delete_run(clickhouse, run.run_id)  # what is wrong must not be seen
+    database = lab.clickhouse.database
+    metrics = {kind for kind in counts.artifacts if kind != "fills"}
+    for key, names in ((METRICS, metrics), (FILLS, {"fills"})):
+        table = key.path[-1]
+        yield dg.MaterializeResult(
+            asset_key=key,
+            metadata={
+                "dagster/table_name": f"{database}.{table}",
+                "dagster/row_count": written[table],
+                "run": run.run_id,
+            },
+        )
+        expected, seen = ({name: rows.get(name, 0) for name in names} for rows in (counts.artifacts, counts.clickhouse))
+        yield dg.AssetCheckResult(
+            asset_key=key,
+            check_name=COUNTS,
+            passed=expected == seen,
+            metadata={"rows in the artifacts": sum(expected.values()), "rows in ClickHouse": sum(seen.values())},
+        )
+    with failing_clearly(context.log):
+        if not counts.equal:
+            raise UnequalRowsError(
+                f"ClickHouse had other rows of the run than its artifacts ({counts}), so they are hidden: "
+                f"`lab clickhouse rebuild {run.run_id}` writes them again"
+            )
+    context.log.info(f"{sum(written.values()):,} rows of metrics and fills are in ClickHouse")
+
+
+def _take_over(context: dg.AssetExecutionContext, artifacts: ArtifactStore) -> None:
+    """Make the artifacts of a run that failed after its publication those of this run, which goes on from there."""
+    run_id = context.run.run_id
+    if artifacts.has(run_id):
+        return
+    for ancestor in (context.run.parent_run_id, context.run.root_run_id):
+        if ancestor and artifacts.has(ancestor):
+            artifacts.adopt(run_id, ancestor)
+            context.log.info(f"took over the artifacts of run {ancestor}")
+            return
+    raise NothingPublishedError(f"run {run_id} has published nothing: run the whole job `backtest`")

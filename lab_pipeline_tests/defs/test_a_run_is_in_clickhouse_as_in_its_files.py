@@ -1,0 +1,132 @@
+import dagster as dg
+import pytest
+from dagster._core.errors import DagsterExecutionInterruptedError
+
+from lab_pipeline.clickhouse import upload
+from lab_pipeline.clickhouse.client import ClickHouse
+from lab_pipeline.clickhouse.config import clickhouse_config
+from lab_pipeline.clickhouse.series import metric_series, visible_rows
+from lab_pipeline.clickhouse.upload import count_rows, upload_run
+from lab_pipeline.defs.backtest.clickhouse import COUNTS, FILLS, METRICS
+from lab_pipeline.defs.backtest.config import BacktestConfig
+from lab_pipeline.defs.backtest.foreground import backtest_job, run_backtest_job
+from lab_pipeline.runs.artifacts import ArtifactStore
+
+NOWHERE = "http://user:secret@127.0.0.1:9/lab"
+BACKTEST = BacktestConfig(strategy="ladder", timeframe="1m")
+
+
+@pytest.fixture
+def clickhouse(lab):
+    with ClickHouse(clickhouse_config(lab[0])) as clickhouse:
+        yield clickhouse
+
+
+@pytest.fixture
+def store(lab):
+    return ArtifactStore(lab[0].artifacts_dir)
+
+
+@pytest.fixture
+def away(monkeypatch):
+    """ClickHouse does not answer while this is open."""
+    with monkeypatch.context() as patch:
+        patch.setenv("LAB_CLICKHOUSE_URL", NOWHERE)
+        patch.setenv("LAB_CLICKHOUSE_WAIT_SECONDS", "0.3")
+        yield patch
+
+
+def evaluations(instance, run_id):
+    return [
+        entry.asset_check_evaluation
+        for entry in instance.all_logs(run_id, of_type=dg.DagsterEventType.ASSET_CHECK_EVALUATION)
+    ]
+
+
+def test_the_assets_say_where_the_rows_are_and_the_check_counts_them(lab, run, clickhouse, store):
+    _, instance = lab
+    counts = count_rows(clickhouse, store, run.run_id)
+    assert counts.equal
+    assert counts.clickhouse["fills"] > 3
+    assert counts.clickhouse["equity"] == metric_series(clickhouse, run.run_id).height > 3
+    metrics = sum(rows for name, rows in counts.artifacts.items() if name != "fills")
+    for key, table, rows in ((METRICS, "run_metrics", metrics), (FILLS, "run_fills", counts.artifacts["fills"])):
+        seen = instance.get_latest_materialization_event(key).asset_materialization.metadata
+        assert seen["dagster/table_name"].value == f"{clickhouse.config.database}.{table}"
+        assert seen["dagster/row_count"].value == rows
+        assert seen["run"].value == run.run_id
+    checks = {check.asset_key: check for check in evaluations(instance, run.run_id)}
+    assert set(checks) == {METRICS, FILLS}
+    assert all(check.passed and check.blocking and check.check_name == COUNTS for check in checks.values())
+    assert checks[METRICS].metadata["rows in ClickHouse"].value == metrics
+
+
+def test_a_run_waits_for_clickhouse_then_fails_in_one_line_and_its_retry_completes_it(lab, away, clickhouse, store):
+    settings, instance = lab
+    ended = run_backtest_job(instance, BACKTEST)
+    assert ended.error.startswith("ClickHouse at 127.0.0.1:9 does not answer (check LAB_CLICKHOUSE_URL")
+    assert "secret" not in ended.error
+    assert store.manifest(ended.run_id).summary.trades >= 3
+    assert visible_rows(clickhouse, ended.run_id) == {}
+
+    away.undo()
+    options = dg.ReexecutionOptions.from_failure(ended.run_id, instance)
+    with dg.execute_job(dg.reconstructable(backtest_job), instance, reexecution_options=options) as retried:
+        assert retried.success
+        assert {event.step_key for event in retried.all_events if event.is_step_start} == {"upload"}
+    assert retried.run_id != ended.run_id
+    assert count_rows(clickhouse, store, retried.run_id).equal
+    again, failed = (store.manifest(run_id) for run_id in (retried.run_id, ended.run_id))
+    assert (again.run_id, again.files, again.fingerprint) == (retried.run_id, failed.files, failed.fingerprint)
+    for file in again.files:
+        assert (settings.artifacts_dir / retried.run_id / file.name).stat().st_size == file.bytes
+
+    upload_run(clickhouse, store, ended.run_id)  # what `lab clickhouse rebuild` does
+    assert count_rows(clickhouse, store, ended.run_id).equal
+
+
+def test_rows_that_differ_from_the_files_fail_the_run_and_are_not_seen(lab, monkeypatch, clickhouse):
+    _, instance = lab
+    publish_run = upload.publish_run
+    monkeypatch.setattr(
+        upload, "publish_run", lambda store, run_id, equity, fills: publish_run(store, run_id, equity, fills.head(1))
+    )
+    ended = run_backtest_job(instance, BACKTEST)
+    assert "fills: 1 of " in ended.error
+    assert f"`lab clickhouse rebuild {ended.run_id}`" in ended.error
+    assert [check.passed for check in evaluations(instance, ended.run_id)] == [True, False]
+    assert visible_rows(clickhouse, ended.run_id) == {}
+
+
+def test_a_run_that_is_cancelled_during_the_upload_has_no_rows(lab, monkeypatch, clickhouse):
+    _, instance = lab
+    insert = ClickHouse.insert
+
+    def cancelled(self, table, rows, token):
+        insert(self, table, rows, token)
+        if table == "run_fills":
+            raise DagsterExecutionInterruptedError
+
+    monkeypatch.setattr(ClickHouse, "insert", cancelled)
+    ended = run_backtest_job(instance, BACKTEST)
+    assert ended.error == "the run was interrupted before it was done"
+    assert visible_rows(clickhouse, ended.run_id) == {}
+
+
+def test_without_any_clickhouse_nothing_is_simulated(lab, monkeypatch, tmp_path):
+    settings, instance = lab
+    monkeypatch.delenv("LAB_CLICKHOUSE_URL")
+    monkeypatch.setattr("importlib.util.find_spec", lambda _name: None)
+    ended = run_backtest_job(instance, BACKTEST)
+    assert "pip install 'lab-pipeline[embedded]'" in ended.error
+    assert not (settings.artifacts_dir / ended.run_id).exists()
+    assert not list(tmp_path.iterdir())
+
+
+def test_the_upload_alone_says_that_there_is_nothing_to_upload(lab):
+    _, instance = lab
+    job = dg.reconstructable(backtest_job)
+    with dg.execute_job(job, instance, asset_selection=[METRICS, FILLS]) as result:
+        assert not result.success
+        (failure,) = result.get_step_failure_events()
+    assert "run the whole job `backtest`" in failure.step_failure_data.user_failure_data.description
