@@ -98,7 +98,7 @@ def measure(home: Path, warm_up: Path, rounds: int) -> dict[str, float]:
 
 def backtest(home: Path, run_id: str) -> float:
     lake = Lake(home / "lake")
-    strategies = StrategyStore(home / "strategies")
+    strategies = StrategyStore(home / "catalog.duckdb")
     strategies.add_examples()
     spec = BacktestSpec(
         strategy_id="ladder",

@@ -25,7 +25,7 @@ from lab_pipeline.runs.artifacts import ArtifactStore
 from lab_pipeline.runs.backtest import full_range, plan, resolve, simulate, publish
 from lab_pipeline.runs.strategies import StrategyStore
 home = Path(sys.argv[1])
-lake, strategies = Lake(home / "lake"), StrategyStore(home / "strategies")
+lake, strategies = Lake(home / "lake"), StrategyStore(home / "catalog.duckdb")
 strategies.add_examples()
 spec = BacktestSpec(strategy_id="ladder", timeframe="5m", range=full_range(lake))
 backtest = resolve(spec, strategies, lake)

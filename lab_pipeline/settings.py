@@ -38,9 +38,17 @@ class Settings(BaseSettings):
     home: Path = Field(default_factory=default_home)
     """Directory with all state; deleting it resets the lab. Default: `.lab` beside dagster.yaml."""
     host: str = "127.0.0.1"
-    """Address on which `lab up` listens."""
+    """Address on which `lab up` and `lab api` listen."""
     port: Annotated[int, Field(ge=0, lt=65536)] = 3000
     """Port of the Dagster UI; 0 takes a free one."""
+    api_port: Annotated[int, Field(ge=0, lt=65536)] = 8000
+    """Port of the HTTP API; 0 takes a free one."""
+    api_token: SecretStr | None = None
+    """Clients of the HTTP API must send it, `Authorization: Bearer ...`; default: none, which only loopback may do."""
+    max_queued: Annotated[int, Field(ge=1)] = 1000
+    """Runs that may wait in the queue before the HTTP API takes no more."""
+    dagster_url: str | None = None
+    """Where the Dagster webserver is; default: on LAB_HOST, at LAB_PORT."""
     threads: Annotated[int, Field(ge=1)] | None = None
     """Threads of a simulation; default: all cores."""
     min_coverage: Annotated[float, Field(ge=0, le=1)] = 0.5
@@ -78,7 +86,7 @@ class Settings(BaseSettings):
 
     @property
     def strategies_dir(self) -> Path:
-        """Versions of strategies."""
+        """Where strategies were kept before there was a catalog."""
         return self.home / "strategies"
 
     @property

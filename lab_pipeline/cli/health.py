@@ -119,8 +119,9 @@ def _lake(lab: Settings) -> Finding:
 def _strategies(lab: Settings) -> Finding:
     from lab_pipeline.runs.strategies import StrategyStore
 
-    store = StrategyStore(lab.strategies_dir)
-    return Finding("strategies", f"{len([store.get(strategy_id) for strategy_id in store.ids()])} stored, all readable")
+    if not lab.home.exists():
+        return Finding("strategies", "none yet")
+    return Finding("strategies", f"{len(StrategyStore.of(lab).list_latest())} stored, all readable")
 
 
 def _artifacts(lab: Settings) -> Finding:

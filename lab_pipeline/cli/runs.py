@@ -1,7 +1,7 @@
 """`lab runs`: what has run."""
 
 import json
-from datetime import UTC, datetime
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -12,27 +12,18 @@ from lab_pipeline.cli.summary import percent, summary_table
 from lab_pipeline.domain.backtest import iso
 from lab_pipeline.domain.errors import LabError
 from lab_pipeline.domain.model import to_camel_keys
-from lab_pipeline.runs.artifacts import ArtifactStore, Manifest, UnknownRunError, UnreadableManifestError
+from lab_pipeline.runs.artifacts import ArtifactStore
 
 if TYPE_CHECKING:
-    import dagster as dg
+    from collections.abc import Iterator
+
+    from lab_pipeline.defs.operations.runs import Run, Runs
 
 runs_app = typer.Typer(help="Backtests that have run, are running or wait.", no_args_is_help=True)
 app.add_typer(runs_app, name="runs")
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 RunId = Annotated[str, typer.Argument(help="A run id, or the start of one.", metavar="RUN")]
-
-STATUS = {
-    "QUEUED": "queued",
-    "NOT_STARTED": "queued",
-    "STARTING": "queued",
-    "STARTED": "running",
-    "CANCELING": "running",
-    "SUCCESS": "completed",
-    "FAILURE": "failed",
-    "CANCELED": "canceled",
-}
 
 
 class NoExportError(LabError):
@@ -45,7 +36,8 @@ def list_runs(
     as_json: AsJson = False,
 ) -> None:
     """List the backtests, newest first."""
-    runs = [_describe(record) for record in _records(limit=limit)]
+    with _opened() as record:
+        runs = [_describe(record, run) for run in record.page(limit=limit)[0]]
     if as_json:
         out.print_json(json.dumps({"runs": runs}))
         return
@@ -69,11 +61,12 @@ def list_runs(
 @runs_app.command("show")
 def show(run: RunId, as_json: AsJson = False) -> None:
     """Show one backtest: status, numbers, error."""
-    description = _describe(_find(run))
+    with _opened() as record:
+        found = record.find(run)
+        description = _describe(record, found)
     if as_json:
         out.print_json(json.dumps(description))
         return
-    manifest, _ = _manifest(description["runId"])
     for key in (
         "runId",
         "status",
@@ -83,14 +76,15 @@ def show(run: RunId, as_json: AsJson = False) -> None:
         "createdAt",
         "completedAt",
         "fingerprint",
+        "parentRunId",
         "error",
     ):
         if description[key] is not None:
             out.print(f"{key:16} {description[key]}", markup=False)
-    if manifest:
+    if found.published:
         out.print()
-        out.print(summary_table(manifest.summary))
-        out.print(f"\nartifacts {settings().artifacts_dir / manifest.run_id}")
+        out.print(summary_table(found.published.summary))
+        out.print(f"\nartifacts {settings().artifacts_dir / found.run_id}")
 
 
 @runs_app.command("export")
@@ -110,62 +104,69 @@ def export(
     out.print(f"{count:,} runs written to {file}", markup=False)
 
 
-def _records(limit: int | None = None, run_id: str | None = None) -> "list[dg.RunRecord]":
-    import dagster as dg
+@runs_app.command("cancel")
+def cancel(run: RunId) -> None:
+    """Stop a backtest: one that waits never starts, one that runs stops."""
+    from lab_pipeline.defs.operations.run_actions import cancel as cancel_run
 
+    with _opened() as runs:
+        found = runs.find(run)
+        cancel_run(settings(), runs, found.run_id)
+    out.print(f"canceling run {found.run_id}")
+
+
+@runs_app.command("retry")
+def retry(run: RunId) -> None:
+    """Queue the same backtest again, with the version it ran with; `lab up` must be running."""
+    from lab_pipeline.defs.operations.launching import Launcher
+    from lab_pipeline.defs.operations.webserver import Webserver, webserver_url
+    from lab_pipeline.runs.idempotency import IdempotencyKeys
+
+    with _opened() as runs, closing(Webserver(webserver_url(settings()))) as webserver:
+        launcher = Launcher(runs, webserver, IdempotencyKeys(settings().catalog_path), settings().max_queued)
+        again = launcher.retry(runs.find(run).run_id)
+    out.print(f"queued run {again}")
+
+
+@runs_app.command("delete")
+def delete(
+    runs_to_delete: Annotated[list[str], typer.Argument(help="Run ids, or starts of some.", metavar="RUN...")],
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+) -> None:
+    """Delete backtests with their artifacts, metrics and logs; what is queued or running must be canceled first."""
+    from lab_pipeline.clickhouse.config import clickhouse_config
+    from lab_pipeline.defs.operations.run_actions import delete as delete_run
+
+    with _opened() as runs:
+        found = [runs.find(run).run_id for run in runs_to_delete]
+        for run_id in found:
+            if yes or typer.confirm(f"Delete run {run_id} for good?", err=True):
+                delete_run(settings(), runs, clickhouse_config(settings()), run_id)
+                out.print(f"deleted run {run_id}")
+
+
+@contextmanager
+def _opened() -> "Iterator[Runs]":
+    """Open the record of backtests."""
     from lab_pipeline.defs.operations.instance import open_instance
+    from lab_pipeline.defs.operations.runs import Runs
 
-    wanted = dg.RunsFilter(job_name="backtest", run_ids=None if run_id is None else [run_id])
     with open_instance(settings()) as instance:
-        return list(instance.get_run_records(filters=wanted, limit=limit))
+        yield Runs(instance, ArtifactStore(settings().artifacts_dir))
 
 
-def _find(start: str) -> "dg.RunRecord":
-    found = _records(run_id=start) or [run for run in _records() if run.dagster_run.run_id.startswith(start)]
-    if len(found) == 1:
-        return found[0]
-    if not found:
-        raise UnknownRunError(f"unknown run '{start}': `lab runs list` shows the runs there are")
-    raise UnknownRunError(f"'{start}' is the start of {len(found)} run ids: write more of it")
-
-
-def _describe(record: "dg.RunRecord") -> dict[str, Any]:
-    run = record.dagster_run
-    manifest, damage = _manifest(run.run_id)
-    config: Any = run.run_config  # whatever the launcher wrote; the op checks it, and may have refused it
-    asked = config.get("ops", {}).get("run", {}).get("config", {})
+def _describe(runs: "Runs", run: "Run") -> dict[str, Any]:
     return {
         "runId": run.run_id,
-        "status": STATUS.get(run.status.value, run.status.value.lower()),
-        "strategyId": run.tags.get("lab/strategy", asked.get("strategy")),
-        "strategyVersion": run.tags.get("lab/strategy_version", asked.get("strategy_version")),
-        "timeframe": run.tags.get("lab/timeframe", asked.get("timeframe")),
-        "fingerprint": run.tags.get("lab/fingerprint"),
-        "createdAt": iso(record.create_timestamp.astimezone(UTC)),
-        "startedAt": _iso(record.start_time),
-        "completedAt": _iso(record.end_time),
-        "error": damage or (_error(run.run_id) if run.status.value == "FAILURE" else None),
-        "summary": to_camel_keys(manifest.summary.model_dump()) if manifest else None,
+        "status": run.status,
+        "strategyId": run.strategy_id,
+        "strategyVersion": run.strategy_version,
+        "timeframe": run.timeframe,
+        "fingerprint": run.fingerprint,
+        "parentRunId": run.parent_run_id,
+        "createdAt": iso(run.created_at),
+        "startedAt": None if run.started_at is None else iso(run.started_at),
+        "completedAt": None if run.completed_at is None else iso(run.completed_at),
+        "error": runs.error(run),
+        "summary": to_camel_keys(run.published.summary.model_dump()) if run.published else None,
     }
-
-
-def _manifest(run_id: str) -> tuple[Manifest | None, str | None]:
-    """Return the manifest of a run, none if it has not published, and what is wrong with it if it cannot be read."""
-    try:
-        return ArtifactStore(settings().artifacts_dir).manifest(run_id), None
-    except UnknownRunError:
-        return None, None
-    except UnreadableManifestError as error:
-        return None, str(error)
-
-
-def _error(run_id: str) -> str:
-    from lab_pipeline.defs.operations.instance import open_instance
-    from lab_pipeline.defs.operations.reasons import failure_reason
-
-    with open_instance(settings()) as instance:
-        return failure_reason(instance, run_id)
-
-
-def _iso(seconds: float | None) -> str | None:
-    return None if seconds is None else iso(datetime.fromtimestamp(seconds, UTC))

@@ -18,16 +18,13 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 def strategy_store() -> StrategyStore:
     """Open the lab's strategies, with the examples that ship with it."""
-    store = StrategyStore(settings().strategies_dir)
-    store.add_examples()
-    return store
+    return StrategyStore.of(settings())
 
 
 @strategies_app.command("list")
 def list_strategies(as_json: AsJson = False) -> None:
     """List the latest version of every strategy."""
-    store = strategy_store()
-    latest = [store.get(strategy_id) for strategy_id in store.ids()]
+    latest = strategy_store().list_latest()
     if as_json:
         out.print_json(json.dumps({"strategies": [stored.to_json_dict() for stored in latest]}))
         return

@@ -32,31 +32,38 @@ class AlreadyUpError(LabError):
 
 @app.command("up")
 def up() -> None:
-    """Run the Dagster UI, the daemon (queue, schedules, sensors) and the code server until Ctrl-C."""
+    """Run the Dagster UI, the HTTP API, the daemon (queue, schedules, sensors) and the code server until Ctrl-C."""
+    from lab_pipeline.api.auth import require_token_off_loopback
     from lab_pipeline.defs.backtest.foreground import bury_killed
     from lab_pipeline.defs.operations.instance import open_instance, prepare_environment
+    from lab_pipeline.defs.operations.webserver import webserver_url
 
     lab = settings()
+    require_token_off_loopback(lab)
     environment = {**os.environ, **prepare_environment(lab)}
     strategy_store()
     with open_instance(lab) as instance:
         bury_killed(lab, instance)
     with _only_one(lab):
-        port = lab.port or _free_port()
-        _require_free(lab.host, port)
+        port, api_port = lab.port or _free_port(), lab.api_port or _free_port()
+        _require_free(lab.host, port, "LAB_PORT")
+        _require_free(lab.host, api_port, "LAB_API_PORT")
+        ui, api = f"http://{lab.host}:{port}", f"http://{lab.host}:{api_port}"
+        environment |= {"LAB_DAGSTER_URL": webserver_url(lab, port), "LAB_API_PORT": str(api_port)}
         logs = lab.home / "logs"
         supervisor = Supervisor(environment, logs, lambda text: out.print(text, markup=False))
         out.print("starting the lab ...")
         supervisor.run(
-            _services(lab, port, environment),
+            _services(lab, port, api_port, environment),
             on_ready=lambda: out.print(
-                f"Dagster UI  http://{lab.host}:{port}\nhome        {lab.home}\nlogs        {logs}\nCtrl-C stops it.",
+                f"Dagster UI  {ui}\nHTTP API    {api}/docs\nhome        {lab.home}\nlogs        {logs}\n"
+                "Ctrl-C stops it.",
             ),
         )
     out.print("the lab has stopped")
 
 
-def _services(lab: Settings, port: int, environment: Mapping[str, str]) -> list[Service]:
+def _services(lab: Settings, port: int, api_port: int, environment: Mapping[str, str]) -> list[Service]:
     code_port = _free_port()
     workspace = lab.dagster_home / "workspace.yaml"
     workspace.write_text(WORKSPACE.format(host=LOOPBACK, port=code_port, name=LOCATION))
@@ -68,6 +75,7 @@ def _services(lab: Settings, port: int, environment: Mapping[str, str]) -> list[
         Service("code-server", code, ready=lambda: _connects(LOOPBACK, code_port)),
         Service("webserver", web, ready=lambda: _answers(f"http://{lab.host}:{port}/server_info")),
         Service("daemon", daemon, ready=lambda: True),
+        Service("api", [_program("lab", environment), "api"], ready=lambda: _connects(lab.host, api_port)),
     ]
 
 
@@ -93,14 +101,14 @@ def _only_one(lab: Settings) -> Iterator[None]:
         yield
 
 
-def _require_free(host: str, port: int) -> None:
+def _require_free(host: str, port: int, setting: str) -> None:
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind((host, port))
         except OSError as error:
             raise AlreadyUpError(
-                f"cannot listen on {host}:{port}: {error.strerror}. Set LAB_PORT to another."
+                f"cannot listen on {host}:{port}: {error.strerror}. Set {setting} to another."
             ) from None
 
 

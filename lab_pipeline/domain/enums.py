@@ -56,6 +56,16 @@ class Outcome(StrEnum):
     NO_CANDLES = "no_candles"
 
 
+class RunStatus(StrEnum):
+    """Where a run is, as people and clients of the lab are told."""
+
+    QUEUED = "queued"
+    RUNNING = "running"
+    COMPLETED = "completed"
+    FAILED = "failed"
+    CANCELED = "canceled"
+
+
 class SkipReason(StrEnum):
     """Why the portfolio did not take a trade."""
 

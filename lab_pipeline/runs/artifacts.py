@@ -6,6 +6,7 @@ import hashlib
 import importlib.metadata
 import os
 import platform
+import re
 import shutil
 import uuid
 from collections.abc import Iterator, Mapping
@@ -29,6 +30,7 @@ SUMMARY = "summary.json"
 REPORT = "report.html"
 LIBRARIES = ("lab-pipeline", "dagster", "numba", "numpy", "polars", "pyarrow")
 STAGING = ".staging"
+RUN_DIRECTORY = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9_.-]{0,127}")
 GATE = "gate"
 
 
@@ -179,9 +181,34 @@ class ArtifactStore:
         Raises:
             UnknownRunError: if nothing is published under that id.
         """
-        if not self.has(run_id):
+        path = self.manifest_path(run_id)
+        if path is None:
             raise UnknownRunError(f"no artifacts of run '{run_id}' in {self.directory}")
-        return read_manifest(self.directory / run_id / MANIFEST)
+        return read_manifest(path)
+
+    def manifest_path(self, run_id: str) -> Path | None:
+        """Return where the manifest of a run is, or None if nothing is published under that id."""
+        if not RUN_DIRECTORY.fullmatch(run_id):  # no name from outside leads out of the directory, or to what is no run
+            return None
+        path = self.directory / run_id / MANIFEST
+        return path if path.is_file() else None
+
+    def delete(self, run_id: str) -> None:
+        """Delete the artifacts of a run: invisible at once, then gone; a run that has none is no error.
+
+        Raises:
+            PublishError: if the disk does not let go of them.
+        """
+        if self.manifest_path(run_id) is None:
+            return
+        try:
+            with self._staging() as staging:
+                (self.directory / run_id).rename(staging / run_id)
+                _sync_directory(self.directory)
+        except FileNotFoundError:
+            return  # somebody else was faster
+        except OSError as error:
+            raise PublishError(f"cannot delete the artifacts of run {run_id}: {error.strerror or error}") from error
 
     def find(self, start: str) -> str:
         """Return the run id that is, or starts with, `start`.
@@ -197,8 +224,7 @@ class ArtifactStore:
 
     def has(self, run_id: str) -> bool:
         """Say whether a run is published; text that is no name of a directory is none of a run."""
-        plain = run_id and not run_id.startswith(".") and "/" not in run_id and "\0" not in run_id
-        return bool(plain) and (self.directory / run_id / MANIFEST).is_file()
+        return self.manifest_path(run_id) is not None
 
     def run_ids(self) -> list[str]:
         """Return the ids of all published runs, in no particular order."""

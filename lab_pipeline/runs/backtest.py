@@ -20,7 +20,7 @@ from lab_pipeline.engine import ENGINE_VERSION, Simulation, Simulator
 from lab_pipeline.lake import CandleSlice, Lake, snapshot_hash
 from lab_pipeline.runs.artifacts import ArtifactStore, Manifest, Provenance
 from lab_pipeline.runs.progress import Progress
-from lab_pipeline.runs.strategies import StrategyStore
+from lab_pipeline.runs.strategies import StrategyStore, UnknownStrategyError
 
 FEATURE_LOOKBACK = timedelta(hours=1)
 SHOWN_NAMES = 10
@@ -95,6 +95,30 @@ def resolve(spec: BacktestSpec, strategies: StrategyStore, lake: Lake) -> Resolv
         params=spec.params,
     )
     return ResolvedBacktest(resolved, calls)
+
+
+def find_problems(spec: BacktestSpec, strategies: StrategyStore, lake: Lake) -> list[FieldError]:
+    """Name every field of a request that `resolve` would refuse, by its path; none if it can run."""
+    found: list[FieldError] = []
+    try:
+        stored = strategies.get(spec.strategy_id, spec.strategy_version)
+    except UnknownStrategyError as error:
+        path = "strategyVersion" if strategies.versions(spec.strategy_id) else "strategyId"
+        found.append(FieldError(path, str(error)))
+    else:
+        try:
+            override(stored.strategy.config, spec.params)
+        except InvalidConfigError as error:
+            found += [FieldError(f"params.{one.path}".rstrip("."), one.message) for one in error.errors]
+    try:
+        _require_candles(lake, spec.timeframe)
+    except EmptyLakeError as error:
+        found.append(FieldError("timeframe", str(error)))
+    try:
+        _require_known(spec.universe, lake, spec.timeframe)
+    except InvalidConfigError as error:
+        found += error.errors
+    return found
 
 
 def plan(backtest: ResolvedBacktest, lake: Lake) -> CandleSlice:
@@ -201,7 +225,8 @@ def _require_known(universe: Universe, lake: Lake, timeframe: str) -> None:
         _require_names("universe.callers", "caller", universe.callers, lake.callers())
     elif isinstance(universe, TokensUniverse):
         called = lake.calls(mints=universe.mints)["mint"].unique().to_list()
-        _require_names("universe.mints", "mint", universe.mints, [*called, *lake.mints(timeframe)])
+        if set(universe.mints) - set(called):  # all the candles' mints are read only where that is not enough
+            _require_names("universe.mints", "mint", universe.mints, [*called, *lake.mints(timeframe)])
 
 
 def _require_names(path: str, noun: str, wanted: Sequence[str], known: Sequence[str]) -> None:

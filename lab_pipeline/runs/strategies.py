@@ -1,19 +1,26 @@
-"""The strategies of a lab: named, versioned, never changed once stored."""
+"""The strategies of a lab: named, versioned, a version never changed once stored."""
 
-import os
+import contextlib
+import json
+from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from importlib import resources
 from pathlib import Path
-
-from filelock import FileLock
+from typing import Any, Self
 
 from lab_pipeline.domain.backtest import Moment, now
 from lab_pipeline.domain.errors import LabError
 from lab_pipeline.domain.model import Document
-from lab_pipeline.domain.strategy import Strategy
+from lab_pipeline.domain.strategy import CONFIG_FIELDS, Strategy
+from lab_pipeline.runs.queries import sql
+from lab_pipeline.settings import Settings
+from lab_pipeline.storage.duck_connection import DuckConnection
+from lab_pipeline.storage.duck_file import DuckFile
 
-ONE_VERSION = "[1-9]*.json"
-VERSIONS = f"*/{ONE_VERSION}"
+ALL = 2**31 - 1
+FILES_OF_VERSIONS = "*/[1-9]*.json"
+"""Where the lab kept strategies before there was a catalog: a directory an id, a file a version."""
 
 
 class UnknownStrategyError(LabError):
@@ -21,41 +28,80 @@ class UnknownStrategyError(LabError):
 
 
 class StoredStrategy(Document):
-    """One version of a strategy as it is kept on disk."""
+    """One version of a strategy as it is kept."""
 
     version: str
     """A counter: 1, 2, ..."""
     config_hash: str
     created_at: Moment
     strategy: Strategy
+    is_active: bool = True
+    """Whether the strategy is in use; a mark for people and schedules, an inactive one still runs when asked for."""
 
 
 @dataclass(frozen=True)
 class StrategyStore:
-    """Strategies in a directory: one directory an id, one JSON file a version.
+    """Strategies in the lab's catalog, a DuckDB file.
 
-    Any number of processes may add at once; a version that was returned is on disk and stays as it is.
+    Any number of processes may add at once; a version that was returned is on disk, and its configuration stays as it
+    is. Name, description, tags and is_active belong to the strategy as a whole and may change.
+
+    Attributes:
+        catalog: the file, which need not exist yet.
+        previous: directory of the layout before the catalog; what it holds is moved in when the store is first used.
     """
 
-    directory: Path
+    catalog: Path
+    previous: Path | None = None
+
+    @classmethod
+    def of(cls, settings: Settings) -> Self:
+        """Open the strategies of a lab, with the examples that ship with it."""
+        store = cls(settings.catalog_path, settings.strategies_dir)
+        store.add_examples()
+        return store
 
     def add(self, strategy: Strategy) -> StoredStrategy:
         """Store a strategy and return its version; an identical configuration returns the version it already has."""
-        self.directory.mkdir(parents=True, exist_ok=True)
-        with FileLock(self.directory / ".lock"):
-            versions = self.versions(strategy.id)
-            wanted = strategy.config_hash()
-            for stored in versions:
-                if stored.config_hash == wanted:
-                    return stored
-            stored = StoredStrategy(
-                version=str(max((int(one.version) for one in versions), default=0) + 1),
-                config_hash=wanted,
-                created_at=now(),
-                strategy=strategy,
+        return self.add_version(strategy)[0]
+
+    def add_version(self, strategy: Strategy) -> tuple[StoredStrategy, bool]:
+        """Store a strategy as `add` does, and tell whether its version is new.
+
+        A new version brings its name, description and tags to the whole strategy; an identical configuration leaves
+        them as they are.
+        """
+        with self._file().transaction(write=True) as connection:
+            return _add(connection, strategy)
+
+    def describe(
+        self,
+        strategy_id: str,
+        *,
+        name: str | None = None,
+        description: str | None = None,
+        tags: Sequence[str] | None = None,
+        is_active: bool | None = None,
+    ) -> StoredStrategy:
+        """Change what is said about a strategy, in all its versions, and return the latest; None leaves a thing alone.
+
+        Raises:
+            UnknownStrategyError: if there is no such strategy.
+        """
+        with self._file().transaction(write=True) as connection:
+            versions = _versions(connection, strategy_id)
+            if not versions:
+                raise _unknown(strategy_id, _ids(connection))
+            latest = versions[-1]
+            changed = latest.strategy.model_copy(
+                update={
+                    "name": latest.strategy.name if name is None else name,
+                    "description": latest.strategy.description if description is None else description,
+                    "tags": latest.strategy.tags if tags is None else tuple(tags),
+                }
             )
-            _write_whole(self._path(strategy.id, stored.version), stored.model_dump_json(by_alias=True, indent=2))
-        return stored
+            _describe(connection, changed, is_active=latest.is_active if is_active is None else is_active)
+            return _versions(connection, strategy_id)[-1]
 
     def get(self, strategy_id: str, version: str | None = None) -> StoredStrategy:
         """Return a version of a strategy, the latest by default.
@@ -63,10 +109,10 @@ class StrategyStore:
         Raises:
             UnknownStrategyError: naming what there is instead.
         """
-        versions = self.versions(strategy_id)
-        if not versions:
-            known = ", ".join(self.ids()) or "none"
-            raise UnknownStrategyError(f"unknown strategy '{strategy_id}': this lab has {known}")
+        with self._file().transaction(write=False) as connection:
+            versions = _versions(connection, strategy_id)
+            if not versions:
+                raise _unknown(strategy_id, _ids(connection))
         if version is None:
             return versions[-1]
         for stored in versions:
@@ -78,25 +124,44 @@ class StrategyStore:
 
     def versions(self, strategy_id: str) -> list[StoredStrategy]:
         """Return every version of a strategy, oldest first; none if the strategy is unknown."""
-        if strategy_id not in self.ids():
-            return []
-        paths = sorted(self.directory.glob(f"{strategy_id}/{ONE_VERSION}"), key=lambda path: int(path.stem))
-        return [StoredStrategy.parse(path.read_bytes(), subject=str(path)) for path in paths]
+        with self._file().transaction(write=False) as connection:
+            return _versions(connection, strategy_id)
 
     def ids(self) -> list[str]:
         """Return the ids of all strategies, sorted."""
-        if not self.directory.is_dir():
-            return []
-        return sorted({path.parent.name for path in self.directory.glob(VERSIONS)})
+        with self._file().transaction(write=False) as connection:
+            return _ids(connection)
+
+    def list_latest(self, after: str = "", limit: int = ALL) -> list[StoredStrategy]:
+        """Return the latest version of each strategy whose id comes after `after`, in the order of their ids."""
+        with self._file().transaction(write=False) as connection:
+            return [_stored(row) for row in connection.execute(sql("list_strategies"), [after, limit])]
 
     def add_examples(self) -> None:
         """Store the strategies that ship with the lab, where their ids are free."""
+        known = self.ids()
         for strategy in example_strategies():
-            if strategy.id not in self.ids():
+            if strategy.id not in known:
                 self.add(strategy)
 
-    def _path(self, strategy_id: str, version: str) -> Path:
-        return self.directory / strategy_id / f"{version}.json"
+    def _file(self) -> DuckFile:
+        """Return the catalog, with its table there and the strategies of the previous layout in it."""
+        file = DuckFile.at(self.catalog)
+        left = self.previous is not None and any(self.previous.glob(FILES_OF_VERSIONS))
+        if left or file.path not in _prepared or not file.path.exists():
+            file.path.parent.mkdir(parents=True, exist_ok=True)
+            with file.transaction(write=True) as connection:
+                connection.execute(sql("create_strategies"))
+                if self.previous is not None and left:
+                    _move_in(connection, self.previous)
+            if self.previous is not None and left:
+                _set_aside(self.previous)
+            _prepared.add(file.path)
+        return file
+
+
+_prepared: set[Path] = set()
+"""Catalogs that this process has seen to have the table."""
 
 
 def read_strategy(path: Path) -> Strategy:
@@ -118,13 +183,87 @@ def example_strategies() -> list[Strategy]:
     return [Strategy.parse(file.read_bytes(), subject=file.name) for file in files]
 
 
-def _write_whole(path: Path, text: str) -> None:
-    """Write a new file whole or not at all; the caller holds the store's lock."""
-    path.parent.mkdir(exist_ok=True)
-    new = path.parent.parent / ".new"  # one writer at a time: what a killed one left is overwritten here
-    with new.open("w") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    os.link(new, path)  # unlike a rename it never replaces a version that is there
-    new.unlink()
+def _add(
+    connection: DuckConnection,
+    strategy: Strategy,
+    *,
+    created_at: datetime | None = None,
+    version: int | None = None,
+) -> tuple[StoredStrategy, bool]:
+    versions = _versions(connection, strategy.id)
+    wanted = strategy.config_hash()
+    for stored in versions:
+        if stored.config_hash == wanted:
+            return stored, False
+    taken = {int(one.version) for one in versions}
+    is_active = versions[-1].is_active if versions else True
+    number = version if version is not None and version not in taken else max(taken, default=0) + 1
+    row = [
+        strategy.id,
+        number,
+        *_words(strategy),
+        _json({name: value for name, value in strategy.to_json_dict().items() if name in CONFIG_FIELDS}),
+        wanted,
+        is_active,
+        (created_at or now()).replace(tzinfo=None),
+    ]
+    connection.execute(sql("insert_strategy"), row)
+    if number > max(taken, default=0):
+        _describe(connection, strategy, is_active=is_active)
+    return next(one for one in _versions(connection, strategy.id) if one.config_hash == wanted), True
+
+
+def _describe(connection: DuckConnection, strategy: Strategy, *, is_active: bool) -> None:
+    connection.execute(sql("update_strategy"), [*_words(strategy), is_active, strategy.id])
+
+
+def _versions(connection: DuckConnection, strategy_id: str) -> list[StoredStrategy]:
+    return [_stored(row) for row in connection.execute(sql("list_versions"), [strategy_id])]
+
+
+def _ids(connection: DuckConnection) -> list[str]:
+    return [row[0] for row in connection.execute("SELECT DISTINCT id FROM strategies ORDER BY id")]
+
+
+def _unknown(strategy_id: str, known: Sequence[str]) -> UnknownStrategyError:
+    return UnknownStrategyError(f"unknown strategy '{strategy_id}': this lab has {', '.join(known) or 'none'}")
+
+
+def _words(strategy: Strategy) -> list[str]:
+    return [strategy.name, strategy.description, _json(strategy.tags)]
+
+
+def _stored(row: Sequence[Any]) -> StoredStrategy:
+    strategy_id, version, name, description, tags, config, config_hash, is_active, created_at = row
+    document = {
+        "id": strategy_id,
+        "name": name,
+        "description": description,
+        "tags": json.loads(tags),
+        **json.loads(config),
+    }
+    return StoredStrategy(
+        version=str(version),
+        config_hash=config_hash,
+        created_at=created_at.replace(tzinfo=UTC),
+        strategy=Strategy.parse(document, subject=f"strategy {strategy_id} version {version}"),
+        is_active=is_active,
+    )
+
+
+def _json(value: object) -> str:
+    return json.dumps(value, ensure_ascii=False)
+
+
+def _move_in(connection: DuckConnection, previous: Path) -> None:
+    """Store every version of the previous layout under its number, with its time."""
+    paths = sorted(previous.glob(FILES_OF_VERSIONS), key=lambda path: (path.parent.name, len(path.stem), path.stem))
+    for path in paths:
+        stored = StoredStrategy.parse(path.read_bytes(), subject=str(path))
+        _add(connection, stored.strategy, created_at=stored.created_at, version=int(stored.version))
+
+
+def _set_aside(previous: Path) -> None:
+    """Rename the directory of the previous layout, so that nothing is moved twice and nothing is lost."""
+    with contextlib.suppress(FileNotFoundError):  # another process of the lab was faster
+        previous.rename(previous.with_name(f"{previous.name}.moved-{datetime.now(UTC):%Y%m%dT%H%M%S.%f}"))

@@ -38,12 +38,12 @@ class RunningLab:
 
     def __init__(self, home):
         self.home = home
-        environment = {**os.environ, "LAB_HOME": str(home), "LAB_PORT": "0"}
+        environment = {**os.environ, "LAB_HOME": str(home), "LAB_PORT": "0", "LAB_API_PORT": "0"}
         self.process = subprocess.Popen([LAB, "up"], env=environment, stdout=subprocess.PIPE, text=True)
         self.url = None
         for line in self.process.stdout:
-            if found := re.search(r"http://\S+", line):
-                self.url = found[0]
+            if found := re.search(r"Dagster UI\s+(http://\S+)", line):
+                self.url = found[1]
             if "Ctrl-C" in line:
                 break
         assert self.url, "the lab did not start"

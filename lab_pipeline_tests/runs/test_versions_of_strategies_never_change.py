@@ -1,51 +1,134 @@
-from concurrent.futures import ThreadPoolExecutor
+import json
+import multiprocessing
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 
 import pytest
 
 from lab_pipeline.domain.strategy import Strategy
-from lab_pipeline.runs.strategies import StrategyStore, UnknownStrategyError, example_strategies
+from lab_pipeline.runs.strategies import StoredStrategy, StrategyStore, UnknownStrategyError, example_strategies
 
 
 def strategy(stop, **names):
     return Strategy.parse({"id": "mine", "exit": {"stopLoss": stop}, **names})
 
 
-def test_an_identical_configuration_keeps_its_version_and_a_changed_one_gets_the_next(tmp_path):
-    store = StrategyStore(tmp_path)
+@pytest.fixture
+def store(tmp_path):
+    return StrategyStore(tmp_path / "catalog.duckdb")
+
+
+def add_in_a_process(catalog, stop):
+    return StrategyStore(catalog).add(strategy(stop)).version
+
+
+def test_an_identical_configuration_keeps_its_version_and_a_changed_one_gets_the_next(store):
     versions = [store.add(strategy(stop)).version for stop in (0.2, 0.3, 0.2, 0.4)]
     assert versions == ["1", "2", "1", "3"]
     assert store.get("mine").strategy.exit.stop_loss == 0.4
     assert store.get("mine", "1").strategy.exit.stop_loss == 0.2
 
 
-def test_a_missing_version_is_never_replaced_by_another(tmp_path):
-    store = StrategyStore(tmp_path)
-    store.add_examples()
+def test_examples_take_no_name_from_a_user(store):
     shipped = example_strategies()[0]
-    mine = Strategy.parse({"id": shipped.id, "exit": {"stopLoss": 0.123}})
-    assert store.add(mine).version == "2"
-    (tmp_path / shipped.id / "1.json").unlink()
+    store.add(Strategy.parse({"id": shipped.id, "exit": {"stopLoss": 0.123}}))
     store.add_examples()
-    assert store.get(shipped.id, "2").strategy.exit.stop_loss == 0.123
-    assert store.add(shipped).version == "3"
+    assert store.get(shipped.id).strategy.exit.stop_loss == 0.123
+    assert store.add(shipped).version == "2"
+    assert set(store.ids()) == {one.id for one in example_strategies()}
 
 
-def test_many_adding_at_once_lose_nothing(tmp_path):
+def test_many_threads_adding_at_once_lose_nothing(store):
     stops = [round(0.1 + number / 100, 2) for number in range(16)]
     with ThreadPoolExecutor(8) as pool:
-        versions = list(pool.map(lambda stop: StrategyStore(tmp_path).add(strategy(stop)).version, stops))
+        versions = list(pool.map(lambda stop: StrategyStore(store.catalog).add(strategy(stop)).version, stops))
     assert sorted(versions, key=int) == [str(number) for number in range(1, 17)]
-    store = StrategyStore(tmp_path)
     assert {store.get("mine", version).strategy.exit.stop_loss for version in versions} == set(stops)
 
 
-def test_what_is_no_version_is_ignored(tmp_path):
-    store = StrategyStore(tmp_path)
+def test_processes_adding_at_once_lose_nothing(store):
+    stops = [round(0.1 + number / 100, 2) for number in range(6)]
+    with ProcessPoolExecutor(3, mp_context=multiprocessing.get_context("spawn")) as pool:
+        versions = list(pool.map(add_in_a_process, [store.catalog] * 12, stops * 2))
+    assert versions[:6] == versions[6:]
+    assert {store.get("mine", version).strategy.exit.stop_loss for version in versions} == set(stops)
+    assert [stored.version for stored in store.versions("mine")] == ["1", "2", "3", "4", "5", "6"]
+
+
+def test_what_is_said_of_a_strategy_changes_and_its_configurations_do_not(store):
+    store.add(strategy(0.2, name="First", tags=["a"]))
+    store.add(strategy(0.3, name="Second"))
+    before = [(stored.version, stored.config_hash, stored.created_at) for stored in store.versions("mine")]
+    changed = store.describe("mine", description="better", is_active=False)
+    assert (changed.strategy.name, changed.strategy.description, changed.strategy.tags) == ("Second", "better", ())
+    assert not changed.is_active
+    versions = store.versions("mine")
+    assert {stored.strategy.description for stored in versions} == {"better"}
+    assert [(stored.version, stored.config_hash, stored.created_at) for stored in versions] == before
+    assert not store.add(strategy(0.4, name="Third")).is_active
+    assert store.get("mine", "1").strategy.name == "Third"
+
+
+def test_what_is_not_there_is_named_with_what_is(store):
     store.add(strategy(0.2))
-    (tmp_path / "empty").mkdir()
-    (tmp_path / "mine" / "notes.json").write_text("x")
-    (tmp_path / ".new").write_text("half")
-    assert store.ids() == ["mine"]
-    assert store.add(strategy(0.3)).version == "2"
-    with pytest.raises(UnknownStrategyError, match="this lab has mine"):
-        store.get("empty")
+    with pytest.raises(UnknownStrategyError, match="unknown strategy 'other': this lab has mine"):
+        store.get("other")
+    with pytest.raises(UnknownStrategyError, match="has no version 7: it has 1 to 1"):
+        store.get("mine", "7")
+    with pytest.raises(UnknownStrategyError, match="unknown strategy 'other'"):
+        store.describe("other", name="x")
+
+
+def test_pages_hold_the_latest_version_of_each_in_order(store):
+    for name in ("b", "a", "c"):
+        for stop in (0.2, 0.3):
+            store.add(Strategy.parse({"id": name, "exit": {"stopLoss": stop}}))
+    first = store.list_latest(limit=2)
+    rest = store.list_latest(after="b")
+    assert [(one.strategy.id, one.version) for one in first + rest] == [("a", "2"), ("b", "2"), ("c", "2")]
+
+
+def previous_layout(directory, configurations, moment="2025-03-01T12:00:00.000Z"):
+    """Write strategies as the lab did before it had a catalog."""
+    for strategy_id, versions in configurations.items():
+        (directory / strategy_id).mkdir(parents=True)
+        for version, stop in versions.items():
+            document = Strategy.parse({"id": strategy_id, "exit": {"stopLoss": stop}})
+            stored = {"version": version, "configHash": document.config_hash(), "createdAt": moment}
+            (directory / strategy_id / f"{version}.json").write_text(
+                json.dumps(stored | {"strategy": document.to_json_dict()})
+            )
+
+
+def test_a_home_of_the_previous_layout_keeps_its_strategies(tmp_path):
+    previous = tmp_path / "strategies"
+    previous_layout(previous, {"mine": {"2": 0.2, "3": 0.3, "10": 0.4}, "ladder": {"1": 0.5}})
+    (previous / "empty").mkdir()
+    (previous / ".new").write_text("half")
+    store = StrategyStore(tmp_path / "catalog.duckdb", previous)
+    store.add_examples()
+    assert [stored.version for stored in store.versions("mine")] == ["2", "3", "10"]
+    assert store.get("ladder", "1").strategy.exit.stop_loss == 0.5
+    assert StoredStrategy.model_dump(store.get("mine", "2"), mode="json")["created_at"] == "2025-03-01T12:00:00.000Z"
+    assert store.add(strategy(0.9)).version == "11"
+    assert not previous.exists()
+    assert len(list(tmp_path.glob("strategies.moved-*/*/*.json"))) == 4
+
+
+def test_what_was_moved_in_halfway_is_moved_in_once(tmp_path):
+    previous = tmp_path / "strategies"
+    previous_layout(previous, {"mine": {"1": 0.2}})
+    store = StrategyStore(tmp_path / "catalog.duckdb", previous)
+    store.ids()
+    previous_layout(previous, {"mine": {"1": 0.2}})  # as if the process had died before it set the directory aside
+    assert [stored.version for stored in store.versions("mine")] == ["1"]
+
+
+def test_a_damaged_file_of_the_previous_layout_moves_nothing(tmp_path):
+    previous = tmp_path / "strategies"
+    previous_layout(previous, {"mine": {"1": 0.2, "2": 0.3}})
+    (previous / "mine" / "2.json").write_text("{")
+    store = StrategyStore(tmp_path / "catalog.duckdb", previous)
+    with pytest.raises(Exception, match=r"mine/2\.json is not valid"):
+        store.ids()
+    (previous / "mine" / "2.json").unlink()
+    assert [stored.version for stored in store.versions("mine")] == ["1"]

@@ -1,6 +1,7 @@
 """Run the backtest job in this process, on the lab's instance: a run like any other in the UI."""
 
 import fcntl
+import os
 import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -70,8 +71,22 @@ def alive(settings: Settings, instance: dg.DagsterInstance) -> Iterator[dict[str
     path = directory / uuid.uuid4().hex
     with path.open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
+        lock.write(str(os.getpid()))
+        lock.flush()
         yield {INVOCATION_TAG: path.name}
         path.unlink()
+
+
+def process_of(settings: Settings, invocation: str) -> int | None:
+    """Return the id of the living process that runs an invocation, or None if it is gone."""
+    for path in (settings.dagster_home / "foreground").glob("*"):
+        if path.name == invocation:
+            with path.open("r+") as lock:
+                try:
+                    fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                except BlockingIOError:
+                    return int(lock.read() or 0) or None
+    return None
 
 
 def bury_killed(settings: Settings, instance: dg.DagsterInstance) -> None:

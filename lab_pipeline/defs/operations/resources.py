@@ -33,9 +33,7 @@ class Lab(dg.ConfigurableResource[None]):
     @property
     def strategies(self) -> StrategyStore:
         """Strategies, with the examples that ship with the lab."""
-        store = StrategyStore(self.settings.strategies_dir)
-        store.add_examples()
-        return store
+        return StrategyStore.of(self.settings)
 
     @property
     def artifacts(self) -> ArtifactStore:

@@ -1,0 +1,1 @@
+"""The lab over HTTP: resources on the real stores."""

@@ -1,0 +1,82 @@
+"""The application: routes, errors, and the OpenAPI document."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+from fastapi import Depends, FastAPI
+from fastapi.openapi.utils import get_openapi
+from fastapi.routing import APIRoute
+from pydantic.alias_generators import to_camel
+
+from lab_pipeline import __version__
+from lab_pipeline.api import errors
+from lab_pipeline.api.auth import OPEN_PATHS, SCHEME
+from lab_pipeline.api.gate import Gate
+from lab_pipeline.api.pagination import refuse_unknown_parameters
+from lab_pipeline.api.routes import health, strategies
+from lab_pipeline.api.stores import opened
+from lab_pipeline.defs.operations.instance import open_instance
+from lab_pipeline.settings import Settings
+
+DESCRIPTION = """\
+Backtests, their runs and what they leave.
+
+A `runId` is Dagster's run id. Names are camelCase, moments ISO 8601 in UTC with milliseconds, returns
+plain fractions, amounts of money in quote currency. Lists are pages: `nextCursor` leads to the next, null where there
+is none. Errors have one shape. What cannot be answered because a store is down is a 503, never an empty list.
+"""
+ANYWHERE = errors.describe(400, 401, 413, 422, 500, 503)
+"""Errors that every route may answer with."""
+
+
+def create_app(settings: Settings) -> FastAPI:
+    """Build the application of a lab; it opens the stores when it starts."""
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        with open_instance(settings) as instance, opened(settings, instance) as stores:
+            app.state.stores = stores
+            yield
+
+    app = FastAPI(
+        title="lab_pipeline",
+        version=__version__,
+        description=DESCRIPTION,
+        lifespan=lifespan,
+        dependencies=[Depends(refuse_unknown_parameters)],
+        responses=ANYWHERE,
+        redirect_slashes=False,
+        generate_unique_id_function=_operation_id,
+    )
+    app.include_router(health.router)
+    app.include_router(strategies.router)
+    app.include_router(strategies.router, prefix="/api")
+    errors.add_handlers(app)
+    app.add_middleware(Gate, settings=settings)
+    app.openapi = lambda: _openapi(app)  # type: ignore[method-assign]  # the way that FastAPI documents
+    return app
+
+
+def _operation_id(route: APIRoute) -> str:
+    """Name an operation after its function; the older addresses of the same are told apart."""
+    alias = route.path.startswith("/api/") and route.path not in OPEN_PATHS
+    return to_camel(route.name) + ("Alias" if alias else "")
+
+
+def _openapi(app: FastAPI) -> dict[str, Any]:
+    if app.openapi_schema is None:
+        document = get_openapi(title=app.title, version=app.version, description=app.description, routes=app.routes)
+        document["components"]["securitySchemes"] = {
+            SCHEME: {
+                "type": "http",
+                "scheme": SCHEME,
+                "description": "The token of LAB_API_TOKEN; not needed where the lab has none.",
+            }
+        }
+        document["security"] = [{SCHEME: []}]
+        for path in OPEN_PATHS:
+            for operation in document["paths"][path].values():
+                operation["security"] = []
+        app.openapi_schema = document
+    return app.openapi_schema

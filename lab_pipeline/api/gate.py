@@ -1,0 +1,102 @@
+"""What every request passes first: an id, the token, the limit of its body; and the line in the log at its end."""
+
+import logging
+import re
+import time
+import uuid
+
+from fastapi import HTTPException
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from lab_pipeline.api.auth import is_known_host, may_ask
+from lab_pipeline.api.errors import error_response
+from lab_pipeline.settings import Settings
+
+BODY_BYTES = 1 << 20
+REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
+REQUEST_ID_HEADER = "X-Request-Id"
+
+_log = logging.getLogger("lab_pipeline.api")
+
+
+class Gate:
+    """The outermost layer of the application."""
+
+    def __init__(self, app: ASGIApp, settings: Settings) -> None:
+        self._app = app
+        self._host = settings.host
+        self._token = settings.api_token.get_secret_value() if settings.api_token else None
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Let a request through, or answer it; every answer carries the request's id."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        headers = Headers(scope=scope)
+        given = headers.get(REQUEST_ID_HEADER, "")
+        request_id = given if REQUEST_ID.fullmatch(given) else uuid.uuid4().hex
+        scope.setdefault("state", {})["request_id"] = request_id
+        status = 0
+        began = time.perf_counter()
+
+        async def answer(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                MutableHeaders(scope=message)[REQUEST_ID_HEADER] = request_id
+            await send(message)
+
+        try:
+            await self._pass(scope, headers, receive, answer)
+        except Exception:
+            _log.exception("%s: %s %s broke", request_id, scope["method"], scope["path"])
+            if status:
+                raise  # too late for an answer: the connection breaks off, which the client notices
+            await error_response(request_id, 500, f"an error of the lab itself; its log says more under {request_id}")(
+                scope, receive, answer
+            )
+        finally:
+            spent = (time.perf_counter() - began) * 1000
+            _log.info("%s %s %s %d %.1f ms", request_id, scope["method"], scope["path"], status, spent)
+
+    async def _pass(self, scope: Scope, headers: Headers, receive: Receive, send: Send) -> None:
+        request_id = scope["state"]["request_id"]
+        if not is_known_host(self._token, self._host, headers):
+            response = error_response(request_id, 400, "the Host header names another server than this one")
+        elif not may_ask(self._token, scope["path"], headers):
+            response = error_response(
+                request_id,
+                401,
+                "send the lab's token: Authorization: Bearer ...",
+                headers={"WWW-Authenticate": "Bearer"},
+            )
+        elif _declared_bytes(headers) > BODY_BYTES:
+            response = error_response(request_id, 413, TOO_LARGE)
+        else:
+            await self._app(scope, _limited(receive), send)
+            return
+        await response(scope, receive, send)
+
+
+TOO_LARGE = f"a request's body may have {BODY_BYTES:,} bytes"
+
+
+def _declared_bytes(headers: Headers) -> int:
+    length = headers.get("content-length", "0")
+    return int(length) if length.isdecimal() else 0
+
+
+def _limited(receive: Receive) -> Receive:
+    """Count a body that comes without its length."""
+    taken = 0
+
+    async def take() -> Message:
+        nonlocal taken
+        message = await receive()
+        taken += len(message.get("body", b""))
+        if taken > BODY_BYTES:
+            raise HTTPException(413, TOO_LARGE)
+        return message
+
+    return take

@@ -1,0 +1,77 @@
+"""Whether the lab works."""
+
+import os
+import time
+from collections.abc import Callable
+
+from fastapi import APIRouter
+from sqlalchemy.exc import SQLAlchemyError
+
+from lab_pipeline.api.errors import UnavailableError
+from lab_pipeline.api.schemas.health import Checks, Health
+from lab_pipeline.api.stores import LabStores, Stores
+from lab_pipeline.clickhouse.client import status
+from lab_pipeline.domain.errors import FieldError, LabError
+from lab_pipeline.storage.duck_file import DuckFile
+
+OK = "ok"
+QUEUE_DAEMON = "QUEUED_RUN_COORDINATOR"
+SILENT_SECONDS = 90.0
+"""The daemon writes a heartbeat every half minute."""
+
+router = APIRouter(tags=["health"])
+
+
+@router.get("/api/health", summary="Whether everything that the lab needs works")
+def get_health(stores: LabStores) -> Health:
+    """Look at Dagster, ClickHouse, the catalog and the artifacts. 503 names each that does not work."""
+    checks: dict[str, Callable[[Stores], str]] = {
+        "dagster": _dagster,
+        "clickhouse": _clickhouse,
+        "catalog": _catalog,
+        "artifacts": _artifacts,
+    }
+    found = {name: _said(check, stores) for name, check in checks.items()}
+    broken = [FieldError(f"checks.{name}", said) for name, said in found.items() if said != OK]
+    if broken:
+        raise UnavailableError("not everything works: " + "; ".join(map(str, broken)), broken)
+    return Health(status=OK, service="lab", checks=Checks(**found))
+
+
+def _said(check: Callable[[Stores], str], stores: Stores) -> str:
+    try:
+        return check(stores)
+    except (LabError, OSError) as error:
+        return str(error)
+    except SQLAlchemyError:
+        return "Dagster's storage cannot be read"
+
+
+def _dagster(stores: Stores) -> str:
+    heartbeat = stores.instance.get_daemon_heartbeats().get(QUEUE_DAEMON)
+    if not stores.webserver.is_alive():
+        return f"the webserver at {stores.webserver.url} does not answer"
+    if heartbeat is None:
+        return "the daemon has never run: nothing takes runs out of the queue"
+    silent = time.time() - heartbeat.timestamp
+    if silent > SILENT_SECONDS:
+        return f"the daemon has been silent for {silent:.0f} s: nothing takes runs out of the queue"
+    return OK
+
+
+def _clickhouse(stores: Stores) -> str:
+    seen = status(stores.clickhouse.config)
+    return "the server does not answer" if seen.state == "unreachable" else OK
+
+
+def _catalog(stores: Stores) -> str:
+    with DuckFile.at(stores.settings.catalog_path).transaction(write=False, timeout=5) as connection:
+        connection.execute("SELECT count(*) FROM strategies")
+    return OK
+
+
+def _artifacts(stores: Stores) -> str:
+    directory = stores.artifacts.directory
+    if directory.exists():
+        os.scandir(directory).close()
+    return OK

@@ -1,0 +1,88 @@
+"""What all answers have in common: camelCase names, moments in UTC, one shape for errors."""
+
+from datetime import datetime
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, PlainSerializer, WithJsonSchema, WrapValidator
+from pydantic.alias_generators import to_camel
+
+from lab_pipeline.domain.backtest import iso
+from lab_pipeline.domain.errors import FieldError, InvalidConfigError
+from lab_pipeline.domain.model import Document
+
+MOMENT_SCHEMA = {"type": "string", "format": "date-time", "examples": ["2018-01-10T00:00:00.000Z"]}
+
+Moment = Annotated[datetime, PlainSerializer(iso, return_type=str), WithJsonSchema(MOMENT_SCHEMA)]
+"""A moment in UTC, written with milliseconds and Z."""
+
+
+class Answer(BaseModel):
+    """The base of everything that is sent."""
+
+    model_config = ConfigDict(
+        frozen=True,
+        alias_generator=to_camel,
+        validate_by_name=True,
+        use_attribute_docstrings=True,
+        ser_json_inf_nan="null",
+        json_schema_serialization_defaults_required=True,
+    )
+
+
+class Problem(Answer):
+    """One thing that is wrong."""
+
+    path: str
+    """Where: the field, as it is written in the request, such as `params.exit.stopLoss`; empty for the whole."""
+    message: str
+    """What is wrong with it, and what to do."""
+
+
+class ErrorDetail(Answer):
+    """What went wrong."""
+
+    code: str
+    """A word for programs: `malformed`, `unauthorized`, `not_found`, `conflict`, `invalid`, `unavailable`, ..."""
+    message: str
+    """A sentence for people."""
+    details: list[Problem]
+    """Each offending field; empty where the error is not about fields."""
+    request_id: str
+    """Id of the request, that of the header `X-Request-Id` and of the server's log."""
+
+
+class Error(Answer):
+    """The one shape of every error."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {
+                    "error": {
+                        "code": "invalid",
+                        "message": "the request is not valid: timeframe: missing",
+                        "details": [{"path": "timeframe", "message": "missing"}],
+                        "requestId": "0d9c0a4a5d7f4b53b5b2a7c1f0c1d2e3",
+                    }
+                }
+            ]
+        }
+    )
+
+    error: ErrorDetail
+    """What went wrong."""
+
+
+def parsed(document: type[Document]) -> WrapValidator:
+    """Make the annotation that reads a request's body as a document: strict, every wrong field named by its path.
+
+    >>> from lab_pipeline.domain.backtest import BacktestSpec
+    >>> Spec = Annotated[BacktestSpec, parsed(BacktestSpec)]
+    """
+
+    def parse(value: Any, _handler: object) -> Document:  # noqa: ANN401 - whatever the client sent
+        if isinstance(value, bytes):
+            raise InvalidConfigError("the request", [FieldError("", "send JSON, with Content-Type: application/json")])
+        return document.parse(value, subject="the request")
+
+    return WrapValidator(parse)

@@ -1,0 +1,374 @@
+"""The backtests that Dagster has run, runs or will run, as people and clients of the lab see them."""
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import cached_property, lru_cache
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+import sqlalchemy as sa
+from dagster._core.storage.runs.schema import RunsTable, RunTagsTable
+from dagster._core.storage.runs.sql_run_storage import SqlRunStorage
+from dagster_shared.serdes import deserialize_value
+
+from lab_pipeline.defs.operations.reasons import failure_reason
+from lab_pipeline.domain.enums import RunStatus
+from lab_pipeline.domain.errors import LabError
+from lab_pipeline.runs.artifacts import (
+    ArtifactStore,
+    Manifest,
+    UnknownRunError,
+    UnreadableManifestError,
+    read_manifest,
+)
+
+BACKTEST_JOB = "backtest"
+ASSET_JOB = "__ASSET_JOB"
+"""Dagster's own job, in which the UI's *Materialize* runs assets."""
+BACKTEST_ASSETS = "backtest"
+"""First part of the keys of the assets that a backtest materialises."""
+
+STRATEGY_TAG = "lab/strategy"
+VERSION_TAG = "lab/strategy_version"
+TIMEFRAME_TAG = "lab/timeframe"
+FINGERPRINT_TAG = "lab/fingerprint"
+PARENT_TAG = "dagster/parent_run_id"
+
+STATUSES = {
+    "QUEUED": RunStatus.QUEUED,
+    "NOT_STARTED": RunStatus.QUEUED,
+    "STARTING": RunStatus.QUEUED,
+    "STARTED": RunStatus.RUNNING,
+    "CANCELING": RunStatus.RUNNING,
+    "SUCCESS": RunStatus.COMPLETED,
+    "FAILURE": RunStatus.FAILED,
+    "CANCELED": RunStatus.CANCELED,
+}
+ROWS_AT_ONCE = 100
+REMEMBERED = 20_000
+"""Bodies and manifests kept in memory; neither changes without changing what it is known by."""
+
+
+def status_of(dagster_status: str) -> str:
+    """Return the lab's word for a status of Dagster's: one that is new to us keeps its name, in lower case."""
+    known = STATUSES.get(dagster_status)
+    return dagster_status.lower() if known is None else known.value
+
+
+@dataclass(frozen=True)
+class Position:
+    """Where a run is in the list, newest first: neither part ever changes, and together they are unique."""
+
+    created_at: datetime
+    storage_id: int
+
+
+@dataclass(frozen=True)
+class RunFilter:
+    """Which backtests are wanted; None wants all.
+
+    Attributes:
+        status: a `RunStatus`, or the lower-case name of another status of Dagster's.
+        strategy_id: of the strategy that was asked for.
+        timeframe: of the candles.
+        caller: one that the run was restricted to, alone or with others.
+        created_from: earliest creation, inclusive.
+        created_to: latest creation, exclusive.
+    """
+
+    status: str | None = None
+    strategy_id: str | None = None
+    timeframe: str | None = None
+    caller: str | None = None
+    created_from: datetime | None = None
+    created_to: datetime | None = None
+
+
+@dataclass(frozen=True)
+class Run:
+    """One backtest.
+
+    Attributes:
+        run_id: Dagster's, and that of its logs, metrics and artifacts.
+        position: its place in the list.
+        status: as `status_of` says.
+        asked: the fields of `BacktestConfig` that were set, unchecked.
+        tags: Dagster's.
+        started_at: when its process began, if it did.
+        completed_at: when it ended, however.
+        published: its manifest, if it has published.
+        damage: what is wrong with the manifest, if anything.
+        dagster_run: Dagster's own record.
+    """
+
+    run_id: str
+    position: Position
+    status: str
+    asked: Mapping[str, Any]
+    tags: Mapping[str, str]
+    started_at: datetime | None
+    completed_at: datetime | None
+    published: Manifest | None
+    damage: str | None
+    dagster_run: dg.DagsterRun
+
+    @property
+    def created_at(self) -> datetime:
+        """When it was asked for."""
+        return self.position.created_at
+
+    @property
+    def finished(self) -> bool:
+        """Whether nothing will change any more."""
+        return self.dagster_run.is_finished
+
+    @property
+    def strategy_id(self) -> str | None:
+        """Id of the strategy."""
+        return self._tag_or_field(STRATEGY_TAG, "strategy")
+
+    @property
+    def strategy_version(self) -> str | None:
+        """Its version; unknown where the latest was asked for and the run has not begun."""
+        return self._tag_or_field(VERSION_TAG, "strategy_version")
+
+    @property
+    def timeframe(self) -> str | None:
+        """Length of the candles."""
+        return self._tag_or_field(TIMEFRAME_TAG, "timeframe")
+
+    @property
+    def callers(self) -> Sequence[str]:
+        """The callers that the run is restricted to; none for all."""
+        callers = self.asked.get("callers")
+        return [name for name in callers if isinstance(name, str)] if isinstance(callers, list) else []
+
+    @property
+    def fingerprint(self) -> str | None:
+        """Hash of what the result is made of, once there is one."""
+        return self.published.fingerprint if self.published else self.tags.get(FINGERPRINT_TAG)
+
+    @property
+    def parent_run_id(self) -> str | None:
+        """The run that this one repeats."""
+        return self.tags.get(PARENT_TAG)
+
+    def _tag_or_field(self, tag: str, field: str) -> str | None:
+        """Take what the run resolved, or else what was asked for."""
+        value = self.tags.get(tag, self.asked.get(field))
+        return value if isinstance(value, str) else None
+
+
+class Runs:
+    """The record of backtests: started by the API, `lab backtest`, the launchpad, *Materialize*, schedules, sensors."""
+
+    def __init__(self, instance: dg.DagsterInstance, artifacts: ArtifactStore) -> None:
+        self.instance = instance
+        self.artifacts = artifacts
+
+    def page(
+        self, wanted: RunFilter | None = None, *, after: Position | None = None, limit: int = 50
+    ) -> tuple[list[Run], Position | None]:
+        """Return runs newest first, and where the next page begins, if there is more.
+
+        Walking the positions gives every run that was there throughout exactly once, whatever is added or deleted.
+        """
+        found: list[Run] = []
+        for run in self._walk(wanted or RunFilter(), after, min(limit + 1, ROWS_AT_ONCE)):
+            if len(found) == limit:
+                return found, found[-1].position
+            found.append(run)
+        return found, None
+
+    def all(self, wanted: RunFilter | None = None) -> Iterator[Run]:
+        """Iterate over runs, newest first."""
+        return self._walk(wanted or RunFilter(), None, ROWS_AT_ONCE)
+
+    def get(self, run_id: str) -> Run:
+        """Return a run.
+
+        Raises:
+            UnknownRunError: if there is no backtest of that id.
+        """
+        rows = self._storage.fetchall(_columns().where(RunsTable.c.run_id == run_id))
+        if rows and (run := self._run(rows[0])) is not None:
+            return run
+        raise UnknownRunError(f"unknown run '{run_id}': `lab runs list` shows the runs there are")
+
+    def find(self, start: str) -> Run:
+        """Return the run whose id is, or starts with, `start`.
+
+        Raises:
+            UnknownRunError: if there is none, or more than one.
+        """
+        rows = self._storage.fetchall(_columns().where(RunsTable.c.run_id.startswith(start, autoescape=True)))
+        found = [run for row in rows if (run := self._run(row)) is not None]
+        exact = [run for run in found if run.run_id == start]
+        if len(found) == 1 or exact:
+            return (exact or found)[0]
+        if not found:
+            raise UnknownRunError(f"unknown run '{start}': `lab runs list` shows the runs there are")
+        raise UnknownRunError(f"'{start}' is the start of {len(found)} run ids: write more of it")
+
+    def by_tag(self, key: str, value: str) -> Run | None:
+        """Return the newest backtest that has a tag, if any."""
+        rows = self._storage.fetchall(_columns().where(_tagged(key, value)).order_by(RunsTable.c.id.desc()))
+        return next((run for row in rows if (run := self._run(row)) is not None), None)
+
+    def error(self, run: Run) -> str | None:
+        """Say in one line why a run failed, or what is wrong with what it published."""
+        if run.damage is not None:
+            return run.damage
+        return failure_reason(self.instance, run.run_id) if run.status == RunStatus.FAILED else None
+
+    def waiting(self) -> int:
+        """Count the runs of every job that wait in the queue."""
+        statuses = [dg.DagsterRunStatus.QUEUED, dg.DagsterRunStatus.NOT_STARTED]
+        return self.instance.get_runs_count(dg.RunsFilter(statuses=statuses))
+
+    @cached_property
+    def _storage(self) -> SqlRunStorage:
+        storage = self.instance.run_storage
+        if not isinstance(storage, SqlRunStorage):
+            raise LabError(f"the runs of this lab are kept in {type(storage).__name__}, which answers no SQL")
+        return storage
+
+    def _walk(self, wanted: RunFilter, after: Position | None, at_once: int) -> Iterator[Run]:
+        query = _columns().where(*_conditions(wanted)).limit(at_once)
+        query = query.order_by(RunsTable.c.create_timestamp.desc(), RunsTable.c.id.desc())
+        while True:
+            rows = self._storage.fetchall(query if after is None else query.where(_beyond(after)))
+            for row in rows:
+                run = self._run(row)
+                if run is not None and _matches(run, wanted):
+                    yield run
+            if len(rows) < at_once:
+                return
+            after = _position(rows[-1])
+
+    def _run(self, row: Mapping[str, Any]) -> Run | None:
+        """Describe a row, unless it is of another job."""
+        body = _read_body(row["run_body"])
+        if not _is_backtest(body):
+            return None
+        dagster_run = body.with_status(dg.DagsterRunStatus(row["status"]))
+        manifest, damage = self._manifest(body.run_id)
+        return Run(
+            run_id=body.run_id,
+            position=_position(row),
+            status=status_of(row["status"]),
+            asked=_asked(body.run_config),
+            tags=body.tags,
+            started_at=_moment(row["start_time"]),
+            completed_at=_moment(row["end_time"]),
+            published=manifest,
+            damage=damage,
+            dagster_run=dagster_run,
+        )
+
+    def _manifest(self, run_id: str) -> tuple[Manifest | None, str | None]:
+        path = self.artifacts.manifest_path(run_id)
+        if path is None:
+            return None, None
+        try:
+            known_by = path.stat()
+            return _read_manifest(path, known_by.st_ino, known_by.st_mtime_ns), None
+        except FileNotFoundError:
+            return None, None
+        except UnreadableManifestError as error:
+            return None, str(error)
+
+
+def _columns() -> sa.Select[Any]:
+    names = ("id", "run_body", "status", "create_timestamp", "start_time", "end_time")
+    jobs = sa.or_(
+        RunsTable.c.pipeline_name == BACKTEST_JOB,
+        sa.and_(RunsTable.c.pipeline_name == ASSET_JOB, _body_has(BACKTEST_ASSETS)),
+    )
+    return sa.select(*(RunsTable.c[name] for name in names)).where(jobs)
+
+
+def _conditions(wanted: RunFilter) -> Iterator[sa.ColumnElement[bool]]:
+    """Leave out what cannot match; `_matches` decides about the rest."""
+    if wanted.status is not None:
+        statuses = [name for name, status in STATUSES.items() if status == wanted.status]
+        yield RunsTable.c.status.in_(statuses or [wanted.status.upper()])
+    if wanted.strategy_id is not None:
+        yield _tagged_or_asked(STRATEGY_TAG, wanted.strategy_id)
+    if wanted.timeframe is not None:
+        yield _tagged_or_asked(TIMEFRAME_TAG, wanted.timeframe)
+    if wanted.caller is not None:
+        yield _body_has(wanted.caller)
+    if wanted.created_from is not None:
+        yield RunsTable.c.create_timestamp >= _naive(wanted.created_from)
+    if wanted.created_to is not None:
+        yield RunsTable.c.create_timestamp < _naive(wanted.created_to)
+
+
+def _matches(run: Run, wanted: RunFilter) -> bool:
+    return (
+        (wanted.strategy_id is None or run.strategy_id == wanted.strategy_id)
+        and (wanted.timeframe is None or run.timeframe == wanted.timeframe)
+        and (wanted.caller is None or wanted.caller in run.callers)
+    )
+
+
+def _tagged(key: str, value: str | None = None) -> sa.ColumnElement[bool]:
+    tags = sa.select(RunTagsTable.c.run_id).where(RunTagsTable.c.key == key)
+    return RunsTable.c.run_id.in_(tags if value is None else tags.where(RunTagsTable.c.value == value))
+
+
+def _tagged_or_asked(key: str, value: str) -> sa.ColumnElement[bool]:
+    """A run of the launchpad has its tags once it has begun; before that its configuration tells."""
+    return sa.or_(_tagged(key, value), sa.and_(sa.not_(_tagged(key)), _body_has(value)))
+
+
+def _body_has(text: str) -> sa.ColumnElement[bool]:
+    """Look for a text as JSON writes it; the body is JSON."""
+    return RunsTable.c.run_body.contains(json.dumps(text), autoescape=True)
+
+
+def _beyond(position: Position) -> sa.ColumnElement[bool]:
+    created, storage_id = _naive(position.created_at), position.storage_id
+    return sa.or_(
+        RunsTable.c.create_timestamp < created,
+        sa.and_(RunsTable.c.create_timestamp == created, RunsTable.c.id < storage_id),
+    )
+
+
+def _position(row: Mapping[str, Any]) -> Position:
+    return Position(row["create_timestamp"].replace(tzinfo=UTC), row["id"])
+
+
+def _naive(moment: datetime) -> datetime:
+    return moment.astimezone(UTC).replace(tzinfo=None)
+
+
+def _moment(seconds: float | None) -> datetime | None:
+    return None if seconds is None else datetime.fromtimestamp(seconds, UTC)
+
+
+@lru_cache(maxsize=REMEMBERED)
+def _read_body(body: str) -> dg.DagsterRun:
+    return deserialize_value(body, dg.DagsterRun)
+
+
+@lru_cache(maxsize=REMEMBERED)
+def _read_manifest(path: Path, inode: int, modified: int) -> Manifest:  # noqa: ARG001 - they tell one file from the next
+    return read_manifest(path)
+
+
+def _is_backtest(run: dg.DagsterRun) -> bool:
+    if run.job_name == BACKTEST_JOB:
+        return True
+    return any(key.path[0] == BACKTEST_ASSETS for key in run.asset_selection or ())
+
+
+def _asked(run_config: Any) -> Mapping[str, Any]:  # noqa: ANN401 - whatever the launcher wrote; the op may have refused it
+    node = run_config
+    for name in ("ops", "run", "config"):
+        node = node.get(name) if isinstance(node, Mapping) else None
+    return node if isinstance(node, Mapping) else {}

@@ -1,0 +1,3 @@
+UPDATE strategies
+SET name = ?, description = ?, tags = ?, is_active = ?
+WHERE id = ?

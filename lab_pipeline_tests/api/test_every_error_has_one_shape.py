@@ -1,0 +1,145 @@
+import pytest
+from fastapi.testclient import TestClient
+from pydantic import SecretStr
+
+from lab_pipeline.api.app import create_app
+from lab_pipeline.api.auth import OpenDoorError, require_token_off_loopback
+from lab_pipeline.api.gate import BODY_BYTES
+from lab_pipeline.settings import Settings
+
+JSON = {"content-type": "application/json"}
+
+
+def error(answer, status, code):
+    assert answer.status_code == status, answer.text
+    document = answer.json()
+    assert set(document) == {"error"}
+    assert set(document["error"]) == {"code", "message", "details", "requestId"}
+    assert document["error"]["code"] == code
+    assert document["error"]["requestId"] == answer.headers["x-request-id"]
+    assert all(set(detail) == {"path", "message"} for detail in document["error"]["details"])
+    return document["error"]
+
+
+def paths(found):
+    return [detail["path"] for detail in found["details"]]
+
+
+def test_an_unknown_address(api):
+    assert "/nothing" in error(api.get("/nothing"), 404, "not_found")["message"]
+
+
+def test_a_method_that_an_address_does_not_have(api):
+    answer = api.delete("/strategies")
+    error(answer, 405, "method_not_allowed")
+    assert "GET" in answer.headers["allow"]
+
+
+def test_an_unknown_thing(api):
+    assert "this lab has" in error(api.get("/strategies/nope"), 404, "not_found")["message"]
+
+
+def test_text_that_is_no_json(api):
+    error(api.post("/strategies", content="{", headers=JSON), 400, "malformed")
+
+
+@pytest.mark.parametrize("headers", [{}, {"content-type": "text/plain"}])
+def test_a_body_that_does_not_say_it_is_json(api, headers):
+    found = error(api.post("/strategies", content='{"id": "x"}', headers=headers), 422, "invalid")
+    assert "Content-Type" in found["message"]
+
+
+def test_every_wrong_field_is_named(api):
+    body = {"id": "x!", "config": {"exit": {"stopLoss": 2, "targets": [{"multiple": 0.5}]}}, "nmae": ""}
+    found = error(api.post("/strategies", json=body), 422, "invalid")
+    assert set(paths(found)) == {
+        "id",
+        "nmae",
+        "config.exit.stopLoss",
+        "config.exit.targets[0].multiple",
+        "config.exit.targets[0].fraction",
+    }
+
+
+def test_every_wrong_parameter_is_named(api):
+    found = error(api.get("/strategies?limt=1&limit=2&limit=3"), 422, "invalid")
+    assert paths(found) == ["limt", "limit"]
+    assert paths(error(api.get("/strategies?limit=101"), 422, "invalid")) == ["limit"]
+    assert paths(error(api.get("/strategies?cursor=abc"), 422, "invalid")) == ["cursor"]
+
+
+def test_a_parameter_where_there_is_none(api):
+    assert paths(error(api.post("/strategies?x=1", json={}), 422, "invalid")) == ["x"]
+
+
+@pytest.mark.parametrize("sized", [True, False])
+def test_a_body_that_is_too_large(api, sized):
+    chunk = b" " * (BODY_BYTES + 1)
+    error(api.post("/strategies", content=chunk if sized else iter([chunk]), headers=JSON), 413, "too_large")
+
+
+def test_an_error_of_our_own(home, monkeypatch):
+    def broken(*_args):
+        raise ZeroDivisionError("secret detail")
+
+    monkeypatch.setattr("lab_pipeline.runs.strategies.StrategyStore.list_latest", broken)
+    with TestClient(create_app(Settings(home=home))) as client:
+        assert "secret detail" not in error(client.get("/strategies"), 500, "internal")["message"]
+
+
+def test_what_is_down_is_named_and_when_to_come_back(api):
+    answer = api.get("/api/health")
+    found = error(answer, 503, "unavailable")
+    assert paths(found) == ["checks.dagster"]
+    assert int(answer.headers["retry-after"]) > 0
+
+
+def test_a_clients_request_id_is_kept_unless_it_is_strange(api):
+    assert api.get("/strategies", headers={"x-request-id": "mine-1"}).headers["x-request-id"] == "mine-1"
+    assert api.get("/strategies", headers={"x-request-id": "a b"}).headers["x-request-id"] != "a b"
+
+
+@pytest.fixture
+def guarded(home):
+    with TestClient(create_app(Settings(home=home, api_token=SecretStr("s3cret")))) as client:
+        yield client
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {},
+        {"authorization": "Bearer wrong"},
+        {"authorization": "Bearer s3cre"},
+        {"authorization": "Basic s3cret"},
+        {"authorization": "s3cret"},
+        {"authorization": "Bearer s\u00e9cret".encode("latin-1")},
+    ],
+)
+@pytest.mark.parametrize("path", ["/strategies", "/openapi.json", "/docs", "/nothing"])
+def test_without_the_token_nothing_is_told(guarded, path, headers):
+    answer = guarded.get(path, headers=headers)
+    error(answer, 401, "unauthorized")
+    assert answer.headers["www-authenticate"] == "Bearer"
+
+
+def test_with_the_token_everything_is(guarded):
+    assert guarded.get("/strategies", headers={"authorization": "bearer s3cret"}).status_code == 200
+    assert guarded.get("/api/health").status_code == 503  # open, and it says what is down
+
+
+def test_another_name_for_this_server_is_refused_where_there_is_no_token(api, guarded):
+    error(api.get("/strategies", headers={"host": "evil.example:8000"}), 400, "malformed")
+    for name in ("localhost:8000", "127.0.0.1", "[::1]:8000"):
+        assert api.get("/strategies", headers={"host": name}).status_code == 200
+    headers = {"host": "lab.example", "authorization": "Bearer s3cret"}
+    assert guarded.get("/strategies", headers=headers).status_code == 200
+
+
+def test_the_network_is_not_served_without_a_token():
+    for host in ("0.0.0.0", "::", "10.0.0.1", "lab.example"):  # noqa: S104 - that is the point
+        with pytest.raises(OpenDoorError, match="set LAB_API_TOKEN"):
+            require_token_off_loopback(Settings(host=host))
+        require_token_off_loopback(Settings(host=host, api_token=SecretStr("x")))
+    for host in ("127.0.0.1", "::1", "localhost", "127.0.0.2"):
+        require_token_off_loopback(Settings(host=host))
