@@ -25,19 +25,25 @@ ROW_GROUP_SIZE = 2048
 # Files that DuckDB 1.5 can read too; 2.0 would otherwise write a format of its own.
 STORAGE_VERSION = "v1.5.0"
 # Every ATTACH replays the write-ahead log, every checkpoint rewrites row groups: so much of one for one of the other.
-CHECKPOINT_WAL_BYTES = 16 * 1024
-# Where the processes take full turns, the log is replayed once for many transactions.
-CHECKPOINT_WAL_BYTES_AFTER_TURN = 64 * 1024
+# Where it can, a thread does it after the transaction, when nobody waits.
+CHECKPOINT_WAL_BYTES = 12 * 1024
 # Where a burst has ended and nobody waits, a checkpoint costs nobody any time.
 CHECKPOINT_WAL_BYTES_AT_REST = 4 * 1024
+# Where nobody ever rests, whoever makes the log this long shortens it before going on.
+CHECKPOINT_WAL_BYTES_AT_MOST = 48 * 1024
+# Choosing this compression takes two thirds of a checkpoint's time. Where others wait it is done without; the row
+# groups are compressed by the next checkpoint that has the time, as long as rows are added to them.
+SLOW_COMPRESSION = "dict_fsst"
 
 # A process whose transactions follow one another closely stays attached between them (a lease), which spares most of
 # their cost. When another process waits it may finish its turn, but not rest in it.
 BURST_GAP_SECONDS = 0.025
 LEASE_IDLE_SECONDS = 0.025
-LEASE_TURN_SECONDS = 0.1
+LEASE_TURN_SECONDS = 0.15
 LEASE_REST_SECONDS = 0.004
 LEASE_POLL_SECONDS = 0.001
+# For so long the thread that shortens the log waits for others; if they keep it out, one of them will do it.
+SHORTEN_WITHIN_SECONDS = 0.5
 
 _ALIAS = "shared_file"
 _log = logging.getLogger(__name__)
@@ -88,6 +94,8 @@ class DuckFile:
         self._writing = False
         self._changing = False
         self._burst = False
+        self._log_due = False
+        self._compressing = True
 
     @classmethod
     def at(cls, path: Path | str) -> Self:
@@ -298,7 +306,7 @@ class DuckFile:
             self._detach(healthy=healthy)
 
     def _watch(self) -> None:
-        """See to it that a lease ends although its holder does nothing."""
+        """See to it that a lease ends although its holder does nothing, and that a long log is shortened."""
         if self._watcher is None or not self._watcher.is_alive():
             self._watcher = threading.Thread(target=self._end_leases, name="storage-lease", daemon=True)
             self._watcher.start()
@@ -310,16 +318,34 @@ class DuckFile:
             with self._changed:
                 if self._watcher is not threading.current_thread():
                     return
-                if self._attached is None:
+                attached = self._attached is not None
+                if not attached and not self._log_due:
                     self._leased.clear()
                     continue
                 idle = time.monotonic() - self._last_used
                 if self._active or self._changing or idle < LEASE_REST_SECONDS:
                     continue
-                if idle < LEASE_IDLE_SECONDS and not self._lock.wanted():
+                if attached and idle < LEASE_IDLE_SECONDS and not self._lock.wanted():
                     continue
                 self._changing = True
-            self._detach(at_rest=True)
+            if attached:
+                self._detach(at_rest=True)
+            else:
+                self._shorten_log()
+
+    def _shorten_log(self) -> None:
+        """Checkpoint after the transaction that made the log long, so that its caller need not wait for it."""
+        try:
+            if self._log_bytes() > CHECKPOINT_WAL_BYTES:  # else another process was quicker
+                self._attach(_Mode.WRITE, time.monotonic() + SHORTEN_WITHIN_SECONDS)
+                self._detach(at_rest=True, keep_changing=True)
+        except StorageError as error:
+            _log.debug("%s: the log stays long for now: %s", self.path, _first_line(error))
+        finally:
+            with self._changed:
+                self._log_due = False
+                self._changing = False
+                self._changed.notify_all()
 
     # -- attaching and detaching, by the one thread that has set `_changing` ------------------------------------------
 
@@ -388,23 +414,35 @@ class DuckFile:
             if not keep_changing:
                 with self._changed:
                     self._changing = False
+                    if self._log_due:
+                        self._watch()
                     self._changed.notify_all()
 
     def _checkpoint(self, *, at_rest: bool) -> None:
         size = self._log_bytes()
         if size <= CHECKPOINT_WAL_BYTES_AT_REST:
             return
-        if self._turn_is_over():
-            limit = CHECKPOINT_WAL_BYTES_AFTER_TURN
-        elif at_rest and not self._lock.wanted():
-            limit = CHECKPOINT_WAL_BYTES_AT_REST
-        else:
+        wanted = self._lock.wanted()
+        if at_rest:
+            limit = CHECKPOINT_WAL_BYTES if wanted else CHECKPOINT_WAL_BYTES_AT_REST
+        elif self._burst:  # the end of a turn
             limit = CHECKPOINT_WAL_BYTES
+        else:
+            limit = CHECKPOINT_WAL_BYTES_AT_MOST
         if size > limit:
+            self._compress(not wanted)
             self._instance().execute(f"CHECKPOINT {_ALIAS}")
+        elif size > CHECKPOINT_WAL_BYTES:
+            self._log_due = True
+
+    def _compress(self, wanted: bool) -> None:  # noqa: FBT001 - the one thing it says
+        if self._compressing != wanted:
+            methods = "" if wanted else SLOW_COMPRESSION
+            self._instance().execute(f"SET GLOBAL disabled_compression_methods = '{methods}'")
+            self._compressing = wanted
 
     def _log_is_long(self) -> bool:
-        return self._attached is _Mode.WRITE and self._log_bytes() > CHECKPOINT_WAL_BYTES_AFTER_TURN
+        return self._attached is _Mode.WRITE and self._log_bytes() > CHECKPOINT_WAL_BYTES_AT_MOST
 
     def _log_bytes(self) -> int:
         try:
@@ -426,6 +464,7 @@ class DuckFile:
         if self._database is not None:
             self._database.close()
             self._database = None
+            self._compressing = True
 
     # -- forks and the end of the process ----------------------------------------------------------------------------
 

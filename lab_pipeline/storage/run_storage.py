@@ -10,7 +10,7 @@ from typing import Any, Self
 
 import dagster._check as check
 import sqlalchemy as db
-from dagster import DagsterEvent, DagsterEventType, DagsterRun, Field, IntSource, RunsFilter, StringSource
+from dagster import DagsterEvent, DagsterEventType, Field, IntSource, RunsFilter, StringSource
 from dagster._config.config_schema import UserConfigSchema
 from dagster._core.events import EVENT_TYPE_TO_PIPELINE_RUN_STATUS
 from dagster._core.execution.backfill import PartitionBackfill
@@ -219,16 +219,6 @@ class DuckDBRunStorage(SqlRunStorage, ConfigurableClass):
 
     # -- what is read and written in two steps belongs into one transaction --------------------------------------------
 
-    def add_run(self, dagster_run: DagsterRun) -> DagsterRun:
-        """Store a new run."""
-        with self._transaction(write=True):
-            return super().add_run(dagster_run)
-
-    def add_historical_run(self, dagster_run: DagsterRun, run_creation_time: datetime) -> DagsterRun:
-        """Store a run that was created at a time past."""
-        with self._transaction(write=True):
-            return super().add_historical_run(dagster_run, run_creation_time)
-
     def add_run_tags(self, run_id: str, new_tags: Mapping[str, str]) -> None:
         """Add tags to a run, or change them."""
         with self._transaction(write=True):
@@ -263,8 +253,9 @@ class DuckDBRunStorage(SqlRunStorage, ConfigurableClass):
             values["start_time"] = when.timestamp()
         if event.event_type in _END_EVENTS:
             values["end_time"] = when.timestamp()
+        update = RunsTable.update().where(RunsTable.c.run_id == run_id).values(**values)
         with self.connect() as connection:
-            connection.execute(RunsTable.update().where(RunsTable.c.run_id == run_id).values(**values))
+            connection.execute(update)
 
     def delete_run(self, run_id: str) -> None:
         """Delete a run and its tags."""
