@@ -72,20 +72,60 @@ def migrate() -> None:
 def rebuild(
     runs: Annotated[list[str] | None, typer.Argument(help="Run ids, or starts of them; all by default.")] = None,
 ) -> None:
-    """Write metrics and fills of published runs again from their artifacts, for a store that lost or lacks them."""
+    """Write metrics and fills of published runs again from their artifacts, and logs of runs from the event log."""
     from lab_pipeline.clickhouse.client import ClickHouse
     from lab_pipeline.clickhouse.upload import upload_run
+    from lab_pipeline.defs.operations.instance import open_instance
+    from lab_pipeline.defs.operations.shipper import ship_runs
     from lab_pipeline.runs.artifacts import ArtifactStore
 
     artifacts = ArtifactStore(settings().artifacts_dir)
     run_ids = [artifacts.find(run) for run in runs or []] or artifacts.run_ids()
-    rows = 0
-    with ClickHouse(clickhouse_config(settings())) as clickhouse, progress_bar("rebuilding", "runs") as bar:
+    rows = lines = 0
+    with (
+        open_instance(settings()) as instance,
+        ClickHouse(clickhouse_config(settings())) as clickhouse,
+        progress_bar("rebuilding", "runs") as bar,
+    ):
         clickhouse.migrate()
+        logged = run_ids if runs else list(instance.get_run_ids())
         for done, run_id in enumerate(run_ids):
-            bar(done, len(run_ids))
+            bar(done, len(run_ids) + len(logged))
             rows += sum(upload_run(clickhouse, artifacts, run_id).values())
-    out.print(f"{len(run_ids):,} runs, {rows:,} rows")
+        for done, run_id in enumerate(logged):
+            bar(len(run_ids) + done, len(run_ids) + len(logged))
+            lines += ship_runs(instance, clickhouse, [run_id], again=True)
+    out.print(f"{len(run_ids):,} runs, {rows:,} rows of metrics and fills, {lines:,} lines of logs")
+
+
+@clickhouse_app.command("ship")
+def ship(
+    once: Annotated[bool, typer.Option("--once", help="Ship what is there now, and end.")] = False,
+) -> None:
+    """Copy the event log of all runs to ClickHouse, until Ctrl-C; `lab up` does so by itself."""
+    import logging
+    import signal
+    from threading import Event
+
+    from lab_pipeline.clickhouse.client import ClickHouse
+    from lab_pipeline.defs.operations.instance import open_instance
+    from lab_pipeline.defs.operations.shipper import Shipper, impatient, run_shipper
+
+    config = clickhouse_config(settings())
+    with open_instance(settings()) as instance:
+        if once:
+            with ClickHouse(config) as clickhouse:
+                shipper, sent = Shipper(clickhouse), 0
+                while shipper.behind:
+                    sent += shipper.ship(instance)
+            out.print(f"{sent:,} lines shipped")
+            return
+        stop = Event()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, lambda *_: stop.set())
+        logging.basicConfig(format="%(asctime)s %(levelname)s %(message)s")
+        with ClickHouse(impatient(config)) as clickhouse:
+            run_shipper(settings(), instance, clickhouse, stop)
 
 
 def _embedded(verb: str) -> ClickHouseConfig:

@@ -152,7 +152,20 @@ def _clickhouse(lab: Settings) -> Finding:
     where = f"{'the embedded server' if config.embedded else 'the server'} at {seen.host}:{seen.port}"
     if seen.state == "unreachable":
         return Finding("clickhouse", f"{where} does not answer", "start it, or mend LAB_CLICKHOUSE_URL")
-    return Finding("clickhouse", f"{where} runs, version {seen.version}, database {seen.database}")
+    return Finding("clickhouse", f"{where} runs, version {seen.version}, database {seen.database}; {_log_lines(lab)}")
+
+
+def _log_lines(lab: Settings) -> str:
+    from lab_pipeline.clickhouse.client import ClickHouse
+    from lab_pipeline.clickhouse.config import clickhouse_config
+    from lab_pipeline.defs.operations.instance import open_instance
+    from lab_pipeline.defs.operations.shipper import backlog
+
+    with open_instance(lab) as instance, ClickHouse(clickhouse_config(lab)) as clickhouse:
+        waiting = backlog(instance, clickhouse)
+    if not waiting.lines:
+        return "every log line is there"
+    return f"{waiting.lines:,} log lines of {waiting.runs:,} runs are on their way (`lab up` or `lab clickhouse ship`)"
 
 
 def _dagster(lab: Settings) -> Finding:

@@ -71,11 +71,13 @@ def _services(lab: Settings, port: int, api_port: int, environment: Mapping[str,
     code += ["-h", LOOPBACK, "-p", str(code_port), "--location-name", LOCATION, "--use-python-environment-entry-point"]
     web = [_program("dagster-webserver", environment), "-w", str(workspace), "-h", lab.host, "-p", str(port)]
     daemon = [_program("dagster-daemon", environment), "run", "-w", str(workspace)]
+    shipper = [_program("lab", environment), "clickhouse", "ship"]
     return [
         Service("code-server", code, ready=lambda: _connects(LOOPBACK, code_port)),
         Service("webserver", web, ready=lambda: _answers(f"http://{lab.host}:{port}/server_info")),
         Service("daemon", daemon, ready=lambda: True),
         Service("api", [_program("lab", environment), "api"], ready=lambda: _connects(lab.host, api_port)),
+        Service("log-shipper", shipper, ready=lambda: True),
     ]
 
 

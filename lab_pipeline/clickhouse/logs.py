@@ -4,8 +4,9 @@ A line is known by its run and its number there (`seq`), and lines are in the or
 several processes may tie or go backwards, numbers do not.
 """
 
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from enum import StrEnum
 from uuid import uuid4
 
@@ -32,7 +33,12 @@ LOG_LINES = pl.Schema(
 )
 """Columns of a batch: `level` is one of LEVELS, `data` JSON; what a line does not have is the empty string."""
 
+COMMITS = {"attempt": pl.UInt64(), "rows": pl.UInt64(), "committed_at": pl.Datetime("ms", "UTC")}
+SEAL = "logs"
+"""The dataset of run_commits whose row says that a log is complete."""
+
 PAGE_LINES = 100
+RUNS_ASKED_AT_ONCE = 200
 AFTER_ALL = 2**64 - 1
 BEFORE_ALL = 0
 
@@ -60,7 +66,8 @@ class LogPage:
 def append_lines(clickhouse: ClickHouse, lines: pl.DataFrame) -> None:
     """Append a batch; a line that has been appended before stays one.
 
-    Numbers begin at 1. Batches of 500 lines or a second's worth are cheap; of any size they are right.
+    Numbers begin at 1. Batches of 500 lines or a second's worth are cheap. What has arrived of a run's lines is always
+    the beginning of what was appended, even if the server is killed meanwhile.
 
     Args:
         clickhouse: where to write.
@@ -70,14 +77,39 @@ def append_lines(clickhouse: ClickHouse, lines: pl.DataFrame) -> None:
         ClickHouseUnavailableError: if ClickHouse stays away beyond the deadline: append them again later.
         ClickHouseError: if it refuses them.
     """
-    if lines.height:
-        clickhouse.insert("run_logs", lines.match_to_schema(LOG_LINES), f"run_logs/{uuid4()}")
+    for part in _months_apart(lines.match_to_schema(LOG_LINES)):
+        clickhouse.insert("run_logs", part, f"run_logs/{uuid4()}")
 
 
-def last_line(clickhouse: ClickHouse, run_id: str) -> int | None:
-    """Return the number of the newest line of a run that has arrived, or None."""
-    found = clickhouse.query(sql("find_last_log_line"), {"run_id": run_id})
-    return found["seq"].item() if found.height else None
+def last_lines(clickhouse: ClickHouse, run_ids: Sequence[str]) -> dict[str, int]:
+    """Return the number of the newest line that has arrived, of each run that has any."""
+    found: dict[str, int] = {}
+    for first in range(0, len(run_ids), RUNS_ASKED_AT_ONCE):
+        asked = list(run_ids[first : first + RUNS_ASKED_AT_ONCE])
+        found |= dict(clickhouse.query(sql("find_last_log_lines"), {"run_ids": asked}).iter_rows())
+    return found
+
+
+def seal_logs(clickhouse: ClickHouse, last: Mapping[str, int]) -> None:
+    """Record that the logs of runs have arrived, up to the last line of each, and that no more is expected.
+
+    Raises:
+        ClickHouseUnavailableError: if ClickHouse stays away beyond the deadline: seal them again later.
+    """
+    if last:
+        seals = {
+            "run_id": list(last),
+            "attempt": 0,
+            "dataset": SEAL,
+            "rows": list(last.values()),
+            "committed_at": datetime.now(UTC),
+        }
+        clickhouse.insert("run_commits", pl.DataFrame(seals, schema_overrides=COMMITS), f"seals/{uuid4()}")
+
+
+def sealed_runs(clickhouse: ClickHouse) -> set[str]:
+    """Return the runs whose logs are sealed."""
+    return set(clickhouse.query(sql("list_sealed_runs"))["run_id"])
 
 
 def list_lines(
@@ -125,3 +157,15 @@ def list_lines(
     )
     lines = found.head(limit)
     return LogPage(lines, lines["seq"].item(-1) if found.height > limit else None)
+
+
+def _months_apart(lines: pl.DataFrame) -> Iterator[pl.DataFrame]:
+    """Split lines so that no part holds lines of one run and of two months, in order.
+
+    A month is a partition, and only what goes into one partition is inserted as a whole or not at all.
+    """
+    month = pl.col("timestamp").dt.truncate("1mo")
+    turns = (month != month.shift().over("run_id")).fill_null(value=False)
+    numbered = lines.with_columns(turns.cum_sum().over("run_id").alias("turn"))
+    for turn in numbered["turn"].unique().sort():
+        yield numbered.filter(pl.col("turn") == turn).drop("turn")

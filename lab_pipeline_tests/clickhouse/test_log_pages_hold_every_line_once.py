@@ -4,7 +4,7 @@ from datetime import timedelta
 import pytest
 
 from lab_pipeline.clickhouse.client import ClickHouse
-from lab_pipeline.clickhouse.logs import LEVELS, Order, append_lines, last_line, list_lines
+from lab_pipeline.clickhouse.logs import LEVELS, Order, append_lines, last_lines, list_lines
 from lab_pipeline_tests.clickhouse.logbook import MOMENT, lines_of
 
 
@@ -90,8 +90,8 @@ def test_lines_that_arrive_while_walking_are_met_once(config, clickhouse, run_id
 
 
 def test_the_last_line_that_arrived_is_known(clickhouse, run, run_id):
-    assert last_line(clickhouse, run) == 1000
-    assert last_line(clickhouse, f"{run_id}-unknown") is None
+    assert last_lines(clickhouse, [run, f"{run_id}-unknown"]) == {run: 1000}
+    assert last_lines(clickhouse, []) == {}
     append_lines(clickhouse, lines_of(run, []))
 
 

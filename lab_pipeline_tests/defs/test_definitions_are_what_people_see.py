@@ -57,6 +57,10 @@ def test_jobs_and_checks(repository):
     ]
 
 
+def test_logs_are_shipped_by_default(repository):
+    assert repository.get_sensor_def("ship_logs").default_status is dg.DefaultSensorStatus.RUNNING
+
+
 def test_the_ops_of_a_backtest(repository):
     job = repository.get_job("backtest")
     run, upload = job.graph.nodes_in_topological_order
