@@ -7,6 +7,7 @@ from typing import Annotated
 from pydantic import Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from lab_pipeline.domain.cron import Cron
 from lab_pipeline.domain.errors import InvalidConfigError
 from lab_pipeline.domain.model import field_errors
 
@@ -53,6 +54,8 @@ class Settings(BaseSettings):
     """Threads of a simulation; default: all cores."""
     min_coverage: Annotated[float, Field(ge=0, le=1)] = 0.5
     """Share of a mint's candles that must exist before the coverage check warns about it."""
+    statistics_cron: Cron = "0 * * * *"
+    """When statistics are computed whatever has run: minute, hour, day of month, month, day of week, in UTC."""
     clickhouse_url: SecretStr | None = None
     """A ClickHouse server, `http[s]://user:password@host[:port][/database]`; default: the embedded one."""
     clickhouse_cluster: str | None = None
@@ -78,6 +81,11 @@ class Settings(BaseSettings):
     def catalog_path(self) -> Path:
         """Strategies and statistics, one DuckDB file."""
         return self.home / "catalog.duckdb"
+
+    @property
+    def statistics_dir(self) -> Path:
+        """Columns of the counted runs, from which statistics are computed."""
+        return self.home / "statistics"
 
     @property
     def clickhouse_dir(self) -> Path:

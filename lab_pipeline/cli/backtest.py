@@ -102,7 +102,7 @@ def run_foreground(config: "BacktestConfig", *, verbose: bool = False, as_json: 
         alive(settings(), instance) as tags,
         progress_bar("simulating", "calls") as bar,
         progress.listening(bar),
-        nullcontext() if verbose else _hushed(),
+        nullcontext() if verbose else hushed(),
     ):
         run = run_backtest_job(instance, config, tags)
     if run.error is not None:
@@ -153,7 +153,7 @@ def _param(text: str) -> tuple[str, Any]:
 
 
 @contextmanager
-def _hushed() -> Iterator[None]:
+def hushed() -> Iterator[None]:
     """Keep Dagster's console log off the terminal; it is in the run's own logs."""
     sys.stderr.flush()
     saved = os.dup(2)

@@ -1,5 +1,31 @@
 """Import every module that adds commands."""
 
-from lab_pipeline.cli import api, artifacts, backtest, clickhouse, demo, health, ingest, logs, runs, strategies, up
+from lab_pipeline.cli import (
+    api,
+    artifacts,
+    backtest,
+    clickhouse,
+    demo,
+    health,
+    ingest,
+    logs,
+    runs,
+    statistics,
+    strategies,
+    up,
+)
 
-__all__ = ["api", "artifacts", "backtest", "clickhouse", "demo", "health", "ingest", "logs", "runs", "strategies", "up"]
+__all__ = [
+    "api",
+    "artifacts",
+    "backtest",
+    "clickhouse",
+    "demo",
+    "health",
+    "ingest",
+    "logs",
+    "runs",
+    "statistics",
+    "strategies",
+    "up",
+]

@@ -1,18 +1,10 @@
 """The tables of the tear sheet as frames: who called well, how trades ended, which were best and worst."""
 
 import numpy as np
-import numpy.typing as npt
 import polars as pl
 
 from lab_pipeline.domain.enums import Outcome
-
-_STUDENT_T_975 = (
-    12.7062, 4.3027, 3.1824, 2.7764, 2.5706, 2.4469, 2.3646, 2.3060, 2.2622, 2.2281,
-    2.2010, 2.1788, 2.1604, 2.1448, 2.1314, 2.1199, 2.1098, 2.1009, 2.0930, 2.0860,
-    2.0796, 2.0739, 2.0687, 2.0639, 2.0595, 2.0555, 2.0518, 2.0484, 2.0452, 2.0423,
-)  # fmt: skip
-"""97.5 % quantile of Student's t for 1 to 30 degrees of freedom."""
-_NORMAL_975 = 1.959964
+from lab_pipeline.domain.student import student_t_975
 
 
 def by_caller(trades: pl.DataFrame, outcomes: pl.DataFrame, paths: pl.DataFrame) -> pl.DataFrame:
@@ -48,15 +40,6 @@ def by_caller(trades: pl.DataFrame, outcomes: pl.DataFrame, paths: pl.DataFrame)
         .sort("low", "mean_return", "caller", descending=[True, True, False], nulls_last=True)
         .with_columns(pl.col("low").clip(lower_bound=-1))  # nobody loses more than all
     )
-
-
-def student_t_975(freedom: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    """Return the 97.5 % quantile of Student's t, to 0.2 %; below one degree of freedom that of one."""
-    exact = np.array(_STUDENT_T_975)
-    index = np.clip(freedom, 1, len(exact)).astype(np.intp) - 1
-    # first term of the expansion around the normal distribution (Abramowitz and Stegun 26.7.5)
-    expanded = _NORMAL_975 + (_NORMAL_975**3 + _NORMAL_975) / (4 * np.maximum(freedom, 1))
-    return np.where(freedom <= len(exact), exact[index], expanded)
 
 
 def by_exit_reason(trades: pl.DataFrame) -> pl.DataFrame:

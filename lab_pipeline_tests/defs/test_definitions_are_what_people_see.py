@@ -29,6 +29,8 @@ def test_assets_and_their_lineage(repository):
         for key in graph.get_all_asset_keys()
     }
     from_the_lake = ["lake/calls", "lake/candles"]
+    from_runs = ["backtest/equity", "backtest/paths", "backtest/summary", "backtest/trades"]
+    from_statistics = ["statistics/correlation", "statistics/distribution", "statistics/overview", "statistics/pnl"]
     assert lineage == {
         "lake/calls": [],
         "lake/candles": [],
@@ -41,24 +43,55 @@ def test_assets_and_their_lineage(repository):
         "backtest/run_metrics": ["backtest/equity"],
         "backtest/summary": from_the_lake,
         "backtest/trades": from_the_lake,
+        "statistics/correlation": from_runs,
+        "statistics/distribution": from_runs,
+        "statistics/overview": from_runs,
+        "statistics/pnl": from_runs,
+        "leaderboard/callers": from_statistics,
+        "leaderboard/runs": from_statistics,
+        "leaderboard/strategies": from_statistics,
     }
-    assert {graph.get(key).group_name for key in graph.get_all_asset_keys()} == {"lake", "backtest"}
+    assert {graph.get(key).group_name for key in graph.get_all_asset_keys()} == {
+        "lake",
+        "backtest",
+        "statistics",
+        "leaderboard",
+    }
     assert all(graph.get(key).description for key in graph.get_all_asset_keys())
 
 
 def test_jobs_and_checks(repository):
-    assert [job.name for job in repository.get_all_jobs() if not job.name.startswith("__")] == ["backtest"]
+    assert sorted(job.name for job in repository.get_all_jobs() if not job.name.startswith("__")) == [
+        "backtest",
+        "statistics",
+    ]
     assert sorted(key.to_user_string() for key in repository.asset_graph.asset_check_keys) == [
         "backtest/run_fills:rows_equal_artifacts",
         "backtest/run_metrics:rows_equal_artifacts",
         "lake/candles:coverage",
         "lake/candles:duplicates",
         "lake/candles:gaps",
+        "statistics/overview:counts_equal_the_manifests",
+        "statistics/overview:win_rates_are_shares",
+        "statistics/pnl:totals_agree",
     ]
 
 
 def test_logs_are_shipped_by_default(repository):
     assert repository.get_sensor_def("ship_logs").default_status is dg.DefaultSensorStatus.RUNNING
+
+
+def test_statistics_are_scheduled_and_follow_backtests(repository):
+    schedule = repository.get_schedule_def("statistics_schedule")
+    assert (schedule.cron_schedule, schedule.job.name) == ("0 * * * *", "statistics")
+    assert schedule.default_status is dg.DefaultScheduleStatus.RUNNING
+    sensor = repository.get_sensor_def("statistics_after_backtests")
+    assert sensor.default_status is dg.DefaultSensorStatus.RUNNING
+    graph = repository.asset_graph
+    for key in graph.get_all_asset_keys():
+        node = graph.get(key)
+        assert (node.freshness_policy is not None) == (node.group_name in ("statistics", "leaderboard"))
+        assert (node.automation_condition is not None) == (node.group_name == "statistics")
 
 
 def test_the_ops_of_a_backtest(repository):

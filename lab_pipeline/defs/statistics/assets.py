@@ -1,0 +1,47 @@
+"""The statistics: seven assets, computed together and written in one transaction."""
+
+from collections.abc import Iterator
+
+import dagster as dg
+
+from lab_pipeline.defs.operations.failures import failing_clearly
+from lab_pipeline.defs.operations.resources import Lab
+from lab_pipeline.defs.operations.runs import Runs
+from lab_pipeline.defs.statistics.checks import evaluate
+from lab_pipeline.defs.statistics.metadata import describe
+from lab_pipeline.defs.statistics.records import known_runs
+from lab_pipeline.defs.statistics.specs import asset_specs, check_specs
+from lab_pipeline.settings import load_settings
+from lab_pipeline.statistics import Statistics, refresh
+
+
+class StatisticsConfig(dg.Config):
+    """How to compute."""
+
+    rebuild: bool = False
+    """Read the artifacts of every run again; the numbers come out the same."""
+
+
+@dg.multi_asset(
+    name="compute_statistics",
+    specs=asset_specs(load_settings().statistics_cron),
+    check_specs=check_specs(),
+    can_subset=False,
+    pool="statistics",
+)
+def statistics_assets(
+    context: dg.AssetExecutionContext, config: StatisticsConfig, lab: Lab
+) -> Iterator[dg.MaterializeResult[None] | dg.AssetCheckResult]:
+    """Read the artifacts of new runs, forget those that are gone, and write every table that changes."""
+    with failing_clearly(context.log):
+        statistics = Statistics.of(lab.settings)
+        runs = known_runs(Runs(context.instance, lab.artifacts), statistics.catalog.known_runs())
+        done = refresh(statistics, runs, rebuild=config.rebuild)
+        if done.changed:
+            context.log.info(f"{done.added:,} runs read, {done.removed:,} forgotten, {done.runs:,} count")
+        else:
+            context.log.info(f"nothing has changed since: {done.runs:,} runs, {done.source_hash[:12]}")
+        described = describe(statistics, done)
+    for key, metadata in described.items():
+        yield dg.MaterializeResult(asset_key=key, metadata=metadata, data_version=dg.DataVersion(done.source_hash))
+    yield from evaluate(statistics.catalog)

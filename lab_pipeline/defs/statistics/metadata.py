@@ -1,0 +1,102 @@
+"""What the Dagster UI shows of the statistics: numbers that plot, a picture, the first rows of each table."""
+
+from typing import Any
+
+import dagster as dg
+import polars as pl
+
+from lab_pipeline.defs.backtest.metadata import PREVIEW_ROWS, picture
+from lab_pipeline.defs.operations.tables import table
+from lab_pipeline.statistics import Board, GroupBy, Method, Metric, Refreshed, Statistics
+from lab_pipeline.statistics import answers as ask
+from lab_pipeline.statistics.catalog import Catalog
+from lab_pipeline.statistics.leaderboards import leaderboard
+
+Metadata = dict[str, dg.MetadataValue]
+
+
+def describe(statistics: Statistics, done: Refreshed) -> dict[dg.AssetKey, Metadata]:
+    """Return the metadata of every asset of the statistics, as the catalog has them now."""
+    overview = ask.overview(statistics)
+    common: Metadata = {
+        "computed at": dg.MetadataValue.timestamp(overview.computed_at),
+        "source hash": dg.MetadataValue.text(done.source_hash),
+        "changed": dg.MetadataValue.bool(done.changed),
+        "seconds": dg.MetadataValue.float(round(done.seconds, 3)),
+        "runs": dg.MetadataValue.int(done.runs),
+        "path": dg.MetadataValue.path(str(statistics.catalog.path)),
+    }
+    shown: dict[tuple[str, str], Metadata] = {
+        ("statistics", "overview"): _overview(overview.body),
+        ("statistics", "pnl"): _pnl(statistics),
+        ("statistics", "distribution"): _distribution(statistics),
+        ("statistics", "correlation"): _correlation(statistics),
+        ("leaderboard", "runs"): _board(statistics, Board.RUNS, "pnl"),
+        ("leaderboard", "strategies"): _board(statistics, Board.STRATEGIES, "pnl"),
+        ("leaderboard", "callers"): _board(statistics, Board.CALLERS, "meanReturnLow"),
+    }
+    return {
+        dg.AssetKey(key): {"dagster/row_count": dg.MetadataValue.int(_rows(statistics.catalog, *key)), **common, **own}
+        for key, own in shown.items()
+    }
+
+
+def _overview(body: dict[str, Any]) -> Metadata:
+    numbers: Metadata = {
+        name: dg.MetadataValue.int(value) if isinstance(value, int) else dg.MetadataValue.float(value)
+        for name, value in body.items()
+        if isinstance(value, int | float)
+    }
+    statuses = pl.DataFrame(list(body["runsByStatus"].items()), schema=["status", "runs"], orient="row")
+    return {**numbers, "runs by status": table(statuses)}
+
+
+def _pnl(statistics: Statistics) -> Metadata:
+    shown: Metadata = {}
+    for group_by in (GroupBy.MONTH, GroupBy.STRATEGY, GroupBy.CALLER):
+        rows = ask.pnl(statistics, group_by)[0].body["groups"]
+        best = sorted(rows, key=lambda row: row["totalPnl"], reverse=True)[:PREVIEW_ROWS]
+        shown[f"by {group_by.value}"] = _table(best)
+    return shown
+
+
+def _distribution(statistics: Statistics) -> Metadata:
+    distributions = ask.distribution(statistics).body["distributions"]
+    shown: Metadata = {name: _table(rows) for name, rows in distributions.items()}
+    returns = distributions[Metric.PNL.value]
+    if any(row["count"] for row in returns):
+        from lab_pipeline.reports import buckets_png  # noqa: PLC0415 - matplotlib, needed only here
+
+        title = "Trades by net return"
+        png = buckets_png([row["bucket"] for row in returns], [row["count"] for row in returns], title=title)
+        shown["picture"] = picture(png, title)
+    return shown
+
+
+def _correlation(statistics: Statistics) -> Metadata:
+    shown: Metadata = {}
+    for method in Method:
+        rows = ask.correlation(statistics, method).body["correlations"]
+        shown[method.value] = _table(rows)
+        strongest = max((abs(row["correlation"]) for row in rows if row["correlation"] is not None), default=None)
+        if strongest is not None:
+            shown[f"strongest {method.value}"] = dg.MetadataValue.float(strongest)
+    return shown
+
+
+def _board(statistics: Statistics, board: Board, headline: str) -> Metadata:
+    rows = leaderboard(statistics, board, limit=PREVIEW_ROWS)[0].body["leaderboard"]
+    shown: Metadata = {"best": _table(rows)}
+    if rows and rows[0][headline] is not None:
+        shown[f"best {headline}"] = dg.MetadataValue.float(rows[0][headline])
+    return shown
+
+
+def _table(rows: list[dict[str, Any]]) -> dg.MetadataValue:
+    return table(pl.DataFrame(rows, infer_schema_length=None))
+
+
+def _rows(catalog: Catalog, group: str, name: str) -> int:
+    with catalog.reading() as (connection, _):
+        ((count,),) = connection.execute(f"SELECT count(*) FROM {group}_{name}")  # noqa: S608 - our own names
+        return int(count)

@@ -1,0 +1,193 @@
+"""The statistics' tables in the catalog: what was computed, when, and from what."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from lab_pipeline.domain.errors import LabError
+from lab_pipeline.statistics.known import KnownRun
+from lab_pipeline.statistics.queries import sql
+from lab_pipeline.statistics.segments import Segment
+from lab_pipeline.storage.duck_connection import DuckConnection
+from lab_pipeline.storage.duck_file import DuckFile
+
+FORMAT = 1
+"""Of the tables and files: those of another one are computed anew."""
+TABLES = (
+    "statistics_state",
+    "statistics_segments",
+    "statistics_runs",
+    "statistics_overview",
+    "statistics_pnl",
+    "statistics_distribution",
+    "statistics_correlation",
+    "statistics_answers",
+    "leaderboard_runs",
+    "leaderboard_strategies",
+    "leaderboard_callers",
+)
+
+
+class NotComputedError(LabError):
+    """There are no statistics yet."""
+
+
+@dataclass(frozen=True)
+class State:
+    """What the tables were computed from.
+
+    Attributes:
+        computed_at: when, UTC without a zone.
+        source_hash: sha256 over the runs and their statuses.
+        calls_file: name of the file with the sums per call.
+        next_run_no: number of the next run that is added.
+        segments: the columns of all counted runs.
+    """
+
+    computed_at: datetime
+    source_hash: str
+    calls_file: str
+    next_run_no: int
+    segments: tuple[Segment, ...]
+
+    @property
+    def files(self) -> list[str]:
+        """Names of the files that it refers to."""
+        return [self.calls_file, *(segment.name for segment in self.segments)]
+
+
+@dataclass(frozen=True)
+class Change:
+    """What a computation does to the tables.
+
+    Attributes:
+        state: afterwards.
+        forget: numbers of runs that are gone.
+        everything: whether `add` holds all rows of its tables, rather than new ones.
+        replace: tables with all of their new rows.
+        add: rows that come in addition, in place of those with the same key.
+    """
+
+    state: State
+    forget: set[int] = field(default_factory=set)
+    everything: bool = False
+    replace: Mapping[str, pa.Table] = field(default_factory=dict)
+    add: Mapping[str, pa.Table] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Catalog:
+    """The tables, in a DuckDB file that is shared with others."""
+
+    path: Path
+
+    def state(self) -> State | None:
+        """Return what the tables were computed from; none if they were not, or by another version."""
+        if not self.path.exists():
+            return None
+        with DuckFile.at(self.path).transaction(write=False) as connection:
+            return read_state(connection)
+
+    @contextmanager
+    def reading(self) -> Iterator[tuple[DuckConnection, State]]:
+        """Read several tables in one state.
+
+        Raises:
+            NotComputedError: if there are none.
+        """
+        if self.path.exists():
+            with DuckFile.at(self.path).transaction(write=False) as connection:
+                state = read_state(connection)
+                if state is not None:
+                    yield connection, state
+                    return
+        raise NotComputedError(
+            "there are no statistics yet: `lab statistics --refresh` computes them, and so does `lab up`"
+        )
+
+    def known_runs(self) -> dict[str, KnownRun]:
+        """Return the runs that were on record when the tables were computed, by id."""
+        try:
+            with self.reading() as (connection, _):
+                rows = connection.execute("SELECT run_id, status, strategy_id, completed_at FROM statistics_runs")
+        except NotComputedError:
+            return {}
+        return {
+            run_id: KnownRun(run_id, status, strategy, None if ended is None else ended.replace(tzinfo=UTC))
+            for run_id, status, strategy, ended in rows
+        }
+
+    def apply(self, change: Change) -> None:
+        """Write a change in one transaction."""
+        with DuckFile.at(self.path).transaction(write=True) as connection:
+            if read_state(connection) is None:
+                for table in TABLES:
+                    connection.execute(f"DROP TABLE IF EXISTS {table}")
+                connection.raw.execute(sql("create_tables"))
+            if change.forget:
+                gone = ", ".join(map(str, sorted(change.forget)))
+                connection.execute(f"DELETE FROM leaderboard_runs WHERE run_no IN ({gone})")  # noqa: S608 - numbers
+            for table, rows in change.replace.items():
+                connection.execute(f"DELETE FROM {table}")  # noqa: S608 - our own names
+                insert(connection, table, rows)
+            for table, rows in change.add.items():
+                _add(connection, table, rows, everything=change.everything)
+            connection.execute("DELETE FROM statistics_answers")
+            _write_state(connection, change.state)
+
+
+def insert(connection: DuckConnection, table: str, rows: pa.Table) -> None:
+    """Append rows, whose columns are those of the table, in any order."""
+    connection.raw.register("incoming", rows)
+    try:
+        connection.execute(f"INSERT INTO {table} BY NAME SELECT * FROM incoming")  # noqa: S608 - our own names
+    finally:
+        connection.raw.unregister("incoming")
+
+
+def read_table(connection: DuckConnection, query: str, parameters: Sequence[Any] = ()) -> pa.Table:
+    """Return the rows of a query."""
+    return connection.raw.sql(query, params=list(parameters) or None).to_arrow_table()
+
+
+def read_state(connection: DuckConnection) -> State | None:
+    """Return the state in this transaction; none without one of this version."""
+    if not connection.execute("SELECT 1 FROM duckdb_tables() WHERE table_name = 'statistics_state'"):
+        return None
+    found = connection.execute(
+        "SELECT computed_at, source_hash, calls_file, next_run_no FROM statistics_state WHERE format = ?", [FORMAT]
+    )
+    if not found:
+        return None
+    segments = connection.execute("SELECT name, trades FROM statistics_segments ORDER BY rowid")
+    computed_at, source_hash, calls_file, next_run_no = found[0]
+    kept = tuple(Segment(*row) for row in segments)
+    return State(computed_at, source_hash, calls_file, next_run_no, kept)
+
+
+def _add(connection: DuckConnection, table: str, rows: pa.Table, *, everything: bool) -> None:
+    if everything:
+        connection.execute(f"DELETE FROM {table}")  # noqa: S608 - our own names
+    elif table == "statistics_pnl":
+        connection.raw.register("incoming_keys", rows.select(["group_by", "key"]))
+        try:
+            connection.execute("DELETE FROM statistics_pnl WHERE (group_by, key) IN (FROM incoming_keys)")
+        finally:
+            connection.raw.unregister("incoming_keys")
+    insert(connection, table, rows)
+
+
+def _write_state(connection: DuckConnection, state: State) -> None:
+    connection.execute("DELETE FROM statistics_state")
+    connection.execute(
+        "INSERT INTO statistics_state VALUES (?, ?, ?, ?, ?)",
+        [FORMAT, state.computed_at, state.source_hash, state.calls_file, state.next_run_no],
+    )
+    connection.execute("DELETE FROM statistics_segments")
+    for segment in state.segments:
+        connection.execute("INSERT INTO statistics_segments VALUES (?, ?)", [segment.name, segment.trades])

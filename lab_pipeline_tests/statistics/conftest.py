@@ -1,0 +1,8 @@
+import pytest
+
+from lab_pipeline_tests.statistics.world import World
+
+
+@pytest.fixture
+def world(tmp_path):
+    return World(tmp_path)
