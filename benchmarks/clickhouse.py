@@ -10,6 +10,7 @@ metric rows and 10M log rows against 1M and 200k (the same sizes per run).
 import argparse
 import io
 import json
+import os
 import statistics
 import subprocess
 import sys
@@ -76,6 +77,51 @@ from lab_pipeline.clickhouse.client import ClickHouse
 from lab_pipeline.clickhouse.writer import publish_run
 print(time.perf_counter() - began, resident() - before)
 """
+SHIPPING = """
+import resource, sys, threading, time
+from uuid import uuid4
+import dagster as dg
+from dagster._core.test_utils import create_run_for_test
+from sqlalchemy import text
+from lab_pipeline.clickhouse.client import ClickHouse
+from lab_pipeline.clickhouse.config import ClickHouseConfig
+from lab_pipeline.clickhouse.logs import last_lines
+from lab_pipeline.defs.operations.shipper import Shipper
+from pathlib import Path
+state_dir, count = sys.argv[1], int(sys.argv[2])
+
+def say(run_id, message):
+    entry = dg.EventLogEntry(error_info=None, level=20, user_message=message, run_id=run_id, timestamp=time.time(),
+                             step_key="run.simulate")
+    instance.event_log_storage.store_event(entry)
+    return entry.to_json()
+
+with (
+    dg.DagsterInstance.get() as instance,
+    ClickHouse(ClickHouseConfig(state_dir=Path(state_dir), database="shipped")) as clickhouse,
+):
+    clickhouse.migrate()
+    long, short = (create_run_for_test(instance, run_id=str(uuid4()), status=dg.DagsterRunStatus.STARTED).run_id
+                   for _ in range(2))
+    row = {"run": long, "event": say(long, "simulated 1,000 of 5,000 calls (20%) on 12 candles of mint abcdef"),
+           "at": "2026-01-15 00:00:00"}
+    statement = text("INSERT INTO event_logs (run_id, event, timestamp) VALUES (:run, :event, :at)")
+    for _ in range(0, count, 10_000):
+        with instance.event_log_storage.run_connection(long) as connection:
+            connection.execute(statement, [row] * 10_000)
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
+    shipper, sent, delays = Shipper(clickhouse), 0, []
+    began = time.perf_counter()
+    while shipper.behind:
+        said = time.perf_counter()
+        say(short, "a line of another run")
+        sent += shipper.ship(instance)
+        delays.append(time.perf_counter() - said)
+    seconds = time.perf_counter() - began
+    assert last_lines(clickhouse, [long])[long] >= count
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
+    print(sent / seconds, max(delays), before, peak)
+"""
 WRITER = """
 import random, sys, time
 from pathlib import Path
@@ -90,13 +136,14 @@ with ClickHouse(ClickHouseConfig(state_dir=Path(state_dir), database=database)) 
     clickhouse.client.ping()
     print("ready", flush=True)
     sys.stdin.readline()
-    time.sleep(random.uniform(0.0, 0.2))  # runs do not march in step
-    for beat in range(random.randrange(25), 10**6):
+    time.sleep(random.uniform(0.0, 2.0))  # runs do not march in step
+    for beat in range(10**6):
         began = time.monotonic()
-        append_lines(clickhouse, log_lines(name, 1 + beat * 50, 50))
-        if beat % 25 == 24:  # the shortest run takes about five seconds
+        if name == "shipper":
+            append_lines(clickhouse, log_lines(name, 1 + beat * 2_000, 2_000))
+        else:
             publish_run(clickhouse, f"{name}-{beat}", equity, fills)
-        time.sleep(max(0.0, 0.2 - (time.monotonic() - began)))
+        time.sleep(max(0.0, (1.0 if name == "shipper" else 2.0) - (time.monotonic() - began)))
 """
 
 
@@ -104,6 +151,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--metric-rows", type=int, default=10 * SMALL_METRIC_ROWS)
     parser.add_argument("--log-rows", type=int, default=2_000_000)
+    parser.add_argument("--shipped-lines", type=int, default=100_000)
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--reads", type=int, default=60)
     options = parser.parse_args()
@@ -114,6 +162,7 @@ def main() -> None:
             with ClickHouse(config) as clickhouse:
                 compare_inserts(clickhouse, Path(directory), options.rounds)
                 time_publication(config, clickhouse, options.rounds)
+            time_shipping(config, options.shipped_lines)
             compare_reads(config, options.metric_rows, options.log_rows, options.reads)
         finally:
             stop_server(config)
@@ -192,6 +241,18 @@ def connect_and_publish(config: ClickHouseConfig, equity: pl.DataFrame, fills: p
         publish_somewhere(clickhouse, equity, fills)
 
 
+def time_shipping(config: ClickHouseConfig, lines: int) -> None:
+    """Ship a run with so many log lines, and another run's lines beside it, from an event log of Dagster's."""
+    with tempfile.TemporaryDirectory() as home:
+        command = [sys.executable, "-c", SHIPPING, str(config.state_dir), str(lines)]
+        answer = subprocess.check_output(command, text=True, env={**os.environ, "DAGSTER_HOME": home})
+    rate, delay, before, peak = (float(number) for number in answer.split())
+    print(
+        f"shipper, a run of {lines:,} lines: {rate:,.0f} rows/s (at least 5,000), peak {peak:.0f} MB, {before:.0f} of "
+        f"it before the first line (at most 500); another run's line beside it arrives in {delay:.1f} s (at most 5)"
+    )
+
+
 def compare_reads(config: ClickHouseConfig, metric_rows: int, log_rows: int, reads: int) -> None:
     """The same reads of one run in a small and in a large store, alternately; then with writers beside them."""
     small, large = replace(config, database="small"), replace(config, database="large")
@@ -218,10 +279,11 @@ def compare_reads(config: ClickHouseConfig, metric_rows: int, log_rows: int, rea
 
 
 def read_beside_writers(config: ClickHouseConfig) -> None:
-    """Reads of the large store while processes write: log lines five times a second, a small run every five."""
+    """Reads of the large store while 8 processes publish a small run every two seconds, and one ships their logs."""
     command = [sys.executable, "-c", WRITER, str(config.state_dir), config.database]
     with ExitStack() as stack:
-        writers = [stack.enter_context(Partner([*command, f"writer-{number}"])) for number in range(WRITERS)]
+        names = ["shipper", *(f"writer-{number}" for number in range(WRITERS))]
+        writers = [stack.enter_context(Partner([*command, name])) for name in names]
         quiet = read_for(config, MIXED_SECONDS / 3)
         for writer in writers:
             writer.tell("go")
