@@ -52,6 +52,16 @@ class Settings(BaseSettings):
     """Where the Dagster webserver is; default: on LAB_HOST, at LAB_PORT."""
     threads: Annotated[int, Field(ge=1)] | None = None
     """Threads of a simulation; default: all cores."""
+    max_concurrent_runs: Annotated[int, Field(ge=1)] = 4
+    """Runs that execute at once; the others wait in the queue."""
+    max_concurrent_runs_per_strategy: Annotated[int, Field(ge=1)] = 2
+    """Backtests of one strategy that execute at once."""
+    run_retries: Annotated[int, Field(ge=0)] = 2
+    """Times that a run whose process died is run again; a run with bad input never is."""
+    keep_days: Annotated[int, Field(ge=1)] | None = None
+    """Days after which `lab gc` deletes a run with everything it left; default: never."""
+    keep_runs_per_strategy: Annotated[int, Field(ge=1)] | None = None
+    """Newest runs of each strategy that `lab gc` keeps; default: all."""
     min_coverage: Annotated[float, Field(ge=0, le=1)] = 0.5
     """Share of a mint's candles that must exist before the coverage check warns about it."""
     statistics_cron: Cron = "0 * * * *"

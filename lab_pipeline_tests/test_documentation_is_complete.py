@@ -16,6 +16,7 @@ from lab_pipeline.settings import PREFIX, Settings
 assert lab_pipeline.cli.commands
 REPOSITORY = Path(__file__).resolve().parent.parent
 README = (REPOSITORY / "README.md").read_text()
+OPERATIONS = (REPOSITORY / "docs" / "operations.md").read_text()
 
 
 def commands(group, words=("lab",)):
@@ -43,6 +44,11 @@ def test_every_command_is_documented_and_explains_itself(command):
 @pytest.mark.parametrize("option", [opt for param in COMMANDS["lab backtest"].params for opt in param.opts])
 def test_every_option_of_a_backtest_is_documented(option):
     assert option in README
+
+
+@pytest.mark.parametrize("name", sorted(Settings.model_fields))
+def test_every_setting_occurs_in_the_page_on_operations(name):
+    assert f"`{PREFIX}{name.upper()}`" in OPERATIONS
 
 
 def test_the_explained_strategy_is_the_one_that_ships():

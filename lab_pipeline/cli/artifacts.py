@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from lab_pipeline.cli.app import app, out, settings, table
+from lab_pipeline.cli.app import RUN_FAILED, app, out, settings, table
 from lab_pipeline.cli.runs import AsJson, RunId
 from lab_pipeline.runs.artifacts import ArtifactStore
 
@@ -47,3 +47,18 @@ def get(
     target = to / source.name if to.is_dir() else to
     shutil.copyfile(source, target)
     out.print(str(target))
+
+
+@artifacts_app.command("verify")
+def verify(
+    run: Annotated[str | None, typer.Argument(help="A run id, or the start of one; all runs by default.")] = None,
+) -> None:
+    """Read every artifact and compare it with the hash in its manifest; exit status 1 if one differs."""
+    store = ArtifactStore(settings().artifacts_dir)
+    run_ids = sorted(store.run_ids()) if run is None else [store.find(run)]
+    damage = [problem for run_id in run_ids for problem in store.damage(run_id)]
+    for problem in damage:
+        out.print(problem)
+    if damage:
+        raise typer.Exit(RUN_FAILED)
+    out.print(f"{len(run_ids):,} runs: every file is as it was published")

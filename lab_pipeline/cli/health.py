@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import NamedTemporaryFile
+from typing import Annotated
 
 import typer
 
@@ -37,9 +38,18 @@ class Finding:
 
 
 @app.command("settings")
-def show_settings(as_json: AsJson = False) -> None:
+def show_settings(
+    as_json: AsJson = False,
+    apply: Annotated[
+        bool, typer.Option("--apply", help="Write them to LAB_HOME/dagster/dagster.yaml, for Dagster's own programs.")
+    ] = False,
+) -> None:
     """Print every setting with its value and where the value comes from."""
     current = settings()
+    if apply:
+        from lab_pipeline.defs.operations.instance import prepare_environment
+
+        prepare_environment(current, apply_settings=True)
     values = {PREFIX + name.upper(): (getattr(current, name), origin(name)) for name in Settings.model_fields}
     if as_json:
         records = [{"name": k, "value": None if v is None else str(v), "origin": o} for k, (v, o) in values.items()]

@@ -111,7 +111,7 @@ def cancel(run: RunId) -> None:
 
     with _opened() as runs:
         found = runs.find(run)
-        cancel_run(settings(), runs, found.run_id)
+        cancel_run(runs, found.run_id)
     out.print(f"canceling run {found.run_id}")
 
 

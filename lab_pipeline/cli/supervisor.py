@@ -1,7 +1,9 @@
 """Several processes as one: started in order, restarted when they die, stopped together."""
 
+import os
 import signal
 import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -10,12 +12,15 @@ from pathlib import Path
 from types import FrameType
 from typing import IO
 
+from lab_pipeline.cli import tether
 from lab_pipeline.domain.errors import LabError
 
 POLL_SECONDS = 0.2
 STOP_SECONDS = 15.0
 RESTARTS_IN_A_ROW = 3
 HEALTHY_SECONDS = 30.0
+LIFELINE = "LAB_LIFELINE"
+"""Tells services, and what they start, the descriptor of a pipe that ends when the supervisor does."""
 
 
 class ServiceError(LabError):
@@ -48,7 +53,11 @@ class _Running:
 
 
 class Supervisor:
-    """Runs services until it is told to stop: by Ctrl-C, by SIGTERM, or by the end of its terminal."""
+    """Runs services until it is told to stop: by Ctrl-C, by SIGTERM, or by the end of its terminal.
+
+    If it is killed itself, its services are killed with it (`tether`), and what these have started for others is told
+    by the end of a pipe.
+    """
 
     def __init__(self, environment: Mapping[str, str], logs: Path, say: Callable[[str], None]) -> None:
         self._environment = environment
@@ -56,6 +65,7 @@ class Supervisor:
         self._say = say
         self._stop = threading.Event()
         self._running: list[_Running] = []
+        self._lifeline, self._end_of_lifeline = os.pipe()
 
     def run(self, services: Sequence[Service], on_ready: Callable[[], None]) -> None:
         """Start the services in order, call `on_ready`, and watch them until a signal comes; then stop them all.
@@ -77,6 +87,8 @@ class Supervisor:
                 self._running = [self._watched(running) for running in self._running]
         finally:
             self._stop_all()
+            os.close(self._end_of_lifeline)
+            os.close(self._lifeline)
             for number, handler in before.items():
                 signal.signal(number, handler)
 
@@ -88,8 +100,9 @@ class Supervisor:
         log = (self._logs / f"{service.name}.log").open("ab")
         # A session of its own, so that Ctrl-C reaches this process alone and the order of the end is ours.
         process = subprocess.Popen(  # noqa: S603 - our own commands
-            service.command,
-            env=self._environment,
+            [sys.executable, "-S", tether.__file__, str(os.getpid()), *service.command],
+            env={**self._environment, LIFELINE: str(self._lifeline)},
+            pass_fds=[self._lifeline],
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,

@@ -5,6 +5,7 @@ import os
 import shutil
 import socket
 import sys
+import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator, Mapping
@@ -19,6 +20,7 @@ from lab_pipeline.settings import Settings
 
 LOCATION = "lab_pipeline"
 LOOPBACK = "127.0.0.1"
+SLACK_SECONDS = 5.0
 WORKSPACE = """\
 # Written by `lab up`: the code server that it runs for the UI and the daemon.
 load_from:
@@ -34,17 +36,19 @@ class AlreadyUpError(LabError):
 def up() -> None:
     """Run the Dagster UI, the HTTP API, the daemon (queue, schedules, sensors) and the code server until Ctrl-C."""
     from lab_pipeline.api.auth import require_token_off_loopback
-    from lab_pipeline.defs.backtest.foreground import bury_killed
+    from lab_pipeline.defs.operations import workers
     from lab_pipeline.defs.operations.instance import open_instance, prepare_environment
     from lab_pipeline.defs.operations.webserver import webserver_url
 
     lab = settings()
     require_token_off_loopback(lab)
-    environment = {**os.environ, **prepare_environment(lab)}
-    strategy_store()
-    with open_instance(lab) as instance:
-        bury_killed(lab, instance)
+    prepare_environment(lab)
     with _only_one(lab):
+        environment = {**os.environ, **prepare_environment(lab, apply_settings=True)}
+        strategy_store()
+        running = workers.workers_dir(lab.dagster_home)
+        with open_instance(lab) as instance:
+            workers.settle_dead(running, instance)
         port, api_port = lab.port or _free_port(), lab.api_port or _free_port()
         _require_free(lab.host, port, "LAB_PORT")
         _require_free(lab.host, api_port, "LAB_API_PORT")
@@ -60,6 +64,7 @@ def up() -> None:
                 "Ctrl-C stops it.",
             ),
         )
+        _await_end_of_runs(running)
     out.print("the lab has stopped")
 
 
@@ -79,6 +84,18 @@ def _services(lab: Settings, port: int, api_port: int, environment: Mapping[str,
         Service("api", [_program("lab", environment), "api"], ready=lambda: _connects(lab.host, api_port)),
         Service("log-shipper", shipper, ready=lambda: True),
     ]
+
+
+def _await_end_of_runs(running: Path) -> None:
+    """Wait until the runs have stopped, which the end of the supervisor tells them; the next start runs them again."""
+    from lab_pipeline.defs.operations import workers
+
+    deadline = time.monotonic() + workers.GRACE_SECONDS + SLACK_SECONDS
+    while names := [name for name in workers.living(running) if not name.startswith(workers.FOREGROUND)]:
+        if time.monotonic() > deadline:
+            out.print(f"runs that do not stop: {', '.join(names)}")
+            return
+        time.sleep(workers.POLL_SECONDS)
 
 
 def _program(name: str, environment: Mapping[str, str]) -> str:

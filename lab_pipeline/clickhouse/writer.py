@@ -77,14 +77,21 @@ def publish_run(clickhouse: ClickHouse, run_id: str, equity: pl.DataFrame, fills
     return Published(attempt, written)
 
 
-def delete_run(clickhouse: ClickHouse, run_id: str) -> None:
-    """Delete all rows of a run, logs included; a run that is not there is no error.
+def delete_run(clickhouse: ClickHouse, run_id: str, *, logs: bool = True) -> None:
+    """Delete all rows of a run; a run that is not there is no error.
+
+    Args:
+        clickhouse: where they are.
+        run_id: of the run.
+        logs: whether its log goes too.
 
     Raises:
         ClickHouseUnavailableError: if ClickHouse does not answer; deleting again completes what was begun.
     """
     target = Target(clickhouse.config.database, clickhouse.config.cluster)
     for table in ("run_commits", *(name for name in RETENTION_COLUMN if name != "run_commits")):
+        if table == "run_logs" and not logs:
+            continue
         clickhouse.command(target.render(sql("delete_run_rows"), table=table), {"run_id": run_id})
 
 

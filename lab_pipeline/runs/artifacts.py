@@ -199,7 +199,7 @@ class ArtifactStore:
         Raises:
             PublishError: if the disk does not let go of them.
         """
-        if self.manifest_path(run_id) is None:
+        if not self.has(run_id):
             return
         try:
             with self._staging() as staging:
@@ -209,6 +209,26 @@ class ArtifactStore:
             return  # somebody else was faster
         except OSError as error:
             raise PublishError(f"cannot delete the artifacts of run {run_id}: {error.strerror or error}") from error
+
+    def damage(self, run_id: str) -> list[str]:
+        """Read every file of a run and say of each that is missing or changed which it is."""
+        try:
+            manifest = self.manifest(run_id)
+        except UnreadableManifestError as error:
+            return [str(error)]
+        problems = []
+        for file in manifest.files:
+            path = self.directory / run_id / file.name
+            try:
+                with path.open("rb") as opened:
+                    intact = hashlib.file_digest(opened, "sha256").hexdigest() == file.sha256
+            except OSError as error:
+                reason = "it is missing" if isinstance(error, FileNotFoundError) else error.strerror
+                problems.append(f"{run_id}/{file.name}: {reason}")
+                continue
+            if not intact:
+                problems.append(f"{run_id}/{file.name}: its bytes are not those that were published")
+        return problems
 
     def find(self, start: str) -> str:
         """Return the run id that is, or starts with, `start`.

@@ -1,7 +1,5 @@
 """Run the backtest job in this process, on the lab's instance: a run like any other in the UI."""
 
-import fcntl
-import os
 import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -10,6 +8,7 @@ from dataclasses import dataclass
 import dagster as dg
 
 from lab_pipeline.defs.backtest.config import BacktestConfig
+from lab_pipeline.defs.operations import workers
 from lab_pipeline.defs.operations.reasons import failure_reason
 from lab_pipeline.settings import Settings
 
@@ -17,6 +16,8 @@ from lab_pipeline.settings import Settings
 LOCATION_TAG = {".dagster/repository": "__repository__@lab_pipeline"}
 INVOCATION_TAG = ".lab/invocation"
 """Tells the runs of this call from all others; hidden in the UI, as tags that begin with a dot are."""
+NO_RETRY = {"dagster/max_retries": "0"}
+"""Nobody waits any more for a run that ended with its terminal."""
 
 
 @dataclass(frozen=True)
@@ -49,7 +50,7 @@ def run_backtest_job(
             dg.reconstructable(backtest_job),
             instance,
             run_config=run_config(config),
-            tags={**LOCATION_TAG, **mine},
+            tags={**LOCATION_TAG, **NO_RETRY, **mine},
         ) as result:
             return FinishedRun(result.run_id, None if result.success else failure_reason(instance, result.run_id))
     except KeyboardInterrupt:
@@ -63,44 +64,14 @@ def run_backtest_job(
 def alive(settings: Settings, instance: dg.DagsterInstance) -> Iterator[dict[str, str]]:
     """Show by a lock, which dies with this process, that its run is alive; yields the tag that names the lock.
 
-    Runs whose process was killed are reported as failed here, since no worker of Dagster's looks after them.
+    The run can be canceled from the UI like any other. Runs whose process was killed are reported as failed here:
+    there may be no daemon that does.
     """
-    directory = settings.dagster_home / "foreground"
-    directory.mkdir(exist_ok=True)
-    bury_killed(settings, instance)
-    path = directory / uuid.uuid4().hex
-    with path.open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        lock.write(str(os.getpid()))
-        lock.flush()
-        yield {INVOCATION_TAG: path.name}
-        path.unlink()
-
-
-def process_of(settings: Settings, invocation: str) -> int | None:
-    """Return the id of the living process that runs an invocation, or None if it is gone."""
-    for path in (settings.dagster_home / "foreground").glob("*"):
-        if path.name == invocation:
-            with path.open("r+") as lock:
-                try:
-                    fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                except BlockingIOError:
-                    return int(lock.read() or 0) or None
-    return None
-
-
-def bury_killed(settings: Settings, instance: dg.DagsterInstance) -> None:
-    """Report every foreground run as failed whose process is gone: it would hold a place in the queue for ever."""
-    for path in (settings.dagster_home / "foreground").glob("*"):
-        with path.open("a") as lock:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                continue  # its process lives
-            for run in instance.get_runs(filters=dg.RunsFilter(tags={INVOCATION_TAG: path.name})):
-                if not run.is_finished:
-                    instance.report_run_failed(run, message="The process that ran it was killed.")
-            path.unlink(missing_ok=True)
+    directory = workers.workers_dir(settings.dagster_home)
+    workers.settle_dead(directory, instance)
+    name = workers.FOREGROUND + uuid.uuid4().hex
+    with workers.working(directory, name):
+        yield {workers.WORKER_TAG: name}
 
 
 def run_config(config: BacktestConfig) -> dict[str, object]:

@@ -7,6 +7,7 @@ from lab_pipeline.defs.backtest.clickhouse import clickhouse_assets
 
 backtest = dg.define_asset_job(
     "backtest",
+    tags={"dagster/retry_strategy": "ALL_STEPS"},  # values between ops live in memory: a retry begins at the beginning
     selection=dg.AssetSelection.assets(backtest_assets, clickhouse_assets),
     description="Simulate a strategy on calls and candles; publish files with a tear sheet, and rows in ClickHouse.",
 )

@@ -1,21 +1,32 @@
-"""The Dagster instance of a lab."""
+"""The lab's own Dagster instance, whichever process asks for it."""
 
 import os
 from pathlib import Path
+from typing import Any
 
 import dagster as dg
+import yaml  # type: ignore[import-untyped]  # it ships no types
 from sqlalchemy.exc import SQLAlchemyError
 
 from lab_pipeline.domain.errors import LabError
 from lab_pipeline.settings import Settings, project_root
 
 CONFIG = "dagster.yaml"
+HEADER = """\
+# Written by `lab` from its settings: `lab up` and `lab settings --apply` write it again, so do not edit it. What each
+# part is for, the project's dagster.yaml says. Put a file of your own here, without this line, and it stays as it is.
+"""
 
 
-def prepare_environment(settings: Settings) -> dict[str, str]:
+def prepare_environment(settings: Settings, *, apply_settings: bool = False) -> dict[str, str]:
     """Make the home directory and return the variables that every Dagster process of this lab needs.
 
-    LAB_HOME/dagster/dagster.yaml becomes a link to the project's own file; one that a user put there stays.
+    LAB_HOME/dagster/dagster.yaml is written if it is not there; one that a user put there stays.
+
+    Args:
+        settings: of the lab.
+        apply_settings: whether to bring a file that the lab wrote earlier up to these settings. Only a command that is
+            about the whole lab does: another one may have been started with other variables than its daemon.
 
     Raises:
         LabError: if the home directory cannot be made or written.
@@ -23,10 +34,28 @@ def prepare_environment(settings: Settings) -> dict[str, str]:
     dagster_home = settings.dagster_home
     try:
         dagster_home.mkdir(parents=True, exist_ok=True)
-        _link(dagster_home / CONFIG, project_root() / CONFIG)
+        path = dagster_home / CONFIG
+        if not path.exists() or _is_our_link(path) or (apply_settings and is_ours(path)):
+            _write_whole(path, instance_config(settings))
     except OSError as error:
         raise LabError(f"cannot use {settings.home} as LAB_HOME: {error.strerror}. Set LAB_HOME elsewhere.") from error
     return {"LAB_HOME": str(settings.home), "DAGSTER_HOME": str(dagster_home)}
+
+
+def instance_config(settings: Settings) -> str:
+    """Return the project's dagster.yaml with the settings in it."""
+    config: dict[str, Any] = yaml.safe_load((project_root() / CONFIG).read_text())
+    runs = config["concurrency"]["runs"]
+    runs["max_concurrent_runs"] = settings.max_concurrent_runs
+    (per_strategy,) = runs["tag_concurrency_limits"]
+    per_strategy["limit"] = settings.max_concurrent_runs_per_strategy
+    config["run_retries"]["max_retries"] = settings.run_retries
+    return HEADER + str(yaml.safe_dump(config, sort_keys=False))
+
+
+def is_ours(path: Path) -> bool:
+    """Tell whether a dagster.yaml was written by the lab."""
+    return path.is_file() and path.read_text().startswith(HEADER.splitlines()[0])
 
 
 def open_instance(settings: Settings) -> dg.DagsterInstance:
@@ -39,11 +68,15 @@ def open_instance(settings: Settings) -> dg.DagsterInstance:
         raise LabError(f"cannot open Dagster's storage in {settings.dagster_home}: {reason}") from error
 
 
-def _link(link: Path, target: Path) -> None:
-    if link.is_symlink() and link.readlink() != target:
-        link.unlink()
-    if not link.exists():
-        try:
-            link.symlink_to(target)
-        except FileExistsError:
-            return  # another process of the lab was faster
+def _is_our_link(path: Path) -> bool:
+    """Tell whether the file is a link into a checkout of the lab, which is what its first version made."""
+    return path.is_symlink() and (path.resolve().parent / "lab_pipeline").is_dir()
+
+
+def _write_whole(path: Path, text: str) -> None:
+    draft = path.with_name(f".{path.name}.{os.getpid()}")
+    with draft.open("w") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    draft.replace(path)

@@ -1,0 +1,111 @@
+"""Dagster's run launcher of the lab: every run is a process of its own, whose life and death are known at once."""
+
+import os
+import subprocess
+import sys
+import threading
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Self
+
+import dagster as dg
+from dagster._config.config_schema import UserConfigSchema
+from dagster._core.launcher.base import CheckRunHealthResult, LaunchRunContext, RunLauncher, WorkerStatus
+from dagster._serdes import ConfigurableClass, ConfigurableClassData
+
+from lab_pipeline.defs.operations import workers
+from lab_pipeline.defs.operations.withdraw import withdraw_after_end
+from lab_pipeline.defs.operations.workers import LIFELINE, WORKER_TAG
+from lab_pipeline.settings import load_settings
+
+
+class LabRunLauncher(RunLauncher, ConfigurableClass):
+    """Start a process for each run, on the machine of the daemon.
+
+    Dagster's default launcher lets the code server start the runs and forgets them with it: a run whose code server
+    was killed together with it stays "started" for ever. This one needs no code server, notices the end of a process
+    at once, and can tell after any crash which runs have no process any more (`workers`). Put this into the
+    ``dagster.yaml`` of the instance:
+
+    .. code-block:: YAML
+
+        run_launcher:
+          module: lab_pipeline.defs.operations.launcher
+          class: LabRunLauncher
+    """
+
+    def __init__(self, inst_data: ConfigurableClassData | None = None) -> None:
+        self._inst_data = inst_data
+        self._children: set[str] = set()
+        super().__init__()  # type: ignore[no-untyped-call]  # Dagster's
+
+    @property
+    def inst_data(self) -> ConfigurableClassData | None:
+        """The configuration this object was made from."""
+        return self._inst_data
+
+    @classmethod
+    def config_type(cls) -> UserConfigSchema:
+        """Describe the ``config`` block of dagster.yaml: there is none."""
+        return {}
+
+    @classmethod
+    def from_config_value(cls, inst_data: ConfigurableClassData | None, config_value: Mapping[str, Any]) -> Self:
+        """Build the launcher from a validated ``config`` block."""
+        return cls(inst_data=inst_data, **config_value)
+
+    def launch_run(self, context: LaunchRunContext) -> None:
+        """Start the process of a run."""
+        instance: dg.DagsterInstance = self._instance
+        run = context.dagster_run
+        instance.add_run_tags(run.run_id, {WORKER_TAG: run.run_id})
+        if workers.was_canceled(instance, run.run_id):
+            instance.report_run_canceled(run, message="Canceled while it left the queue.")
+            return
+        lifeline = os.environ.get(LIFELINE)
+        self._children.add(run.run_id)
+        process = subprocess.Popen(  # noqa: S603 - our own module
+            [sys.executable, "-m", "lab_pipeline.defs.operations.worker", run.run_id],
+            env={**os.environ, "DAGSTER_HOME": instance.root_directory},
+            stdin=subprocess.DEVNULL,
+            pass_fds=[int(lifeline)] if lifeline else [],
+            start_new_session=True,  # what stops the daemon must not stop its runs
+        )
+        threading.Thread(target=self._await, args=(instance, run.run_id, process), daemon=True).start()
+
+    def terminate(self, run_id: str) -> bool:
+        """Ask the process of a run to stop; a run without one is canceled on the spot."""
+        run = self._instance.get_run_by_id(run_id)
+        if run is None or run.is_finished:
+            return False
+        self._instance.report_run_canceling(run)
+        if not workers.request_stop(self._workers, run.tags.get(WORKER_TAG, run_id)):
+            self._instance.report_run_canceled(run, message="It had no process.")
+        return True
+
+    @property
+    def supports_check_run_worker_health(self) -> bool:
+        """Tell Dagster's monitor that it may ask."""
+        return True
+
+    def check_run_worker_health(self, run: dg.DagsterRun) -> CheckRunHealthResult:
+        """Say whether the process of a run lives; of a run that others execute nothing is known, so nothing bad."""
+        name = run.tags.get(WORKER_TAG)
+        if name is None or run.run_id in self._children or workers.is_alive(self._workers, name):
+            return CheckRunHealthResult(WorkerStatus.RUNNING)
+        return CheckRunHealthResult(WorkerStatus.FAILED, "the process that ran it is gone")
+
+    @property
+    def _workers(self) -> Path:
+        return workers.workers_dir(Path(self._instance.root_directory))
+
+    def _await(self, instance: dg.DagsterInstance, run_id: str, process: subprocess.Popen[bytes]) -> None:
+        status = process.wait()
+        how = f"was killed by signal {-status}" if status < 0 else f"ended with status {status}"
+        run = instance.get_run_by_id(run_id)
+        if run is not None and run.status is dg.DagsterRunStatus.STARTING:
+            instance.report_run_failed(run, message=f"Its process {how} before it began.")
+        else:
+            workers.settle(instance, run_id, f"Its process {how} before it was done.")
+        withdraw_after_end(instance, load_settings(), run_id)
+        self._children.discard(run_id)

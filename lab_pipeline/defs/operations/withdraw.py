@@ -1,0 +1,44 @@
+"""Take back what a run has shown that was then canceled or killed."""
+
+import dagster as dg
+from dagster._core.events import RunFailureReason
+from dagster._core.storage.tags import RUN_FAILURE_REASON_TAG
+
+from lab_pipeline.runs.artifacts import ArtifactStore
+from lab_pipeline.settings import Settings
+
+
+def withdraw_after_end(instance: dg.DagsterInstance, settings: Settings, run_id: str) -> None:
+    """Withdraw a run that was canceled, or whose process was interrupted or killed.
+
+    One of whose ops failed by itself keeps what it has published: going on from there takes it over.
+    """
+    run = instance.get_run_by_id(run_id)
+    if run is None or not run.is_finished or run.status is dg.DagsterRunStatus.SUCCESS:
+        return
+    if run.tags.get(RUN_FAILURE_REASON_TAG) == RunFailureReason.STEP_FAILURE.value:
+        return
+    if withdraw(settings, run_id):
+        instance.report_engine_event("Withdrew its artifacts, since it was not done.", run)
+
+
+def withdraw(settings: Settings, run_id: str) -> bool:
+    """Delete the artifacts of a run and its rows in ClickHouse, not its log; tells whether there were any.
+
+    Rows are only ever written of what has been published, and the artifacts go last: what is cut off here is found,
+    and done, the next time.
+
+    Raises:
+        LabError: if a store does not answer.
+    """
+    artifacts = ArtifactStore(settings.artifacts_dir)
+    if not artifacts.has(run_id):
+        return False
+    from lab_pipeline.clickhouse.client import ClickHouse  # noqa: PLC0415 - seldom needed, and not light
+    from lab_pipeline.clickhouse.config import clickhouse_config  # noqa: PLC0415
+    from lab_pipeline.clickhouse.writer import delete_run  # noqa: PLC0415
+
+    with ClickHouse(clickhouse_config(settings)) as clickhouse:
+        delete_run(clickhouse, run_id, logs=False)
+    artifacts.delete(run_id)
+    return True

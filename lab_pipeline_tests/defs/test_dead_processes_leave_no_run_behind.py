@@ -1,0 +1,158 @@
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import dagster as dg
+import pytest
+from dagster._core.launcher.base import LaunchRunContext, WorkerStatus
+
+from lab_pipeline.defs.operations import workers
+from lab_pipeline.defs.operations.instance import open_instance
+from lab_pipeline.defs.operations.workers import WORKER_TAG
+from lab_pipeline.settings import Settings
+
+HOLD = """
+import sys, time
+from pathlib import Path
+from lab_pipeline.defs.operations import workers
+workers.GRACE_SECONDS = 0.5
+with workers.working(Path(sys.argv[1]), sys.argv[2]):
+    print("working", flush=True)
+    exec(sys.argv[3])
+"""
+
+
+@pytest.fixture
+def instance(tmp_path, monkeypatch):
+    for name in ("LAB_HOME", "DAGSTER_HOME"):
+        monkeypatch.setenv(name, "set so that it is restored")
+    with open_instance(Settings(home=tmp_path)) as opened:
+        yield opened
+
+
+@pytest.fixture
+def directory(tmp_path):
+    return workers.workers_dir(Settings(home=tmp_path).dagster_home)
+
+
+@pytest.fixture
+def start(directory):
+    started = []
+
+    def start(name="one", code="time.sleep(60)", **options):
+        process = subprocess.Popen(
+            [sys.executable, "-c", HOLD, directory, name, code], stdout=subprocess.PIPE, text=True, **options
+        )
+        started.append(process)
+        assert process.stdout.readline() == "working\n"
+        return process
+
+    yield start
+    for process in started:
+        process.kill()
+        process.communicate()
+
+
+def run_of(instance, name, status=dg.DagsterRunStatus.STARTED):
+    return instance.add_run(dg.DagsterRun(job_name="backtest", status=status, tags={WORKER_TAG: name})).run_id
+
+
+def status(instance, run_id):
+    return instance.get_run_by_id(run_id).status
+
+
+def test_a_process_lives_until_it_ends_however_it_ends(directory, start):
+    assert not workers.is_alive(directory, "one")
+    process = start()
+    assert workers.is_alive(directory, "one")
+    assert workers.living(directory) == ["one"]
+    process.kill()
+    process.wait()
+    assert not workers.is_alive(directory, "one")
+    again = start(code="pass")
+    again.wait()
+    assert list(directory.iterdir()) == []
+
+
+def test_a_request_stops_a_process(directory, start):
+    process = start()
+    assert workers.request_stop(directory, "one")
+    assert process.wait(timeout=5) == -signal.SIGTERM
+    assert not workers.request_stop(directory, "one")
+
+
+def test_a_process_that_hears_nothing_is_killed(directory, start):
+    process = start(code="import signal; signal.signal(signal.SIGTERM, lambda *_: None)\nwhile True: time.sleep(1)")
+    time.sleep(0.2)
+    workers.request_stop(directory, "one")
+    assert process.wait(timeout=10) == -signal.SIGKILL
+
+
+def test_a_process_ends_with_the_lab_that_started_it(start):
+    lifeline, end = os.pipe()
+    process = start(pass_fds=[lifeline], env={**os.environ, workers.LIFELINE: str(lifeline)})
+    os.close(lifeline)
+    time.sleep(1)
+    assert process.poll() is None
+    os.close(end)
+    assert process.wait(timeout=5) == -signal.SIGTERM
+
+
+def test_runs_of_dead_processes_are_settled_and_others_left_alone(instance, directory, start):
+    dead, canceled, done, starting = (
+        run_of(instance, "dead", a)
+        for a in (
+            dg.DagsterRunStatus.STARTED,
+            dg.DagsterRunStatus.CANCELING,
+            dg.DagsterRunStatus.SUCCESS,
+            dg.DagsterRunStatus.STARTING,
+        )
+    )
+    living = run_of(instance, "living")
+    process = start("dead")
+    start("living")
+    process.kill()
+    process.wait()
+    for _ in range(2):
+        workers.settle_dead(directory, instance)
+        assert status(instance, dead) is dg.DagsterRunStatus.FAILURE
+        assert status(instance, canceled) is dg.DagsterRunStatus.CANCELED
+        assert status(instance, done) is dg.DagsterRunStatus.SUCCESS
+        assert status(instance, starting) is dg.DagsterRunStatus.STARTING
+        assert status(instance, living) is dg.DagsterRunStatus.STARTED
+    assert len(instance.all_logs(dead, of_type=dg.DagsterEventType.RUN_FAILURE)) == 1
+    assert workers.living(directory) == ["living"]
+
+
+def test_the_monitor_learns_which_processes_are_gone(instance, start):
+    launcher = instance.run_launcher
+
+    def health(run_id):
+        return launcher.check_run_worker_health(instance.get_run_by_id(run_id)).status
+
+    start("living")
+    foreign = instance.add_run(dg.DagsterRun(job_name="backtest", status=dg.DagsterRunStatus.STARTED)).run_id
+    assert health(run_of(instance, "living")) is WorkerStatus.RUNNING
+    assert health(run_of(instance, "gone")) is WorkerStatus.FAILED
+    assert health(foreign) is WorkerStatus.RUNNING
+
+
+def test_canceling_a_run_without_a_process_is_done_at_once(instance):
+    run_id = run_of(instance, "gone")
+    assert instance.run_launcher.terminate(run_id)
+    assert status(instance, run_id) is dg.DagsterRunStatus.CANCELED
+    assert not instance.run_launcher.terminate(run_id)
+
+
+def test_a_run_that_was_canceled_while_it_left_the_queue_never_starts(instance):
+    run = instance.add_run(dg.DagsterRun(job_name="backtest", status=dg.DagsterRunStatus.STARTING))
+    instance.report_run_canceling(run)
+    instance.report_run_canceled(run)
+    late = dg.DagsterEvent(event_type_value=dg.DagsterEventType.RUN_STARTING.value, job_name="backtest")
+    instance.report_dagster_event(late, run_id=run.run_id)  # the queue had looked before, and writes after
+    run = instance.get_run_by_id(run.run_id)
+    assert run.status is dg.DagsterRunStatus.STARTING
+    instance.run_launcher.launch_run(LaunchRunContext(dagster_run=run, workspace=None))
+    assert status(instance, run.run_id) is dg.DagsterRunStatus.CANCELED

@@ -1,0 +1,107 @@
+import dagster as dg
+import pytest
+import yaml
+from dagster._core.events import RunFailureReason
+from dagster._core.execution.retries import auto_reexecution_should_retry_run
+from dagster._core.remote_origin import GrpcServerCodeLocationOrigin, RemoteJobOrigin, RemoteRepositoryOrigin
+from dagster._daemon.run_coordinator.queued_run_coordinator_daemon import QueuedRunCoordinatorDaemon
+
+from lab_pipeline.defs.operations.instance import HEADER, open_instance, prepare_environment
+from lab_pipeline.defs.operations.queue import queue_tags
+from lab_pipeline.settings import Settings
+
+
+@pytest.fixture
+def settings(tmp_path, monkeypatch):
+    for name in ("LAB_HOME", "DAGSTER_HOME"):
+        monkeypatch.setenv(name, "set so that it is restored")
+    return Settings(home=tmp_path, max_concurrent_runs=5, max_concurrent_runs_per_strategy=2, run_retries=1)
+
+
+def written(settings):
+    return yaml.safe_load((settings.dagster_home / "dagster.yaml").read_text())
+
+
+def test_the_settings_reach_dagsters_own_file(settings):
+    prepare_environment(settings)
+    config = written(settings)
+    assert config["concurrency"]["runs"]["max_concurrent_runs"] == 5
+    assert config["concurrency"]["runs"]["tag_concurrency_limits"][0]["limit"] == 2
+    assert config["run_retries"]["max_retries"] == 1
+
+
+def test_only_what_is_about_the_whole_lab_writes_the_file_again(settings):
+    prepare_environment(settings)
+    changed = settings.model_copy(update={"max_concurrent_runs": 9})
+    prepare_environment(changed)
+    assert written(settings)["concurrency"]["runs"]["max_concurrent_runs"] == 5
+    prepare_environment(changed, apply_settings=True)
+    assert written(settings)["concurrency"]["runs"]["max_concurrent_runs"] == 9
+
+
+def test_a_file_of_the_users_own_stays(settings, tmp_path):
+    settings.dagster_home.mkdir(parents=True)
+    mine = settings.dagster_home / "dagster.yaml"
+    elsewhere = tmp_path / "config" / "dagster.yaml"
+    elsewhere.parent.mkdir()
+    elsewhere.write_text("telemetry: {enabled: false}\n")
+    for make in (lambda: mine.write_text("telemetry: {enabled: false}\n"), lambda: mine.symlink_to(elsewhere)):
+        make()
+        prepare_environment(settings, apply_settings=True)
+        assert mine.read_text() == "telemetry: {enabled: false}\n"
+        mine.unlink()
+
+
+def test_the_link_of_an_older_lab_becomes_a_file(settings, tmp_path):
+    settings.dagster_home.mkdir(parents=True)
+    checkout = tmp_path / "checkout"
+    (checkout / "lab_pipeline").mkdir(parents=True)
+    (checkout / "dagster.yaml").write_text("telemetry: {enabled: true}\n")
+    link = settings.dagster_home / "dagster.yaml"
+    link.symlink_to(checkout / "dagster.yaml")
+    prepare_environment(settings)
+    assert not link.is_symlink()
+    assert link.read_text().startswith(HEADER)
+    assert (checkout / "dagster.yaml").read_text() == "telemetry: {enabled: true}\n"
+
+
+def test_a_backtest_is_tagged_with_what_it_asks_for():
+    config = {"ops": {"run": {"config": {"strategy": "ladder", "timeframe": "5m"}}}}
+    assert queue_tags("backtest", config) == {"lab/strategy": "ladder", "lab/timeframe": "5m"}
+    assert queue_tags("other", config) == {}
+
+
+@pytest.mark.parametrize("config", [None, [], {}, {"ops": None}, {"ops": {"run": {"config": {"strategy": 7}}}}])
+def test_a_configuration_that_is_nonsense_waits_for_the_op_to_refuse_it(config):
+    assert queue_tags("backtest", config) == {}
+
+
+def queued(instance, strategy, priority=None):
+    tags = {"lab/strategy": strategy, **({"dagster/priority": str(priority)} if priority is not None else {})}
+    location = GrpcServerCodeLocationOrigin(host="127.0.0.1", port=1, location_name="lab_pipeline")
+    origin = RemoteJobOrigin(RemoteRepositoryOrigin(location, "__repository__"), "backtest")
+    run = dg.DagsterRun(job_name="backtest", status=dg.DagsterRunStatus.QUEUED, tags=tags, remote_job_origin=origin)
+    return instance.add_run(run).run_id
+
+
+def test_the_queue_obeys_the_limits_and_the_priorities(settings):
+    with open_instance(settings) as instance:
+        first, second, third = (queued(instance, "ladder") for _ in range(3))
+        low, high = queued(instance, "dip", -1), queued(instance, "trend", 5)
+        others = [queued(instance, f"s{number}") for number in range(3)]
+        daemon = QueuedRunCoordinatorDaemon(interval_seconds=1)
+        config = instance.get_concurrency_config()
+        # The very method that each turn of the daemon asks; a turn itself would also start what it chose.
+        chosen = [run.run_id for run in daemon._get_runs_to_dequeue(instance, config, None)]  # noqa: SLF001
+    assert chosen == [high, first, second, *others[:2]]
+    assert third not in chosen
+    assert low not in chosen
+
+
+@pytest.mark.parametrize(
+    ("reason", "retried"), [("STEP_FAILURE", False), ("RUN_EXCEPTION", True), ("UNEXPECTED_TERMINATION", True)]
+)
+def test_a_crash_is_retried_and_bad_input_is_not(settings, reason, retried):
+    with open_instance(settings) as instance:
+        run = instance.add_run(dg.DagsterRun(job_name="backtest", status=dg.DagsterRunStatus.FAILURE))
+        assert auto_reexecution_should_retry_run(instance, run, RunFailureReason(reason)) is retried
