@@ -5,6 +5,7 @@ import json
 import os
 import re
 import signal
+import sqlite3
 import subprocess
 import sys
 import threading
@@ -16,7 +17,11 @@ from pathlib import Path
 import polars as pl
 import pytest
 
+from lab_pipeline.clickhouse.client import ClickHouse
+from lab_pipeline.clickhouse.config import clickhouse_config
+from lab_pipeline.clickhouse.logs import list_lines
 from lab_pipeline.lake import Lake
+from lab_pipeline.settings import load_settings
 from lab_pipeline_tests.markets import calls, candles
 
 LAB = Path(sys.executable).parent / "lab"
@@ -110,6 +115,22 @@ def processes_of(home):
     return found
 
 
+def assert_log_arrives(home, run_id, seconds):
+    """Wait for the whole event log of a run in ClickHouse, whither the lab's shipper brings it."""
+    deadline = time.monotonic() + seconds
+    settings = load_settings().model_copy(update={"home": home})
+    log = sqlite3.connect(home / "dagster" / "history" / "runs" / f"{run_id}.db")
+    with ClickHouse(clickhouse_config(settings)) as clickhouse:
+        while True:
+            stored = log.execute("SELECT id FROM event_logs ORDER BY id").fetchall()
+            arrived = list_lines(clickhouse, run_id, limit=10_000).lines["seq"].to_list()
+            if arrived and arrived == [number for (number,) in stored]:
+                break
+            assert time.monotonic() < deadline, f"{len(arrived)} of {len(stored)} lines arrived in {seconds} s"
+            time.sleep(0.1)
+    log.close()
+
+
 @pytest.mark.slow
 def test_a_backtest_from_the_launchpad_succeeds_and_everything_stops(running):
     answer = running.launch(strategy="ladder", timeframe="1m")
@@ -119,6 +140,7 @@ def test_a_backtest_from_the_launchpad_succeeds_and_everything_stops(running):
     manifest = json.loads((running.home / "artifacts" / run_id / "manifest.json").read_text())
     assert manifest["run_id"] == run_id
     assert manifest["summary"]["trades"] >= 3
+    assert_log_arrives(running.home, run_id, seconds=5)
 
     wrong = running.launch(strategy="ladder", timeframe="1m", speed=9)
     assert wrong["__typename"] == "RunConfigValidationInvalid"

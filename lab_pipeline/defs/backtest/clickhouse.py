@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 import dagster as dg
 
+from lab_pipeline.clickhouse.warmup import connected
 from lab_pipeline.defs.operations.failures import failing_clearly
 from lab_pipeline.defs.operations.resources import Lab
 from lab_pipeline.domain.errors import LabError
@@ -51,12 +52,11 @@ def clickhouse_assets(
 ) -> Iterator[dg.MaterializeResult[None] | dg.AssetCheckResult]:
     """Write the metrics and fills that the run has published to ClickHouse, and count them there."""
     # Loaded by now: the client's import was part of the warming up while the run was simulating.
-    from lab_pipeline.clickhouse.client import ClickHouse  # noqa: PLC0415
     from lab_pipeline.clickhouse.upload import count_rows, upload_run  # noqa: PLC0415
     from lab_pipeline.clickhouse.writer import delete_run  # noqa: PLC0415
 
     run = context.run
-    with failing_clearly(context.log), ClickHouse(lab.clickhouse) as clickhouse:
+    with failing_clearly(context.log), connected(lab.clickhouse) as clickhouse:
         _take_over(context, lab.artifacts)
         written = upload_run(clickhouse, lab.artifacts, run.run_id)
         counts = count_rows(clickhouse, lab.artifacts, run.run_id)
