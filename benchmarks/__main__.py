@@ -3,7 +3,7 @@
 import subprocess
 import sys
 
-BENCHMARKS = ("kernel_vs_vectorbt", "lake_scan", "pipeline", "startup", "run_storage", "clickhouse")
+BENCHMARKS = ("kernel_vs_vectorbt", "lake_scan", "pipeline", "startup", "run_storage", "clickhouse", "run_statistics")
 
 for name in BENCHMARKS:
     print(f"\n=== {name}", flush=True)

@@ -1,0 +1,99 @@
+"""Statistics: aggregates over all completed runs, read from the catalog."""
+
+from datetime import datetime
+from enum import StrEnum
+from typing import Annotated
+
+from fastapi import APIRouter, Query, Request, Response
+
+from lab_pipeline.api.errors import describe
+from lab_pipeline.api.pagination import PAGE, Cursor, Limit, decode_cursor, encode_cursor
+from lab_pipeline.api.schemas.statistics import CorrelationAnswer, DistributionAnswer, OverviewAnswer, PnlPage
+from lab_pipeline.api.stores import LabStores, Stores
+from lab_pipeline.api.tagged import NOT_MODIFIED, tagged
+from lab_pipeline.domain.backtest import Moment
+from lab_pipeline.domain.errors import FieldError, InvalidConfigError
+from lab_pipeline.statistics import FEATURES, Bins, GroupBy, Method, Metric, Range, Statistics
+from lab_pipeline.statistics import answers as ask
+
+router = APIRouter(prefix="/statistics", tags=["statistics"], responses=NOT_MODIFIED | describe(503))
+
+From = Annotated[Moment | None, Query(alias="from", description="Trades on calls from this time on.")]
+To = Annotated[Moment | None, Query(alias="to", description="Trades on calls before this time.")]
+Feature = StrEnum("Feature", {name: ask.camel(name) for name in FEATURES})  # type: ignore[misc]  # made from a tuple
+
+
+def statistics_of(stores: Stores) -> Statistics:
+    """Return the statistics of the lab that is served."""
+    return Statistics.of(stores.settings)
+
+
+@router.get("/overview", summary="All runs in numbers", response_model=OverviewAnswer)
+def get_overview(
+    stores: LabStores,
+    request: Request,
+    response: Response,
+    *,
+    start: From = None,
+    end: To = None,
+    strategy_id: Annotated[str | None, Query(alias="strategyId", description="Only runs of this strategy.")] = None,
+) -> OverviewAnswer | Response:
+    """Return totals over completed runs. A range selects trades, not runs: a run is at no time of the market."""
+    answer = ask.overview(statistics_of(stores), _range(start, end), strategy_id)
+    return tagged(request, response, OverviewAnswer, answer)
+
+
+@router.get("/pnl", summary="Net returns by group", response_model=PnlPage)
+def get_pnl(
+    stores: LabStores,
+    request: Request,
+    response: Response,
+    *,
+    group_by: Annotated[GroupBy, Query(alias="groupBy", description="What a group is.")] = GroupBy.DAY,
+    start: From = None,
+    end: To = None,
+    limit: Limit = PAGE,
+    cursor: Cursor = None,
+) -> PnlPage | Response:
+    """Return groups in the order of their keys; every grouping adds up to the overview."""
+    kind = f"pnl/{group_by.value}"
+    after = decode_cursor(kind, cursor, str)[0] if cursor is not None else None
+    answer, more = ask.pnl(statistics_of(stores), group_by, _range(start, end), after=after, limit=limit)
+    return tagged(request, response, PnlPage, answer, nextCursor=None if more is None else encode_cursor(kind, more))
+
+
+@router.get("/distribution", summary="How values are spread", response_model=DistributionAnswer)
+def get_distribution(
+    stores: LabStores,
+    request: Request,
+    response: Response,
+    metric: Annotated[Metric | None, Query(description="All by default.")] = None,
+    bins: Annotated[
+        str, Query(description="`classic`, `20` for equally wide ones, or `quantile:20` for equally full ones.")
+    ] = "classic",
+) -> DistributionAnswer | Response:
+    """Return how many values lie in each bucket, lower edge inclusive."""
+    try:
+        chosen = Bins.parse(bins)
+    except ValueError as error:
+        raise InvalidConfigError("the request", [FieldError("bins", str(error))]) from None
+    return tagged(request, response, DistributionAnswer, ask.distribution(statistics_of(stores), metric, chosen))
+
+
+@router.get("/correlation", summary="What goes with what", response_model=CorrelationAnswer)
+def get_correlation(
+    stores: LabStores,
+    request: Request,
+    response: Response,
+    method: Annotated[Method, Query(description="Of the values, or of their ranks.")] = Method.PEARSON,
+    features: Annotated[list[Feature] | None, Query(description="Known before the entry; all by default.")] = None,
+) -> CorrelationAnswer | Response:
+    """Return how far features known before the entry go with outcomes, over calls."""
+    wanted = [feature.name for feature in features] if features else FEATURES
+    return tagged(request, response, CorrelationAnswer, ask.correlation(statistics_of(stores), method, wanted))
+
+
+def _range(start: datetime | None, end: datetime | None) -> Range:
+    if start is not None and end is not None and start >= end:
+        raise InvalidConfigError("the request", [FieldError("to", "must be after from")])
+    return Range(start, end)
