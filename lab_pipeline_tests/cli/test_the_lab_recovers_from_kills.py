@@ -2,6 +2,7 @@
 
 import os
 import signal
+import subprocess
 import time
 from datetime import UTC, datetime
 from pathlib import Path
@@ -15,7 +16,7 @@ from lab_pipeline.domain.strategy import Strategy
 from lab_pipeline.lake import Lake
 from lab_pipeline.runs.strategies import StrategyStore
 from lab_pipeline.settings import Settings
-from lab_pipeline_tests.cli.test_lab_up_runs_what_the_launchpad_starts import FINAL, RunningLab, stock
+from lab_pipeline_tests.cli.test_lab_up_runs_what_the_launchpad_starts import FINAL, LAB, RunningLab, stock
 
 pytestmark = pytest.mark.slow
 MINUTES, CALLS = 600_000, 400_000
@@ -55,6 +56,8 @@ def lab_on(tmp_path, monkeypatch):
     yield start
     if started[-1].process.poll() is None:
         started[-1].stop()
+    environment = {**os.environ, "LAB_HOME": str(tmp_path)}
+    subprocess.run([LAB, "clickhouse", "stop"], env=environment, check=True, capture_output=True)
 
 
 def endless(lab):
