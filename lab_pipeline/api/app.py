@@ -14,7 +14,18 @@ from lab_pipeline.api import errors
 from lab_pipeline.api.auth import OPEN_PATHS, SCHEME
 from lab_pipeline.api.gate import Gate
 from lab_pipeline.api.pagination import refuse_unknown_parameters
-from lab_pipeline.api.routes import health, leaderboard, statistics, strategies
+from lab_pipeline.api.routes import (
+    artifacts,
+    backtests,
+    compare,
+    health,
+    leaderboard,
+    logs,
+    metrics,
+    runs,
+    statistics,
+    strategies,
+)
 from lab_pipeline.api.stores import opened
 from lab_pipeline.defs.operations.instance import open_instance
 from lab_pipeline.settings import Settings
@@ -49,12 +60,10 @@ def create_app(settings: Settings) -> FastAPI:
         redirect_slashes=False,
         generate_unique_id_function=_operation_id,
     )
-    app.include_router(health.router)
-    app.include_router(strategies.router)
-    app.include_router(strategies.router, prefix="/api")
-    app.include_router(statistics.router)
-    app.include_router(leaderboard.router)
-    app.include_router(leaderboard.router, prefix="/api")
+    for routes in (health, backtests, runs, logs, metrics, artifacts, strategies, compare, leaderboard, statistics):
+        app.include_router(routes.router)
+    for older in (strategies, leaderboard):
+        app.include_router(older.router, prefix="/api")
     errors.add_handlers(app)
     app.add_middleware(Gate, settings=settings)
     app.openapi = lambda: _openapi(app)  # type: ignore[method-assign]  # the way that FastAPI documents

@@ -51,6 +51,7 @@ class TokensUniverse(Document):
 
     type: Literal["tokens"] = "tokens"
     mints: Names
+    """Tokens, as the lake names them."""
 
 
 class CallersUniverse(Document):
@@ -58,6 +59,7 @@ class CallersUniverse(Document):
 
     type: Literal["callers"] = "callers"
     callers: Names
+    """Callers, as the lake names them."""
 
 
 class AllUniverse(Document):
@@ -77,7 +79,9 @@ class TimeRange(Document):
     """
 
     start: Moment
+    """Earliest call, inclusive, UTC."""
     end: Moment
+    """Latest call, exclusive, UTC."""
 
     @model_validator(mode="after")
     def _ascends(self) -> Self:
@@ -93,12 +97,15 @@ class BacktestSpec(Document):
     """
 
     strategy_id: Annotated[str, Field(min_length=1)]
+    """Id of a stored strategy."""
     strategy_version: Annotated[str, Field(pattern=r"^[1-9]\d*$")] | None = None
     """Version of the strategy; null for the latest."""
     universe: Universe = AllUniverse()
+    """Which calls; all by default."""
     timeframe: Timeframe
     """Length of the candles to simulate on, such as `5m`."""
     range: TimeRange
+    """Which calls, by time."""
     seed: Annotated[int, Field(ge=0, lt=2**63)] = 0
     """Seeds everything random: the resampling behind the confidence intervals."""
     params: dict[str, JsonValue] = Field(default_factory=dict)
@@ -109,13 +116,19 @@ class ResolvedSpec(Document):
     """A request with nothing left to look up: what the fingerprint and the manifest hold."""
 
     strategy_id: str
+    """Id of the strategy."""
     strategy_version: str
+    """Its version."""
     strategy: StrategyConfig
     """The configuration that is simulated, overrides applied."""
     universe: Universe
+    """Which calls."""
     timeframe: Timeframe
+    """Length of the candles."""
     range: TimeRange
+    """Which calls, by time."""
     seed: int
+    """Seeds everything random."""
     params: dict[str, JsonValue]
     """The overrides that were applied."""
 
@@ -136,16 +149,26 @@ def override(config: StrategyConfig, params: Mapping[str, JsonValue]) -> Strateg
     """Return the configuration with fields replaced by path and everything validated again.
 
     Raises:
-        InvalidConfigError: naming the path of a field that does not exist or does not validate.
+        InvalidConfigError: naming the path of every field that does not exist or does not validate.
 
     >>> from lab_pipeline.domain.strategy import Exit
     >>> override(StrategyConfig(exit=Exit(stop_loss=0.2)), {"exit.stopLoss": 0.3}).exit.stop_loss
     0.3
     """
     document = config.to_json_dict()
+    problems: list[FieldError] = []
     for path, value in params.items():
-        _replace(document, path, value)
-    return StrategyConfig.parse(document, subject="params")
+        try:
+            _replace(document, path, value)
+        except InvalidConfigError as error:
+            problems += error.errors
+    try:
+        changed = StrategyConfig.parse(document, subject="params")
+    except InvalidConfigError as error:
+        problems += error.errors
+    if problems:
+        raise InvalidConfigError("params", problems)
+    return changed
 
 
 def _replace(document: dict[str, Any], path: str, value: JsonValue) -> None:

@@ -157,14 +157,19 @@ class StrategyConfig(Document):
     """Everything that decides the trades: what is hashed, versioned and simulated."""
 
     entry: Entry = Entry()
+    """How and when it buys after a call."""
     exit: Exit
+    """When it sells; at least one rule."""
     reentry: Reentry | None = None
+    """Whether it buys again after a trade, and how; null for never."""
     costs: Costs = Costs()
+    """What every fill costs."""
     intrabar: Annotated[IntrabarPolicy, Field(strict=False)] = IntrabarPolicy.STOP_FIRST
     """What happens first in a candle that reaches both a target and the stop."""
     horizon_minutes: Annotated[float, Field(gt=0, le=LONGEST_MINUTES)] = 1440.0
     """Minutes after the call at which whatever is left is sold."""
     portfolio: Portfolio = Portfolio()
+    """The account: capital, stakes, positions at once."""
 
     @model_validator(mode="after")
     def _blocks_fit(self) -> Self:

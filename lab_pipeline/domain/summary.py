@@ -12,9 +12,11 @@ class Summary(Record):
     """
 
     calls: int
+    """Calls that were simulated."""
     entered: int
     """Calls that bought at least once."""
     trades: int
+    """Trades of all calls, re-entries included."""
     wins: int
     """Trades with net_return > 0."""
     win_rate: float | None
@@ -36,10 +38,14 @@ class Summary(Record):
     sortino: float | None
     """The same with the root of the summed squares of the negative returns / (n - 1) below."""
     avg_hold_minutes: float | None
+    """Mean time from entry to exit, in minutes."""
     avg_exposure: float | None
     """Mean of position value / equity over the series."""
     fees_paid: float
     """Fees of all fills of the taken trades, in quote currency; slippage is in the prices."""
     ambiguous_candles: int
+    """Candles that reached both a target and the stop."""
     skipped_no_cash: int
+    """Trades that the portfolio had no cash for."""
     skipped_no_slot: int
+    """Trades that the portfolio had no free position for."""

@@ -77,7 +77,7 @@ def rank_callers(
     return _page(stores, request, response, CallerLeaderboard, Board.CALLERS, metric, filters, limit, cursor)
 
 
-def _page(  # noqa: PLR0917 - what the three routes have in common
+def _page(
     stores: Stores,
     request: Request,
     response: Response,

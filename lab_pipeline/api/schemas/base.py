@@ -70,7 +70,7 @@ class Error(Answer):
     )
 
     error: ErrorDetail
-    """What went wrong."""
+    """The error."""
 
 
 def parsed(document: type[Document]) -> WrapValidator:

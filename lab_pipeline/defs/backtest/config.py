@@ -1,11 +1,11 @@
 """The launchpad's form of a backtest."""
 
-from typing import Any
+from typing import Any, Self
 
 import dagster as dg
 from pydantic import Field
 
-from lab_pipeline.domain.backtest import BacktestSpec
+from lab_pipeline.domain.backtest import BacktestSpec, CallersUniverse, TokensUniverse
 from lab_pipeline.domain.errors import FieldError, InvalidConfigError
 from lab_pipeline.lake import Lake
 from lab_pipeline.runs.backtest import full_range
@@ -32,6 +32,22 @@ class BacktestConfig(dg.Config):
         description="Strategy fields to override, by path: `{exit.stopLoss: 0.25}`. Write `'null'` to clear a field.",
     )
     seed: int = Field(default=0, description="Seeds the resampling behind the confidence intervals.")
+
+    @classmethod
+    def of(cls, spec: BacktestSpec, version: str) -> Self:
+        """Write a request as the launchpad would hold it, with the version that it means."""
+        universe = spec.universe
+        return cls(
+            strategy=spec.strategy_id,
+            strategy_version=version,
+            timeframe=spec.timeframe,
+            start=spec.range.start.isoformat(),
+            end=spec.range.end.isoformat(),
+            mints=list(universe.mints) if isinstance(universe, TokensUniverse) else [],
+            callers=list(universe.callers) if isinstance(universe, CallersUniverse) else [],
+            params={path: NULL if value is None else value for path, value in spec.params.items()},
+            seed=spec.seed,
+        )
 
     def to_spec(self, lake: Lake) -> BacktestSpec:
         """Build the request; a range left open is that of the lake's calls.

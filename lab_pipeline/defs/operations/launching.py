@@ -18,7 +18,6 @@ from lab_pipeline.defs.operations.runs import (
 )
 from lab_pipeline.defs.operations.webserver import Webserver
 from lab_pipeline.domain.errors import LabError
-from lab_pipeline.domain.model import canonical_json
 from lab_pipeline.runs.idempotency import IdempotencyKeys, LaunchUnknownError, Reservation
 
 LAUNCH_TAG = ".lab/launch"
@@ -51,12 +50,13 @@ class Launcher:
         self._keys = keys
         self._max_queued = max_queued
 
-    def backtest(self, config: BacktestConfig, *, key: str | None = None) -> str:
+    def backtest(self, config: BacktestConfig, *, key: str | None = None, request: bytes = b"") -> str:
         """Queue a backtest and return its run id.
 
         Args:
             config: checked, with a version.
             key: of which there is at most one run, whatever breaks on the way.
+            request: canonical bytes of what the client asked for, which a key stands for.
 
         Raises:
             QueueFullError: if no more may wait.
@@ -73,7 +73,7 @@ class Launcher:
             found = self._what_became(key, cut_off)
             return found.run_id if found else self._launch(config, tags)
 
-        return self._keys.once(key, canonical_json(config.model_dump()), launch)
+        return self._keys.once(key, request, launch)
 
     def retry(self, run_id: str) -> str:
         """Queue the same backtest again, with the version that it ran with, and return the new run's id.

@@ -35,6 +35,8 @@ STRATEGY_TAG = "lab/strategy"
 VERSION_TAG = "lab/strategy_version"
 TIMEFRAME_TAG = "lab/timeframe"
 FINGERPRINT_TAG = "lab/fingerprint"
+ERROR_TAG = "lab/error"
+"""Why a run failed that has no events to tell, such as one that was taken over."""
 PARENT_TAG = "dagster/parent_run_id"
 
 STATUSES = {
@@ -190,8 +192,8 @@ class Runs:
     def statuses(self) -> dict[str, str]:
         """Return the status of every backtest by run id: one light query, whatever their number."""
         query = sa.select(RunsTable.c.run_id, RunsTable.c.status).where(RunsTable.c.pipeline_name == BACKTEST_JOB)
-        found = {row["run_id"]: status_of(row["status"]) for row in self._storage.fetchall(query)}
-        by_hand = self._storage.fetchall(_columns().where(RunsTable.c.pipeline_name == ASSET_JOB))
+        found = {row["run_id"]: status_of(row["status"]) for row in self.storage.fetchall(query)}
+        by_hand = self.storage.fetchall(_columns().where(RunsTable.c.pipeline_name == ASSET_JOB))
         return found | {run.run_id: run.status for row in by_hand if (run := self._run(row)) is not None}
 
     def get(self, run_id: str) -> Run:
@@ -200,7 +202,7 @@ class Runs:
         Raises:
             UnknownRunError: if there is no backtest of that id.
         """
-        rows = self._storage.fetchall(_columns().where(RunsTable.c.run_id == run_id))
+        rows = self.storage.fetchall(_columns().where(RunsTable.c.run_id == run_id))
         if rows and (run := self._run(rows[0])) is not None:
             return run
         raise UnknownRunError(f"unknown run '{run_id}': `lab runs list` shows the runs there are")
@@ -211,7 +213,7 @@ class Runs:
         Raises:
             UnknownRunError: if there is none, or more than one.
         """
-        rows = self._storage.fetchall(_columns().where(RunsTable.c.run_id.startswith(start, autoescape=True)))
+        rows = self.storage.fetchall(_columns().where(RunsTable.c.run_id.startswith(start, autoescape=True)))
         found = [run for row in rows if (run := self._run(row)) is not None]
         exact = [run for run in found if run.run_id == start]
         if len(found) == 1 or exact:
@@ -222,14 +224,16 @@ class Runs:
 
     def by_tag(self, key: str, value: str) -> Run | None:
         """Return the newest backtest that has a tag, if any."""
-        rows = self._storage.fetchall(_columns().where(_tagged(key, value)).order_by(RunsTable.c.id.desc()))
+        rows = self.storage.fetchall(_columns().where(_tagged(key, value)).order_by(RunsTable.c.id.desc()))
         return next((run for row in rows if (run := self._run(row)) is not None), None)
 
     def error(self, run: Run) -> str | None:
         """Say in one line why a run failed, or what is wrong with what it published."""
         if run.damage is not None:
             return run.damage
-        return failure_reason(self.instance, run.run_id) if run.status == RunStatus.FAILED else None
+        if run.status != RunStatus.FAILED:
+            return None
+        return run.tags.get(ERROR_TAG) or failure_reason(self.instance, run.run_id)
 
     def waiting(self) -> int:
         """Count the runs of every job that wait in the queue."""
@@ -237,7 +241,8 @@ class Runs:
         return self.instance.get_runs_count(dg.RunsFilter(statuses=statuses))
 
     @cached_property
-    def _storage(self) -> SqlRunStorage:
+    def storage(self) -> SqlRunStorage:
+        """Where Dagster records runs."""
         storage = self.instance.run_storage
         if not isinstance(storage, SqlRunStorage):
             raise LabError(f"the runs of this lab are kept in {type(storage).__name__}, which answers no SQL")
@@ -247,7 +252,7 @@ class Runs:
         query = _columns().where(*_conditions(wanted)).limit(at_once)
         query = query.order_by(RunsTable.c.create_timestamp.desc(), RunsTable.c.id.desc())
         while True:
-            rows = self._storage.fetchall(query if after is None else query.where(_beyond(after)))
+            rows = self.storage.fetchall(query if after is None else query.where(_beyond(after)))
             for row in rows:
                 run = self._run(row)
                 if run is not None and _matches(run, wanted):

@@ -1,0 +1,93 @@
+"""What runs published."""
+
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Path, Query, Request, Response
+
+from lab_pipeline.api.downloads import MEDIA_TYPES, send_converted, send_file
+from lab_pipeline.api.errors import describe
+from lab_pipeline.api.routes.runs import RunId
+from lab_pipeline.api.schemas.artifacts import Artifact, ArtifactList, Column, FileFormat
+from lab_pipeline.api.stores import LabStores
+from lab_pipeline.domain.errors import FieldError, InvalidConfigError
+from lab_pipeline.runs.artifacts import ArtifactFile, UnknownArtifactError
+
+router = APIRouter(tags=["artifacts"])
+
+BYTES: dict[str, Any] = {"schema": {"type": "string", "format": "binary"}}
+DOWNLOAD: dict[int | str, dict[str, Any]] = {
+    200: {
+        "description": "The file",
+        "content": {media.partition(";")[0]: BYTES for media in MEDIA_TYPES.values()},
+    },
+    206: {
+        "description": "The part of the file that `Range` asks for",
+        "content": {media.partition(";")[0]: BYTES for media in MEDIA_TYPES.values()},
+    },
+    304: {"description": "The client has it already, as `If-None-Match` says"},
+}
+
+
+@router.get("/runs/{runId}/artifacts", summary="List what a run published", responses=describe(404))
+def list_artifacts(stores: LabStores, run_id: RunId) -> ArtifactList:
+    """Return the files of a run, from its manifest; none before it has published."""
+    run = stores.runs.get(run_id)
+    if run.published is None:
+        return ArtifactList(artifacts=[], next_cursor=None)
+    shown = [
+        Artifact(
+            name=file.name,
+            format=file.format,
+            path=f"artifacts/{run_id}/{file.name}",
+            rows=file.rows,
+            bytes=file.bytes,
+            sha256=file.sha256,
+            columns=None if file.columns is None else [Column(name=one.name, type=one.type) for one in file.columns],
+            created_at=run.published.created_at,
+            download_url=f"/runs/{run_id}/artifacts/{file.name}",
+        )
+        for file in run.published.files
+    ]
+    return ArtifactList(artifacts=shown, next_cursor=None)
+
+
+@router.get(
+    "/runs/{runId}/artifacts/{name}",
+    summary="Download an artifact",
+    response_class=Response,
+    responses={**describe(404, 416), **DOWNLOAD},
+)
+def get_artifact(
+    stores: LabStores,
+    request: Request,
+    run_id: RunId,
+    name: Annotated[str, Path(description="As listed, with or without its suffix.", examples=["trades"])],
+    form: Annotated[
+        FileFormat | None,
+        Query(alias="format", description="Tables can be had as `parquet`, `csv` or `json`; as they are by default."),
+    ] = None,
+) -> Response:
+    """Send a file, streamed. `ETag` is its sha256; `Range` and `If-None-Match` work on files as they are."""
+    run = stores.runs.get(run_id)
+    files = run.published.files if run.published else ()
+    file = next((one for one in files if name in (one.name, one.name.rpartition(".")[0])), None)
+    if file is None:
+        has = ", ".join(one.name for one in files) or "none: it has not published"
+        raise UnknownArtifactError(f"run {run_id} has no artifact '{name}': it has {has}")
+    path = stores.artifacts.directory / run_id / file.name
+    try:
+        if _is_as_it_is(file, form):
+            return send_file(request, path, file.format, file.sha256)
+        assert form is not None  # noqa: S101 - else the file is sent as it is
+        return send_converted(request, path, form, f"{file.sha256}-{form}")
+    except FileNotFoundError:
+        raise UnknownArtifactError(f"the artifact '{file.name}' of run {run_id} is gone") from None
+
+
+def _is_as_it_is(file: ArtifactFile, form: FileFormat | None) -> bool:
+    if form is None or form == file.format:
+        return True
+    if file.format != FileFormat.PARQUET:
+        message = f"{file.name} is {file.format} and no table: leave format out"
+        raise InvalidConfigError("the request", [FieldError("format", message)])
+    return False

@@ -1,0 +1,48 @@
+"""Runs side by side."""
+
+from typing import Annotated
+
+import polars as pl
+from fastapi import APIRouter, Query
+
+from lab_pipeline.api.errors import describe
+from lab_pipeline.api.schemas.compare import AlignedEquity, Comparison, EquitySeries
+from lab_pipeline.api.schemas.runs import RUN_EXAMPLE, RunItem
+from lab_pipeline.api.stores import LabStores
+from lab_pipeline.defs.operations.launching import RunUnfinishedError
+from lab_pipeline.domain.errors import FieldError, InvalidConfigError
+from lab_pipeline.runs.artifacts import UnknownRunError
+from lab_pipeline.runs.compare import align_equity, differing_fields
+
+FEWEST, MOST = 2, 20
+
+router = APIRouter(tags=["compare"])
+
+
+@router.get("/compare", summary="Compare runs", responses=describe(404, 409))
+def compare_runs(
+    stores: LabStores,
+    run_ids: Annotated[
+        list[str],
+        Query(alias="run", min_length=FEWEST, max_length=MOST, description="2 to 20 runs.", examples=[[RUN_EXAMPLE]]),
+    ],
+) -> Comparison:
+    """Say how completed runs differ: in what was asked, in their numbers, in their equity on one clock."""
+    if len(set(run_ids)) < len(run_ids):
+        raise InvalidConfigError("the request", [FieldError("run", "names a run more than once")])
+    runs = [stores.runs.get(run_id) for run_id in run_ids]
+    published = [run.published for run in runs if run.published]
+    if len(published) < len(runs):
+        without = ", ".join(f"{run.run_id} ({run.status})" for run in runs if not run.published)
+        raise RunUnfinishedError(f"there is nothing to compare yet of {without}")
+    paths = [stores.artifacts.directory / run_id / "equity.parquet" for run_id in run_ids]
+    try:
+        aligned = align_equity([pl.read_parquet(path, columns=["timestamp", "equity"]) for path in paths])
+    except FileNotFoundError as error:
+        raise UnknownRunError(f"a run was deleted meanwhile: {error.filename or error}") from None
+    series = [EquitySeries(run_id=key, values=values) for key, values in zip(run_ids, aligned.values, strict=True)]
+    return Comparison(
+        runs=[RunItem(**RunItem.fields(run)) for run in runs],
+        config_diff=differing_fields([manifest.spec for manifest in published]),
+        equity=AlignedEquity(timestamps=aligned.timestamps, series=series),
+    )

@@ -1,0 +1,197 @@
+"""What a run has logged: pages, a stream that follows, a file."""
+
+import asyncio
+import json
+import time
+from collections.abc import AsyncIterator, Iterator
+from datetime import datetime
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Header, Query, Request, Response
+from fastapi.concurrency import run_in_threadpool
+from fastapi.responses import StreamingResponse
+
+from lab_pipeline.api.errors import NotAcceptableError, describe
+from lab_pipeline.api.pagination import Cursor, decode_cursor, encode_cursor
+from lab_pipeline.api.routes.runs import From, RunId, To
+from lab_pipeline.api.schemas.series import Level, LogLine, LogPage
+from lab_pipeline.api.stores import LabStores, Stores
+from lab_pipeline.clickhouse import logs as lines
+from lab_pipeline.clickhouse.series import EARLIEST, LATEST
+from lab_pipeline.domain.backtest import iso
+from lab_pipeline.domain.errors import FieldError, InvalidConfigError, LabError
+
+CURSOR = "logs"
+PAGE = 100
+LONGEST_PAGE = 1000
+POLL_SECONDS = 1.0
+SILENCE_SECONDS = 15.0
+"""After which a stream says that it is alive, lest something between here and the client give it up."""
+LAST_LINES_SECONDS = 6.0
+"""After a run's end, its lines may be this late."""
+
+JSON, PLAIN, STREAM = "application/json", "text/plain", "text/event-stream"
+
+router = APIRouter(tags=["logs"])
+
+
+@router.get(
+    "/runs/{runId}/logs",
+    summary="Read, follow or download a run's log",
+    response_model=LogPage,
+    responses={
+        **describe(404, 406),
+        200: {
+            "description": "A page (JSON), the lines as they come (server-sent events), or all of them as text",
+            "content": {STREAM: {"schema": {"type": "string"}}, PLAIN: {"schema": {"type": "string"}}},
+        },
+    },
+)
+async def list_logs(
+    stores: LabStores,
+    request: Request,
+    run_id: RunId,
+    level: Annotated[Level, Query(description="The least one wanted.")] = Level.DEBUG,
+    q: Annotated[str, Query(max_length=1000, description="Text that message or stack contain, in any case.")] = "",
+    start: From = None,
+    end: To = None,
+    order: Annotated[
+        lines.Order, Query(description="`asc`: oldest first; `desc`: newest first.")
+    ] = lines.Order.OLDEST_FIRST,
+    limit: Annotated[int, Query(ge=1, le=LONGEST_PAGE, description="Lines of a page at most.")] = PAGE,
+    cursor: Cursor = None,
+    last_event_id: Annotated[str | None, Header(description="Of a stream: it goes on after this event.")] = None,
+) -> Response:
+    """Return lines of a run.
+
+    As `Accept` says: a page (`application/json`); a stream (`text/event-stream`) of what there is and what comes, until
+    the run has ended; or everything as a text file (`text/plain`). A running run's newest lines are there within 5 s.
+    """
+    form = _form(request.headers.get("accept", ""))
+    await run_in_threadpool(stores.runs.get, run_id)
+    after = _after(last_event_id or cursor)
+    wanted: dict[str, Any] = {
+        "level": level.value,
+        "text": q,
+        "start": _within(start, EARLIEST),
+        "end": _within(end, LATEST),
+        "order": order,
+    }
+    if form == STREAM:
+        wanted["order"] = lines.Order.OLDEST_FIRST
+        await run_in_threadpool(
+            _page, stores, run_id, after, 1, wanted
+        )  # a store that is down is an error, not a stream
+        headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
+        return StreamingResponse(_follow(stores, run_id, after, wanted), media_type=STREAM, headers=headers)
+    if form == PLAIN:
+        first = await run_in_threadpool(_page, stores, run_id, after, LONGEST_PAGE, wanted)
+        headers = {"Content-Disposition": f'attachment; filename="{run_id}.log"'}
+        return StreamingResponse(_text(stores, run_id, first, wanted), media_type=PLAIN, headers=headers)
+    page = await run_in_threadpool(_page, stores, run_id, after, limit, wanted)
+    more = None if page.next_cursor is None else encode_cursor(CURSOR, page.next_cursor)
+    answer = LogPage(logs=[_line(row) for row in page.lines.iter_rows(named=True)], next_cursor=more)
+    return Response(answer.model_dump_json(by_alias=True), media_type=JSON)
+
+
+def _form(accept: str) -> str:
+    """Choose what the client likes best of what there is; JSON where it does not care."""
+    liked = []
+    for part in accept.split(","):
+        kind, *parameters = (text.strip().lower() for text in part.split(";"))
+        weight = next((text[2:] for text in parameters if text.startswith("q=")), "1")
+        liked.append((float(weight) if weight.replace(".", "", 1).isdecimal() else 0.0, kind))
+    if not accept.strip():
+        return JSON
+    forms = {JSON: JSON, "application/*": JSON, "*/*": JSON, STREAM: STREAM, PLAIN: PLAIN, "text/*": PLAIN}
+    found = [(weight, forms[kind]) for weight, kind in liked if kind in forms and weight > 0]
+    if not found:
+        raise NotAcceptableError(f"a log is there as {JSON}, {STREAM} and {PLAIN}")
+    return max(found, key=lambda one: one[0])[1]
+
+
+def _after(cursor: str | None) -> int | None:
+    if cursor is None:
+        return None
+    (after,) = decode_cursor(CURSOR, cursor, int)
+    if not 0 <= after <= lines.AFTER_ALL:
+        raise InvalidConfigError("the request", [FieldError("cursor", "is no cursor of this list")])
+    return int(after)
+
+
+def _within(moment: datetime | None, default: datetime) -> datetime:
+    """Keep a moment within what ClickHouse can tell apart."""
+    return default if moment is None else min(max(moment, EARLIEST), LATEST)
+
+
+def _page(stores: Stores, run_id: str, after: int | None, limit: int, wanted: dict[str, Any]) -> lines.LogPage:
+    with stores.clickhouse.connection() as clickhouse:
+        return lines.list_lines(clickhouse, run_id, cursor=after, limit=limit, **wanted)
+
+
+def _line(row: dict[str, Any]) -> LogLine:
+    extra = {"eventType": row["event_type"], "logger": row["logger"], "stack": row["stack"]}
+    data = {**_object(row["data"]), **{key: value for key, value in extra.items() if value}}
+    return LogLine(
+        timestamp=row["timestamp"],
+        level=row["level"],
+        step=row["step_key"] or None,
+        message=row["message"],
+        data=data or None,
+    )
+
+
+def _object(text: str) -> dict[str, Any]:
+    value = json.loads(text) if text else {}
+    return value if isinstance(value, dict) else {"value": value}
+
+
+def _text(stores: Stores, run_id: str, page: lines.LogPage, wanted: dict[str, Any]) -> Iterator[str]:
+    while True:
+        for row in page.lines.iter_rows(named=True):
+            step = f" {row['step_key']}" if row["step_key"] else ""
+            yield f"{iso(row['timestamp'])} {row['level']}{step} - {row['message']}\n"
+            if row["stack"]:
+                yield f"{row['stack'].rstrip()}\n"
+        if page.next_cursor is None:
+            return
+        page = _page(stores, run_id, page.next_cursor, LONGEST_PAGE, wanted)
+
+
+async def _follow(stores: Stores, run_id: str, after: int | None, wanted: dict[str, Any]) -> AsyncIterator[str]:
+    """Yield events: `log` for each line, its id a cursor; `end` when the run has ended and its lines are there."""
+    spoke = time.monotonic()
+    ended: float | None = None
+    yield ": following\n\n"
+    while True:
+        try:
+            page = await run_in_threadpool(_page, stores, run_id, after, LONGEST_PAGE, wanted)
+            run = await run_in_threadpool(stores.runs.get, run_id)
+        except LabError as error:  # too late for another status: say so and let the client come again
+            yield _event("error", {"message": str(error)})
+            return
+        for row in page.lines.iter_rows(named=True):
+            after = row["seq"]
+            yield _event("log", _line(row).model_dump(mode="json", by_alias=True), encode_cursor(CURSOR, row["seq"]))
+        now = time.monotonic()
+        if page.lines.height:
+            spoke, ended = now, None
+        if run.finished and not page.lines.height:
+            ended = ended or now
+            if now - ended >= LAST_LINES_SECONDS or _settled(run.completed_at):
+                yield _event("end", {"status": run.status})
+                return
+        if now - spoke >= SILENCE_SECONDS:
+            spoke = now
+            yield ": still there\n\n"
+        if page.next_cursor is None:
+            await asyncio.sleep(POLL_SECONDS)
+
+
+def _settled(completed_at: datetime | None) -> bool:
+    return completed_at is not None and time.time() - completed_at.timestamp() > 10 * LAST_LINES_SECONDS
+
+
+def _event(kind: str, data: dict[str, Any], event_id: str | None = None) -> str:
+    head = f"event: {kind}\n" + (f"id: {event_id}\n" if event_id else "")
+    return f"{head}data: {json.dumps(data, ensure_ascii=False)}\n\n"

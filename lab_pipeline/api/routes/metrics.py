@@ -1,0 +1,75 @@
+"""A run's series over simulated time."""
+
+from typing import Annotated
+
+import polars as pl
+from fastapi import APIRouter, Query, Response
+
+from lab_pipeline.api.errors import describe
+from lab_pipeline.api.routes.logs import JSON
+from lab_pipeline.api.routes.runs import From, RunId, To
+from lab_pipeline.api.schemas.series import MetricsAnswer, MetricType
+from lab_pipeline.api.stores import LabStores
+from lab_pipeline.clickhouse.series import EARLIEST, FEWEST_POINTS, LATEST, Bucket, fill_series, metric_series
+
+MOST_POINTS = 100_000
+COLUMNS = {
+    MetricType.EQUITY: {"open": "equity_open", "high": "equity_high", "low": "equity_low", "close": "equity_close"},
+    MetricType.DRAWDOWN: {"min": "drawdown_min"},
+    MetricType.EXPOSURE: {"mean": "exposure_mean", "max": "exposure_max"},
+    MetricType.FILLS: {"count": "fills", "buys": "buys", "sells": "sells", "notional": "notional"},
+}
+
+router = APIRouter(tags=["metrics"])
+
+
+@router.get(
+    "/runs/{runId}/metrics",
+    summary="Read a run's series",
+    response_model=MetricsAnswer,
+    responses=describe(404),
+)
+def get_metrics(
+    stores: LabStores,
+    run_id: RunId,
+    types: Annotated[
+        list[MetricType] | None, Query(alias="type", description="Which series; all by default. May be repeated.")
+    ] = None,
+    start: From = None,
+    end: To = None,
+    interval: Annotated[
+        Bucket, Query(description="Length of a bucket; `raw`: one for each candle close.")
+    ] = Bucket.RAW,
+    max_points: Annotated[
+        int,
+        Query(
+            alias="maxPoints",
+            ge=FEWEST_POINTS,
+            le=MOST_POINTS,
+            description="Points of a series at most: buckets become longer until they fit.",
+        ),
+    ] = MOST_POINTS,
+) -> Response:
+    """Return equity, drawdown, exposure and fills in buckets of simulated time."""
+    stores.runs.get(run_id)
+    wanted = list(dict.fromkeys(types or MetricType))
+    limits = {
+        "start": None if start is None else min(max(start, EARLIEST), LATEST),
+        "end": None if end is None else min(max(end, EARLIEST), LATEST),
+    }
+    frames: dict[MetricType, pl.DataFrame] = {}
+    with stores.clickhouse.connection() as clickhouse:
+        if MetricType.FILLS in wanted:
+            frames[MetricType.FILLS] = fill_series(clickhouse, run_id, interval, max_points=max_points, **limits)
+        if set(wanted) - {MetricType.FILLS}:
+            found = metric_series(clickhouse, run_id, interval, max_points=max_points, **limits)
+            frames |= dict.fromkeys(set(wanted) - {MetricType.FILLS}, found)
+    parts = ",".join(f'"{kind}":{_points(frames[kind], COLUMNS[kind])}' for kind in wanted)
+    return Response(f'{{"metrics":{{{parts}}}}}', media_type=JSON)
+
+
+def _points(frame: pl.DataFrame, columns: dict[str, str]) -> str:
+    """Write rows as JSON objects, by polars: a series may have a hundred thousand of them."""
+    time = pl.col("bucket").dt.strftime("%Y-%m-%dT%H:%M:%S.%3fZ").alias("timestamp")
+    shown = frame.select(time, *(pl.col(source).alias(name) for name, source in columns.items()))
+    return shown.with_columns(pl.col(pl.Float64).fill_nan(None)).write_json()

@@ -1,0 +1,163 @@
+"""The whole lab, started by `lab up` and used over HTTP only."""
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import httpx
+import pytest
+import schemathesis
+from hypothesis import HealthCheck, settings
+from schemathesis.checks import not_a_server_error
+from schemathesis.specs.openapi.checks import (
+    content_type_conformance,
+    negative_data_rejection,
+    response_headers_conformance,
+    response_schema_conformance,
+    status_code_conformance,
+)
+
+from lab_pipeline.clickhouse.config import clickhouse_config
+from lab_pipeline.clickhouse.gateway.launch import stop_server
+from lab_pipeline.client import Lab, RunFailedError
+from lab_pipeline.defs.operations.instance import open_instance
+from lab_pipeline.settings import Settings
+from lab_pipeline_tests.api.conftest import stock
+from lab_pipeline_tests.api.labs import REQUEST
+
+LAB = Path(sys.executable).parent / "lab"
+RANGE = {"start": "2018-01-10", "end": "2018-01-30"}
+PROMPTLY = 40.0
+
+pytestmark = pytest.mark.slow
+
+
+class RunningLab:
+    def __init__(self, home):
+        self.home, self.settings = home, Settings(home=home)
+        environment = {**os.environ, "LAB_HOME": str(home), "LAB_PORT": "0", "LAB_API_PORT": "0"}
+        self.process = subprocess.Popen([LAB, "up"], env=environment, stdout=subprocess.PIPE, text=True)
+        self.url = None
+        for line in self.process.stdout:
+            if found := re.search(r"HTTP API\s+(http://\S+)/docs", line):
+                self.url = found[1]
+            if "Ctrl-C" in line:
+                break
+        assert self.url, "the lab did not start"
+        self.lab = Lab(self.url)
+
+    def pid_of(self, program):
+        for directory in Path("/proc").glob("[0-9]*"):
+            try:
+                mine = f"LAB_HOME={self.home}\0".encode() in (directory / "environ").read_bytes()
+                if mine and program.encode() in (directory / "cmdline").read_bytes().replace(b"\0", b" "):
+                    return int(directory.name)
+            except OSError:
+                continue
+        raise AssertionError(f"no process of {program}")
+
+    def stop(self):
+        self.process.send_signal(signal.SIGINT)
+        self.process.communicate(timeout=60)
+        stop_server(clickhouse_config(self.settings))
+
+
+@pytest.fixture(scope="module")
+def running(tmp_path_factory):
+    home = tmp_path_factory.mktemp("home")
+    stock(home)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("LAB_HOME", str(home))
+        patch.setenv("DAGSTER_HOME", str(home / "dagster"))
+        lab = RunningLab(home)
+        yield lab
+        lab.stop()
+
+
+def test_a_run_from_request_to_results(running):
+    run = running.lab.backtest("ladder", "1m", **RANGE, callers=["ann"], seed=3, key="life")
+    assert run.status in {"queued", "running"}
+    done = run.wait(120)
+    assert done.summary["calls"] == 2
+    assert done.details["config"]["seed"] == 3
+    assert done.artifact("trades")["caller"].unique().to_list() == ["ann"]
+    assert done.metrics("equity", interval="1h")["equity"].height >= 1
+    assert running.lab.backtest("ladder", "1m", **RANGE, callers=["ann"], seed=3, key="life").run_id == run.run_id
+    assert httpx.get(f"{running.url}/api/health").status_code == 200
+    again = done.retry()
+    assert again.wait(120).details["fingerprint"] == done.details["fingerprint"]
+    again.delete()
+
+
+def test_a_run_whose_process_was_killed_fails_and_says_so(running):
+    run = running.lab.backtest("ladder", "1m", **RANGE, seed=4)
+    with open_instance(running.settings) as instance:
+        deadline = time.monotonic() + PROMPTLY
+        while run.status == "queued" and time.monotonic() < deadline:
+            time.sleep(0.05)
+            run = run.refresh()
+        said = " ".join(entry.message for entry in instance.all_logs(run.run_id))
+        os.kill(int(re.search(r"pid: (\d+)", said)[1]), signal.SIGKILL)
+    with pytest.raises(RunFailedError, match=r"worker|process"):
+        run.wait(PROMPTLY)
+
+
+def test_a_webserver_that_died_makes_requests_come_back_later_and_loses_nothing(running):
+    os.kill(running.pid_of("dagster-webserver"), signal.SIGKILL)
+    answers = []
+    deadline = time.monotonic() + 120
+    while time.monotonic() < deadline:
+        answer = httpx.post(f"{running.url}/backtest", json=REQUEST, headers={"Idempotency-Key": "web"}, timeout=60)
+        answers.append(answer)
+        assert answer.status_code in {202, 503}, answer.text
+        if answer.status_code == 202:
+            break
+        assert int(answer.headers["retry-after"]) > 0
+        assert httpx.get(f"{running.url}/runs").status_code == 200
+        time.sleep(1)
+    assert answers[0].status_code == 503
+    assert answers[-1].status_code == 202
+    running.lab.run(answers[-1].json()["runId"]).wait(120)
+
+
+def test_with_the_daemon_stopped_runs_wait_and_can_be_canceled(running):
+    daemon = running.pid_of("dagster-daemon")
+    os.kill(daemon, signal.SIGSTOP)
+    try:
+        run = running.lab.backtest("ladder", "1m", **RANGE, seed=6)
+        time.sleep(6)
+        assert run.refresh().status == "queued"
+        run.cancel()
+    finally:
+        os.kill(daemon, signal.SIGCONT)
+    time.sleep(6)
+    assert run.refresh().status == "canceled"
+    assert run.refresh().details["startedAt"] is None
+
+
+CHECKS = [
+    not_a_server_error,
+    status_code_conformance,
+    content_type_conformance,
+    response_headers_conformance,
+    response_schema_conformance,
+    negative_data_rejection,
+]
+
+
+@pytest.fixture(scope="module")
+def schema(running):
+    return schemathesis.openapi.from_url(f"{running.url}/openapi.json")
+
+
+lazy = schemathesis.pytest.from_fixture("schema")
+
+
+@lazy.parametrize()
+@settings(max_examples=12, deadline=None, suppress_health_check=list(HealthCheck))
+def test_made_up_requests_get_answers_that_the_document_describes(case):
+    case.call_and_validate(checks=CHECKS, timeout=120)

@@ -1,0 +1,78 @@
+import pytest
+
+from lab_pipeline.api.schemas.runs import BacktestRequest
+from lab_pipeline.defs.backtest.config import BacktestConfig
+from lab_pipeline.lake import Lake
+from lab_pipeline.runs.artifacts import ArtifactStore
+from lab_pipeline.runs.backtest import run_backtest
+from lab_pipeline.runs.strategies import StrategyStore
+from lab_pipeline.settings import Settings
+from lab_pipeline_tests.api.conftest import stock
+from lab_pipeline_tests.api.labs import REQUEST
+from lab_pipeline_tests.markets import candles
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    """Run a request by way of the configuration that the API launches, and return what was published."""
+    home = tmp_path_factory.mktemp("home")
+    stock(home)
+    lake = Lake(home / "lake")
+    five = candles().with_columns(timestamp=(candles()["timestamp"] - 1_515_542_400_000) * 5 + 1_515_542_400_000)
+    lake.write_candles(five.with_columns(five["timestamp"].cast(lake.calls().schema["called_at"])), "5m")
+    strategies = StrategyStore.of(Settings(home=home))
+    ladder = strategies.get("ladder").strategy
+    strategies.add(ladder.model_copy(update={"horizon_minutes": 30.0}))
+    artifacts = ArtifactStore(home / "artifacts")
+    count = iter(range(1000))
+
+    def run(**changes):
+        request = BacktestRequest.parse({**REQUEST, "strategyVersion": "1", **changes})
+        config = BacktestConfig.of(request, strategies.get(request.strategy_id, request.strategy_version).version)
+        name = f"run-{next(count)}"
+        manifest = run_backtest(name, config.to_spec(lake), lake=lake, strategies=strategies, artifacts=artifacts)
+        return manifest, {file.name: file.sha256 for file in manifest.files}
+
+    return run
+
+
+@pytest.mark.parametrize(
+    ("change", "changed"),
+    [
+        ({"strategyId": "trend-rider"}, "fills.parquet"),
+        ({"strategyVersion": "2"}, "fills.parquet"),
+        ({"universe": {"type": "tokens", "mints": ["AAA"]}}, "outcomes.parquet"),
+        ({"universe": {"type": "callers", "callers": ["ann"]}}, "outcomes.parquet"),
+        ({"timeframe": "5m"}, "fills.parquet"),
+        ({"range": {"start": "2018-01-10T00:05:00Z", "end": "2018-01-30T00:00:00Z"}}, "outcomes.parquet"),
+        ({"range": {"start": "2018-01-10T00:00:00Z", "end": "2018-01-10T00:05:00Z"}}, "outcomes.parquet"),
+        ({"params": {"exit.targets[0].multiple": 1.2}}, "fills.parquet"),
+        (
+            {"params": {"exit.targets": [{"multiple": 1.3, "fraction": 1.0}], "exit.breakEvenAfter": None}},
+            "fills.parquet",
+        ),
+        ({"params": {"reentry": None, "exit.trailing": None, "exit.breakEvenAfter": None}}, None),
+        ({"params": {"portfolio": {"initialCapital": 500.0, "maxOpenPositions": None}}}, "equity.parquet"),
+    ],
+)
+def test_each_field_changes_the_result(run, change, changed):
+    (base, before), (manifest, after) = run(), run(**change)
+    assert manifest.fingerprint != base.fingerprint
+    if changed is not None:
+        assert before[changed] != after[changed]
+
+
+def test_the_seed_reaches_the_resampling(run):
+    (one, _), (same, _), (other, _) = run(seed=1), run(seed=1), run(seed=2)
+    assert one.fingerprint == same.fingerprint != other.fingerprint
+    assert other.spec.seed == 2
+
+
+def test_the_latest_version_is_meant_where_none_is_named(run):
+    manifest, _ = run(strategyVersion=None)
+    assert manifest.spec.strategy_version == "2"
+
+
+def test_times_reach_the_run_to_the_microsecond(run):
+    manifest, _ = run(range={"start": "2018-01-10T00:00:30.000001Z", "end": "2018-01-30"})
+    assert manifest.summary.calls == 2  # the first call was at 00:00:30 sharp

@@ -1,0 +1,42 @@
+"""The OpenAPI document: a change shows in review, and nothing is left unexplained."""
+
+from pathlib import Path
+
+from lab_pipeline_tests.api.conftest import pretty, snapshot
+
+DOCS = (Path(__file__).parents[2] / "docs" / "api.md").read_text()
+
+
+def test_the_document_is_as_reviewed(openapi):
+    snapshot("openapi.json", pretty(openapi))
+
+
+def test_every_route_and_parameter_explains_itself(openapi):
+    assert openapi["openapi"].startswith("3.1")
+    for path, operations in openapi["paths"].items():
+        for method, operation in operations.items():
+            assert operation["summary"], (path, method)
+            assert operation["description"], (path, method)
+            for parameter in operation.get("parameters", []):
+                assert parameter.get("description"), (path, parameter["name"])
+
+
+OF_STATISTICS = ("Ranked", "Leaderboard", "Correlation", "Distribution", "Bucket", "Overview", "Pnl")
+"""Schemas whose fields docs/statistics.md explains."""
+
+
+def test_every_field_explains_itself(openapi):
+    missing = [
+        f"{name}.{field}"
+        for name, schema in openapi["components"]["schemas"].items()
+        if not any(word in name for word in OF_STATISTICS)
+        for field, described in schema.get("properties", {}).items()
+        if not described.get("description") and field not in {"type", "kind"}
+    ]
+    assert missing == []
+
+
+def test_every_route_is_in_the_documentation(openapi):
+    for path, operations in openapi["paths"].items():
+        for method in operations:
+            assert f"`{method.upper()} {path}`" in DOCS, f"{method} {path} is not in docs/api.md"
