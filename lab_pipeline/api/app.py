@@ -66,7 +66,7 @@ def create_app(settings: Settings) -> FastAPI:
         app.include_router(older.router, prefix="/api")
     errors.add_handlers(app)
     app.add_middleware(Gate, settings=settings)
-    app.openapi = lambda: _openapi(app)  # type: ignore[method-assign]  # the way that FastAPI documents
+    app.openapi = lambda: _openapi(app, guarded=settings.api_token is not None)  # type: ignore[method-assign]  # the way that FastAPI documents
     return app
 
 
@@ -76,7 +76,7 @@ def _operation_id(route: APIRoute) -> str:
     return to_camel(route.name) + ("Alias" if alias else "")
 
 
-def _openapi(app: FastAPI) -> dict[str, Any]:
+def _openapi(app: FastAPI, *, guarded: bool) -> dict[str, Any]:
     if app.openapi_schema is None:
         document = get_openapi(title=app.title, version=app.version, description=app.description, routes=app.routes)
         document["components"]["securitySchemes"] = {
@@ -86,9 +86,10 @@ def _openapi(app: FastAPI) -> dict[str, Any]:
                 "description": "The token of LAB_API_TOKEN; not needed where the lab has none.",
             }
         }
-        document["security"] = [{SCHEME: []}]
-        for path in OPEN_PATHS:
-            for operation in document["paths"][path].values():
-                operation["security"] = []
+        if guarded:
+            document["security"] = [{SCHEME: []}]
+            for path in OPEN_PATHS:
+                for operation in document["paths"][path].values():
+                    operation["security"] = []
         app.openapi_schema = document
     return app.openapi_schema

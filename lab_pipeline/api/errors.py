@@ -94,6 +94,16 @@ def describe(*statuses: int) -> dict[int | str, dict[str, Any]]:
     return found
 
 
+def leads_to(**operations: str) -> dict[str, Any]:
+    """Return what a response says of requests about what it made: operation -> parameter=expression."""
+    links = {
+        operation: {"operationId": operation, "parameters": {name: expression}}
+        for operation, target in operations.items()
+        for name, _, expression in [target.partition("=")]
+    }
+    return {"links": links}
+
+
 def error_response(
     request_id: str,
     status: int,

@@ -4,7 +4,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Header, Response
 
-from lab_pipeline.api.errors import describe
+from lab_pipeline.api.errors import describe, leads_to
 from lab_pipeline.api.schemas.base import parsed
 from lab_pipeline.api.schemas.runs import BacktestRequest, DryRun, EstimatedCost, QueuedRun
 from lab_pipeline.api.stores import LabStores, Stores
@@ -27,7 +27,17 @@ IdempotencyKey = Annotated[
 ]
 
 
-@router.post("", status_code=202, summary="Queue a backtest", responses=describe(409, 429))
+ABOUT_THE_RUN = leads_to(
+    getRun="runId=$response.body#/runId",
+    cancelRun="runId=$response.body#/runId",
+    listLogs="runId=$response.body#/runId",
+    getMetrics="runId=$response.body#/runId",
+    listArtifacts="runId=$response.body#/runId",
+    deleteRun="runId=$response.body#/runId",
+)
+
+
+@router.post("", status_code=202, summary="Queue a backtest", responses={**describe(409, 429), 202: ABOUT_THE_RUN})
 def create_backtest(
     stores: LabStores, request: Request, response: Response, idempotency_key: IdempotencyKey = None
 ) -> QueuedRun:

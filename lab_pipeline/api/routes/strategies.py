@@ -4,7 +4,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Path, Query, Response
 
-from lab_pipeline.api.errors import describe
+from lab_pipeline.api.errors import describe, leads_to
 from lab_pipeline.api.pagination import PAGE, Cursor, Limit, decode_cursor, encode_cursor
 from lab_pipeline.api.schemas.base import Problem, parsed
 from lab_pipeline.api.schemas.strategies import (
@@ -43,7 +43,10 @@ def list_strategies(stores: LabStores, limit: Limit = PAGE, cursor: Cursor = Non
     "",
     status_code=201,
     summary="Store a strategy",
-    responses={200: {"model": StrategyDetail, "description": "The configuration was there already: its version"}},
+    responses={
+        201: leads_to(getStrategy="id=$response.body#/id", changeStrategy="id=$response.body#/id"),
+        200: {"model": StrategyDetail, "description": "The configuration was there already: its version"},
+    },
 )
 def create_strategy(
     stores: LabStores, new: Annotated[NewStrategy, parsed(NewStrategy)], response: Response
