@@ -3,7 +3,16 @@
 import subprocess
 import sys
 
-BENCHMARKS = ("kernel_vs_vectorbt", "lake_scan", "pipeline", "startup", "run_storage", "clickhouse", "run_statistics")
+BENCHMARKS = (
+    "kernel_vs_vectorbt",
+    "lake_scan",
+    "pipeline",
+    "startup",
+    "run_storage",
+    "clickhouse",
+    "run_statistics",
+    "api",
+)
 
 for name in BENCHMARKS:
     print(f"\n=== {name}", flush=True)

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from queue import Empty, LifoQueue
+from threading import Semaphore
 from typing import Annotated
 
 import dagster as dg
@@ -20,6 +21,9 @@ from lab_pipeline.runs.idempotency import IdempotencyKeys
 from lab_pipeline.runs.strategies import StrategyStore
 from lab_pipeline.settings import Settings
 
+AT_ONCE = 4
+"""Queries that are sent to ClickHouse together: more of them only wait for one another there."""
+
 
 @dataclass(frozen=True)
 class ClickHousePool:
@@ -27,20 +31,22 @@ class ClickHousePool:
 
     config: ClickHouseConfig
     _idle: LifoQueue[ClickHouse] = field(default_factory=LifoQueue)
+    _turns: Semaphore = field(default_factory=lambda: Semaphore(AT_ONCE))
 
     @contextmanager
     def connection(self) -> Iterator[ClickHouse]:
-        """Borrow a connection; a new one where all are in use."""
-        try:
-            connection = self._idle.get_nowait()
-        except Empty:
-            connection = ClickHouse(self.config)
-        try:
-            yield connection
-        except BaseException:
-            connection.close()
-            raise
-        self._idle.put(connection)
+        """Borrow a connection; wait for one where as many are in use as may."""
+        with self._turns:
+            try:
+                connection = self._idle.get_nowait()
+            except Empty:
+                connection = ClickHouse(self.config)
+            try:
+                yield connection
+            except BaseException:
+                connection.close()
+                raise
+            self._idle.put(connection)
 
     def close(self) -> None:
         """Disconnect, and let an embedded server stop when it is idle."""
@@ -103,7 +109,7 @@ def opened(settings: Settings, instance: dg.DagsterInstance) -> Iterator[Stores]
         webserver.close()
 
 
-def _stores(request: Request) -> Stores:
+async def _stores(request: Request) -> Stores:  # async: what does nothing need not go to a thread
     stores: Stores = request.app.state.stores
     return stores
 

@@ -1,5 +1,6 @@
 """A run's series over time: equity, drawdown, exposure and fills, in buckets."""
 
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from enum import StrEnum
 
@@ -13,6 +14,7 @@ MINUTE_MS = 60_000
 EARLIEST = datetime(1970, 1, 1, tzinfo=UTC)
 LATEST = datetime(2200, 1, 1, tzinfo=UTC)
 FILLS = "fills"
+SERIES_KINDS = ("equity", "drawdown", "exposure")
 FEWEST_POINTS = 2
 UNLIMITED_POINTS = 10**9
 
@@ -53,6 +55,7 @@ def metric_series(
     start: datetime | None = None,
     end: datetime | None = None,
     max_points: int | None = None,
+    kinds: Sequence[str] = SERIES_KINDS,
 ) -> pl.DataFrame:
     """Return a run's equity, drawdown and exposure, a row a bucket that has points, ascending.
 
@@ -66,12 +69,13 @@ def metric_series(
         start: first moment, inclusive.
         end: last moment, exclusive.
         max_points: rows at most, 2 or more: buckets become longer until they fit.
+        kinds: which of SERIES_KINDS are read; the columns of the others mean nothing.
 
     Raises:
         ValueError: for fewer than 2 points.
     """
     limits = _limits(bucket, start, end, max_points)
-    return clickhouse.query(sql("read_metric_series"), {"run_id": run_id, **limits})
+    return clickhouse.query(sql("read_metric_series"), {"run_id": run_id, "kinds": list(kinds), **limits})
 
 
 def fill_series(

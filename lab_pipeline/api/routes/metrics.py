@@ -41,17 +41,18 @@ def get_metrics(
         Bucket, Query(description="Length of a bucket; `raw`: one for each candle close.")
     ] = Bucket.RAW,
     max_points: Annotated[
-        int,
+        int | None,
         Query(
             alias="maxPoints",
             ge=FEWEST_POINTS,
             le=MOST_POINTS,
-            description="Points of a series at most: buckets become longer until they fit.",
+            description="Points of a series at most: buckets become longer until they fit. 100,000 by default.",
         ),
-    ] = MOST_POINTS,
+    ] = None,
 ) -> Response:
     """Return equity, drawdown, exposure and fills in buckets of simulated time."""
-    stores.runs.get(run_id)
+    run = stores.runs.get(run_id)
+    rows = {file.name: file.rows for file in run.published.files} if run.published else {}
     wanted = list(dict.fromkeys(types or MetricType))
     limits = {
         "start": None if start is None else min(max(start, EARLIEST), LATEST),
@@ -60,12 +61,27 @@ def get_metrics(
     frames: dict[MetricType, pl.DataFrame] = {}
     with stores.clickhouse.connection() as clickhouse:
         if MetricType.FILLS in wanted:
-            frames[MetricType.FILLS] = fill_series(clickhouse, run_id, interval, max_points=max_points, **limits)
-        if set(wanted) - {MetricType.FILLS}:
-            found = metric_series(clickhouse, run_id, interval, max_points=max_points, **limits)
-            frames |= dict.fromkeys(set(wanted) - {MetricType.FILLS}, found)
+            frames[MetricType.FILLS] = fill_series(
+                clickhouse, run_id, interval, max_points=max_points or _limit(rows.get("fills.parquet")), **limits
+            )
+        others = [kind for kind in wanted if kind is not MetricType.FILLS]
+        if others:
+            found = metric_series(
+                clickhouse,
+                run_id,
+                interval,
+                max_points=max_points or _limit(rows.get("equity.parquet")),
+                kinds=others,
+                **limits,
+            )
+            frames |= dict.fromkeys(others, found)
     parts = ",".join(f'"{kind}":{_points(frames[kind], COLUMNS[kind])}' for kind in wanted)
     return Response(f'{{"metrics":{{{parts}}}}}', media_type=JSON)
+
+
+def _limit(rows: int | None) -> int | None:
+    """Spare ClickHouse a look at the range where a series cannot have too many points anyway."""
+    return None if rows is not None and rows <= MOST_POINTS else MOST_POINTS
 
 
 def _points(frame: pl.DataFrame, columns: dict[str, str]) -> str:

@@ -32,7 +32,7 @@ SELECT
     avgIf(value, kind = 'exposure') AS exposure_mean,
     maxIf(value, kind = 'exposure') AS exposure_max
 FROM run_metrics
-WHERE run_id = {run_id:String} AND kind IN ('equity', 'drawdown', 'exposure') AND attempt = newest
+WHERE run_id = {run_id:String} AND kind IN {kinds:Array(String)} AND attempt = newest
     AND timestamp >= {start:DateTime64(3, 'UTC')} AND timestamp < {end:DateTime64(3, 'UTC')}
 GROUP BY bucket
 ORDER BY bucket
