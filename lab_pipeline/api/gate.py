@@ -49,7 +49,7 @@ class Gate:
 
         try:
             await self._pass(scope, headers, receive, answer)
-        except Exception:
+        except Exception:  # whatever broke, the client gets an answer in the one shape, and the log the stack
             _log.exception("%s: %s %s broke", request_id, scope["method"], scope["path"])
             if status:
                 raise  # too late for an answer: the connection breaks off, which the client notices

@@ -62,7 +62,7 @@ def test_fifty_killed_writers_lose_nothing_they_acknowledged(
             nursery.stdin.write(f"{path}\n")
             nursery.stdin.flush()
             writers.append(int(said(nursery)))
-        if first % (2 * WRITERS):  # every other time both are in the middle of their work, however slow the machine is
+        if first % (3 * WRITERS):  # mostly both are in the middle of their work, however slow the machine
             await_notes(notes[first : first + WRITERS])
         time.sleep(chance.uniform(0.05, 0.6))
         for writer in writers:
@@ -83,7 +83,7 @@ def await_notes(paths: list[Path]) -> None:
 
 
 def assert_sound(storage: DuckDBRunStorage, acknowledged: list[tuple[str, str]]) -> None:
-    assert Counter(word for word, _ in acknowledged)["run"] >= ROUNDS // 2 * WRITERS
+    assert Counter(word for word, _ in acknowledged)["run"] > ROUNDS
     records = storage.get_run_records()
     runs = {record.dagster_run.run_id: record.dagster_run for record in records}
     assert len(runs) == len(records)

@@ -31,7 +31,7 @@ def ship_logs(context: dg.SensorEvaluationContext, lab: Lab) -> dg.SkipReason:
             sent = shipper.ship(context.instance)
             while shipper.behind and time.monotonic() < deadline:
                 sent += shipper.ship(context.instance)
-        except Exception:
+        except Exception:  # whatever it was, it goes on to Dagster
             shipper_of.cache_clear()  # what ClickHouse has must be looked up again
             raise
     return dg.SkipReason(f"shipped {sent:,} lines")
