@@ -24,6 +24,7 @@ def test_dagsters_own_suite_passes_whole_and_without_deprecations(
     ]  # fmt: skip
     paths = [str(upstream_tests), str(SUITE.parents[2]), os.environ.get("PYTHONPATH", "")]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(paths), "STORAGE_UNDER_TEST": storage}
+    environment.pop("PYTEST_ADDOPTS", None)  # meant for this project's tests
 
     done = subprocess.run(
         [*command, *options], env=environment, cwd=tmp_path, capture_output=True, text=True, timeout=300, check=False
