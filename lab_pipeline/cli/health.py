@@ -169,13 +169,14 @@ def _log_lines(lab: Settings) -> str:
     from lab_pipeline.clickhouse.client import ClickHouse
     from lab_pipeline.clickhouse.config import clickhouse_config
     from lab_pipeline.defs.operations.instance import open_instance
-    from lab_pipeline.defs.operations.shipper import backlog
+    from lab_pipeline.defs.operations.shipper import COUNTED_RUNS, backlog
 
     with open_instance(lab) as instance, ClickHouse(clickhouse_config(lab)) as clickhouse:
         waiting = backlog(instance, clickhouse)
     if not waiting.lines:
         return "every log line is there"
-    return f"{waiting.lines:,} log lines of {waiting.runs:,} runs are on their way (`lab up` or `lab clickhouse ship`)"
+    lines = f"{'at least ' if waiting.runs > COUNTED_RUNS else ''}{waiting.lines:,} log lines"
+    return f"{lines} of {waiting.runs:,} runs are on their way (`lab up` or `lab clickhouse ship`)"
 
 
 def _dagster(lab: Settings) -> Finding:

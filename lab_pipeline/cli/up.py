@@ -39,6 +39,7 @@ def up() -> None:
     from lab_pipeline.defs.operations import workers
     from lab_pipeline.defs.operations.instance import open_instance, prepare_environment
     from lab_pipeline.defs.operations.webserver import webserver_url
+    from lab_pipeline.defs.operations.withdraw import settle_dead
 
     lab = settings()
     require_token_off_loopback(lab)
@@ -48,7 +49,7 @@ def up() -> None:
         strategy_store()
         running = workers.workers_dir(lab.dagster_home)
         with open_instance(lab) as instance:
-            workers.settle_dead(running, instance)
+            settle_dead(instance, lab)
         port, api_port = lab.port or _free_port(), lab.api_port or _free_port()
         _require_free(lab.host, port, "LAB_PORT")
         _require_free(lab.host, api_port, "LAB_API_PORT")

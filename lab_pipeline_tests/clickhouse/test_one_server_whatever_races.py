@@ -1,5 +1,6 @@
 import json
 import os
+import shutil
 import signal
 import stat
 import subprocess
@@ -81,6 +82,25 @@ def test_an_unused_server_stops_and_leaves_no_trace(own_server):
     assert files.endpoint() is None
     with ClickHouse(impatient) as clickhouse:
         assert clickhouse.query("SELECT 1 AS one").rows() == [(1,)]
+
+
+@pytest.mark.parametrize("how", ["deleted", "moved away and made anew"])
+def test_a_server_whose_directory_is_gone_stops_and_leaves_a_new_one_alone(own_server, how):
+    directory = own_server.state_dir
+    with lease_server(own_server) as lease:
+        old = lease.endpoint.pid
+        if how == "deleted":
+            shutil.rmtree(directory)
+        else:
+            directory.rename(directory.with_name("elsewhere"))
+        with ClickHouse(own_server) as clickhouse:
+            assert clickhouse.query("SELECT 1 AS one").rows() == [(1,)]
+            deadline = time.monotonic() + 20
+            while Path(f"/proc/{old}").exists():
+                assert time.monotonic() < deadline
+                time.sleep(0.05)
+            assert StateFiles(directory).endpoint().pid != old
+            assert clickhouse.query("SELECT 2 AS two").rows() == [(2,)]
 
 
 def test_clients_of_a_stopping_server_never_fail(own_server):

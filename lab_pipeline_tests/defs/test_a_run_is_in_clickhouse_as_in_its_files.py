@@ -1,16 +1,24 @@
+import time
+
 import dagster as dg
 import pytest
 from dagster._core.errors import DagsterExecutionInterruptedError
+from dagster._core.launcher.base import WorkerStatus
 
 from lab_pipeline.clickhouse import upload
 from lab_pipeline.clickhouse.client import ClickHouse
 from lab_pipeline.clickhouse.config import clickhouse_config
+from lab_pipeline.clickhouse.logs import list_lines
 from lab_pipeline.clickhouse.series import metric_series, visible_rows
 from lab_pipeline.clickhouse.upload import count_rows, upload_run
 from lab_pipeline.defs.backtest.clickhouse import COUNTS, FILLS, METRICS
 from lab_pipeline.defs.backtest.config import BacktestConfig
-from lab_pipeline.defs.backtest.foreground import backtest_job, run_backtest_job
+from lab_pipeline.defs.backtest.foreground import backtest_job, run_backtest_job, run_config
+from lab_pipeline.defs.operations import workers
+from lab_pipeline.defs.operations.shipper import ship_runs
+from lab_pipeline.defs.operations.withdraw import settle_dead
 from lab_pipeline.runs.artifacts import ArtifactStore
+from lab_pipeline.settings import load_settings
 
 NOWHERE = "http://user:secret@127.0.0.1:9/lab"
 BACKTEST = BacktestConfig(strategy="ladder", timeframe="1m")
@@ -88,14 +96,71 @@ def test_a_run_waits_for_clickhouse_then_fails_in_one_line_and_its_retry_complet
 def test_rows_that_differ_from_the_files_fail_the_run_and_are_not_seen(lab, monkeypatch, clickhouse):
     _, instance = lab
     publish_run = upload.publish_run
-    monkeypatch.setattr(
-        upload, "publish_run", lambda store, run_id, equity, fills: publish_run(store, run_id, equity, fills.head(1))
-    )
+
+    def publish_less(store, run_id, equity, fills):
+        assert ship_runs(instance, store, [run_id])
+        return publish_run(store, run_id, equity, fills.head(1))
+
+    monkeypatch.setattr(upload, "publish_run", publish_less)
     ended = run_backtest_job(instance, BACKTEST)
     assert "fills: 1 of " in ended.error
     assert f"`lab clickhouse rebuild {ended.run_id}`" in ended.error
     assert [check.passed for check in evaluations(instance, ended.run_id)] == [True, False]
     assert visible_rows(clickhouse, ended.run_id) == {}
+    assert list_lines(clickhouse, ended.run_id).lines.height, "what its log says had arrived stays"
+
+
+def killed_at_its_very_end(instance):
+    """A run all of whose rows are visible, but whose process ended before it could say that it was done."""
+    with dg.execute_job(dg.reconstructable(backtest_job), instance, run_config=run_config(BACKTEST)) as result:
+        run_id = result.run_id
+    instance.add_run_tags(run_id, {workers.WORKER_TAG: run_id})
+    late = dg.DagsterEvent(event_type_value=dg.DagsterEventType.RUN_START.value, job_name="backtest")
+    instance.report_dagster_event(late, run_id=run_id)
+    assert instance.get_run_by_id(run_id).status is dg.DagsterRunStatus.STARTED
+    directory = workers.workers_dir(load_settings().dagster_home)
+    directory.mkdir(exist_ok=True)
+    (directory / f"{run_id}.lock").touch()
+    return run_id
+
+
+def test_a_run_that_was_killed_with_the_daemon_is_taken_back(lab, clickhouse, store):
+    settings, instance = lab
+    run_id = killed_at_its_very_end(instance)
+    assert visible_rows(clickhouse, run_id)
+    settle_dead(instance, settings)
+    assert instance.get_run_by_id(run_id).status is dg.DagsterRunStatus.FAILURE
+    assert visible_rows(clickhouse, run_id) == {}
+    assert not store.has(run_id)
+    assert workers.living(workers.workers_dir(settings.dagster_home)) == []
+
+
+def test_a_killed_run_is_settled_at_once_and_taken_back_when_clickhouse_is_there_again(lab, clickhouse, store):
+    _, instance = lab
+    run_id = killed_at_its_very_end(instance)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("LAB_CLICKHOUSE_URL", NOWHERE)
+        settle_dead(instance, load_settings())
+    assert instance.get_run_by_id(run_id).status is dg.DagsterRunStatus.FAILURE
+    assert store.has(run_id)
+    settle_dead(instance, load_settings())
+    assert visible_rows(clickhouse, run_id) == {}
+    assert not store.has(run_id)
+
+
+def test_a_run_that_outlived_its_daemon_is_taken_back_once_the_monitor_has_failed_it(lab, clickhouse, store):
+    _, instance = lab
+    run_id = killed_at_its_very_end(instance)
+    run = instance.get_run_by_id(run_id)
+    assert instance.run_launcher.check_run_worker_health(run).status is WorkerStatus.FAILED
+    assert store.has(run_id)
+    instance.report_run_failed(run, message="as the monitor does")
+    deadline = time.monotonic() + 20
+    while store.has(run_id):
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    assert visible_rows(clickhouse, run_id) == {}
+    assert len(instance.all_logs(run_id, of_type=dg.DagsterEventType.RUN_FAILURE)) == 1
 
 
 def test_a_run_that_is_cancelled_during_the_upload_has_no_rows(lab, monkeypatch, clickhouse):

@@ -10,8 +10,9 @@ from dagster._core.launcher.base import LaunchRunContext, WorkerStatus
 
 from lab_pipeline.defs.operations import workers
 from lab_pipeline.defs.operations.instance import open_instance
+from lab_pipeline.defs.operations.withdraw import settle_dead
 from lab_pipeline.defs.operations.workers import WORKER_TAG
-from lab_pipeline.settings import Settings
+from lab_pipeline.settings import Settings, load_settings
 
 HOLD = """
 import sys, time
@@ -116,7 +117,7 @@ def test_runs_of_dead_processes_are_settled_and_others_left_alone(instance, dire
     process.kill()
     process.wait()
     for _ in range(2):
-        workers.settle_dead(directory, instance)
+        settle_dead(instance, load_settings())
         assert status(instance, dead) is dg.DagsterRunStatus.FAILURE
         assert status(instance, canceled) is dg.DagsterRunStatus.CANCELED
         assert status(instance, done) is dg.DagsterRunStatus.SUCCESS

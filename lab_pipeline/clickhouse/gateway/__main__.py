@@ -79,7 +79,7 @@ def main(arguments: list[str]) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: None)
     with asyncio.Runner(loop_factory=server.config.get_loop_factory()) as runner:
-        alone = runner.run(_serve(server, gateway, listener, endpoint, files))
+        alone = runner.run(_serve(server, gateway, listener=listener, endpoint=endpoint, files=files, lock=lock))
     gateway.close()
     engine.close()
     logger.info("stopped")
@@ -101,16 +101,23 @@ def _listen(preferred_port: int) -> socket.socket:
 
 
 async def _serve(
-    server: uvicorn.Server, gateway: Gateway, listener: socket.socket, endpoint: Endpoint, files: StateFiles
+    server: uvicorn.Server,
+    gateway: Gateway,
+    *,
+    listener: socket.socket,
+    endpoint: Endpoint,
+    files: StateFiles,
+    lock: IO[str],
 ) -> IO[str] | None:
     """Serve until told to stop; return the lock on clients that the server holds if it stops for idleness."""
     files.publish(endpoint)
     logger.info("ClickHouse %s listens on port %d", endpoint.version, endpoint.port)
-    idleness = asyncio.create_task(_stop_when_idle(server, gateway, files))
+    idleness = asyncio.create_task(_stop_when_useless(server, gateway, files, lock))
     try:
         await server.serve([listener])
     finally:
-        files.withdraw()
+        if files.is_server_lock(lock):
+            files.withdraw()
     await gateway.quiet.wait()  # uvicorn has cancelled the rest; a second time would leave statements running
     if idleness.done():
         return idleness.result()
@@ -118,9 +125,15 @@ async def _serve(
     return None
 
 
-async def _stop_when_idle(server: uvicorn.Server, gateway: Gateway, files: StateFiles) -> IO[str]:
+async def _stop_when_useless(
+    server: uvicorn.Server, gateway: Gateway, files: StateFiles, lock: IO[str]
+) -> IO[str] | None:
     while True:
         await asyncio.sleep(IDLE_CHECK_SECONDS)
+        if not files.is_server_lock(lock):
+            logger.warning("%s was deleted or moved: nobody can find this server any more", files.directory)
+            server.should_exit = True
+            return None
         if gateway.idle and (alone := files.try_to_be_alone()) is not None:
             logger.info("idle")
             files.withdraw()

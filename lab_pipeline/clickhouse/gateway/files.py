@@ -117,6 +117,13 @@ class StateFiles:
         lock.flush()
         return lock
 
+    def is_server_lock(self, lock: IO[str]) -> bool:
+        """Tell whether a lock is still that of this directory: not if the directory was deleted or moved away."""
+        try:
+            return os.path.samestat(os.fstat(lock.fileno()), (self.directory / "gateway.lock").stat())
+        except FileNotFoundError:
+            return False
+
     def server_pid(self) -> int | None:
         """Return the pid of the living server, or None."""
         with self._open("gateway.lock") as lock:

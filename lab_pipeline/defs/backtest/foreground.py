@@ -10,6 +10,7 @@ import dagster as dg
 from lab_pipeline.defs.backtest.config import BacktestConfig
 from lab_pipeline.defs.operations import workers
 from lab_pipeline.defs.operations.reasons import failure_reason
+from lab_pipeline.defs.operations.withdraw import settle_dead
 from lab_pipeline.settings import Settings
 
 # Dagster's own launches name the code location in this tag; with it the UI lists the run under its job.
@@ -67,10 +68,9 @@ def alive(settings: Settings, instance: dg.DagsterInstance) -> Iterator[dict[str
     The run can be canceled from the UI like any other. Runs whose process was killed are reported as failed here:
     there may be no daemon that does.
     """
-    directory = workers.workers_dir(settings.dagster_home)
-    workers.settle_dead(directory, instance)
+    settle_dead(instance, settings)
     name = workers.FOREGROUND + uuid.uuid4().hex
-    with workers.working(directory, name):
+    with workers.working(workers.workers_dir(settings.dagster_home), name):
         yield {workers.WORKER_TAG: name}
 
 

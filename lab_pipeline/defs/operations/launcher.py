@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Self
@@ -14,9 +15,12 @@ from dagster._core.launcher.base import CheckRunHealthResult, LaunchRunContext, 
 from dagster._serdes import ConfigurableClass, ConfigurableClassData
 
 from lab_pipeline.defs.operations import workers
-from lab_pipeline.defs.operations.withdraw import withdraw_after_end
+from lab_pipeline.defs.operations.withdraw import settle_dead
 from lab_pipeline.defs.operations.workers import LIFELINE, WORKER_TAG
 from lab_pipeline.settings import load_settings
+
+VERDICT_SECONDS = 60.0
+"""Within which the monitor has failed a run of which it heard that its process is gone."""
 
 
 class LabRunLauncher(RunLauncher, ConfigurableClass):
@@ -93,6 +97,7 @@ class LabRunLauncher(RunLauncher, ConfigurableClass):
         name = run.tags.get(WORKER_TAG)
         if name is None or run.run_id in self._children or workers.is_alive(self._workers, name):
             return CheckRunHealthResult(WorkerStatus.RUNNING)
+        threading.Thread(target=self._clear_after_verdict, args=(self._instance, run.run_id), daemon=True).start()
         return CheckRunHealthResult(WorkerStatus.FAILED, "the process that ran it is gone")
 
     @property
@@ -107,5 +112,15 @@ class LabRunLauncher(RunLauncher, ConfigurableClass):
             instance.report_run_failed(run, message=f"Its process {how} before it began.")
         else:
             workers.settle(instance, run_id, f"Its process {how} before it was done.")
-        withdraw_after_end(instance, load_settings(), run_id)
+        settle_dead(instance, load_settings())
         self._children.discard(run_id)
+
+    @staticmethod
+    def _clear_after_verdict(instance: dg.DagsterInstance, run_id: str) -> None:
+        """Withdraw a run that outlived the daemon before this one, but only once the monitor has failed it."""
+        deadline = time.monotonic() + VERDICT_SECONDS
+        while (run := instance.get_run_by_id(run_id)) is not None and not run.is_finished:
+            if time.monotonic() > deadline:
+                return  # the monitor asks again
+            time.sleep(workers.POLL_SECONDS)
+        settle_dead(instance, load_settings())

@@ -1,11 +1,38 @@
 """Take back what a run has shown that was then canceled or killed."""
 
+import logging
+from pathlib import Path
+
 import dagster as dg
 from dagster._core.events import RunFailureReason
 from dagster._core.storage.tags import RUN_FAILURE_REASON_TAG
 
+from lab_pipeline.defs.operations import workers
+from lab_pipeline.domain.errors import LabError
 from lab_pipeline.runs.artifacts import ArtifactStore
 from lab_pipeline.settings import Settings
+
+logger = logging.getLogger(__name__)
+
+
+def settle_dead(instance: dg.DagsterInstance, settings: Settings) -> None:
+    """Bring every run to its final state whose process is gone, and withdraw it.
+
+    While a store does not answer, the run is settled nevertheless, and withdrawn the next time.
+    """
+
+    def settle_runs_of(worker: str) -> bool:
+        done = True
+        for run in instance.get_runs(filters=dg.RunsFilter(tags={workers.WORKER_TAG: worker})):
+            workers.settle(instance, run.run_id, "The process that ran it was killed.")
+            try:
+                withdraw_after_end(instance, settings, run.run_id)
+            except LabError as error:
+                logger.warning("run %s shows what it published until the next time: %s", run.run_id, error)
+                done = False
+        return done
+
+    workers.clear_dead(workers.workers_dir(Path(instance.root_directory)), settle_runs_of)
 
 
 def withdraw_after_end(instance: dg.DagsterInstance, settings: Settings, run_id: str) -> None:

@@ -12,7 +12,7 @@ import signal
 import socket
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -85,8 +85,14 @@ def request_stop(directory: Path, name: str) -> bool:
     return True
 
 
-def settle_dead(directory: Path, instance: dg.DagsterInstance) -> None:
-    """Bring every run to its final state whose process is gone, and remove what the process left here."""
+def clear_dead(directory: Path, settle_runs_of: Callable[[str], bool]) -> None:
+    """Remove what processes that are gone left here.
+
+    Args:
+        directory: of the locks.
+        settle_runs_of: is called with the name of each such process while nobody else can; what it left stays here,
+            to be found again, if this does not return True.
+    """
     for path in sorted(directory.glob("*.lock")):
         try:
             lock = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
@@ -97,10 +103,9 @@ def settle_dead(directory: Path, instance: dg.DagsterInstance) -> None:
         except BlockingIOError:
             continue  # it lives
         else:
-            for run in instance.get_runs(filters=dg.RunsFilter(tags={WORKER_TAG: path.stem})):
-                settle(instance, run.run_id, "The process that ran it was killed.")
-            _request_path(directory, path.stem).unlink(missing_ok=True)
-            path.unlink(missing_ok=True)
+            if settle_runs_of(path.stem):
+                _request_path(directory, path.stem).unlink(missing_ok=True)
+                path.unlink(missing_ok=True)
         finally:
             os.close(lock)
 
