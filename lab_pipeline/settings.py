@@ -10,6 +10,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from lab_pipeline.domain.cron import Cron
 from lab_pipeline.domain.errors import InvalidConfigError
 from lab_pipeline.domain.model import field_errors
+from lab_pipeline.domain.timeframe import Timeframe
 
 PREFIX = "LAB_"
 
@@ -62,6 +63,16 @@ class Settings(BaseSettings):
     """Days after which `lab gc` deletes a run with everything it left; default: never."""
     keep_runs_per_strategy: Annotated[int, Field(ge=1)] | None = None
     """Newest runs of each strategy that `lab gc` keeps; default: all."""
+    keep_leaders: Annotated[int, Field(ge=0)] = 10
+    """Runs at the top of each leaderboard that `lab gc` keeps, however old."""
+    retention_cron: Cron = "30 3 * * *"
+    """When the retention schedule, once it is switched on, does what `lab gc` does, in UTC."""
+    nightly_cron: Cron = "0 2 * * *"
+    """When the nightly schedule, once it is switched on, runs every active strategy, in UTC."""
+    nightly_window_days: Annotated[int, Field(ge=1)] = 30
+    """Whole days (UTC) before the night whose calls a nightly backtest simulates."""
+    automation_timeframe: Timeframe | None = None
+    """Length of the candles on which schedules and sensors run backtests; default: the shortest of the lake."""
     min_coverage: Annotated[float, Field(ge=0, le=1)] = 0.5
     """Share of a mint's candles that must exist before the coverage check warns about it."""
     statistics_cron: Cron = "0 * * * *"

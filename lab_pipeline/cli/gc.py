@@ -1,7 +1,7 @@
 """`lab gc`: delete the runs that need not be kept."""
 
 import json
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Annotated
 
 import typer
@@ -22,34 +22,36 @@ def gc(
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Delete old runs with their artifacts, rows, logs and events; pinned ones (tag lab/pinned) stay."""
+    """Delete old runs with artifacts, rows, logs and events; pinned ones (tag lab/pinned) and leaders stay."""
     from lab_pipeline.defs.operations.instance import open_instance
-    from lab_pipeline.defs.operations.retention import Policy, collect, expired
+    from lab_pipeline.defs.operations.retention import Policy, collect, expired, leftovers
     from lab_pipeline.defs.operations.runs import Runs
     from lab_pipeline.runs.artifacts import ArtifactStore
 
     lab = settings()
-    days = keep_days or lab.keep_days
-    policy = Policy(None if days is None else timedelta(days=days), keep_per_strategy or lab.keep_runs_per_strategy)
+    policy = Policy.of(lab, keep_days=keep_days, per_strategy=keep_per_strategy)
     with open_instance(lab) as instance:
         runs = Runs(instance, ArtifactStore(lab.artifacts_dir))
-        found = expired(runs, policy, datetime.now(UTC))
+        found = expired(lab, runs, policy, datetime.now(UTC))
         gone = found if dry_run else list(collect(lab, runs, found))
+        left = sum(leftovers(lab, runs, remove=not dry_run).values())
     total = sum(run.bytes for run in gone)
     if as_json:
         listed = [
-            {"runId": run.run_id, "strategyId": run.strategy_id, "createdAt": iso(run.created_at),
+            {"runId": run.run_id, "job": run.job, "strategyId": run.strategy_id, "createdAt": iso(run.created_at),
              "reason": run.reason, "bytes": run.bytes}
             for run in gone
         ]  # fmt: skip
-        out.print_json(json.dumps({"dryRun": dry_run, "bytes": total, "runs": listed}))
+        out.print_json(json.dumps({"dryRun": dry_run, "bytes": total, "leftoverBytes": left, "runs": listed}))
         return
-    if days is None and policy.per_strategy is None:
+    if left:
+        out.print(f"{left:,} bytes that killed processes left {'would go' if dry_run else 'deleted'}")
+    if policy.keeps_everything:
         out.print("everything is kept: set LAB_KEEP_DAYS or LAB_KEEP_RUNS_PER_STRATEGY, or give --keep-days")
         return
-    rows = table("run", "strategy", "created", "reason", "bytes", right=("bytes",))
+    rows = table("run", "job", "strategy", "created", "reason", "bytes", right=("bytes",))
     for run in gone:
-        rows.add_row(run.run_id, run.strategy_id or "?", iso(run.created_at), run.reason, f"{run.bytes:,}")
+        rows.add_row(run.run_id, run.job, run.strategy_id or "-", iso(run.created_at), run.reason, f"{run.bytes:,}")
     if gone:
         out.print(rows)
     out.print(f"{len(gone):,} runs, {total:,} bytes {'would go' if dry_run else 'deleted'}")

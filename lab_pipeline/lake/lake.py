@@ -144,6 +144,10 @@ class Lake:
         directories = sorted(timeframe_dir(self.root, timeframe).glob("mint_bucket=*"))
         return [path for directory in directories for path in parts(directory)]
 
+    def litter(self, *, remove: bool = False) -> int:
+        """Return the bytes that killed ingests left, which the next ingest would remove; or remove them now."""
+        return commit.litter(self.root, remove=remove)
+
     @contextmanager
     def reading(self) -> Iterator[None]:
         """Keep writers from changing files while they are listed and read; an ingest waits for the end of it."""

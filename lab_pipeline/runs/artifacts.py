@@ -210,6 +210,14 @@ class ArtifactStore:
         except OSError as error:
             raise PublishError(f"cannot delete the artifacts of run {run_id}: {error.strerror or error}") from error
 
+    def litter(self, *, remove: bool = False) -> int:
+        """Return the bytes that killed publishers left, which the next one would remove; or remove them now."""
+        root = self.directory / STAGING
+        if not root.is_dir():
+            return 0
+        with _locked(root / GATE):
+            return _sweep(root, remove=remove)
+
     def damage(self, run_id: str) -> list[str]:
         """Read every file of a run and say of each that is missing or changed which it is."""
         try:
@@ -327,16 +335,22 @@ def read_manifest(path: Path) -> Manifest:
         raise UnreadableManifestError(f"{path} is damaged ({reason}): restore it, or delete the run") from None
 
 
-def _sweep(root: Path) -> None:
+def _sweep(root: Path, *, remove: bool = True) -> int:
+    """Remove what dead publishers left, or just measure it; returns its bytes."""
+    found = 0
     for staging in {path.with_suffix("") for path in root.iterdir() if path.name != GATE}:
         with _lock_of(staging).open("a") as lock:
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
                 continue  # its publisher lives
+            found += sum(path.stat().st_size for path in staging.rglob("*") if path.is_file())
+            if not remove:
+                continue
             if staging.exists():  # gone if the process died right after its rename
                 shutil.rmtree(staging)
             _lock_of(staging).unlink()
+    return found
 
 
 def _lock_of(staging: Path) -> Path:

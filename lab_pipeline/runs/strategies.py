@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from lab_pipeline.domain.backtest import Moment, now
-from lab_pipeline.domain.errors import LabError
+from lab_pipeline.domain.errors import InvalidConfigError, LabError
 from lab_pipeline.domain.model import Document
 from lab_pipeline.domain.strategy import CONFIG_FIELDS, Strategy
 from lab_pipeline.runs.queries import sql
@@ -136,6 +136,21 @@ class StrategyStore:
         """Return the latest version of each strategy whose id comes after `after`, in the order of their ids."""
         with self._file().transaction(write=False) as connection:
             return [_stored(row) for row in connection.execute(sql("list_strategies"), [after, limit])]
+
+    def readable_latest(self) -> tuple[list[StoredStrategy], dict[str, str]]:
+        """Return the latest version of each strategy that can be read, and by id what is wrong with the others.
+
+        A configuration that was stored can become invalid with another version of the lab, or by hand.
+        """
+        with self._file().transaction(write=False) as connection:
+            rows = list(connection.execute(sql("list_strategies"), ["", ALL]))
+        readable, broken = [], {}
+        for row in rows:
+            try:
+                readable.append(_stored(row))
+            except InvalidConfigError as error:
+                broken[row[0]] = str(error)
+        return readable, broken
 
     def add_examples(self) -> None:
         """Store the strategies that ship with the lab, where their ids are free."""

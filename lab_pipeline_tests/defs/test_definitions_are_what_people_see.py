@@ -50,12 +50,14 @@ def test_assets_and_their_lineage(repository):
         "leaderboard/callers": from_statistics,
         "leaderboard/runs": from_statistics,
         "leaderboard/strategies": from_statistics,
+        "operations/retention": [],
     }
     assert {graph.get(key).group_name for key in graph.get_all_asset_keys()} == {
         "lake",
         "backtest",
         "statistics",
         "leaderboard",
+        "operations",
     }
     assert all(graph.get(key).description for key in graph.get_all_asset_keys())
 
@@ -63,6 +65,7 @@ def test_assets_and_their_lineage(repository):
 def test_jobs_and_checks(repository):
     assert sorted(job.name for job in repository.get_all_jobs() if not job.name.startswith("__")) == [
         "backtest",
+        "retention",
         "statistics",
     ]
     assert sorted(key.to_user_string() for key in repository.asset_graph.asset_check_keys) == [
@@ -75,6 +78,17 @@ def test_jobs_and_checks(repository):
         "statistics/overview:win_rates_are_shares",
         "statistics/pnl:totals_agree",
     ]
+
+
+def test_schedules_and_whether_they_run_by_themselves(repository):
+    assert {
+        one.name: (one.cron_schedule, one.job.name, one.default_status.name) for one in repository.schedule_defs
+    } == {
+        "nightly_backtests": ("0 2 * * *", "backtest", "STOPPED"),
+        "retention_schedule": ("30 3 * * *", "retention", "STOPPED"),
+        "statistics_schedule": ("0 * * * *", "statistics", "RUNNING"),
+    }
+    assert {one.execution_timezone for one in repository.schedule_defs} == {"UTC"}
 
 
 def test_logs_are_shipped_by_default(repository):

@@ -1,18 +1,25 @@
 """Which runs the lab need not keep, and what they occupy."""
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Hashable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
+from typing import Self
+
+import dagster as dg
 
 from lab_pipeline.clickhouse.config import clickhouse_config
-from lab_pipeline.defs.operations.run_actions import delete
-from lab_pipeline.defs.operations.runs import Runs
+from lab_pipeline.defs.operations.disk import size_of
+from lab_pipeline.defs.operations.run_actions import erase, event_files
+from lab_pipeline.defs.operations.runs import Runs, is_backtest
+from lab_pipeline.lake import Lake
 from lab_pipeline.settings import Settings
+from lab_pipeline.statistics import Board, NotComputedError, RankBy, Statistics, leaderboard
 
 PINNED_TAG = "lab/pinned"
 """A run that has this tag, whatever its value, is kept for ever."""
+RECORDS_AT_ONCE = 500
 
 
 @dataclass(frozen=True)
@@ -22,10 +29,27 @@ class Policy:
     Attributes:
         max_age: of a run, from the time it was asked for.
         per_strategy: newest finished runs of each strategy.
+        leaders: runs at the top of every leaderboard, which are kept however old they are.
     """
 
     max_age: timedelta | None = None
     per_strategy: int | None = None
+    leaders: int = 0
+
+    @classmethod
+    def of(cls, settings: Settings, *, keep_days: int | None = None, per_strategy: int | None = None) -> Self:
+        """Return the policy of a lab; what is given comes before its settings."""
+        days = keep_days or settings.keep_days
+        return cls(
+            None if days is None else timedelta(days=days),
+            per_strategy or settings.keep_runs_per_strategy,
+            settings.keep_leaders,
+        )
+
+    @property
+    def keeps_everything(self) -> bool:
+        """Whether no run ever goes."""
+        return self.max_age is None and self.per_strategy is None
 
 
 @dataclass(frozen=True)
@@ -34,36 +58,47 @@ class Expired:
 
     Attributes:
         run_id: of the run.
-        strategy_id: of its strategy, if it got so far.
+        job: which it is a run of.
+        strategy_id: of its strategy, if it is a backtest and got so far.
         created_at: when it was asked for.
         reason: what it exceeds.
-        bytes: of its artifacts.
+        bytes: of its artifacts, events and captured output.
     """
 
     run_id: str
+    job: str
     strategy_id: str | None
     created_at: datetime
     reason: str
     bytes: int
 
 
-def expired(runs: Runs, policy: Policy, now: datetime) -> list[Expired]:
-    """List the finished runs that a policy does not keep, oldest first; pinned ones are kept, and count for nothing."""
-    found: list[Expired] = []
-    newer: Counter[str | None] = Counter()
-    for run in runs.all():  # newest first
-        if not run.finished or PINNED_TAG in run.tags:
-            continue
-        newer[run.strategy_id] += 1
-        if policy.max_age is not None and now - run.created_at > policy.max_age:
-            reason = f"older than {policy.max_age.days} days"
-        elif policy.per_strategy is not None and newer[run.strategy_id] > policy.per_strategy:
-            reason = f"{policy.per_strategy} newer ones of its strategy"
-        else:
-            continue
-        size = size_of(runs.artifacts.directory / run.run_id)
-        found.append(Expired(run.run_id, run.strategy_id, run.created_at, reason, size))
-    return found[::-1]
+def expired(settings: Settings, runs: Runs, policy: Policy, now: datetime) -> list[Expired]:
+    """List the finished runs that a policy does not keep, oldest first.
+
+    Backtests that are pinned are kept and count for nothing; those that lead a leaderboard are kept and count. Of runs
+    of other jobs only the age matters, and the newest of the same job and assets always stays: it is what the UI
+    shows of them.
+    """
+    if policy.keeps_everything:
+        return []
+    found = [*_expired_backtests(settings, runs, policy, now), *_expired_others(runs, policy, now)]
+    return sorted(found, key=lambda run: (run.created_at, run.run_id))
+
+
+def leaders(settings: Settings, count: int) -> set[str]:
+    """Return the runs among the first `count` of any leaderboard, as statistics were last computed."""
+    if count == 0:
+        return set()
+    statistics = Statistics.of(settings)
+    found: set[str] = set()
+    try:
+        for rank_by in RankBy:
+            answer, _ = leaderboard(statistics, Board.RUNS, rank_by, limit=count)
+            found |= {row["runId"] for row in answer.body["leaderboard"]}
+    except NotComputedError:
+        return set()
+    return found
 
 
 def collect(settings: Settings, runs: Runs, found: Sequence[Expired]) -> Iterator[Expired]:
@@ -74,16 +109,67 @@ def collect(settings: Settings, runs: Runs, found: Sequence[Expired]) -> Iterato
     """
     clickhouse = clickhouse_config(settings)
     for run in found:
-        delete(settings, runs, clickhouse, run.run_id)
-        yield run
+        if runs.instance.has_run(run.run_id):  # else another collector was faster
+            erase(settings, runs, clickhouse, run.run_id)
+            yield run
 
 
-def size_of(path: Path) -> int:
-    """Sum the bytes of all files under a directory, as far as they stay there while it counts."""
-    total = 0
-    for file in path.rglob("*"):
-        try:
-            total += file.lstat().st_size if file.is_file() else 0
-        except FileNotFoundError:
+def leftovers(settings: Settings, runs: Runs, *, remove: bool) -> dict[str, int]:
+    """Return the bytes, by area, of what killed processes left in the stores, and remove it if wanted.
+
+    The lake keeps no old states of its rows (a run's snapshot is a hash), so there are no others to remove.
+    """
+    return {
+        "lake": Lake(settings.lake_dir).litter(remove=remove),
+        "artifacts": runs.artifacts.litter(remove=remove),
+    }
+
+
+def _expired_backtests(settings: Settings, runs: Runs, policy: Policy, now: datetime) -> Iterator[Expired]:
+    leading = leaders(settings, policy.leaders)
+    newer: Counter[str | None] = Counter()
+    for run in runs.all():  # newest first
+        if not run.finished or PINNED_TAG in run.tags:
             continue
-    return total
+        newer[run.strategy_id] += 1
+        if run.run_id in leading:
+            continue
+        if policy.max_age is not None and now - run.created_at > policy.max_age:
+            reason = f"older than {policy.max_age.days} days"
+        elif policy.per_strategy is not None and newer[run.strategy_id] > policy.per_strategy:
+            reason = f"{policy.per_strategy} newer ones of its strategy"
+        else:
+            continue
+        job, size = run.dagster_run.job_name, _bytes_of(runs, run.run_id)
+        yield Expired(run.run_id, job, run.strategy_id, run.created_at, reason, size)
+
+
+def _expired_others(runs: Runs, policy: Policy, now: datetime) -> Iterator[Expired]:
+    if policy.max_age is None:
+        return
+    seen: set[Hashable] = set()
+    for record in _records(runs.instance):  # newest first
+        run = record.dagster_run
+        if is_backtest(run) or not run.is_finished or PINNED_TAG in run.tags:
+            continue
+        kind = (run.job_name, run.asset_selection, run.asset_check_selection)
+        if kind in seen and now - record.create_timestamp > policy.max_age:
+            reason = f"older than {policy.max_age.days} days"
+            size = _bytes_of(runs, run.run_id)
+            yield Expired(run.run_id, run.job_name, None, record.create_timestamp, reason, size)
+        seen.add(kind)
+
+
+def _records(instance: dg.DagsterInstance) -> Iterator[dg.RunRecord]:
+    """Iterate over the record of every run of every job, newest first."""
+    cursor = None
+    while records := instance.get_run_records(limit=RECORDS_AT_ONCE, cursor=cursor):
+        yield from records
+        cursor = records[-1].dagster_run.run_id
+
+
+def _bytes_of(runs: Runs, run_id: str) -> int:
+    output = Path(runs.instance.storage_directory()) / run_id
+    return sum(
+        size_of(path) for path in (runs.artifacts.directory / run_id, output, *event_files(runs.instance, run_id))
+    )

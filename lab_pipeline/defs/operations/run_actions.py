@@ -1,5 +1,10 @@
 """Stop a backtest, or delete it with everything that it left."""
 
+from pathlib import Path
+
+import dagster as dg
+from dagster._core.storage.event_log import SqliteEventLogStorage
+
 from lab_pipeline.clickhouse.client import ClickHouse
 from lab_pipeline.clickhouse.config import ClickHouseConfig
 from lab_pipeline.clickhouse.writer import delete_run as delete_rows
@@ -42,6 +47,11 @@ def delete(settings: Settings, runs: Runs, clickhouse: ClickHouseConfig, run_id:
     run = runs.get(run_id)
     if not run.finished:
         raise RunUnfinishedError(f"run {run_id} is {run.status}: cancel it first")
+    erase(settings, runs, clickhouse, run_id)
+
+
+def erase(settings: Settings, runs: Runs, clickhouse: ClickHouseConfig, run_id: str) -> None:
+    """Delete a finished run of any job and everything that it left, its record last; see `delete`."""
     instance = runs.instance
     with ClickHouse(clickhouse) as client:
         client.query("SELECT 1 AS one")  # before anything is gone: is it there at all?
@@ -50,4 +60,23 @@ def delete(settings: Settings, runs: Runs, clickhouse: ClickHouseConfig, run_id:
         instance.compute_log_manager.delete_logs(prefix=[run_id])
         delete_rows(client, run_id)
     IdempotencyKeys(settings.catalog_path).forget(run_id)
+    _drop_event_file(instance, run_id)
     instance.run_storage.delete_run(run_id)
+
+
+def event_files(instance: dg.DagsterInstance, run_id: str) -> list[Path]:
+    """List the files in which Dagster's SQLite keeps the events of one run; other storages have none."""
+    storage = instance.event_log_storage
+    if not isinstance(storage, SqliteEventLogStorage):
+        return []
+    path = Path(storage.path_for_shard(run_id))
+    return [file for file in (path, *path.parent.glob(f"{path.name}-*")) if file.exists()]
+
+
+def _drop_event_file(instance: dg.DagsterInstance, run_id: str) -> None:
+    """Remove the files that Dagster leaves when it deletes the events in them."""
+    for file in event_files(instance, run_id):
+        file.unlink(missing_ok=True)
+    storage = instance.event_log_storage
+    if isinstance(storage, SqliteEventLogStorage):
+        storage._initialized_dbs.discard(run_id)  # noqa: SLF001 - else who still asks finds a file without tables

@@ -60,6 +60,13 @@ def status_of(dagster_status: str) -> str:
     return dagster_status.lower() if known is None else known.value
 
 
+def is_backtest(run: dg.DagsterRun) -> bool:
+    """Tell whether a run of any job simulates, rather than ingests, counts or cleans."""
+    if run.job_name == BACKTEST_JOB:
+        return True
+    return any(key.path[0] == BACKTEST_ASSETS for key in run.asset_selection or ())
+
+
 @dataclass(frozen=True)
 class Position:
     """Where a run is in the list, newest first: neither part ever changes, and together they are unique."""
@@ -264,7 +271,7 @@ class Runs:
     def _run(self, row: Mapping[str, Any]) -> Run | None:
         """Describe a row, unless it is of another job."""
         body = _read_body(row["run_body"])
-        if not _is_backtest(body):
+        if not is_backtest(body):
             return None
         dagster_run = body.with_status(dg.DagsterRunStatus(row["status"]))
         manifest, damage = self._manifest(body.run_id)
@@ -371,12 +378,6 @@ def _read_body(body: str) -> dg.DagsterRun:
 @lru_cache(maxsize=REMEMBERED)
 def _read_manifest(path: Path, inode: int, modified: int) -> Manifest:  # noqa: ARG001 - they tell one file from the next
     return read_manifest(path)
-
-
-def _is_backtest(run: dg.DagsterRun) -> bool:
-    if run.job_name == BACKTEST_JOB:
-        return True
-    return any(key.path[0] == BACKTEST_ASSETS for key in run.asset_selection or ())
 
 
 def _asked(run_config: Any) -> Mapping[str, Any]:  # noqa: ANN401 - whatever the launcher wrote; the op may have refused it

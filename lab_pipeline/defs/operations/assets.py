@@ -1,0 +1,67 @@
+"""What the lab does for itself: retention."""
+
+from datetime import UTC, datetime
+
+import dagster as dg
+import polars as pl
+
+from lab_pipeline.defs.operations.disk import disk_use
+from lab_pipeline.defs.operations.failures import failing_clearly
+from lab_pipeline.defs.operations.resources import Lab
+from lab_pipeline.defs.operations.retention import Expired, Policy, collect, expired, leaders, leftovers
+from lab_pipeline.defs.operations.runs import Runs
+from lab_pipeline.defs.operations.tables import table
+
+RETENTION_KEY = dg.AssetKey(["operations", "retention"])
+DELETED_SHOWN = 50
+DELETED = pl.Schema(
+    {
+        "run": pl.String(),
+        "job": pl.String(),
+        "strategy": pl.String(),
+        "created": pl.Datetime("us", "UTC"),
+        "reason": pl.String(),
+        "bytes": pl.Int64(),
+    }
+)
+
+
+@dg.asset(key=RETENTION_KEY, group_name="operations", pool="retention")
+def retention(context: dg.AssetExecutionContext, lab: Lab) -> dg.MaterializeResult[None]:
+    """Delete what LAB_KEEP_DAYS and LAB_KEEP_RUNS_PER_STRATEGY do not keep, as `lab gc` does; measure the home."""
+    settings = lab.settings
+    gone: list[Expired] = []
+    with failing_clearly(context.log):
+        runs, policy = Runs(context.instance, lab.artifacts), Policy.of(settings)
+        if policy.keeps_everything:
+            context.log.info("every run is kept: LAB_KEEP_DAYS and LAB_KEEP_RUNS_PER_STRATEGY are not set")
+        for run in collect(settings, runs, expired(settings, runs, policy, datetime.now(UTC))):
+            context.log.info(f"deleted run {run.run_id} ({run.job}): {run.reason}")
+            gone.append(run)
+        left = leftovers(settings, runs, remove=True)
+        leading = leaders(settings, policy.leaders)
+    areas = disk_use(settings)
+    freed = sum(run.bytes for run in gone) + sum(left.values())
+    context.log.info(f"{len(gone):,} runs deleted, {freed:,} bytes freed; the home has {sum(areas.values()):,} bytes")
+    return dg.MaterializeResult(
+        metadata={
+            "runs deleted": len(gone),
+            "bytes freed": freed,
+            "runs that lead a leaderboard": len(leading),
+            "bytes of the home": sum(areas.values()),
+            "disk use": table(_areas(areas)),
+            "deleted": table(_deleted(gone[:DELETED_SHOWN])),
+            **{f"bytes of {area}": size for area, size in areas.items()},
+        }
+    )
+
+
+def _areas(areas: dict[str, int]) -> pl.DataFrame:
+    return pl.DataFrame(
+        {"area": list(areas), "bytes": list(areas.values()), "MiB": [size / 2**20 for size in areas.values()]}
+    )
+
+
+def _deleted(gone: list[Expired]) -> pl.DataFrame:
+    rows = [(run.run_id, run.job, run.strategy_id, run.created_at, run.reason, run.bytes) for run in gone]
+    return pl.DataFrame(rows, schema=DELETED, orient="row")

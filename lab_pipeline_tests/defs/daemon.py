@@ -1,0 +1,96 @@
+"""Dagster's own scheduler and sensor daemon, one turn at a time, in this process: nothing here starts the runs."""
+
+import logging
+from contextlib import contextmanager
+from datetime import UTC, datetime
+
+import dagster as dg
+import pytest
+from dagster._core.remote_origin import InProcessCodeLocationOrigin
+from dagster._core.test_utils import create_test_daemon_workspace_context, freeze_time
+from dagster._core.types.loadable_target_origin import LoadableTargetOrigin
+from dagster._core.workspace.load_target import InProcessWorkspaceLoadTarget
+from dagster._daemon.sensor import execute_sensor_iteration
+from dagster._scheduler.scheduler import launch_scheduled_runs
+
+from lab_pipeline.defs.operations.webserver import LOCATION, REPOSITORY
+
+LOGGER = logging.getLogger("daemon")
+
+
+class Daemon:
+    """The daemon of an instance, without its clock."""
+
+    def __init__(self, instance, workspace):
+        self.instance = instance
+        self._workspace = workspace
+        location = workspace.create_request_context().get_code_location(LOCATION)
+        self._repository = location.get_repository(REPOSITORY)
+
+    def start_schedule(self, name, at):
+        """Switch a schedule on, as the UI does, at a time."""
+        with freeze_time(at):
+            self.instance.start_schedule(self._repository.get_schedule(name))
+
+    def run_schedules(self, now):
+        """Do what the daemon does when it looks at the schedules at a time."""
+        with freeze_time(now):
+            for _ in launch_scheduled_runs(self._workspace, LOGGER, now, iteration_times={}):
+                pass
+
+    def run_sensor(self, name, now=None):
+        """Evaluate one sensor, as the daemon does when its time has come; return the tick."""
+        sensor = self._repository.get_sensor(name)
+        for other in self._repository.get_sensors():
+            if other.name != name:
+                self.instance.stop_sensor(other.get_remote_origin_id(), other.selector_id, other)
+        if not self.instance.get_instigator_state(sensor.get_remote_origin_id(), sensor.selector_id):
+            self.instance.start_sensor(sensor)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr("dagster._daemon.sensor.is_under_min_interval", lambda *_: False)
+            with freeze_time(now or datetime.now(UTC)):
+                for _ in execute_sensor_iteration(self._workspace, LOGGER, None, None):
+                    pass
+        return self.ticks(sensor)[0]
+
+    def ticks(self, instigator):
+        return self.instance.get_ticks(instigator.get_remote_origin_id(), instigator.selector_id)
+
+    def schedule_ticks(self, name):
+        return self.ticks(self._repository.get_schedule(name))
+
+
+@contextmanager
+def daemon(instance):
+    """Open the daemon of an instance on the lab's definitions."""
+    origin = InProcessCodeLocationOrigin(
+        LoadableTargetOrigin(module_name="lab_pipeline.definitions"), location_name=LOCATION
+    )
+    with create_test_daemon_workspace_context(InProcessWorkspaceLoadTarget(origin), instance) as workspace:
+        yield Daemon(instance, workspace)
+
+
+@contextmanager
+def dying_at(point):
+    """Let the daemon die at a point of its own naming: what `kill -9` leaves there is left there.
+
+    An interrupt is the one end at which the daemon writes nothing more about its tick.
+    """
+
+    def die(_flags, key):
+        if key == point:
+            raise KeyboardInterrupt
+
+    with pytest.MonkeyPatch.context() as patch:
+        for module in ("dagster._daemon.sensor", "dagster._scheduler.scheduler"):
+            patch.setattr(f"{module}.check_for_debug_crash", die)
+        try:
+            yield
+        except KeyboardInterrupt:
+            return
+    pytest.fail(f"the daemon never came to {point}")
+
+
+def queued(instance, job="backtest"):
+    """Return the runs of a job, oldest first."""
+    return instance.get_runs(dg.RunsFilter(job_name=job))[::-1]

@@ -1,0 +1,144 @@
+from datetime import UTC, datetime, timedelta
+
+import dagster as dg
+import polars as pl
+import pytest
+
+from lab_pipeline.defs.backtest.schedules import nightly_backtests
+from lab_pipeline.defs.operations.instance import open_instance
+from lab_pipeline.defs.operations.resources import Lab
+from lab_pipeline.lake import Lake
+from lab_pipeline.runs.strategies import StrategyStore, example_strategies
+from lab_pipeline.settings import load_settings
+from lab_pipeline.storage.duck_file import DuckFile
+from lab_pipeline_tests.defs.daemon import daemon, dying_at, queued
+from lab_pipeline_tests.markets import calls, candles
+
+NIGHT = datetime(2018, 1, 12, 2, tzinfo=UTC)
+DAY = timedelta(days=1)
+WINDOW = "2017-12-13/2018-01-12"
+STRATEGIES = sorted(strategy.id for strategy in example_strategies())
+
+
+@pytest.fixture
+def home(tmp_path, monkeypatch):
+    """An empty home; its settings."""
+    monkeypatch.setenv("LAB_HOME", str(tmp_path))
+    monkeypatch.setenv("DAGSTER_HOME", str(tmp_path / "dagster"))
+    return load_settings()
+
+
+@pytest.fixture
+def instance(home):
+    stock(home)
+    with open_instance(home) as instance:
+        yield instance
+
+
+def stock(settings):
+    lake = Lake(settings.lake_dir)
+    lake.write_candles(candles().with_columns(pl.col("timestamp").cast(pl.Datetime("ms", "UTC"))), "1m")
+    lake.write_calls(calls().with_columns(pl.col("called_at").cast(pl.Datetime("ms", "UTC"))))
+
+
+def evaluate(instance, tick):
+    """Ask the schedule itself; the reason of a tick that asks for nothing is its message."""
+    with dg.build_schedule_context(instance, tick, resources={"lab": Lab()}) as context:
+        return nightly_backtests.evaluate_tick(context)
+
+
+def test_every_active_strategy_is_asked_for_over_the_days_before_the_tick(instance):
+    asked = evaluate(instance, NIGHT).run_requests
+    assert [one.tags["lab/strategy"] for one in asked] == STRATEGIES
+    assert len({one.run_key for one in asked}) == len(STRATEGIES)
+    first = asked[0]
+    assert first.tags["lab/window"] == WINDOW
+    assert (first.tags["lab/timeframe"], first.tags["lab/strategy_version"]) == ("1m", "1")
+    assert first.run_config["ops"]["run"]["config"] == {
+        "strategy": STRATEGIES[0],
+        "strategy_version": "1",
+        "timeframe": "1m",
+        "start": "2017-12-13T00:00:00+00:00",
+        "end": "2018-01-12T00:00:00+00:00",
+    }
+
+
+def test_the_window_is_that_of_the_tick_whenever_it_is_evaluated(instance, monkeypatch):
+    asked = [(one.run_key, one.run_config) for one in evaluate(instance, NIGHT).run_requests]
+    later_that_night = evaluate(instance, NIGHT + timedelta(hours=3)).run_requests
+    assert [(one.run_key, one.run_config) for one in later_that_night] == asked
+    the_next = evaluate(instance, NIGHT + DAY).run_requests
+    assert {one.tags["lab/window"] for one in the_next} == {"2017-12-14/2018-01-13"}
+    assert not {one.run_key for one in the_next} & {key for key, _ in asked}
+    monkeypatch.setenv("LAB_NIGHTLY_WINDOW_DAYS", "3")
+    assert evaluate(instance, NIGHT).run_requests[0].tags["lab/window"] == "2018-01-09/2018-01-12"
+
+
+def test_strategies_that_are_not_active_are_left_out(instance, home):
+    StrategyStore.of(home).describe(STRATEGIES[1], is_active=False)
+    asked = evaluate(instance, NIGHT).run_requests
+    assert [one.tags["lab/strategy"] for one in asked] == [STRATEGIES[0], *STRATEGIES[2:]]
+
+
+def test_an_invalid_strategy_stops_no_other_and_the_tick_says_why(instance, home):
+    StrategyStore.of(home)
+    with DuckFile.at(home.catalog_path).transaction(write=True) as connection:
+        connection.execute("UPDATE strategies SET config = '{\"exit\": {}}' WHERE id = ?", [STRATEGIES[0]])
+    with daemon(instance) as running:
+        running.start_schedule("nightly_backtests", NIGHT - DAY)
+        running.run_schedules(NIGHT)
+        (tick,) = running.schedule_ticks("nightly_backtests")
+        written = instance.compute_log_manager.get_log_data(tick.log_key).stderr.decode()
+    assert [run.tags["lab/strategy"] for run in queued(instance)] == STRATEGIES[1:]
+    assert f"{STRATEGIES[0]} is left out: strategy {STRATEGIES[0]} version 1 is not valid: exit" in written
+
+
+def test_a_window_without_data_is_skipped_with_the_reason(instance):
+    answer = evaluate(instance, NIGHT + 100 * DAY)
+    assert answer.run_requests == []
+    assert f"{STRATEGIES[0]}: the lake has no calls with 1m candles in this window" in answer.skip_message
+
+
+@pytest.mark.parametrize("timeframe", [None, "5m"])
+def test_a_lake_without_candles_is_skipped_with_the_reason(home, monkeypatch, timeframe):
+    if timeframe:
+        stock(home)
+        monkeypatch.setenv("LAB_AUTOMATION_TIMEFRAME", timeframe)
+    with open_instance(home) as instance:
+        answer = evaluate(instance, NIGHT)
+    assert answer.run_requests == []
+    assert ("has no 5m candles" if timeframe else "has no candles") in answer.skip_message
+
+
+def test_a_window_is_run_once_however_many_ticks_it_has(instance):
+    with daemon(instance) as running:
+        running.start_schedule("nightly_backtests", NIGHT - DAY)
+        for looked_at in (NIGHT, NIGHT, NIGHT + timedelta(minutes=1)):
+            running.run_schedules(looked_at)
+    assert [run.tags["lab/strategy"] for run in queued(instance)] == STRATEGIES
+    assert {run.status for run in queued(instance)} == {dg.DagsterRunStatus.QUEUED}
+    another_tick_of_the_day = evaluate(instance, NIGHT + timedelta(hours=12))
+    assert another_tick_of_the_day.run_requests == []
+    assert f"{STRATEGIES[0]}: it was run over this window before" in another_tick_of_the_day.skip_message
+    assert len(evaluate(instance, NIGHT + DAY).run_requests) == len(STRATEGIES)
+
+
+@pytest.mark.parametrize("point", ["RUN_CREATED", "RUN_LAUNCHED"])
+def test_a_daemon_that_dies_at_a_tick_ends_it_once_when_it_is_back(instance, point):
+    with daemon(instance) as running:
+        running.start_schedule("nightly_backtests", NIGHT - DAY)
+        with dying_at(point):
+            running.run_schedules(NIGHT)
+        assert len(queued(instance)) < len(STRATEGIES)
+        running.run_schedules(NIGHT + timedelta(minutes=1))
+    runs = queued(instance)
+    assert sorted(run.tags["lab/strategy"] for run in runs) == STRATEGIES
+    assert {run.status for run in runs} == {dg.DagsterRunStatus.QUEUED}
+
+
+def test_of_the_ticks_that_were_missed_only_the_latest_is_made_up_for(instance):
+    with daemon(instance) as running:
+        running.start_schedule("nightly_backtests", NIGHT - DAY)
+        running.run_schedules(NIGHT + 5 * DAY + timedelta(hours=7))
+        assert len(running.schedule_ticks("nightly_backtests")) == 1
+    assert {run.tags["lab/window"] for run in queued(instance)} == {"2017-12-18/2018-01-17"}
