@@ -47,10 +47,15 @@ def record(instance, age_days, job="backtest", run_id=None, **fields):
     return run.run_id
 
 
-def publish(world, instance, age_days, returns):
+def publish(world, instance, age_days, returns, **summary):
     """Publish a backtest with a trade of each return, and put it on record."""
-    run_id = world.add([Call(f"c{number}", "ann", "AAA", (net,)) for number, net in enumerate(returns)])
+    run_id = world.add([Call(f"c{number}", "ann", "AAA", (net,)) for number, net in enumerate(returns)], **summary)
     return record(instance, age_days, run_id=run_id, tags={"lab/strategy": "plain"})
+
+
+def numbers(quality):
+    """Return a summary that is better in everything, the greater the quality is."""
+    return {"total_return": quality, "sharpe": quality, "profit_factor": quality, "max_drawdown": 1 / quality}
 
 
 def gone(instance, policy):
@@ -60,9 +65,9 @@ def gone(instance, policy):
 
 def test_leaders_stay_however_old_they_are_and_count(home, instance):
     world = World(home)
-    best = publish(world, instance, 300, [0.9, 0.8])
-    worse = publish(world, instance, 200, [-0.5, 0.1])
-    newest = publish(world, instance, 1, [-0.6, 0.1])
+    best = publish(world, instance, 300, [0.9, 0.8], **numbers(3))
+    worse = publish(world, instance, 200, [-0.5, 0.1], **numbers(2))
+    newest = publish(world, instance, 1, [-0.6, 0.1], **numbers(1))
     months = Policy(max_age=timedelta(days=30), leaders=1)
     assert set(gone(instance, months)) == {best, worse}  # nothing is computed yet, so nobody leads
     refresh(world.statistics, world.runs)

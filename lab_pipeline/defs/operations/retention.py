@@ -20,6 +20,8 @@ from lab_pipeline.statistics import Board, NotComputedError, RankBy, Statistics,
 PINNED_TAG = "lab/pinned"
 """A run that has this tag, whatever its value, is kept for ever."""
 RECORDS_AT_ONCE = 500
+SCORES = {RankBy.DRAWDOWN: "maxDrawdown", RankBy.PARETO: "totalReturn"}
+"""What leaderboards rank by, where it is not called as they are."""
 
 
 @dataclass(frozen=True)
@@ -87,7 +89,10 @@ def expired(settings: Settings, runs: Runs, policy: Policy, now: datetime) -> li
 
 
 def leaders(settings: Settings, count: int) -> set[str]:
-    """Return the runs among the first `count` of any leaderboard, as statistics were last computed."""
+    """Return the runs among the first `count` of any leaderboard, as statistics were last computed.
+
+    Without the number that a leaderboard ranks by, a run leads nothing there.
+    """
     if count == 0:
         return set()
     statistics = Statistics.of(settings)
@@ -95,7 +100,8 @@ def leaders(settings: Settings, count: int) -> set[str]:
     try:
         for rank_by in RankBy:
             answer, _ = leaderboard(statistics, Board.RUNS, rank_by, limit=count)
-            found |= {row["runId"] for row in answer.body["leaderboard"]}
+            score = SCORES.get(rank_by, rank_by.value)
+            found |= {row["runId"] for row in answer.body["leaderboard"] if row[score] is not None}
     except NotComputedError:
         return set()
     return found
