@@ -1,18 +1,21 @@
 """Every setting of the lab, once; each is documented in the README and printed by `lab settings`."""
 
+import base64
 import os
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal, Self
+from urllib.parse import urlsplit
 
-from pydantic import Field, SecretStr, ValidationError
+from pydantic import AfterValidator, Field, SecretStr, ValidationError, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from lab_pipeline.domain.cron import Cron
 from lab_pipeline.domain.errors import InvalidConfigError
-from lab_pipeline.domain.model import field_errors
+from lab_pipeline.domain.model import field_errors, problem_at
 from lab_pipeline.domain.timeframe import Timeframe
 
 PREFIX = "LAB_"
+ENCODED_SECRET = "whsec_"  # noqa: S105 - how one begins
 
 
 def project_root() -> Path:
@@ -28,6 +31,23 @@ def default_home() -> Path:
         if (directory / "dagster.yaml").is_file():
             return directory / ".lab"
     return here / ".lab"
+
+
+def _web_address(value: SecretStr) -> SecretStr:
+    parts = urlsplit(value.get_secret_value())
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise ValueError("write an address that begins with https:// or http://")
+    return value
+
+
+def _signing_secret(value: SecretStr) -> SecretStr:
+    text = value.get_secret_value()
+    if text.startswith(ENCODED_SECRET):
+        try:
+            base64.b64decode(text.removeprefix(ENCODED_SECRET), validate=True)
+        except ValueError:
+            raise ValueError(f"what follows {ENCODED_SECRET} must be Base64") from None
+    return value
 
 
 class Settings(BaseSettings):
@@ -77,6 +97,24 @@ class Settings(BaseSettings):
     """Share of a mint's candles that must exist before the coverage check warns about it."""
     statistics_cron: Cron = "0 * * * *"
     """When statistics are computed whatever has run: minute, hour, day of month, month, day of week, in UTC."""
+    webhook_url: Annotated[SecretStr, AfterValidator(_web_address)] | None = None
+    """Where failed runs and failed data checks are reported, `https://...`; default: nowhere but the log."""
+    webhook_secret: Annotated[SecretStr, AfterValidator(_signing_secret)] | None = None
+    """Signs what is sent there (Standard Webhooks): `whsec_` and Base64, or any text; needed with LAB_WEBHOOK_URL."""
+    email_to: str | None = None
+    """Addresses, separated by commas, to which Dagster sends a mail about each failed run; default: none."""
+    email_from: str | None = None
+    """Sender of those mails; needed with LAB_EMAIL_TO."""
+    email_password: SecretStr | None = None
+    """Password of the sender at the mail server; needed with LAB_EMAIL_TO."""
+    smtp_host: str | None = None
+    """The mail server; needed with LAB_EMAIL_TO."""
+    smtp_port: Annotated[int, Field(gt=0, lt=65536)] | None = None
+    """Its port; default: 465 for SSL, 587 for STARTTLS."""
+    smtp_type: Literal["SSL", "STARTTLS"] = "SSL"
+    """How the connection to it is encrypted: SSL or STARTTLS."""
+    smtp_user: str | None = None
+    """User at the mail server; default: the sender."""
     clickhouse_url: SecretStr | None = None
     """A ClickHouse server, `http[s]://user:password@host[:port][/database]`; default: the embedded one."""
     clickhouse_cluster: str | None = None
@@ -87,6 +125,18 @@ class Settings(BaseSettings):
     """Seconds for which a write is tried again while ClickHouse is away, before the run fails."""
     retention_days: Annotated[int, Field(ge=1)] | None = None
     """Days after which ClickHouse drops metrics, fills and logs; default: never."""
+
+    @model_validator(mode="after")
+    def _has_what_belongs_together(self) -> Self:
+        needed = {
+            "webhook_url": ["webhook_secret"],
+            "email_to": ["email_from", "email_password", "smtp_host"],
+        }
+        for name, others in needed.items():
+            for other in others if getattr(self, name) is not None else ():
+                if getattr(self, other) is None:
+                    raise problem_at(other, f"is needed with {PREFIX}{name.upper()}")
+        return self
 
     @property
     def lake_dir(self) -> Path:

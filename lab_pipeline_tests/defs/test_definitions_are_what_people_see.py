@@ -91,8 +91,13 @@ def test_schedules_and_whether_they_run_by_themselves(repository):
     assert {one.execution_timezone for one in repository.schedule_defs} == {"UTC"}
 
 
-def test_logs_are_shipped_by_default(repository):
-    assert repository.get_sensor_def("ship_logs").default_status is dg.DefaultSensorStatus.RUNNING
+def test_sensors_and_whether_they_run_by_themselves(repository):
+    assert {one.name: one.default_status.name for one in repository.sensor_defs} == {
+        "notify_data_quality": "RUNNING",
+        "notify_failures": "RUNNING",
+        "ship_logs": "RUNNING",
+        "statistics_after_backtests": "RUNNING",
+    }
 
 
 def test_statistics_are_scheduled_and_follow_backtests(repository):
