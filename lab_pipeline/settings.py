@@ -159,6 +159,11 @@ class Settings(BaseSettings):
         return self.home / "statistics"
 
     @property
+    def handover_dir(self) -> Path:
+        """What the processes of a run share while it is executed."""
+        return self.home / "handover"
+
+    @property
     def clickhouse_dir(self) -> Path:
         """The embedded ClickHouse: data, endpoint file, log."""
         return self.home / "clickhouse"

@@ -13,12 +13,13 @@ MAY_IMPORT = {
     "engine": {"domain"},
     "settings": {"domain"},
     **{room: {"domain", "engine", "settings"} | MIDDLE for room in MIDDLE},
-    **{room: {"domain", "engine", "settings", "definitions"} | MIDDLE | OUTER for room in OUTER},
+    **{room: {"domain", "engine", "settings", "definitions", "execution"} | MIDDLE | OUTER for room in OUTER},
+    "execution": set(),
     "definitions": {"defs"},
     "client": {"domain"},
     "__init__": set(),
 }
-DAGSTER_ROOMS = {"defs", "api", "cli", "storage", "definitions"}
+DAGSTER_ROOMS = {"defs", "api", "cli", "storage", "execution", "definitions"}
 
 
 def imported_modules(path):

@@ -4,7 +4,7 @@ import csv
 import json
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -46,6 +46,13 @@ def backtest(  # noqa: PLR0917 - one parameter an option
         list[str] | None, typer.Option(metavar="PATH=VALUE", help="Override a strategy field: exit.stopLoss=0.25.")
     ] = None,
     seed: Annotated[int, typer.Option(help="Seeds the resampling behind the confidence intervals.")] = 0,
+    candles_per_part: Annotated[
+        int | None,
+        typer.Option(min=1, metavar="N", help="Simulate in parts of at least N candles, side by side; see --executor."),
+    ] = None,
+    executor: Annotated[
+        str, typer.Option(help="Where ops run: in_process, multiprocess or dask (a cluster on this machine).")
+    ] = "in_process",
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")] = False,
     verbose: Annotated[bool, typer.Option(help="Show Dagster's log.")] = False,
 ) -> None:
@@ -53,7 +60,11 @@ def backtest(  # noqa: PLR0917 - one parameter an option
     if sum([mints is not None, callers is not None, all_calls]) > 1:
         raise BadOptionError("give one of --mints, --callers and --all")
     from lab_pipeline.defs.backtest.config import NULL, BacktestConfig
+    from lab_pipeline.defs.operations.executors import KINDS, require_installed
 
+    if executor not in KINDS:
+        raise BadOptionError(f"--executor {executor}: choose one of {', '.join(KINDS)}")
+    require_installed(executor)
     strategy_id, version = _stored(strategy, version)
     config = BacktestConfig(
         strategy=strategy_id,
@@ -65,8 +76,9 @@ def backtest(  # noqa: PLR0917 - one parameter an option
         callers=_names("--callers", callers),
         params={path: NULL if value is None else value for path, value in map(_param, param or [])},
         seed=seed,
+        candles_per_part=candles_per_part,
     )
-    run_id, manifest = run_foreground(config, verbose=verbose, as_json=as_json)
+    run_id, manifest = run_foreground(config, executor={executor: {}}, verbose=verbose, as_json=as_json)
     directory = settings().artifacts_dir / run_id
     if as_json:
         result = {
@@ -81,7 +93,13 @@ def backtest(  # noqa: PLR0917 - one parameter an option
     print_result(manifest)
 
 
-def run_foreground(config: "BacktestConfig", *, verbose: bool = False, as_json: bool = False) -> "tuple[str, Manifest]":
+def run_foreground(
+    config: "BacktestConfig",
+    *,
+    executor: Mapping[str, object] | None = None,
+    verbose: bool = False,
+    as_json: bool = False,
+) -> "tuple[str, Manifest]":
     """Check the request, run it with a progress bar, and return its run id and manifest.
 
     Raises:
@@ -104,7 +122,7 @@ def run_foreground(config: "BacktestConfig", *, verbose: bool = False, as_json: 
         progress.listening(bar),
         nullcontext() if verbose else hushed(),
     ):
-        run = run_backtest_job(instance, config, tags)
+        run = run_backtest_job(instance, config, tags, executor)
     if run.error is not None:
         if as_json:
             sys.stdout.write(json.dumps({"runId": run.run_id, "status": "failed", "error": run.error}) + "\n")

@@ -36,7 +36,7 @@ class AlreadyUpError(LabError):
 def up() -> None:
     """Run the Dagster UI, the HTTP API, the daemon (queue, schedules, sensors) and the code server until Ctrl-C."""
     from lab_pipeline.api.auth import require_token_off_loopback
-    from lab_pipeline.defs.operations import workers
+    from lab_pipeline.defs.operations import handover, workers
     from lab_pipeline.defs.operations.instance import open_instance, prepare_environment
     from lab_pipeline.defs.operations.webserver import webserver_url
     from lab_pipeline.defs.operations.withdraw import settle_dead
@@ -50,6 +50,7 @@ def up() -> None:
         running = workers.workers_dir(lab.dagster_home)
         with open_instance(lab) as instance:
             settle_dead(instance, lab)
+            handover.sweep(lab, instance)
         port, api_port = lab.port or _free_port(), lab.api_port or _free_port()
         _require_free(lab.host, port, "LAB_PORT")
         _require_free(lab.host, api_port, "LAB_API_PORT")

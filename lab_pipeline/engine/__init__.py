@@ -10,14 +10,19 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from lab_pipeline.engine.simulation import Simulation
-    from lab_pipeline.engine.simulator import Simulator, simulate
+    from lab_pipeline.engine.simulator import PartialSimulation, Simulator, simulate
 
-__all__ = ["ENGINE_VERSION", "Simulation", "Simulator", "simulate"]
+__all__ = ["ENGINE_VERSION", "PartialSimulation", "Simulation", "Simulator", "simulate"]
 
 ENGINE_VERSION = "1"
 """Changes whenever the same inputs may give other results; part of every fingerprint."""
 
-_HOMES = {"Simulation": "simulation", "Simulator": "simulator", "simulate": "simulator"}
+_HOMES = {
+    "PartialSimulation": "simulator",
+    "Simulation": "simulation",
+    "Simulator": "simulator",
+    "simulate": "simulator",
+}
 
 
 def __getattr__(name: str) -> object:

@@ -54,6 +54,21 @@ class MarkStore:
             marks = kept
         self._shards.append(marks)
 
+    @property
+    def shards(self) -> list[Marks]:
+        """What is held, shard by shard: the index of each is in `shard` of its trades."""
+        return list(self._shards)
+
+    def take_over(self, shards: list[Marks], trades: Records) -> None:
+        """Hold the marks of another store, too.
+
+        Args:
+            shards: of the other store.
+            trades: records of `kernel.TRADE` that its `add` was given; their `shard` is set to the place here.
+        """
+        trades["shard"] += len(self._shards)
+        self._shards += shards
+
     def collect(self, trades: Records, wanted: npt.NDArray[np.bool_]) -> Marks:
         """Return the closes of the wanted trades in one piece and let go of all others. Call it once.
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from typing import TypeVar
 
 import numba
@@ -18,7 +19,7 @@ from lab_pipeline.domain.timeframe import timeframe_ms
 from lab_pipeline.engine import kernel
 from lab_pipeline.engine.compiled import readonly
 from lab_pipeline.engine.kernel import Candles, Records, Rules
-from lab_pipeline.engine.marks import MarkStore
+from lab_pipeline.engine.marks import Marks, MarkStore
 from lab_pipeline.engine.paths import paths_frame
 from lab_pipeline.engine.portfolio import SKIP_REASONS, TAKEN, Allocation, Series, run_portfolio
 from lab_pipeline.engine.simulation import Simulation
@@ -67,6 +68,27 @@ def simulate(
     return simulator.finish(seed=seed)
 
 
+@dataclass(frozen=True, eq=False)
+class PartialSimulation:
+    """What came of some of the calls: all that another simulator of the same calls needs to go on. It can be pickled.
+
+    Attributes:
+        calls: how many calls its simulator has in all.
+        ranks: which of them were simulated, by their place in the order of `called_at` and `call_id`.
+        records: of `kernel.CALL`, one for each of `ranks`.
+        trades: of `kernel.TRADE`, shard by shard.
+        fills: of `kernel.FILL`, in the order of the trades.
+        marks: the closes that value the trades, one for each shard.
+    """
+
+    calls: int
+    ranks: Integers
+    records: Records
+    trades: Records
+    fills: Records
+    marks: list[Marks]
+
+
 class Simulator:
     """Simulates calls shard by shard; of a shard only the closes that value the positions are kept.
 
@@ -91,6 +113,7 @@ class Simulator:
         self._finished = False
         self._records = np.zeros(len(calls), kernel.CALL)
         self._marks = MarkStore(self._timeframe)
+        self._ranks: list[Integers] = []
         self._trades: list[Records] = []
         self._fills: list[Records] = []
 
@@ -124,6 +147,7 @@ class Simulator:
             shard = list(results)
         if not len(ranks):
             return 0
+        self._ranks.append(ranks)
         self._records[ranks] = np.concatenate([records for records, _, _ in shard])
         for begin, (_, trades, _) in zip(bounds, shard, strict=False):
             trades["call"] = ranks[begin + trades["call"]]
@@ -132,6 +156,42 @@ class Simulator:
         self._trades.append(trades)
         self._fills += [fills.copy() for _, _, fills in shard]
         return len(ranks)
+
+    def part(self) -> PartialSimulation:
+        """Return what was simulated so far, for `add_part` of a simulator of the same calls, in whatever process.
+
+        The simulator is finished with that.
+        """
+        self._require_unfinished()
+        self._finished = True
+        ranks = np.concatenate([np.empty(0, np.int64), *self._ranks])
+        return PartialSimulation(
+            calls=len(self._calls),
+            ranks=ranks,
+            records=self._records[ranks],
+            trades=np.concatenate([np.empty(0, kernel.TRADE), *self._trades]),
+            fills=np.concatenate([np.empty(0, kernel.FILL), *self._fills]),
+            marks=self._marks.shards,
+        )
+
+    def add_part(self, part: PartialSimulation) -> int:
+        """Take over what another simulator made of its part of the same calls and return how many there were.
+
+        Raises:
+            ValueError: if the part is of other calls, or some of its calls were simulated already.
+        """
+        self._require_unfinished()
+        if part.calls != len(self._calls):
+            raise ValueError(f"the part is of a simulation of {part.calls:,} calls, not of {len(self._calls):,}")
+        if np.isin(part.ranks, np.concatenate([np.empty(0, np.int64), *self._ranks])).any():
+            raise ValueError("the part has calls that were simulated already")
+        self._ranks.append(part.ranks)
+        self._records[part.ranks] = part.records
+        trades = part.trades.copy()
+        self._marks.take_over(part.marks, trades)
+        self._trades.append(trades)
+        self._fills.append(part.fills)
+        return len(part.ranks)
 
     def finish(self, *, seed: int = 0) -> Simulation:
         """Run the portfolio over all trades and lay out the frames. Call it once, after the last shard.

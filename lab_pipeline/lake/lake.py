@@ -135,9 +135,19 @@ class Lake:
         with self.reading():
             return sum(pq.read_metadata(path).num_rows for path in self.candle_files(timeframe))
 
-    def slice(self, timeframe: str, mints: Sequence[str], start: Moment, end: Moment) -> CandleSlice:
-        """Open the candles of some mints with start <= timestamp < end; what the lake lacks is left out."""
-        return CandleSlice(self.root, timeframe, mints, milliseconds(start), milliseconds(end))
+    def slice(
+        self, timeframe: str, mints: Sequence[str], start: Moment, end: Moment, *, hold: Path | None = None
+    ) -> CandleSlice:
+        """Open the candles of some mints with start <= timestamp < end; what the lake lacks is left out.
+
+        Args:
+            timeframe: length of the candles.
+            mints: whose candles.
+            start: earliest timestamp, inclusive.
+            end: latest timestamp, exclusive.
+            hold: a directory that keeps the files for other processes, which read the slice in `pieces`.
+        """
+        return CandleSlice.select(self.root, timeframe, mints, milliseconds(start), milliseconds(end), hold=hold)
 
     def candle_files(self, timeframe: str) -> list[Path]:
         """List the part files of a candle length; they stay only while `reading` is held."""

@@ -1,9 +1,12 @@
 """Read a part of the candles, one state of them, as few bytes as the row groups allow.
 
 The files of a slice are opened under the lake's shared lock and stay open: a writer that replaces them afterwards
-removes their names, not the rows, so the slice needs no lock while it is read and never holds a writer up.
+removes their names, not the rows, so the slice needs no lock while it is read and never holds a writer up. A slice
+that several processes read in pieces gives its files second names under that lock, which stay until they are removed.
 """
 
+import errno
+import shutil
 from bisect import bisect_left
 from collections import deque
 from collections.abc import Iterator, Sequence
@@ -30,8 +33,48 @@ EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 SHARD_ROWS = 1 << 17
 """Small buckets are put together until a shard has about this many rows; a larger bucket is a shard of its own."""
 
+NO_LINKS = (errno.EXDEV, errno.EPERM, errno.EMLINK, errno.EOPNOTSUPP)
+"""What says that a file cannot have another name there, though it could be copied."""
+
 READERS = 2
 """Shards read at once: hashing one overlaps with decoding the other."""
+
+
+@dataclass(frozen=True)
+class PartFile:
+    """A part file of the lake, or another name of it, and what of it belongs to a slice.
+
+    Attributes:
+        bucket: of its mints.
+        path: where it is.
+        mints: those that are wanted, ascending.
+        rows: rows of the row groups that will be read.
+    """
+
+    bucket: int
+    path: Path
+    mints: tuple[str, ...]
+    rows: int
+
+
+@dataclass(frozen=True)
+class SlicePiece:
+    """Some mint buckets of a slice, which any process that sees the files can read: small, and can be pickled.
+
+    Attributes:
+        files: ascending by bucket.
+        start_ms: candles from this time on.
+        end_ms: candles before this time.
+    """
+
+    files: tuple[PartFile, ...]
+    start_ms: int
+    end_ms: int
+
+    @property
+    def rows_planned(self) -> int:
+        """Rows of the row groups that will be read."""
+        return sum(file.rows for file in self.files)
 
 
 class CandleSlice:
@@ -51,24 +94,63 @@ class CandleSlice:
         last: latest timestamp.
     """
 
-    def __init__(self, root: Path, timeframe: str, mints: Sequence[str], start_ms: int, end_ms: int) -> None:
+    def __init__(self, opened: Sequence["_Part"], start_ms: int, end_ms: int) -> None:
+        self._parts = [part for part in opened if part.groups]
+        self._start_ms, self._end_ms = start_ms, end_ms
+        self.rows_planned = sum(part.rows for part in self._parts)
+        self.row_groups = sum(len(part.groups) for part in self._parts)
+        self.bytes = sum(part.bytes for part in self._parts)
+        self.files = len(self._parts)
+        self._digests: list[tuple[int, bytes]] | None = None
+        self._reset()
+
+    @classmethod
+    def select(
+        cls, root: Path, timeframe: str, mints: Sequence[str], start_ms: int, end_ms: int, *, hold: Path | None = None
+    ) -> Self:
+        """Open the files of a lake that can have the candles.
+
+        Args:
+            root: of the lake.
+            timeframe: length of the candles.
+            mints: whose candles.
+            start_ms: earliest timestamp, inclusive, milliseconds since the epoch.
+            end_ms: latest timestamp, exclusive.
+            hold: a directory in which the files get another name, for `pieces`: the same files where the file system
+                lets it be so, copies elsewhere.
+        """
         wanted: dict[int, list[str]] = {}
         for mint in sorted(set(mints)):
             wanted.setdefault(mint_bucket(mint), []).append(mint)
         directory = timeframe_dir(root, timeframe)
         with commit.reading(root) if directory.is_dir() else nullcontext():
             opened = [
-                _Part(bucket, path, wanted[bucket], start_ms, end_ms)
+                _Part(bucket, path if hold is None else _named(path, hold, bucket), wanted[bucket], start_ms, end_ms)
                 for bucket in sorted(wanted)
                 for path in parts(bucket_dir(root, timeframe, bucket))
             ]
-        self._parts = [part for part in opened if part.groups]
-        self.rows_planned = sum(part.rows for part in self._parts)
-        self.row_groups = sum(len(part.groups) for part in self._parts)
-        self.bytes = sum(part.bytes for part in self._parts)
-        self.files = len(self._parts)
-        self._digest: str | None = None
-        self._reset()
+        return cls(opened, start_ms, end_ms)
+
+    @classmethod
+    def of(cls, piece: SlicePiece) -> Self:
+        """Open a piece of a slice, in whatever process."""
+        opened = [_Part(file.bucket, file.path, list(file.mints), piece.start_ms, piece.end_ms) for file in piece.files]
+        return cls(opened, piece.start_ms, piece.end_ms)
+
+    def pieces(self, rows: int) -> list[SlicePiece]:
+        """Cut the slice into pieces of whole mint buckets: each begun one is filled until it has so many rows.
+
+        There is always at least one, be it without files. The cut depends on nothing but the rows and the number.
+
+        Args:
+            rows: that a piece should have at least, by `rows_planned`.
+        """
+        pieces: list[list[PartFile]] = [[]]
+        for part in self._parts:
+            if sum(file.rows for file in pieces[-1]) >= rows:
+                pieces.append([])
+            pieces[-1].append(PartFile(part.bucket, part.path, part.mints, part.rows))
+        return [SlicePiece(tuple(files), self._start_ms, self._end_ms) for files in pieces]
 
     def _reset(self) -> None:
         self.rows = 0
@@ -79,9 +161,14 @@ class CandleSlice:
     @property
     def snapshot(self) -> str:
         """BLAKE3 (hex) of the rows; known once the slice was iterated to its end."""
-        if self._digest is None:
+        return combine(self.digests)
+
+    @property
+    def digests(self) -> list[tuple[int, bytes]]:
+        """What the snapshot is made of, by mint bucket, ascending; known once the slice was iterated to its end."""
+        if self._digests is None:
             raise RuntimeError("the snapshot is known once the slice was iterated to its end")
-        return self._digest
+        return self._digests
 
     def __iter__(self) -> Iterator[CandleColumns]:
         self._reset()
@@ -91,7 +178,7 @@ class CandleSlice:
             if len(shard.candles):
                 self._count(shard.candles)
                 yield shard.candles
-        self._digest = combine(digests)
+        self._digests = digests
 
     def __enter__(self) -> Self:
         return self
@@ -168,6 +255,7 @@ class _Part:
 
     def __init__(self, bucket: int, path: Path, mints: list[str], start_ms: int, end_ms: int) -> None:
         self.bucket = bucket
+        self.path = path
         self._mints = mints
         self._start_ms, self._end_ms = start_ms, end_ms
         self._file = pq.ParquetFile(pa.OSFile(str(path)), read_dictionary=["mint"], pre_buffer=False)
@@ -175,6 +263,10 @@ class _Part:
         self.groups = [number for number, group in enumerate(groups) if self._may_hold(group)]
         self.rows = sum(groups[number].num_rows for number in self.groups)
         self.bytes = sum(_compressed_size(groups[number]) for number in self.groups)
+
+    @property
+    def mints(self) -> tuple[str, ...]:
+        return tuple(self._mints)
 
     def close(self) -> None:
         self._file.close(force=True)
@@ -201,6 +293,23 @@ class _Part:
         if position == len(self._mints) or self._mints[position] > mint.max:
             return False
         return milliseconds(timestamp.max) >= self._start_ms and milliseconds(timestamp.min) < self._end_ms
+
+
+def _named(path: Path, directory: Path, bucket: int) -> Path:
+    """Give a file another name, which outlives the one that it has."""
+    directory.mkdir(parents=True, exist_ok=True)
+    name = directory / f"bucket={bucket:02d}.{path.name}"
+    try:
+        name.hardlink_to(path)
+    except FileExistsError:
+        pass  # an op that is executed again: names of part files are never used twice, so it is the same file
+    except OSError as error:
+        if error.errno not in NO_LINKS:
+            raise
+        draft = name.with_suffix(".draft")
+        shutil.copyfile(path, draft)
+        draft.replace(name)
+    return name
 
 
 def _read_ahead(shards: list[list[_Part]]) -> Iterator[_Shard]:

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
+from pathlib import Path
 
 import polars as pl
 
@@ -16,8 +17,8 @@ from lab_pipeline.domain.backtest import (
     override,
 )
 from lab_pipeline.domain.errors import FieldError, InvalidConfigError, LabError
-from lab_pipeline.engine import ENGINE_VERSION, Simulation, Simulator
-from lab_pipeline.lake import CandleSlice, Lake, snapshot_hash
+from lab_pipeline.engine import ENGINE_VERSION, PartialSimulation, Simulation, Simulator
+from lab_pipeline.lake import CandleSlice, Lake, SlicePiece, combine, snapshot_hash
 from lab_pipeline.runs.artifacts import ArtifactStore, Manifest, Provenance
 from lab_pipeline.runs.progress import Progress
 from lab_pipeline.runs.strategies import StrategyStore, UnknownStrategyError
@@ -51,6 +52,21 @@ class SimulatedBacktest:
     provenance: Provenance
     candles: int
     """Candles read."""
+
+
+@dataclass(frozen=True)
+class SimulatedPart:
+    """What came of one part of a backtest.
+
+    Attributes:
+        simulation: of the calls on the part's mints.
+        digests: of the candles read, by mint bucket.
+        candles: how many were read.
+    """
+
+    simulation: PartialSimulation
+    digests: list[tuple[int, bytes]]
+    candles: int
 
 
 def full_range(lake: Lake) -> TimeRange:
@@ -121,19 +137,24 @@ def find_problems(spec: BacktestSpec, strategies: StrategyStore, lake: Lake) -> 
     return found
 
 
-def plan(backtest: ResolvedBacktest, lake: Lake) -> CandleSlice:
+def plan(backtest: ResolvedBacktest, lake: Lake, *, hold: Path | None = None) -> CandleSlice:
     """Choose the candles that the calls' windows can reach, and what the features look back on.
 
     The slice reads nothing yet; it yields its candles shard by shard, so that memory stays flat however many
     calls there are.
+
+    Args:
+        backtest: what is to be simulated.
+        lake: that has the candles.
+        hold: a directory that keeps the files for other processes: cut the slice into `pieces` then.
     """
     spec, calls = backtest.spec, backtest.calls
     if calls.is_empty():
-        return lake.slice(spec.timeframe, [], spec.range.start, spec.range.end)
+        return lake.slice(spec.timeframe, [], spec.range.start, spec.range.end, hold=hold)
     first, last = calls.select(first=pl.col("called_at").min(), last=pl.col("called_at").max()).row(0)
     mints = calls["mint"].unique().sort().to_list()
     horizon = timedelta(minutes=spec.strategy.horizon_minutes)
-    return lake.slice(spec.timeframe, mints, first - FEATURE_LOOKBACK, last + horizon)
+    return lake.slice(spec.timeframe, mints, first - FEATURE_LOOKBACK, last + horizon, hold=hold)
 
 
 def simulate(
@@ -151,19 +172,37 @@ def simulate(
         threads: threads of the simulation; default: all cores. The result does not depend on it.
         on_progress: told the calls simulated so far and the calls in all.
     """
-    spec, calls = backtest.spec, backtest.calls
-    simulator = Simulator(calls, spec.strategy, timeframe=spec.timeframe, threads=threads)
-    done = rows = 0
-    with candles:
-        for shard in candles:
-            done += simulator.add(shard)
-            rows += len(shard)
-            if on_progress:
-                on_progress(done, calls.height)
-        digest = candles.snapshot
-    simulation = simulator.finish(seed=spec.seed)
-    provenance = Provenance(spec, snapshot_hash(calls, digest), ENGINE_VERSION)
-    return SimulatedBacktest(simulation, provenance, rows)
+    simulator = _simulator(backtest, threads)
+    _feed(simulator, candles, backtest.calls.height, on_progress)
+    return _result(backtest, simulator, candles.snapshot, candles.rows)
+
+
+def simulate_part(
+    backtest: ResolvedBacktest, piece: SlicePiece, *, threads: int | None = None, on_progress: Progress | None = None
+) -> SimulatedPart:
+    """Simulate the calls on the mints of one piece of the slice that `plan` held; arguments as of `simulate`."""
+    simulator = _simulator(backtest, threads)
+    candles = CandleSlice.of(piece)
+    mints = [mint for file in piece.files for mint in file.mints]
+    _feed(simulator, candles, backtest.calls.filter(pl.col("mint").is_in(mints)).height, on_progress)
+    return SimulatedPart(simulator.part(), candles.digests, candles.rows)
+
+
+def merge(
+    backtest: ResolvedBacktest, parts: Sequence[SimulatedPart], *, threads: int | None = None
+) -> SimulatedBacktest:
+    """Put the parts together and run the portfolio over all of them: the result is that of `simulate`, bit for bit.
+
+    Args:
+        backtest: what was simulated.
+        parts: every one of them, in any order.
+        threads: of the resampling; the result does not depend on it.
+    """
+    simulator = _simulator(backtest, threads)
+    for part in parts:
+        simulator.add_part(part.simulation)
+    digest = combine(sorted(one for part in parts for one in part.digests))
+    return _result(backtest, simulator, digest, sum(part.candles for part in parts))
 
 
 def publish(run_id: str, result: SimulatedBacktest, artifacts: ArtifactStore) -> Manifest:
@@ -208,6 +247,28 @@ def run_backtest(
     backtest = resolve(spec, strategies, lake)
     result = simulate(backtest, plan(backtest, lake), threads=threads, on_progress=on_progress)
     return publish(run_id, result, artifacts)
+
+
+def _simulator(backtest: ResolvedBacktest, threads: int | None) -> Simulator:
+    return Simulator(backtest.calls, backtest.spec.strategy, timeframe=backtest.spec.timeframe, threads=threads)
+
+
+def _feed(simulator: Simulator, candles: CandleSlice, calls: int, on_progress: Progress | None) -> None:
+    """Hand the candles over shard by shard, telling how many of the calls are done."""
+    done = 0
+    with candles:
+        for shard in candles:
+            done += simulator.add(shard)
+            if on_progress:
+                on_progress(done, calls)
+
+
+def _result(backtest: ResolvedBacktest, simulator: Simulator, digest: str, candles: int) -> SimulatedBacktest:
+    spec = backtest.spec
+    simulation = simulator.finish(seed=spec.seed)
+    return SimulatedBacktest(
+        simulation, Provenance(spec, snapshot_hash(backtest.calls, digest), ENGINE_VERSION), candles
+    )
 
 
 def _require_candles(lake: Lake, timeframe: str) -> None:

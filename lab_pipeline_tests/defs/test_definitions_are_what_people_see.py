@@ -120,6 +120,8 @@ def test_the_ops_of_a_backtest(repository):
         "resolve",
         "load",
         "simulate",
+        "simulate_part",
+        "merge",
         "publish",
     ]
     assert upload.name == "upload"
@@ -140,6 +142,7 @@ def test_the_launchpad_asks_for_every_field_and_checks_it(repository):
         "callers",
         "params",
         "seed",
+        "candles_per_part",
     }
     assert all(field.description for field in fields.config_type.fields.values())
     for wrong in (

@@ -1,4 +1,9 @@
-"""The backtest: four ops, one asset for each artifact."""
+"""The backtest: one asset for each artifact, made by ops that resolve, load, simulate and publish.
+
+A large one fans out: `load` yields parts of the candles instead of all, each is simulated by an op of its own, in
+processes or on machines of its own if the executor has such, and `merge` puts them together. The result is the same,
+bit for bit.
+"""
 
 import time
 from collections.abc import Iterator
@@ -6,13 +11,15 @@ from collections.abc import Iterator
 import dagster as dg
 
 from lab_pipeline.clickhouse.warmup import warm_up
-from lab_pipeline.defs.backtest.config import BacktestConfig
+from lab_pipeline.defs.backtest.config import CANDLES_PER_PART, BacktestConfig
 from lab_pipeline.defs.backtest.metadata import PREVIEW_ROWS, file_metadata, headline, picture
 from lab_pipeline.defs.operations.failures import failing_clearly
-from lab_pipeline.defs.operations.resources import MEMORY, Lab
+from lab_pipeline.defs.operations.handover import HANDOVER, crosses_processes, held_directory, sweep
+from lab_pipeline.defs.operations.resources import Lab
 from lab_pipeline.defs.operations.tables import table
+from lab_pipeline.defs.operations.withdraw import withdraw_if_ended
 from lab_pipeline.engine import ENGINE_VERSION
-from lab_pipeline.lake import CandleSlice
+from lab_pipeline.lake import CandleSlice, SlicePiece
 from lab_pipeline.runs import backtest as steps
 from lab_pipeline.runs import progress
 
@@ -26,11 +33,18 @@ DESCRIPTIONS = {
     "report": "The tear sheet, one HTML file that needs nothing else.",
 }
 SECONDS_BETWEEN_LOG_LINES = 2.0
+WHOLE, PARTS = "whole", "parts"
+
+
+class Parts(dg.Config):
+    """How `load` cuts the candles."""
+
+    candles_per_part: int | None = None
 
 
 @dg.op(
     ins={"calls": dg.In(dg.Nothing)},
-    out=dg.Out(io_manager_key=MEMORY),
+    out=dg.Out(io_manager_key=HANDOVER),
     description="Look up the strategy, apply the overrides, select the calls.",
 )
 def resolve(context: dg.OpExecutionContext, config: BacktestConfig, lab: Lab) -> steps.ResolvedBacktest:
@@ -51,33 +65,69 @@ def resolve(context: dg.OpExecutionContext, config: BacktestConfig, lab: Lab) ->
 
 @dg.op(
     ins={"candles": dg.In(dg.Nothing)},
-    out=dg.Out(io_manager_key=MEMORY),
+    out={
+        WHOLE: dg.Out(CandleSlice, is_required=False, io_manager_key=HANDOVER),
+        PARTS: dg.DynamicOut(SlicePiece, is_required=False, io_manager_key=HANDOVER),
+    },
     description="Choose the row groups of the lake that the calls' windows can reach; they are read shard by shard.",
 )
-def load(context: dg.OpExecutionContext, backtest: steps.ResolvedBacktest, lab: Lab) -> CandleSlice:
-    """Plan what is read of the lake."""
+def load(
+    context: dg.OpExecutionContext, config: Parts, backtest: steps.ResolvedBacktest, lab: Lab
+) -> Iterator[dg.Output[CandleSlice] | dg.DynamicOutput[SlicePiece]]:
+    """Plan what is read of the lake, as a whole or in parts."""
+    apart = crosses_processes(context.get_step_execution_context())
+    fans_out = apart or config.candles_per_part is not None
+    if fans_out:
+        sweep(lab.settings, context.instance)
+    hold = held_directory(lab.settings, context.run.run_id) if fans_out else None
     with failing_clearly(context.log):
-        candles = steps.plan(backtest, lab.lake)
+        candles = steps.plan(backtest, lab.lake, hold=hold)
     context.log.info(f"reading {candles.rows_planned:,} candles in {candles.row_groups:,} row groups")
-    return candles
+    if not fans_out:
+        yield dg.Output(candles, WHOLE)
+        return
+    with candles:
+        pieces = candles.pieces(config.candles_per_part or CANDLES_PER_PART)
+    context.log.info(f"simulating in {len(pieces)} parts")
+    for number, piece in enumerate(pieces):
+        yield dg.DynamicOutput(piece, mapping_key=f"{number:02d}", output_name=PARTS)
 
 
-@dg.op(out=dg.Out(io_manager_key=MEMORY), description="Simulate every call and run the portfolio over the trades.")
+@dg.op(out=dg.Out(io_manager_key=HANDOVER), description="Simulate every call and run the portfolio over the trades.")
 def simulate(
     context: dg.OpExecutionContext, backtest: steps.ResolvedBacktest, candles: CandleSlice, lab: Lab
 ) -> steps.SimulatedBacktest:
     """Simulate; progress goes to the event log and to whoever listens in this process."""
     started = time.monotonic()
     with failing_clearly(context.log):
-        result = steps.simulate(backtest, candles, threads=lab.settings.threads, on_progress=_log_progress(context))
+        report = _log_progress(context, progress.listener())
+        result = steps.simulate(backtest, candles, threads=lab.settings.threads, on_progress=report)
+    _describe(context, result, "simulated", time.monotonic() - started)
+    return result
+
+
+@dg.op(out=dg.Out(io_manager_key=HANDOVER), description="Simulate the calls on the mints of one part.")
+def simulate_part(
+    context: dg.OpExecutionContext, backtest: steps.ResolvedBacktest, piece: SlicePiece, lab: Lab
+) -> steps.SimulatedPart:
+    """Simulate a part, wherever the executor has put this op."""
+    started = time.monotonic()
+    with failing_clearly(context.log):
+        part = steps.simulate_part(backtest, piece, threads=lab.settings.threads, on_progress=_log_progress(context))
     seconds = time.monotonic() - started
-    summary = result.simulation.summary
-    context.instance.add_run_tags(context.run.run_id, {"lab/fingerprint": result.provenance.fingerprint})
-    context.log.info(
-        f"simulated {summary.calls:,} calls on {result.candles:,} candles in {seconds:.2f} s: {summary.trades:,} trades"
-    )
-    if not (backtest.spec.strategy.costs.fee_bps or backtest.spec.strategy.costs.slippage_bps):
-        context.log.warning("the strategy has no costs: set costs.feeBps and costs.slippageBps to see real returns")
+    context.log.info(f"simulated {len(part.simulation.ranks):,} calls on {part.candles:,} candles in {seconds:.2f} s")
+    return part
+
+
+@dg.op(out=dg.Out(io_manager_key=HANDOVER), description="Put the parts together and run the portfolio over all trades.")
+def merge(
+    context: dg.OpExecutionContext, backtest: steps.ResolvedBacktest, parts: list[steps.SimulatedPart], lab: Lab
+) -> steps.SimulatedBacktest:
+    """Merge; the result is that of `simulate`."""
+    started = time.monotonic()
+    with failing_clearly(context.log):
+        result = steps.merge(backtest, parts, threads=lab.settings.threads)
+    _describe(context, result, f"put {len(parts)} parts together:", time.monotonic() - started)
     return result
 
 
@@ -85,12 +135,17 @@ def simulate(
     out={name: dg.Out(dg.Nothing) for name in DESCRIPTIONS},
     description="Check, write and reveal the artifacts by one rename.",
 )
-def publish(context: dg.OpExecutionContext, result: steps.SimulatedBacktest, lab: Lab) -> Iterator[dg.Output[None]]:
-    """Publish the artifacts and describe each to Dagster."""
+def publish(
+    context: dg.OpExecutionContext, results: list[steps.SimulatedBacktest], lab: Lab
+) -> Iterator[dg.Output[None]]:
+    """Publish the artifacts and describe each to Dagster; the result comes from one of two ops, the other skipped."""
+    (result,) = results
     run_id = context.run.run_id
     shown = _previews(result)  # before anything is visible: if a picture fails, so does the run, with nothing published
     with failing_clearly(context.log):
         manifest = steps.publish(run_id, result, lab.artifacts)
+    if crosses_processes(context.get_step_execution_context()):
+        withdraw_if_ended(context, lab.settings)
     directory = lab.artifacts.directory / run_id
     for file in manifest.files:
         name = file.name.partition(".")[0]
@@ -102,7 +157,10 @@ def publish(context: dg.OpExecutionContext, result: steps.SimulatedBacktest, lab
 @dg.config_mapping
 def backtest_config(val: BacktestConfig) -> dict[str, object]:
     """Let the launchpad ask for the fields of a backtest in one place."""
-    return {"resolve": {"config": val.model_dump()}}
+    return {
+        "resolve": {"config": val.model_dump(exclude={"candles_per_part"})},
+        "load": {"config": {"candles_per_part": val.candles_per_part}},
+    }
 
 
 @dg.graph_multi_asset(
@@ -126,7 +184,10 @@ def backtest_config(val: BacktestConfig) -> dict[str, object]:
 def backtest_assets(candles: None, calls: None) -> dict[str, None]:
     """Simulate a strategy on the calls of the lake."""
     backtest = resolve(calls=calls)
-    outputs = publish(simulate(backtest, load(backtest, candles=candles)))
+    planned = load(backtest, candles=candles)
+    whole = simulate(backtest, planned.whole)
+    parts = planned.parts.map(lambda piece: simulate_part(backtest, piece))
+    outputs = publish([whole, merge(backtest, parts.collect())])
     return {name: getattr(outputs, name) for name in DESCRIPTIONS}
 
 
@@ -148,8 +209,18 @@ def _previews(result: steps.SimulatedBacktest) -> dict[str, dict[str, dg.Metadat
     return shown
 
 
-def _log_progress(context: dg.OpExecutionContext) -> progress.Progress:
-    listener = progress.listener()
+def _describe(context: dg.OpExecutionContext, result: steps.SimulatedBacktest, done: str, seconds: float) -> None:
+    """Tag the run with what it has simulated, and say it."""
+    summary, costs = result.simulation.summary, result.provenance.spec.strategy.costs
+    context.instance.add_run_tags(context.run.run_id, {"lab/fingerprint": result.provenance.fingerprint})
+    context.log.info(
+        f"{done} {summary.calls:,} calls on {result.candles:,} candles in {seconds:.2f} s: {summary.trades:,} trades"
+    )
+    if not (costs.fee_bps or costs.slippage_bps):
+        context.log.warning("the strategy has no costs: set costs.feeBps and costs.slippageBps to see real returns")
+
+
+def _log_progress(context: dg.OpExecutionContext, listener: progress.Progress | None = None) -> progress.Progress:
     last = time.monotonic()
 
     def report(done: int, total: int) -> None:

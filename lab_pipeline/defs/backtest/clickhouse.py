@@ -6,7 +6,9 @@ import dagster as dg
 
 from lab_pipeline.clickhouse.warmup import connected
 from lab_pipeline.defs.operations.failures import failing_clearly
+from lab_pipeline.defs.operations.handover import crosses_processes
 from lab_pipeline.defs.operations.resources import Lab
+from lab_pipeline.defs.operations.withdraw import withdraw_if_ended
 from lab_pipeline.domain.errors import LabError
 from lab_pipeline.runs.artifacts import ArtifactStore
 
@@ -59,6 +61,8 @@ def clickhouse_assets(
     with failing_clearly(context.log), connected(lab.clickhouse) as clickhouse:
         _take_over(context, lab.artifacts)
         written = upload_run(clickhouse, lab.artifacts, run.run_id)
+        if crosses_processes(context.op_execution_context.get_step_execution_context()):
+            withdraw_if_ended(context, lab.settings)
         counts = count_rows(clickhouse, lab.artifacts, run.run_id)
         if not counts.equal:
             delete_run(clickhouse, run.run_id, logs=False)  # what is wrong must not be seen

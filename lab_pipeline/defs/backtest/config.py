@@ -14,6 +14,10 @@ NULL = "null"
 """Stands for null at the top of `params`, where Dagster's configuration admits none; no strategy field is text."""
 
 
+CANDLES_PER_PART = 4_000_000
+"""Takes longer to simulate than a process takes to start, and is a fraction of a gigabyte."""
+
+
 class BacktestConfig(dg.Config):
     """What to simulate. Only the strategy and the timeframe must be given."""
 
@@ -32,6 +36,13 @@ class BacktestConfig(dg.Config):
         description="Strategy fields to override, by path: `{exit.stopLoss: 0.25}`. Write `'null'` to clear a field.",
     )
     seed: int = Field(default=0, description="Seeds the resampling behind the confidence intervals.")
+    candles_per_part: int | None = Field(
+        default=None,
+        gt=0,
+        description="Simulate in parts of at least so many candles, an op each, which can run side by side; "
+        "the result is the same. By default in one op, or, where ops have processes of their own, in parts of "
+        f"{CANDLES_PER_PART:,}.",
+    )
 
     @classmethod
     def of(cls, spec: BacktestSpec, version: str) -> Self:

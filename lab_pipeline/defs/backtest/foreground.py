@@ -4,14 +4,15 @@ import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 import dagster as dg
 
 from lab_pipeline.defs.backtest.config import BacktestConfig
-from lab_pipeline.defs.operations import workers
+from lab_pipeline.defs.operations import handover, workers
 from lab_pipeline.defs.operations.reasons import failure_reason
 from lab_pipeline.defs.operations.withdraw import settle_dead
-from lab_pipeline.settings import Settings
+from lab_pipeline.settings import Settings, load_settings
 
 # Dagster's own launches name the code location in this tag; with it the UI lists the run under its job.
 LOCATION_TAG = {".dagster/repository": "__repository__@lab_pipeline"}
@@ -42,22 +43,34 @@ def backtest_job() -> dg.JobDefinition:
 
 
 def run_backtest_job(
-    instance: dg.DagsterInstance, config: BacktestConfig, tags: Mapping[str, str] | None = None
+    instance: dg.DagsterInstance,
+    config: BacktestConfig,
+    tags: Mapping[str, str] | None = None,
+    executor: Mapping[str, Any] | None = None,
 ) -> FinishedRun:
-    """Execute the job and wait for its end. An interrupt before the first op leaves the run canceled, not waiting."""
+    """Execute the job and wait for its end. An interrupt before the first op leaves the run canceled, not waiting.
+
+    Args:
+        instance: of the lab.
+        config: what to simulate.
+        tags: of the run.
+        executor: the configuration of `lab_executor`; by default, that all ops are executed in this process.
+    """
     mine = {INVOCATION_TAG: uuid.uuid4().hex, **(tags or {})}
     try:
         with dg.execute_job(
             dg.reconstructable(backtest_job),
             instance,
-            run_config=run_config(config),
+            run_config=run_config(config, executor),
             tags={**LOCATION_TAG, **NO_RETRY, **mine},
         ) as result:
+            handover.discard(load_settings(), result.run_id)
             return FinishedRun(result.run_id, None if result.success else failure_reason(instance, result.run_id))
     except KeyboardInterrupt:
         for run in instance.get_runs(filters=dg.RunsFilter(tags={INVOCATION_TAG: mine[INVOCATION_TAG]})):
             if not run.is_finished:
                 instance.report_run_canceled(run, message="Interrupted before it was done.")
+            handover.discard(load_settings(), run.run_id)
         raise
 
 
@@ -74,6 +87,7 @@ def alive(settings: Settings, instance: dg.DagsterInstance) -> Iterator[dict[str
         yield {workers.WORKER_TAG: name}
 
 
-def run_config(config: BacktestConfig) -> dict[str, object]:
+def run_config(config: BacktestConfig, executor: Mapping[str, Any] | None = None) -> dict[str, object]:
     """Return what the launchpad would hold: the fields that differ from their defaults."""
-    return {"ops": {"run": {"config": config.model_dump(exclude_defaults=True)}}}
+    execution = {} if executor is None else {"execution": {"config": dict(executor)}}
+    return {"ops": {"run": {"config": config.model_dump(exclude_defaults=True)}}, **execution}

@@ -1,11 +1,13 @@
 """Dagster's run launcher of the lab: every run is a process of its own, whose life and death are known at once."""
 
 import os
+import signal
 import subprocess
 import sys
 import threading
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Self
 
@@ -105,7 +107,7 @@ class LabRunLauncher(RunLauncher, ConfigurableClass):
         return workers.workers_dir(Path(self._instance.root_directory))
 
     def _await(self, instance: dg.DagsterInstance, run_id: str, process: subprocess.Popen[bytes]) -> None:
-        status = process.wait()
+        status = _end(process)
         how = f"was killed by signal {-status}" if status < 0 else f"ended with status {status}"
         run = instance.get_run_by_id(run_id)
         if run is not None and run.status is dg.DagsterRunStatus.STARTING:
@@ -124,3 +126,11 @@ class LabRunLauncher(RunLauncher, ConfigurableClass):
                 return  # the monitor asks again
             time.sleep(workers.POLL_SECONDS)
         settle_dead(instance, load_settings())
+
+
+def _end(process: subprocess.Popen[bytes]) -> int:
+    """Wait for the end of a run's process, and end the processes of its ops that it leaves when it is killed."""
+    os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)  # not collected yet, so that its number stays its own
+    with suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+    return process.wait()

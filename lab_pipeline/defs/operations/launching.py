@@ -90,18 +90,22 @@ class Launcher:
         if run.strategy_version is not None:
             config["strategy_version"] = run.strategy_version
         tags = {key: value for key, value in run.tags.items() if _is_inherited(key)}
-        return self._launch(config, tags, parent=(run_id, run.tags.get(ROOT_TAG, run_id)))
+        execution = run.dagster_run.run_config.get("execution")
+        return self._launch(config, tags, parent=(run_id, run.tags.get(ROOT_TAG, run_id)), execution=execution)
 
     def _launch(
         self,
         config: BacktestConfig | Mapping[str, object],
         tags: Mapping[str, str],
         parent: tuple[str, str] | None = None,
+        execution: object = None,
     ) -> str:
         if (waiting := self._runs.waiting()) >= self._max_queued:
             raise QueueFullError(f"{waiting:,} runs wait already, and LAB_MAX_QUEUED is {self._max_queued:,}")
         mark = uuid.uuid4().hex
         asked = run_config(config) if isinstance(config, BacktestConfig) else {"ops": {"run": {"config": dict(config)}}}
+        if execution:
+            asked = {**asked, "execution": execution}
         try:
             return self._webserver.launch(BACKTEST_JOB, asked, {**tags, LAUNCH_TAG: mark}, parent=parent)
         except LaunchUnknownError:

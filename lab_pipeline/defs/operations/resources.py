@@ -6,12 +6,12 @@ import dagster as dg
 from pydantic import Field
 
 from lab_pipeline.clickhouse.config import ClickHouseConfig, clickhouse_config
+from lab_pipeline.defs.operations.executors import lab_executor
+from lab_pipeline.defs.operations.handover import HANDOVER, handover_io_manager
 from lab_pipeline.lake import Lake
 from lab_pipeline.runs.artifacts import ArtifactStore
 from lab_pipeline.runs.strategies import StrategyStore
 from lab_pipeline.settings import Settings, load_settings
-
-MEMORY = "memory"
 
 
 class Lab(dg.ConfigurableResource[None]):
@@ -48,8 +48,8 @@ class Lab(dg.ConfigurableResource[None]):
 
 @dg.definitions
 def resources() -> dg.Definitions:
-    """Bind the resources; a run is one process, so nothing is pickled between its ops."""
+    """Bind the resources; a run is one process unless its configuration says otherwise."""
     return dg.Definitions(
-        resources={"lab": Lab(), MEMORY: dg.mem_io_manager},
-        executor=dg.in_process_executor,
+        resources={"lab": Lab(), HANDOVER: handover_io_manager},
+        executor=lab_executor,
     )

@@ -7,7 +7,7 @@ import dagster as dg
 from dagster._core.events import RunFailureReason
 from dagster._core.storage.tags import RUN_FAILURE_REASON_TAG
 
-from lab_pipeline.defs.operations import workers
+from lab_pipeline.defs.operations import handover, workers
 from lab_pipeline.domain.errors import LabError
 from lab_pipeline.runs.artifacts import ArtifactStore
 from lab_pipeline.settings import Settings
@@ -25,6 +25,7 @@ def settle_dead(instance: dg.DagsterInstance, settings: Settings) -> None:
         done = True
         for run in instance.get_runs(filters=dg.RunsFilter(tags={workers.WORKER_TAG: worker})):
             workers.settle(instance, run.run_id, "The process that ran it was killed.")
+            handover.discard(settings, run.run_id)
             try:
                 withdraw_after_end(instance, settings, run.run_id)
             except LabError as error:
@@ -49,6 +50,17 @@ def withdraw_after_end(instance: dg.DagsterInstance, settings: Settings, run_id:
         instance.report_engine_event("Withdrew its artifacts, since it was not done.", run)
 
 
+def withdraw_if_ended(context: dg.OpExecutionContext | dg.AssetExecutionContext, settings: Settings) -> None:
+    """Take back what an op has just shown, if its run has ended meanwhile without it, and fail.
+
+    A run ends before it is withdrawn, so whatever an op in another process shows too late for that, it finds here.
+    """
+    run = context.instance.get_run_by_id(context.run.run_id)
+    if run is None or run.is_finished:
+        _take_back(settings, context.run.run_id)
+        raise dg.Failure("the run has ended while this op went on: what it showed was withdrawn", allow_retries=False)
+
+
 def withdraw(settings: Settings, run_id: str) -> bool:
     """Delete the artifacts of a run and its rows in ClickHouse, not its log; tells whether there were any.
 
@@ -58,14 +70,17 @@ def withdraw(settings: Settings, run_id: str) -> bool:
     Raises:
         LabError: if a store does not answer.
     """
-    artifacts = ArtifactStore(settings.artifacts_dir)
-    if not artifacts.has(run_id):
+    if not ArtifactStore(settings.artifacts_dir).has(run_id):
         return False
+    _take_back(settings, run_id)
+    return True
+
+
+def _take_back(settings: Settings, run_id: str) -> None:
     from lab_pipeline.clickhouse.client import ClickHouse  # noqa: PLC0415 - seldom needed, and not light
     from lab_pipeline.clickhouse.config import clickhouse_config  # noqa: PLC0415
     from lab_pipeline.clickhouse.writer import delete_run  # noqa: PLC0415
 
     with ClickHouse(clickhouse_config(settings)) as clickhouse:
         delete_run(clickhouse, run_id, logs=False)
-    artifacts.delete(run_id)
-    return True
+    ArtifactStore(settings.artifacts_dir).delete(run_id)

@@ -9,7 +9,7 @@ from dagster._grpc.impl import core_execute_run
 from dagster._utils.hosted_user_process import recon_job_from_origin
 from dagster._utils.interrupts import capture_interrupts
 
-from lab_pipeline.defs.operations import workers
+from lab_pipeline.defs.operations import handover, workers
 from lab_pipeline.defs.operations.withdraw import withdraw_after_end
 from lab_pipeline.settings import load_settings
 
@@ -34,7 +34,9 @@ def execute(run_id: str) -> None:
                 pass  # each event has been recorded
         except (KeyboardInterrupt, DagsterExecutionInterruptedError):
             interrupted = True  # and has been recorded, too
-        withdraw_after_end(instance, load_settings(), run_id)
+        settings = load_settings()
+        handover.discard(settings, run_id)
+        withdraw_after_end(instance, settings, run_id)
     sys.exit(int(interrupted))
 
 

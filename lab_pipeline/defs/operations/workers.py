@@ -6,6 +6,7 @@ file beside the lock, not a signal: it also reaches a process in another contain
 """
 
 import fcntl
+import multiprocessing
 import os
 import select
 import signal
@@ -14,6 +15,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from multiprocessing.connection import wait
 from pathlib import Path
 
 import dagster as dg
@@ -24,6 +26,7 @@ LIFELINE = "LAB_LIFELINE"
 """Names the descriptor of a pipe that `lab up` holds the other end of: its end is the end of `lab up`."""
 FOREGROUND = "foreground-"
 """Begins the names of processes that belong to somebody's terminal, not to the daemon."""
+PARENT_WATCH = "parent-watch"
 POLL_SECONDS = 0.5
 GRACE_SECONDS = 5.0
 """For which a process that was asked to stop may go on, in code that no signal interrupts, until it is killed."""
@@ -54,6 +57,19 @@ def working(directory: Path, name: str) -> Iterator[None]:
         _request_path(directory, name).unlink(missing_ok=True)
         path.unlink()
         os.close(lock)
+
+
+def end_with_parent() -> None:
+    """See to it that this process, if it executes an op for another, ends when that one is killed."""
+    parent = multiprocessing.parent_process()
+    if parent is None or any(thread.name == PARENT_WATCH for thread in threading.enumerate()):
+        return
+
+    def watch() -> None:
+        wait([parent.sentinel])
+        os.kill(os.getpid(), signal.SIGKILL)  # nothing waits for the op any more, and nothing of it may become visible
+
+    threading.Thread(target=watch, name=PARENT_WATCH, daemon=True).start()
 
 
 def is_alive(directory: Path, name: str) -> bool:
