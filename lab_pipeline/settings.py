@@ -79,6 +79,8 @@ class Settings(BaseSettings):
     """Backtests of one strategy that execute at once."""
     run_retries: Annotated[int, Field(ge=0)] = 2
     """Times that a run whose process died is run again; a run with bad input never is."""
+    inbox: Path | None = None
+    """Directory whose files are brought into the lake; default: `inbox` in LAB_HOME."""
     keep_days: Annotated[int, Field(ge=1)] | None = None
     """Days after which `lab gc` deletes a run with everything it left; default: never."""
     keep_runs_per_strategy: Annotated[int, Field(ge=1)] | None = None
@@ -142,6 +144,11 @@ class Settings(BaseSettings):
     def lake_dir(self) -> Path:
         """Candles and calls."""
         return self.home / "lake"
+
+    @property
+    def inbox_dir(self) -> Path:
+        """Where files are dropped that are to be ingested."""
+        return self.home / "inbox" if self.inbox is None else self.inbox.expanduser().absolute()
 
     @property
     def artifacts_dir(self) -> Path:

@@ -2,7 +2,8 @@
 
 from lab_pipeline.lake.coverage import QUALITY, quality
 from lab_pipeline.lake.demo import DemoMarket, generate_market, market_chunks
-from lab_pipeline.lake.errors import IngestError, LakeError, Violation
+from lab_pipeline.lake.errors import IngestError, LakeError, LakeUnwritableError, Violation
+from lab_pipeline.lake.inbox import Drop, Inbox
 from lab_pipeline.lake.lake import Lake
 from lab_pipeline.lake.scan import CandleSlice, SlicePiece
 from lab_pipeline.lake.snapshot import combine, snapshot_hash
@@ -11,9 +12,12 @@ __all__ = [
     "QUALITY",
     "CandleSlice",
     "DemoMarket",
+    "Drop",
+    "Inbox",
     "IngestError",
     "Lake",
     "LakeError",
+    "LakeUnwritableError",
     "SlicePiece",
     "Violation",
     "combine",

@@ -68,6 +68,15 @@ class Transaction:
         self._removals.extend(replaces)
         return staged
 
+    def stage_file(self, target: Path, content: bytes) -> None:
+        """Have a small file appear at `target` together with the parts."""
+        staged = self.directory / f"{len(self._moves):04d}.file"
+        with staged.open("wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        self._moves.append((staged, target))
+
     def commit(self) -> None:
         """Put everything that was staged into place, or nothing."""
         if not self._moves:
@@ -81,9 +90,9 @@ class Transaction:
             json.dump(record, file)
             file.flush()
             os.fsync(file.fileno())
-        _sync_directory(self.directory)
+        sync_directory(self.directory)
         draft.replace(self._root / RECORD)
-        _sync_directory(self._root)
+        sync_directory(self._root)
         _recover(self._root)
 
     def _relative(self, path: Path) -> str:
@@ -127,9 +136,9 @@ def _recover(root: Path) -> None:
         for path in record["removals"]:
             (root / path).unlink(missing_ok=True)
         for directory in _with_parents({target.parent for _, target in moves}, root):
-            _sync_directory(directory)
+            sync_directory(directory)
         (root / RECORD).unlink()
-        _sync_directory(root)
+        sync_directory(root)
 
 
 def _with_parents(directories: set[Path], root: Path) -> list[Path]:
@@ -147,7 +156,8 @@ def _locked(path: Path, mode: int) -> Iterator[None]:
         os.close(descriptor)
 
 
-def _sync_directory(path: Path) -> None:
+def sync_directory(path: Path) -> None:
+    """Wait until the disk has the names in a directory."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)

@@ -6,17 +6,18 @@ part. Memory holds one batch or one partition at a time.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import polars as pl
+from pydantic import TypeAdapter
 
 from lab_pipeline.domain.timeframe import timeframe_ms
 from lab_pipeline.lake import commit
-from lab_pipeline.lake.errors import VIOLATIONS_SHOWN, LakeError
+from lab_pipeline.lake.errors import VIOLATIONS_SHOWN, LakeError, LakeUnwritableError
 from lab_pipeline.lake.layout import (
     CALLS,
     CANDLES,
@@ -35,6 +36,7 @@ from lab_pipeline.lake.sources import ROW, FrameSource, Source, check_readable, 
 CHANGED_KEYS_SHOWN = 5
 FILE = "file"
 BUCKET = "bucket"
+RECEIPTS = "receipts"
 
 Progress = Callable[[int, int], None]
 
@@ -55,6 +57,7 @@ class IngestReport:
         partitions_written: partitions that got a new part file.
         changed_keys: the first few keys that changed, such as ``{"mint": …, "timestamp": …}``.
         ignored_columns: by file, the columns that are not used.
+        done_before: whether the receipt says that this ingest was done earlier: nothing was read now.
     """
 
     files: int = 0
@@ -68,10 +71,19 @@ class IngestReport:
     partitions_written: int = 0
     changed_keys: list[dict[str, Any]] = field(default_factory=list)
     ignored_columns: dict[str, list[str]] = field(default_factory=dict)
+    done_before: bool = False
+
+
+REPORT = TypeAdapter(IngestReport)
 
 
 def ingest_files(
-    root: Path, files: Sequence[Path], timeframe: str | None, on_progress: Progress | None = None
+    root: Path,
+    files: Sequence[Path],
+    timeframe: str | None,
+    on_progress: Progress | None = None,
+    *,
+    receipt: str | None = None,
 ) -> IngestReport:
     """Ingest files of candles, or of calls if the timeframe is null; see `Lake.ingest_candles`."""
     check_readable(files)
@@ -80,13 +92,18 @@ def ingest_files(
     def openers(scratch: Path) -> list[Callable[[], Source]]:
         return [partial(open_source, path, table, scratch) for path in files]
 
-    return _ingest(root, table, timeframe, openers, on_progress)
+    return _ingest(root, table, timeframe, openers, on_progress, receipt=receipt)
 
 
 def ingest_frame(root: Path, frame: pl.DataFrame, timeframe: str | None) -> IngestReport:
     """Ingest a frame of candles, or of calls if the timeframe is null; see `Lake.write_candles`."""
     table = _table(root, timeframe)
     return _ingest(root, table, timeframe, lambda _: [partial(FrameSource, frame, table)], None)
+
+
+def receipt_path(root: Path, receipt: str) -> Path:
+    """Return where the lake keeps a receipt."""
+    return root / RECEIPTS / f"{receipt}.json"
 
 
 def _table(root: Path, timeframe: str | None) -> Table:
@@ -102,14 +119,19 @@ def _ingest(
     timeframe: str | None,
     openers: Callable[[Path], list[Callable[[], Source]]],
     on_progress: Progress | None,
+    *,
+    receipt: str | None = None,
 ) -> IngestReport:
+    kept = None if receipt is None else receipt_path(root, receipt)
     try:
         with commit.writing(root) as transaction:
+            if kept is not None and kept.exists():
+                return replace(REPORT.validate_json(kept.read_bytes()), done_before=True)
             run = _Ingest(root, transaction, table, timeframe, on_progress)
-            return run.carry_out(openers(transaction.directory))
+            return run.carry_out(openers(transaction.directory), kept)
     except OSError as error:
         fate = "the rest follows when the lake is next opened" if commit.pending(root) else "nothing was changed"
-        raise LakeError(f"cannot write to the lake at {root}: {error}; {fate}") from error
+        raise LakeUnwritableError(f"cannot write to the lake at {root}: {error}; {fate}") from error
 
 
 class _Ingest:
@@ -135,7 +157,7 @@ class _Ingest:
         self._findings = Findings(table, timeframe)
         self._report = IngestReport()
 
-    def carry_out(self, openers: Sequence[Callable[[], Source]]) -> IngestReport:
+    def carry_out(self, openers: Sequence[Callable[[], Source]], receipt: Path | None) -> IngestReport:
         steps = len(openers) + (1 if self._timeframe is None else MINT_BUCKETS)
         for opener in openers:
             self._read(opener())
@@ -144,6 +166,8 @@ class _Ingest:
             self._merge(bucket)
             self._step(1, steps)
         self._findings.raise_if_any(self._sources)
+        if receipt is not None:
+            self._transaction.stage_file(receipt, REPORT.dump_json(self._report))
         self._transaction.commit()
         self._step(steps - self._steps_done, steps)
         return self._report

@@ -33,7 +33,12 @@ class Lake:
         self.root = root
 
     def ingest_candles(
-        self, files: Sequence[Path], timeframe: str, *, on_progress: Callable[[int, int], None] | None = None
+        self,
+        files: Sequence[Path],
+        timeframe: str,
+        *,
+        on_progress: Callable[[int, int], None] | None = None,
+        receipt: str | None = None,
     ) -> "IngestReport":
         """Bring candle files in, all rows of all files or none.
 
@@ -43,16 +48,23 @@ class Lake:
             files: CSV or Parquet, plain or gzip.
             timeframe: length of the candles, such as ``5m``; every timestamp must be a multiple of it.
             on_progress: called with the steps done and the steps in all.
+            receipt: name under which the lake remembers that this was done, in one commit with the rows. An ingest
+                whose receipt is there is not done again: it returns what was reported then.
 
         Raises:
-            LakeError: if a file cannot be used; IngestError, naming rows and rules, if its rows are wrong.
+            LakeError: if a file cannot be used; IngestError, naming rows and rules, if its rows are wrong;
+                LakeUnwritableError if the disk does not take them.
         """
         from lab_pipeline.lake import ingest  # noqa: PLC0415 - pandera costs half a second that readers need not pay
 
-        return ingest.ingest_files(self.root, files, timeframe, on_progress)
+        return ingest.ingest_files(self.root, files, timeframe, on_progress, receipt=receipt)
 
     def ingest_calls(
-        self, files: Sequence[Path], *, on_progress: Callable[[int, int], None] | None = None
+        self,
+        files: Sequence[Path],
+        *,
+        on_progress: Callable[[int, int], None] | None = None,
+        receipt: str | None = None,
     ) -> "IngestReport":
         """Bring call files in, all rows of all files or none.
 
@@ -61,7 +73,19 @@ class Lake:
         """
         from lab_pipeline.lake import ingest  # noqa: PLC0415 - as above
 
-        return ingest.ingest_files(self.root, files, None, on_progress)
+        return ingest.ingest_files(self.root, files, None, on_progress, receipt=receipt)
+
+    def receipts(self) -> list[str]:
+        """List the receipts that the lake keeps."""
+        from lab_pipeline.lake import ingest  # noqa: PLC0415 - as above
+
+        return [path.stem for path in sorted(ingest.receipt_path(self.root, "*").parent.glob("*.json"))]
+
+    def forget_receipt(self, receipt: str) -> None:
+        """Drop a receipt that nobody will ask for any more; one that is not there is no error."""
+        from lab_pipeline.lake import ingest  # noqa: PLC0415 - as above
+
+        ingest.receipt_path(self.root, receipt).unlink(missing_ok=True)
 
     def write_candles(self, frame: pl.DataFrame, timeframe: str) -> "IngestReport":
         """Bring candles in from a frame, by the same rules as from a file."""

@@ -65,6 +65,7 @@ def test_assets_and_their_lineage(repository):
 def test_jobs_and_checks(repository):
     assert sorted(job.name for job in repository.get_all_jobs() if not job.name.startswith("__")) == [
         "backtest",
+        "inbox",
         "retention",
         "statistics",
     ]
@@ -97,6 +98,7 @@ def test_sensors_and_whether_they_run_by_themselves(repository):
         "notify_failures": "RUNNING",
         "ship_logs": "RUNNING",
         "statistics_after_backtests": "RUNNING",
+        "watch_inbox": "RUNNING",
     }
 
 

@@ -113,7 +113,17 @@ def test_the_asset_deletes_and_measures(home, instance):
     assert seen["runs deleted"].value == 2
     assert seen["bytes freed"].value > 1000
     areas = {row.data["area"]: row.data["bytes"] for row in seen["disk use"].value.records}
-    assert set(areas) == {"lake", "artifacts", "clickhouse", "dagster", "statistics", "catalog", "logs", "other"}
+    assert set(areas) == {
+        "lake",
+        "artifacts",
+        "clickhouse",
+        "dagster",
+        "statistics",
+        "catalog",
+        "inbox",
+        "logs",
+        "other",
+    }
     assert areas["artifacts"] == sum(path.stat().st_size for path in (home / "artifacts").rglob("*") if path.is_file())
     assert seen["bytes of artifacts"].value == areas["artifacts"] > 0
     assert {row.data["run"] for row in seen["deleted"].value.records} == {old, statistics[0]}

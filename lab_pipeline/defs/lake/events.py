@@ -1,5 +1,6 @@
 """Tell Dagster what was brought into the lake outside of a run."""
 
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 import dagster as dg
@@ -24,23 +25,33 @@ if TYPE_CHECKING:
 def report_candles(settings: Settings, lake: Lake, report: "IngestReport") -> None:
     """Record a materialisation of the candles, and the checks on them."""
     with open_instance(settings) as instance:
-        measured = measure(lake)
-        metadata = ingest_metadata(report) | candles_metadata(lake, measured)
-        instance.report_runless_asset_event(dg.AssetMaterialization(CANDLES_KEY, metadata=metadata))
-        for result in evaluate(measured, settings.min_coverage):
-            instance.report_runless_asset_event(
-                dg.AssetCheckEvaluation(
-                    asset_key=CANDLES_KEY,
-                    check_name=str(result.check_name),
-                    passed=result.passed,
-                    severity=result.severity,
-                    metadata=result.metadata,
-                )
-            )
+        for event in candle_events(lake, report, settings.min_coverage):
+            instance.report_runless_asset_event(event)
 
 
 def report_calls(settings: Settings, lake: Lake, report: "IngestReport") -> None:
     """Record a materialisation of the calls."""
     with open_instance(settings) as instance:
-        metadata = ingest_metadata(report) | calls_metadata(lake)
-        instance.report_runless_asset_event(dg.AssetMaterialization(CALLS_KEY, metadata=metadata))
+        instance.report_runless_asset_event(calls_event(lake, report))
+
+
+def candle_events(
+    lake: Lake, report: "IngestReport", min_coverage: float
+) -> Iterator[dg.AssetMaterialization | dg.AssetCheckEvaluation]:
+    """Describe the candles after an ingest, then what the checks say of them."""
+    measured = measure(lake)
+    metadata = ingest_metadata(report) | candles_metadata(lake, measured)
+    yield dg.AssetMaterialization(CANDLES_KEY, metadata=metadata)
+    for result in evaluate(measured, min_coverage):
+        yield dg.AssetCheckEvaluation(
+            asset_key=CANDLES_KEY,
+            check_name=str(result.check_name),
+            passed=result.passed,
+            severity=result.severity,
+            metadata=result.metadata,
+        )
+
+
+def calls_event(lake: Lake, report: "IngestReport") -> dg.AssetMaterialization:
+    """Describe the calls after an ingest."""
+    return dg.AssetMaterialization(CALLS_KEY, metadata=ingest_metadata(report) | calls_metadata(lake))

@@ -1,0 +1,136 @@
+"""The job that brings the files of the inbox into the lake."""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import dagster as dg
+from pydantic import Field
+
+from lab_pipeline.defs.lake.events import calls_event, candle_events
+from lab_pipeline.defs.operations.failures import failing_clearly
+from lab_pipeline.defs.operations.resources import Lab
+from lab_pipeline.domain.errors import LabError
+from lab_pipeline.lake import Drop, Inbox, Lake, LakeError, LakeUnwritableError
+from lab_pipeline.lake.inbox import kind_of
+from lab_pipeline.lake.ingest import IngestReport
+from lab_pipeline.lake.layout import CALLS, CANDLES
+
+
+class DroppedFile(dg.Config):
+    """A file in the inbox, in the state in which it was seen."""
+
+    key: str = Field(description="Stands for the file in this state.")
+    name: str = Field(description="Path below the inbox.")
+
+
+class InboxFiles(dg.Config):
+    """Which files of the inbox to ingest."""
+
+    files: list[DroppedFile] = Field(default=[], description="The files; all that are there by default.")
+
+
+@dg.op(
+    out=dg.Out(dg.Nothing),
+    pool="inbox",
+    description="Ingest each file; put it into done/, or into rejected/ with its error beside it.",
+)
+def ingest_inbox(context: dg.OpExecutionContext, config: InboxFiles, lab: Lab) -> Iterator[object]:
+    """Ingest files one by one, each whole or not at all, and describe the lake afterwards.
+
+    Files stay where they were taken to until the lake is described, and their receipts until they are in `done`: run
+    again after a crash, this ingests nothing twice and forgets no file.
+    """
+    inbox, lake = Inbox(lab.settings.inbox_dir), lab.lake
+    drops = [Drop(file.key, file.name) for file in config.files] or inbox.drops()
+    for receipt in lake.receipts():
+        if not inbox.is_taken(receipt):
+            lake.forget_receipt(receipt)  # whoever put the file away was killed before it came to that
+    batch = _Batch(inbox, lake, context.log)
+    problem = batch.take_in(drops)
+    if (candles := batch.reports.get(CANDLES.name)) is not None:
+        for event in candle_events(lake, candles, lab.settings.min_coverage):
+            if isinstance(event, dg.AssetMaterialization):
+                yield event
+            else:
+                context.log_event(event)  # type: ignore[arg-type]  # it takes them, only its signature does not say so
+    if (calls := batch.reports.get(CALLS.name)) is not None:
+        yield calls_event(lake, calls)
+    batch.finish()
+    with failing_clearly(context.log):
+        if problem is not None:
+            raise problem
+        if batch.rejected:
+            name, reason = batch.rejected[0]
+            first = reason.splitlines()[0]
+            raise LabError(f"{len(batch.rejected)} of {len(drops)} files were rejected, the first is {name}: {first}")
+    yield dg.Output(None)
+
+
+@dg.job(name="inbox", description="Bring the files of LAB_INBOX into the lake, each whole or not at all.")
+def inbox_job() -> None:
+    """Ingest what was dropped."""
+    ingest_inbox()
+
+
+class _Batch:
+    """The files of one run.
+
+    Attributes:
+        reports: what was ingested, by table.
+        rejected: name of each file that cannot be used, and why.
+    """
+
+    def __init__(self, inbox: Inbox, lake: Lake, log: dg.DagsterLogManager) -> None:
+        self._inbox, self._lake, self._log = inbox, lake, log
+        self._ingested: list[Drop] = []
+        self.reports: dict[str, IngestReport] = {}
+        self.rejected: list[tuple[str, str]] = []
+
+    def take_in(self, drops: Sequence[Drop]) -> LakeUnwritableError | None:
+        """Ingest or reject each file; stops, and returns why, where the lake cannot be written."""
+        for drop in drops:
+            path = self._inbox.take(drop)
+            if path is None:
+                self._log.info(f"{drop.name} is left alone: it is gone, has changed, or is being written")
+                continue
+            try:
+                self._ingest(path, drop)
+            except LakeUnwritableError as error:
+                return error
+            except LakeError as error:
+                reason = str(error).replace(str(path), drop.name)
+                target = self._inbox.reject(drop, reason)
+                self._log.error(f"{drop.name} is rejected, and now {target}: {reason}")
+                self.rejected.append((drop.name, reason))
+        return None
+
+    def finish(self) -> None:
+        """Put away what was ingested, and forget the receipts that say so."""
+        for drop in self._ingested:
+            self._log.info(f"{drop.name} is now {self._inbox.finish(drop)}")
+            self._lake.forget_receipt(drop.key)
+
+    def _ingest(self, path: Path, drop: Drop) -> None:
+        kind, timeframe = kind_of(path, drop.name)
+        if timeframe is None:
+            report = self._lake.ingest_calls([path], receipt=drop.key)
+        else:
+            report = self._lake.ingest_candles([path], timeframe, receipt=drop.key)
+        counts = f"{report.added:,} added, {report.changed:,} changed, {report.unchanged:,} already there"
+        known = ", by a run before this one" if report.done_before else ""
+        self._log.info(f"{drop.name}: {report.rows:,} {kind.name} of {report.mints:,} mints, {counts}{known}")
+        self._ingested.append(drop)
+        self.reports[kind.name] = _sum(self.reports.get(kind.name), report)
+
+
+def _sum(before: IngestReport | None, report: IngestReport) -> IngestReport:
+    """Count what several files brought."""
+    if before is None:
+        return report
+    return IngestReport(
+        files=before.files + report.files,
+        rows=before.rows + report.rows,
+        added=before.added + report.added,
+        changed=before.changed + report.changed,
+        unchanged=before.unchanged + report.unchanged,
+    )

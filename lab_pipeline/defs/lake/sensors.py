@@ -1,0 +1,88 @@
+"""What sees files that were dropped into the inbox."""
+
+import hashlib
+import json
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+
+import dagster as dg
+
+from lab_pipeline.defs.lake.jobs import DroppedFile, InboxFiles, inbox_job, ingest_inbox
+from lab_pipeline.defs.operations.resources import Lab
+from lab_pipeline.domain.backtest import now
+from lab_pipeline.lake import Drop, Inbox
+
+INTERVAL_SECONDS = 5
+REST_SECONDS = 5.0
+"""For which a file must not change until it is taken to be whole."""
+FILES_AT_ONCE = 200
+RUNS_LOOKED_AT = 20
+FIRST_PAUSE = timedelta(minutes=1)
+"""After a run that ended and left its files in the inbox; doubled each time."""
+LONGEST_PAUSE = timedelta(hours=1)
+FILES_TAG = "lab/inbox"
+"""Stands for the files that a run is about."""
+
+
+@dg.sensor(
+    job_name=inbox_job.name,
+    minimum_interval_seconds=INTERVAL_SECONDS,
+    default_status=dg.DefaultSensorStatus.RUNNING,
+    description="Ingests files that are dropped into LAB_INBOX, once they do not change any more.",
+)
+def watch_inbox(context: dg.SensorEvaluationContext, lab: Lab) -> dg.SensorResult | dg.SkipReason:
+    """Ask for one run for all files that rest; the cursor says since when each has been seen as it is.
+
+    Only one run at a time is asked for. Its key is that of its files and of the number of runs that these had, so that
+    the same files are asked for again only after a run has ended and left them, after a pause.
+    """
+    inbox = Inbox(lab.settings.inbox_dir)
+    if lab.settings.inbox is None:
+        inbox.root.mkdir(parents=True, exist_ok=True)
+    moment = now()
+    seen = _seen(context.cursor, inbox.drops(), moment)
+    cursor = json.dumps({drop.key: since for drop, since in seen.items()})
+    rested = [
+        drop
+        for drop, since in seen.items()
+        if moment.timestamp() - since >= REST_SECONDS and not inbox.is_being_written(drop)
+    ][:FILES_AT_ONCE]
+    if not rested:
+        waiting = f"{len(seen)} files are new or being written" if seen else f"{inbox.root} is empty"
+        return dg.SensorResult(skip_reason=waiting, cursor=cursor)
+    if _unfinished(context.instance):
+        return dg.SensorResult(skip_reason="a run is ingesting files", cursor=cursor)
+    files = hashlib.sha256("".join(sorted(drop.key for drop in rested)).encode()).hexdigest()[:16]
+    runs = context.instance.get_run_records(dg.RunsFilter(job_name=inbox_job.name, tags={FILES_TAG: files}))
+    earlier = [record for record in runs if record.dagster_run.is_finished]
+    if pause := _pause(earlier, moment):
+        return dg.SensorResult(skip_reason=f"{len(rested)} files are tried again in {pause}", cursor=cursor)
+    config = InboxFiles(files=[DroppedFile(key=drop.key, name=drop.name) for drop in rested])
+    request = dg.RunRequest(
+        run_key=f"inbox/{files}/{len(earlier)}",
+        run_config=dg.RunConfig(ops={ingest_inbox.name: config}),
+        tags={FILES_TAG: files},
+    )
+    return dg.SensorResult([request], cursor=cursor)
+
+
+def _seen(cursor: str | None, drops: Sequence[Drop], moment: datetime) -> dict[Drop, float]:
+    """Return since when each file has been seen in its present state, in seconds since 1970."""
+    before = json.loads(cursor) if cursor else {}
+    return {drop: before.get(drop.key, moment.timestamp()) for drop in drops}
+
+
+def _unfinished(instance: dg.DagsterInstance) -> bool:
+    """Tell whether a run is under way; one that was made and never started is not: the same key starts it."""
+    runs = instance.get_runs(dg.RunsFilter(job_name=inbox_job.name), limit=RUNS_LOOKED_AT)
+    return any(not run.is_finished and run.status is not dg.DagsterRunStatus.NOT_STARTED for run in runs)
+
+
+def _pause(earlier: Sequence[dg.RunRecord], moment: datetime) -> timedelta | None:
+    """Return how long files wait that earlier runs, newest first, have not brought to an end; none if no longer."""
+    if not earlier:
+        return None
+    pause = min(FIRST_PAUSE * 2 ** min(len(earlier) - 1, 10), LONGEST_PAUSE)
+    ended = datetime.fromtimestamp(earlier[0].end_time or 0.0, UTC)
+    rest = pause - (moment - ended)
+    return timedelta(seconds=int(rest.total_seconds())) if rest > timedelta() else None
