@@ -144,6 +144,11 @@ class Lake:
                 return pl.DataFrame(schema=frames.CALLS)
             return pl.read_parquet(files).filter(rules).sort(*CALLS.order)
 
+    def calls_version(self) -> str:
+        """Return a name that changes when, and only when, an ingest has changed calls; empty without calls."""
+        with self.reading():
+            return " ".join(path.stem for path in parts(self.root / CALLS.name))
+
     def calls_extent(self) -> tuple[datetime, datetime] | None:
         """Return the first and the last called_at from the files' statistics, or null without calls."""
         with self.reading():

@@ -98,6 +98,7 @@ def test_sensors_and_whether_they_run_by_themselves(repository):
         "notify_failures": "RUNNING",
         "ship_logs": "RUNNING",
         "statistics_after_backtests": "RUNNING",
+        "watch_calls": "RUNNING",
         "watch_inbox": "RUNNING",
     }
 

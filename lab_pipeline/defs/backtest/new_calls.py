@@ -1,0 +1,122 @@
+"""Which calls have come, or changed, since they were last looked at."""
+
+import hashlib
+import os
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+
+import polars as pl
+
+from lab_pipeline.domain import frames
+from lab_pipeline.domain.backtest import TimeRange, iso
+from lab_pipeline.lake import Lake
+
+
+@dataclass(frozen=True)
+class CallsState:
+    """The calls of a lake as far as its candles reach; a later call waits for the candles that it needs.
+
+    Attributes:
+        name: changes when the calls do, or the candles reach further.
+        calls: columns of `frames.CALLS`.
+    """
+
+    name: str
+    calls: pl.DataFrame
+
+
+@dataclass(frozen=True)
+class NewCalls:
+    """What differs from one state to the next.
+
+    Attributes:
+        callers: of the calls that are new or have changed, ascending.
+        range: that selects them.
+        count: how many they are.
+        digest: stands for them, and for the state before.
+    """
+
+    callers: list[str]
+    range: TimeRange
+    count: int
+    digest: str
+
+    @property
+    def window(self) -> str:
+        """The range as the tag of a run says it."""
+        return f"{iso(self.range.start)}/{iso(self.range.end)}"
+
+
+def calls_now(lake: Lake, timeframe: str) -> CallsState:
+    """Read the calls that have candles to be simulated on, all of one state of the lake."""
+    while True:
+        version, calls = lake.calls_version(), lake.calls()
+        if lake.calls_version() == version:
+            break
+    extent = lake.candles_extent(timeframe)
+    if extent is None:
+        return CallsState(_name(version, timeframe), calls.clear())
+    reached = calls.filter(pl.col("called_at") <= extent[1])
+    return CallsState(_name(version, timeframe, iso(extent[1])), reached)
+
+
+def name_now(lake: Lake, timeframe: str) -> str:
+    """Return the name of the state that `calls_now` would read, without reading it."""
+    extent = lake.candles_extent(timeframe)
+    return _name(lake.calls_version(), timeframe, *([] if extent is None else [iso(extent[1])]))
+
+
+def compare(before: CallsState, now: CallsState) -> NewCalls | None:
+    """Return what is new or has changed; none if nothing is."""
+    columns = frames.CALLS.names()
+    new = now.calls.select(columns).join(before.calls, on=columns, how="anti").sort("call_id")
+    if new.is_empty():
+        return None
+    first, last = new.select(first=pl.col("called_at").min(), last=pl.col("called_at").max()).row(0)
+    content = f"{before.name}\n{new.write_csv()}"
+    return NewCalls(
+        callers=new["caller"].unique().sort().to_list(),
+        range=TimeRange(start=first, end=last + timedelta(milliseconds=1)),
+        count=new.height,
+        digest=hashlib.sha256(content.encode()).hexdigest()[:16],
+    )
+
+
+@dataclass(frozen=True)
+class SeenCalls:
+    """States of the calls that were looked at, a file each.
+
+    Attributes:
+        directory: of the files.
+    """
+
+    directory: Path
+
+    def read(self, name: str) -> CallsState | None:
+        """Return a state; none if it is not there, or not any more."""
+        path = self._path(name)
+        return CallsState(name, pl.read_parquet(path)) if path.exists() else None
+
+    def write(self, state: CallsState) -> None:
+        """Keep a state."""
+        self.directory.mkdir(parents=True, exist_ok=True)
+        draft = self._path(state.name).with_suffix(".draft")
+        with draft.open("wb") as file:
+            state.calls.write_parquet(file)
+            file.flush()
+            os.fsync(file.fileno())
+        draft.replace(self._path(state.name))
+
+    def keep_only(self, *names: str) -> None:
+        """Remove all other states, and what was being written when its process was killed."""
+        for path in self.directory.iterdir():
+            if path.stem not in names:
+                path.unlink(missing_ok=True)
+
+    def _path(self, name: str) -> Path:
+        return self.directory / f"{name}.parquet"
+
+
+def _name(*parts: str) -> str:
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]

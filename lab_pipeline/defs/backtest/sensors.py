@@ -1,0 +1,65 @@
+"""What runs watched strategies on calls that have come."""
+
+import dagster as dg
+
+from lab_pipeline.defs.backtest.automatic import automation_timeframe, request
+from lab_pipeline.defs.backtest.config import BacktestConfig
+from lab_pipeline.defs.backtest.jobs import backtest
+from lab_pipeline.defs.backtest.new_calls import NewCalls, SeenCalls, calls_now, compare, name_now
+from lab_pipeline.defs.operations.resources import Lab
+from lab_pipeline.domain.backtest import BacktestSpec, CallersUniverse
+from lab_pipeline.runs.backtest import EmptyLakeError
+from lab_pipeline.runs.strategies import StoredStrategy
+
+INTERVAL_SECONDS = 30
+WATCHED = "watched"
+"""The tag of a strategy that runs on every new call."""
+SEEN = "seen_calls"
+"""Directory in Dagster's home with the calls as the sensor last saw them."""
+
+
+@dg.sensor(
+    job_name=backtest.name,
+    minimum_interval_seconds=INTERVAL_SECONDS,
+    default_status=dg.DefaultSensorStatus.RUNNING,
+    description=f"Runs the active strategies that are tagged `{WATCHED}` on calls that have come or changed.",
+)
+def watch_calls(context: dg.SensorEvaluationContext, lab: Lab) -> dg.SensorResult | dg.SkipReason:
+    """Ask for a run of each watched strategy over the callers and the time of the new calls.
+
+    The cursor names the calls that were seen, which are kept until the cursor has moved on: a tick that dies is
+    evaluated again from where it was, to the same run keys.
+    """
+    try:
+        timeframe = automation_timeframe(lab.settings, lab.lake)
+    except EmptyLakeError as error:
+        return dg.SkipReason(str(error))
+    seen = SeenCalls(lab.settings.dagster_home / SEEN)
+    before = seen.read(context.cursor) if context.cursor else None
+    if before is not None and name_now(lab.lake, timeframe) == before.name:
+        return dg.SkipReason("no calls have come since")
+    state = calls_now(lab.lake, timeframe)
+    seen.write(state)
+    seen.keep_only(state.name, *([before.name] if before else []))
+    if before is None:
+        return dg.SensorResult(skip_reason="calls that come from now on are seen", cursor=state.name)
+    new = compare(before, state)
+    if new is None:
+        return dg.SensorResult(skip_reason="no calls have come since", cursor=state.name)
+    strategies, _ = lab.strategies.readable_latest()
+    watched = [stored for stored in strategies if stored.is_active and WATCHED in stored.strategy.tags]
+    if not watched:
+        return dg.SensorResult(skip_reason=f"{new.count:,} new calls, no strategy is {WATCHED}", cursor=state.name)
+    return dg.SensorResult([_request(stored, new, timeframe) for stored in watched], cursor=state.name)
+
+
+def _request(stored: StoredStrategy, new: NewCalls, timeframe: str) -> dg.RunRequest:
+    strategy_id = stored.strategy.id
+    spec = BacktestSpec(
+        strategy_id=strategy_id,
+        universe=CallersUniverse(callers=tuple(new.callers)),
+        timeframe=timeframe,
+        range=new.range,
+    )
+    config = BacktestConfig.of(spec, stored.version)
+    return request(config, key=f"calls/{strategy_id}/{new.digest}", window=new.window)
