@@ -18,6 +18,7 @@ from lab_pipeline.cli.runs import AsJson
 from lab_pipeline.settings import PREFIX, Settings, origin, unknown_variables
 
 GIB = 2**30
+MIB = 2**20
 LOW_DISK_BYTES = 2 * GIB
 PACKAGES = ("dagster", "dagster-webserver", "polars", "numba", "pyarrow", "pandera")
 
@@ -108,9 +109,12 @@ def _home(lab: Settings) -> Finding:
 
 
 def _disk(lab: Settings) -> Finding:
+    from lab_pipeline.defs.operations.disk import disk_use
+
     free = shutil.disk_usage(next(path for path in (lab.home, *lab.home.parents) if path.exists())).free
     remedy = None if free >= LOW_DISK_BYTES else "make room: runs fail when the disk is full"
-    return Finding("disk", f"{free / GIB:,.1f} GiB free", remedy)
+    used = ", ".join(f"{area} {size / MIB:,.1f}" for area, size in disk_use(lab).items() if size)
+    return Finding("disk", f"{free / GIB:,.1f} GiB free; MiB used: {used or 'none'}", remedy)
 
 
 def _lake(lab: Settings) -> Finding:

@@ -133,6 +133,8 @@ def test_the_doctor_finds_nothing_wrong_with_a_healthy_lab(stocked):
     ended = stocked("doctor")
     assert ended.status == 0, ended.out
     assert "FAIL" not in ended.out
+    assert "GiB free; MiB used: " in ended.out
+    assert "lake 0." in ended.out
 
 
 def test_the_doctor_names_what_is_wrong_and_the_remedy(stocked, monkeypatch):

@@ -122,12 +122,12 @@ def test_failures_from_before_the_first_look_are_not_told(instance, receiver):
     assert receiver.asked == 0
 
 
-def test_without_a_webhook_there_is_a_line_in_the_log(instance, failures, receiver, monkeypatch, caplog):
+def test_without_a_webhook_there_is_a_line_in_the_log(instance, failures, receiver, monkeypatch, capfd):
     monkeypatch.delenv("LAB_WEBHOOK_URL")
     run_id = fail(instance)
     assert failures.evaluate() == "1 failed runs reported"
     assert receiver.asked == 0
-    assert any(f'run.failed {{"runId": "{run_id}"' in line for line in caplog.messages)
+    assert f'run.failed {{"runId": "{run_id}"' in capfd.readouterr().err
     assert failures.evaluate() == "no run has failed since"
 
 

@@ -1,7 +1,6 @@
 """What tells people that something went wrong."""
 
 import json
-import logging
 from datetime import UTC, datetime
 
 import dagster as dg
@@ -10,13 +9,11 @@ from lab_pipeline.defs.operations import notices
 from lab_pipeline.defs.operations.resources import Lab
 from lab_pipeline.defs.operations.webhook import Notice, Webhook
 
-INTERVAL_SECONDS = 15
+INTERVAL_SECONDS = 10
 NOTIFIED_TAG = ".lab/notified"
 """Marks a failed run that the webhook took, at once, whatever becomes of the tick; hidden in the UI by its dot."""
 FAILING = "lab/failing_checks"
 """Where Dagster's cursor storage keeps the checks that were reported and do not pass still: JSON, a list."""
-
-log = logging.getLogger(__name__)
 
 
 @dg.sensor(
@@ -66,10 +63,9 @@ def notify_data_quality(context: dg.SensorEvaluationContext, lab: Lab) -> dg.Ski
 
 
 def _tell(context: dg.SensorEvaluationContext, webhook: Webhook | None, notice: Notice) -> None:
-    """Write a line into the logs of the tick and of this process, and send the notice if there is whom to."""
+    """Send the notice if there is whom to; write it into the log of the tick, which the code server's log has, too."""
     line = f"{notice.type} {json.dumps(notice.data, ensure_ascii=False)}"
     if webhook:
         webhook.deliver(notice)
         line += f" (reported to {webhook.host})"
     context.log.error(line)
-    log.error(line)

@@ -1,0 +1,127 @@
+"""A night, a delivery of files and a failure, in a lab that runs, with its daemon killed in between."""
+
+import os
+import signal
+import time
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+from lab_pipeline.defs.operations.instance import open_instance
+from lab_pipeline.runs.strategies import StrategyStore
+from lab_pipeline.settings import load_settings
+from lab_pipeline_tests.cli.test_lab_up_runs_what_the_launchpad_starts import FINAL, RunningLab, stock
+from lab_pipeline_tests.defs.daemon import daemon
+from lab_pipeline_tests.markets import MINUTE, START, candles
+from lab_pipeline_tests.receiver import SECRET, receiving
+
+RUNS = "{ runsOrError { ... on Runs { results { runId jobName status tags { key value } } } } }"
+NIGHTLY = ["dip-scalper", "ladder"]
+
+
+def until(found, what, seconds=90):
+    """Wait for something to be there, and return it."""
+    deadline = time.monotonic() + seconds
+    while not (value := found()):
+        assert time.monotonic() < deadline, f"{what}: not within {seconds} s"
+        time.sleep(0.2)
+    return value
+
+
+def runs_of(lab, job):
+    """Return tags and status of the runs of a job."""
+    results = lab.graphql(RUNS)["runsOrError"]["results"]
+    return [
+        ({tag["key"]: tag["value"] for tag in run["tags"]}, run["status"], run["runId"])
+        for run in results
+        if run["jobName"] == job
+    ]
+
+
+def daemon_of(home):
+    """Return the process id of the daemon of a home."""
+    for directory in Path("/proc").glob("[0-9]*"):
+        try:
+            words = (directory / "cmdline").read_bytes().split(b"\0")
+        except OSError:
+            continue
+        if any(word.endswith(b"/dagster-daemon") for word in words) and str(home).encode() in b" ".join(words):
+            return int(directory.name)
+    raise AssertionError("there is no daemon")
+
+
+def ended(lab, job, count):
+    """Return the runs of a job when there are so many and all have ended."""
+    runs = runs_of(lab, job)
+    return runs if len(runs) >= count and all(status in FINAL for _, status, _ in runs) else []
+
+
+@pytest.fixture
+def receiver():
+    with receiving() as receiver:
+        yield receiver
+
+
+@pytest.fixture
+def lab(tmp_path, monkeypatch, clickhouse_url, receiver):
+    """A lab that was down at two, when its nightly schedule was on."""
+    for name, value in {
+        "LAB_HOME": tmp_path,
+        "DAGSTER_HOME": tmp_path / "dagster",
+        "LAB_CLICKHOUSE_URL": clickhouse_url,
+        "LAB_WEBHOOK_URL": receiver.url,
+        "LAB_WEBHOOK_SECRET": SECRET,
+        "LAB_NIGHTLY_WINDOW_DAYS": 9000,
+    }.items():
+        monkeypatch.setenv(name, str(value))
+    stock(tmp_path)
+    strategies = StrategyStore.of(load_settings())
+    strategies.describe("trend-rider", is_active=False)
+    strategies.describe("ladder", tags=["watched"])
+    with open_instance(load_settings()) as instance, daemon(instance) as stopped:
+        stopped.start_schedule("nightly_backtests", datetime.now(UTC) - timedelta(days=3))
+    running = RunningLab(tmp_path)
+    yield running
+    if running.process.poll() is None:
+        running.stop()
+
+
+@pytest.mark.slow
+def test_nights_files_calls_and_failures_are_seen_once_though_the_daemon_is_killed(lab, receiver):
+    until(lambda: runs_of(lab, "backtest"), "the night that was missed")
+    os.kill(daemon_of(lab.home), signal.SIGKILL)
+    inbox = until(lambda: (lab.home / "inbox").is_dir() and lab.home / "inbox", "the inbox")
+    night = until(lambda: ended(lab, "backtest", len(NIGHTLY)), "the backtests of the night")
+    seen = lab.home / "dagster" / "seen_calls"
+    until(lambda: seen.is_dir() and any(seen.glob("*.parquet")), "the first look at the calls")
+
+    new = {"call_id": ["new"], "caller": ["dan"], "mint": ["AAA"], "called_at": [START + 50 * MINUTE]}
+    pl.DataFrame(new).write_csv(inbox / "calls.csv")
+    candles().with_columns(low=pl.lit(99.0)).write_csv(inbox / "bad-1m.csv")
+    (inbox / "half.csv.part").write_text("mint,")
+    error = inbox / "rejected" / "bad-1m.csv.error.txt"
+    until(lambda: error.exists() and (inbox / "done" / "calls.csv").exists(), "the files of the inbox")
+    os.kill(daemon_of(lab.home), signal.SIGKILL)
+    until(lambda: receiver.taken and any(told["type"] == "run.failed" for _, told in receiver.taken), "the notice")
+    every = until(lambda: ended(lab, "backtest", len(NIGHTLY) + 1), "the backtest of the new call")
+    ingests = runs_of(lab, "inbox")
+    status, _ = lab.stop()
+
+    assert status == 0
+    assert sorted(tags["lab/strategy"] for tags, _, _ in night) == NIGHTLY
+    yesterday = {datetime.now(UTC).date() - timedelta(days=days) for days in (0, 1)}
+    (window,) = {tags["lab/window"] for tags, _, _ in night}
+    assert datetime.fromisoformat(window.partition("/")[2]).date() in yesterday
+    by_key = sorted((tags["dagster/run_key"], status) for tags, status, _ in every)
+    keys = [f"nightly/{name}/{window}" for name in NIGHTLY]
+    assert by_key[1:] == [(key, "SUCCESS") for key in keys]
+    assert by_key[0][0].startswith("calls/ladder/")
+    (watched,) = (tags for tags, _, _ in every if tags["dagster/run_key"] == by_key[0][0])
+    assert watched["lab/window"] == "2018-01-10T00:50:00.000Z/2018-01-10T00:50:00.001Z"
+    assert "bad-1m.csv, line 2, low: " in error.read_text()
+    assert (inbox / "half.csv.part").exists()
+    told = [told["data"]["runId"] for _, told in receiver.taken if told["type"] == "run.failed"]
+    assert told == [run_id for _, status, run_id in ingests if status == "FAILURE"]
+    assert len(told) == 1
