@@ -1,4 +1,4 @@
-"""`lab migrate`: bring what other labs have kept into this one."""
+"""`lab migrate`: bring what other labs have kept into this one, or what this one keeps to other storages."""
 
 from pathlib import Path
 from typing import Annotated
@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from lab_pipeline.cli.app import app, err, out, settings
+from lab_pipeline.cli.progress import progress_bar
 
 migrate_app = typer.Typer(help="Take over what was kept elsewhere.", no_args_is_help=True)
 app.add_typer(migrate_app, name="migrate")
@@ -35,3 +36,33 @@ def legacy(
     out.print(
         f"{done.added:,} runs taken over, {done.known:,} already there, {len(found.problems):,} things not converted"
     )
+
+
+@migrate_app.command("storage")
+def storage(
+    target: Annotated[
+        str,
+        typer.Argument(
+            metavar="TARGET",
+            help="A dagster.yaml, such as deploy/dagster.yaml for Postgres; `embedded` for the way back.",
+        ),
+    ],
+) -> None:
+    """Move Dagster's runs, events and schedules to the storage of another dagster.yaml, with nothing running meanwhile.
+
+    Everything is copied and compared before the lab changes over; what it leaves stays where it is. Twice does no harm.
+    """
+    from lab_pipeline.cli.up import only_one
+    from lab_pipeline.defs.operations.moving import move_storage
+
+    lab = settings()
+    lab.dagster_home.mkdir(parents=True, exist_ok=True)
+    out.print("looking whether anything of the lab runs, which can take half a minute ...")
+    with only_one(lab), progress_bar("moving", "runs") as bar:
+        moved = move_storage(lab, target, on_progress=bar)
+    if not moved.rows:
+        out.print("the lab is on that storage already")
+        return
+    for name, rows in moved.rows.items():
+        out.print(f"{rows:>12,}  {name}")
+    out.print(f"all of it arrived. {lab.dagster_home / 'dagster.yaml'} is {target} now, the one before {moved.kept}")

@@ -44,7 +44,7 @@ def up() -> None:
     lab = settings()
     require_token_off_loopback(lab)
     prepare_environment(lab)
-    with _only_one(lab):
+    with only_one(lab):
         environment = {**os.environ, **prepare_environment(lab, apply_settings=True)}
         strategy_store()
         running = workers.workers_dir(lab.dagster_home)
@@ -109,7 +109,12 @@ def _program(name: str, environment: Mapping[str, str]) -> str:
 
 
 @contextmanager
-def _only_one(lab: Settings) -> Iterator[None]:
+def only_one(lab: Settings) -> Iterator[None]:
+    """Hold the home of a lab against every other `lab up`.
+
+    Raises:
+        AlreadyUpError: if there is one.
+    """
     with (lab.dagster_home / "up.lock").open("a+") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)

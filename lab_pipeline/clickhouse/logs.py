@@ -14,6 +14,7 @@ import polars as pl
 
 from lab_pipeline.clickhouse.client import ClickHouse
 from lab_pipeline.clickhouse.queries import sql
+from lab_pipeline.clickhouse.schema import Target
 from lab_pipeline.clickhouse.series import EARLIEST, LATEST
 
 LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
@@ -110,6 +111,19 @@ def seal_logs(clickhouse: ClickHouse, last: Mapping[str, int]) -> None:
 def sealed_runs(clickhouse: ClickHouse) -> set[str]:
     """Return the runs whose logs are sealed."""
     return set(clickhouse.query(sql("list_sealed_runs"))["run_id"])
+
+
+def forget_logs(clickhouse: ClickHouse, run_ids: Sequence[str]) -> None:
+    """Delete the log lines of runs, so that a shipper brings them anew, with the numbers that they have by then.
+
+    Raises:
+        ClickHouseUnavailableError: if ClickHouse does not answer; forget them again then.
+    """
+    target = Target(clickhouse.config.database, clickhouse.config.cluster)
+    for first in range(0, len(run_ids), RUNS_ASKED_AT_ONCE):
+        some = {"run_ids": list(run_ids[first : first + RUNS_ASKED_AT_ONCE])}
+        for statement in ("delete_log_seals", "delete_log_lines"):  # what is not sealed is looked for
+            clickhouse.command(target.render(sql(statement)), some)
 
 
 def list_lines(

@@ -113,11 +113,11 @@ def test_a_second_lab_on_the_same_home_says_so(tmp_path):
     script = textwrap.dedent("""
         import sys, time
         from pathlib import Path
-        from lab_pipeline.cli.up import _only_one
+        from lab_pipeline.cli.up import only_one
         from lab_pipeline.settings import Settings
         lab = Settings(home=Path(sys.argv[1]))
         lab.dagster_home.mkdir(parents=True, exist_ok=True)
-        with _only_one(lab):
+        with only_one(lab):
             print("held", flush=True)
             time.sleep(60)
     """)

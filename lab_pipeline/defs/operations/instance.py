@@ -1,6 +1,7 @@
 """The lab's own Dagster instance, whichever process asks for it."""
 
 import os
+import time
 from pathlib import Path
 from typing import Any
 
@@ -51,6 +52,17 @@ def instance_config(settings: Settings) -> str:
     per_strategy["limit"] = settings.max_concurrent_runs_per_strategy
     config["run_retries"]["max_retries"] = settings.run_retries
     return HEADER + str(yaml.safe_dump(config, sort_keys=False))
+
+
+def adopt(settings: Settings, text: str) -> Path | None:
+    """Make a text the dagster.yaml of the lab and return where the file that it replaces is kept, if there was one."""
+    path = settings.dagster_home / CONFIG
+    kept = None
+    if path.exists() and path.read_text() != text:
+        kept = path.with_name(f"{CONFIG}.{time.strftime('%Y%m%dT%H%M%S', time.gmtime())}")
+        _write_whole(kept, path.read_text())
+    _write_whole(path, text)
+    return kept
 
 
 def is_ours(path: Path) -> bool:

@@ -1,0 +1,100 @@
+"""`lab migrate storage` on a lab with runs, to a real Postgres by the dagster.yaml of `deploy/`, and back."""
+
+import json
+import re
+from pathlib import Path
+
+import dagster as dg
+import pytest
+
+from lab_pipeline.cli.up import only_one
+from lab_pipeline.defs.operations.instance import open_instance
+from lab_pipeline.settings import load_settings
+from lab_pipeline_tests.postgres import cluster
+
+TARGET = Path(__file__).parents[2] / "deploy" / "dagster.yaml"
+NUMBERS = re.compile(r'(?<="storage_id": )\d+|(?<=": ")\d+(?=")')
+BACKTEST = ("backtest", "--strategy", "ladder", "--timeframe", "1m", "--json")
+
+
+@pytest.fixture(scope="module")
+def new_database():
+    with cluster() as database:
+        yield database
+
+
+def seen(lab, run_id):
+    """Show a run and its log as people see them, without the numbers of events, which are the storage's."""
+    log = NUMBERS.sub("0", lab("runs", "logs", run_id, "--level", "debug", "--json").out)
+    lines = [{key: value for key, value in json.loads(line).items() if key != "seq"} for line in log.splitlines()]
+    return lab("runs", "show", run_id, "--json").json, lines
+
+
+@pytest.mark.slow
+def test_runs_logs_and_statistics_go_along(stocked, new_database, monkeypatch):
+    run_id = stocked(*BACKTEST).json["runId"]
+    before = seen(stocked, run_id)
+    assert len(before[1]) > 20
+    config = stocked.home / "dagster" / "dagster.yaml"
+    written_by_lab = config.read_text()
+
+    monkeypatch.setenv("DAGSTER_POSTGRES_URL", new_database())
+    ended = stocked("migrate", "storage", TARGET)
+    assert ended.status == 0, ended.err
+    assert "1  runs" in ended.out
+    assert config.read_text() == TARGET.read_text()
+    (kept,) = config.parent.glob("dagster.yaml.2*")
+    assert kept.read_text() == written_by_lab
+    assert seen(stocked, run_id) == before
+    assert "already" in stocked("migrate", "storage", TARGET).out
+    with open_instance(load_settings()) as instance:
+        assert type(instance.run_storage).__name__ == "PostgresRunStorage"
+
+    again = stocked(*BACKTEST).json["runId"]  # on Postgres
+    expected = [seen(stocked, one) for one in (run_id, again)]
+    assert stocked("migrate", "storage", "embedded").status == 0
+    assert [seen(stocked, one) for one in (run_id, again)] == expected
+    assert stocked(*BACKTEST).status == 0
+
+
+def test_nothing_moves_while_something_runs(lab, monkeypatch):
+    monkeypatch.setenv("DAGSTER_POSTGRES_URL", "postgresql+psycopg2://lab@127.0.0.1:1/none")
+    settings = load_settings()
+    with open_instance(settings) as instance:
+        run_id = instance.add_run(dg.DagsterRun(job_name="backtest", status=dg.DagsterRunStatus.STARTING)).run_id
+    ended = lab("migrate", "storage", TARGET)
+    assert ended.status == 2
+    assert f"1 runs are not finished ({run_id})" in ended.err
+    with only_one(settings):
+        ended = lab("migrate", "storage", TARGET)
+    assert ended.status == 2
+    assert "already up" in ended.err
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        (None, "cannot read"),
+        ("storage: {postgres: {}}", "cannot open the storage of the target"),
+        ("run_storage: {module: nowhere, class: Nothing}", "cannot open the storage of the target"),
+    ],
+)
+def test_a_target_that_cannot_be_used_is_one_clear_message(lab, tmp_path, text, reason):
+    path = tmp_path / "target.yaml"
+    if text:
+        path.write_text(text)
+    ended = lab("migrate", "storage", path)
+    assert ended.status == 2
+    assert reason in ended.err
+    assert "Traceback" not in ended.err
+    assert not list((lab.home / "dagster").glob(".target*"))
+
+
+def test_a_target_that_does_not_answer_is_one_clear_message(lab, monkeypatch):
+    pytest.importorskip("dagster_postgres", reason="dagster-postgres is not installed")
+    monkeypatch.setattr("dagster_postgres.utils.time.sleep", lambda _: None)
+    monkeypatch.setenv("DAGSTER_POSTGRES_URL", "postgresql+psycopg2://lab:secret@127.0.0.1:1/none")
+    ended = lab("migrate", "storage", TARGET)
+    assert ended.status == 2
+    assert "Connection refused" in ended.err
+    assert "secret" not in ended.err
