@@ -188,10 +188,18 @@ class ArtifactStore:
 
     def manifest_path(self, run_id: str) -> Path | None:
         """Return where the manifest of a run is, or None if nothing is published under that id."""
+        found = self.find_manifest(run_id)
+        return None if found is None else Path(found[0])
+
+    def find_manifest(self, run_id: str) -> tuple[str, os.stat_result] | None:
+        """Return where the manifest of a run is and what tells it from the one before it, in one look at the disk."""
         if not RUN_DIRECTORY.fullmatch(run_id):  # no name from outside leads out of the directory, or to what is no run
             return None
-        path = self.directory / run_id / MANIFEST
-        return path if path.is_file() else None
+        path = f"{self.directory}/{run_id}/{MANIFEST}"
+        try:
+            return path, os.stat(path)  # noqa: PTH116 - a list of runs looks at fifty of them, and Path is slow
+        except (FileNotFoundError, NotADirectoryError):
+            return None
 
     def delete(self, run_id: str) -> None:
         """Delete the artifacts of a run: invisible at once, then gone; a run that has none is no error.

@@ -4,7 +4,7 @@ import polars as pl
 import pytest
 from polars.testing import assert_frame_equal
 
-from lab_pipeline.clickhouse.series import Bucket, fill_series, metric_series
+from lab_pipeline.clickhouse.series import COLUMNS, SERIES_KINDS, Bucket, fill_series, metric_series
 from lab_pipeline.clickhouse.writer import publish_run
 from lab_pipeline_tests.clickhouse.market import BEGIN, equity_frame, fills_frame
 
@@ -40,6 +40,15 @@ def expected_metrics(equity, every):
 @pytest.mark.parametrize("bucket", list(Bucket))
 def test_every_bucket_of_the_metrics(clickhouse, run, bucket):
     assert_frame_equal(metric_series(clickhouse, run, bucket), expected_metrics(EQUITY, str(bucket)))
+
+
+@pytest.mark.parametrize("bucket", list(Bucket))
+@pytest.mark.parametrize("kinds", [SERIES_KINDS, ("exposure", "equity"), ("drawdown",)])
+def test_points_that_fill_buckets_alone_are_the_same_series(clickhouse, run, bucket, kinds):
+    columns = ["bucket", *(name for kind in kinds for name in COLUMNS[kind])]
+    found = metric_series(clickhouse, run, bucket, kinds=kinds, spacing_ms=60_000)
+    assert_frame_equal(found.select(columns), expected_metrics(EQUITY, str(bucket)).select(columns))
+    assert found.columns == expected_metrics(EQUITY, str(bucket)).columns
 
 
 @pytest.mark.parametrize("bucket", list(Bucket))

@@ -11,6 +11,7 @@ from lab_pipeline.api.routes.runs import From, RunId, To
 from lab_pipeline.api.schemas.series import MetricsAnswer, MetricType
 from lab_pipeline.api.stores import LabStores
 from lab_pipeline.clickhouse.series import EARLIEST, FEWEST_POINTS, LATEST, Bucket, fill_series, metric_series
+from lab_pipeline.domain.timeframe import timeframe_ms
 
 MOST_POINTS = 100_000
 COLUMNS = {
@@ -72,6 +73,7 @@ def get_metrics(
                 interval,
                 max_points=max_points or _limit(rows.get("equity.parquet")),
                 kinds=others,
+                spacing_ms=timeframe_ms(run.timeframe) if run.published and run.timeframe else None,
                 **limits,
             )
             frames |= dict.fromkeys(others, found)

@@ -5,7 +5,8 @@ FROM run_logs FINAL
 WHERE run_id = {run_id:String} AND seq > {cursor:UInt64}
     AND run_logs.level IN {levels:Array(String)}
     AND (
-        positionCaseInsensitiveUTF8(message, {text:String}) > 0
+        {text:String} = ''
+        OR positionCaseInsensitiveUTF8(message, {text:String}) > 0
         OR positionCaseInsensitiveUTF8(stack, {text:String}) > 0
     )
     AND timestamp >= {start:DateTime64(6, 'UTC')} AND timestamp < {end:DateTime64(6, 'UTC')}

@@ -4,12 +4,13 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from functools import cached_property, lru_cache
+from functools import cache, cached_property, lru_cache
 from pathlib import Path
 from typing import Any
 
 import dagster as dg
 import sqlalchemy as sa
+from dagster._core.storage.dagster_run import FINISHED_STATUSES
 from dagster._core.storage.runs.schema import RunsTable, RunTagsTable
 from dagster._core.storage.runs.sql_run_storage import SqlRunStorage
 from dagster_shared.serdes import deserialize_value
@@ -104,35 +105,30 @@ class Run:
         run_id: Dagster's, and that of its logs, metrics and artifacts.
         position: its place in the list.
         status: as `status_of` says.
+        finished: whether nothing will change any more.
         asked: the fields of `BacktestConfig` that were set, unchecked.
         tags: Dagster's.
         started_at: when its process began, if it did.
         completed_at: when it ended, however.
         published: its manifest, if it has published.
         damage: what is wrong with the manifest, if anything.
-        dagster_run: Dagster's own record.
     """
 
     run_id: str
     position: Position
     status: str
+    finished: bool
     asked: Mapping[str, Any]
     tags: Mapping[str, str]
     started_at: datetime | None
     completed_at: datetime | None
     published: Manifest | None
     damage: str | None
-    dagster_run: dg.DagsterRun
 
     @property
     def created_at(self) -> datetime:
         """When it was asked for."""
         return self.position.created_at
-
-    @property
-    def finished(self) -> bool:
-        """Whether nothing will change any more."""
-        return self.dagster_run.is_finished
 
     @property
     def strategy_id(self) -> str | None:
@@ -273,27 +269,26 @@ class Runs:
         body = _read_body(row["run_body"])
         if not is_backtest(body):
             return None
-        dagster_run = body.with_status(dg.DagsterRunStatus(row["status"]))
         manifest, damage = self._manifest(body.run_id)
         return Run(
             run_id=body.run_id,
             position=_position(row),
             status=status_of(row["status"]),
+            finished=dg.DagsterRunStatus(row["status"]) in FINISHED_STATUSES,
             asked=_asked(body.run_config),
             tags=body.tags,
             started_at=_moment(row["start_time"]),
             completed_at=_moment(row["end_time"]),
             published=manifest,
             damage=damage,
-            dagster_run=dagster_run,
         )
 
     def _manifest(self, run_id: str) -> tuple[Manifest | None, str | None]:
-        path = self.artifacts.manifest_path(run_id)
-        if path is None:
+        found = self.artifacts.find_manifest(run_id)
+        if found is None:
             return None, None
+        path, known_by = found
         try:
-            known_by = path.stat()
             return _read_manifest(path, known_by.st_ino, known_by.st_mtime_ns), None
         except FileNotFoundError:
             return None, None
@@ -301,6 +296,7 @@ class Runs:
             return None, str(error)
 
 
+@cache
 def _columns() -> sa.Select[Any]:
     names = ("id", "run_body", "status", "create_timestamp", "start_time", "end_time")
     jobs = sa.or_(
@@ -316,9 +312,9 @@ def _conditions(wanted: RunFilter) -> Iterator[sa.ColumnElement[bool]]:
         statuses = [name for name, status in STATUSES.items() if status == wanted.status]
         yield RunsTable.c.status.in_(statuses or [wanted.status.upper()])
     if wanted.strategy_id is not None:
-        yield _tagged_or_asked(STRATEGY_TAG, wanted.strategy_id)
+        yield _body_has(wanted.strategy_id)  # configuration and tags are in there
     if wanted.timeframe is not None:
-        yield _tagged_or_asked(TIMEFRAME_TAG, wanted.timeframe)
+        yield _body_has(wanted.timeframe)
     if wanted.caller is not None:
         yield _body_has(wanted.caller)
     if wanted.created_from is not None:
@@ -335,14 +331,9 @@ def _matches(run: Run, wanted: RunFilter) -> bool:
     )
 
 
-def _tagged(key: str, value: str | None = None) -> sa.ColumnElement[bool]:
-    tags = sa.select(RunTagsTable.c.run_id).where(RunTagsTable.c.key == key)
-    return RunsTable.c.run_id.in_(tags if value is None else tags.where(RunTagsTable.c.value == value))
-
-
-def _tagged_or_asked(key: str, value: str) -> sa.ColumnElement[bool]:
-    """A run of the launchpad has its tags once it has begun; before that its configuration tells."""
-    return sa.or_(_tagged(key, value), sa.and_(sa.not_(_tagged(key)), _body_has(value)))
+def _tagged(key: str, value: str) -> sa.ColumnElement[bool]:
+    tags = sa.select(RunTagsTable.c.run_id).where(RunTagsTable.c.key == key, RunTagsTable.c.value == value)
+    return RunsTable.c.run_id.in_(tags)
 
 
 def _body_has(text: str) -> sa.ColumnElement[bool]:
@@ -376,8 +367,8 @@ def _read_body(body: str) -> dg.DagsterRun:
 
 
 @lru_cache(maxsize=REMEMBERED)
-def _read_manifest(path: Path, inode: int, modified: int) -> Manifest:  # noqa: ARG001 - they tell one file from the next
-    return read_manifest(path)
+def _read_manifest(path: str, inode: int, modified: int) -> Manifest:  # noqa: ARG001 - they tell one file from the next
+    return read_manifest(Path(path))
 
 
 def _asked(run_config: Any) -> Mapping[str, Any]:  # noqa: ANN401 - whatever the launcher wrote; the op may have refused it
