@@ -75,7 +75,7 @@ class DuckDBRunStorage(SqlRunStorage, ConfigurableClass):
     ) -> None:
         self._inst_data = inst_data
         self._timeout = timeout
-        self._file = DuckFile.at(_absolute(path))
+        self._file = DuckFile.at(under_dagster_home(path))
         self._columns: dict[str, set[str]] = {}
         self._built_indexes: set[str] = set()
         self._create_if_missing()
@@ -301,13 +301,18 @@ class DuckDBRunStorage(SqlRunStorage, ConfigurableClass):
                     connection.execute(table.insert().values(row))
 
 
-def _absolute(path: str | Path) -> Path:
+def under_dagster_home(path: str | Path) -> Path:
+    """Return a path of dagster.yaml in full: what is not absolute is relative to DAGSTER_HOME.
+
+    Raises:
+        StorageError: if it is relative and there is no DAGSTER_HOME.
+    """
     path = Path(path).expanduser()
     if path.is_absolute():
         return path
     home = os.environ.get("DAGSTER_HOME") or _temporary_home()
     if home is None:
-        raise StorageError(f"run storage: the path {path} is relative to DAGSTER_HOME, which is not set; give it whole")
+        raise StorageError(f"storage: the path {path} is relative to DAGSTER_HOME, which is not set; give it whole")
     return Path(home) / path
 
 

@@ -1,4 +1,4 @@
-"""Run Dagster's own tests of run storages on a storage of ours; started by pytest in a process of its own.
+"""Run Dagster's own tests of run storages and event logs on ours; started by pytest in a process of its own.
 
 The module expects Dagster's ``dagster_tests`` on the path and the storage's name in ``STORAGE_UNDER_TEST``.
 """
@@ -12,10 +12,13 @@ from typing import Any
 
 import pytest
 from dagster import DagsterInstance, DagsterRun
+from dagster._core.storage.event_log import SqliteEventLogStorage
 from dagster._core.storage.runs import SqliteRunStorage
 from dagster._core.storage.runs.base import RunStorage
+from dagster._core.test_utils import instance_for_test
 from dagster._core.utils import make_new_run_id
 
+from lab_pipeline.storage.event_log_storage import BatchingEventLogStorage
 from lab_pipeline.storage.run_storage import DuckDBRunStorage
 
 
@@ -33,11 +36,15 @@ def _factory_of_runs() -> types.ModuleType:
 sys.modules["dagster_test.utils.data_factory"] = _factory_of_runs()
 
 from dagster_tests.storage_tests.utils.daemon_cursor_storage import TestDaemonCursorStorage  # noqa: E402 - needs the above
+from dagster_tests.storage_tests.utils.event_log_storage import TestEventLogStorage  # noqa: E402
 from dagster_tests.storage_tests.utils.run_storage import TestRunStorage, instance_for_storage  # noqa: E402
+
+OURS = os.environ["STORAGE_UNDER_TEST"] == "ours"
+BATCHING = {"module": BatchingEventLogStorage.__module__, "class": BatchingEventLogStorage.__name__}
 
 
 def make_storage(directory: Path) -> RunStorage:
-    if os.environ["STORAGE_UNDER_TEST"] == "duckdb":
+    if OURS:
         return DuckDBRunStorage(directory / "runs.duckdb")
     return SqliteRunStorage.from_local(str(directory))
 
@@ -76,3 +83,27 @@ class TestCursors(TestDaemonCursorStorage):
     @pytest.fixture(name="storage")
     def cursor_storage(self, tmp_path: Path) -> RunStorage:
         return make_storage(tmp_path)
+
+
+class TestEvents(TestEventLogStorage):
+    __test__ = OURS
+
+    @pytest.fixture(name="instance")
+    def instance(self, tmp_path: Path) -> Iterator[DagsterInstance]:
+        overrides = {"event_log_storage": BATCHING}
+        with instance_for_test(temp_dir=str(tmp_path), overrides=overrides) as instance:
+            yield instance
+
+    @pytest.fixture(name="storage")
+    def event_log_storage(self, instance: DagsterInstance) -> SqliteEventLogStorage:
+        storage = instance.event_log_storage
+        assert isinstance(storage, BatchingEventLogStorage)
+        return storage
+
+    # What a SQLite file a run cannot do, Dagster's own class or ours.
+
+    def can_wipe_asset_partitions(self) -> bool:
+        return False
+
+    def supports_multiple_event_type_queries(self) -> bool:
+        return False

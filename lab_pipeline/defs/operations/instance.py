@@ -11,6 +11,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from lab_pipeline.domain.errors import LabError
 from lab_pipeline.settings import Settings, project_root
+from lab_pipeline.storage.event_log_storage import batches_allowed
 
 CONFIG = "dagster.yaml"
 HEADER = """\
@@ -40,7 +41,7 @@ def prepare_environment(settings: Settings, *, apply_settings: bool = False) -> 
             _write_whole(path, instance_config(settings))
     except OSError as error:
         raise LabError(f"cannot use {settings.home} as LAB_HOME: {error.strerror}. Set LAB_HOME elsewhere.") from error
-    return {"LAB_HOME": str(settings.home), "DAGSTER_HOME": str(dagster_home)}
+    return {"LAB_HOME": str(settings.home), "DAGSTER_HOME": str(dagster_home), **batches_allowed()}
 
 
 def instance_config(settings: Settings) -> str:
