@@ -1,17 +1,20 @@
 """The whole lab, started by `lab up` and used over HTTP only."""
 
 import contextlib
+import json
 import os
 import re
 import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import httpx
 import pytest
 import schemathesis
+from fastapi.testclient import TestClient
 from hypothesis import HealthCheck, given, settings
 from hypothesis.errors import Unsatisfiable
 from hypothesis.stateful import run_state_machine_as_test
@@ -26,13 +29,18 @@ from schemathesis.specs.openapi.checks import (
     use_after_free,
 )
 
+from lab_pipeline.api.app import create_app
+from lab_pipeline.api.routes.health import SILENT_SECONDS
 from lab_pipeline.clickhouse.config import clickhouse_config
+from lab_pipeline.clickhouse.gateway.files import StateFiles
 from lab_pipeline.clickhouse.gateway.launch import stop_server
 from lab_pipeline.client import Lab, RunFailedError
 from lab_pipeline.defs.operations.instance import open_instance
 from lab_pipeline.settings import Settings
+from lab_pipeline.storage.duck_file import DuckFile
+from lab_pipeline.storage.errors import StorageTimeoutError
 from lab_pipeline_tests.api.conftest import stock
-from lab_pipeline_tests.api.labs import REQUEST
+from lab_pipeline_tests.api.labs import REQUEST, StandInWebserver
 
 LAB = Path(sys.executable).parent / "lab"
 RANGE = {"start": "2018-01-10", "end": "2018-01-30"}
@@ -106,6 +114,59 @@ def test_a_run_from_request_to_results(running):
     again.delete()
 
 
+def events(lines):
+    """Yield the kind and the data of each event of a stream."""
+    kind = None
+    for line in lines:
+        if line.startswith("event: "):
+            kind = line.removeprefix("event: ")
+        elif line.startswith("data: "):
+            yield kind, json.loads(line.removeprefix("data: "))
+
+
+def test_a_stream_follows_a_run_from_the_queue_to_its_end(running):
+    run = running.lab.backtest("ladder", "1m", **RANGE, seed=11)
+    headers = {**BEARER, "Accept": "text/event-stream"}
+    with httpx.stream("GET", f"{running.url}/runs/{run.run_id}/logs", headers=headers, timeout=120) as answer:
+        assert answer.status_code == 200
+        seen, first_came_while = [], None
+        for event in events(answer.iter_lines()):
+            first_came_while = first_came_while or run.refresh().status
+            seen.append(event)
+    assert first_came_while in {"queued", "running"}
+    assert seen[-1] == ("end", {"status": "completed"})
+    messages = [line["message"] for kind, line in seen if kind == "log"]
+    assert messages == run.logs(limit="1000")["message"].to_list()
+    assert any("rows of metrics and fills are in ClickHouse" in message for message in messages)
+
+
+def test_a_running_run_is_canceled_within_seconds_and_leaves_only_its_log(running):
+    run = running.lab.backtest("ladder", "1m", **RANGE, seed=12)
+    server = StateFiles(running.settings.clickhouse_dir).server_pid()
+    os.kill(server, signal.SIGSTOP)  # so that the run waits for it, however fast it is
+    try:
+        deadline = time.monotonic() + 60
+        while run.status != "running" or not (running.settings.artifacts_dir / run.run_id).exists():
+            assert time.monotonic() < deadline
+            time.sleep(0.1)
+            run = run.refresh()
+        began = time.monotonic()
+        run.cancel()
+        while run.status == "running":
+            assert time.monotonic() - began < 15
+            time.sleep(0.1)
+            run = run.refresh()
+    finally:
+        os.kill(server, signal.SIGCONT)
+    assert run.status == "canceled"
+    while (running.settings.artifacts_dir / run.run_id).exists():
+        assert time.monotonic() - began < 60
+        time.sleep(0.1)
+    assert run.artifacts() == []
+    assert run.metrics("equity")["equity"].height == 0
+    assert run.logs().height > 0
+
+
 def test_a_run_whose_process_was_killed_fails_and_says_so(running):
     run = running.lab.backtest("ladder", "1m", **RANGE, seed=4)
     with open_instance(running.settings) as instance:
@@ -139,14 +200,40 @@ def test_a_webserver_that_died_makes_requests_come_back_later_and_loses_nothing(
     running.lab.run(answers[-1].json()["runId"]).wait(120)
 
 
-def test_with_the_daemon_stopped_runs_wait_and_can_be_canceled(running):
-    daemon = running.pid_of("dagster-daemon")
-    os.kill(daemon, signal.SIGSTOP)
+def stopped_daemon(running):
+    """Stop the daemon while it is not in the middle of a transaction, which everybody else would wait for."""
+    daemon, runs = running.pid_of("dagster-daemon"), DuckFile.at(running.settings.dagster_home / "runs.duckdb")
+    while True:
+        os.kill(daemon, signal.SIGSTOP)
+        try:
+            with runs.transaction(write=True, timeout=2):
+                return daemon
+        except StorageTimeoutError:
+            os.kill(daemon, signal.SIGCONT)
+            time.sleep(0.05)
+
+
+def health_after(patch, running, seconds):
+    """Ask for the health of this lab, in this process, some time from now."""
+    now = time.time
+    patch.setattr("lab_pipeline.api.routes.health.time.time", lambda: now() + seconds)
+    app = create_app(running.settings)
+    with TestClient(app) as client:
+        app.state.stores = replace(app.state.stores, webserver=StandInWebserver(app.state.stores.instance))
+        return client.get("/api/health")
+
+
+def test_with_the_daemon_stopped_runs_wait_and_can_be_canceled(running, monkeypatch):
+    daemon = stopped_daemon(running)
     try:
         run = running.lab.backtest("ladder", "1m", **RANGE, seed=6)
         time.sleep(6)
         assert run.refresh().status == "queued"
         run.cancel()
+        with monkeypatch.context() as patch:
+            health = health_after(patch, running, SILENT_SECONDS + 60)
+        assert health.status_code == 503
+        assert "the daemon has been silent" in health.json()["error"]["message"]
     finally:
         os.kill(daemon, signal.SIGCONT)
     time.sleep(6)

@@ -1,20 +1,25 @@
-import pytest
+from dataclasses import replace
 
-from lab_pipeline.api.schemas.runs import BacktestRequest
+import pytest
+from fastapi.testclient import TestClient
+
+from lab_pipeline.api.app import create_app
 from lab_pipeline.defs.backtest.config import BacktestConfig
+from lab_pipeline.defs.operations.launching import Launcher
 from lab_pipeline.lake import Lake
 from lab_pipeline.runs.artifacts import ArtifactStore
 from lab_pipeline.runs.backtest import run_backtest
+from lab_pipeline.runs.idempotency import IdempotencyKeys
 from lab_pipeline.runs.strategies import StrategyStore
 from lab_pipeline.settings import Settings
 from lab_pipeline_tests.api.conftest import stock
-from lab_pipeline_tests.api.labs import REQUEST
+from lab_pipeline_tests.api.labs import REQUEST, StandInWebserver
 from lab_pipeline_tests.markets import candles
 
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
-    """Run a request by way of the configuration that the API launches, and return what was published."""
+    """Send a request over HTTP, run what it puts into Dagster's queue, and return what that publishes."""
     home = tmp_path_factory.mktemp("home")
     stock(home)
     lake = Lake(home / "lake")
@@ -24,16 +29,27 @@ def run(tmp_path_factory):
     ladder = strategies.get("ladder").strategy
     strategies.add(ladder.model_copy(update={"horizon_minutes": 30.0}))
     artifacts = ArtifactStore(home / "artifacts")
-    count = iter(range(1000))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("LAB_HOME", str(home))
+        patch.setenv("DAGSTER_HOME", str(home / "dagster"))
+        app = create_app(Settings(home=home))
+        with TestClient(app) as client:
+            stores = app.state.stores
+            launcher = Launcher(
+                stores.runs, StandInWebserver(stores.instance), IdempotencyKeys(home / "catalog.duckdb"), 1000
+            )
+            app.state.stores = replace(stores, launcher=launcher)
 
-    def run(**changes):
-        request = BacktestRequest.parse({**REQUEST, "strategyVersion": "1", **changes})
-        config = BacktestConfig.of(request, strategies.get(request.strategy_id, request.strategy_version).version)
-        name = f"run-{next(count)}"
-        manifest = run_backtest(name, config.to_spec(lake), lake=lake, strategies=strategies, artifacts=artifacts)
-        return manifest, {file.name: file.sha256 for file in manifest.files}
+            def run(**changes):
+                answer = client.post("/backtest", json={**REQUEST, "strategyVersion": "1", **changes})
+                assert answer.status_code == 202, answer.text
+                run_id = answer.json()["runId"]
+                queued = stores.instance.get_run_by_id(run_id).run_config["ops"]["run"]["config"]
+                spec = BacktestConfig(**queued).to_spec(lake)
+                manifest = run_backtest(run_id, spec, lake=lake, strategies=strategies, artifacts=artifacts)
+                return manifest, {file.name: file.sha256 for file in manifest.files}
 
-    return run
+            yield run
 
 
 @pytest.mark.parametrize(
