@@ -112,6 +112,7 @@ class Run:
         completed_at: when it ended, however.
         published: its manifest, if it has published.
         damage: what is wrong with the manifest, if anything.
+        dagster_run: Dagster's own record; the status in it is an old one.
     """
 
     run_id: str
@@ -124,6 +125,7 @@ class Run:
     completed_at: datetime | None
     published: Manifest | None
     damage: str | None
+    dagster_run: dg.DagsterRun
 
     @property
     def created_at(self) -> datetime:
@@ -281,6 +283,7 @@ class Runs:
             completed_at=_moment(row["end_time"]),
             published=manifest,
             damage=damage,
+            dagster_run=body,
         )
 
     def _manifest(self, run_id: str) -> tuple[Manifest | None, str | None]:
