@@ -28,9 +28,10 @@ def list_strategies(as_json: AsJson = False) -> None:
     if as_json:
         out.print_json(json.dumps({"strategies": [stored.to_json_dict() for stored in latest]}))
         return
-    rows = table("id", "version", "name", "description", right=("version",))
+    rows = table("id", "version", "active", "tags", "name", "description", right=("version",))
     for stored in latest:
-        rows.add_row(stored.strategy.id, stored.version, stored.strategy.name, stored.strategy.description)
+        strategy, active = stored.strategy, "yes" if stored.is_active else "no"
+        rows.add_row(strategy.id, stored.version, active, ", ".join(strategy.tags), strategy.name, strategy.description)
     out.print(rows)
 
 
@@ -39,6 +40,23 @@ def add(file: StrategyFile) -> None:
     """Store a strategy; an identical configuration keeps its version, a changed one gets the next."""
     stored = strategy_store().add(read_strategy(file))
     out.print(f"strategy {stored.strategy.id} version {stored.version} ({stored.config_hash[:12]})")
+
+
+@strategies_app.command("describe")
+def describe(
+    strategy_id: Annotated[str, typer.Argument(help="Id of a strategy.", metavar="ID")],
+    tags: Annotated[
+        str | None, typer.Option(help="Its tags, separated by commas, in place of those it has; '' for none.")
+    ] = None,
+    active: Annotated[
+        bool | None, typer.Option("--active/--inactive", help="Whether the nightly schedule and sensors run it.")
+    ] = None,
+) -> None:
+    """Say of a strategy, in all its versions, which tags it has and whether it is active; prints what it has then."""
+    wanted = None if tags is None else [tag for tag in (part.strip() for part in tags.split(",")) if tag]
+    stored = strategy_store().describe(strategy_id, tags=wanted, is_active=active)
+    state = "active" if stored.is_active else "not active"
+    out.print(f"strategy {strategy_id} is {state}, tags: {', '.join(stored.strategy.tags) or 'none'}")
 
 
 @strategies_app.command("validate")
