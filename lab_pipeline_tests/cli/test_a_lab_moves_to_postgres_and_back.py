@@ -57,16 +57,17 @@ def test_runs_logs_and_statistics_go_along(stocked, new_database, monkeypatch):
     assert stocked(*BACKTEST).status == 0
 
 
-def test_nothing_moves_while_something_runs(lab, monkeypatch):
-    monkeypatch.setenv("DAGSTER_POSTGRES_URL", "postgresql+psycopg2://lab@127.0.0.1:1/none")
+def test_nothing_moves_while_something_runs(lab, tmp_path):
+    target = tmp_path / "target.yaml"
+    target.write_text((TARGET.parents[1] / "dagster.yaml").read_text().replace("runs.duckdb", "other.duckdb"))
     settings = load_settings()
     with open_instance(settings) as instance:
         run_id = instance.add_run(dg.DagsterRun(job_name="backtest", status=dg.DagsterRunStatus.STARTING)).run_id
-    ended = lab("migrate", "storage", TARGET)
+    ended = lab("migrate", "storage", target)
     assert ended.status == 2
     assert f"1 runs are not finished ({run_id})" in ended.err
     with only_one(settings):
-        ended = lab("migrate", "storage", TARGET)
+        ended = lab("migrate", "storage", target)
     assert ended.status == 2
     assert "already up" in ended.err
 

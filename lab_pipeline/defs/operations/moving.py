@@ -60,14 +60,14 @@ def move_storage(settings: Settings, target: str, *, on_progress: Progress | Non
         LabError: if the target cannot be opened, is not empty, or did not get everything; the lab stays as it is.
     """
     text = instance_config(settings) if target == EMBEDDED else _read(Path(target))
-    with open_instance(settings) as instance, shipping(settings) as alone:
-        if not alone:
-            raise LabInUseError("a log shipper is at work on this home: stop `lab clickhouse ship` first")
-        _require_idle(settings, instance)
-        with _opened(settings, text) as other, ClickHouse(clickhouse_config(settings)) as clickhouse:
-            source, into = Stores.of(instance), Stores.of(other)
-            if source.id == into.id:
-                return Moved({}, None)
+    with open_instance(settings) as instance, _opened(settings, text) as other:
+        source, into = Stores.of(instance), Stores.of(other)
+        if source.id == into.id:
+            return Moved({}, None)
+        with shipping(settings) as alone, ClickHouse(clickhouse_config(settings)) as clickhouse:
+            if not alone:
+                raise LabInUseError("a log shipper is at work on this home: stop `lab clickhouse ship` first")
+            _require_idle(settings, instance)
             clickhouse.query("SELECT 1 AS one")  # before anything is done: is it there at all?
             rows = move(source, into, numbered_sensors=NUMBERED_SENSORS, on_progress=on_progress)
             run_ids = list(other.get_run_ids())

