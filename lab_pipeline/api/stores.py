@@ -24,6 +24,31 @@ from lab_pipeline.settings import Settings
 AT_ONCE = 4
 """Queries that are sent to ClickHouse together: more of them only wait for one another there."""
 
+FOLLOWERS = 64
+"""Streams at once: each asks ClickHouse every second for as long as its run lasts."""
+
+
+@dataclass
+class Places:
+    """How many of something there are at once; counted in the event loop, by one thread.
+
+    Attributes:
+        most: places there are.
+        taken: places that are taken.
+    """
+
+    most: int
+    taken: int = 0
+
+    @contextmanager
+    def one(self) -> Iterator[None]:
+        """Take a place."""
+        self.taken += 1
+        try:
+            yield
+        finally:
+            self.taken -= 1
+
 
 @dataclass(frozen=True)
 class ClickHousePool:
@@ -67,6 +92,7 @@ class Stores:
         artifacts: what they published.
         clickhouse: their metrics, fills and logs.
         lake: candles and calls.
+        followers: places for streams that follow a run.
     """
 
     settings: Settings
@@ -77,6 +103,7 @@ class Stores:
     artifacts: ArtifactStore
     clickhouse: ClickHousePool
     lake: Lake
+    followers: Places = field(default_factory=lambda: Places(FOLLOWERS))
 
     @property
     def strategies(self) -> StrategyStore:

@@ -81,6 +81,8 @@ def show(run: RunId, as_json: AsJson = False) -> None:
     ):
         if description[key] is not None:
             out.print(f"{key:16} {description[key]}", markup=False)
+    for key, value in (description["legacyResult"] or {}).items():
+        out.print(f"{key:16} {value:g} (as the old lab computed it)", markup=False)
     if found.published:
         out.print()
         out.print(summary_table(found.published.summary))
@@ -168,5 +170,6 @@ def _describe(runs: "Runs", run: "Run") -> dict[str, Any]:
         "startedAt": None if run.started_at is None else iso(run.started_at),
         "completedAt": None if run.completed_at is None else iso(run.completed_at),
         "error": runs.error(run),
+        "legacyResult": None if run.legacy_result is None else to_camel_keys(run.legacy_result),
         "summary": to_camel_keys(run.published.summary.model_dump()) if run.published else None,
     }

@@ -18,6 +18,8 @@ any order, and each has several names that were in use; what is not there is unk
 | | ratios | `sharpe_ratio`, `sharpe`; `profit_factor` |
 | | money | `initial_capital`; `final_capital` |
 
+Folders of artifacts are named after their run and are not taken over: `found.problems` says which there are.
+
 Times are timestamps, ISO 8601, or Unix seconds, milliseconds or microseconds, told apart by magnitude. Percentages
 become plain fractions: a name that ends in `_pct` or `_percent` is one; a `win_rate` or `max_drawdown` above 1, too.
 """
@@ -118,6 +120,8 @@ def read_legacy(source: Path) -> LegacyLab:
     found = LegacyLab()
     for path in files:
         _read_file(path, found)
+    if source.is_dir():
+        found.problems += _artifact_folders(source, {run.run_id for run in found.runs})
     return found
 
 
@@ -191,6 +195,15 @@ def _read_file(path: Path, found: LegacyLab) -> None:
             found.runs.append(_run(run_id, parts, where, found))
         except ValueError as error:
             found.problems.append(Unconvertible(where, str(error)))
+
+
+def _artifact_folders(source: Path, run_ids: set[str]) -> Iterator[Unconvertible]:
+    """Name the folders of runs: a result of this lab says what was simulated on which candles, and they do not."""
+    for directory in sorted(path for path in source.rglob("*") if path.name in run_ids and path.is_dir()):
+        files = sum(path.is_file() for path in directory.rglob("*"))
+        if files:
+            where = f"{directory.relative_to(source)}, artifacts of run {directory.name}"
+            yield Unconvertible(where, f"{files} files stay where they are: nothing in them says what made them")
 
 
 def _rows(connection: duckdb.DuckDBPyConnection, table: str) -> list[dict[str, Any]]:

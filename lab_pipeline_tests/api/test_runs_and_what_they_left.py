@@ -328,6 +328,60 @@ def test_a_stream_gives_every_line_and_ends_with_the_run_and_goes_on_after_an_ev
     assert json.loads(next(events(rest.text))["data"])["message"] == "Candle 201 read"
 
 
+def test_streams_have_places_that_become_free_again(made, monkeypatch):
+    places = made.client.app.state.stores.followers
+    monkeypatch.setattr("lab_pipeline.api.routes.logs.LAST_LINES_SECONDS", 0.0)
+    follow = {"accept": "text/event-stream"}
+    with monkeypatch.context() as patch:
+        patch.setattr(places, "taken", places.most)
+        full = made.client.get(f"/runs/{made.whole}/logs", headers=follow)
+        assert (full.status_code, int(full.headers["retry-after"]) > 0) == (503, True)
+        assert made.client.get(f"/runs/{made.whole}/logs").status_code == 200
+    assert made.client.get(f"/runs/{made.whole}/logs", headers=follow).status_code == 200
+    assert places.taken == 0
+
+
+@settings(max_examples=10, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    before=st.integers(0, 9),
+    steps=st.lists(st.sampled_from(["add", "page"]), max_size=8),
+    limit=st.integers(1, 4),
+    order=st.sampled_from(["asc", "desc"]),
+)
+def test_a_walk_through_a_growing_log_gives_each_line_exactly_once(made, before, steps, limit, order):
+    run_id = finished_without_a_log(made)
+    wanted = {"limit": limit, "order": order}
+    seen, said, cursor, begun = [], 0, None, False
+
+    def say(count):
+        nonlocal said
+        if count:
+            with ClickHouse(clickhouse_config(made.settings)) as clickhouse:  # all of them at the same moment
+                append_lines(clickhouse, lines_of(run_id, range(said + 1, said + count + 1), timestamp=MOMENT))
+            said += count
+
+    say(before)
+    for step in [*steps, *["page"] * 12]:
+        if step == "add":
+            say(2)
+        elif not (begun and cursor is None):
+            page = made.client.get(f"/runs/{run_id}/logs", params={**wanted, "cursor": cursor} if cursor else wanted)
+            seen += [line["message"] for line in page.json()["logs"]]
+            cursor, begun = page.json()["nextCursor"], True
+    while cursor is not None:
+        page = made.client.get(f"/runs/{run_id}/logs", params={**wanted, "cursor": cursor})
+        seen += [line["message"] for line in page.json()["logs"]]
+        cursor = page.json()["nextCursor"]
+    assert len(seen) == len(set(seen))
+    assert {f"Candle {number} read" for number in range(1, before + 1)} <= set(seen)
+
+
+def finished_without_a_log(made):
+    run = dg.DagsterRun(job_name="backtest", run_id=str(uuid.uuid4()), status=dg.DagsterRunStatus.SUCCESS)
+    made.instance.run_storage.add_historical_run(run, datetime(2020, 1, 1, tzinfo=UTC))
+    return run.run_id
+
+
 # -- metrics ----------------------------------------------------------------------------------------------------------
 
 

@@ -1,4 +1,8 @@
+import uuid
+
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from lab_pipeline.runs.strategies import StrategyStore, example_strategies
 
@@ -51,3 +55,24 @@ def test_walking_the_pages_gives_each_strategy_once(api, prefix):
         seen += [one["id"] for one in page["strategies"]]
         cursor = page["nextCursor"]
     assert seen == ids
+
+
+@settings(max_examples=10, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(steps=st.lists(st.sampled_from(["add", "revise", "page"]), max_size=8), limit=st.integers(1, 4))
+def test_a_walk_while_strategies_are_added_gives_each_that_was_there_exactly_once(api, steps, limit):
+    there = [one["id"] for one in api.get("/strategies?limit=100").json()["strategies"]]
+    seen, cursor = [], None
+    for number, step in enumerate([*steps, *["page"] * 200]):
+        if step == "add":  # before, between and behind those that are there
+            name = f"{'amz'[number % 3]}{uuid.uuid4().hex[:8]}"
+            assert api.post("/strategies", json={"id": name, "config": config(0.2)}).status_code == 201
+        elif step == "revise":
+            api.post("/strategies", json={"id": "ladder", "config": config(0.3 + len(there) / 1000)})
+        else:
+            page = api.get("/strategies", params={"limit": limit, **({"cursor": cursor} if cursor else {})}).json()
+            seen += [one["id"] for one in page["strategies"]]
+            cursor = page["nextCursor"]
+            if cursor is None:
+                break
+    assert len(seen) == len(set(seen))
+    assert set(there) <= set(seen)

@@ -1,10 +1,8 @@
-import json
-
 import duckdb
 import pytest
+from fastapi.testclient import TestClient
 
-from lab_pipeline.defs.operations.instance import open_instance
-from lab_pipeline.defs.operations.legacy import RESULT_TAG
+from lab_pipeline.api.app import create_app
 from lab_pipeline.runs.legacy import fraction, moment
 from lab_pipeline.settings import load_settings
 
@@ -52,9 +50,20 @@ def test_runs_are_recorded_in_this_labs_units_and_what_is_not_is_named(lab, old)
     assert runs["r1"]["createdAt"] == "2024-05-31T23:43:20.000Z"
     assert runs["r1"]["completedAt"] == "2024-06-01T00:00:00.000Z"
     assert (runs["r2"]["status"], runs["r2"]["error"]) == ("failed", "no candles")
-    with open_instance(load_settings()) as instance:
-        result = json.loads(instance.get_run_by_id("r1").tags[RESULT_TAG])
-    assert result == {"trades": 8, "win_rate": 0.625, "total_return": 0.125}
+    shown = lab("runs", "show", "r1", "--json").json
+    assert shown["legacyResult"] == {"trades": 8, "winRate": 0.625, "totalReturn": 0.125}
+    assert "winRate          0.625 (as the old lab computed it)" in lab("runs", "show", "r1").out
+    with TestClient(create_app(load_settings())) as client:
+        assert client.get("/runs/r1").json()["legacyResult"] == shown["legacyResult"]
+        assert client.get("/runs/r2").json()["legacyResult"] is None
+
+
+def test_folders_of_artifacts_are_named(lab, old):
+    (old.parent / "artifacts" / "r1").mkdir(parents=True)
+    (old.parent / "artifacts" / "r1" / "trades.csv").write_text("mint,pnl\n")
+    ended = lab("migrate", "legacy", old.parent)
+    assert ended.out.startswith("3 runs taken over, 0 already there, 6 things not converted")
+    assert "artifacts/r1, artifacts of run r1: 1 files stay where they are" in ended.err
 
 
 def test_twice_changes_nothing(lab, old):

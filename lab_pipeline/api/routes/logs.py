@@ -11,7 +11,7 @@ from fastapi import APIRouter, Header, Query, Request, Response
 from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import StreamingResponse
 
-from lab_pipeline.api.errors import NotAcceptableError, describe
+from lab_pipeline.api.errors import NotAcceptableError, UnavailableError, describe
 from lab_pipeline.api.pagination import Cursor, decode_cursor, encode_cursor
 from lab_pipeline.api.routes.runs import From, RunId, To
 from lab_pipeline.api.schemas.series import Level, LogLine, LogPage
@@ -82,6 +82,8 @@ async def list_logs(
         await run_in_threadpool(
             _page, stores, run_id, after, 1, wanted
         )  # a store that is down is an error, not a stream
+        if stores.followers.taken >= stores.followers.most:
+            raise UnavailableError(f"{stores.followers.most} streams follow runs already: read pages, or come later")
         headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
         return StreamingResponse(_follow(stores, run_id, after, wanted), media_type=STREAM, headers=headers)
     if form == PLAIN:
@@ -160,6 +162,12 @@ def _text(stores: Stores, run_id: str, page: lines.LogPage, wanted: dict[str, An
 
 async def _follow(stores: Stores, run_id: str, after: int | None, wanted: dict[str, Any]) -> AsyncIterator[str]:
     """Yield events: `log` for each line, its id a cursor; `end` when the run has ended and its lines are there."""
+    with stores.followers.one():
+        async for text in _events(stores, run_id, after, wanted):
+            yield text
+
+
+async def _events(stores: Stores, run_id: str, after: int | None, wanted: dict[str, Any]) -> AsyncIterator[str]:
     spoke = time.monotonic()
     ended: float | None = None
     yield ": following\n\n"

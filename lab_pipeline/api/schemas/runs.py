@@ -163,6 +163,9 @@ class RunDetail(RunItem):
     """The run in the Dagster UI."""
     parent_run_id: str | None
     """The run that this one repeats; null if it is no retry."""
+    legacy_result: dict[str, float] | None
+    """What the old lab had computed, by the names of a summary, of a run taken over from it; it is not part of any
+    statistics of trades, whose trades it does not have. Null for all others."""
 
 
 class RunPage(Answer):

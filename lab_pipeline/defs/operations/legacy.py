@@ -13,6 +13,7 @@ from dagster._core.storage.runs.schema import RunsTable
 from lab_pipeline.defs.operations.runs import (
     BACKTEST_JOB,
     ERROR_TAG,
+    LEGACY_RESULT_TAG,
     STRATEGY_TAG,
     TIMEFRAME_TAG,
     VERSION_TAG,
@@ -21,8 +22,6 @@ from lab_pipeline.defs.operations.runs import (
 from lab_pipeline.runs.legacy import LegacyRun
 
 LEGACY_TAG = "lab/legacy"
-RESULT_TAG = "lab/legacy_result"
-"""The numbers that the old lab kept of a run, JSON, in the units of this one."""
 REQUEST_FIELDS = ("strategy_id", "strategy_version", "caller", "mint", "timeframe", "start", "end")
 STATUS = {
     "completed": dg.DagsterRunStatus.SUCCESS,
@@ -63,7 +62,7 @@ def _record(runs: Runs, run: LegacyRun) -> None:
         VERSION_TAG: fields.get("strategy_version"),
         TIMEFRAME_TAG: fields.get("timeframe"),
         ERROR_TAG: run.error,
-        RESULT_TAG: json.dumps(result) if result else None,
+        LEGACY_RESULT_TAG: json.dumps(result) if result else None,
     }
     recorded = dg.DagsterRun(
         job_name=BACKTEST_JOB,

@@ -39,6 +39,8 @@ FINGERPRINT_TAG = "lab/fingerprint"
 ERROR_TAG = "lab/error"
 """Why a run failed that has no events to tell, such as one that was taken over."""
 PARENT_TAG = "dagster/parent_run_id"
+LEGACY_RESULT_TAG = "lab/legacy_result"
+"""The numbers that the old lab kept of a run that was taken over, JSON, in the units of this one."""
 
 STATUSES = {
     "QUEUED": RunStatus.QUEUED,
@@ -162,6 +164,12 @@ class Run:
     def parent_run_id(self) -> str | None:
         """The run that this one repeats."""
         return self.tags.get(PARENT_TAG)
+
+    @property
+    def legacy_result(self) -> Mapping[str, float] | None:
+        """What the old lab had computed, by name, of a run that was taken over from it."""
+        text = self.tags.get(LEGACY_RESULT_TAG)
+        return None if text is None else json.loads(text)
 
     def _tag_or_field(self, tag: str, field: str) -> str | None:
         """Take what the run resolved, or else what was asked for."""
