@@ -17,7 +17,9 @@ def ran(stocked):
 def waiting():
     config = {"ops": {"run": {"config": {"strategy": "ladder", "timeframe": "1m"}}}}
     with open_instance(load_settings()) as instance:
-        return instance.add_run(dg.DagsterRun("backtest", run_config=config, status=dg.DagsterRunStatus.NOT_STARTED)).run_id
+        return instance.add_run(
+            dg.DagsterRun("backtest", run_config=config, status=dg.DagsterRunStatus.NOT_STARTED)
+        ).run_id
 
 
 def status(lab, run_id):
