@@ -8,10 +8,12 @@ side, round by round:
 - hand-written: `statistics_by_hand.sql` over one file each of trades, paths and equity;
 - recomputed: all tables from the kept columns, as after a deletion;
 - rebuilt: all tables from the artifacts of every run, three small files and a manifest each;
-- one run added; nothing new; answers as the API reads them.
+- one run added; nothing new; answers as the API reads them; the same over HTTP, from one client.
 """
 
 import argparse
+import http.client
+import os
 import statistics as stats
 import tempfile
 import time
@@ -22,6 +24,7 @@ from typing import Any
 
 import duckdb
 
+from benchmarks.api import LAB, serving
 from benchmarks.statistics_world import World
 from lab_pipeline.statistics import Board, GroupBy, KnownRun, Method, RankBy, Statistics, leaderboard, refresh
 from lab_pipeline.statistics import answers as ask
@@ -74,6 +77,7 @@ def measure(home: Path, count: int, trades: int, rounds: int) -> None:
         for label, seconds in times.items():
             print(f"{label:34} {stats.median(seconds):8.2f} {stats.median(seconds) / peer:8.2f}")
         read(lab)
+        read_over_http(Path(name))
 
 
 def by_hand(home: Path) -> None:
@@ -128,6 +132,34 @@ def read(lab: Statistics) -> None:
             latencies.append(1000 * (time.perf_counter() - began))
         latencies.sort()
         print(f"{label:42} {latencies[READS // 2]:7.1f} {latencies[int(0.95 * READS) - 1]:7.1f}")
+
+
+def read_over_http(home: Path) -> None:
+    """Ask `lab api` on the home that has the catalog; the first answer of a kind loads what it needs: not counted."""
+    paths = [
+        "/statistics/overview",
+        *(f"/statistics/pnl?groupBy={group}" for group in GroupBy),
+        "/statistics/distribution",
+        *(f"/statistics/correlation?method={method}" for method in Method),
+        *(f"/leaderboard{board}?metric={rank}" for board in ("", "/strategies", "/callers") for rank in RankBy),
+    ]
+    os.environ |= {"LAB_HOME": str(home), "DAGSTER_HOME": str(home / "dagster")}
+    print(f"\nover HTTP, milliseconds, {READS} each\n{'':42} {'p50':>7} {'p95':>7}")
+    with serving([LAB, "api"], "/strategies") as (port, _):
+        for path in paths:
+            connection = http.client.HTTPConnection("127.0.0.1", port)
+            latencies = []
+            for _ in range(READS + 1):
+                time.sleep(0.05)
+                began = time.perf_counter()
+                connection.request("GET", path)
+                answer = connection.getresponse()
+                answer.read()
+                if answer.status != http.client.OK:
+                    raise RuntimeError(f"{answer.status} from {path}")
+                latencies.append(1000 * (time.perf_counter() - began))
+            found = sorted(latencies[1:])
+            print(f"{path:42} {found[READS // 2]:7.1f} {found[int(0.95 * READS) - 1]:7.1f}")
 
 
 if __name__ == "__main__":
