@@ -68,7 +68,7 @@ async def list_logs(
     the run has ended; or everything as a text file (`text/plain`). A running run's newest lines are there within 5 s.
     """
     form = _form(request.headers.get("accept", ""))
-    await run_in_threadpool(stores.runs.get, run_id)
+    await run_in_threadpool(stores.runs.result, run_id)  # or it is unknown
     after = _after(last_event_id or cursor)
     wanted: dict[str, Any] = {
         "level": level.value,

@@ -52,8 +52,8 @@ def get_metrics(
     ] = None,
 ) -> Response:
     """Return equity, drawdown, exposure and fills in buckets of simulated time."""
-    run = stores.runs.get(run_id)
-    rows = {file.name: file.rows for file in run.published.files} if run.published else {}
+    result = stores.runs.result(run_id)
+    rows = {file.name: file.rows for file in result.files} if result else {}
     wanted = list(dict.fromkeys(types or MetricType))
     limits = {
         "start": None if start is None else min(max(start, EARLIEST), LATEST),
@@ -73,7 +73,7 @@ def get_metrics(
                 interval,
                 max_points=max_points or _limit(rows.get("equity.parquet")),
                 kinds=others,
-                spacing_ms=timeframe_ms(run.timeframe) if run.published and run.timeframe else None,
+                spacing_ms=timeframe_ms(result.spec.timeframe) if result else None,
                 **limits,
             )
             frames |= dict.fromkeys(others, found)

@@ -220,6 +220,17 @@ class Runs:
             return run
         raise UnknownRunError(f"unknown run '{run_id}': `lab runs list` shows the runs there are")
 
+    def result(self, run_id: str) -> Manifest | None:
+        """Return the manifest of a run, or None where it has published nothing (readable).
+
+        What is published is known without a look at Dagster's record: a run that is deleted loses its artifacts first.
+
+        Raises:
+            UnknownRunError: if there is no backtest of that id.
+        """
+        manifest, _ = self._manifest(run_id)
+        return manifest or self.get(run_id).published
+
     def find(self, start: str) -> Run:
         """Return the run whose id is, or starts with, `start`.
 
