@@ -1,10 +1,12 @@
 """`lab settings` and `lab doctor`: what is set, and whether it works."""
 
+import fcntl
 import importlib.metadata
 import importlib.util
 import json
 import shutil
 import socket
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +22,9 @@ from lab_pipeline.settings import PREFIX, Settings, origin, unknown_variables
 GIB = 2**30
 MIB = 2**20
 LOW_DISK_BYTES = 2 * GIB
+LOCK_SECONDS = 5.0
+SILENT_SECONDS = 90.0
+"""Every part of the daemon writes a heartbeat each half minute."""
 PACKAGES = ("dagster", "dagster-webserver", "polars", "numba", "pyarrow", "pandera")
 
 
@@ -78,16 +83,19 @@ def doctor() -> None:
 
 
 def _findings(lab: Settings) -> Iterator[Finding]:
-    checks: list[Callable[[Settings], Finding]] = [
-        _versions, _environment, _home, _disk, _lake, _strategies, _artifacts, _clickhouse, _dagster, _webserver,
-    ]  # fmt: skip
-    for check in checks:
-        try:
-            yield check(lab)
-        except Exception as error:  # noqa: BLE001 - a part that breaks is a finding, whatever the reason
-            yield Finding(
-                check.__name__.strip("_"), f"{type(error).__name__}: {error}", "mend it, or move LAB_HOME away"
-            )
+    yield from (_looked(check, lab) for check in (_versions, _environment, _home, _disk, _lake, _artifacts))
+    locks = _looked(_locks, lab)
+    yield locks
+    if locks.remedy is None:  # else all of these would wait for whoever holds a store
+        yield from (_looked(check, lab) for check in (_strategies, _log_shipper, _dagster, _daemon, _automation))
+    yield from (_looked(check, lab) for check in (_runs, _clickhouse, _webserver, _api))
+
+
+def _looked(check: Callable[[Settings], Finding], lab: Settings) -> Finding:
+    try:
+        return check(lab)
+    except Exception as error:  # noqa: BLE001 - a part that breaks is a finding, whatever the reason
+        return Finding(check.__name__.strip("_"), f"{type(error).__name__}: {error}", "mend it, or move LAB_HOME away")
 
 
 def _versions(lab: Settings) -> Finding:  # noqa: ARG001 - one signature for all checks
@@ -166,7 +174,16 @@ def _clickhouse(lab: Settings) -> Finding:
     where = f"{'the embedded server' if config.embedded else 'the server'} at {seen.host}:{seen.port}"
     if seen.state == "unreachable":
         return Finding("clickhouse", f"{where} does not answer", "start it, or mend LAB_CLICKHOUSE_URL")
-    return Finding("clickhouse", f"{where} runs, version {seen.version}, database {seen.database}; {_log_lines(lab)}")
+    return Finding("clickhouse", f"{where} runs, version {seen.version}, database {seen.database}")
+
+
+def _log_shipper(lab: Settings) -> Finding:
+    from lab_pipeline.clickhouse.client import status
+    from lab_pipeline.clickhouse.config import clickhouse_config
+
+    if status(clickhouse_config(lab)).state != "running":
+        return Finding("log shipper", "not looked at: ClickHouse does not run")
+    return Finding("log shipper", _log_lines(lab))
 
 
 def _log_lines(lab: Settings) -> str:
@@ -190,11 +207,100 @@ def _dagster(lab: Settings) -> Finding:
         return Finding("dagster", f"{instance.get_runs_count():,} runs recorded in {lab.dagster_home}")
 
 
+def _locks(lab: Settings) -> Finding:
+    from lab_pipeline.storage.duck_file import DuckFile
+
+    files = [path for path in (lab.dagster_home / "runs.duckdb", lab.catalog_path) if path.exists()]
+    for path in files:
+        with DuckFile.at(path).transaction(write=True, timeout=LOCK_SECONDS):
+            continue  # whoever holds it for longer is named by the error
+    return Finding("locks", f"{', '.join(path.name for path in files) or 'no file yet'}: nobody holds them for long")
+
+
+def _runs(lab: Settings) -> Finding:
+    from lab_pipeline.defs.operations import workers
+
+    directory = workers.workers_dir(lab.dagster_home)
+    alive = workers.living(directory)
+    dead = len(list(directory.glob("*.lock"))) - len(alive)
+    state = f"{len(alive)} are executing"
+    if dead > 0 and not _is_up(lab):
+        return Finding("run processes", f"{state}, {dead} were killed", "`lab up` settles what they left")
+    return Finding("run processes", state)
+
+
+def _daemon(lab: Settings) -> Finding:
+    from lab_pipeline.defs.operations.instance import open_instance
+
+    with open_instance(lab) as instance:
+        heartbeats = instance.get_daemon_heartbeats()
+        required = instance.get_required_daemon_types()
+    silent = {kind: time.time() - beat.timestamp for kind, beat in heartbeats.items() if kind in required}
+    late = sorted(kind for kind in required if silent.get(kind, SILENT_SECONDS + 1) > SILENT_SECONDS)
+    if not late:
+        return Finding("daemon", f"{len(required)} parts of it gave a sign of life within {SILENT_SECONDS:.0f} s")
+    if not _is_up(lab):
+        return Finding("daemon", "not running; `lab up` starts it")
+    since = f"{', '.join(late)} silent for over {SILENT_SECONDS:.0f} s"
+    return Finding("daemon", since, f"see {lab.home / 'logs' / 'daemon.log'}; start `lab up` anew if it stays so")
+
+
+def _automation(lab: Settings) -> Finding:
+    """Say which schedules and sensors are on, and whose last evaluation failed."""
+    from dagster._core.scheduler.instigation import TickStatus
+
+    from lab_pipeline.definitions import defs
+    from lab_pipeline.defs.operations.instance import open_instance
+
+    repository = defs().get_repository_def()
+    known = {one.name: one.default_status.value == "RUNNING" for one in repository.schedule_defs}
+    known |= {one.name: one.default_status.value == "RUNNING" for one in repository.sensor_defs}
+    failed = {}
+    with open_instance(lab) as instance:
+        for state in instance.all_instigator_state():
+            if state.name in known:
+                known[state.name] = state.is_running
+                ticks = instance.get_ticks(state.instigator_origin_id, state.selector_id, limit=1)
+                if known[state.name] and ticks and ticks[0].status is TickStatus.FAILURE and ticks[0].error:
+                    failed[state.name] = ticks[0].error.message.strip().splitlines()[0]
+    on, off = (", ".join(sorted(name for name in known if known[name] is wanted)) for wanted in (True, False))
+    seen = f"on: {on or 'none'}; off: {off or 'none'}"
+    if failed:
+        why = "; ".join(f"{name}: {reason}" for name, reason in failed.items())
+        return Finding("automation", f"{seen}; the last evaluation failed of {why}", "see its ticks in the UI")
+    return Finding("automation", seen)
+
+
 def _webserver(lab: Settings) -> Finding:
+    return _port("webserver", lab, lab.port, "LAB_PORT")
+
+
+def _api(lab: Settings) -> Finding:
+    return _port("HTTP API", lab, lab.api_port, "LAB_API_PORT")
+
+
+def _port(part: str, lab: Settings, port: int, setting: str) -> Finding:
     with socket.socket() as probe:
-        listening = probe.connect_ex((lab.host, lab.port)) == 0
-    state = f"something answers on {lab.host}:{lab.port}" if listening else "not running; `lab up` starts it"
-    return Finding("webserver", state)
+        listening = probe.connect_ex((lab.host, port)) == 0
+    where, up = f"{lab.host}:{port}", _is_up(lab)
+    if not listening and up and port:
+        remedy = f"set {setting} here as for `lab up`, or see {lab.home / 'logs'}"
+        return Finding(part, f"`lab up` runs, but nothing answers on {where}", remedy)
+    if listening and not up:
+        return Finding(part, f"{where} is taken by a program that was started by hand, or is not the lab's")
+    return Finding(part, f"answers on {where}" if listening else "not running; `lab up` starts it")
+
+
+def _is_up(lab: Settings) -> bool:
+    """Tell whether a `lab up` holds this home."""
+    try:
+        with (lab.dagster_home / "up.lock").open() as lock:
+            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except FileNotFoundError:
+        return False
+    except BlockingIOError:
+        return True
+    return False
 
 
 def _size(path: Path) -> int | None:

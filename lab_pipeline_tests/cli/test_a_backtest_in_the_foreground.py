@@ -7,9 +7,19 @@ from pathlib import Path
 import polars as pl
 import pytest
 
+from lab_pipeline.cli.up import only_one
 from lab_pipeline.runs import artifacts
+from lab_pipeline.settings import load_settings
 
 BACKTEST = ("backtest", "--strategy", "ladder", "--timeframe", "1m")
+HOLD = """
+import sys, time
+from pathlib import Path
+from lab_pipeline.storage.duck_file import DuckFile
+with DuckFile.at(Path(sys.argv[1])).transaction(write=True):
+    print("held", flush=True)
+    time.sleep(60)
+"""
 
 
 def test_json_is_one_object_and_nothing_else(stocked):
@@ -135,6 +145,56 @@ def test_the_doctor_finds_nothing_wrong_with_a_healthy_lab(stocked):
     assert "FAIL" not in ended.out
     assert "GiB free; MiB used: " in ended.out
     assert "lake 0." in ended.out
+    for line in (
+        "ok   locks        runs.duckdb, catalog.duckdb: nobody holds them for long",
+        "ok   run processes 0 are executing",
+        "ok   daemon       not running; `lab up` starts it",
+        "ok   log shipper  ",
+    ):
+        assert line in ended.out
+    on = next(line for line in ended.out.splitlines() if line.startswith("ok   automation"))
+    assert "statistics_schedule" in on.partition("; off: ")[0]
+    assert "nightly_backtests" in on.partition("; off: ")[2]
+
+
+def test_the_doctor_names_whoever_holds_a_store_and_what_was_killed(stocked, monkeypatch, start_holder):
+    monkeypatch.setattr("lab_pipeline.cli.health.LOCK_SECONDS", 0.3)
+    stocked(*BACKTEST)
+    holder = start_holder(load_settings().catalog_path)
+    locks = load_settings().dagster_home / "workers"
+    locks.mkdir(exist_ok=True)
+    (locks / "dead.lock").touch()
+    ended = stocked("doctor")
+    assert ended.status == 1
+    assert str(holder.pid) in next(line for line in ended.out.splitlines() if line.startswith("FAIL locks"))
+    assert "FAIL run processes 0 are executing, 1 were killed" in ended.out
+
+
+def test_the_doctor_sees_a_daemon_that_is_silent_while_the_lab_is_up(stocked, monkeypatch):
+    stocked(*BACKTEST)
+    monkeypatch.setenv("LAB_PORT", "1")
+    with only_one(load_settings()):
+        ended = stocked("doctor")
+    assert ended.status == 1
+    assert "silent for over 90 s" in next(line for line in ended.out.splitlines() if line.startswith("FAIL daemon"))
+    assert "FAIL webserver    `lab up` runs, but nothing answers on 127.0.0.1:1" in ended.out
+
+
+@pytest.fixture
+def start_holder():
+    """Start a process that holds a DuckDB file of the lab."""
+    started = []
+
+    def start(path):
+        process = subprocess.Popen([sys.executable, "-c", HOLD, path], stdout=subprocess.PIPE, text=True)
+        started.append(process)
+        assert process.stdout.readline() == "held\n"
+        return process
+
+    yield start
+    for process in started:
+        process.kill()
+        process.communicate()
 
 
 def test_the_doctor_names_what_is_wrong_and_the_remedy(stocked, monkeypatch):
