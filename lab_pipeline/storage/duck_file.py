@@ -313,9 +313,8 @@ class DuckFile:
         self._leased.set()
 
     def _end_leases(self) -> None:
-        pause = LEASE_POLL_SECONDS
         while self._leased.wait():
-            time.sleep(pause)
+            time.sleep(LEASE_POLL_SECONDS)
             with self._changed:
                 if self._watcher is not threading.current_thread():
                     return
@@ -323,8 +322,7 @@ class DuckFile:
                 if not attached and not self._log_due:
                     self._leased.clear()
                     continue
-                idle = 0.0 if self._active else time.monotonic() - self._last_used
-                pause = max(LEASE_POLL_SECONDS, LEASE_REST_SECONDS - idle)  # before that there is nothing to do
+                idle = time.monotonic() - self._last_used
                 if self._active or self._changing or idle < LEASE_REST_SECONDS:
                     continue
                 if attached and idle < LEASE_IDLE_SECONDS and not self._lock.wanted():
