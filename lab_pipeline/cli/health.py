@@ -1,6 +1,5 @@
 """`lab settings` and `lab doctor`: what is set, and whether it works."""
 
-import fcntl
 import importlib.metadata
 import importlib.util
 import json
@@ -17,14 +16,13 @@ import typer
 
 from lab_pipeline.cli.app import RUN_FAILED, app, out, settings, table
 from lab_pipeline.cli.runs import AsJson
+from lab_pipeline.cli.up import is_up
 from lab_pipeline.settings import PREFIX, Settings, origin, unknown_variables
 
 GIB = 2**30
 MIB = 2**20
 LOW_DISK_BYTES = 2 * GIB
 LOCK_SECONDS = 5.0
-SILENT_SECONDS = 90.0
-"""Every part of the daemon writes a heartbeat each half minute."""
 PACKAGES = ("dagster", "dagster-webserver", "polars", "numba", "pyarrow", "pandera")
 
 
@@ -178,26 +176,21 @@ def _clickhouse(lab: Settings) -> Finding:
 
 
 def _log_shipper(lab: Settings) -> Finding:
-    from lab_pipeline.clickhouse.client import status
-    from lab_pipeline.clickhouse.config import clickhouse_config
-
-    if status(clickhouse_config(lab)).state != "running":
-        return Finding("log shipper", "not looked at: ClickHouse does not run")
-    return Finding("log shipper", _log_lines(lab))
-
-
-def _log_lines(lab: Settings) -> str:
-    from lab_pipeline.clickhouse.client import ClickHouse
+    from lab_pipeline.clickhouse.client import ClickHouse, status
     from lab_pipeline.clickhouse.config import clickhouse_config
     from lab_pipeline.defs.operations.instance import open_instance
     from lab_pipeline.defs.operations.shipper import COUNTED_RUNS, backlog
 
-    with open_instance(lab) as instance, ClickHouse(clickhouse_config(lab)) as clickhouse:
+    config = clickhouse_config(lab)
+    if status(config).state != "running":
+        return Finding("log shipper", "not looked at: ClickHouse does not run")
+    with open_instance(lab) as instance, ClickHouse(config) as clickhouse:
         waiting = backlog(instance, clickhouse)
     if not waiting.lines:
-        return "every log line is there"
+        return Finding("log shipper", "every log line is there")
     lines = f"{'at least ' if waiting.runs > COUNTED_RUNS else ''}{waiting.lines:,} log lines"
-    return f"{lines} of {waiting.runs:,} runs are on their way (`lab up` or `lab clickhouse ship`)"
+    on_the_way = f"{lines} of {waiting.runs:,} runs are on their way (`lab up` or `lab clickhouse ship`)"
+    return Finding("log shipper", on_the_way)
 
 
 def _dagster(lab: Settings) -> Finding:
@@ -224,13 +217,13 @@ def _runs(lab: Settings) -> Finding:
     alive = workers.living(directory)
     dead = len(list(directory.glob("*.lock"))) - len(alive)
     state = f"{len(alive)} are executing"
-    if dead > 0 and not _is_up(lab):
+    if dead > 0 and not is_up(lab):
         return Finding("run processes", f"{state}, {dead} were killed", "`lab up` settles what they left")
     return Finding("run processes", state)
 
 
 def _daemon(lab: Settings) -> Finding:
-    from lab_pipeline.defs.operations.instance import open_instance
+    from lab_pipeline.defs.operations.instance import SILENT_SECONDS, open_instance
 
     with open_instance(lab) as instance:
         heartbeats = instance.get_daemon_heartbeats()
@@ -239,7 +232,7 @@ def _daemon(lab: Settings) -> Finding:
     late = sorted(kind for kind in required if silent.get(kind, SILENT_SECONDS + 1) > SILENT_SECONDS)
     if not late:
         return Finding("daemon", f"{len(required)} parts of it gave a sign of life within {SILENT_SECONDS:.0f} s")
-    if not _is_up(lab):
+    if not is_up(lab):
         return Finding("daemon", "not running; `lab up` starts it")
     since = f"{', '.join(late)} silent for over {SILENT_SECONDS:.0f} s"
     return Finding("daemon", since, f"see {lab.home / 'logs' / 'daemon.log'}; start `lab up` anew if it stays so")
@@ -282,25 +275,13 @@ def _api(lab: Settings) -> Finding:
 def _port(part: str, lab: Settings, port: int, setting: str) -> Finding:
     with socket.socket() as probe:
         listening = probe.connect_ex((lab.host, port)) == 0
-    where, up = f"{lab.host}:{port}", _is_up(lab)
+    where, up = f"{lab.host}:{port}", is_up(lab)
     if not listening and up and port:
         remedy = f"set {setting} here as for `lab up`, or see {lab.home / 'logs'}"
         return Finding(part, f"`lab up` runs, but nothing answers on {where}", remedy)
     if listening and not up:
         return Finding(part, f"{where} is taken by a program that was started by hand, or is not the lab's")
     return Finding(part, f"answers on {where}" if listening else "not running; `lab up` starts it")
-
-
-def _is_up(lab: Settings) -> bool:
-    """Tell whether a `lab up` holds this home."""
-    try:
-        with (lab.dagster_home / "up.lock").open() as lock:
-            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except FileNotFoundError:
-        return False
-    except BlockingIOError:
-        return True
-    return False
 
 
 def _size(path: Path) -> int | None:

@@ -170,6 +170,6 @@ def _describe(runs: "Runs", run: "Run") -> dict[str, Any]:
         "startedAt": None if run.started_at is None else iso(run.started_at),
         "completedAt": None if run.completed_at is None else iso(run.completed_at),
         "error": runs.error(run),
-        "legacyResult": None if run.legacy_result is None else to_camel_keys(run.legacy_result),
+        "legacyResult": run.legacy_result,
         "summary": to_camel_keys(run.published.summary.model_dump()) if run.published else None,
     }

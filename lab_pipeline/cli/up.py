@@ -28,6 +28,9 @@ load_from:
 """
 
 
+UP_LOCK = "up.lock"
+
+
 class AlreadyUpError(LabError):
     """Another `lab up` runs on this home, or something else has the port."""
 
@@ -115,7 +118,7 @@ def only_one(lab: Settings) -> Iterator[None]:
     Raises:
         AlreadyUpError: if there is one.
     """
-    with (lab.dagster_home / "up.lock").open("a+") as lock:
+    with (lab.dagster_home / UP_LOCK).open("a+") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -125,6 +128,18 @@ def only_one(lab: Settings) -> Iterator[None]:
         lock.write(str(os.getpid()))
         lock.flush()
         yield
+
+
+def is_up(lab: Settings) -> bool:
+    """Tell whether a `lab up` holds this home."""
+    try:
+        with (lab.dagster_home / UP_LOCK).open() as lock:
+            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except FileNotFoundError:
+        return False
+    except BlockingIOError:
+        return True
+    return False
 
 
 def _require_free(host: str, port: int, setting: str) -> None:

@@ -32,12 +32,11 @@ from schemathesis.specs.openapi.checks import (
 )
 
 from lab_pipeline.api.app import create_app
-from lab_pipeline.api.routes.health import SILENT_SECONDS
 from lab_pipeline.clickhouse.config import clickhouse_config
 from lab_pipeline.clickhouse.gateway.files import StateFiles
 from lab_pipeline.clickhouse.gateway.launch import stop_server
 from lab_pipeline.client import Lab, RunFailedError
-from lab_pipeline.defs.operations.instance import open_instance
+from lab_pipeline.defs.operations.instance import SILENT_SECONDS, open_instance
 from lab_pipeline.settings import Settings
 from lab_pipeline.storage.duck_file import DuckFile
 from lab_pipeline.storage.errors import StorageTimeoutError

@@ -11,13 +11,12 @@ from lab_pipeline.api.errors import UnavailableError
 from lab_pipeline.api.schemas.health import Checks, Health
 from lab_pipeline.api.stores import LabStores, Stores
 from lab_pipeline.clickhouse.client import status
+from lab_pipeline.defs.operations.instance import SILENT_SECONDS
 from lab_pipeline.domain.errors import FieldError, LabError
 from lab_pipeline.storage.duck_file import DuckFile
 
 OK = "ok"
 QUEUE_DAEMON = "QUEUED_RUN_COORDINATOR"
-SILENT_SECONDS = 90.0
-"""The daemon writes a heartbeat every half minute."""
 
 router = APIRouter(tags=["health"])
 

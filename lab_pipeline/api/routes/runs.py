@@ -14,7 +14,6 @@ from lab_pipeline.defs.operations.runs import Position, RunFilter
 from lab_pipeline.domain.backtest import Moment
 from lab_pipeline.domain.enums import RunStatus
 from lab_pipeline.domain.errors import FieldError, InvalidConfigError
-from lab_pipeline.domain.model import to_camel_keys
 
 CURSOR = "runs"
 
@@ -62,7 +61,7 @@ def get_run(stores: LabStores, run_id: RunId) -> RunDetail:
         fingerprint=run.fingerprint,
         dagster_url=f"{stores.webserver.url}/runs/{run.run_id}",
         parent_run_id=run.parent_run_id,
-        legacy_result=None if run.legacy_result is None else to_camel_keys(run.legacy_result),
+        legacy_result=run.legacy_result,
     )
 
 

@@ -14,6 +14,8 @@ from lab_pipeline.settings import Settings, project_root
 from lab_pipeline.storage.event_log_storage import batches_allowed
 
 CONFIG = "dagster.yaml"
+SILENT_SECONDS = 90.0
+"""After which a daemon is not alive: every part of it writes a heartbeat each half minute."""
 HEADER = """\
 # Written by `lab` from its settings: `lab up` and `lab settings --apply` write it again, so do not edit it. What each
 # part is for, the project's dagster.yaml says. Put a file of your own here, without this line, and it stays as it is.

@@ -18,6 +18,7 @@ from dagster_shared.serdes import deserialize_value
 from lab_pipeline.defs.operations.reasons import failure_reason
 from lab_pipeline.domain.enums import RunStatus
 from lab_pipeline.domain.errors import LabError
+from lab_pipeline.domain.model import to_camel_keys
 from lab_pipeline.runs.artifacts import (
     ArtifactStore,
     Manifest,
@@ -167,9 +168,9 @@ class Run:
 
     @property
     def legacy_result(self) -> Mapping[str, float] | None:
-        """What the old lab had computed, by name, of a run that was taken over from it."""
+        """What the old lab had computed, by camelCase name, of a run that was taken over from it."""
         text = self.tags.get(LEGACY_RESULT_TAG)
-        return None if text is None else json.loads(text)
+        return None if text is None else to_camel_keys(json.loads(text))
 
     def _tag_or_field(self, tag: str, field: str) -> str | None:
         """Take what the run resolved, or else what was asked for."""
