@@ -1,6 +1,7 @@
 """One DuckDB file, used by many processes and threads at once without a server."""
 
 import atexit
+import collections
 import contextlib
 import enum
 import logging
@@ -8,6 +9,7 @@ import os
 import threading
 import time
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
@@ -54,6 +56,13 @@ class _Mode(enum.Enum):
     WRITE = "READ_WRITE"
 
 
+@dataclass(frozen=True, eq=False)
+class _Waiter:
+    """A thread that waits to use the file."""
+
+    alone: bool
+
+
 class DuckFile:
     """Share a DuckDB file between processes: attach it for one transaction at a time, under a lock.
 
@@ -62,7 +71,8 @@ class DuckFile:
     and detaches it afterwards. A commit is on disk before the lock is given back, and a process killed anywhere leaves
     nothing behind but, at most, a transaction that never was.
 
-    Within a process, threads may read together; a writer is alone. There is one object a file and process: `at`.
+    Within a process, threads may read together; a writer is alone. Threads are let in in the order in which they came.
+    There is one object a file and process: `at`.
 
     Example:
         >>> import tempfile
@@ -90,7 +100,7 @@ class DuckFile:
         self._attached_at = 0.0
         self._last_used = 0.0
         self._active = 0
-        self._writers_waiting = 0
+        self._line: collections.deque[_Waiter] = collections.deque()
         self._writing = False
         self._changing = False
         self._burst = False
@@ -241,13 +251,8 @@ class DuckFile:
         began = time.monotonic()
         wanted = _Mode.WRITE if write else _Mode.READ
         with self._changed:
-            self._writers_waiting += write
-            try:
-                while not self._may_enter(write=write):
-                    if not self._changed.wait(deadline - time.monotonic()):
-                        raise self._waited_in_vain()
-            finally:
-                self._writers_waiting -= write
+            if not self._wait_in_line(alone=write, deadline=deadline):
+                raise self._waited_in_vain()
             if self._active == 0:
                 self._burst = began - self._last_used < BURST_GAP_SECONDS
             self._active += 1
@@ -277,14 +282,26 @@ class DuckFile:
             return self._lock.timeout_error()
         return StorageTimeoutError(f"{self.path}: other threads of this process were busy with it all the time")
 
-    def _may_enter(self, *, write: bool) -> bool:
-        if self._changing or self._writing:
-            return False
-        if self._active == 0:
+    def _wait_in_line(self, *, alone: bool, deadline: float) -> bool:
+        """Wait until nobody who came before waits, and nobody is inside who may not be; tell whether that came true.
+
+        Without a line, a thread that leaves and comes again at once would be inside before those it has woken.
+        """
+        waiter = _Waiter(alone)
+        self._line.append(waiter)
+        try:
+            while not self._may_enter(waiter):
+                if not self._changed.wait(deadline - time.monotonic()):
+                    return False
             return True
-        if write or self._writers_waiting:
+        finally:
+            self._line.remove(waiter)
+            self._changed.notify_all()  # whoever is first now
+
+    def _may_enter(self, waiter: "_Waiter") -> bool:
+        if self._line[0] is not waiter or self._changing or self._writing:
             return False
-        return not self._turn_is_over()
+        return self._active == 0 or not (waiter.alone or self._turn_is_over())
 
     def _turn_is_over(self) -> bool:
         """Tell whether another process waits that has waited for a turn's length."""
@@ -475,8 +492,8 @@ class DuckFile:
             Whether that was possible within `timeout`, and this thread was not inside a transaction itself.
         """
         with self._changed:
-            unused = getattr(self._local, "connection", None) is None and self._changed.wait_for(
-                lambda: not self._active and not self._changing, timeout
+            unused = getattr(self._local, "connection", None) is None and self._wait_in_line(
+                alone=True, deadline=time.monotonic() + timeout
             )
             if unused:
                 if self._attached is not None:

@@ -190,7 +190,6 @@ def work():
             add("thread")
             with file.transaction(write=False) as connection:
                 connection.execute("SELECT count(*) FROM notes")
-            time.sleep(0.005)  # who gets turns beside threads that never pause is another test's matter
         except BaseException as error:
             failures.append(error)
             raise

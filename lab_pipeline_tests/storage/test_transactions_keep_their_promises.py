@@ -143,6 +143,32 @@ def test_threads_lose_no_update(file: DuckFile) -> None:
     assert texts(file) == ["one" + 120 * "."]
 
 
+def test_threads_that_never_pause_do_not_keep_another_waiting(file: DuckFile) -> None:
+    stop = threading.Event()
+    done = [0, 0, 0]
+
+    def insist(number: int) -> None:
+        while not stop.is_set():
+            with file.transaction(write=True) as connection:
+                connection.execute("UPDATE notes SET text = 'busy'")
+            done[number] += 1
+
+    threads = [threading.Thread(target=insist, args=(number,)) for number in range(3)]
+    for thread in threads:
+        thread.start()
+    overtaken = []
+    try:
+        for _ in range(50):
+            before = sum(done)
+            with file.transaction(write=False):
+                overtaken.append(sum(done) - before)
+    finally:
+        stop.set()
+        for thread in threads:
+            thread.join()
+    assert max(overtaken) < 25, overtaken  # those ahead in the line, and what is done until this thread is in it
+
+
 def test_the_path_may_contain_spaces_quotes_and_anything(tmp_path: Path) -> None:
     directory = tmp_path / 'it\'s "my" dir; DROP — ü'
     directory.mkdir()
