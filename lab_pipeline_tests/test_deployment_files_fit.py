@@ -128,6 +128,33 @@ def test_the_chart_gets_one_image_one_home_and_the_version_of_dagster():
     assert hasattr(sys.modules[coordinator["module"]], coordinator["class"])
 
 
+def test_the_chart_sets_up_dagster_as_the_project_does_but_for_launcher_and_numbers(tmp_path):
+    daemon, added = VALUES["dagsterDaemon"], VALUES["additionalInstanceConfig"]
+    ours = yaml.safe_load((REPOSITORY / "dagster.yaml").read_text())
+    theirs = {
+        **added,
+        "run_coordinator": daemon["runCoordinator"]["config"]["customRunCoordinator"],
+        "run_monitoring": {_snake(name): value for name, value in daemon["runMonitoring"].items()},
+        "run_retries": {_snake(name): value for name, value in daemon["runRetries"].items()},
+        "telemetry": VALUES["telemetry"],
+    }
+    (tmp_path / "dagster.yaml").write_text(yaml.safe_dump(theirs))
+    dagster_instance_config(str(tmp_path))  # or it raises
+    left_to_the_chart = {"run_storage", "event_log_storage", "run_launcher", "retention"}
+    assert set(theirs) == set(ours) - left_to_the_chart
+    assert {name: theirs[name] for name in ("run_coordinator", "run_retries", "telemetry", "nux")} == {
+        name: ours[name] for name in ("run_coordinator", "run_retries", "telemetry", "nux")
+    }
+    assert theirs["concurrency"]["pools"] == ours["concurrency"]["pools"]
+    limits = [block["concurrency"]["runs"]["tag_concurrency_limits"] for block in (ours, theirs)]
+    assert [[limit["key"] for limit in one] for one in limits] == [["lab/strategy"]] * 2
+
+
+def _snake(name):
+    """Turn a name of the chart into the one of Dagster that it stands for."""
+    return re.sub(r"(?<!^)([A-Z])", lambda letter: f"_{letter[1].lower()}", name)
+
+
 def test_the_dockerfile_passes_its_linter():
     linter = shutil.which("hadolint", path=f"{BIN}:/usr/local/bin:/usr/bin")
     if linter is None:
