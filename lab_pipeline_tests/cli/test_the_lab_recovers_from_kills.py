@@ -110,12 +110,20 @@ def in_the_kernel(lab, run_id):
 
     def busy():
         for pid in processes(lab.home, "operations.worker", run_id):
-            fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
             if statuses(lab)[run_id]["status"] == "STARTED":
-                return int(fields[11]) / os.sysconf("SC_CLK_TCK") > 6 and pid
+                return cpu_seconds(pid) > 6 and pid
         return None
 
     return until(busy, 120)
+
+
+def cpu_seconds(pid):
+    """Return what a process has used; nothing if it has ended, as the one that starts a run's process does at once."""
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except (FileNotFoundError, ProcessLookupError):
+        return 0.0
+    return int(fields[11]) / os.sysconf("SC_CLK_TCK")
 
 
 def left_over(home):
