@@ -118,7 +118,7 @@ def in_the_kernel(lab, run_id):
 
 
 def cpu_seconds(pid):
-    """Return what a process has used; nothing if it has ended, as the one that starts a run's process does at once."""
+    """Return what a process has used; nothing if it has ended: a child of it bears its name until it is a program."""
     try:
         fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     except (FileNotFoundError, ProcessLookupError):
