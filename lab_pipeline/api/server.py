@@ -8,6 +8,7 @@ import uvicorn
 
 from lab_pipeline.api.app import create_app
 from lab_pipeline.api.auth import require_token_off_loopback
+from lab_pipeline.defs.operations.instance import open_instance
 from lab_pipeline.domain.errors import LabError
 from lab_pipeline.settings import Settings
 
@@ -24,7 +25,8 @@ def serve(settings: Settings) -> None:
         LabError: if the address is taken, or the stores cannot be opened.
     """
     require_token_off_loopback(settings)
-    app = create_app(settings)
+    with open_instance(settings):
+        app = create_app(settings)  # which opens it again, where an error would come with uvicorn's stack
     with _listening(settings) as listener:
         _log_to_stderr()
         host, port = listener.getsockname()[:2]

@@ -1,6 +1,7 @@
 """`lab artifacts`: the files of a run."""
 
 import json
+import os
 import shutil
 import sys
 from pathlib import Path
@@ -45,7 +46,12 @@ def get(
             shutil.copyfileobj(file, sys.stdout.buffer)
         return
     target = to / source.name if to.is_dir() else to
-    shutil.copyfile(source, target)
+    draft = target.with_name(f".{target.name}.{os.getpid()}.part")
+    try:
+        shutil.copyfile(source, draft)
+        draft.replace(target)
+    finally:
+        draft.unlink(missing_ok=True)
     out.print(str(target))
 
 

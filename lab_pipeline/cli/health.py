@@ -17,7 +17,9 @@ import typer
 from lab_pipeline.cli.app import RUN_FAILED, app, out, settings, table
 from lab_pipeline.cli.runs import AsJson
 from lab_pipeline.cli.up import is_up
+from lab_pipeline.domain.errors import LabError
 from lab_pipeline.settings import PREFIX, Settings, origin, unknown_variables
+from lab_pipeline.storage.trouble import disk_trouble
 
 GIB = 2**30
 MIB = 2**20
@@ -93,7 +95,9 @@ def _looked(check: Callable[[Settings], Finding], lab: Settings) -> Finding:
     try:
         return check(lab)
     except Exception as error:  # noqa: BLE001 - a part that breaks is a finding, whatever the reason
-        return Finding(check.__name__.strip("_"), f"{type(error).__name__}: {error}", "mend it, or move LAB_HOME away")
+        said = str(error) if isinstance(error, LabError) else f"{type(error).__name__}: {error}"
+        said = disk_trouble(error, lab.home) or said
+        return Finding(check.__name__.strip("_").replace("_", " "), said, "mend it, or move LAB_HOME away")
 
 
 def _versions(lab: Settings) -> Finding:  # noqa: ARG001 - one signature for all checks

@@ -34,6 +34,7 @@ FIRST_PAUSE_SECONDS = 0.05
 LONGEST_PAUSE_SECONDS = 2.0
 PASSING_CODES = frozenset({159, 160, 202, 203, 209, 210, 236, 241, 242, 252, 279, 285, 286, 319, 394, 425, 473, 999})
 """Errors of a server that is overloaded, shutting down or without its replicas: the same write may succeed later."""
+NOT_ENOUGH_SPACE = 243
 UNKNOWN_TABLE_CODES = frozenset({60, 81})
 logging.getLogger("clickhouse_connect").addHandler(logging.NullHandler())
 # Or its errors would go to standard error, too; they are raised, and told from there.
@@ -221,6 +222,8 @@ class ClickHouse:
             return ClickHouseAwayError(f"{which} does not answer ({advice}): {reason}")
         if error.code in PASSING_CODES:
             return ClickHouseBusyError(f"{which} cannot do it now: {reason}")
+        if error.code == NOT_ENOUGH_SPACE:
+            return ClickHouseError(f"{which} has no room left on its disk: make room, then do it again ({reason})")
         if error.code in UNKNOWN_TABLE_CODES:
             return ClickHouseError(f"{which} lacks a table; `lab clickhouse migrate` creates them: {reason}")
         return ClickHouseError(f"{which} refuses: {reason}")

@@ -32,6 +32,7 @@ from lab_pipeline.lake.layout import (
 from lab_pipeline.lake.parsing import TimeUnit, parse, time_column, time_unit
 from lab_pipeline.lake.rules import Batch, Finding, Findings
 from lab_pipeline.lake.sources import ROW, FrameSource, Source, check_readable, open_source
+from lab_pipeline.storage.trouble import disk_trouble
 
 CHANGED_KEYS_SHOWN = 5
 FILE = "file"
@@ -131,7 +132,8 @@ def _ingest(
             return run.carry_out(openers(transaction.directory), kept)
     except OSError as error:
         fate = "the rest follows when the lake is next opened" if commit.pending(root) else "nothing was changed"
-        raise LakeUnwritableError(f"cannot write to the lake at {root}: {error}; {fate}") from error
+        reason = disk_trouble(error, root) or str(error)
+        raise LakeUnwritableError(f"cannot write to the lake at {root}: {reason}; {fate}") from error
 
 
 class _Ingest:

@@ -17,6 +17,7 @@ from lab_pipeline.runs.queries import sql
 from lab_pipeline.settings import Settings
 from lab_pipeline.storage.duck_connection import DuckConnection
 from lab_pipeline.storage.duck_file import DuckFile
+from lab_pipeline.storage.trouble import is_writable
 
 ALL = 2**31 - 1
 FILES_OF_VERSIONS = "*/[1-9]*.json"
@@ -163,7 +164,10 @@ class StrategyStore:
         """Return the catalog, with its table there and the strategies of the previous layout in it."""
         file = DuckFile.at(self.catalog)
         left = self.previous is not None and any(self.previous.glob(FILES_OF_VERSIONS))
-        if left or file.path not in _prepared or not file.path.exists():
+        known = file.path.exists() and (
+            file.path in _prepared or not is_writable(file.path)
+        )  # may be read all the same
+        if left or not known:
             file.path.parent.mkdir(parents=True, exist_ok=True)
             with file.transaction(write=True) as connection:
                 connection.execute(sql("create_strategies"))

@@ -3,12 +3,15 @@
 import os
 import time
 import uuid
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from lab_pipeline.domain.errors import LabError
 from lab_pipeline.statistics.queries import sql
 from lab_pipeline.statistics.workbench import Workbench
+from lab_pipeline.storage.trouble import disk_trouble
 
 TRADES, PATHS, CALLS = "trades", "paths", "calls"
 LARGE = 500_000
@@ -18,6 +21,10 @@ GROWTH = 2
 a row is rewritten a logarithmic number of times."""
 GRACE_SECONDS = 120.0
 """For which a file that nothing refers to any more stays, since somebody may be reading it."""
+
+
+class UnwritableError(LabError):
+    """The files of the statistics could not be written; what refers to them is as it was."""
 
 
 @dataclass(frozen=True)
@@ -46,9 +53,10 @@ class SegmentFiles:
     def write(self, bench: Workbench, runs: Sequence[Path], first_run_no: int) -> Segment:
         """Copy the columns of the artifacts in the directories `runs`, which get numbers from `first_run_no` on."""
         name = uuid.uuid4().hex
-        for kind in (TRADES, PATHS):
-            parameters = {"files": [str(run / f"{kind}.parquet") for run in runs], "first_run_no": first_run_no}
-            self._copy(bench, sql(f"copy_{kind}"), name, kind, parameters)
+        with self._whole(name):
+            for kind in (TRADES, PATHS):
+                parameters = {"files": [str(run / f"{kind}.parquet") for run in runs], "first_run_no": first_run_no}
+                self._copy(bench, sql(f"copy_{kind}"), name, kind, parameters)
         return Segment(name, self._count(bench, name))
 
     def put_together(self, bench: Workbench, segments: Sequence[Segment]) -> Segment:
@@ -90,7 +98,8 @@ class SegmentFiles:
     def write_calls(self, bench: Workbench, query: str) -> str:
         """Keep the sums per call that a query gives; return the name of the file."""
         name = uuid.uuid4().hex
-        self._copy(bench, f"COPY ({query}) TO '{{path}}' (FORMAT parquet, COMPRESSION lz4)", name, CALLS, {})
+        with self._whole(name):
+            self._copy(bench, f"COPY ({query}) TO '{{path}}' (FORMAT parquet, COMPRESSION lz4)", name, CALLS, {})
         return name
 
     def sweep(self, used: Iterable[str]) -> None:
@@ -102,10 +111,30 @@ class SegmentFiles:
 
     def _rewrite(self, bench: Workbench, segments: Sequence[Segment], condition: str) -> Segment:
         name = uuid.uuid4().hex
-        for kind in (TRADES, PATHS):
-            query = f"SELECT * FROM {self.source(segments, kind)} WHERE {condition}"  # noqa: S608 - our own names
-            self._copy(bench, f"COPY ({query}) TO '{{path}}' (FORMAT parquet, COMPRESSION lz4)", name, kind, {})
+        with self._whole(name):
+            for kind in (TRADES, PATHS):
+                query = f"SELECT * FROM {self.source(segments, kind)} WHERE {condition}"  # noqa: S608 - our own names
+                self._copy(bench, f"COPY ({query}) TO '{{path}}' (FORMAT parquet, COMPRESSION lz4)", name, kind, {})
         return Segment(name, self._count(bench, name))
+
+    @contextmanager
+    def _whole(self, name: str) -> Iterator[None]:
+        """Leave no file of that name if the block fails.
+
+        Raises:
+            UnwritableError: if the disk was the reason.
+        """
+        try:
+            yield
+        except BaseException as error:
+            for path in self.directory.glob(f"{name}.*"):
+                path.unlink(missing_ok=True)
+            said = disk_trouble(error, self.directory)
+            if said is None:
+                raise
+            raise UnwritableError(
+                f"cannot write statistics to {self.directory}, those computed before stay: {said}"
+            ) from error
 
     def _copy(self, bench: Workbench, query: str, name: str, kind: str, parameters: dict[str, object]) -> None:
         final = self.path(name, kind)

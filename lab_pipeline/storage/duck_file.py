@@ -18,6 +18,7 @@ import duckdb
 from lab_pipeline.storage.duck_connection import DuckConnection, keep_forever
 from lab_pipeline.storage.errors import StorageError, StorageTimeoutError
 from lab_pipeline.storage.process_lock import ProcessLock, describe_process, lock_holders
+from lab_pipeline.storage.trouble import disk_trouble
 
 DEFAULT_TIMEOUT_SECONDS = 60.0
 
@@ -241,7 +242,7 @@ class DuckFile:
     def _failed(self, error: duckdb.Error) -> StorageError:
         return StorageError(
             f"{self.path}: the transaction failed and nothing of it is stored; what was stored before is intact. "
-            f"{_first_line(error)}"
+            f"{disk_trouble(error, self.path) or _first_line(error)}"
         )
 
     # -- who may be inside -------------------------------------------------------------------------------------------
@@ -370,7 +371,8 @@ class DuckFile:
         try:
             self._lock.acquire(exclusive=mode is _Mode.WRITE, deadline=deadline)
         except OSError as error:
-            raise StorageError(f"{self.path}: cannot be locked: {error.strerror} ({error.filename})") from error
+            reason = disk_trouble(error, self.path) or f"{error.strerror} ({error.filename})"
+            raise StorageError(f"{self.path}: cannot be locked: {reason}") from error
         try:
             self._attach_locked(mode, deadline)
         except BaseException:
@@ -413,7 +415,7 @@ class DuckFile:
         if mode is _Mode.READ and not self.path.exists():
             return StorageError(f"{self.path} does not exist")
         verb = "written" if mode is _Mode.WRITE else "read"
-        return StorageError(f"{self.path} cannot be {verb}: {_first_line(error)}")
+        return StorageError(disk_trouble(error, self.path) or f"{self.path} cannot be {verb}: {_first_line(error)}")
 
     def _detach(self, *, healthy: bool = True, at_rest: bool = False, keep_changing: bool = False) -> None:
         try:

@@ -133,6 +133,23 @@ def test_artifacts_can_be_fetched_by_name(stocked, tmp_path):
     assert json.loads(ended.out)["trades"] >= 1
     assert stocked("artifacts", "get", run_id, "trades.parquet", "--to", tmp_path).status == 0
     assert pl.read_parquet(tmp_path / "trades.parquet").height >= 1
+
+
+def test_a_copy_of_an_artifact_that_is_cut_off_leaves_what_was_there(stocked, tmp_path, monkeypatch):
+    def full(source, target):
+        Path(target).write_bytes(Path(source).read_bytes()[:10])
+        raise OSError(28, "No space left on device", str(source), None, str(target))
+
+    run_id = stocked(*BACKTEST, "--json").json["runId"]
+    kept = tmp_path / "copies" / "trades.parquet"
+    kept.parent.mkdir()
+    kept.write_bytes(b"before")
+    monkeypatch.setattr("lab_pipeline.cli.artifacts.shutil.copyfile", full)
+    ended = stocked("artifacts", "get", run_id, "trades", "--to", kept.parent)
+    assert ended.status == 2
+    assert f"the disk of {kept.parent}" in ended.err
+    assert list(kept.parent.iterdir()) == [kept]
+    assert kept.read_bytes() == b"before"
     ended = stocked("artifacts", "get", run_id, "nothing")
     assert ended.status == 2
     assert "it has fills.parquet" in ended.err

@@ -1,5 +1,7 @@
+import errno
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
@@ -7,7 +9,9 @@ import time
 import dagster as dg
 import pytest
 from dagster._core.launcher.base import LaunchRunContext, WorkerStatus
+from sqlalchemy.exc import OperationalError
 
+from lab_pipeline.defs.operations import launcher as launching
 from lab_pipeline.defs.operations import workers
 from lab_pipeline.defs.operations.instance import open_instance
 from lab_pipeline.defs.operations.withdraw import settle_dead
@@ -157,3 +161,36 @@ def test_a_run_that_was_canceled_while_it_left_the_queue_never_starts(instance):
     assert run.status is dg.DagsterRunStatus.STARTING
     instance.run_launcher.launch_run(LaunchRunContext(dagster_run=run, workspace=None))
     assert status(instance, run.run_id) is dg.DagsterRunStatus.CANCELED
+
+
+def test_a_run_whose_end_could_not_be_recorded_is_settled_when_the_disk_has_room_again(instance, monkeypatch):
+    run_id = run_of(instance, "gone")
+    launcher = instance.run_launcher
+    monkeypatch.setattr(launching, "SETTLE_AGAIN_SECONDS", 0.0)
+    tries = []
+
+    def settle(*arguments):
+        tries.append(status(instance, run_id))
+        if len(tries) < 3:
+            raise OperationalError("INSERT", {}, sqlite3.OperationalError("database or disk is full"))
+        return settled(*arguments)
+
+    settled = launcher._settle  # noqa: SLF001
+    monkeypatch.setattr(type(launcher), "_settle", staticmethod(settle))
+    process = subprocess.Popen([sys.executable, "-c", "raise SystemExit(3)"], start_new_session=True)
+    launcher._await(instance, run_id, process)  # noqa: SLF001
+    assert tries == [dg.DagsterRunStatus.STARTED] * 3
+    assert status(instance, run_id) is dg.DagsterRunStatus.FAILURE
+    (failure,) = instance.all_logs(run_id, of_type=dg.DagsterEventType.RUN_FAILURE)
+    assert "ended with status 3" in failure.message
+
+
+def test_a_full_disk_keeps_no_process_from_showing_that_it_lives(directory, monkeypatch):
+    def full(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(workers.os, "write", full)
+        with workers.working(directory, "one"):
+            assert workers.is_alive(directory, "one")
+    assert not workers.is_alive(directory, "one")

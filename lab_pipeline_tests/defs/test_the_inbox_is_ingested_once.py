@@ -214,3 +214,35 @@ def test_a_daemon_that_dies_at_a_tick_asks_for_one_run_when_it_is_back(home, mon
         assert tick.skip_reason == "a run is ingesting files"
         (run,) = queued(instance, "inbox")
         assert run.status is dg.DagsterRunStatus.QUEUED
+
+
+def test_a_clock_that_is_put_back_keeps_no_file_waiting(home, watcher, monkeypatch):
+    hours = timedelta(hours=7).total_seconds()
+    watcher.clock.wait(hours)
+    calls().write_csv(home / "inbox" / "calls.csv")
+    watcher.look()
+    watcher.clock.wait(-hours)
+    first = watcher.look_twice()  # rests by the clock as it is now
+    assert first.run_key.endswith("/0")
+
+    def full(*_, **__):
+        raise LakeUnwritableError("cannot write to the lake: no space left")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(lake_module.Lake, "ingest_calls", full)
+        watcher.run(first)
+    watcher.clock.time = datetime.now(UTC) - timedelta(hours=7)  # the run ended hours from now
+    assert watcher.look_twice().run_key.endswith("/1")
+
+
+def test_a_clock_that_leaps_forward_asks_for_nothing_twice(home, watcher):
+    calls().write_csv(home / "inbox" / "calls.csv")
+    request = watcher.look_twice()
+    run = watcher.instance.add_run(
+        dg.DagsterRun(job_name="inbox", tags=request.tags, status=dg.DagsterRunStatus.STARTED)
+    )
+    watcher.clock.wait(timedelta(days=400).total_seconds())
+    assert watcher.look() == "a run is ingesting files"
+    watcher.instance.report_run_canceled(run)
+    assert watcher.run(watcher.look()).success
+    assert watcher.look() == f"{home}/inbox is empty"

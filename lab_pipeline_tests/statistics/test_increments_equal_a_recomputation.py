@@ -3,13 +3,14 @@
 import uuid
 from datetime import timedelta
 
+import duckdb
 import numpy as np
 import pytest
 
 from lab_pipeline.domain.errors import LabError
 from lab_pipeline.statistics import GroupBy, KnownRun, Range, overview, pnl, refresh
 from lab_pipeline.statistics import refreshing as module
-from lab_pipeline.statistics.segments import SegmentFiles
+from lab_pipeline.statistics.segments import SegmentFiles, UnwritableError
 from lab_pipeline_tests.statistics.world import START, Call, World, rows_of
 
 CHANCE = np.random.default_rng(7)
@@ -192,6 +193,28 @@ def test_a_computation_that_dies_before_its_transaction_changes_nothing(world, t
         with pytest.raises(KeyboardInterrupt):
             refresh(world.statistics, world.runs)
     assert rows_of(world.statistics) == before
+    refresh(world.statistics, world.runs)
+    assert rows_of(world.statistics) == from_nothing(world, tmp_path)
+
+
+def test_a_full_disk_leaves_no_file_and_the_same_again_computes_the_same(world, tmp_path, monkeypatch):
+    add_some(world)
+    refresh(world.statistics, world.runs)
+    before, files = rows_of(world.statistics), sorted((world.home / "statistics").iterdir())
+    add_some(world)
+    run = module.Workbench.run
+
+    def full(bench, query, parameters=None):
+        run(bench, query, parameters)
+        if "paths.parquet.part" in query:
+            raise duckdb.IOException("IO Error: Could not write: No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(module.Workbench, "run", full)
+        with pytest.raises(UnwritableError, match=r"those computed before stay: the disk of .* is full"):
+            refresh(world.statistics, world.runs)
+    assert rows_of(world.statistics) == before
+    assert sorted((world.home / "statistics").iterdir()) == files
     refresh(world.statistics, world.runs)
     assert rows_of(world.statistics) == from_nothing(world, tmp_path)
 

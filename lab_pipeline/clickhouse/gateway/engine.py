@@ -37,6 +37,10 @@ CONFIG = """\
 """
 
 
+BEFORE_WRITING = frozenset({46, 47, 60, 62, 81, 115, 394})
+"""Errors of statements that are not understood, or were stopped: writing rows causes none of them."""
+
+
 @dataclass(frozen=True)
 class Result:
     """What a statement returned.
@@ -107,7 +111,7 @@ class Engine:
             GatewayError: for an unknown database or setting, or a value that a setting cannot take.
         """
         connection = Connection(TARGET)
-        session = Session(connection, parameters)
+        session = Session(connection, parameters, tag)
         try:
             # Unlimited, one query could take the memory of all others before the server's limit stops it.
             fixed = {"max_memory_usage": str(self._memory_bytes * 3 // 4)}
@@ -131,8 +135,9 @@ class Engine:
 class Session:
     """One request's connection: its settings, temporary tables and parameters are seen by nobody else."""
 
-    def __init__(self, connection: Connection, parameters: Mapping[str, str]) -> None:
+    def __init__(self, connection: Connection, parameters: Mapping[str, str], tag: str) -> None:
         self._connection = connection
+        self._tag = tag
         self._parameters = dict(parameters)
         self._under_way: list[Generator[bytes, None, None] | Insert] = []
 
@@ -192,7 +197,8 @@ class Session:
                 # The streaming insert takes none, but reads those of the connection.
                 settings = {f"param_{name}": value for name, value in self._parameters.items()}
                 self._connection.query("SET " + _assignments(settings))
-            insert = Insert(self._connection.send_insert(clause, input_format))
+            before = _error_counts()
+            insert = Insert(self._connection.send_insert(clause, input_format), self._tag, before)
         self._under_way.append(insert)
         return insert
 
@@ -219,8 +225,10 @@ class Session:
 class Insert:
     """An INSERT under way; of rows that fill no whole block nothing is visible before `finish`."""
 
-    def __init__(self, inserter: StreamingInserter) -> None:
+    def __init__(self, inserter: StreamingInserter, tag: str, errors_before: Mapping[int, int]) -> None:
         self._inserter = inserter
+        self._tag = tag
+        self._errors_before = errors_before
 
     def append(self, data: bytes) -> None:
         """Give the next bytes of the rows."""
@@ -229,15 +237,56 @@ class Insert:
                 self._inserter.append(data)  # type: ignore[no-untyped-call,unused-ignore]  # chDB's signature
 
     def finish(self) -> Result:
-        """Write what was given."""
+        """Write what was given.
+
+        Raises:
+            GatewayError: if the rows were not written, or if that cannot be told.
+        """
         with _engine_errors():
+            query_id = _ask(
+                f"SELECT any(query_id) FROM system.processes WHERE Settings['log_comment'] = {quote_text(self._tag)}"  # noqa: S608
+                " AND query_kind = 'Insert'"
+            ).strip()
             written = self._inserter.finish()
+            self._raise_what_was_kept_quiet(query_id)
         return Result(written_rows=written.rows_written, written_bytes=written.bytes_written)
+
+    def _raise_what_was_kept_quiet(self, query_id: str) -> None:
+        """Raise the error of a write that chDB has met and does not tell: of a full disk, a broken constraint.
+
+        The engine counts errors by code, and knows the query that was the last to cause each. Where others caused the
+        same one meanwhile, ours may be hidden behind theirs: then it is not said that the rows were written.
+        """
+        for code, (count, last_query_id, message) in _errors().items():
+            new = count - self._errors_before.get(code, 0)
+            if new and (last_query_id == query_id or (new > 1 and code not in BEFORE_WRITING)):
+                raise GatewayError(code, message)
 
     def close(self) -> None:
         """Cancel unless finished: what has not been written is dropped."""
         with suppress(RuntimeError):  # the engine has given the insert up already
             self._inserter.cancel()  # type: ignore[no-untyped-call,unused-ignore]  # chDB's signature
+
+
+def _error_counts() -> dict[int, int]:
+    return {code: count for code, (count, _, _) in _errors().items()}
+
+
+def _errors() -> dict[int, tuple[int, str, str]]:
+    """Return, by code, how often the engine has met an error, the query that was last to cause it, and its message."""
+    rows = _ask(
+        r"SELECT code, value, query_id, replaceRegexpAll(last_error_message, '\s+', ' ') FROM system.errors"
+        " WHERE NOT remote"
+    )
+    fields = (line.split("\t", 3) for line in rows.splitlines())
+    return {int(code): (int(count), query_id, message) for code, count, query_id, message in fields}
+
+
+def _ask(sql: str) -> str:
+    """Run a statement of the server's own beside the one that a session is busy with."""
+    with closing(Connection(TARGET)) as connection:
+        rows: bytes = connection.query(sql, "TabSeparatedRaw").bytes()
+    return rows.decode()
 
 
 @contextmanager

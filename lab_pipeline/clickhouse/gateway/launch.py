@@ -16,6 +16,7 @@ from typing import IO, Self
 from lab_pipeline.clickhouse.config import ClickHouseConfig
 from lab_pipeline.clickhouse.errors import EmbeddedServerError
 from lab_pipeline.clickhouse.gateway.files import POLL_SECONDS, Endpoint, StateFiles
+from lab_pipeline.storage.trouble import disk_trouble
 
 START_SECONDS = 60.0
 STOP_SECONDS = 20.0
@@ -136,7 +137,9 @@ def _start(config: ClickHouseConfig, files: StateFiles) -> Endpoint:
                 # 0: another server still lives, such as one that is just stopping; negative: somebody killed it.
                 server = _spawn(config, files)
             elif ended is not None:
-                raise EmbeddedServerError(f"the embedded ClickHouse ended at its start: {_last_words(files)}")
+                words = _last_words(files)
+                reason = disk_trouble(EmbeddedServerError(words), config.state_dir) or words
+                raise EmbeddedServerError(f"the embedded ClickHouse ended at its start: {reason}")
             if monotonic() > deadline:
                 raise TimeoutError(f"nothing answers after {START_SECONDS:.0f} s")
             sleep(POLL_SECONDS)

@@ -67,9 +67,12 @@ def watch_inbox(context: dg.SensorEvaluationContext, lab: Lab) -> dg.SensorResul
 
 
 def _seen(cursor: str | None, drops: Sequence[Drop], moment: datetime) -> dict[Drop, float]:
-    """Return since when each file has been seen in its present state, in seconds since 1970."""
+    """Return since when each file has been seen in its present state, in seconds since 1970.
+
+    What was seen in the future was seen by a clock that has been put back since: the file rests from now on.
+    """
     before = json.loads(cursor) if cursor else {}
-    return {drop: before.get(drop.key, moment.timestamp()) for drop in drops}
+    return {drop: min(before.get(drop.key, moment.timestamp()), moment.timestamp()) for drop in drops}
 
 
 def _unfinished(instance: dg.DagsterInstance) -> bool:
@@ -84,5 +87,7 @@ def _pause(earlier: Sequence[dg.RunRecord], moment: datetime) -> timedelta | Non
         return None
     pause = min(FIRST_PAUSE * 2 ** min(len(earlier) - 1, 10), LONGEST_PAUSE)
     ended = datetime.fromtimestamp(earlier[0].end_time or 0.0, UTC)
+    if ended > moment:  # by a clock that has been put back since
+        return None
     rest = pause - (moment - ended)
     return timedelta(seconds=int(rest.total_seconds())) if rest > timedelta() else None

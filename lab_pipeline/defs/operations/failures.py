@@ -2,17 +2,29 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import NoReturn
 
 import dagster as dg
 
 from lab_pipeline.domain.errors import LabError
+from lab_pipeline.settings import load_settings
+from lab_pipeline.storage.trouble import disk_trouble
 
 
 @contextmanager
 def failing_clearly(log: dg.DagsterLogManager) -> Iterator[None]:
-    """Turn a `LabError` into one line of the event log and a failure that is not retried."""
+    """Turn a `LabError`, or what a disk did, into one line of the event log and a failure that is not retried."""
     try:
         yield
     except LabError as error:
-        log.error(str(error))  # noqa: TRY400 - one line that says what to do, no stack
-        raise dg.Failure(description=str(error), allow_retries=False) from None
+        _fail(log, str(error))
+    except Exception as error:
+        said = disk_trouble(error, load_settings().home)
+        if said is None:
+            raise
+        _fail(log, said)
+
+
+def _fail(log: dg.DagsterLogManager, reason: str) -> NoReturn:
+    log.error(reason)
+    raise dg.Failure(description=reason, allow_retries=False) from None

@@ -12,6 +12,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from lab_pipeline.domain.errors import LabError
 from lab_pipeline.settings import Settings, project_root
 from lab_pipeline.storage.event_log_storage import batches_allowed
+from lab_pipeline.storage.trouble import disk_trouble
 
 CONFIG = "dagster.yaml"
 SILENT_SECONDS = 90.0
@@ -42,7 +43,8 @@ def prepare_environment(settings: Settings, *, apply_settings: bool = False) -> 
         if not path.exists() or _is_our_link(path) or (apply_settings and is_ours(path)):
             _write_whole(path, instance_config(settings))
     except OSError as error:
-        raise LabError(f"cannot use {settings.home} as LAB_HOME: {error.strerror}. Set LAB_HOME elsewhere.") from error
+        reason = disk_trouble(error, dagster_home) or f"{error.strerror}. Set LAB_HOME elsewhere."
+        raise LabError(f"cannot use {settings.home} as LAB_HOME: {reason}") from error
     return {"LAB_HOME": str(settings.home), "DAGSTER_HOME": str(dagster_home), **batches_allowed()}
 
 
@@ -79,7 +81,7 @@ def open_instance(settings: Settings) -> dg.DagsterInstance:
     try:
         return dg.DagsterInstance.get()
     except (OSError, SQLAlchemyError) as error:
-        reason = str(error).splitlines()[0]
+        reason = disk_trouble(error, settings.dagster_home) or str(error).splitlines()[0]
         raise LabError(f"cannot open Dagster's storage in {settings.dagster_home}: {reason}") from error
 
 
@@ -90,8 +92,11 @@ def _is_our_link(path: Path) -> bool:
 
 def _write_whole(path: Path, text: str) -> None:
     draft = path.with_name(f".{path.name}.{os.getpid()}")
-    with draft.open("w") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    draft.replace(path)
+    try:
+        with draft.open("w") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        draft.replace(path)
+    finally:
+        draft.unlink(missing_ok=True)

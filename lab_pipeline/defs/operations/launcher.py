@@ -1,5 +1,6 @@
 """Dagster's run launcher of the lab: every run is a process of its own, whose life and death are known at once."""
 
+import logging
 import os
 import signal
 import subprocess
@@ -15,14 +16,19 @@ import dagster as dg
 from dagster._config.config_schema import UserConfigSchema
 from dagster._core.launcher.base import CheckRunHealthResult, LaunchRunContext, RunLauncher, WorkerStatus
 from dagster._serdes import ConfigurableClass, ConfigurableClassData
+from sqlalchemy.exc import SQLAlchemyError
 
 from lab_pipeline.defs.operations import workers
 from lab_pipeline.defs.operations.withdraw import settle_dead
 from lab_pipeline.defs.operations.workers import LIFELINE, WORKER_TAG
+from lab_pipeline.domain.errors import LabError
 from lab_pipeline.settings import load_settings
 
 VERDICT_SECONDS = 60.0
 """Within which the monitor has failed a run of which it heard that its process is gone."""
+SETTLE_AGAIN_SECONDS = 5.0
+"""After which a run is settled whose end could not be recorded, such as on a full disk."""
+logger = logging.getLogger(__name__)
 
 
 class LabRunLauncher(RunLauncher, ConfigurableClass):
@@ -109,13 +115,25 @@ class LabRunLauncher(RunLauncher, ConfigurableClass):
     def _await(self, instance: dg.DagsterInstance, run_id: str, process: subprocess.Popen[bytes]) -> None:
         status = _end(process)
         how = f"was killed by signal {-status}" if status < 0 else f"ended with status {status}"
+        while True:
+            try:
+                self._settle(instance, run_id, how)
+            except (LabError, SQLAlchemyError, OSError) as error:
+                logger.warning("run %s, whose process %s, is settled later: %s", run_id, how, error)
+                time.sleep(SETTLE_AGAIN_SECONDS)
+            else:
+                break
+        self._children.discard(run_id)
+
+    @staticmethod
+    def _settle(instance: dg.DagsterInstance, run_id: str, how: str) -> None:
+        """Bring a run whose process is gone to its final state; raises if a store, such as on a full disk, fails."""
         run = instance.get_run_by_id(run_id)
         if run is not None and run.status is dg.DagsterRunStatus.STARTING:
             instance.report_run_failed(run, message=f"Its process {how} before it began.")
         else:
             workers.settle(instance, run_id, f"Its process {how} before it was done.")
         settle_dead(instance, load_settings())
-        self._children.discard(run_id)
 
     @staticmethod
     def _clear_after_verdict(instance: dg.DagsterInstance, run_id: str) -> None:

@@ -14,7 +14,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from multiprocessing.connection import wait
 from pathlib import Path
 
@@ -189,7 +189,8 @@ def _take(path: Path) -> int:
         lock = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
         fcntl.flock(lock, fcntl.LOCK_EX)
         if os.fstat(lock).st_nlink:
-            os.write(lock, f"process {os.getpid()} since {time.time():.0f}\n".encode())  # for people; nothing reads it
+            with suppress(OSError):  # for people; nothing reads it, and a full disk is no reason to have no lock
+                os.write(lock, f"process {os.getpid()} since {time.time():.0f}\n".encode())
             return lock
         os.close(lock)
 
