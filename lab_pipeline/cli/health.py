@@ -36,11 +36,13 @@ class Finding:
         part: what was looked at.
         state: what was seen, in one line.
         remedy: what to do about it; none if all is well.
+        hint: what to do next where nothing is wrong.
     """
 
     part: str
     state: str
     remedy: str | None = None
+    hint: str | None = None
 
 
 @app.command("settings")
@@ -75,9 +77,9 @@ def doctor() -> None:
     for finding in _findings(lab):
         mark = "ok  " if finding.remedy is None else "FAIL"
         out.print(f"{mark} {finding.part:12} {finding.state}", markup=False)
-        if finding.remedy is not None:
-            healthy = False
-            out.print(f"     {'':12} -> {finding.remedy}", markup=False)
+        if advice := finding.remedy or finding.hint:
+            out.print(f"     {'':12} -> {advice}", markup=False)
+        healthy &= finding.remedy is None
     if not healthy:
         raise typer.Exit(RUN_FAILED)
 
@@ -131,13 +133,10 @@ def _lake(lab: Settings) -> Finding:
     from lab_pipeline.lake import Lake
 
     lake = Lake(lab.lake_dir)
-    timeframes = lake.timeframes()
-    calls = lake.calls().height
-    if not timeframes or not calls:
-        return Finding(
-            "lake", f"candles: {', '.join(timeframes) or 'none'}; calls: {calls:,}", "`lab demo` or `lab ingest`"
-        )
-    return Finding("lake", f"candles: {', '.join(timeframes)}; calls: {calls:,} of {len(lake.callers()):,} callers")
+    timeframes, calls = lake.timeframes(), lake.calls().height
+    seen = f"candles: {', '.join(timeframes) or 'none yet'}; calls: {calls:,} of {len(lake.callers()):,} callers"
+    missing = not timeframes or not calls
+    return Finding("lake", seen, hint="`lab demo` makes up a market, `lab ingest` brings yours" if missing else None)
 
 
 def _strategies(lab: Settings) -> Finding:

@@ -174,6 +174,15 @@ def test_the_doctor_finds_nothing_wrong_with_a_healthy_lab(stocked):
     assert "nightly_backtests" in on.partition("; off: ")[2]
 
 
+def test_a_new_lab_is_empty_and_not_ill(lab):
+    ended = lab("doctor")
+    assert ended.status == 0, ended.out
+    lines = ended.out.splitlines()
+    (lake,) = (number for number, line in enumerate(lines) if line.startswith("ok   lake "))
+    assert "candles: none yet; calls: 0" in lines[lake]
+    assert lines[lake + 1].split(maxsplit=1) == ["->", "`lab demo` makes up a market, `lab ingest` brings yours"]
+
+
 def test_the_doctor_names_whoever_holds_a_store_and_what_was_killed(stocked, monkeypatch, start_holder):
     monkeypatch.setattr("lab_pipeline.cli.health.LOCK_SECONDS", 0.3)
     stocked(*BACKTEST)
