@@ -8,7 +8,11 @@ import pytest
 import typer.main
 
 import lab_pipeline.cli.commands  # registers the commands
+from lab_pipeline.api.schemas.health import Checks, Health
 from lab_pipeline.cli import app
+from lab_pipeline.definitions import defs
+from lab_pipeline.defs.operations.disk import disk_use
+from lab_pipeline.defs.operations.sensors import FAILING
 from lab_pipeline.domain.strategy import Strategy, StrategyConfig
 from lab_pipeline.runs.strategies import example_strategies
 from lab_pipeline.settings import PREFIX, Settings
@@ -49,6 +53,69 @@ def test_every_option_of_a_backtest_is_documented(option):
 @pytest.mark.parametrize("name", sorted(Settings.model_fields))
 def test_every_setting_occurs_in_the_page_on_operations(name):
     assert f"`{PREFIX}{name.upper()}`" in OPERATIONS
+
+
+PACKAGE = REPOSITORY / "lab_pipeline"
+SOURCES = {path: path.read_text() for path in sorted(PACKAGE.rglob("*.py"))}
+
+
+def found(pattern, *directories):
+    """Find what the groups of a pattern match in the package, or in some of its directories and files."""
+    roots = [PACKAGE / name for name in directories] or [PACKAGE]
+    texts = [text for path, text in SOURCES.items() if any(path.is_relative_to(root) for root in roots)]
+    return sorted({match for text in texts for match in re.findall(pattern, text)})
+
+
+AUTOMATION = defs().get_repository_def()
+DOCTOR = found(r'(?:Finding|_port)\(\s*"([^"]+)"', "cli/health.py")
+ERRORS = found(r"(?m)^class ([A-Z]\w*Error)\(")
+TAGS = [tag for tag in found(r'"(lab/[a-z_]+)"', "defs") if tag != FAILING]
+
+
+@pytest.mark.parametrize("name", [one.name for one in (*AUTOMATION.schedule_defs, *AUTOMATION.sensor_defs)])
+def test_every_schedule_and_sensor_occurs_in_the_page_on_operations(name):
+    assert f"`{name}`" in OPERATIONS
+
+
+@pytest.mark.parametrize("part", DOCTOR)
+def test_every_check_of_the_doctor_occurs_in_the_page_on_operations(part):
+    assert f"`{part}`" in OPERATIONS
+
+
+@pytest.mark.parametrize("field", [*Health.model_fields, *Checks.model_fields])
+def test_every_field_of_the_health_occurs_in_the_page_on_operations(field):
+    assert f"`{field}`" in OPERATIONS.partition("`GET /api/health`")[2].partition("\n\n")[0]
+
+
+@pytest.mark.parametrize("error", ERRORS)
+def test_every_kind_of_error_occurs_in_the_page_on_operations(error):
+    assert f"`{error}`" in OPERATIONS.partition("## Kinds of errors")[2]
+
+
+@pytest.mark.parametrize("area", disk_use(Settings(home=Path("/nowhere"))))
+def test_every_area_of_the_home_occurs_in_the_page_on_operations(area):
+    assert f"`{area}`" in OPERATIONS.partition("## Metrics")[2]
+
+
+@pytest.mark.parametrize("figure", found(r'(?m)^            "([a-z ]+)": ', "defs/operations/assets.py"))
+def test_every_figure_of_the_retention_occurs_in_the_page_on_operations(figure):
+    assert f"`{figure}`" in OPERATIONS.partition("## Metrics")[2]
+
+
+@pytest.mark.parametrize("figure", found(r'(?m)^        "([a-z ]+)": dg', "defs/statistics/metadata.py"))
+def test_every_figure_of_the_statistics_occurs_in_the_page_on_operations(figure):
+    assert f"`{figure}`" in OPERATIONS.partition("## Metrics")[2]
+
+
+@pytest.mark.parametrize("tag", TAGS)
+def test_every_tag_of_a_run_occurs_in_the_page_on_operations(tag):
+    assert f"`{tag}`" in OPERATIONS.partition("| tag of a run |")[2]
+
+
+def test_what_is_looked_for_in_the_page_on_operations_was_found():
+    assert {"home", "log shipper", "HTTP API"} <= set(DOCTOR)
+    assert {"LabError", "StorageTimeoutError", "UnavailableError"} <= set(ERRORS)
+    assert {"lab/strategy", "lab/pinned"} <= set(TAGS)
 
 
 def test_the_explained_strategy_is_the_one_that_ships():
