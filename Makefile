@@ -1,9 +1,11 @@
 # Everything happens in .venv, made with the standard venv and pip. PYTHON names the interpreter to make it with.
 PYTHON ?= python3
+SOAK_RUNS ?= 500
+SOAK_SEED ?= 1
 BIN := .venv/bin
 INSTALLED := .venv/.installed
 
-.PHONY: demo up test test-quick lint bench clean
+.PHONY: demo up test test-quick soak lint bench clean
 
 demo: $(INSTALLED)  ## Load a made-up market, run a real backtest through Dagster, print the result.
 	$(BIN)/lab demo
@@ -16,6 +18,9 @@ test: $(INSTALLED) lint  ## Lint, type-check and run every test.
 
 test-quick: $(INSTALLED)  ## The tests that take no more than a few seconds each.
 	$(BIN)/python -m pytest -n auto -m "not slow"
+
+soak: $(INSTALLED)  ## Hundreds of backtests while every process is killed at random; then everything is counted.
+	LAB_SOAK_RUNS=$(SOAK_RUNS) LAB_SOAK_SEED=$(SOAK_SEED) $(BIN)/python -m pytest lab_pipeline_tests/soak -o log_cli=true --log-cli-level=INFO
 
 lint: $(INSTALLED)
 	$(BIN)/ruff check .

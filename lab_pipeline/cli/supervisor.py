@@ -78,9 +78,8 @@ class Supervisor:
         }
         try:
             for service in services:
-                running = self._start(service)
-                self._running.append(running)
-                self._await(running)
+                self._running.append(self._start(service))
+                self._await_last()
             if not self._stop.is_set():
                 on_ready()
             while not self._stop.wait(POLL_SECONDS):
@@ -110,18 +109,23 @@ class Supervisor:
         )
         return _Running(service, process, log)
 
-    def _await(self, running: _Running) -> None:
-        service = running.service
+    def _await_last(self) -> None:
+        """Wait until the service that was started last answers.
+
+        One that something killed meanwhile is started again; one that ended by itself would only do so again.
+        """
+        service = self._running[-1].service
         deadline = time.monotonic() + service.ready_within_seconds
         while not self._stop.is_set() and not service.ready():
-            if running.process.poll() is not None:
-                raise ServiceError(
-                    f"{service.name} ended with status {running.process.returncode}: see {running.log.name}"
-                )
+            running = self._running[-1]
+            status = running.process.poll()
+            if status is not None and status >= 0:
+                raise ServiceError(f"{service.name} ended with status {status}: see {running.log.name}")
             if time.monotonic() > deadline:
                 raise ServiceError(
                     f"{service.name} did not answer in {service.ready_within_seconds:.0f} s: see {running.log.name}"
                 )
+            self._running = [self._watched(running) for running in self._running]
             self._stop.wait(POLL_SECONDS)
 
     def _watched(self, running: _Running) -> _Running:

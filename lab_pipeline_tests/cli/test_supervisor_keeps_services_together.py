@@ -87,6 +87,20 @@ def test_a_service_that_ends_before_it_answers_is_an_error(tmp_path):
         run(tmp_path, [Service("gone", [sys.executable, "-c", ""], ready=lambda: False)], on_ready=lambda: None)
 
 
+def test_a_service_that_is_killed_before_it_answers_is_started_again(tmp_path):
+    starts = tmp_path / "starts"
+    code = (
+        f"import os,signal,time; starts = open({str(starts)!r},'a+'); starts.write('start\\n'); starts.flush(); "
+        "starts.seek(0); len(starts.readlines()) < 3 and os.kill(os.getpid(), signal.SIGKILL); time.sleep(60)"
+    )
+    said = []
+    service = Service(
+        "hit", [sys.executable, "-c", code], ready=lambda: starts.exists() and len(starts.read_text().split()) == 3
+    )
+    run(tmp_path, [service], on_ready=stop_soon, said=said)
+    assert said == ["hit ended with status -9; starting it again"] * 2
+
+
 def test_a_service_that_does_not_answer_in_time_is_an_error(tmp_path):
     with pytest.raises(ServiceError, match="slow did not answer"):
         run(tmp_path, [Service("slow", SLEEPER, ready=lambda: False, ready_within_seconds=0.3)], on_ready=lambda: None)

@@ -10,9 +10,11 @@ from dagster._core.remote_origin import InProcessCodeLocationOrigin
 from dagster._core.test_utils import create_test_daemon_workspace_context, freeze_time
 from dagster._core.types.loadable_target_origin import LoadableTargetOrigin
 from dagster._core.workspace.load_target import InProcessWorkspaceLoadTarget
+from dagster._daemon.auto_run_reexecution.event_log_consumer import EventLogConsumerDaemon
 from dagster._daemon.sensor import execute_sensor_iteration
 from dagster._scheduler.scheduler import launch_scheduled_runs
 
+from lab_pipeline.definitions import defs
 from lab_pipeline.defs.operations.webserver import LOCATION, REPOSITORY
 
 LOGGER = logging.getLogger("daemon")
@@ -52,6 +54,20 @@ class Daemon:
                 for _ in execute_sensor_iteration(self._workspace, LOGGER, None, None):
                     pass
         return self.ticks(sensor)[0]
+
+    def repeat_the_dead(self):
+        """Do what the daemon does every five seconds about runs that failed."""
+        for _ in EventLogConsumerDaemon().run_iteration(self._workspace):
+            pass
+
+    def launched(self, job="backtest", **config):
+        """Record a run as the webserver does before it queues it."""
+        run_config = {"ops": {"run": {"config": config}}}
+        return self.instance.create_run_for_job(
+            defs().resolve_job_def(job),
+            run_config=run_config,
+            remote_job_origin=self._repository.get_full_job(job).get_remote_origin(),
+        )
 
     def ticks(self, instigator):
         return self.instance.get_ticks(instigator.get_remote_origin_id(), instigator.selector_id)

@@ -106,10 +106,11 @@ def test_a_process_ends_with_the_lab_that_started_it(start):
 
 
 def test_runs_of_dead_processes_are_settled_and_others_left_alone(instance, directory, start):
-    dead, canceled, done, starting = (
+    dead, recorded, canceled, done, starting = (
         run_of(instance, "dead", a)
         for a in (
             dg.DagsterRunStatus.STARTED,
+            dg.DagsterRunStatus.NOT_STARTED,
             dg.DagsterRunStatus.CANCELING,
             dg.DagsterRunStatus.SUCCESS,
             dg.DagsterRunStatus.STARTING,
@@ -123,6 +124,7 @@ def test_runs_of_dead_processes_are_settled_and_others_left_alone(instance, dire
     for _ in range(2):
         settle_dead(instance, load_settings())
         assert status(instance, dead) is dg.DagsterRunStatus.FAILURE
+        assert status(instance, recorded) is dg.DagsterRunStatus.FAILURE
         assert status(instance, canceled) is dg.DagsterRunStatus.CANCELED
         assert status(instance, done) is dg.DagsterRunStatus.SUCCESS
         assert status(instance, starting) is dg.DagsterRunStatus.STARTING

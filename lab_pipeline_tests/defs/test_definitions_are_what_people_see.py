@@ -96,6 +96,7 @@ def test_sensors_and_whether_they_run_by_themselves(repository):
     assert {one.name: one.default_status.name for one in repository.sensor_defs} == {
         "notify_data_quality": "RUNNING",
         "notify_failures": "RUNNING",
+        "recover_runs": "RUNNING",
         "ship_logs": "RUNNING",
         "statistics_after_backtests": "RUNNING",
         "watch_calls": "RUNNING",

@@ -31,7 +31,8 @@ POLL_SECONDS = 0.5
 GRACE_SECONDS = 5.0
 """For which a process that was asked to stop may go on, in code that no signal interrupts, until it is killed."""
 
-UNSETTLED = (dg.DagsterRunStatus.STARTED, dg.DagsterRunStatus.CANCELING)
+UNSETTLED = (dg.DagsterRunStatus.NOT_STARTED, dg.DagsterRunStatus.STARTED, dg.DagsterRunStatus.CANCELING)
+"""What a run is whose process has a lock: one in a terminal is recorded by the process that will execute it."""
 
 
 def workers_dir(dagster_home: Path) -> Path:

@@ -1,0 +1,90 @@
+"""Runs that Dagster has lost sight of: recorded and never queued, or dead and never repeated."""
+
+from collections.abc import Iterator
+from datetime import datetime, timedelta
+
+import dagster as dg
+from dagster._core.events import DagsterEvent, RunFailureReason
+from dagster._core.execution.retries import auto_reexecution_should_retry_run
+from dagster._core.storage.tags import AUTO_RETRY_RUN_ID_TAG, RUN_FAILURE_REASON_TAG, WILL_RETRY_TAG
+from dagster._daemon.auto_run_reexecution.event_log_consumer import _create_cursor_key
+
+from lab_pipeline.defs.operations.queue import queue_tags
+from lab_pipeline.defs.operations.workers import WORKER_TAG
+
+QUEUED_WITHIN = timedelta(seconds=60)
+"""Whoever launches a run queues it within so long, or has died in between."""
+REPEATED_WITHIN = timedelta(seconds=15)
+"""Dagster's daemon repeats a dead run within so long, or has failed to."""
+LOOK_BACK = timedelta(days=1)
+"""Nobody waits for what failed earlier."""
+ASKED_TAG = ".lab/retry_asked"
+"""Counts how often it was asked for that a run be repeated; hidden in the UI, as tags that begin with a dot are."""
+ASKED_AT_MOST = 20
+"""A run that cannot be repeated, such as one of a job that is no more, is given up then."""
+CURSOR = _create_cursor_key(dg.DagsterEventType.RUN_FAILURE)
+"""How far Dagster's daemon has come among the failed runs; it advances whether or not it could repeat them."""
+
+
+def queue_forgotten(instance: dg.DagsterInstance, now: datetime) -> list[str]:
+    """Queue the runs whose launcher died after it had recorded them, and return their ids."""
+    waiting = dg.RunsFilter(statuses=[dg.DagsterRunStatus.NOT_STARTED], created_before=now - QUEUED_WITHIN)
+    found = [run for run in instance.get_runs(filters=waiting) if run.remote_job_origin and WORKER_TAG not in run.tags]
+    for run in found:
+        instance.add_run_tags(run.run_id, queue_tags(run.job_name, run.run_config))
+        instance.report_dagster_event(DagsterEvent.job_enqueue(run), run_id=run.run_id)
+    return [run.run_id for run in found]
+
+
+def ask_for_repetition(instance: dg.DagsterInstance, now: datetime) -> list[str]:
+    """Let Dagster's daemon look again at the dead runs that it could not repeat, and return their ids.
+
+    It tries once, and gives a run up if the code server does not answer in that instant.
+    """
+    found = {run.run_id: run for run in _unrepeated(instance, now)}
+    if not found:
+        return []
+    since = dg.RunStatusChangeRecordsFilter(
+        dg.DagsterEventType.RUN_FAILURE, after_timestamp=(now - LOOK_BACK).timestamp()
+    )
+    events = [event for event in _all_changes(instance, since) if event.run_id in found]
+    for run in found.values():
+        asked = int(run.tags.get(ASKED_TAG, "0"))
+        instance.add_run_tags(run.run_id, {WILL_RETRY_TAG: "true", ASKED_TAG: str(asked + 1)})
+    reached = instance.daemon_cursor_storage.get_cursor_values({CURSOR}).get(CURSOR)
+    before = min((event.storage_id for event in events), default=0) - 1
+    if events and reached is not None and before < int(reached):
+        # Runs that were repeated are not repeated again: the daemon looks for that first.
+        instance.daemon_cursor_storage.set_cursor_values({CURSOR: str(before)})
+    return sorted(found)
+
+
+def _unrepeated(instance: dg.DagsterInstance, now: datetime) -> Iterator[dg.DagsterRun]:
+    failed = dg.RunsFilter(
+        statuses=[dg.DagsterRunStatus.FAILURE], updated_after=now - LOOK_BACK, updated_before=now - REPEATED_WITHIN
+    )
+    for run in instance.get_runs(filters=failed):
+        reason = run.tags.get(RUN_FAILURE_REASON_TAG)
+        if (
+            AUTO_RETRY_RUN_ID_TAG not in run.tags
+            and run.remote_job_origin
+            and int(run.tags.get(ASKED_TAG, "0")) < ASKED_AT_MOST
+            and auto_reexecution_should_retry_run(instance, run, RunFailureReason(reason) if reason else None)
+            and not _is_repeated(instance, run)
+        ):
+            yield run
+
+
+def _is_repeated(instance: dg.DagsterInstance, run: dg.DagsterRun) -> bool:
+    group = instance.get_run_group(run.run_id)
+    return group is not None and any(other.parent_run_id == run.run_id for other in group[1])
+
+
+def _all_changes(instance: dg.DagsterInstance, wanted: dg.RunStatusChangeRecordsFilter) -> Iterator[dg.EventLogRecord]:
+    cursor = None
+    while True:
+        page = instance.fetch_run_status_changes(wanted, limit=1000, cursor=cursor)
+        yield from page.records
+        if not page.has_more:
+            return
+        cursor = page.cursor

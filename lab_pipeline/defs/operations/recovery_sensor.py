@@ -1,0 +1,23 @@
+"""What sees to it that a run is neither forgotten before it begins nor after it has died."""
+
+from datetime import UTC, datetime
+
+import dagster as dg
+
+from lab_pipeline.defs.operations.recovery import ask_for_repetition, queue_forgotten
+
+INTERVAL_SECONDS = 10
+
+
+@dg.sensor(
+    minimum_interval_seconds=INTERVAL_SECONDS,
+    default_status=dg.DefaultSensorStatus.RUNNING,
+    description="Queues runs whose launcher died over it, and has dead runs repeated that Dagster could not repeat.",
+)
+def recover_runs(context: dg.SensorEvaluationContext) -> dg.SkipReason:
+    """Queue what was forgotten, have repeated what was not."""
+    now = datetime.now(UTC)
+    queued = queue_forgotten(context.instance, now)
+    asked = ask_for_repetition(context.instance, now)
+    parts = [("queued", queued), ("repeated", asked)]
+    return dg.SkipReason("; ".join(f"{verb}: {', '.join(ids)}" for verb, ids in parts if ids) or "no run is lost")

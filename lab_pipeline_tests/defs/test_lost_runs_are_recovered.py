@@ -1,0 +1,96 @@
+from datetime import timedelta
+
+import dagster as dg
+import pytest
+from dagster._core.errors import DagsterUserCodeUnreachableError
+from dagster._core.events import JobFailureData, RunFailureReason
+
+from lab_pipeline.defs.operations import recovery
+from lab_pipeline.defs.operations.instance import open_instance
+from lab_pipeline.settings import load_settings
+from lab_pipeline_tests.defs.daemon import daemon
+
+RETRY = "dagster._daemon.auto_run_reexecution.auto_run_reexecution.retry_run"
+CONFIG = {"strategy": "ladder", "timeframe": "1m"}
+
+
+@pytest.fixture
+def lab(tmp_path, monkeypatch):
+    for name, value in {"LAB_HOME": tmp_path, "DAGSTER_HOME": tmp_path / "dagster"}.items():
+        monkeypatch.setenv(name, str(value))
+    monkeypatch.setattr(recovery, "QUEUED_WITHIN", timedelta())
+    monkeypatch.setattr(recovery, "REPEATED_WITHIN", timedelta())
+    with open_instance(load_settings()) as instance, daemon(instance) as stopped:
+        stopped.repeat_the_dead()  # which looks at nothing older than its first turn
+        yield stopped
+
+
+def died(lab, reason=RunFailureReason.UNKNOWN, **tags):
+    """Let a run fail while the code server is away, so that the daemon fails to repeat it."""
+    run = lab.launched(**CONFIG)
+    lab.instance.add_run_tags(run.run_id, tags)
+    lab.instance.report_run_failed(run, message="killed", job_failure_data=JobFailureData(None, reason))
+
+    def away(*_):
+        raise DagsterUserCodeUnreachableError("the code server is away")
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(RETRY, away)
+        lab.repeat_the_dead()
+    return run.run_id
+
+
+def repetitions(lab, run_id):
+    return [run for run in lab.instance.get_runs() if run.parent_run_id == run_id]
+
+
+def tick(lab):
+    return lab.run_sensor("recover_runs").skip_reason
+
+
+def test_a_dead_run_is_repeated_once_though_the_code_server_was_away(lab):
+    lost = died(lab)
+    lab.repeat_the_dead()
+    assert repetitions(lab, lost) == []  # the daemon alone never comes back to it
+    for _ in range(2):
+        tick(lab)
+        lab.repeat_the_dead()
+        (again,) = repetitions(lab, lost)
+        assert (again.status, again.root_run_id) == (dg.DagsterRunStatus.QUEUED, lost)
+        assert again.run_config == {"ops": {"run": {"config": CONFIG}}}
+    assert lab.instance.get_run_by_id(lost).tags["dagster/will_retry"] == "true"
+    assert tick(lab) == "no run is lost"
+
+
+def test_it_is_asked_for_again_while_the_code_server_stays_away_but_not_for_ever(lab, monkeypatch):
+    monkeypatch.setattr(recovery, "ASKED_AT_MOST", 3)
+    lost = died(lab)
+    assert [tick(lab) for _ in range(4)] == [f"repeated: {lost}"] * 3 + ["no run is lost"]
+
+
+def test_launchers_and_the_daemon_are_given_their_time_before_a_run_counts_as_lost(lab, monkeypatch):
+    monkeypatch.setattr(recovery, "QUEUED_WITHIN", timedelta(seconds=60))
+    monkeypatch.setattr(recovery, "REPEATED_WITHIN", timedelta(seconds=60))
+    died(lab)
+    lab.launched(**CONFIG)
+    assert tick(lab) == "no run is lost"
+
+
+def test_what_is_not_to_be_repeated_is_left_alone(lab):
+    died(lab, RunFailureReason.STEP_FAILURE)
+    died(lab, **{"dagster/max_retries": "0"})
+    repeated_by_hand = died(lab)
+    group = {"parent_run_id": repeated_by_hand, "root_run_id": repeated_by_hand}
+    tags = {f"dagster/{name}": run_id for name, run_id in group.items()}
+    lab.instance.add_run(dg.DagsterRun(job_name="backtest", tags=tags, **group))
+    assert tick(lab) == "no run is lost"
+
+
+def test_a_run_whose_launcher_died_before_it_was_queued_is_queued(lab):
+    run = lab.launched(**CONFIG)
+    assert tick(lab) == f"queued: {run.run_id}"
+    queued = lab.instance.get_run_by_id(run.run_id)
+    assert queued.status is dg.DagsterRunStatus.QUEUED
+    assert (queued.tags["lab/strategy"], queued.tags["lab/timeframe"]) == ("ladder", "1m")
+    assert tick(lab) == "no run is lost"
+    assert len(lab.instance.all_logs(run.run_id, of_type=dg.DagsterEventType.RUN_ENQUEUED)) == 1
