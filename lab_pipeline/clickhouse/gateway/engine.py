@@ -2,7 +2,8 @@
 
 import os
 import re
-from collections.abc import Generator, Iterator, Mapping
+import threading
+from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -87,6 +88,7 @@ class Engine:
         self._memory_bytes = memory_bytes
         with _engine_errors():
             self._anchor = Connection(TARGET)
+        self._witness = Witness()
         self.version = self.run("SELECT version()").strip()
         self.formats = frozenset(self.run("SELECT lower(name) FROM system.formats").split())
 
@@ -111,7 +113,7 @@ class Engine:
             GatewayError: for an unknown database or setting, or a value that a setting cannot take.
         """
         connection = Connection(TARGET)
-        session = Session(connection, parameters, tag)
+        session = Session(connection, parameters, self._witness.watching(tag))
         try:
             # Unlimited, one query could take the memory of all others before the server's limit stops it.
             fixed = {"max_memory_usage": str(self._memory_bytes * 3 // 4)}
@@ -129,15 +131,16 @@ class Engine:
 
     def close(self) -> None:
         """Shut the engine down, once all sessions are closed."""
+        self._witness.close()
         self._anchor.close()
 
 
 class Session:
     """One request's connection: its settings, temporary tables and parameters are seen by nobody else."""
 
-    def __init__(self, connection: Connection, parameters: Mapping[str, str], tag: str) -> None:
+    def __init__(self, connection: Connection, parameters: Mapping[str, str], watch: "Callable[[], Watch]") -> None:
         self._connection = connection
-        self._tag = tag
+        self._watch = watch
         self._parameters = dict(parameters)
         self._under_way: list[Generator[bytes, None, None] | Insert] = []
 
@@ -197,8 +200,7 @@ class Session:
                 # The streaming insert takes none, but reads those of the connection.
                 settings = {f"param_{name}": value for name, value in self._parameters.items()}
                 self._connection.query("SET " + _assignments(settings))
-            before = _error_counts()
-            insert = Insert(self._connection.send_insert(clause, input_format), self._tag, before)
+            insert = Insert(self._connection.send_insert(clause, input_format), self._watch)
         self._under_way.append(insert)
         return insert
 
@@ -225,10 +227,13 @@ class Session:
 class Insert:
     """An INSERT under way; of rows that fill no whole block nothing is visible before `finish`."""
 
-    def __init__(self, inserter: StreamingInserter, tag: str, errors_before: Mapping[int, int]) -> None:
+    def __init__(self, inserter: StreamingInserter, watch: "Callable[[], Watch]") -> None:
         self._inserter = inserter
-        self._tag = tag
-        self._errors_before = errors_before
+        try:
+            self._watch = watch()  # before there is any row that could not be written
+        except RuntimeError:
+            self.close()
+            raise
 
     def append(self, data: bytes) -> None:
         """Give the next bytes of the rows."""
@@ -243,24 +248,9 @@ class Insert:
             GatewayError: if the rows were not written, or if that cannot be told.
         """
         with _engine_errors():
-            query_id = _ask(
-                f"SELECT any(query_id) FROM system.processes WHERE Settings['log_comment'] = {quote_text(self._tag)}"  # noqa: S608
-                " AND query_kind = 'Insert'"
-            ).strip()
             written = self._inserter.finish()
-            self._raise_what_was_kept_quiet(query_id)
+            self._watch.raise_what_was_kept_quiet()
         return Result(written_rows=written.rows_written, written_bytes=written.bytes_written)
-
-    def _raise_what_was_kept_quiet(self, query_id: str) -> None:
-        """Raise the error of a write that chDB has met and does not tell: of a full disk, a broken constraint.
-
-        The engine counts errors by code, and knows the query that was the last to cause each. Where others caused the
-        same one meanwhile, ours may be hidden behind theirs: then it is not said that the rows were written.
-        """
-        for code, (count, last_query_id, message) in _errors().items():
-            new = count - self._errors_before.get(code, 0)
-            if new and (last_query_id == query_id or (new > 1 and code not in BEFORE_WRITING)):
-                raise GatewayError(code, message)
 
     def close(self) -> None:
         """Cancel unless finished: what has not been written is dropped."""
@@ -268,25 +258,63 @@ class Insert:
             self._inserter.cancel()  # type: ignore[no-untyped-call,unused-ignore]  # chDB's signature
 
 
-def _error_counts() -> dict[int, int]:
-    return {code: count for code, (count, _, _) in _errors().items()}
+class Witness:
+    """Knows what chDB does not tell of an insert: that its rows could not be written.
+
+    The engine counts errors by code, and knows the query that was the last to cause each.
+    """
+
+    def __init__(self) -> None:
+        self._connection = Connection(TARGET)  # kept, for opening one takes as long as asking
+        self._lock = threading.Lock()
+
+    def watching(self, tag: str) -> "Callable[[], Watch]":
+        """Return what begins to watch the insert that the session of that tag has under way."""
+        return lambda: Watch(self, tag)
+
+    def ask(self, sql: str) -> list[list[str]]:
+        """Return the rows of a statement; no value of it may hold tabs or line ends."""
+        with self._lock:
+            rows: bytes = self._connection.query(sql, "TabSeparatedRaw").bytes()
+        return [line.split("\t") for line in rows.decode().splitlines()]
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._connection.close()
 
 
-def _errors() -> dict[int, tuple[int, str, str]]:
-    """Return, by code, how often the engine has met an error, the query that was last to cause it, and its message."""
-    rows = _ask(
-        r"SELECT code, value, query_id, replaceRegexpAll(last_error_message, '\s+', ' ') FROM system.errors"
-        " WHERE NOT remote"
-    )
-    fields = (line.split("\t", 3) for line in rows.splitlines())
-    return {int(code): (int(count), query_id, message) for code, count, query_id, message in fields}
+class Watch:
+    """An insert under way, and the errors that there had been before it."""
 
+    def __init__(self, witness: Witness, tag: str) -> None:
+        self._witness = witness
+        rows = witness.ask(
+            "SELECT toString(code), toString(value) FROM system.errors WHERE NOT remote UNION ALL "  # noqa: S608 - quoted
+            "SELECT '', query_id FROM system.processes "
+            f"WHERE query_kind = 'Insert' AND Settings['log_comment'] = {quote_text(tag)}"
+        )
+        self._query_id = next((value for code, value in rows if not code), None)
+        self._before = {code: int(value) for code, value in rows if code}
 
-def _ask(sql: str) -> str:
-    """Run a statement of the server's own beside the one that a session is busy with."""
-    with closing(Connection(TARGET)) as connection:
-        rows: bytes = connection.query(sql, "TabSeparatedRaw").bytes()
-    return rows.decode()
+    def raise_what_was_kept_quiet(self) -> None:
+        """Raise the error of a write that chDB has met and does not tell: of a full disk, a broken constraint.
+
+        Where others caused the same one meanwhile, ours may be hidden behind theirs: then it is not said that the rows
+        were written.
+        """
+        for code, count, last_query_id in self._witness.ask(
+            "SELECT code, value, query_id FROM system.errors WHERE NOT remote"
+        ):
+            new = int(count) - self._before.get(code, 0)
+            if new and (last_query_id == self._query_id or (new > 1 and int(code) not in BEFORE_WRITING)):
+                raise GatewayError(int(code), self._message(code))
+
+    def _message(self, code: str) -> str:
+        ((message,),) = self._witness.ask(
+            r"SELECT replaceRegexpAll(last_error_message, '\s+', ' ') FROM system.errors "  # noqa: S608 - a number
+            f"WHERE NOT remote AND code = {code}"
+        )
+        return message
 
 
 @contextmanager
