@@ -5,6 +5,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import polars as pl
+import polars.selectors as cs
 
 from lab_pipeline.domain import frames
 from lab_pipeline.domain.strategy import Exit, StrategyConfig, Target, TrailingStop
@@ -82,10 +83,17 @@ def bytes_of(frame: pl.DataFrame) -> list[bytes]:
     ]
 
 
+def bits_of(frame: pl.DataFrame) -> pl.DataFrame:
+    """Return a frame that equals another only if no bit of any value differs; quicker than `bytes_of`."""
+    return frame.with_columns(cs.float().reinterpret(dtype=pl.UInt64))
+
+
 def assert_identical(left: pl.DataFrame, right: pl.DataFrame) -> None:
     assert left.schema == right.schema
-    if bytes_of(left) != bytes_of(right):
-        differing = [name for name in left.columns if bytes_of(left.select(name)) != bytes_of(right.select(name))]
+    if not bits_of(left).equals(bits_of(right)):
+        differing = [
+            name for name in left.columns if not bits_of(left.select(name)).equals(bits_of(right.select(name)))
+        ]
         raise AssertionError(f"{differing} differ:\n{left}\n{right}")
 
 
