@@ -20,6 +20,9 @@ def gc(
     keep_per_strategy: Annotated[
         int | None, typer.Option(min=1, help="Keep so many of each strategy; default: LAB_KEEP_RUNS_PER_STRATEGY.")
     ] = None,
+    trust_clock: Annotated[
+        bool, typer.Option("--trust-clock", help="Go by the clock, though this lab was off for long before it.")
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Delete old runs with artifacts, rows, logs and events; pinned ones (tag lab/pinned) and leaders stay."""
@@ -32,7 +35,7 @@ def gc(
     policy = Policy.of(lab, keep_days=keep_days, per_strategy=keep_per_strategy)
     with open_instance(lab) as instance:
         runs = Runs(instance, ArtifactStore(lab.artifacts_dir))
-        found = expired(lab, runs, policy, datetime.now(UTC))
+        found = expired(lab, runs, policy, datetime.now(UTC), trust_clock=trust_clock)
         gone = found if dry_run else list(collect(lab, runs, found))
         left = sum(leftovers(lab, runs, remove=not dry_run).values())
     total = sum(run.bytes for run in gone)

@@ -1,3 +1,6 @@
+from datetime import UTC, datetime, timedelta
+
+import dagster as dg
 import pytest
 
 from lab_pipeline.defs.operations.instance import open_instance
@@ -43,3 +46,23 @@ def test_artifacts_are_verified_by_their_hashes(stocked):
     assert ended.status == 1
     assert f"{run_id}/trades.parquet: its bytes are not those that were published" in ended.out
     assert f"{run_id}/paths.parquet: it is missing" in ended.out
+
+
+@pytest.mark.parametrize("options", [[], ["--dry-run"], ["--json"]])
+def test_a_clock_far_ahead_of_the_lab_is_one_clear_message(lab, options):
+    now = datetime.now(UTC)
+    with open_instance(load_settings()) as instance:
+        for at, run_id in ((now - timedelta(days=365), "old"), (now - timedelta(minutes=5), "new")):
+            run = dg.DagsterRun(job_name="backtest", run_id=run_id, status=dg.DagsterRunStatus.SUCCESS)
+            instance.run_storage.add_historical_run(run, at)
+    ended = lab("gc", "--keep-days", "30", *options)
+    assert ended.status == 2
+    assert "`lab gc --trust-clock`" in ended.err
+    assert "Traceback" not in ended.err
+    assert not ended.out
+    with open_instance(load_settings()) as instance:
+        assert instance.has_run("old")
+    assert lab("gc", "--keep-days", "30", "--trust-clock", *options).status == 0
+    with open_instance(load_settings()) as instance:
+        assert instance.has_run("old") is ("--dry-run" in options)
+        assert instance.has_run("new")

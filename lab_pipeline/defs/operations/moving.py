@@ -94,9 +94,11 @@ def _require_idle(settings: Settings, instance: dg.DagsterInstance) -> None:
             "them, or cancel them with `lab runs cancel`"
         )
     before = _latest_heartbeat(instance)
-    while (rest := before + HEARTBEAT_SECONDS + SLACK_SECONDS - time.time()) > 0:
+    longest = HEARTBEAT_SECONDS + SLACK_SECONDS
+    deadline = time.monotonic() + min(before + longest - time.time(), longest)  # a clock put back: no longer than that
+    while (rest := deadline - time.monotonic()) > 0:
         time.sleep(min(rest, 1.0))
-        if _latest_heartbeat(instance) > before:
+        if _latest_heartbeat(instance) != before:
             raise LabInUseError("a Dagster daemon is at work on this storage: stop it, webserver and code server first")
 
 

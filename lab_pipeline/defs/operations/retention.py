@@ -10,9 +10,10 @@ from typing import Self
 import dagster as dg
 
 from lab_pipeline.clickhouse.config import clickhouse_config
+from lab_pipeline.defs.operations.clock import require_plausible
 from lab_pipeline.defs.operations.disk import size_of
 from lab_pipeline.defs.operations.run_actions import erase, event_files
-from lab_pipeline.defs.operations.runs import Runs, is_backtest
+from lab_pipeline.defs.operations.runs import Run, Runs, is_backtest
 from lab_pipeline.lake import Lake
 from lab_pipeline.settings import Settings
 from lab_pipeline.statistics import Board, NotComputedError, RankBy, Statistics, leaderboard
@@ -65,6 +66,7 @@ class Expired:
         created_at: when it was asked for.
         reason: what it exceeds.
         bytes: of its artifacts, events and captured output.
+        by_age: whether that is its age, rather than the number of newer ones.
     """
 
     run_id: str
@@ -73,18 +75,26 @@ class Expired:
     created_at: datetime
     reason: str
     bytes: int
+    by_age: bool
 
 
-def expired(settings: Settings, runs: Runs, policy: Policy, now: datetime) -> list[Expired]:
+def expired(
+    settings: Settings, runs: Runs, policy: Policy, now: datetime, *, trust_clock: bool = False
+) -> list[Expired]:
     """List the finished runs that a policy does not keep, oldest first.
 
     Backtests that are pinned are kept and count for nothing; those that lead a leaderboard are kept and count. Of runs
     of other jobs only the age matters, and the newest of the same job and assets always stays: it is what the UI
     shows of them.
+
+    Raises:
+        ImplausibleClockError: if runs would go by their age, and the clock may be ahead; not if it is to be trusted.
     """
     if policy.keeps_everything:
         return []
     found = [*_expired_backtests(settings, runs, policy, now), *_expired_others(runs, policy, now)]
+    if not trust_clock and any(run.by_age for run in found):
+        require_plausible(runs.instance, now)
     return sorted(found, key=lambda run: (run.created_at, run.run_id))
 
 
@@ -133,21 +143,35 @@ def leftovers(settings: Settings, runs: Runs, *, remove: bool) -> dict[str, int]
 
 def _expired_backtests(settings: Settings, runs: Runs, policy: Policy, now: datetime) -> Iterator[Expired]:
     leading = leaders(settings, policy.leaders)
-    newer: Counter[str | None] = Counter()
-    for run in runs.all():  # newest first
-        if not run.finished or PINNED_TAG in run.tags:
-            continue
-        newer[run.strategy_id] += 1
+    found = [run for run in runs.all() if run.finished and PINNED_TAG not in run.tags]  # newest first
+    newest = _newest(found, policy.per_strategy)
+    for run in found:
         if run.run_id in leading:
             continue
-        if policy.max_age is not None and now - run.created_at > policy.max_age:
+        by_age = policy.max_age is not None and now - run.created_at > policy.max_age
+        if policy.max_age is not None and by_age:
             reason = f"older than {policy.max_age.days} days"
-        elif policy.per_strategy is not None and newer[run.strategy_id] > policy.per_strategy:
+        elif policy.per_strategy is not None and run.run_id not in newest:
             reason = f"{policy.per_strategy} newer ones of its strategy"
         else:
             continue
         job, size = run.dagster_run.job_name, _bytes_of(runs, run.run_id)
-        yield Expired(run.run_id, job, run.strategy_id, run.created_at, reason, size)
+        yield Expired(run.run_id, job, run.strategy_id, run.created_at, reason, size, by_age)
+
+
+def _newest(found: Sequence[Run], count: int | None) -> set[str]:
+    """Return the newest `count` runs of each strategy, by their times and by the order in which they were recorded.
+
+    The two differ where the clock was put back in between, and then a run is kept by either.
+    """
+    kept: set[str] = set()
+    for ordered in (found, sorted(found, key=lambda run: run.position.storage_id, reverse=True)):
+        newer: Counter[str | None] = Counter()
+        for run in ordered:
+            newer[run.strategy_id] += 1
+            if count is not None and newer[run.strategy_id] <= count:
+                kept.add(run.run_id)
+    return kept
 
 
 def _expired_others(runs: Runs, policy: Policy, now: datetime) -> Iterator[Expired]:
@@ -162,7 +186,7 @@ def _expired_others(runs: Runs, policy: Policy, now: datetime) -> Iterator[Expir
         if kind in seen and now - record.create_timestamp > policy.max_age:
             reason = f"older than {policy.max_age.days} days"
             size = _bytes_of(runs, run.run_id)
-            yield Expired(run.run_id, run.job_name, None, record.create_timestamp, reason, size)
+            yield Expired(run.run_id, run.job_name, None, record.create_timestamp, reason, size, by_age=True)
         seen.add(kind)
 
 
