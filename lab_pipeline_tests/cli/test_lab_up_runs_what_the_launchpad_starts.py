@@ -60,16 +60,17 @@ class RunningLab:
         with opener.open(request, timeout=60) as answer:
             return json.load(answer)["data"]
 
-    def launch(self, **config):
+    def launch(self, executor=None, **config):
         selector = {
             "repositoryName": "__repository__",
             "repositoryLocationName": "lab_pipeline",
             "jobName": "backtest",
         }
+        execution = {} if executor is None else {"execution": {"config": executor}}
         params = {
             "selector": selector,
             "mode": "default",
-            "runConfigData": json.dumps({"ops": {"run": {"config": config}}}),
+            "runConfigData": json.dumps({"ops": {"run": {"config": config}}, **execution}),
         }
         return self.graphql(LAUNCH, params=params)["launchRun"]
 

@@ -1,0 +1,75 @@
+"""A backtest on a local Dask cluster is canceled, and killed -9, while a worker simulates: nothing of it stays."""
+
+import importlib.util
+import os
+import signal
+from pathlib import Path
+
+import pytest
+
+from lab_pipeline_tests.cli.test_lab_up_runs_what_the_launchpad_starts import RunningLab
+from lab_pipeline_tests.cli.test_the_lab_recovers_from_kills import (
+    cancel,
+    cpu_seconds,
+    left_over,
+    processes,
+    statuses,
+    stock_endless,
+    until,
+)
+
+DASK = {"dask": {"cluster": {"local": {"n_workers": 2}}}}
+
+
+@pytest.fixture
+def lab(tmp_path, monkeypatch, clickhouse_url):
+    if importlib.util.find_spec("dagster_dask") is None:
+        pytest.skip("dagster-dask is not installed: pip install 'lab-pipeline[dask]'")
+    monkeypatch.setenv("LAB_CLICKHOUSE_URL", clickhouse_url)
+    monkeypatch.setenv("LAB_RUN_RETRIES", "0")
+    stock_endless(tmp_path)
+    lab = RunningLab(tmp_path)
+    yield lab
+    lab.stop()
+
+
+@pytest.mark.slow
+def test_a_canceled_and_a_killed_run_leave_no_worker_no_handover_and_no_artifact(lab):
+    run_id, run = simulating(lab)
+    assert list((lab.home / "handover").iterdir())
+    cancel(lab, run_id)
+    assert lab.wait(run_id, 60) == "CANCELED"
+    assert_nothing_left(lab.home, run)
+
+    run_id, run = simulating(lab)
+    os.kill(run, signal.SIGKILL)
+    assert lab.wait(run_id, 60) == "FAILURE"
+    assert_nothing_left(lab.home, run)
+    assert len(statuses(lab)) == 2
+
+
+def simulating(lab):
+    """Start a run and wait until a Dask worker can only be in the kernel; return the run's id and its process."""
+    asked = {"strategy": "endless", "timeframe": "1m", "callers": ["slow"], "candles_per_part": 1000}
+    run_id = lab.launch(DASK, **asked)["run"]["runId"]
+    (run,) = until(lambda: processes(lab.home, "operations.worker", run_id))
+    until(lambda: any(cpu_seconds(pid) > 8 for pid in workers(lab.home, run)), 180)
+    return run_id, run
+
+
+def workers(home, run):
+    """Find the processes that a run's process has started, by their session; they outlive it if nobody ends them."""
+    return [pid for pid in processes(home) if pid != run and session(pid) == run]
+
+
+def session(pid):
+    try:
+        return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[3])
+    except (FileNotFoundError, ProcessLookupError):
+        return None
+
+
+def assert_nothing_left(home, run):
+    until(lambda: not [pid for pid in processes(home) if session(pid) == run])
+    assert left_over(home) == []
+    assert list((home / "handover").iterdir()) == []
