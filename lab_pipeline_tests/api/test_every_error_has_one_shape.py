@@ -1,3 +1,5 @@
+import shutil
+
 import pytest
 from fastapi.testclient import TestClient
 from pydantic import SecretStr
@@ -5,6 +7,7 @@ from pydantic import SecretStr
 from lab_pipeline.api.app import create_app
 from lab_pipeline.api.auth import OpenDoorError, require_token_off_loopback
 from lab_pipeline.api.gate import BODY_BYTES
+from lab_pipeline.api.routes.health import LOW_DISK_BYTES
 from lab_pipeline.settings import Settings
 
 JSON = {"content-type": "application/json"}
@@ -92,6 +95,17 @@ def test_what_is_down_is_named_and_when_to_come_back(api):
     found = error(answer, 503, "unavailable")
     assert paths(found) == ["checks.dagster"]
     assert int(answer.headers["retry-after"]) > 0
+
+
+def test_a_disk_that_is_almost_full_is_named(api, monkeypatch):
+    usage = shutil.disk_usage("/")
+    for free, named in ((LOW_DISK_BYTES, False), (LOW_DISK_BYTES - 1, True)):
+        monkeypatch.setattr(
+            "lab_pipeline.api.routes.health.shutil.disk_usage", lambda _, f=free: usage._replace(free=f)
+        )
+        found = error(api.get("/api/health"), 503, "unavailable")
+        assert ("checks.disk" in paths(found)) is named
+    assert "104,857,599 bytes free" in found["message"]
 
 
 def test_a_clients_request_id_is_kept_unless_it_is_strange(api):

@@ -2,14 +2,20 @@
 
 import json
 import re
+import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import dagster as dg
 import pytest
+from dagster._daemon.types import DaemonHeartbeat
 
 from lab_pipeline.cli.up import only_one
+from lab_pipeline.defs.operations import moving
 from lab_pipeline.defs.operations.instance import open_instance
+from lab_pipeline.defs.operations.shipper import shipping
 from lab_pipeline.settings import load_settings
+from lab_pipeline.storage.migration import MOVED, Stores
 from lab_pipeline_tests.postgres import cluster
 
 TARGET = Path(__file__).parents[2] / "deploy" / "dagster.yaml"
@@ -70,6 +76,53 @@ def test_nothing_moves_while_something_runs(lab, tmp_path):
         ended = lab("migrate", "storage", target)
     assert ended.status == 2
     assert "already up" in ended.err
+
+
+@pytest.fixture
+def other_store(lab, tmp_path):
+    """A dagster.yaml with another run storage, and what of the lab a move would change."""
+    with open_instance(load_settings()):
+        pass
+    target = tmp_path / "target.yaml"
+    target.write_text((TARGET.parents[1] / "dagster.yaml").read_text().replace("runs.duckdb", "other.duckdb"))
+    config = lab.home / "dagster" / "dagster.yaml"
+    before = config.read_text()
+    yield target
+    assert config.read_text() == before
+    with open_instance(load_settings()) as instance:
+        assert Stores.of(instance).mark(MOVED) is None
+
+
+def test_nothing_moves_while_a_log_shipper_is_at_work(lab, other_store):
+    with shipping(load_settings()):
+        ended = lab("migrate", "storage", other_store)
+    assert ended.status == 2
+    assert "a log shipper is at work on this home: stop `lab clickhouse ship` first" in ended.err
+
+
+def test_nothing_moves_while_a_daemon_is_at_work(lab, other_store, monkeypatch):
+    with open_instance(load_settings()) as instance:
+        heartbeat(instance, time.time() - 10)
+        monkeypatch.setattr(moving.time, "sleep", lambda _: heartbeat(instance, time.time()))
+        ended = lab("migrate", "storage", other_store)
+    assert ended.status == 2
+    assert "a Dagster daemon is at work on this storage" in ended.err
+
+
+def test_a_daemon_that_was_stopped_is_waited_for_no_longer_than_its_heartbeat(lab, monkeypatch):  # noqa: ARG001 - it sets where the home is
+    slept = []
+    clock = SimpleNamespace(time=lambda: 1000.0, monotonic=lambda: sum(slept), sleep=slept.append)
+    monkeypatch.setattr(moving, "time", clock)
+    with open_instance(load_settings()) as instance:
+        for at, expected in ((990.0, 25), (900.0, 0), (5000.0, 35)):  # the last by a clock that was ahead
+            slept.clear()
+            heartbeat(instance, at)
+            moving._require_idle(load_settings(), instance)  # noqa: SLF001 - the wait alone
+            assert sum(slept) == expected
+
+
+def heartbeat(instance, at):
+    instance.add_daemon_heartbeat(DaemonHeartbeat(at, "SENSOR", "one", []))
 
 
 @pytest.mark.parametrize(

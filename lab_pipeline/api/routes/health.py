@@ -1,6 +1,7 @@
 """Whether the lab works."""
 
 import os
+import shutil
 import time
 from collections.abc import Callable
 
@@ -16,6 +17,8 @@ from lab_pipeline.domain.errors import FieldError, LabError
 from lab_pipeline.storage.duck_file import DuckFile
 
 OK = "ok"
+LOW_DISK_BYTES = 100 * 2**20
+"""Below so little, runs fail soon."""
 QUEUE_DAEMON = "QUEUED_RUN_COORDINATOR"
 
 router = APIRouter(tags=["health"])
@@ -23,12 +26,13 @@ router = APIRouter(tags=["health"])
 
 @router.get("/api/health", summary="Whether everything that the lab needs works")
 def get_health(stores: LabStores) -> Health:
-    """Look at Dagster, ClickHouse, the catalog and the artifacts. 503 names each that does not work."""
+    """Look at Dagster, ClickHouse, catalog, artifacts and the room on the disk. 503 names each that does not work."""
     checks: dict[str, Callable[[Stores], str]] = {
         "dagster": _dagster,
         "clickhouse": _clickhouse,
         "catalog": _catalog,
         "artifacts": _artifacts,
+        "disk": _disk,
     }
     found = {name: _said(check, stores) for name, check in checks.items()}
     broken = [FieldError(f"checks.{name}", said) for name, said in found.items() if said != OK]
@@ -74,3 +78,9 @@ def _artifacts(stores: Stores) -> str:
     if directory.exists():
         os.scandir(directory).close()
     return OK
+
+
+def _disk(stores: Stores) -> str:
+    home = stores.settings.home
+    free = shutil.disk_usage(home).free
+    return OK if free >= LOW_DISK_BYTES else f"the disk of {home} is almost full ({free:,} bytes free): make room"

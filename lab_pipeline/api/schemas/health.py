@@ -16,6 +16,8 @@ class Checks(Answer):
     """The file of strategies and statistics can be read."""
     artifacts: str
     """The directory of artifacts can be read."""
+    disk: str
+    """The disk of the home has 100 MiB free."""
 
 
 class Health(Answer):
@@ -27,7 +29,7 @@ class Health(Answer):
                 {
                     "status": "ok",
                     "service": "lab",
-                    "checks": {"dagster": "ok", "clickhouse": "ok", "catalog": "ok", "artifacts": "ok"},
+                    "checks": {"dagster": "ok", "clickhouse": "ok", "catalog": "ok", "artifacts": "ok", "disk": "ok"},
                 }
             ]
         }
