@@ -18,7 +18,7 @@ from lab_pipeline.client import ApiError, Lab
 from lab_pipeline.domain.errors import LabError
 
 PROGRAM = Path(sys.executable).parent / "lab"
-PAUSE_SECONDS = (1.0, 12.0)
+PAUSE_SECONDS = (1.0, 20.0)
 """Between two kills."""
 WHILE_IT_STARTS = 0.25
 """How often a kill that falls into the start of the lab is carried out; were it always, it would never be up."""

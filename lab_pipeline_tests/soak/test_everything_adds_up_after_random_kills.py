@@ -34,7 +34,7 @@ from lab_pipeline.runs.strategies import StrategyStore
 from lab_pipeline.settings import load_settings
 from lab_pipeline_tests.soak.abused import PROGRAM, AbusedLab
 
-RUNS = int(os.environ.get("LAB_SOAK_RUNS", "24"))
+RUNS = int(os.environ.get("LAB_SOAK_RUNS", "20"))
 SEED = int(os.environ.get("LAB_SOAK_SEED", "1"))
 CALM = 0.25
 """The share of the runs during which nothing is killed: then memory is watched."""
