@@ -1,6 +1,5 @@
 """The lab as a whole: started by one command, used over HTTP, stopped by a signal."""
 
-import contextlib
 import json
 import os
 import re
@@ -23,6 +22,7 @@ from lab_pipeline.clickhouse.logs import list_lines
 from lab_pipeline.lake import Lake
 from lab_pipeline.settings import load_settings
 from lab_pipeline_tests.markets import calls, candles
+from lab_pipeline_tests.processes import of_home
 
 LAB = Path(sys.executable).parent / "lab"
 FINAL = {"SUCCESS", "FAILURE", "CANCELED"}
@@ -104,18 +104,6 @@ def running(tmp_path, monkeypatch, clickhouse_url):
         lab.stop()
 
 
-def processes_of(home):
-    """Find the processes whose environment names this home."""
-    found = []
-    for directory in Path("/proc").glob("[0-9]*"):
-        with contextlib.suppress(OSError):
-            if f"LAB_HOME={home}\0".encode() in (directory / "environ").read_bytes() and directory.name != str(
-                os.getpid()
-            ):
-                found.append((directory / "cmdline").read_bytes().replace(b"\0", b" ").decode())
-    return found
-
-
 def assert_log_arrives(home, run_id, seconds):
     """Wait for the whole event log of a run in ClickHouse, whither the lab's shipper brings it."""
     deadline = time.monotonic() + seconds
@@ -157,9 +145,9 @@ def test_a_backtest_from_the_launchpad_succeeds_and_everything_stops(running):
     assert status == 0
     assert rest.endswith("the lab has stopped\n")
     deadline = time.monotonic() + 20
-    while (left := processes_of(running.home)) and time.monotonic() < deadline:
+    while (left := of_home(running.home)) and time.monotonic() < deadline:
         time.sleep(0.2)
-    assert left == []
+    assert left == {}
 
 
 RUNS_PAGE = "{ runsOrError(limit: 25) { ... on Runs { results { runId status tags { key value } } } } }"

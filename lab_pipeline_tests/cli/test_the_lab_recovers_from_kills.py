@@ -17,6 +17,7 @@ from lab_pipeline.lake import Lake
 from lab_pipeline.runs.strategies import StrategyStore
 from lab_pipeline.settings import Settings
 from lab_pipeline_tests.cli.test_lab_up_runs_what_the_launchpad_starts import FINAL, LAB, RunningLab, stock
+from lab_pipeline_tests.processes import of_home
 
 pytestmark = pytest.mark.slow
 MINUTES, CALLS = 600_000, 400_000
@@ -91,17 +92,10 @@ def until(condition, seconds=60.0):
 
 
 def processes(home, *words):
-    found = {}
-    for directory in Path("/proc").glob("[0-9]*"):
-        try:
-            environment = (directory / "environ").read_bytes()
-            command = (directory / "cmdline").read_bytes().replace(b"\0", b" ").decode()
-        except OSError:
-            continue
-        if f"LAB_HOME={home}\0".encode() in environment and int(directory.name) != os.getpid():
-            found[int(directory.name)] = command
     return [
-        pid for pid, command in found.items() if all(word in command for word in words) and "gateway" not in command
+        pid
+        for pid, command in of_home(home).items()
+        if all(word in command for word in words) and "gateway" not in command
     ]
 
 

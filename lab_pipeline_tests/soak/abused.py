@@ -16,6 +16,7 @@ import tenacity
 
 from lab_pipeline.client import ApiError, Lab
 from lab_pipeline.domain.errors import LabError
+from lab_pipeline_tests.processes import of_home
 
 PROGRAM = Path(sys.executable).parent / "lab"
 PAUSE_SECONDS = (1.0, 20.0)
@@ -104,17 +105,10 @@ class AbusedLab:
 
     def processes(self) -> dict[int, str]:
         """Return what belongs to this home and lives, by process id."""
-        found = {}
-        mark = f"LAB_HOME={self.home}\0".encode()
-        for directory in Path("/proc").glob("[0-9]*"):
-            try:
-                mine = mark in (directory / "environ").read_bytes()
-                command = (directory / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
-            except OSError:
-                continue
-            if mine and command and int(directory.name) != os.getpid():
-                found[int(directory.name)] = next((kind for kind, words in KINDS.items() if words in command), HELPER)
-        return found
+        return {
+            pid: next((kind for kind, words in KINDS.items() if words in command), HELPER)
+            for pid, command in of_home(self.home).items()
+        }
 
     def memory(self) -> dict[str, int]:
         """Return the resident bytes of what lives long, by kind."""
