@@ -7,6 +7,7 @@ in an index that numbers them over all runs. Elsewhere all events of all runs ar
 import hashlib
 from collections import Counter, defaultdict, deque
 from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -63,12 +64,11 @@ def wipe(log: SqlEventLogStorage) -> None:
         connection.execute(EventLogs.delete())
 
 
-def outline(log: SqlEventLogStorage, run_id: str) -> list[tuple[Any, ...]]:
-    """Return time, type and step of each event of a run, in order."""
-    columns = [EventLogs.c[name] for name in ("timestamp", "dagster_event_type", "step_key")]
-    with log.run_connection(run_id) as connection:
-        found = connection.execute(sa.select(*columns).where(EventLogs.c.run_id == run_id).order_by(EventLogs.c.id))
-        return [tuple(row) for row in found]
+def rows(connecting: AbstractContextManager[Connection], run_id: str) -> Iterator[Row]:
+    """Iterate over the events of a run in one table, in order, with their numbers as `id`."""
+    with connecting as connection:
+        for values in _pages(connection, list(EventLogs.c), EventLogs.c.run_id == run_id):
+            yield dict(zip(EventLogs.c.keys(), values, strict=True))
 
 
 class EventReader:
@@ -93,14 +93,14 @@ class EventReader:
     def of_run(self, run_id: str) -> Iterator[Event]:
         """Iterate over the events of a run, in order."""
         if not self._log.is_run_sharded:
-            for row in self._rows(run_id):
+            for row in rows(self._log.run_connection(run_id), run_id):
                 number = row.pop("id")
                 yield Event(row, number, number if row["dagster_event_type"] in INDEXED else None)
             return
         waiting: dict[bytes, deque[int]] = defaultdict(deque)
         for number, digest in self._of_run.get(run_id, ()):
             waiting[digest].append(number)
-        for row in self._rows(run_id):
+        for row in rows(self._log.run_connection(run_id), run_id):
             again = waiting.get(_digest(row["event"])) if row["dagster_event_type"] in INDEXED else None
             yield Event(row, row.pop("id"), again.popleft() if again else None)
         for number in sorted(number for numbers in waiting.values() for number in numbers):
@@ -112,11 +112,6 @@ class EventReader:
             row = dict(connection.execute(sa.select(EventLogs).where(EventLogs.c.id == number)).mappings().one())
         del row["id"]
         return Event(row, None, number)
-
-    def _rows(self, run_id: str) -> Iterator[Row]:
-        with self._log.run_connection(run_id) as connection:
-            for values in _pages(connection, list(EventLogs.c), EventLogs.c.run_id == run_id):
-                yield dict(zip(EventLogs.c.keys(), values, strict=True))
 
 
 @dataclass

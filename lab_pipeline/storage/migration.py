@@ -10,7 +10,7 @@ source by another that it was moved, so that a way back may replace it.
 """
 
 import json
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from itertools import zip_longest
@@ -49,7 +49,7 @@ from sqlalchemy.engine import Connection
 
 from lab_pipeline.domain.errors import LabError
 from lab_pipeline.storage import events
-from lab_pipeline.storage.events import Event, EventReader, Layout, Row
+from lab_pipeline.storage.events import INDEXED, Event, EventReader, Layout, Row
 from lab_pipeline.storage.numbering import Numbering
 
 Connect = Callable[[], AbstractContextManager[Connection]]
@@ -163,7 +163,7 @@ def move(
     if not (moved and moved["to"] == target.id and target.mark(WRITING) is None and target.counts() == expected):
         _claim(source, target)
         _copy(source, target, numbered_sensors, on_progress)
-    _compare(source, target, expected)
+    _compare(source, target, expected, numbered_sensors)
     source.set_mark(MOVED, {"to": target.id, "rows": expected})
     with target.runs.connect() as connection:
         connection.execute(KeyValueStoreTable.delete().where(KeyValueStoreTable.c.key.in_(MARKS)))
@@ -187,14 +187,21 @@ def _claim(source: Stores, target: Stores) -> None:
 
 
 def _copy(source: Stores, target: Stores, numbered_sensors: Collection[str], on_progress: Progress | None) -> None:
-    reader = EventReader(source.log)
-    layout = Layout.of(reader) if source.log.is_run_sharded and not target.log.is_run_sharded else None
-    numbering = layout.numbering if layout else Numbering(reader.index, reader.index)
-    changes = _changes(numbering, numbered_sensors, renumbered=layout is not None)
+    reader, layout, changes = _plan(source, target, numbered_sensors)
     into = dict(target.tables())
     for table, connect in source.tables():
         _copy_table(table, connect, into[table], changes.get(table))
     _copy_events(reader, target.log, layout, on_progress)
+
+
+def _plan(
+    source: Stores, target: Stores, numbered_sensors: Collection[str]
+) -> tuple[EventReader, Layout | None, dict[sa.Table, Change]]:
+    """Return what reads the events, how they are numbered anew if they are, and what changes in which table."""
+    reader = EventReader(source.log)
+    layout = Layout.of(reader) if source.log.is_run_sharded and not target.log.is_run_sharded else None
+    numbering = layout.numbering if layout else Numbering(reader.index, reader.index)
+    return reader, layout, _changes(numbering, numbered_sensors, renumbered=layout is not None)
 
 
 def _changes(numbering: Numbering, numbered_sensors: Collection[str], *, renumbered: bool) -> dict[sa.Table, Change]:
@@ -273,20 +280,60 @@ def _insert_events(connecting: AbstractContextManager[Connection], rows: list[Ro
             connection.execute(EventLogs.insert(), rows[begin : begin + AT_ONCE])
 
 
-def _compare(source: Stores, target: Stores, expected: Mapping[str, int]) -> None:
-    """Compare the rows of every table by number, runs and their tags to the last column, events by their outline."""
+def _compare(source: Stores, target: Stores, expected: Mapping[str, int], numbered_sensors: Collection[str]) -> None:
+    """Compare the rows of every table, and the events of every run, by number and then by content, in their order."""
     arrived = target.counts()
     problems = [
         f"{name}: {rows:,} rows, {arrived[name]:,} arrived" for name, rows in expected.items() if rows != arrived[name]
     ]
-    for table in (RunsTable, RunTagsTable, KeyValueStoreTable):
-        pairs = zip_longest(*(_contents(table, stores.runs.connect) for stores in (source, target)))
-        problems += [f"{table.name}: {mine} became {theirs}" for mine, theirs in pairs if mine != theirs][:1]
-    for run_id in events.run_ids(source.log):
-        if events.outline(source.log, run_id) != events.outline(target.log, run_id):
-            problems.append(f"events of run {run_id or 'none'}: they differ")
+    reader, layout, changes = _plan(source, target, numbered_sensors)
+    into = dict(target.tables())
+    for table, connect in source.tables():
+        change = changes.get(table, dict)
+        problems += _differences(table.name, map(change, _contents(table, connect)), _contents(table, into[table]))
+    for run_id in sorted({*reader.run_ids(), *events.run_ids(target.log)}):
+        found = list(reader.of_run(run_id))
+        name = f"events of run {run_id or 'none'}"
+        if layout:
+            own = [one.row | {"event": layout.numbering.text(one.row["event"])} for one in found]
+        else:
+            own = [one.row for one in found if one.number is not None]
+        problems += _differences(name, own, _events_at(target.log.run_connection(run_id), run_id))
+        if target.log.is_run_sharded:
+            index = sorted(_indexed(found), key=lambda row: row["id"])
+            arrived_there = _events_at(target.log.index_connection(), run_id, INDEXED)
+            problems += _differences(f"{name} in the index", map(_without_id, index), arrived_there)
     if problems:
         raise StorageMoveError(f"not everything arrived, so the lab stays where it is: {'; '.join(problems[:5])}")
+
+
+def _differences(name: str, mine: Iterable[Row], theirs: Iterable[Row]) -> list[str]:
+    """Name the first row that became another one, with the columns that differ; none if all are equal."""
+    for number, (row, other) in enumerate(zip_longest(mine, theirs), start=1):
+        if row is None or other is None:
+            return [f"{name}: row {number:,} {'is not of the source' if row is None else 'is missing'}"]
+        if row != other:
+            columns = sorted(column for column in row if row[column] != other[column])
+            return [f"{name}: row {number:,} differs in {', '.join(columns)}"]
+    return []
+
+
+def _events_at(
+    connecting: AbstractContextManager[Connection], run_id: str, kinds: Collection[str] | None = None
+) -> list[Row]:
+    """Return the events of a run, without their numbers; of some types alone if they are given.
+
+    A list and not an iterator: SQLite's storage lets one in at a time, and who stops at a difference would stay in it.
+    """
+    return [
+        _without_id(row)
+        for row in events.rows(connecting, run_id)
+        if kinds is None or row["dagster_event_type"] in kinds
+    ]
+
+
+def _without_id(row: Row) -> Row:
+    return {name: value for name, value in row.items() if name != "id"}
 
 
 def _contents(table: sa.Table, connect: Connect) -> Iterator[Row]:

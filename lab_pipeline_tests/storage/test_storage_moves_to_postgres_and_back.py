@@ -6,6 +6,7 @@ from types import SimpleNamespace
 
 import dagster as dg
 import pytest
+import sqlalchemy as sa
 import yaml
 from dagster._core.definitions.run_status_sensor_definition import RunStatusSensorCursor
 from dagster._core.definitions.sensor_definition import SensorType
@@ -24,6 +25,9 @@ from dagster._core.scheduler.instigation import (
     TickData,
     TickStatus,
 )
+from dagster._core.storage.event_log.schema import AssetEventTagsTable, SqlEventLogStorageTable
+from dagster._core.storage.runs.schema import RunsTable
+from dagster._core.storage.schedules.schema import JobTickTable
 from dagster._core.types.loadable_target_origin import LoadableTargetOrigin
 from dagster._daemon.asset_daemon import (
     asset_daemon_cursor_from_instigator_serialized_cursor,
@@ -349,6 +353,34 @@ def test_what_does_not_arrive_is_noticed(used, opened, monkeypatch):
     monkeypatch.setattr(migration, "_copy_events", lossy)
     with pytest.raises(StorageMoveError, match="not everything arrived"):
         move(Stores.of(used), Stores.of(postgres))
+    assert Stores.of(used).mark(MOVED) is None
+
+
+SPOILT = {
+    "runs": (RunsTable, "run_body", lambda stores: stores.runs.connect()),
+    "job_ticks": (JobTickTable, "tick_body", lambda stores: stores.schedules.connect()),
+    "asset_event_tags": (AssetEventTagsTable, "value", lambda stores: stores.log.index_connection()),
+    "event_logs": (SqlEventLogStorageTable, "event", lambda stores: stores.log.index_connection()),
+}
+
+
+@pytest.mark.parametrize("name", SPOILT)
+@pytest.mark.parametrize("goal", ["postgres", "second"])
+def test_a_row_that_arrives_as_another_is_noticed(used, opened, monkeypatch, name, goal):
+    target = Stores.of(opened(goal))
+    table, column, connecting = SPOILT[name]
+    copy = migration._copy_events  # noqa: SLF001 - to be spoilt
+
+    def spoiling(reader, log, layout, progress):
+        copy(reader, log, layout, progress)
+        with connecting(target) as connection:
+            last = sa.select(sa.func.max(table.c.id)).scalar_subquery()
+            done = connection.execute(table.update().where(table.c.id == last).values({column: "other"}))
+            assert done.rowcount == 1
+
+    monkeypatch.setattr(migration, "_copy_events", spoiling)
+    with pytest.raises(StorageMoveError, match=rf"row \d+ differs in {column}"):
+        move(Stores.of(used), target)
     assert Stores.of(used).mark(MOVED) is None
 
 
