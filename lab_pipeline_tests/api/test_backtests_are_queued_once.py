@@ -9,6 +9,8 @@ from fastapi.testclient import TestClient
 from lab_pipeline.api.app import create_app
 from lab_pipeline.defs.operations import launching
 from lab_pipeline.defs.operations.launching import IDEMPOTENCY_TAG, Launcher
+from lab_pipeline.defs.operations.runs import Runs
+from lab_pipeline.defs.operations.webserver import DagsterDownError
 from lab_pipeline.runs.idempotency import IdempotencyKeys, LaunchUnknownError
 from lab_pipeline.settings import Settings
 from lab_pipeline.storage.duck_file import DuckFile
@@ -140,6 +142,28 @@ def test_a_run_whose_answer_was_lost_is_found(lab):
     answer = post(client)
     assert answer.status_code == 202
     assert answer.json()["runId"] == webserver.launched[0]
+
+
+def test_a_run_that_dagster_recorded_before_it_failed_is_not_launched_again(lab):
+    client, webserver = lab
+    webserver.lose = DagsterDownError("could not queue the run: disk I/O error")
+    answer = post(client, "k")
+    assert answer.status_code == 202
+    assert answer.json()["runId"] == webserver.launched[0]
+    webserver.lose = None
+    assert post(client, "k").json()["runId"] == webserver.launched[0]
+    assert len(webserver.launched) == 1
+
+
+def test_a_key_stays_reserved_while_it_cannot_be_told_whether_a_run_was_recorded(lab, monkeypatch):
+    client, webserver = lab
+    webserver.lose = DagsterDownError("could not queue the run: disk I/O error")
+    with monkeypatch.context() as patch:
+        patch.setattr(Runs, "by_tag", lambda *_: (_ for _ in ()).throw(OSError("disk I/O error")))
+        assert post(client, "k").status_code == 503
+    webserver.lose = None
+    assert post(client, "k").json()["runId"] == webserver.launched[0]
+    assert len(webserver.launched) == 1
 
 
 def test_a_launch_that_was_cut_off_is_neither_lost_nor_doubled(lab, monkeypatch):

@@ -5,6 +5,8 @@ import uuid
 from collections.abc import Mapping
 from datetime import timedelta
 
+from sqlalchemy.exc import SQLAlchemyError
+
 from lab_pipeline.defs.backtest.config import BacktestConfig
 from lab_pipeline.defs.backtest.foreground import run_config
 from lab_pipeline.defs.operations.runs import (
@@ -16,7 +18,7 @@ from lab_pipeline.defs.operations.runs import (
     Run,
     Runs,
 )
-from lab_pipeline.defs.operations.webserver import Webserver
+from lab_pipeline.defs.operations.webserver import DagsterDownError, Webserver
 from lab_pipeline.domain.errors import LabError
 from lab_pipeline.runs.idempotency import IdempotencyKeys, LaunchUnknownError, Reservation
 
@@ -113,6 +115,18 @@ class Launcher:
             if found is None:
                 raise
             return found.run_id
+        except DagsterDownError as error:
+            found = self._recorded(mark, error)
+            if found is None:
+                raise
+            return found.run_id
+
+    def _recorded(self, mark: str, error: DagsterDownError) -> Run | None:
+        """Find the run that Dagster recorded before it failed over it, as on a full disk; the lab queues it later."""
+        try:
+            return self._await(LAUNCH_TAG, mark, 0.0)
+        except (LabError, SQLAlchemyError, OSError) as trouble:
+            raise LaunchUnknownError(f"{error}; whether it recorded the run cannot be told: {trouble}") from trouble
 
     def _what_became(self, key: str, cut_off: Reservation | None) -> Run | None:
         """Find the run of a launch whose process died, giving Dagster the time to come to it."""

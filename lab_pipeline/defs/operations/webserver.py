@@ -62,7 +62,7 @@ class Webserver:
             parent: the run that it repeats, and the first of those repeated.
 
         Raises:
-            DagsterDownError: nothing was launched.
+            DagsterDownError: nothing was queued; if it failed in the middle, as on a full disk, a run may be recorded.
             LaunchUnknownError: the webserver took the request and did not answer.
             LaunchRefusedError: naming what Dagster does not accept.
         """
