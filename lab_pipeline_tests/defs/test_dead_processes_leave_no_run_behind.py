@@ -12,9 +12,10 @@ from dagster._core.launcher.base import LaunchRunContext, WorkerStatus
 from sqlalchemy.exc import OperationalError
 
 from lab_pipeline.defs.operations import launcher as launching
+from lab_pipeline.defs.operations import withdraw as withdrawing
 from lab_pipeline.defs.operations import workers
 from lab_pipeline.defs.operations.instance import open_instance
-from lab_pipeline.defs.operations.withdraw import settle_dead
+from lab_pipeline.defs.operations.withdraw import STORE_ERRORS, settle_dead
 from lab_pipeline.defs.operations.workers import WORKER_TAG
 from lab_pipeline.settings import Settings, load_settings
 
@@ -196,3 +197,54 @@ def test_a_full_disk_keeps_no_process_from_showing_that_it_lives(directory, monk
         with workers.working(directory, "one"):
             assert workers.is_alive(directory, "one")
     assert not workers.is_alive(directory, "one")
+
+
+def full_disk(*_):
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+def test_a_run_that_cannot_be_taken_back_by_its_own_process_is_found_again(instance, directory, monkeypatch):
+    run_id = run_of(instance, "own", dg.DagsterRunStatus.CANCELED)
+    taken_back = []
+    with pytest.raises(OSError, match="No space left"), workers.working(directory, "own", left_after=STORE_ERRORS):
+        full_disk()
+    assert not workers.is_alive(directory, "own")
+    monkeypatch.setattr(withdrawing, "withdraw", lambda _, run_id: taken_back.append(run_id))
+    settle_dead(instance, load_settings())
+    assert taken_back == [run_id]
+    assert not list(directory.iterdir())
+
+
+def test_a_run_that_cannot_be_taken_back_keeps_no_other_from_its_end(instance, directory, start, monkeypatch):
+    names = ("a", "b", "c")
+    runs = {name: run_of(instance, name) for name in names}
+    for name in names:
+        process = start(name)
+        process.kill()
+        process.wait()
+    withdraw = withdrawing.withdraw
+    with monkeypatch.context() as patch:
+        patch.setattr(
+            withdrawing, "withdraw", lambda lab, run_id: (full_disk if run_id == runs["b"] else withdraw)(lab, run_id)
+        )
+        with pytest.raises(OSError, match="No space left"):
+            settle_dead(instance, load_settings())
+    assert {status(instance, run_id) for run_id in runs.values()} == {dg.DagsterRunStatus.FAILURE}
+    assert [path.name for path in directory.iterdir()] == ["b.lock"]
+    settle_dead(instance, load_settings())
+    assert not list(directory.iterdir())
+
+
+def test_what_a_run_left_that_outlived_its_daemon_is_taken_back_when_the_disk_has_room_again(instance, monkeypatch):
+    run_id = run_of(instance, "gone", dg.DagsterRunStatus.FAILURE)
+    tries = []
+
+    def settle_at_the_third_try(*_):
+        tries.append(run_id)
+        if len(tries) < 3:
+            full_disk()
+
+    monkeypatch.setattr(launching, "SETTLE_AGAIN_SECONDS", 0.0)
+    monkeypatch.setattr(launching, "settle_dead", settle_at_the_third_try)
+    launching.LabRunLauncher._clear_after_verdict(instance, run_id)  # noqa: SLF001
+    assert len(tries) == 3

@@ -7,7 +7,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, Self
@@ -16,12 +16,10 @@ import dagster as dg
 from dagster._config.config_schema import UserConfigSchema
 from dagster._core.launcher.base import CheckRunHealthResult, LaunchRunContext, RunLauncher, WorkerStatus
 from dagster._serdes import ConfigurableClass, ConfigurableClassData
-from sqlalchemy.exc import SQLAlchemyError
 
 from lab_pipeline.defs.operations import workers
-from lab_pipeline.defs.operations.withdraw import settle_dead
+from lab_pipeline.defs.operations.withdraw import STORE_ERRORS, settle_dead
 from lab_pipeline.defs.operations.workers import LIFELINE, WORKER_TAG
-from lab_pipeline.domain.errors import LabError
 from lab_pipeline.settings import load_settings
 
 VERDICT_SECONDS = 60.0
@@ -115,14 +113,7 @@ class LabRunLauncher(RunLauncher, ConfigurableClass):
     def _await(self, instance: dg.DagsterInstance, run_id: str, process: subprocess.Popen[bytes]) -> None:
         status = _end(process)
         how = f"was killed by signal {-status}" if status < 0 else f"ended with status {status}"
-        while True:
-            try:
-                self._settle(instance, run_id, how)
-            except (LabError, SQLAlchemyError, OSError) as error:
-                logger.warning("run %s, whose process %s, is settled later: %s", run_id, how, error)
-                time.sleep(SETTLE_AGAIN_SECONDS)
-            else:
-                break
+        _until_done(run_id, lambda: self._settle(instance, run_id, how))
         self._children.discard(run_id)
 
     @staticmethod
@@ -143,7 +134,19 @@ class LabRunLauncher(RunLauncher, ConfigurableClass):
             if time.monotonic() > deadline:
                 return  # the monitor asks again
             time.sleep(workers.POLL_SECONDS)
-        settle_dead(instance, load_settings())
+        _until_done(run_id, lambda: settle_dead(instance, load_settings()))
+
+
+def _until_done(run_id: str, settle: Callable[[], None]) -> None:
+    """Try again until no store fails, such as on a full disk: nobody comes back to this run otherwise."""
+    while True:
+        try:
+            settle()
+        except STORE_ERRORS as error:
+            logger.warning("run %s, whose process is gone, is settled later: %s", run_id, error)
+            time.sleep(SETTLE_AGAIN_SECONDS)
+        else:
+            return
 
 
 def _end(process: subprocess.Popen[bytes]) -> int:

@@ -6,11 +6,15 @@ from pathlib import Path
 import dagster as dg
 from dagster._core.events import RunFailureReason
 from dagster._core.storage.tags import RUN_FAILURE_REASON_TAG
+from sqlalchemy.exc import SQLAlchemyError
 
 from lab_pipeline.defs.operations import handover, workers
 from lab_pipeline.domain.errors import LabError
 from lab_pipeline.runs.artifacts import ArtifactStore
 from lab_pipeline.settings import Settings
+
+STORE_ERRORS = (LabError, SQLAlchemyError, OSError)
+"""What a store raises that does not answer or, as on a full disk, cannot write."""
 
 logger = logging.getLogger(__name__)
 
@@ -19,21 +23,29 @@ def settle_dead(instance: dg.DagsterInstance, settings: Settings) -> None:
     """Bring every run to its final state whose process is gone, and withdraw it.
 
     While a store does not answer, the run is settled nevertheless, and withdrawn the next time.
+
+    Raises:
+        SQLAlchemyError, OSError: the first there was, as on a full disk, after all other runs were seen to.
     """
+    broken: list[Exception] = []
 
     def settle_runs_of(worker: str) -> bool:
         done = True
         for run in instance.get_runs(filters=dg.RunsFilter(tags={workers.WORKER_TAG: worker})):
-            workers.settle(instance, run.run_id, "The process that ran it was killed.")
-            handover.discard(settings, run.run_id)
             try:
+                workers.settle(instance, run.run_id, "The process that ran it was killed.")
+                handover.discard(settings, run.run_id)
                 withdraw_after_end(instance, settings, run.run_id)
-            except LabError as error:
-                logger.warning("run %s shows what it published until the next time: %s", run.run_id, error)
+            except STORE_ERRORS as error:
+                logger.warning("run %s is settled, or taken back, the next time: %s", run.run_id, error)
                 done = False
+                if not isinstance(error, LabError):
+                    broken.append(error)
         return done
 
     workers.clear_dead(workers.workers_dir(Path(instance.root_directory)), settle_runs_of)
+    if broken:
+        raise broken[0]
 
 
 def withdraw_after_end(instance: dg.DagsterInstance, settings: Settings, run_id: str) -> None:

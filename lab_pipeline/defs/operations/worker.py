@@ -10,7 +10,7 @@ from dagster._utils.hosted_user_process import recon_job_from_origin
 from dagster._utils.interrupts import capture_interrupts
 
 from lab_pipeline.defs.operations import handover, workers
-from lab_pipeline.defs.operations.withdraw import withdraw_after_end
+from lab_pipeline.defs.operations.withdraw import STORE_ERRORS, withdraw_after_end
 from lab_pipeline.settings import load_settings
 
 
@@ -20,7 +20,7 @@ def execute(run_id: str) -> None:
     with (
         capture_interrupts(),  # Dagster's own order of things: signals are kept until an op can be interrupted by them
         dg.DagsterInstance.get() as instance,
-        workers.working(workers.workers_dir(Path(instance.root_directory)), run_id),
+        workers.working(workers.workers_dir(Path(instance.root_directory)), run_id, left_after=STORE_ERRORS),
     ):
         run = instance.get_run_by_id(run_id)
         if run is None or run.job_code_origin is None:

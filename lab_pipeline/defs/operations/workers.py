@@ -41,22 +41,33 @@ def workers_dir(dagster_home: Path) -> Path:
 
 
 @contextmanager
-def working(directory: Path, name: str) -> Iterator[None]:
+def working(directory: Path, name: str, *, left_after: tuple[type[Exception], ...] = ()) -> Iterator[None]:
     """Hold the lock of this process' run, and end this process when it is asked to.
 
     Asked by `request_stop`, by the end of the `lab up` that started it, or by SIGTERM, it gets SIGTERM, which Dagster
     makes an interrupt of the op; if it is still there after GRACE_SECONDS, it is killed. Call it in the main thread.
+
+    Args:
+        directory: of the locks.
+        name: of this process.
+        left_after: errors after which the file of the lock stays, as if the process had been killed, so that
+            `clear_dead` finds what it could not bring to an end.
     """
     directory.mkdir(parents=True, exist_ok=True)
     path = _lock_path(directory, name)
     lock = _take(path)
     watch = _Watch(_request_path(directory, name))
+    is_left = False
     try:
         yield
+    except left_after:
+        is_left = True
+        raise
     finally:
         watch.end()
-        _request_path(directory, name).unlink(missing_ok=True)
-        path.unlink()
+        if not is_left:
+            _request_path(directory, name).unlink(missing_ok=True)
+            path.unlink()
         os.close(lock)
 
 
