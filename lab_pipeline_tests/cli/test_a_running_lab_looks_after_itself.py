@@ -1,0 +1,140 @@
+"""Retention, statistics, mails, notices of data quality and lost runs, each by a tick of the real daemon."""
+
+import uuid
+from datetime import UTC, datetime, timedelta
+
+import dagster as dg
+import polars as pl
+import pytest
+
+from lab_pipeline.defs.operations.instance import open_instance
+from lab_pipeline.defs.operations.recovery import QUEUED_WITHIN
+from lab_pipeline.settings import load_settings
+from lab_pipeline_tests.cli.test_a_running_lab_works_by_itself import runs_of, until
+from lab_pipeline_tests.cli.test_lab_up_runs_what_the_launchpad_starts import RunningLab, stock
+from lab_pipeline_tests.defs.daemon import daemon
+from lab_pipeline_tests.mailbox import receiving_mails
+from lab_pipeline_tests.markets import candles
+from lab_pipeline_tests.receiver import SECRET, receiving
+
+PINNED = {"lab/pinned": ""}
+"""Retention leaves it alone, though only one run a strategy is kept here."""
+
+
+@pytest.fixture
+def receiver():
+    with receiving() as receiver:
+        yield receiver
+
+
+@pytest.fixture
+def mailbox(tmp_path):
+    with receiving_mails(tmp_path) as mailbox:
+        yield mailbox
+
+
+@pytest.fixture
+def home(tmp_path, monkeypatch, clickhouse_url, receiver, mailbox):
+    """A home on which everything is switched on and due each minute."""
+    home = tmp_path / "home"
+    home.mkdir()
+    for name, value in {
+        "LAB_HOME": home,
+        "DAGSTER_HOME": home / "dagster",
+        "LAB_CLICKHOUSE_URL": clickhouse_url,
+        "LAB_WEBHOOK_URL": receiver.url,
+        "LAB_WEBHOOK_SECRET": SECRET,
+        "LAB_RETENTION_CRON": "* * * * *",
+        "LAB_STATISTICS_CRON": "* * * * *",
+        "LAB_KEEP_RUNS_PER_STRATEGY": 1,
+        "LAB_MIN_COVERAGE": 1,
+        "LAB_EMAIL_TO": "ann@lab.test",
+        "LAB_EMAIL_FROM": "lab@lab.test",
+        "LAB_EMAIL_PASSWORD": "hush",
+        "LAB_SMTP_HOST": "127.0.0.1",
+        "LAB_SMTP_PORT": mailbox.port,
+        "SSL_CERT_FILE": mailbox.certificate,
+    }.items():
+        monkeypatch.setenv(name, str(value))
+    stock(home)
+    return home
+
+
+@pytest.fixture
+def instance(home):  # noqa: ARG001 - where it is
+    with open_instance(load_settings()) as instance:
+        with daemon(instance) as stopped:
+            stopped.start_schedule("retention_schedule", datetime.now(UTC))
+        yield instance
+
+
+@pytest.fixture
+def lab(home, instance):  # noqa: ARG001 - the schedule is on before
+    lab = RunningLab(home)
+    yield lab
+    if lab.process.poll() is None:
+        lab.stop()
+
+
+def finished(instance, age):
+    run = dg.DagsterRun(
+        job_name="backtest",
+        run_id=str(uuid.uuid4()),
+        status=dg.DagsterRunStatus.SUCCESS,
+        tags={"lab/strategy": "plain"},
+    )
+    instance.run_storage.add_historical_run(run, datetime.now(UTC) - age)
+    return run.run_id
+
+
+def forgotten(instance, like):
+    """Record a run like another, as a launcher leaves it that died before it queued it, one minute ago.
+
+    Not earlier: what is older than a minute and a half Dagster's monitor fails and repeats, whichever comes first.
+    """
+    run = instance.get_run_by_id(like)
+    tags = {key: value for key, value in run.tags.items() if not key.startswith((".lab/", "dagster/"))}
+    lost = run._replace(run_id=str(uuid.uuid4()), status=dg.DagsterRunStatus.NOT_STARTED, tags=tags | PINNED)
+    instance.run_storage.add_historical_run(lost, datetime.now(UTC) - QUEUED_WITHIN)
+    return lost.run_id
+
+
+def watches(instance, sensor):
+    """Tell whether the daemon has looked from where on a sensor is to watch."""
+    return any(
+        state.instigator_name == sensor and state.instigator_data and state.instigator_data.cursor
+        for state in instance.all_instigator_state()
+    )
+
+
+def by_schedule(lab, job):
+    return [status for tags, status, _ in runs_of(lab, job) if tags.get("dagster/schedule_name") == f"{job}_schedule"]
+
+
+@pytest.mark.slow
+def test_every_schedule_and_sensor_does_its_work(lab, instance, receiver, mailbox):
+    older, newer = (finished(instance, timedelta(minutes=age)) for age in (10, 5))
+    thin = candles(mints=("AAA",))
+    thin = thin.filter(pl.Series(range(thin.height)) % 10 == 0).with_columns(mint=pl.lit("THIN"))
+    inbox = until(lambda: (lab.home / "inbox").is_dir() and lab.home / "inbox", "the inbox")
+    thin.write_csv(inbox / "thin-1m.csv")
+    like = lab.launch(strategy="ladder", timeframe="1m")["run"]["runId"]
+    lost = forgotten(instance, like)
+    until(lambda: watches(instance, "email_failures"), "the first look at failures")
+    failing = lab.launch(strategy="nothing", timeframe="1m")["run"]["runId"]
+
+    until(lambda: "SUCCESS" in by_schedule(lab, "statistics"), "the statistics of a minute")
+    until(lambda: "SUCCESS" in by_schedule(lab, "retention"), "the retention of a minute")
+    until(lambda: not instance.has_run(older), "the end of the older run")
+    assert instance.has_run(newer)
+    assert lab.wait(lost) == "SUCCESS"
+    assert lab.wait(failing) == "FAILURE"
+    mail = until(lambda: [text for text in mailbox.mails if failing in text], "the mail")
+    until(lambda: [told for _, told in receiver.taken if told["type"] == "data_quality.failed"], "the notice")
+    assert lab.stop()[0] == 0
+
+    assert len(mail) == 1
+    assert "To: ann@lab.test" in mail[0]
+    thin_checks = [told["data"] for _, told in receiver.taken if told["type"] == "data_quality.failed"]
+    assert [data["check"] for data in thin_checks].count("coverage") == 1
+    assert all(data["asset"] == "lake/candles" for data in thin_checks)
