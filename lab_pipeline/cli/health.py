@@ -17,6 +17,7 @@ import typer
 from lab_pipeline.cli.app import RUN_FAILED, app, out, settings, table
 from lab_pipeline.cli.runs import AsJson
 from lab_pipeline.cli.up import is_up
+from lab_pipeline.domain.backtest import now
 from lab_pipeline.domain.errors import LabError
 from lab_pipeline.settings import PREFIX, Settings, origin, unknown_variables
 from lab_pipeline.storage.trouble import disk_trouble
@@ -226,13 +227,12 @@ def _runs(lab: Settings) -> Finding:
 
 
 def _daemon(lab: Settings) -> Finding:
-    from lab_pipeline.defs.operations.instance import SILENT_SECONDS, open_instance
+    from lab_pipeline.defs.operations.instance import SILENT_SECONDS, is_silent, open_instance
 
     with open_instance(lab) as instance:
-        heartbeats = instance.get_daemon_heartbeats()
+        beats = instance.get_daemon_heartbeats()
         required = instance.get_required_daemon_types()
-    silent = {kind: time.time() - beat.timestamp for kind, beat in heartbeats.items() if kind in required}
-    late = sorted(kind for kind in required if silent.get(kind, SILENT_SECONDS + 1) > SILENT_SECONDS)
+    late = sorted(kind for kind in required if kind not in beats or is_silent(beats[kind], time.time()))
     if not late:
         return Finding("daemon", f"{len(required)} parts of it gave a sign of life within {SILENT_SECONDS:.0f} s")
     if not is_up(lab):
@@ -246,6 +246,7 @@ def _automation(lab: Settings) -> Finding:
     from dagster._core.scheduler.instigation import TickStatus
 
     from lab_pipeline.definitions import defs
+    from lab_pipeline.defs.operations.automation import ahead
     from lab_pipeline.defs.operations.instance import open_instance
 
     repository = defs().get_repository_def()
@@ -253,6 +254,7 @@ def _automation(lab: Settings) -> Finding:
     known |= {one.name: one.default_status.value == "RUNNING" for one in repository.sensor_defs}
     failed = {}
     with open_instance(lab) as instance:
+        late = ahead(instance, now())
         for state in instance.all_instigator_state():
             if state.name in known:
                 known[state.name] = state.is_running
@@ -261,6 +263,9 @@ def _automation(lab: Settings) -> Finding:
                     failed[state.name] = ticks[0].error.message.strip().splitlines()[0]
     on, off = (", ".join(sorted(name for name in known if known[name] is wanted)) for wanted in (True, False))
     seen = f"on: {on or 'none'}; off: {off or 'none'}"
+    if late:
+        waits = f"{seen}; evaluated later than the clock says it is: {', '.join(late)}"
+        return Finding("automation", waits, "put the clock right, or start `lab up` anew: until then they wait")
     if failed:
         why = "; ".join(f"{name}: {reason}" for name, reason in failed.items())
         return Finding("automation", f"{seen}; the last evaluation failed of {why}", "see its ticks in the UI")

@@ -19,6 +19,8 @@ POLL_SECONDS = 0.2
 STOP_SECONDS = 15.0
 RESTARTS_IN_A_ROW = 3
 HEALTHY_SECONDS = 30.0
+PUT_BACK_SECONDS = 30.0
+"""By so much a clock does not go back by itself: somebody put it."""
 LIFELINE = "LAB_LIFELINE"
 """Tells services, and what they start, the descriptor of a pipe that ends when the supervisor does."""
 
@@ -35,12 +37,14 @@ class Service:
         name: also the name of its log file.
         command: program and arguments.
         ready: says whether it answers; the next service is started once it does.
+        by_the_clock: whether it waits for times of day: it is started again if the clock is put back.
     """
 
     name: str
     command: Sequence[str]
     ready: Callable[[], bool]
     ready_within_seconds: float = 120.0
+    by_the_clock: bool = False
 
 
 @dataclass
@@ -65,10 +69,21 @@ class Supervisor:
         self._say = say
         self._stop = threading.Event()
         self._running: list[_Running] = []
+        self._ahead = _ahead()
         self._lifeline, self._end_of_lifeline = os.pipe()
 
-    def run(self, services: Sequence[Service], on_ready: Callable[[], None]) -> None:
+    def run(
+        self,
+        services: Sequence[Service],
+        on_ready: Callable[[], None],
+        on_put_back: Callable[[], None] = lambda: None,
+    ) -> None:
         """Start the services in order, call `on_ready`, and watch them until a signal comes; then stop them all.
+
+        Args:
+            services: in the order of their start.
+            on_ready: called once all of them answer.
+            on_put_back: called when the clock was put back, while what goes by it is stopped.
 
         Raises:
             ServiceError: if one does not start, or dies again and again; all are stopped then.
@@ -84,8 +99,10 @@ class Supervisor:
                 on_ready()
             while not self._stop.wait(POLL_SECONDS):
                 self._running = [self._watched(running) for running in self._running]
+                if self._was_put_back():
+                    self._start_again_by_the_clock(on_put_back)
         finally:
-            self._stop_all()
+            self._end(self._running)
             os.close(self._end_of_lifeline)
             os.close(self._lifeline)
             for number, handler in before.items():
@@ -142,12 +159,28 @@ class Supervisor:
         again.quick_deaths = deaths
         return again
 
-    def _stop_all(self) -> None:
+    def _was_put_back(self) -> bool:
+        """Tell whether the clock went back since it was last told, by the machine's own count."""
+        ahead = _ahead()
+        put_back = self._ahead - ahead > PUT_BACK_SECONDS
+        self._ahead = ahead if put_back else max(self._ahead, ahead)  # many small steps back make a large one
+        return put_back
+
+    def _start_again_by_the_clock(self, on_put_back: Callable[[], None]) -> None:
+        """Start the services again that remember times which are yet to come."""
+        stale = [running for running in self._running if running.service.by_the_clock]
+        self._say(f"the clock was put back; starting {', '.join(one.service.name for one in stale)} again")
+        self._end(stale)
+        on_put_back()
+        again = {running.service.name: self._start(running.service) for running in stale}
+        self._running = [again.get(running.service.name, running) for running in self._running]
+
+    def _end(self, services: Sequence[_Running]) -> None:
         """Ask in reverse order, then insist."""
-        for running in reversed(self._running):
+        for running in reversed(services):
             running.process.send_signal(signal.SIGTERM)
         deadline = time.monotonic() + STOP_SECONDS
-        for running in reversed(self._running):
+        for running in reversed(services):
             try:
                 running.process.wait(max(0.0, deadline - time.monotonic()))
             except subprocess.TimeoutExpired:
@@ -155,3 +188,8 @@ class Supervisor:
                 running.process.kill()
                 running.process.wait()
             running.log.close()
+
+
+def _ahead() -> float:
+    """Return by how much the clock is ahead of the machine's own count, in seconds: the same while nobody puts it."""
+    return time.time() - time.monotonic()

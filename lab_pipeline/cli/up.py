@@ -15,6 +15,7 @@ from pathlib import Path
 from lab_pipeline.cli.app import app, out, settings
 from lab_pipeline.cli.strategies import strategy_store
 from lab_pipeline.cli.supervisor import Service, Supervisor
+from lab_pipeline.domain.backtest import now
 from lab_pipeline.domain.errors import LabError
 from lab_pipeline.settings import Settings
 
@@ -40,6 +41,7 @@ def up() -> None:
     """Run the Dagster UI, the HTTP API, the daemon (queue, schedules, sensors) and the code server until Ctrl-C."""
     from lab_pipeline.api.auth import require_token_off_loopback
     from lab_pipeline.defs.operations import handover, workers
+    from lab_pipeline.defs.operations.automation import rewind
     from lab_pipeline.defs.operations.instance import open_instance, prepare_environment
     from lab_pipeline.defs.operations.webserver import webserver_url
     from lab_pipeline.defs.operations.withdraw import settle_dead
@@ -54,6 +56,7 @@ def up() -> None:
         with open_instance(lab) as instance:
             settle_dead(instance, lab)
             handover.sweep(lab, instance)
+            rewind(instance, now())
         port, api_port = lab.port or _free_port(), lab.api_port or _free_port()
         _require_free(lab.host, port, "LAB_PORT")
         _require_free(lab.host, api_port, "LAB_API_PORT")
@@ -68,6 +71,7 @@ def up() -> None:
                 f"Dagster UI  {ui}\nHTTP API    {api}/docs\nhome        {lab.home}\nlogs        {logs}\n"
                 "Ctrl-C stops it.",
             ),
+            on_put_back=lambda: rewind_automation(lab),
         )
         _await_end_of_runs(running)
     out.print("the lab has stopped")
@@ -85,10 +89,26 @@ def _services(lab: Settings, port: int, api_port: int, environment: Mapping[str,
     return [
         Service("code-server", code, ready=lambda: _connects(LOOPBACK, code_port)),
         Service("webserver", web, ready=lambda: _answers(f"http://{lab.host}:{port}/server_info")),
-        Service("daemon", daemon, ready=lambda: True),
+        Service("daemon", daemon, ready=lambda: True, by_the_clock=True),
         Service("api", [_program("lab", environment), "api"], ready=lambda: _connects(lab.host, api_port)),
         Service("log-shipper", shipper, ready=lambda: True),
     ]
+
+
+def rewind_automation(lab: Settings) -> None:
+    """Let schedules and sensors go on by the clock as it is now; what stands against it ends no service."""
+    from sqlalchemy.exc import SQLAlchemyError
+
+    from lab_pipeline.defs.operations.automation import rewind
+    from lab_pipeline.defs.operations.instance import open_instance
+
+    try:
+        with open_instance(lab) as instance:
+            rewound = rewind(instance, now())
+    except (LabError, SQLAlchemyError, OSError) as error:
+        out.print(f"schedules and sensors may wait for later times ({error}): start `lab up` anew", markup=False)
+    else:
+        out.print(f"ahead of the clock were {', '.join(rewound) or 'no schedules or sensors'}", markup=False)
 
 
 def _await_end_of_runs(running: Path) -> None:

@@ -180,12 +180,14 @@ def test_a_launch_that_was_cut_off_is_neither_lost_nor_doubled(lab, monkeypatch)
     assert run.tags[IDEMPOTENCY_TAG] == "k"
 
 
-def test_a_launch_that_never_reached_dagster_is_made_again(lab, home):
+@pytest.mark.parametrize("begun", [-timedelta(hours=1), timedelta(days=365)], ids=["long_ago", "by_a_clock_ahead"])
+def test_a_launch_that_never_reached_dagster_is_made_again(lab, home, monkeypatch, begun):
     client, webserver = lab
+    monkeypatch.setattr(launching, "CUT_OFF_SECONDS", 0.3)
     lost = post(client, "k").json()["runId"]
-    long_ago = (datetime.now(UTC) - timedelta(hours=1)).replace(tzinfo=None)
+    at = (datetime.now(UTC) + begun).replace(tzinfo=None)
     with DuckFile.at(home / "catalog.duckdb").transaction(write=True) as connection:  # as a process that died leaves it
-        connection.execute("UPDATE idempotency_keys SET run_id = NULL, reserved_at = ?", [long_ago])
+        connection.execute("UPDATE idempotency_keys SET run_id = NULL, reserved_at = ?", [at])
     webserver.instance.delete_run(lost)
     assert post(client, "k", seed=1).status_code == 409
     again = post(client, "k")

@@ -34,6 +34,11 @@ class Daemon:
         with freeze_time(at):
             self.instance.start_schedule(self._repository.get_schedule(name))
 
+    def stop_schedule(self, name):
+        """Switch a schedule off, as the UI does."""
+        schedule = self._repository.get_schedule(name)
+        self.instance.stop_schedule(schedule.get_remote_origin_id(), schedule.selector_id, schedule)
+
     def run_schedules(self, now):
         """Do what the daemon does when it looks at the schedules at a time."""
         with freeze_time(now):
@@ -42,18 +47,22 @@ class Daemon:
 
     def run_sensor(self, name, now=None):
         """Evaluate one sensor, as the daemon does when its time has come; return the tick."""
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr("dagster._daemon.sensor.is_under_min_interval", lambda *_: False)
+            return self.look_at_sensor(name, now or datetime.now(UTC))[0]
+
+    def look_at_sensor(self, name, now):
+        """Do what the daemon does when it looks at a sensor, alone, at a time; return its ticks, newest first."""
         sensor = self._repository.get_sensor(name)
         for other in self._repository.get_sensors():
             if other.name != name:
                 self.instance.stop_sensor(other.get_remote_origin_id(), other.selector_id, other)
-        if not self.instance.get_instigator_state(sensor.get_remote_origin_id(), sensor.selector_id):
-            self.instance.start_sensor(sensor)
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setattr("dagster._daemon.sensor.is_under_min_interval", lambda *_: False)
-            with freeze_time(now or datetime.now(UTC)):
-                for _ in execute_sensor_iteration(self._workspace, LOGGER, None, None):
-                    pass
-        return self.ticks(sensor)[0]
+        with freeze_time(now):
+            if not self.instance.get_instigator_state(sensor.get_remote_origin_id(), sensor.selector_id):
+                self.instance.start_sensor(sensor)
+            for _ in execute_sensor_iteration(self._workspace, LOGGER, None, None):
+                pass
+        return self.ticks(sensor)
 
     def repeat_the_dead(self):
         """Do what the daemon does every five seconds about runs that failed."""
@@ -74,6 +83,9 @@ class Daemon:
 
     def schedule_ticks(self, name):
         return self.ticks(self._repository.get_schedule(name))
+
+    def sensor_ticks(self, name):
+        return self.ticks(self._repository.get_sensor(name))
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 import dagster as dg
 import pytest
@@ -94,3 +94,17 @@ def test_a_run_whose_launcher_died_before_it_was_queued_is_queued(lab):
     assert (queued.tags["lab/strategy"], queued.tags["lab/timeframe"]) == ("ladder", "1m")
     assert tick(lab) == "no run is lost"
     assert len(lab.instance.all_logs(run.run_id, of_type=dg.DagsterEventType.RUN_ENQUEUED)) == 1
+
+
+@pytest.mark.parametrize("put", [-timedelta(days=300), -timedelta(hours=2), timedelta(hours=2)])
+def test_runs_are_found_whatever_the_clock_said_when_they_were_lost(lab, monkeypatch, put):
+    monkeypatch.setattr(recovery, "QUEUED_WITHIN", timedelta(seconds=60))
+    monkeypatch.setattr(recovery, "REPEATED_WITHIN", timedelta(seconds=15))
+    lost, forgotten = died(lab), lab.launched(**CONFIG).run_id
+    now = datetime.now(UTC) + put
+    assert recovery.queue_forgotten(lab.instance, now) == [forgotten]
+    assert recovery.ask_for_repetition(lab.instance, now) == [lost]
+    lab.repeat_the_dead()
+    assert len(repetitions(lab, lost)) == 1
+    assert recovery.queue_forgotten(lab.instance, now) == []
+    assert recovery.ask_for_repetition(lab.instance, now) == []

@@ -4,6 +4,7 @@ import os
 import shutil
 import time
 from collections.abc import Callable
+from datetime import UTC, datetime
 
 from fastapi import APIRouter
 from sqlalchemy.exc import SQLAlchemyError
@@ -12,7 +13,8 @@ from lab_pipeline.api.errors import UnavailableError
 from lab_pipeline.api.schemas.health import Checks, Health
 from lab_pipeline.api.stores import LabStores, Stores
 from lab_pipeline.clickhouse.client import status
-from lab_pipeline.defs.operations.instance import SILENT_SECONDS
+from lab_pipeline.defs.operations.instance import is_silent
+from lab_pipeline.domain.backtest import iso
 from lab_pipeline.domain.errors import FieldError, LabError
 from lab_pipeline.storage.duck_file import DuckFile
 
@@ -56,9 +58,9 @@ def _dagster(stores: Stores) -> str:
         return f"the webserver at {stores.webserver.url} does not answer"
     if heartbeat is None:
         return "the daemon has never run: nothing takes runs out of the queue"
-    silent = time.time() - heartbeat.timestamp
-    if silent > SILENT_SECONDS:
-        return f"the daemon has been silent for {silent:.0f} s: nothing takes runs out of the queue"
+    if is_silent(heartbeat, time.time()):
+        last = iso(datetime.fromtimestamp(heartbeat.timestamp, UTC))
+        return f"the daemon has been silent, its last sign of life is of {last}: nothing takes runs out of the queue"
     return OK
 
 

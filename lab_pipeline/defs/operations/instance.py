@@ -7,6 +7,7 @@ from typing import Any
 
 import dagster as dg
 import yaml  # type: ignore[import-untyped]  # it ships no types
+from dagster._daemon.types import DaemonHeartbeat
 from sqlalchemy.exc import SQLAlchemyError
 
 from lab_pipeline.domain.errors import LabError
@@ -83,6 +84,16 @@ def open_instance(settings: Settings) -> dg.DagsterInstance:
     except (OSError, SQLAlchemyError) as error:
         reason = disk_trouble(error, settings.dagster_home) or str(error).splitlines()[0]
         raise LabError(f"cannot open Dagster's storage in {settings.dagster_home}: {reason}") from error
+
+
+def is_silent(heartbeat: DaemonHeartbeat, now: float) -> bool:
+    """Tell whether a part of the daemon has not been alive lately; a sign of a time that is yet to come is an old one.
+
+    Args:
+        heartbeat: its last.
+        now: the clock's time, seconds since 1970.
+    """
+    return abs(now - heartbeat.timestamp) > SILENT_SECONDS
 
 
 def _is_our_link(path: Path) -> bool:

@@ -3,7 +3,6 @@
 import time
 import uuid
 from collections.abc import Mapping
-from datetime import timedelta
 
 from sqlalchemy.exc import SQLAlchemyError
 
@@ -132,8 +131,8 @@ class Launcher:
         """Find the run of a launch whose process died, giving Dagster the time to come to it."""
         if cut_off is None:
             return None
-        rest = timedelta(seconds=CUT_OFF_SECONDS) - cut_off.age
-        return self._await(IDEMPOTENCY_TAG, key, max(0.0, rest.total_seconds()))
+        rest = CUT_OFF_SECONDS - max(0.0, cut_off.age.total_seconds())  # below zero if the clock was put back
+        return self._await(IDEMPOTENCY_TAG, key, max(0.0, rest))
 
     def _await(self, tag: str, value: str, seconds: float) -> Run | None:
         deadline = time.monotonic() + seconds

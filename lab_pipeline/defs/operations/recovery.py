@@ -28,8 +28,9 @@ CURSOR = _create_cursor_key(dg.DagsterEventType.RUN_FAILURE)
 
 def queue_forgotten(instance: dg.DagsterInstance, now: datetime) -> list[str]:
     """Queue the runs whose launcher died after it had recorded them, and return their ids."""
-    waiting = dg.RunsFilter(statuses=[dg.DagsterRunStatus.NOT_STARTED], created_before=now - QUEUED_WITHIN)
-    found = [run for run in instance.get_runs(filters=waiting) if run.remote_job_origin and WORKER_TAG not in run.tags]
+    records = instance.get_run_records(dg.RunsFilter(statuses=[dg.DagsterRunStatus.NOT_STARTED]))
+    waiting = [record.dagster_run for record in records if _is_past(record.create_timestamp, QUEUED_WITHIN, now)]
+    found = [run for run in waiting if run.remote_job_origin and WORKER_TAG not in run.tags]
     for run in found:
         instance.add_run_tags(run.run_id, queue_tags(run.job_name, run.run_config))
         instance.report_dagster_event(DagsterEvent.job_enqueue(run), run_id=run.run_id)
@@ -60,19 +61,24 @@ def ask_for_repetition(instance: dg.DagsterInstance, now: datetime) -> list[str]
 
 
 def _unrepeated(instance: dg.DagsterInstance, now: datetime) -> Iterator[dg.DagsterRun]:
-    failed = dg.RunsFilter(
-        statuses=[dg.DagsterRunStatus.FAILURE], updated_after=now - LOOK_BACK, updated_before=now - REPEATED_WITHIN
-    )
-    for run in instance.get_runs(filters=failed):
+    failed = dg.RunsFilter(statuses=[dg.DagsterRunStatus.FAILURE], updated_after=now - LOOK_BACK)
+    for record in instance.get_run_records(failed):
+        run = record.dagster_run
         reason = run.tags.get(RUN_FAILURE_REASON_TAG)
         if (
-            AUTO_RETRY_RUN_ID_TAG not in run.tags
+            _is_past(record.update_timestamp, REPEATED_WITHIN, now)
+            and AUTO_RETRY_RUN_ID_TAG not in run.tags
             and run.remote_job_origin
             and int(run.tags.get(ASKED_TAG, "0")) < ASKED_AT_MOST
             and auto_reexecution_should_retry_run(instance, run, RunFailureReason(reason) if reason else None)
             and not _is_repeated(instance, run)
         ):
             yield run
+
+
+def _is_past(moment: datetime, within: timedelta, now: datetime) -> bool:
+    """Tell whether a time is over that began at a moment; one that is yet to come was before the clock was put back."""
+    return abs(now - moment) >= within
 
 
 def _is_repeated(instance: dg.DagsterInstance, run: dg.DagsterRun) -> bool:

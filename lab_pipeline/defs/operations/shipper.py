@@ -86,7 +86,8 @@ class Shipper:
         self._waiting: dict[str, float] = {}
         """Runs to look at that are not running, and until when (monotonic) they are not sealed."""
         self._unreadable: set[str] = set()
-        self._updated_after: datetime | None = None
+        self._looked: tuple[datetime, float] | None = None
+        """When runs were last looked for, by the clock and by the machine's own count."""
         self._behind = True
 
     @property
@@ -122,17 +123,17 @@ class Shipper:
 
     def _look(self, instance: dg.DagsterInstance) -> list[str]:
         """Take note of runs that are new or changed, and return those that are running."""
-        now = datetime.now(UTC)
-        if self._updated_after is None:
+        now, count = datetime.now(UTC), time.monotonic()
+        if self._looked is None:
             sealed = sealed_runs(self._clickhouse)
             days = self._clickhouse.config.retention_days
             young = None if days is None else dg.RunsFilter(updated_after=now - timedelta(days=days))
             self._waiting |= {run_id: 0.0 for run_id in instance.get_run_ids(young) if run_id not in sealed}
         else:
-            changed = instance.get_run_ids(dg.RunsFilter(updated_after=self._updated_after))
-            self._waiting |= dict.fromkeys(changed, time.monotonic() + GRACE_SECONDS)
+            changed = instance.get_run_ids(_updated_since(*self._looked, now, count))
+            self._waiting |= dict.fromkeys(changed, count + GRACE_SECONDS)
         running = instance.get_run_ids(dg.RunsFilter(statuses=RUNNING))
-        self._updated_after = now - OVERLAP
+        self._looked = now, count
         return list(running)
 
     def _ship_runs(
@@ -192,7 +193,7 @@ class Shipper:
             if record is None:  # deleted while its lines were on their way
                 delete_run(self._clickhouse, run_id)
             elif record.dagster_run.is_finished:
-                if record.end_time is not None and time.time() - record.end_time < GRACE_SECONDS:
+                if record.end_time is not None and abs(time.time() - record.end_time) < GRACE_SECONDS:
                     self._waiting[run_id] = now + GRACE_SECONDS
                     continue
                 if run_id not in self._unreadable:
@@ -282,6 +283,17 @@ def _frame(lines: list[dict[str, Any]]) -> pl.DataFrame:
     numbers = {"seq": pl.UInt64(), "timestamp": pl.Int64()}
     schema = {name: numbers.get(name, kind) for name, kind in LOG_LINES.items()}
     return pl.DataFrame(lines, schema=schema).with_columns(pl.col("timestamp").cast(LOG_LINES["timestamp"]))
+
+
+def _updated_since(looked: datetime, looked_count: float, now: datetime, count: float) -> dg.RunsFilter:
+    """Find the runs that were updated since a look, whether the clock was put ahead or back meanwhile, or not at all.
+
+    Runs dated later than it is now, by a clock that was ahead, are none of them: else every look would find them.
+    """
+    passed = timedelta(seconds=count - looked_count)
+    return dg.RunsFilter(
+        updated_after=min(looked, now - passed) - OVERLAP, updated_before=max(looked + passed, now) + OVERLAP
+    )
 
 
 def _cursor(seq: int) -> str:
