@@ -97,15 +97,14 @@ def _services(lab: Settings, port: int, api_port: int, environment: Mapping[str,
 
 def rewind_automation(lab: Settings) -> None:
     """Let schedules and sensors go on by the clock as it is now; what stands against it ends no service."""
-    from sqlalchemy.exc import SQLAlchemyError
-
     from lab_pipeline.defs.operations.automation import rewind
     from lab_pipeline.defs.operations.instance import open_instance
+    from lab_pipeline.defs.operations.withdraw import STORE_ERRORS
 
     try:
         with open_instance(lab) as instance:
             rewound = rewind(instance, now())
-    except (LabError, SQLAlchemyError, OSError) as error:
+    except STORE_ERRORS as error:
         out.print(f"schedules and sensors may wait for later times ({error}): start `lab up` anew", markup=False)
     else:
         out.print(f"ahead of the clock were {', '.join(rewound) or 'no schedules or sensors'}", markup=False)

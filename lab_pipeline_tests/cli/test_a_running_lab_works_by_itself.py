@@ -4,7 +4,6 @@ import os
 import signal
 import time
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 
 import polars as pl
 import pytest
@@ -15,6 +14,7 @@ from lab_pipeline.settings import load_settings
 from lab_pipeline_tests.cli.test_lab_up_runs_what_the_launchpad_starts import FINAL, RunningLab, stock
 from lab_pipeline_tests.defs.daemon import daemon
 from lab_pipeline_tests.markets import MINUTE, START, candles
+from lab_pipeline_tests.processes import of_home
 from lab_pipeline_tests.receiver import SECRET, receiving
 
 RUNS = "{ runsOrError { ... on Runs { results { runId jobName status tags { key value } } } } }"
@@ -42,14 +42,7 @@ def runs_of(lab, job):
 
 def daemon_of(home):
     """Return the process id of the daemon of a home."""
-    for directory in Path("/proc").glob("[0-9]*"):
-        try:
-            words = (directory / "cmdline").read_bytes().split(b"\0")
-        except OSError:
-            continue
-        if any(word.endswith(b"/dagster-daemon") for word in words) and str(home).encode() in b" ".join(words):
-            return int(directory.name)
-    raise AssertionError("there is no daemon")
+    return next(pid for pid, command in of_home(home).items() if "/dagster-daemon " in command)
 
 
 def ended(lab, job, count):

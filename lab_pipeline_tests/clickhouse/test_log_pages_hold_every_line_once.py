@@ -5,17 +5,7 @@ import pytest
 
 from lab_pipeline.clickhouse.client import ClickHouse
 from lab_pipeline.clickhouse.logs import LEVELS, Order, append_lines, last_lines, list_lines
-from lab_pipeline_tests.clickhouse.logbook import MOMENT, lines_of
-
-
-def walk(clickhouse, run_id, **options):
-    numbers, cursor = [], None
-    while True:
-        page = list_lines(clickhouse, run_id, cursor=cursor, **options)
-        numbers += page.lines["seq"].to_list()
-        cursor = page.next_cursor
-        if cursor is None:
-            return numbers
+from lab_pipeline_tests.clickhouse.logbook import MOMENT, lines_of, walk
 
 
 @pytest.fixture

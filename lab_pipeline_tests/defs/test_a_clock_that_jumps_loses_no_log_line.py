@@ -14,6 +14,7 @@ from lab_pipeline.defs.operations import shipper
 from lab_pipeline.defs.operations.instance import open_instance
 from lab_pipeline.defs.operations.shipper import Shipper, backlog, ship_runs
 from lab_pipeline.settings import load_settings
+from lab_pipeline_tests.clickhouse.logbook import walk
 from lab_pipeline_tests.defs.test_logs_are_shipped_once_and_whole import start_run, stored
 
 MOMENT = datetime(2026, 5, 1, 0, 0, 30, tzinfo=UTC)
@@ -72,17 +73,6 @@ def say(instance, clock, run_id, message):
     instance.event_log_storage.store_event(entry)
 
 
-def walk(clickhouse, run_id, **options):
-    """Return what the pages of a log say."""
-    found, cursor = [], None
-    while True:
-        page = list_lines(clickhouse, run_id, cursor=cursor, **options)
-        found += page.lines["message"].to_list()
-        cursor = page.next_cursor
-        if cursor is None:
-            return found
-
-
 @pytest.mark.parametrize("step", [timedelta(seconds=-1), timedelta(days=-20), timedelta(days=400)])
 def test_lines_are_read_in_the_order_in_which_they_were_written(instance, clickhouse, clock, step):
     run_id = start_run(instance)
@@ -99,8 +89,8 @@ def test_lines_are_read_in_the_order_in_which_they_were_written(instance, clickh
     followed += list_lines(clickhouse, run_id, cursor=after).lines["message"].to_list()
     written = [f"line {number}" for number in range(24)]
     for limit in (1, 7, 100):
-        assert walk(clickhouse, run_id, limit=limit) == written
-        assert walk(clickhouse, run_id, limit=limit, order=Order.NEWEST_FIRST) == written[::-1]
+        assert walk(clickhouse, run_id, "message", limit=limit) == written
+        assert walk(clickhouse, run_id, "message", limit=limit, order=Order.NEWEST_FIRST) == written[::-1]
     assert followed == written
     assert list(list_lines(clickhouse, run_id).lines["seq"]) == stored(instance, run_id)
 

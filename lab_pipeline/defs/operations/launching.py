@@ -4,8 +4,6 @@ import time
 import uuid
 from collections.abc import Mapping
 
-from sqlalchemy.exc import SQLAlchemyError
-
 from lab_pipeline.defs.backtest.config import BacktestConfig
 from lab_pipeline.defs.backtest.foreground import run_config
 from lab_pipeline.defs.operations.runs import (
@@ -18,6 +16,7 @@ from lab_pipeline.defs.operations.runs import (
     Runs,
 )
 from lab_pipeline.defs.operations.webserver import DagsterDownError, Webserver
+from lab_pipeline.defs.operations.withdraw import STORE_ERRORS
 from lab_pipeline.domain.errors import LabError
 from lab_pipeline.runs.idempotency import IdempotencyKeys, LaunchUnknownError, Reservation
 
@@ -124,7 +123,7 @@ class Launcher:
         """Find the run that Dagster recorded before it failed over it, as on a full disk; the lab queues it later."""
         try:
             return self._await(LAUNCH_TAG, mark, 0.0)
-        except (LabError, SQLAlchemyError, OSError) as trouble:
+        except STORE_ERRORS as trouble:
             raise LaunchUnknownError(f"{error}; whether it recorded the run cannot be told: {trouble}") from trouble
 
     def _what_became(self, key: str, cut_off: Reservation | None) -> Run | None:
