@@ -40,6 +40,7 @@ class AlreadyUpError(LabError):
 def up() -> None:
     """Run the Dagster UI, the HTTP API, the daemon (queue, schedules, sensors) and the code server until Ctrl-C."""
     from lab_pipeline.api.auth import require_token_off_loopback
+    from lab_pipeline.cli.daemons import require_no_other_daemon
     from lab_pipeline.defs.operations import handover, workers
     from lab_pipeline.defs.operations.automation import rewind
     from lab_pipeline.defs.operations.instance import open_instance, prepare_environment
@@ -50,6 +51,7 @@ def up() -> None:
     require_token_off_loopback(lab)
     prepare_environment(lab)
     with only_one(lab):
+        require_no_other_daemon(lab.dagster_home)
         environment = {**os.environ, **prepare_environment(lab, apply_settings=True)}
         strategy_store()
         running = workers.workers_dir(lab.dagster_home)
