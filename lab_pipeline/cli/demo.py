@@ -57,7 +57,8 @@ def demo(
     out.print(_callers(settings().artifacts_dir / manifest.run_id / "trades.parquet"))
     out.print()
     print_result(manifest)
-    address = f"http://{settings().host}:{settings().port}"
+    port = settings().port
+    address = f"http://{settings().host}:{port}" if port else "the address that it prints"  # 0: a free one, each time
     out.print(f"\nNow `make up` and open {address}: the run, its assets, lineage, plots and logs.")
 
 

@@ -1,0 +1,33 @@
+"""`lab demo` makes a market, runs a backtest on it through Dagster, and says where to look; again and again."""
+
+import polars as pl
+import pytest
+
+SMALL = ("demo", "--tokens", "12", "--calls", "40")
+
+
+@pytest.mark.slow
+def test_the_demo_repeats_with_the_same_numbers_as_a_run_of_its_own(lab, monkeypatch):
+    monkeypatch.delenv("LAB_PORT", raising=False)
+    first, second = lab(*SMALL), lab(*SMALL)
+    assert (first.status, second.status) == (0, 0), (first.err, second.err)
+    assert "market:" in first.out
+    assert "open http://127.0.0.1:3000: the run, its assets" in second.out
+
+    runs = lab("runs", "list", "--json").json["runs"]
+    assert [run["status"] for run in runs] == ["completed", "completed"]
+    assert runs[0]["runId"] != runs[1]["runId"]
+    assert runs[0]["fingerprint"] == runs[1]["fingerprint"]
+    assert runs[0]["summary"] == runs[1]["summary"]
+    trades = pl.read_parquet(lab.home / "artifacts" / runs[0]["runId"] / "trades.parquet")
+    assert trades.height == runs[0]["summary"]["trades"] > 0
+    for caller in trades["caller"].unique():
+        assert caller in first.out
+
+
+@pytest.mark.slow
+def test_where_any_port_will_do_the_demo_names_none(lab, monkeypatch):
+    monkeypatch.setenv("LAB_PORT", "0")
+    told = lab(*SMALL)
+    assert told.status == 0, told.err
+    assert "open the address that it prints: the run" in told.out
