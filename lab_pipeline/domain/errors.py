@@ -31,3 +31,12 @@ class InvalidConfigError(LabError):
         self.subject = subject
         self.errors = tuple(errors)
         super().__init__(f"{subject} is not valid: " + "; ".join(map(str, self.errors)))
+
+
+def later_layout(what: str, layout: int, known: int) -> str:
+    """Say that a store was written by a later version of the lab, and what to do.
+
+    >>> later_layout("the lake", 3, 1)
+    'the lake was written in layout 3 by a later version, this one knows them up to 1: update it'
+    """
+    return f"{what} was written in layout {layout} by a later version, this one knows them up to {known}: update it"

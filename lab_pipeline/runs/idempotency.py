@@ -12,6 +12,7 @@ from filelock import FileLock, Timeout
 from lab_pipeline.domain.backtest import now
 from lab_pipeline.domain.errors import LabError
 from lab_pipeline.runs.queries import sql
+from lab_pipeline.storage.catalog_file import open_catalog, record_layout
 from lab_pipeline.storage.duck_file import DuckFile
 
 LOCKS = 64
@@ -116,10 +117,11 @@ class IdempotencyKeys:
             connection.execute("DELETE FROM idempotency_keys WHERE key = ?", [key])
 
     def _file(self) -> DuckFile:
-        file = DuckFile.at(self.catalog)
+        file = open_catalog(self.catalog)
         if file.path not in _prepared or not file.path.exists():
             file.path.parent.mkdir(parents=True, exist_ok=True)
             with file.transaction(write=True) as connection:
+                record_layout(connection, file.path)
                 connection.execute(sql("create_idempotency_keys"))
             _prepared.add(file.path)
         return file

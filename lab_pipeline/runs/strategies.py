@@ -15,6 +15,7 @@ from lab_pipeline.domain.model import Document
 from lab_pipeline.domain.strategy import CONFIG_FIELDS, Strategy
 from lab_pipeline.runs.queries import sql
 from lab_pipeline.settings import Settings
+from lab_pipeline.storage.catalog_file import open_catalog, record_layout
 from lab_pipeline.storage.duck_connection import DuckConnection
 from lab_pipeline.storage.duck_file import DuckFile
 from lab_pipeline.storage.trouble import is_writable
@@ -162,7 +163,7 @@ class StrategyStore:
 
     def _file(self) -> DuckFile:
         """Return the catalog, with its table there and the strategies of the previous layout in it."""
-        file = DuckFile.at(self.catalog)
+        file = open_catalog(self.catalog)
         left = self.previous is not None and any(self.previous.glob(FILES_OF_VERSIONS))
         known = file.path.exists() and (
             file.path in _prepared or not is_writable(file.path)
@@ -170,6 +171,7 @@ class StrategyStore:
         if left or not known:
             file.path.parent.mkdir(parents=True, exist_ok=True)
             with file.transaction(write=True) as connection:
+                record_layout(connection, file.path)
                 connection.execute(sql("create_strategies"))
                 if self.previous is not None and left:
                     _move_in(connection, self.previous)

@@ -9,15 +9,16 @@ from typing import Any
 
 import pyarrow as pa
 
-from lab_pipeline.domain.errors import LabError
+from lab_pipeline.domain.errors import LabError, later_layout
 from lab_pipeline.statistics.known import KnownRun
 from lab_pipeline.statistics.queries import sql
 from lab_pipeline.statistics.segments import Segment
+from lab_pipeline.storage.catalog_file import open_catalog, record_layout
 from lab_pipeline.storage.duck_connection import DuckConnection
-from lab_pipeline.storage.duck_file import DuckFile
+from lab_pipeline.storage.errors import StorageError
 
 FORMAT = 1
-"""Of the tables and files: those of another one are computed anew."""
+"""Of the tables and files: those of an earlier one are computed anew, those of a later one are left alone."""
 TABLES = (
     "statistics_state",
     "statistics_segments",
@@ -87,10 +88,10 @@ class Catalog:
     path: Path
 
     def state(self) -> State | None:
-        """Return what the tables were computed from; none if they were not, or by another version."""
+        """Return what the tables were computed from; none if they were not, or by an earlier version."""
         if not self.path.exists():
             return None
-        with DuckFile.at(self.path).transaction(write=False) as connection:
+        with open_catalog(self.path).transaction(write=False) as connection:
             return read_state(connection)
 
     @contextmanager
@@ -101,7 +102,7 @@ class Catalog:
             NotComputedError: if there are none.
         """
         if self.path.exists():
-            with DuckFile.at(self.path).transaction(write=False) as connection:
+            with open_catalog(self.path).transaction(write=False) as connection:
                 state = read_state(connection)
                 if state is not None:
                     yield connection, state
@@ -124,7 +125,8 @@ class Catalog:
 
     def apply(self, change: Change) -> None:
         """Write a change in one transaction."""
-        with DuckFile.at(self.path).transaction(write=True) as connection:
+        with open_catalog(self.path).transaction(write=True) as connection:
+            record_layout(connection, self.path)
             if read_state(connection) is None:
                 for table in TABLES:
                     connection.execute(f"DROP TABLE IF EXISTS {table}")
@@ -156,14 +158,19 @@ def read_table(connection: DuckConnection, query: str, parameters: Sequence[Any]
 
 
 def read_state(connection: DuckConnection) -> State | None:
-    """Return the state in this transaction; none without one of this version."""
+    """Return the state in this transaction; none if there is none yet, or one of an earlier version.
+
+    Raises:
+        StorageError: a later version of the lab has written it.
+    """
     if not connection.execute("SELECT 1 FROM duckdb_tables() WHERE table_name = 'statistics_state'"):
         return None
-    found = connection.execute(
-        "SELECT computed_at, source_hash, calls_file, next_run_no FROM statistics_state WHERE format = ?", [FORMAT]
-    )
-    if not found:
+    ((written,),) = connection.execute("SELECT max(format) FROM statistics_state")
+    if written is None or written < FORMAT:
         return None
+    if written > FORMAT:
+        raise StorageError(later_layout("the record of statistics", written, FORMAT))
+    found = connection.execute("SELECT computed_at, source_hash, calls_file, next_run_no FROM statistics_state")
     segments = connection.execute("SELECT name, trades FROM statistics_segments ORDER BY rowid")
     computed_at, source_hash, calls_file, next_run_no = found[0]
     kept = tuple(Segment(*row) for row in segments)

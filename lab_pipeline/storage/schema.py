@@ -7,6 +7,7 @@ from dagster._core.storage.sql import ALEMBIC_SCRIPTS_LOCATION
 from sqlalchemy import Column, Float, Table
 from sqlalchemy.types import NullType
 
+from lab_pipeline.domain.errors import later_layout
 from lab_pipeline.storage.dialect import DuckDBDialect
 from lab_pipeline.storage.duck_connection import DuckConnection
 from lab_pipeline.storage.errors import StorageError
@@ -25,10 +26,7 @@ def is_current(connection: DuckConnection) -> bool:
         return False
     ((layout,),) = connection.execute("SELECT max(version) FROM run_storage_layout")
     if layout > LAYOUT:
-        raise StorageError(
-            f"the run storage was written in layout {layout} by a later version, this one knows them up to {LAYOUT}: "
-            "update it"
-        )
+        raise StorageError(later_layout("the run storage", layout, LAYOUT))
     return True
 
 

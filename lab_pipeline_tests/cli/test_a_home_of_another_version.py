@@ -4,8 +4,10 @@ import json
 
 import pytest
 
+from lab_pipeline.runs import strategies
 from lab_pipeline.runs.strategies import StrategyStore
 from lab_pipeline.settings import load_settings
+from lab_pipeline.storage import catalog_file
 from lab_pipeline.storage.duck_file import DuckFile
 
 BACKTEST = ("backtest", "--strategy", "ladder", "--timeframe", "1m", "--json")
@@ -39,6 +41,23 @@ def make_old(home, checkout):
     (home / "dagster" / "foreground").mkdir()
 
 
+def changed(path, statement):
+    """Return a file that another version has written to, and that nobody has open."""
+    file = DuckFile.at(path)
+    with file.transaction(write=True) as connection:
+        connection.execute(statement)
+    file.close()
+    file.stop_watching()  # it shortens a long log after its transaction: a write of this test's own
+    return file
+
+
+def assert_refused(ended, what, status=2):
+    assert ended.status == status, ended.out + ended.err
+    assert f"{what} was written in layout 99 by a later version" in ended.err
+    assert "update it" in ended.err
+    assert "Traceback" not in ended.err
+
+
 @pytest.mark.slow
 def test_a_home_of_the_first_layout_loses_nothing(stocked, tmp_path):
     mine = tmp_path / "mine.json"
@@ -69,16 +88,59 @@ def test_a_home_of_a_later_version_is_refused_and_left_alone(stocked, command, m
     monkeypatch.setenv("LAB_PORT", "0")
     monkeypatch.setenv("LAB_API_PORT", "0")
     assert stocked("runs", "list").status == 0
-    file = DuckFile.at(stocked.home / "dagster" / "runs.duckdb")
-    with file.transaction(write=True) as connection:
-        connection.execute("UPDATE run_storage_layout SET version = 99")
-    file.close()
-    file.stop_watching()  # it shortens a long log after its transaction: a write of this test's own
+    file = changed(stocked.home / "dagster" / "runs.duckdb", "UPDATE run_storage_layout SET version = 99")
     before = file.path.read_bytes()
-    ended = stocked(*command)
-    assert ended.status == 2
-    assert "was written in layout 99 by a later version" in ended.err
-    assert "update it" in ended.err
-    assert "Traceback" not in ended.err
+    assert_refused(stocked(*command), "the run storage")
     file.close()
     assert file.path.read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("command", "status"),
+    [
+        (("strategies", "list"), 2),
+        (("statistics",), 2),
+        (("statistics", "--refresh"), 1),  # a run, which fails
+        (("up",), 2),
+        (("api",), 2),
+        (BACKTEST, 2),
+    ],
+)
+def test_a_catalog_of_a_later_version_is_refused_and_left_alone(stocked, command, status, monkeypatch):
+    monkeypatch.setenv("LAB_PORT", "0")
+    monkeypatch.setenv("LAB_API_PORT", "0")
+    assert stocked("strategies", "list").status == 0
+    file = changed(stocked.home / "catalog.duckdb", "UPDATE catalog_layout SET version = 99")
+    before = file.path.read_bytes()
+    monkeypatch.setattr(catalog_file, "_seen", {})  # as in the process of a command
+    assert_refused(stocked(*command), f"the catalog {file.path}", status)
+    file.close()
+    assert file.path.read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("command", "status"), [(("statistics",), 2), (("statistics", "--refresh"), 1), (("leaderboard", "runs"), 2)]
+)
+def test_statistics_of_a_later_version_are_refused_and_left_alone(stocked, command, status):
+    assert stocked("statistics", "--refresh").status == 0
+    file = changed(stocked.home / "catalog.duckdb", "UPDATE statistics_state SET format = 99")
+    before = file.path.read_bytes()
+    kept = sorted((stocked.home / "statistics").rglob("*"))
+    assert_refused(stocked(*command), "the record of statistics", status)
+    file.close()
+    assert file.path.read_bytes() == before
+    assert sorted((stocked.home / "statistics").rglob("*")) == kept
+    assert stocked("strategies", "list").status == 0  # the rest of the catalog is this version's
+
+
+@pytest.mark.parametrize("command", [("strategies", "list"), ("statistics", "--refresh")])
+def test_a_catalog_without_a_record_of_its_layout_goes_on_and_gets_one(stocked, command, monkeypatch):
+    assert stocked("strategies", "list").status == 0
+    assert stocked("statistics", "--refresh").status == 0
+    file = changed(stocked.home / "catalog.duckdb", "DROP TABLE catalog_layout")
+    monkeypatch.setattr(catalog_file, "_seen", {})
+    monkeypatch.setattr(strategies, "_prepared", set())
+    assert stocked(*command).status == 0
+    assert stocked("strategies", "list", "--json").json["strategies"]
+    with file.transaction(write=False) as connection:
+        assert connection.execute("FROM catalog_layout") == [(1,)]
