@@ -18,9 +18,15 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from lab_pipeline.domain.errors import later_layout
+from lab_pipeline.lake.errors import LakeError
+
 READ_LOCK = ".lock"
 WRITE_LOCK = ".writer.lock"
 RECORD = ".commit.json"
+LAYOUT_FILE = ".layout"
+LAYOUT = 1
+"""Of everything under the root: names, partitions, columns, commit record. Without a record of it: the first."""
 STAGING = ".staging"
 
 
@@ -29,6 +35,7 @@ def reading(root: Path) -> Iterator[None]:
     """Hold the lake still while files are opened; what is open afterwards stays readable whatever writers do."""
     while True:
         with _locked(root / READ_LOCK, fcntl.LOCK_SH):
+            _require_known(root)
             if not pending(root):
                 yield
                 return
@@ -40,6 +47,7 @@ def writing(root: Path) -> Iterator["Transaction"]:
     """Give the one writer a transaction; whatever it staged is gone after an error or without `commit`."""
     root.mkdir(parents=True, exist_ok=True)
     with _locked(root / WRITE_LOCK, fcntl.LOCK_EX):
+        _record_layout(root)
         _recover(root)
         shutil.rmtree(root / STAGING, ignore_errors=True)
         transaction = Transaction(root)
@@ -105,6 +113,7 @@ def litter(root: Path, *, remove: bool) -> int:
         return 0
     try:
         with _locked(root / WRITE_LOCK, fcntl.LOCK_EX | fcntl.LOCK_NB):
+            _require_known(root)
             _recover(root)
             found = sum(path.stat().st_size for path in (root / STAGING).rglob("*") if path.is_file())
             if remove:
@@ -117,6 +126,35 @@ def litter(root: Path, *, remove: bool) -> int:
 def pending(root: Path) -> bool:
     """Tell whether a commit was recorded but not yet carried out."""
     return (root / RECORD).exists()
+
+
+def _require_known(root: Path) -> bool:
+    """Tell whether the lake has a record of its layout, which must be none of a later version.
+
+    Raises:
+        LakeError: if it is.
+    """
+    try:
+        layout = int((root / LAYOUT_FILE).read_text())
+    except FileNotFoundError:
+        return False
+    except ValueError:
+        raise LakeError(f"{root / LAYOUT_FILE} is damaged: it must hold the number of the lake's layout") from None
+    if layout > LAYOUT:
+        raise LakeError(later_layout(f"the lake {root}", layout, LAYOUT))
+    return True
+
+
+def _record_layout(root: Path) -> None:
+    if _require_known(root):
+        return
+    draft = root / f"{LAYOUT_FILE}.new"
+    with draft.open("w") as file:
+        file.write(f"{LAYOUT}\n")
+        file.flush()
+        os.fsync(file.fileno())
+    draft.replace(root / LAYOUT_FILE)
+    sync_directory(root)
 
 
 def _recover(root: Path) -> None:

@@ -35,7 +35,8 @@ def start(lake, step, *files):
 
 
 def leftovers(lake):
-    return {path.name for path in lake.root.iterdir()} - {"candles", "calls", commit.READ_LOCK, commit.WRITE_LOCK}
+    expected = {"candles", "calls", commit.READ_LOCK, commit.WRITE_LOCK, commit.LAYOUT_FILE}
+    return {path.name for path in lake.root.iterdir()} - expected
 
 
 class Died(BaseException):
