@@ -4,6 +4,7 @@ import errno
 import fcntl
 import hashlib
 import importlib.metadata
+import json
 import os
 import platform
 import re
@@ -21,11 +22,13 @@ import pyarrow.parquet as pq
 from pydantic import Field, ValidationError
 
 from lab_pipeline.domain.backtest import Moment, ResolvedSpec, now
-from lab_pipeline.domain.errors import LabError
+from lab_pipeline.domain.errors import LabError, later_layout
 from lab_pipeline.domain.model import Record, field_errors
 from lab_pipeline.domain.summary import Summary
 
 MANIFEST = "manifest.json"
+LAYOUT = 1
+"""Of the manifest and the files that it lists. A manifest of the first does not say."""
 SUMMARY = "summary.json"
 REPORT = "report.html"
 LIBRARIES = ("lab-pipeline", "dagster", "numba", "numpy", "polars", "pyarrow")
@@ -39,7 +42,7 @@ class UnknownRunError(LabError):
 
 
 class UnreadableManifestError(LabError):
-    """A manifest is damaged."""
+    """A manifest is damaged, or of a later version of the lab."""
 
 
 class UnknownArtifactError(LabError):
@@ -84,6 +87,8 @@ class Manifest(Record):
     created_at: Moment
     summary: Summary
     files: tuple[ArtifactFile, ...]
+    layout: Annotated[int, Field(ge=1, le=LAYOUT, exclude_if=lambda layout: layout == 1)] = 1
+    """Not written where it is the first, which every version of the lab can read."""
 
 
 @dataclass(frozen=True)
@@ -143,6 +148,7 @@ class ArtifactStore:
                     created_at=now(),
                     summary=summary,
                     files=tuple(files),
+                    layout=LAYOUT,
                 )
                 _write_text(staging / MANIFEST, "json", manifest.model_dump_json(indent=2, by_alias=True) + "\n")
                 _sync_directory(staging)
@@ -334,13 +340,25 @@ def read_manifest(path: Path) -> Manifest:
     """Read a manifest file.
 
     Raises:
-        UnreadableManifestError: naming the file, if it is damaged.
+        UnreadableManifestError: naming the file, if it is damaged or of a later version.
     """
+    content = path.read_bytes()
     try:
-        return Manifest.model_validate_json(path.read_bytes())
+        return Manifest.model_validate_json(content)
     except ValidationError as error:
-        reason = str(field_errors(error)[0])
-        raise UnreadableManifestError(f"{path} is damaged ({reason}): restore it, or delete the run") from None
+        raise unreadable(path, content, error) from None
+
+
+def unreadable(path: Path, content: bytes, error: ValidationError) -> UnreadableManifestError:
+    """Say why a manifest cannot be read: a later version wrote it, whatever else it is, or it is damaged."""
+    try:
+        document = json.loads(content)
+    except ValueError:
+        document = None
+    layout = document.get("layout") if isinstance(document, dict) else None
+    if isinstance(layout, int) and layout > LAYOUT:
+        return UnreadableManifestError(later_layout(str(path), layout, LAYOUT))
+    return UnreadableManifestError(f"{path} is damaged ({field_errors(error)[0]}): restore it, or delete the run")
 
 
 def _sweep(root: Path, *, remove: bool = True) -> int:

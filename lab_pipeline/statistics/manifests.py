@@ -4,11 +4,11 @@ import hashlib
 import os
 from datetime import datetime
 from pathlib import Path
+from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from lab_pipeline.domain.model import field_errors
-from lab_pipeline.runs.artifacts import UnreadableManifestError
+from lab_pipeline.runs.artifacts import LAYOUT, unreadable
 
 
 class _Part(BaseModel):
@@ -58,6 +58,7 @@ class ManifestHead(_Part):
     created_at: datetime
     summary: SummaryHead
     files: tuple[_File, ...]
+    layout: Annotated[int, Field(le=LAYOUT)] = 1
 
     def rows(self, name: str) -> int:
         """Return how many rows a Parquet artifact has."""
@@ -77,11 +78,10 @@ def read_head(path: Path) -> tuple[str, ManifestHead]:
     """Return the sha256 of a manifest and what statistics need of it.
 
     Raises:
-        UnreadableManifestError: naming the file, if it is damaged.
+        UnreadableManifestError: naming the file, if it is damaged or of a later version.
     """
     content = path.read_bytes()
     try:
         return hashlib.sha256(content).hexdigest(), ManifestHead.model_validate_json(content)
     except ValidationError as error:
-        reason = str(field_errors(error)[0])
-        raise UnreadableManifestError(f"{path} is damaged ({reason}): restore it, or delete the run") from None
+        raise unreadable(path, content, error) from None

@@ -1,5 +1,6 @@
 import errno
 import hashlib
+import json
 import signal
 import subprocess
 import sys
@@ -15,8 +16,10 @@ from lab_pipeline.runs.artifacts import (
     PublishError,
     UnknownArtifactError,
     UnknownRunError,
+    UnreadableManifestError,
     read_manifest,
 )
+from lab_pipeline.statistics.manifests import read_head
 from lab_pipeline_tests.runs.results import PROVENANCE, SUMMARY, result_frames
 
 FILES = {
@@ -50,6 +53,34 @@ def test_the_manifest_describes_every_other_file(tmp_path):
         assert file.bytes == len(content)
         assert file.sha256 == hashlib.sha256(content).hexdigest()
     assert read_manifest(directory / "manifest.json") == manifest == store.manifest("run-1")
+
+
+def test_a_manifest_of_the_first_layout_does_not_say_so_and_one_that_does_reads_the_same(tmp_path):
+    manifest = publish(ArtifactStore(tmp_path))
+    path = tmp_path / "run-1" / "manifest.json"
+    document = json.loads(path.read_bytes())
+    assert "layout" not in document
+    path.write_text(json.dumps(document | {"layout": 1}))
+    assert read_manifest(path) == manifest
+
+
+@pytest.mark.parametrize("reader", [read_manifest, read_head])
+@pytest.mark.parametrize("more", [{}, {"files": "of a form that this version does not know", "parts": []}])
+def test_a_manifest_of_a_later_version_is_refused_as_that_and_not_as_damaged(tmp_path, reader, more):
+    publish(ArtifactStore(tmp_path))
+    path = tmp_path / "run-1" / "manifest.json"
+    path.write_text(json.dumps(json.loads(path.read_bytes()) | {"layout": 99} | more))
+    with pytest.raises(UnreadableManifestError, match=f"{path} was written in layout 99 by a later .*: update it"):
+        reader(path)
+
+
+@pytest.mark.parametrize("change", [{"unknown": 1}, {"layout": 0}, {"layout": "2"}])
+def test_a_manifest_with_what_no_version_writes_is_damaged(tmp_path, change):
+    publish(ArtifactStore(tmp_path))
+    path = tmp_path / "run-1" / "manifest.json"
+    path.write_text(json.dumps(json.loads(path.read_bytes()) | change))
+    with pytest.raises(UnreadableManifestError, match=f"{path} is damaged .{next(iter(change))}"):
+        read_manifest(path)
 
 
 def test_parquet_types_are_the_plain_ones(tmp_path):
