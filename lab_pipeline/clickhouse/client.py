@@ -25,7 +25,7 @@ from lab_pipeline.clickhouse.errors import (
 )
 from lab_pipeline.clickhouse.gateway.files import StateFiles
 from lab_pipeline.clickhouse.gateway.launch import Lease, answering, lease_server
-from lab_pipeline.clickhouse.schema import Target, latest_version, migrate
+from lab_pipeline.clickhouse.schema import Run, Target, applied_versions, latest_version, migrate, require_known
 
 Answer = TypeVar("Answer")
 
@@ -60,13 +60,16 @@ class ClickHouse:
         Raises:
             EmbeddedServerError: if there is no server and none can be started.
             ClickHouseUnavailableError: if the server does not answer.
-            ClickHouseError: if it does not let us in.
+            ClickHouseError: if it does not let us in, or has tables of a later version of the lab.
         """
         if self._client is None:
             with self._explained():
                 client = self._connect(self.config.database)
-                if self._lease is not None and self._lease.endpoint.schema < latest_version():
-                    _migrate(client, self.config)  # the server was started by an older version of this package
+                try:
+                    self._require_fitting_schema(client)
+                except BaseException:
+                    client.close()
+                    raise
                 self._client = client
         return self._client
 
@@ -179,6 +182,27 @@ class ClickHouse:
             tz_mode="aware",
         )
 
+    def _require_fitting_schema(self, client: Client) -> None:
+        """Leave tables of a later version alone, and bring those up to date whose server an older one has started.
+
+        Without any tables nothing is to be required: the first statement says what to do.
+
+        Raises:
+            LaterSchemaError: if the tables are of a later version.
+        """
+        if self._lease is not None:
+            require_known(self._lease.endpoint.schema, self.config.database)
+            if self._lease.endpoint.schema < latest_version():
+                _migrate(client, self.config)
+            return
+        try:
+            applied = applied_versions(_runner(client), Target(self.config.database, self.config.cluster))
+        except DatabaseError as error:
+            if error.code not in UNKNOWN_TABLE_CODES:
+                raise
+        else:
+            require_known(max(applied, default=0), self.config.database)
+
     def _again_if_away(self, call: Callable[[Client], Answer]) -> Answer:
         try:
             with self._explained():
@@ -230,10 +254,14 @@ class ClickHouse:
 
 
 def _migrate(client: Client, config: ClickHouseConfig) -> list[int]:
+    return migrate(_runner(client), Target(config.database, config.cluster), config.retention_days)
+
+
+def _runner(client: Client) -> Run:
     def run(sql: str) -> str:
         return client.raw_query(sql, use_database=False).decode()
 
-    return migrate(run, Target(config.database, config.cluster), config.retention_days)
+    return run
 
 
 @dataclass(frozen=True)

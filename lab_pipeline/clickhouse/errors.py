@@ -7,6 +7,10 @@ class ClickHouseError(LabError):
     """ClickHouse refused or failed a statement."""
 
 
+class LaterSchemaError(ClickHouseError):
+    """A later version of the lab has brought the tables to a schema that this one does not know."""
+
+
 class ClickHouseUnavailableError(ClickHouseError):
     """There is no ClickHouse that could do it now; the same may succeed later. One of the three below."""
 

@@ -11,6 +11,9 @@ from functools import cache
 from importlib.resources import files
 from string import Template
 
+from lab_pipeline.clickhouse.errors import LaterSchemaError
+from lab_pipeline.domain.errors import later_layout
+
 Run = Callable[[str], str]
 """Runs one statement and returns its rows as tab-separated text."""
 
@@ -135,10 +138,14 @@ def migrate(run: Run, target: Target, retention_days: int | None) -> list[int]:
         run: runs a statement; not in `target.database`, which need not exist yet.
         target: where the schema is to be.
         retention_days: after which rows are dropped; None: never.
+
+    Raises:
+        LaterSchemaError: a later version of the lab has brought it further than this one knows; nothing was changed.
     """
     run(target.render("CREATE DATABASE IF NOT EXISTS $database $on_cluster"))
     run(target.render(RECORD))
     applied = applied_versions(run, target)
+    require_known(max(applied, default=0), target.database)
     missing = [migration for migration in migrations() if migration.version not in applied]
     for migration in missing:
         for statement in rendered(target, migration.version):
@@ -147,6 +154,16 @@ def migrate(run: Run, target: Target, retention_days: int | None) -> list[int]:
     for table in RETENTION_COLUMN:
         _retain(run, target, table, retention_days)
     return [migration.version for migration in missing]
+
+
+def require_known(version: int, database: str) -> None:
+    """Require that a version of the schema is none of a later lab's.
+
+    Raises:
+        LaterSchemaError: if it is.
+    """
+    if version > latest_version():
+        raise LaterSchemaError(later_layout(f"the ClickHouse database {database}", version, latest_version()))
 
 
 def applied_versions(run: Run, target: Target) -> set[int]:

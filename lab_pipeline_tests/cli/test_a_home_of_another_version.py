@@ -1,9 +1,13 @@
 """A home of the first layout goes on with nothing lost; one of a later version is left alone."""
 
 import json
+from urllib.parse import urlsplit
+from uuid import uuid4
 
 import pytest
 
+from lab_pipeline.clickhouse.client import ClickHouse
+from lab_pipeline.clickhouse.config import clickhouse_config
 from lab_pipeline.runs import strategies
 from lab_pipeline.runs.strategies import StrategyStore
 from lab_pipeline.settings import load_settings
@@ -144,3 +148,37 @@ def test_a_catalog_without_a_record_of_its_layout_goes_on_and_gets_one(stocked, 
     assert stocked("strategies", "list", "--json").json["strategies"]
     with file.transaction(write=False) as connection:
         assert connection.execute("FROM catalog_layout") == [(1,)]
+
+
+@pytest.mark.parametrize("command", [("ingest", "calls"), BACKTEST])
+def test_a_lake_of_a_later_version_is_refused_and_left_alone(stocked, files, command):
+    (stocked.home / "lake" / ".layout").write_text("99\n")
+    before = {path: path.read_bytes() for path in (stocked.home / "lake").rglob("*") if path.is_file()}
+    words = (*command, files / "calls.csv") if command[0] == "ingest" else command
+    assert_refused(stocked(*words), f"the lake {stocked.home / 'lake'}")
+    assert {path: path.read_bytes() for path in (stocked.home / "lake").rglob("*") if path.is_file()} == before
+
+
+def test_artifacts_of_a_later_version_are_told_from_damaged_ones(stocked):
+    run_id = stocked(*BACKTEST, "--json").json["runId"]
+    path = stocked.home / "artifacts" / run_id / "manifest.json"
+    path.write_text(json.dumps(json.loads(path.read_bytes()) | {"layout": 99}))
+    before = path.read_bytes()
+    assert_refused(stocked("artifacts", "list", run_id), str(path))
+    (run,) = stocked("runs", "list", "--json").json["runs"]
+    assert "was written in layout 99 by a later version" in run["error"]
+    assert path.read_bytes() == before
+
+
+@pytest.mark.parametrize("command", [("clickhouse", "migrate"), ("clickhouse", "status"), ("clickhouse", "rebuild")])
+def test_a_clickhouse_of_a_later_version_is_refused_and_left_alone(stocked, command, monkeypatch, clickhouse_url):
+    database = f"later_{uuid4().hex[:12]}"
+    monkeypatch.setenv("LAB_CLICKHOUSE_URL", urlsplit(clickhouse_url)._replace(path=f"/{database}").geturl())
+    assert stocked("clickhouse", "migrate").status == 0
+    query = "SELECT version, name, applied_at FROM schema_migrations ORDER BY version"
+    with ClickHouse(clickhouse_config(load_settings())) as clickhouse:
+        clickhouse.command("INSERT INTO schema_migrations SELECT 99, 'later', now64(3)")
+        before = clickhouse.query(query)
+        assert_refused(stocked(*command), f"the ClickHouse database {database}")
+        assert clickhouse.query(query).equals(before)
+        clickhouse.command(f"DROP DATABASE {database}")

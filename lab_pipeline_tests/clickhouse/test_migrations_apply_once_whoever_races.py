@@ -3,8 +3,11 @@ from dataclasses import replace
 
 import pytest
 
+from lab_pipeline.clickhouse import client
 from lab_pipeline.clickhouse.client import ClickHouse
-from lab_pipeline.clickhouse.errors import ClickHouseError
+from lab_pipeline.clickhouse.errors import ClickHouseError, EmbeddedServerError, LaterSchemaError
+from lab_pipeline.clickhouse.gateway.files import StateFiles
+from lab_pipeline.clickhouse.gateway.launch import stop_server
 from lab_pipeline.clickhouse.schema import (
     Target,
     latest_version,
@@ -127,3 +130,55 @@ def test_the_cluster_variant_is_sound_sql(migration, run):
 def test_statements_are_split_at_line_ends_only():
     text = "-- a; comment\nSELECT ';' AS a;\n\n-- another\nSELECT\n  2;\n"
     assert split_statements(text) == ("SELECT ';' AS a", "SELECT\n  2")
+
+
+LATER = "INSERT INTO $database.schema_migrations SELECT 99, 'later', now64(3)"
+REFUSED = "the ClickHouse database .* was written in layout 99 by a later version.*: update it"
+
+
+@pytest.fixture
+def server(new_database, address):
+    """The new database as that of a server which is not the lab's own."""
+    login = f"{address['username']}:{address['password']}@{address['host']}:{address['port']}"
+    return replace(new_database, url=f"{address.get('interface', 'http')}://{login}/{new_database.database}")
+
+
+def test_tables_of_a_later_version_are_refused_and_left_alone(server, run):
+    migrated(server)
+    run(LATER)
+    before = recorded(run)
+    with ClickHouse(server) as clickhouse:
+        with pytest.raises(LaterSchemaError, match=REFUSED):
+            clickhouse.query("SELECT count() FROM run_metrics")
+        with pytest.raises(LaterSchemaError, match=REFUSED):
+            clickhouse.migrate()
+    assert recorded(run) == before
+
+
+def test_the_version_is_asked_for_once_a_connection(server, monkeypatch):
+    migrated(server)
+    asked = []
+    monkeypatch.setattr(client, "applied_versions", lambda *_: asked.append(1) or {latest_version()})
+    with ClickHouse(server) as clickhouse:
+        for _ in range(3):
+            clickhouse.query("SELECT count() FROM run_metrics")
+    assert asked == [1]
+
+
+def test_a_server_without_the_database_or_its_tables_is_told_to_migrate(server, run):
+    for statement in ("SELECT 1", "CREATE DATABASE $database"):
+        run(statement)
+        with ClickHouse(server) as clickhouse, pytest.raises(ClickHouseError, match="lab clickhouse migrate"):
+            clickhouse.query("SELECT count() FROM run_metrics")
+
+
+def test_an_embedded_server_refuses_the_tables_of_a_later_version(own_server):
+    files = StateFiles(own_server.state_dir)
+    with ClickHouse(own_server) as clickhouse:
+        clickhouse.command(Target(own_server.database).render(LATER))
+        files.publish(replace(files.endpoint(), schema=99))  # as if the later version had started it
+        with ClickHouse(own_server) as other, pytest.raises(LaterSchemaError, match=REFUSED):
+            other.query("SELECT 1")
+    stop_server(own_server)
+    with ClickHouse(own_server) as clickhouse, pytest.raises(EmbeddedServerError, match=REFUSED):
+        clickhouse.query("SELECT 1")

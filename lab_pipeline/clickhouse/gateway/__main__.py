@@ -13,6 +13,7 @@ from typing import IO
 
 import uvicorn
 
+from lab_pipeline.clickhouse.errors import LaterSchemaError
 from lab_pipeline.clickhouse.gateway.app import Gateway
 from lab_pipeline.clickhouse.gateway.engine import Engine
 from lab_pipeline.clickhouse.gateway.errors import GatewayError
@@ -45,6 +46,8 @@ def main(arguments: list[str]) -> None:
         migrate(engine.run, Target(settings.database), settings.retention_days)
     except GatewayError as error:
         sys.exit(f"cannot open {files.data}: {error.message.splitlines()[0]}")
+    except LaterSchemaError as error:
+        sys.exit(str(error))
     listener = _listen(files.last_port())
     endpoint = Endpoint(
         host=HOST,
