@@ -64,6 +64,7 @@ def create_app(settings: Settings) -> FastAPI:
         app.include_router(routes.router)
     for older in (strategies, leaderboard):
         app.include_router(older.router, prefix="/api")
+    app.state.home = settings.home
     errors.add_handlers(app)
     app.add_middleware(Gate, settings=settings)
     app.openapi = lambda: _openapi(app, guarded=settings.api_token is not None)  # type: ignore[method-assign]  # the way that FastAPI documents

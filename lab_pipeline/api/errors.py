@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Sequence
 from http import HTTPStatus
+from pathlib import Path
 from typing import Any
 
 from fastapi import FastAPI, Request
@@ -21,6 +22,7 @@ from lab_pipeline.runs.artifacts import UnknownArtifactError, UnknownRunError, U
 from lab_pipeline.runs.idempotency import IdempotencyBusyError, IdempotencyConflictError, LaunchUnknownError
 from lab_pipeline.runs.strategies import UnknownStrategyError
 from lab_pipeline.storage.errors import StorageError
+from lab_pipeline.storage.trouble import disk_trouble, full_disk, is_full
 
 RETRY_AFTER_SECONDS = 5
 CODES = {
@@ -163,13 +165,23 @@ def _field_error(item: dict[str, Any]) -> FieldError:
     return FieldError(".".join(map(str, path)) or ("" if place == "body" else place), str(message))
 
 
+def with_disk(message: str, home: Path) -> str:
+    """Add to what went wrong that the disk is full, if it is: the error of another process need not say so."""
+    if not is_full(home) or " is full (" in message:
+        return message
+    return f"{message}: {full_disk(home)}, then do it again"
+
+
 def _on_lab_error(request: Request, error: Exception) -> JSONResponse:
     status = next(STATUS_OF[kind] for kind in type(error).__mro__ if kind in STATUS_OF)
     details: Sequence[FieldError] = error.errors if isinstance(error, InvalidConfigError) else ()
     message = str(error)
+    home: Path = request.app.state.home
     if isinstance(error, SQLAlchemyError):
-        message = "Dagster's storage cannot be used now; the server's log says why"
+        reason = disk_trouble(error, home) or "the server's log says why"
+        message = f"Dagster's storage cannot be used now: {reason}"
     if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+        message = with_disk(message, home)
         _log.error("%s: %s", request_id(request), error)
     return error_response(request_id(request), status, message, details)
 

@@ -4,14 +4,17 @@ import logging
 import re
 import time
 import uuid
+from pathlib import Path
 
 from fastapi import HTTPException
 from starlette.datastructures import Headers, MutableHeaders
+from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from lab_pipeline.api.auth import is_known_host, may_ask
 from lab_pipeline.api.errors import error_response
 from lab_pipeline.settings import Settings
+from lab_pipeline.storage.trouble import disk_trouble
 
 BODY_BYTES = 1 << 20
 REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
@@ -25,6 +28,7 @@ class Gate:
 
     def __init__(self, app: ASGIApp, settings: Settings) -> None:
         self._app = app
+        self._home = settings.home
         self._host = settings.host
         self._token = settings.api_token.get_secret_value() if settings.api_token else None
 
@@ -49,13 +53,11 @@ class Gate:
 
         try:
             await self._pass(scope, headers, receive, answer)
-        except Exception:  # whatever broke, the client gets an answer in the one shape, and the log the stack
+        except Exception as error:  # whatever broke, the client gets an answer in the one shape, and the log the stack
             _log.exception("%s: %s %s broke", request_id, scope["method"], scope["path"])
             if status:
                 raise  # too late for an answer: the connection breaks off, which the client notices
-            await error_response(request_id, 500, f"an error of the lab itself; its log says more under {request_id}")(
-                scope, receive, answer
-            )
+            await _broken(request_id, error, self._home)(scope, receive, answer)
         finally:
             spent = (time.perf_counter() - began) * 1000
             _log.info("%s %s %s %d %.1f ms", request_id, scope["method"], scope["path"], status, spent)
@@ -80,6 +82,14 @@ class Gate:
 
 
 TOO_LARGE = f"a request's body may have {BODY_BYTES:,} bytes"
+
+
+def _broken(request_id: str, error: Exception, home: Path) -> Response:
+    """Answer what no room of the lab expects: the machine's fault if a disk is behind it, else the lab's."""
+    said = disk_trouble(error, home)
+    if said is not None:
+        return error_response(request_id, 503, said)
+    return error_response(request_id, 500, f"an error of the lab itself; its log says more under {request_id}")
 
 
 def _declared_bytes(headers: Headers) -> int:

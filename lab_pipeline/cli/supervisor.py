@@ -14,11 +14,14 @@ from typing import IO
 
 from lab_pipeline.cli import tether
 from lab_pipeline.domain.errors import LabError
+from lab_pipeline.storage.trouble import disk_trouble, full_disk, is_full
 
 POLL_SECONDS = 0.2
 STOP_SECONDS = 15.0
 RESTARTS_IN_A_ROW = 3
 HEALTHY_SECONDS = 30.0
+SHORTEST_PAUSE_SECONDS = 1.0
+LONGEST_PAUSE_SECONDS = 10.0
 PUT_BACK_SECONDS = 30.0
 """By so much a clock does not go back by itself: somebody put it."""
 LIFELINE = "LAB_LIFELINE"
@@ -49,11 +52,21 @@ class Service:
 
 @dataclass
 class _Running:
+    """A service and its process.
+
+    Attributes:
+        quick_deaths: how often in a row it ended soon after its start, for no reason that is known.
+        pause_seconds: before its next start, if it ended on a full disk; 0 if it did not.
+        again_at: when that is, by the machine's own count; None while it is not put off.
+    """
+
     service: Service
     process: subprocess.Popen[bytes]
     log: IO[bytes]
     started: float = field(default_factory=time.monotonic)
     quick_deaths: int = 0
+    pause_seconds: float = 0.0
+    again_at: float | None = None
 
 
 class Supervisor:
@@ -86,7 +99,8 @@ class Supervisor:
             on_put_back: called when the clock was put back, while what goes by it is stopped.
 
         Raises:
-            ServiceError: if one does not start, or dies again and again; all are stopped then.
+            ServiceError: if one does not start, or dies again and again; all are stopped then. Not while the disk of
+                the logs is full: services are started again after pauses until they stay up.
         """
         before = {
             number: signal.signal(number, self._on_signal) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -115,15 +129,19 @@ class Supervisor:
         self._logs.mkdir(parents=True, exist_ok=True)
         log = (self._logs / f"{service.name}.log").open("ab")
         # A session of its own, so that Ctrl-C reaches this process alone and the order of the end is ours.
-        process = subprocess.Popen(  # noqa: S603 - our own commands
-            [sys.executable, "-S", tether.__file__, str(os.getpid()), *service.command],
-            env={**self._environment, LIFELINE: str(self._lifeline)},
-            pass_fds=[self._lifeline],
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=log,
-            start_new_session=True,
-        )
+        try:
+            process = subprocess.Popen(  # noqa: S603 - our own commands
+                [sys.executable, "-S", tether.__file__, str(os.getpid()), *service.command],
+                env={**self._environment, LIFELINE: str(self._lifeline)},
+                pass_fds=[self._lifeline],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+            )
+        except OSError:
+            log.close()
+            raise
         return _Running(service, process, log)
 
     def _await_last(self) -> None:
@@ -149,15 +167,40 @@ class Supervisor:
         status = running.process.poll()
         if status is None:
             return running
-        lived = time.monotonic() - running.started
-        deaths = running.quick_deaths + 1 if lived < HEALTHY_SECONDS else 1
+        quick = time.monotonic() - running.started < HEALTHY_SECONDS
+        if running.again_at is not None:
+            return running if time.monotonic() < running.again_at else self._started_again(running)
+        if is_full(self._logs):
+            said = f"ended with status {status} while {full_disk(self._logs)}"
+            return self._put_off(running, said, running.pause_seconds if quick else 0.0)
+        deaths = running.quick_deaths + 1 if quick else 1
         if deaths > RESTARTS_IN_A_ROW:
             raise ServiceError(f"{running.service.name} dies again and again (status {status}): see {running.log.name}")
         self._say(f"{running.service.name} ended with status {status}; starting it again")
-        running.log.close()
-        again = self._start(running.service)
+        again = self._started_again(running)
         again.quick_deaths = deaths
         return again
+
+    def _started_again(self, running: _Running) -> _Running:
+        """Start a service again; later, if the disk does not take its log."""
+        try:
+            again = self._start(running.service)
+        except OSError as error:
+            said = disk_trouble(error, self._logs)
+            if said is None:
+                raise
+            return self._put_off(running, f"cannot be started: {said}", running.pause_seconds)
+        running.log.close()
+        again.pause_seconds = running.pause_seconds
+        return again
+
+    def _put_off(self, running: _Running, said: str, paused_seconds: float) -> _Running:
+        """Leave a service down for a pause, longer than the one before; say why at the first of them."""
+        if not paused_seconds:
+            self._say(f"{running.service.name} {said}; until it stays up it is started again, after pauses")
+        running.pause_seconds = min(max(SHORTEST_PAUSE_SECONDS, 2 * paused_seconds), LONGEST_PAUSE_SECONDS)
+        running.again_at = time.monotonic() + running.pause_seconds
+        return running
 
     def _was_put_back(self) -> bool:
         """Tell whether the clock went back since it was last told, by the machine's own count."""
@@ -172,7 +215,7 @@ class Supervisor:
         self._say(f"the clock was put back; starting {', '.join(one.service.name for one in stale)} again")
         self._end(stale)
         on_put_back()
-        again = {running.service.name: self._start(running.service) for running in stale}
+        again = {running.service.name: self._started_again(running) for running in stale}
         self._running = [again.get(running.service.name, running) for running in self._running]
 
     def _end(self, services: Sequence[_Running]) -> None:

@@ -36,7 +36,7 @@ def disk_trouble(error: BaseException, home: Path) -> str | None:
 def _said(text: str, place: Path) -> str | None:
     vague = _VAGUE.search(text)
     if _FULL.search(text) or (vague and is_full(place)):
-        return f"the disk of {place} is full ({_free_bytes(place):,} bytes free now): make room, then do it again"
+        return f"{full_disk(place)}, then do it again"
     if (found := _READ_ONLY.search(text)) or (vague and not is_writable(place)):
         words = (found or vague or [""])[0]
         return f"{place} cannot be written ({words}): make it writable for this user, or set LAB_HOME elsewhere"
@@ -53,6 +53,11 @@ def _place(error: BaseException) -> Path | None:
         if isinstance(name, str | Path) and name:
             return Path(name)
     return None
+
+
+def full_disk(place: Path) -> str:
+    """Say of a disk that it is full, and what helps."""
+    return f"the disk of {place} is full ({_free_bytes(place):,} bytes free now): make room"
 
 
 def is_full(path: Path) -> bool:

@@ -1,6 +1,8 @@
+import errno
 import shutil
 
 import pytest
+import sqlalchemy as sa
 from fastapi.testclient import TestClient
 from pydantic import SecretStr
 
@@ -8,6 +10,7 @@ from lab_pipeline.api.app import create_app
 from lab_pipeline.api.auth import OpenDoorError, require_token_off_loopback
 from lab_pipeline.api.gate import BODY_BYTES
 from lab_pipeline.api.routes.health import LOW_DISK_BYTES
+from lab_pipeline.defs.operations.webserver import DagsterDownError
 from lab_pipeline.settings import Settings
 
 JSON = {"content-type": "application/json"}
@@ -106,6 +109,35 @@ def test_a_disk_that_is_almost_full_is_named(api, monkeypatch):
         found = error(api.get("/api/health"), 503, "unavailable")
         assert ("checks.disk" in paths(found)) is named
     assert "104,857,599 bytes free" in found["message"]
+
+
+FULL = OSError(errno.ENOSPC, "No space left on device")
+
+
+@pytest.mark.parametrize("met", [FULL, sa.exc.OperationalError("INSERT", {}, Exception("database or disk is full"))])
+def test_a_full_disk_is_named_whoever_meets_it(home, monkeypatch, met):
+    def broken(*_args):
+        raise met
+
+    monkeypatch.setattr("lab_pipeline.runs.strategies.StrategyStore.list_latest", broken)
+    with TestClient(create_app(Settings(home=home, port=1)), raise_server_exceptions=False) as client:
+        answer = client.get("/strategies")
+    message = error(answer, 503, "unavailable")["message"]
+    assert f"the disk of {home} is full (" in message
+    assert message.endswith("make room, then do it again")
+    assert answer.headers["retry-after"]
+
+
+def test_a_full_disk_is_named_though_who_met_it_does_not_say_so(home, monkeypatch):
+    def broken(*_args):
+        raise DagsterDownError("the webserver answers 500")
+
+    monkeypatch.setattr("lab_pipeline.runs.strategies.StrategyStore.list_latest", broken)
+    with TestClient(create_app(Settings(home=home, port=1))) as client:
+        assert error(client.get("/strategies"), 503, "unavailable")["message"] == "the webserver answers 500"
+        monkeypatch.setattr("lab_pipeline.api.errors.is_full", lambda _: True)
+        message = error(client.get("/strategies"), 503, "unavailable")["message"]
+    assert message.startswith(f"the webserver answers 500: the disk of {home} is full (")
 
 
 def test_a_clients_request_id_is_kept_unless_it_is_strange(api):

@@ -24,11 +24,28 @@ def lab(*words):
         except SystemExit as ended:
             status = ended.code or 0
     return [status, out.getvalue(), err.getvalue()]
+
+def fill():
+    for name, size in (("filler", 65536), ("rest", 1)):
+        filler = os.open(disk / name, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+        try:
+            while True:
+                os.write(filler, bytes(size))
+        except OSError:
+            pass
+        os.close(filler)
+
+def make_room():
+    for name in ("filler", "rest"):
+        (disk / name).unlink()
 """
-"""Begins a script: `lab(*words)` returns status, output and errors; `disk` and `files` are directories."""
+"""Begins a script: `lab(*words)` returns status, output and errors; `disk` and `files` are directories.
+
+`fill()` leaves no byte of the disk, `make_room()` gives back what that took.
+"""
 
 
-def told_by(script, tmp_path, files, clickhouse_url, *, between=""):
+def told_by(script, tmp_path, files, clickhouse_url, *, between="", megabytes=48):
     """Run a script on a home on such a disk and return the JSON that it prints in the end.
 
     Args:
@@ -38,10 +55,11 @@ def told_by(script, tmp_path, files, clickhouse_url, *, between=""):
         clickhouse_url: of the home.
         between: shell commands for after a first call of the script, with the argument `prepare`, if there is one;
             `{disk}` is the disk.
+        megabytes: the disk has.
     """
     disk = tmp_path / "disk"
     disk.mkdir()
-    mount = f"mount -t tmpfs -o size=48m none {disk} && "
+    mount = f"mount -t tmpfs -o size={megabytes}m none {disk} && "
     probe = subprocess.run(["unshare", "-mr", "sh", "-c", mount + "true"], capture_output=True, text=True, check=False)
     if probe.returncode:
         pytest.skip(f"nothing can be mounted here: {probe.stderr.strip()}")

@@ -12,16 +12,6 @@ def everything():
             for path in sorted((disk / "home").rglob("*"))
             if path.is_file() and not path.name.endswith(("-shm", "-wal", ".lock", ".gate"))}
 
-def fill():
-    for name, size in (("filler", 65536), ("rest", 1)):
-        filler = os.open(disk / name, os.O_WRONLY | os.O_CREAT)
-        try:
-            while True:
-                os.write(filler, bytes(size))
-        except OSError:
-            pass
-        os.close(filler)
-
 backtest = ("backtest", "--strategy", "ladder", "--timeframe", "1m", "--json")
 before = [lab("ingest", "candles", str(files / "candles.csv"), "--timeframe", "1m"),
           lab("ingest", "calls", str(files / "calls.csv")), lab(*backtest), lab("statistics", "--refresh", "--json")]
@@ -32,8 +22,7 @@ full = {" ".join(words): lab(*words) for words in [
     ("statistics", "--refresh"), ("strategies", "add", str(files / "big.json")), ("settings", "--apply"), ("up",),
     ("doctor",)]}
 left = everything()
-for name in ("filler", "rest"):
-    (disk / name).unlink()
+make_room()
 after = [lab("ingest", "calls", str(files / "more.csv")), lab("strategies", "add", str(files / "big.json")),
          lab(*backtest), lab("runs", "list", "--json")]
 print(json.dumps({"before": before, "full": full, "found": found, "left": left, "after": after}))

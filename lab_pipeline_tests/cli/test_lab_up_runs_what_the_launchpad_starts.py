@@ -45,10 +45,12 @@ class RunningLab:
         self.home = home
         environment = {**os.environ, "LAB_HOME": str(home), "LAB_PORT": "0", "LAB_API_PORT": "0"}
         self.process = subprocess.Popen([LAB, "up"], env=environment, stdout=subprocess.PIPE, text=True)
-        self.url = None
+        self.url = self.api = None
         for line in self.process.stdout:
             if found := re.search(r"Dagster UI\s+(http://\S+)", line):
                 self.url = found[1]
+            if found := re.search(r"HTTP API\s+(http://\S+)/docs", line):
+                self.api = found[1]
             if "Ctrl-C" in line:
                 break
         assert self.url, "the lab did not start"

@@ -1,3 +1,4 @@
+import errno
 import os
 import signal
 import subprocess
@@ -115,6 +116,73 @@ def test_a_service_that_will_not_stay_up_stops_everything(tmp_path, monkeypatch)
     with pytest.raises(ServiceError, match=r"bad dies again and again \(status 1\): see .*bad\.log"):
         run(tmp_path, services, on_ready=lambda: None)
     assert "no" in (tmp_path / "logs" / "bad.log").read_text()
+
+
+def test_on_a_full_disk_a_service_is_tried_after_growing_pauses_until_there_is_room(tmp_path, monkeypatch):
+    monkeypatch.setattr(supervisor, "POLL_SECONDS", 0.01)
+    monkeypatch.setattr(supervisor, "SHORTEST_PAUSE_SECONDS", 0.1)
+    monkeypatch.setattr(supervisor, "LONGEST_PAUSE_SECONDS", 0.4)
+    starts, room = tmp_path / "starts", tmp_path / "room"
+    monkeypatch.setattr(supervisor, "is_full", lambda _: not room.exists())
+    code = (
+        f"import sys,time; starts = open({str(starts)!r},'a'); starts.write(f'{{time.monotonic()}}\\n'); "
+        f"starts.close(); import os; os.path.exists({str(room)!r}) or sys.exit(3); time.sleep(60)"
+    )
+    said, count = [], supervisor.RESTARTS_IN_A_ROW + 3
+
+    def times():
+        return [float(line) for line in starts.read_text().split()] if starts.exists() else []
+
+    def make_room():
+        while len(times()) < count:
+            time.sleep(0.01)
+        room.touch()
+        while len(times()) == count:
+            time.sleep(0.01)
+        time.sleep(0.2)
+        os.kill(os.getpid(), signal.SIGINT)
+
+    service = Service("hungry", [sys.executable, "-c", code], ready=lambda: True)
+    run(tmp_path, [service], on_ready=threading.Thread(target=make_room).start, said=said)
+    told = [line for line in said if line.startswith("hungry ended with status 3 while the disk of ")]
+    assert len(told) == 1
+    assert f"{tmp_path / 'logs'} is full (" in told[0]
+    assert said[0] == told[0]
+    pauses = [later - before for before, later in zip(times(), times()[1:], strict=False)]
+    assert pauses[0] >= 0.1
+    assert min(pauses[2 : count - 1]) >= 0.4  # while it was full
+    assert len(pauses) >= count
+
+
+def test_a_log_that_the_disk_does_not_take_puts_the_start_off(tmp_path, monkeypatch):
+    monkeypatch.setattr(supervisor, "POLL_SECONDS", 0.02)
+    monkeypatch.setattr(supervisor, "SHORTEST_PAUSE_SECONDS", 0.05)
+    starts, said, refused = [], [], []
+    popen = subprocess.Popen
+
+    def starting(*args, **options):
+        if starts and len(refused) < 3:
+            refused.append(1)
+            raise OSError(errno.ENOSPC, "No space left on device", str(tmp_path / "logs" / "one.log"))
+        starts.append(popen(*args, **options))
+        return starts[-1]
+
+    monkeypatch.setattr(subprocess, "Popen", starting)
+
+    def kill_the_first():
+        starts[0].kill()
+        while len(starts) < 2:
+            time.sleep(0.02)
+        os.kill(os.getpid(), signal.SIGINT)
+
+    service = Service("one", SLEEPER, ready=lambda: True)
+    run(tmp_path, [service], on_ready=threading.Thread(target=kill_the_first).start, said=said)
+    assert [line.partition(":")[0] for line in said] == [
+        "one ended with status -9; starting it again",
+        "one cannot be started",
+    ]
+    assert "one.log is full (" in said[1]
+    assert len(refused) == 3
 
 
 def test_a_service_that_ends_before_it_answers_is_an_error(tmp_path):
