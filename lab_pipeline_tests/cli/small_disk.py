@@ -45,7 +45,7 @@ def make_room():
 """
 
 
-def told_by(script, tmp_path, files, clickhouse_url, *, between="", megabytes=48):
+def told_by(script, tmp_path, files, clickhouse_url, *, between="", megabytes=48, seconds=180):
     """Run a script on a home on such a disk and return the JSON that it prints in the end.
 
     Args:
@@ -56,6 +56,7 @@ def told_by(script, tmp_path, files, clickhouse_url, *, between="", megabytes=48
         between: shell commands for after a first call of the script, with the argument `prepare`, if there is one;
             `{disk}` is the disk.
         megabytes: the disk has.
+        seconds: the script may take.
     """
     disk = tmp_path / "disk"
     disk.mkdir()
@@ -78,7 +79,7 @@ def told_by(script, tmp_path, files, clickhouse_url, *, between="", megabytes=48
         capture_output=True,
         text=True,
         check=False,
-        timeout=180,
+        timeout=seconds,
         env=environment,
     )
     assert done.returncode == 0, done.stderr
