@@ -16,6 +16,7 @@ from lab_pipeline_tests.wrong_clock import Clock
 AHEAD = timedelta(days=400)
 HOUR = timedelta(hours=1)
 SHORTLY = timedelta(seconds=5)
+PATIENCE_SECONDS = 180
 
 
 @pytest.fixture
@@ -77,17 +78,17 @@ def backtest(lab):
 def test_a_clock_put_ahead_and_back_stops_no_schedule_and_loses_no_run(lab, clock, instance):
     first = datetime.now(UTC).replace(minute=0, second=0, microsecond=0) + HOUR
     clock.show(first - SHORTLY)
-    until(lambda: done(instance, first), "the statistics of an hour")
+    until(lambda: done(instance, first), "the statistics of an hour", PATIENCE_SECONDS)
     today = backtest(lab)
 
     next_year = first + AHEAD
     clock.show(next_year - SHORTLY)
     ahead = backtest(lab)
-    until(lambda: done(instance, next_year), "the statistics of next year")
+    until(lambda: done(instance, next_year), "the statistics of next year", PATIENCE_SECONDS)
 
     second = first + HOUR
     clock.show(second - SHORTLY)
-    until(lambda: done(instance, second), "the statistics of the hour after the first")
+    until(lambda: done(instance, second), "the statistics of the hour after the first", PATIENCE_SECONDS)
     again = backtest(lab)
     times = scheduled(instance)
     assert all(len(statuses) == 1 for statuses in times.values()), times

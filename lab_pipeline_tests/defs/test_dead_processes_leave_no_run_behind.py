@@ -9,6 +9,7 @@ import time
 import dagster as dg
 import pytest
 from dagster._core.launcher.base import LaunchRunContext, WorkerStatus
+from dagster._core.storage.tags import PARENT_RUN_ID_TAG, ROOT_RUN_ID_TAG
 from sqlalchemy.exc import OperationalError
 
 from lab_pipeline.defs.operations import launcher as launching
@@ -152,6 +153,45 @@ def test_canceling_a_run_without_a_process_is_done_at_once(instance):
     assert instance.run_launcher.terminate(run_id)
     assert status(instance, run_id) is dg.DagsterRunStatus.CANCELED
     assert not instance.run_launcher.terminate(run_id)
+
+
+def repetition_of(instance, parent):
+    """Record a repetition as Dagster does, with all tags of the run that it repeats."""
+    tags = instance.get_run_by_id(parent).tags | {PARENT_RUN_ID_TAG: parent, ROOT_RUN_ID_TAG: parent}
+    run = dg.DagsterRun(
+        job_name="backtest",
+        status=dg.DagsterRunStatus.NOT_STARTED,
+        tags=tags,
+        parent_run_id=parent,
+        root_run_id=parent,
+    )
+    return instance.add_run(run)
+
+
+def test_a_repetition_that_waits_is_not_taken_for_the_dead_run_that_it_repeats(instance, start):
+    process = start("first")
+    first = run_of(instance, "first")
+    process.kill()
+    process.wait()
+    again = repetition_of(instance, first)
+    settle_dead(instance, load_settings())
+    assert status(instance, first) is dg.DagsterRunStatus.FAILURE
+    assert status(instance, again.run_id) is dg.DagsterRunStatus.NOT_STARTED
+    launcher = instance.run_launcher
+    assert launcher.check_run_worker_health(again).status is WorkerStatus.RUNNING  # which says nothing bad of it
+    assert launcher.terminate(again.run_id)
+    assert status(instance, again.run_id) is dg.DagsterRunStatus.CANCELED
+
+
+def test_a_repetition_that_has_its_own_process_dies_with_it(instance, start):
+    first = run_of(instance, "first", dg.DagsterRunStatus.FAILURE)
+    again = repetition_of(instance, first)
+    process = start(again.run_id)
+    instance.add_run_tags(again.run_id, {WORKER_TAG: again.run_id})
+    process.kill()
+    process.wait()
+    settle_dead(instance, load_settings())
+    assert status(instance, again.run_id) is dg.DagsterRunStatus.FAILURE
 
 
 def test_a_run_that_was_canceled_while_it_left_the_queue_never_starts(instance):

@@ -89,7 +89,7 @@ class LabRunLauncher(RunLauncher, ConfigurableClass):
         if run is None or run.is_finished:
             return False
         self._instance.report_run_canceling(run)
-        if not workers.request_stop(self._workers, run.tags.get(WORKER_TAG, run_id)):
+        if not workers.request_stop(self._workers, workers.worker_of(run) or run_id):
             self._instance.report_run_canceled(run, message="It had no process.")
         return True
 
@@ -100,7 +100,7 @@ class LabRunLauncher(RunLauncher, ConfigurableClass):
 
     def check_run_worker_health(self, run: dg.DagsterRun) -> CheckRunHealthResult:
         """Say whether the process of a run lives; of a run that others execute nothing is known, so nothing bad."""
-        name = run.tags.get(WORKER_TAG)
+        name = workers.worker_of(run)
         if name is None or run.run_id in self._children or workers.is_alive(self._workers, name):
             return CheckRunHealthResult(WorkerStatus.RUNNING)
         threading.Thread(target=self._clear_after_verdict, args=(self._instance, run.run_id), daemon=True).start()

@@ -31,7 +31,8 @@ def settle_dead(instance: dg.DagsterInstance, settings: Settings) -> None:
 
     def settle_runs_of(worker: str) -> bool:
         done = True
-        for run in instance.get_runs(filters=dg.RunsFilter(tags={workers.WORKER_TAG: worker})):
+        tagged = instance.get_runs(filters=dg.RunsFilter(tags={workers.WORKER_TAG: worker}))
+        for run in (run for run in tagged if workers.worker_of(run) == worker):
             try:
                 workers.settle(instance, run.run_id, "The process that ran it was killed.")
                 handover.discard(settings, run.run_id)

@@ -35,6 +35,15 @@ UNSETTLED = (dg.DagsterRunStatus.NOT_STARTED, dg.DagsterRunStatus.STARTED, dg.Da
 """What a run is whose process has a lock: one in a terminal is recorded by the process that will execute it."""
 
 
+def worker_of(run: dg.DagsterRun) -> str | None:
+    """Return the name of the process that executes a run, or did; None if it has none yet, or one of others.
+
+    Dagster gives a repetition all tags of what it repeats: until it is launched, its tag names the process of that.
+    """
+    name = run.tags.get(WORKER_TAG)
+    return name if run.parent_run_id is None or name == run.run_id else None
+
+
 def workers_dir(dagster_home: Path) -> Path:
     """Return the directory of the locks."""
     return dagster_home / "workers"
