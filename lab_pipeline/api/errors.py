@@ -165,7 +165,7 @@ def _field_error(item: dict[str, Any]) -> FieldError:
     return FieldError(".".join(map(str, path)) or ("" if place == "body" else place), str(message))
 
 
-def with_disk(message: str, home: Path) -> str:
+def _with_disk(message: str, home: Path) -> str:
     """Add to what went wrong that the disk is full, if it is: the error of another process need not say so."""
     if not is_full(home) or " is full (" in message:
         return message
@@ -181,7 +181,7 @@ def _on_lab_error(request: Request, error: Exception) -> JSONResponse:
         reason = disk_trouble(error, home) or "the server's log says why"
         message = f"Dagster's storage cannot be used now: {reason}"
     if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
-        message = with_disk(message, home)
+        message = _with_disk(message, home)
         _log.error("%s: %s", request_id(request), error)
     return error_response(request_id(request), status, message, details)
 
