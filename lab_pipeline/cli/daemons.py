@@ -1,8 +1,11 @@
-"""Dagster daemons that were not started by `lab up` but work on the same home."""
+"""One Dagster daemon a home, whoever started it."""
 
+import fcntl
 import itertools
+import os
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import psutil  # type: ignore[import-untyped]  # it ships no types
@@ -11,6 +14,7 @@ from lab_pipeline.domain.errors import LabError
 
 MODULE = "dagster._daemon"
 PROGRAM = "dagster-daemon"
+LOCK = "daemon.lock"
 POLL_SECONDS = 0.2
 DYING_SECONDS = 10.0
 """For so long the daemon of a killed `lab up` may be on its way out."""
@@ -18,6 +22,38 @@ DYING_SECONDS = 10.0
 
 class AnotherDaemonError(LabError):
     """A daemon works on this home already, and two would each carry out what is scheduled."""
+
+
+@contextmanager
+def only_daemon(dagster_home: Path) -> Iterator[None]:
+    """Hold a home against every other daemon: of `lab up` and `lab daemon` anywhere, and by hand on this machine.
+
+    Raises:
+        AnotherDaemonError: if there is one.
+    """
+    require_no_other_daemon(dagster_home)
+    with held(dagster_home / LOCK, lambda holder: _another(dagster_home, f"process {holder}, on this host or another")):
+        yield
+
+
+@contextmanager
+def held(path: Path, taken: Callable[[str], LabError]) -> Iterator[None]:
+    """Hold a file against all other processes, with the number of this one in it.
+
+    Args:
+        path: the file.
+        taken: makes the error to raise if another holds it, of that one's number.
+    """
+    with path.open("a+") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            lock.seek(0)
+            raise taken(lock.read().strip()) from None
+        lock.truncate(0)
+        lock.write(str(os.getpid()))
+        lock.flush()
+        yield
 
 
 def require_no_other_daemon(dagster_home: Path, wait_seconds: float = DYING_SECONDS) -> None:
@@ -34,11 +70,15 @@ def require_no_other_daemon(dagster_home: Path, wait_seconds: float = DYING_SECO
     while found := list(daemons(dagster_home)):
         if time.monotonic() > deadline:
             named = " and ".join(f"process {process.pid}" for process in found)
-            raise AnotherDaemonError(
-                f"a Dagster daemon works on {dagster_home} already ({named}): stop it, since `lab up` runs its own, "
-                "and two of them would each do what is scheduled"
-            )
+            raise _another(dagster_home, named)
         time.sleep(POLL_SECONDS)
+
+
+def _another(dagster_home: Path, named: str) -> AnotherDaemonError:
+    return AnotherDaemonError(
+        f"a Dagster daemon works on {dagster_home} already ({named}): stop it, since `lab up` and `lab daemon` "
+        "run their own, and two of them would each do what is scheduled"
+    )
 
 
 def daemons(dagster_home: Path) -> Iterator[psutil.Process]:

@@ -265,7 +265,9 @@ def _automation(lab: Settings) -> Finding:
     seen = f"on: {on or 'none'}; off: {off or 'none'}"
     if late:
         waits = f"{seen}; evaluated later than the clock says it is: {', '.join(late)}"
-        return Finding("automation", waits, "put the clock right, or start `lab up` anew: until then they wait")
+        return Finding(
+            "automation", waits, "put the clock right, or start `lab up` (`lab daemon`) anew: until then they wait"
+        )
     if failed:
         why = "; ".join(f"{name}: {reason}" for name, reason in failed.items())
         return Finding("automation", f"{seen}; the last evaluation failed of {why}", "see its ticks in the UI")

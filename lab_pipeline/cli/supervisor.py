@@ -37,7 +37,7 @@ class Service:
     """A process to keep running.
 
     Attributes:
-        name: also the name of its log file.
+        name: also the name of its log file, if it has one.
         command: program and arguments.
         ready: says whether it answers; the next service is started once it does.
         by_the_clock: whether it waits for times of day: it is started again if the clock is put back.
@@ -76,9 +76,20 @@ class Supervisor:
     by the end of a pipe.
     """
 
-    def __init__(self, environment: Mapping[str, str], logs: Path, say: Callable[[str], None]) -> None:
+    def __init__(
+        self, environment: Mapping[str, str], home: Path, say: Callable[[str], None], *, log_to_files: bool = True
+    ) -> None:
+        """Prepare to run services.
+
+        Args:
+            environment: of the services.
+            home: their directory, on the disk that must not be full.
+            say: is told what happens to them.
+            log_to_files: whether what they print goes to files in `home`/logs; else it goes where this process prints.
+        """
         self._environment = environment
-        self._logs = logs
+        self._home = home
+        self._logs = home / "logs" if log_to_files else None
         self._say = say
         self._stop = threading.Event()
         self._running: list[_Running] = []
@@ -126,8 +137,7 @@ class Supervisor:
         self._stop.set()
 
     def _start(self, service: Service) -> _Running:
-        self._logs.mkdir(parents=True, exist_ok=True)
-        log = (self._logs / f"{service.name}.log").open("ab")
+        log = self._log(service)
         # A session of its own, so that Ctrl-C reaches this process alone and the order of the end is ours.
         try:
             process = subprocess.Popen(  # noqa: S603 - our own commands
@@ -144,6 +154,15 @@ class Supervisor:
             raise
         return _Running(service, process, log)
 
+    def _log(self, service: Service) -> IO[bytes]:
+        if self._logs is None:
+            return os.fdopen(os.dup(1), "wb")  # standard output, of this process in fact
+        self._logs.mkdir(parents=True, exist_ok=True)
+        return (self._logs / f"{service.name}.log").open("ab")
+
+    def _where(self, running: _Running) -> str:
+        return "see its own lines above" if self._logs is None else f"see {running.log.name}"
+
     def _await_last(self) -> None:
         """Wait until the service that was started last answers.
 
@@ -155,10 +174,10 @@ class Supervisor:
             running = self._running[-1]
             status = running.process.poll()
             if status is not None and status >= 0:
-                raise ServiceError(f"{service.name} ended with status {status}: see {running.log.name}")
+                raise ServiceError(f"{service.name} ended with status {status}: {self._where(running)}")
             if time.monotonic() > deadline:
                 raise ServiceError(
-                    f"{service.name} did not answer in {service.ready_within_seconds:.0f} s: see {running.log.name}"
+                    f"{service.name} did not answer in {service.ready_within_seconds:.0f} s: {self._where(running)}"
                 )
             self._running = [self._watched(running) for running in self._running]
             self._stop.wait(POLL_SECONDS)
@@ -170,12 +189,12 @@ class Supervisor:
         quick = time.monotonic() - running.started < HEALTHY_SECONDS
         if running.again_at is not None:
             return running if time.monotonic() < running.again_at else self._started_again(running)
-        if is_full(self._logs):
-            said = f"ended with status {status} while {full_disk(self._logs)}"
+        if is_full(self._home):
+            said = f"ended with status {status} while {full_disk(self._home)}"
             return self._put_off(running, said, running.pause_seconds if quick else 0.0)
         deaths = running.quick_deaths + 1 if quick else 1
         if deaths > RESTARTS_IN_A_ROW:
-            raise ServiceError(f"{running.service.name} dies again and again (status {status}): see {running.log.name}")
+            raise ServiceError(f"{running.service.name} dies again and again (status {status}): {self._where(running)}")
         self._say(f"{running.service.name} ended with status {status}; starting it again")
         again = self._started_again(running)
         again.quick_deaths = deaths
@@ -186,7 +205,7 @@ class Supervisor:
         try:
             again = self._start(running.service)
         except OSError as error:
-            said = disk_trouble(error, self._logs)
+            said = disk_trouble(error, self._home)
             if said is None:
                 raise
             return self._put_off(running, f"cannot be started: {said}", running.pause_seconds)

@@ -1,4 +1,4 @@
-"""`lab up`: the Dagster UI and everything behind it, as one command."""
+"""`lab up`: the Dagster UI and everything behind it, as one command; `lab daemon`: its daemon alone."""
 
 import fcntl
 import os
@@ -11,6 +11,9 @@ import urllib.request
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Annotated
+
+import typer
 
 from lab_pipeline.cli.app import app, out, settings
 from lab_pipeline.cli.strategies import strategy_store
@@ -40,7 +43,7 @@ class AlreadyUpError(LabError):
 def up() -> None:
     """Run the Dagster UI, the HTTP API, the daemon (queue, schedules, sensors) and the code server until Ctrl-C."""
     from lab_pipeline.api.auth import require_token_off_loopback
-    from lab_pipeline.cli.daemons import require_no_other_daemon
+    from lab_pipeline.cli.daemons import only_daemon
     from lab_pipeline.defs.operations import handover, workers
     from lab_pipeline.defs.operations.automation import rewind
     from lab_pipeline.defs.operations.instance import open_instance, prepare_environment
@@ -50,8 +53,7 @@ def up() -> None:
     lab = settings()
     require_token_off_loopback(lab)
     prepare_environment(lab)
-    with only_one(lab):
-        require_no_other_daemon(lab.dagster_home)
+    with only_one(lab), only_daemon(lab.dagster_home):
         environment = {**os.environ, **prepare_environment(lab, apply_settings=True)}
         strategy_store()
         running = workers.workers_dir(lab.dagster_home)
@@ -64,19 +66,52 @@ def up() -> None:
         _require_free(lab.host, api_port, "LAB_API_PORT")
         ui, api = f"http://{lab.host}:{port}", f"http://{lab.host}:{api_port}"
         environment |= {"LAB_DAGSTER_URL": webserver_url(lab, port), "LAB_API_PORT": str(api_port)}
-        logs = lab.home / "logs"
-        supervisor = Supervisor(environment, logs, lambda text: out.print(text, markup=False))
+        supervisor = Supervisor(environment, lab.home, _say)
         out.print("starting the lab ...")
         supervisor.run(
             _services(lab, port, api_port, environment),
             on_ready=lambda: out.print(
-                f"Dagster UI  {ui}\nHTTP API    {api}/docs\nhome        {lab.home}\nlogs        {logs}\n"
-                "Ctrl-C stops it.",
+                f"Dagster UI  {ui}\nHTTP API    {api}/docs\nhome        {lab.home}\n"
+                f"logs        {lab.home / 'logs'}\nCtrl-C stops it.",
             ),
             on_put_back=lambda: rewind_automation(lab),
         )
         _await_end_of_runs(running)
     out.print("the lab has stopped")
+
+
+@app.command("daemon")
+def daemon(
+    workspace: Annotated[
+        Path, typer.Option("--workspace", "-w", exists=True, dir_okay=False, help="Where the code server is.")
+    ] = Path("workspace.yaml"),
+) -> None:
+    """Run the daemon (queue, schedules, sensors) alone until Ctrl-C, and set it right when the clock is put back."""
+    from lab_pipeline.cli.daemons import only_daemon
+    from lab_pipeline.defs.operations import workers
+    from lab_pipeline.defs.operations.automation import rewind
+    from lab_pipeline.defs.operations.instance import open_instance, prepare_environment
+
+    lab = settings()
+    environment = {**os.environ, **prepare_environment(lab)}
+    with only_daemon(lab.dagster_home):
+        with open_instance(lab) as instance:
+            rewind(instance, now())
+        Supervisor(environment, lab.home, _say, log_to_files=False).run(
+            [_daemon(workspace, environment)],
+            on_ready=lambda: _say(f"the daemon of {lab.home} runs; Ctrl-C stops it"),
+            on_put_back=lambda: rewind_automation(lab),
+        )
+        _await_end_of_runs(workers.workers_dir(lab.dagster_home))
+
+
+def _say(text: str) -> None:
+    out.print(text, markup=False)
+
+
+def _daemon(workspace: Path, environment: Mapping[str, str]) -> Service:
+    command = [_program("dagster-daemon", environment), "run", "-w", str(workspace)]
+    return Service("daemon", command, ready=lambda: True, by_the_clock=True)
 
 
 def _services(lab: Settings, port: int, api_port: int, environment: Mapping[str, str]) -> list[Service]:
@@ -86,12 +121,11 @@ def _services(lab: Settings, port: int, api_port: int, environment: Mapping[str,
     code = [_program("dagster", environment), "code-server", "start", "-m", "lab_pipeline.definitions"]
     code += ["-h", LOOPBACK, "-p", str(code_port), "--location-name", LOCATION, "--use-python-environment-entry-point"]
     web = [_program("dagster-webserver", environment), "-w", str(workspace), "-h", lab.host, "-p", str(port)]
-    daemon = [_program("dagster-daemon", environment), "run", "-w", str(workspace)]
     shipper = [_program("lab", environment), "clickhouse", "ship"]
     return [
         Service("code-server", code, ready=lambda: _connects(LOOPBACK, code_port)),
         Service("webserver", web, ready=lambda: _answers(f"http://{lab.host}:{port}/server_info")),
-        Service("daemon", daemon, ready=lambda: True, by_the_clock=True),
+        _daemon(workspace, environment),
         Service("api", [_program("lab", environment), "api"], ready=lambda: _connects(lab.host, api_port)),
         Service("log-shipper", shipper, ready=lambda: True),
     ]
@@ -107,9 +141,9 @@ def rewind_automation(lab: Settings) -> None:
         with open_instance(lab) as instance:
             rewound = rewind(instance, now())
     except STORE_ERRORS as error:
-        out.print(f"schedules and sensors may wait for later times ({error}): start `lab up` anew", markup=False)
+        _say(f"schedules and sensors may wait for later times ({error}): start this command anew")
     else:
-        out.print(f"ahead of the clock were {', '.join(rewound) or 'no schedules or sensors'}", markup=False)
+        _say(f"ahead of the clock were {', '.join(rewound) or 'no schedules or sensors'}")
 
 
 def _await_end_of_runs(running: Path) -> None:
@@ -139,15 +173,10 @@ def only_one(lab: Settings) -> Iterator[None]:
     Raises:
         AlreadyUpError: if there is one.
     """
-    with (lab.dagster_home / UP_LOCK).open("a+") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            lock.seek(0)
-            raise AlreadyUpError(f"the lab at {lab.home} is already up (process {lock.read().strip()})") from None
-        lock.truncate(0)
-        lock.write(str(os.getpid()))
-        lock.flush()
+    from lab_pipeline.cli.daemons import held
+
+    path = lab.dagster_home / UP_LOCK
+    with held(path, lambda holder: AlreadyUpError(f"the lab at {lab.home} is already up (process {holder})")):
         yield
 
 

@@ -25,7 +25,7 @@ def alive(pid):
 
 
 def run(tmp_path, services, *, on_ready, said=None):
-    Supervisor(dict(os.environ), tmp_path / "logs", (said if said is not None else []).append).run(services, on_ready)
+    Supervisor(dict(os.environ), tmp_path, (said if said is not None else []).append).run(services, on_ready)
 
 
 def stop_soon():
@@ -97,7 +97,7 @@ def test_what_goes_by_the_clock_is_started_again_when_it_is_put_back(tmp_path, m
         time.sleep(0.1)
         os.kill(os.getpid(), signal.SIGINT)
 
-    Supervisor(dict(os.environ), tmp_path / "logs", said.append).run(
+    Supervisor(dict(os.environ), tmp_path, said.append).run(
         services,
         on_ready=threading.Thread(target=put_clock).start,
         on_put_back=lambda: alive_meanwhile.append([alive(pid) for pid in started()]),
@@ -146,7 +146,7 @@ def test_on_a_full_disk_a_service_is_tried_after_growing_pauses_until_there_is_r
     run(tmp_path, [service], on_ready=threading.Thread(target=make_room).start, said=said)
     told = [line for line in said if line.startswith("hungry ended with status 3 while the disk of ")]
     assert len(told) == 1
-    assert f"{tmp_path / 'logs'} is full (" in told[0]
+    assert f"{tmp_path} is full (" in told[0]
     assert said[0] == told[0]
     pauses = [later - before for before, later in zip(times(), times()[1:], strict=False)]
     assert pauses[0] >= 0.1
