@@ -3,16 +3,20 @@ from datetime import UTC, datetime
 
 import dagster as dg
 import pytest
+from dagster._core.events import JobFailureData, RunFailureReason
 
 from lab_pipeline.definitions import defs
 from lab_pipeline.defs.lake.checks import evaluate
 from lab_pipeline.defs.lake.metadata import measure
 from lab_pipeline.defs.operations import webhook
 from lab_pipeline.defs.operations.email_sensor import email
+from lab_pipeline.defs.operations.instance import open_instance
 from lab_pipeline.defs.operations.resources import Lab
 from lab_pipeline.defs.operations.sensors import notify_data_quality, notify_failures
 from lab_pipeline.defs.operations.webhook import DeliveryError, Notice, Webhook
 from lab_pipeline.lake import Lake
+from lab_pipeline.settings import load_settings
+from lab_pipeline_tests.defs.daemon import daemon
 from lab_pipeline_tests.markets import candles
 from lab_pipeline_tests.receiver import SECRET, receiving
 
@@ -93,6 +97,23 @@ def test_a_run_is_told_once_however_often_the_sensor_looks(instance, failures, r
     second = fail(instance)
     failures.evaluate()
     assert [told["data"]["runId"] for _, told in receiver.taken] == [first, second]
+
+
+def test_a_repetition_that_fails_too_is_told_as_well(tmp_path, receiver, monkeypatch):
+    monkeypatch.setenv("DAGSTER_HOME", str(tmp_path / "dagster"))
+    killed = JobFailureData(None, RunFailureReason.UNKNOWN)
+    with open_instance(load_settings()) as instance, daemon(instance) as lab:
+        lab.repeat_the_dead()  # which looks at nothing older than its first turn
+        lab.run_sensor("notify_failures")
+        run = lab.launched(strategy="ladder", timeframe="1m")
+        instance.report_run_failed(run, message="killed", job_failure_data=killed)
+        lab.run_sensor("notify_failures")
+        lab.repeat_the_dead()
+        (again,) = (other for other in instance.get_runs() if other.parent_run_id == run.run_id)
+        instance.report_run_failed(again, message="killed again", job_failure_data=killed)
+        for _ in range(2):
+            lab.run_sensor("notify_failures")
+    assert [told["data"]["error"] for _, told in receiver.taken] == ["killed", "killed again"]
 
 
 def test_a_tick_that_dies_after_the_delivery_tells_nothing_again(instance, failures, receiver):

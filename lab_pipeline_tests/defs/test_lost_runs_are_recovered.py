@@ -68,6 +68,18 @@ def test_it_is_asked_for_again_while_the_code_server_stays_away_but_not_for_ever
     assert [tick(lab) for _ in range(4)] == [f"repeated: {lost}"] * 3 + ["no run is lost"]
 
 
+def test_a_repetition_has_all_attempts_of_its_own(lab, monkeypatch):
+    monkeypatch.setattr(recovery, "ASKED_AT_MOST", 1)
+    lost = died(lab)
+    assert tick(lab) == f"repeated: {lost}"
+    lab.repeat_the_dead()
+    (again,) = repetitions(lab, lost)
+    lab.instance.report_run_failed(
+        again, message="killed", job_failure_data=JobFailureData(None, RunFailureReason.UNKNOWN)
+    )
+    assert tick(lab) == f"repeated: {again.run_id}"
+
+
 def test_launchers_and_the_daemon_are_given_their_time_before_a_run_counts_as_lost(lab, monkeypatch):
     monkeypatch.setattr(recovery, "QUEUED_WITHIN", timedelta(seconds=60))
     monkeypatch.setattr(recovery, "REPEATED_WITHIN", timedelta(seconds=60))

@@ -69,12 +69,30 @@ def test_leaders_stay_however_old_they_are_and_count(home, instance):
     worse = publish(world, instance, 200, [-0.5, 0.1], **numbers(2))
     newest = publish(world, instance, 1, [-0.6, 0.1], **numbers(1))
     months = Policy(max_age=timedelta(days=30), leaders=1)
-    assert set(gone(instance, months)) == {best, worse}  # nothing is computed yet, so nobody leads
+    assert world.statistics.catalog.state() is None
+    assert set(gone(instance, months)) == {worse}  # statistics are computed first: else nobody would lead
     refresh(world.statistics, world.runs)
     assert set(gone(instance, months)) == {worse}
     assert gone(instance, Policy(per_strategy=1, leaders=1)) == {worse: "1 newer ones of its strategy"}
     assert set(gone(instance, Policy(max_age=timedelta(days=30)))) == {best, worse}
     assert newest not in gone(instance, months)
+
+
+def test_no_leader_goes_because_its_statistics_were_of_an_earlier_version(home, instance, monkeypatch):
+    world = World(home)
+    best = publish(world, instance, 300, [0.9, 0.8], **numbers(3))
+    worse = publish(world, instance, 200, [-0.5, 0.1], **numbers(2))
+    publish(world, instance, 1, [-0.6, 0.1], **numbers(1))
+    refresh(world.statistics, world.runs)
+    monkeypatch.setattr("lab_pipeline.statistics.catalog.FORMAT", 2)
+    assert set(gone(instance, Policy(max_age=timedelta(days=30), leaders=1))) == {worse}
+    assert best in {known.run_id for known in world.statistics.catalog.known_runs().values()}
+
+
+def test_who_leads_is_not_computed_while_nothing_goes(home, instance):
+    publish(World(home), instance, 1, [0.1])
+    assert gone(instance, Policy(max_age=timedelta(days=30), leaders=1)) == {}
+    assert World(home).statistics.catalog.state() is None
 
 
 def test_runs_of_other_jobs_go_by_age_but_for_the_newest_of_a_kind(instance):

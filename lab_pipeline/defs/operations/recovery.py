@@ -9,6 +9,7 @@ from dagster._core.execution.retries import auto_reexecution_should_retry_run
 from dagster._core.storage.tags import AUTO_RETRY_RUN_ID_TAG, RUN_FAILURE_REASON_TAG, WILL_RETRY_TAG
 from dagster._daemon.auto_run_reexecution.event_log_consumer import _create_cursor_key
 
+from lab_pipeline.defs.operations.marks import mark_of, set_mark
 from lab_pipeline.defs.operations.queue import queue_tags
 from lab_pipeline.defs.operations.workers import worker_of
 
@@ -50,8 +51,8 @@ def ask_for_repetition(instance: dg.DagsterInstance, now: datetime) -> list[str]
     )
     events = [event for event in _all_changes(instance, since) if event.run_id in found]
     for run in found.values():
-        asked = int(run.tags.get(ASKED_TAG, "0"))
-        instance.add_run_tags(run.run_id, {WILL_RETRY_TAG: "true", ASKED_TAG: str(asked + 1)})
+        instance.add_run_tags(run.run_id, {WILL_RETRY_TAG: "true"})
+        set_mark(instance, run.run_id, ASKED_TAG, str(_asked(run) + 1))
     reached = instance.daemon_cursor_storage.get_cursor_values({CURSOR}).get(CURSOR)
     before = min((event.storage_id for event in events), default=0) - 1
     if events and reached is not None and before < int(reached):
@@ -69,11 +70,15 @@ def _unrepeated(instance: dg.DagsterInstance, now: datetime) -> Iterator[dg.Dags
             _is_past(record.update_timestamp, REPEATED_WITHIN, now)
             and AUTO_RETRY_RUN_ID_TAG not in run.tags
             and run.remote_job_origin
-            and int(run.tags.get(ASKED_TAG, "0")) < ASKED_AT_MOST
+            and _asked(run) < ASKED_AT_MOST
             and auto_reexecution_should_retry_run(instance, run, RunFailureReason(reason) if reason else None)
             and not _is_repeated(instance, run)
         ):
             yield run
+
+
+def _asked(run: dg.DagsterRun) -> int:
+    return int(mark_of(run, ASKED_TAG) or "0")
 
 
 def _is_past(moment: datetime, within: timedelta, now: datetime) -> bool:

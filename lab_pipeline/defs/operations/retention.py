@@ -14,9 +14,10 @@ from lab_pipeline.defs.operations.clock import require_plausible
 from lab_pipeline.defs.operations.disk import size_of
 from lab_pipeline.defs.operations.run_actions import erase, event_files
 from lab_pipeline.defs.operations.runs import Run, Runs, is_backtest
+from lab_pipeline.defs.statistics.records import known_runs
 from lab_pipeline.lake import Lake
 from lab_pipeline.settings import Settings
-from lab_pipeline.statistics import Board, NotComputedError, RankBy, Statistics, leaderboard
+from lab_pipeline.statistics import Board, NotComputedError, RankBy, Statistics, leaderboard, refresh
 
 PINNED_TAG = "lab/pinned"
 """A run that has this tag, whatever its value, is kept for ever."""
@@ -85,7 +86,7 @@ def expired(
 
     Backtests that are pinned are kept and count for nothing; those that lead a leaderboard are kept and count. Of runs
     of other jobs only the age matters, and the newest of the same job and assets always stays: it is what the UI
-    shows of them.
+    shows of them. Statistics are computed if there are none: who leads is not known before.
 
     Raises:
         ImplausibleClockError: if runs would go by their age, and the clock may be ahead; not if it is to be trusted.
@@ -102,18 +103,16 @@ def leaders(settings: Settings, count: int) -> set[str]:
     """Return the runs among the first `count` of any leaderboard, as statistics were last computed.
 
     Without the number that a leaderboard ranks by, a run leads nothing there.
+
+    Raises:
+        NotComputedError: if there are no statistics, or only those of an earlier version.
     """
-    if count == 0:
-        return set()
     statistics = Statistics.of(settings)
     found: set[str] = set()
-    try:
-        for rank_by in RankBy:
-            answer, _ = leaderboard(statistics, Board.RUNS, rank_by, limit=count)
-            score = SCORES.get(rank_by, rank_by.value)
-            found |= {row["runId"] for row in answer.body["leaderboard"] if row[score] is not None}
-    except NotComputedError:
-        return set()
+    for rank_by in RankBy if count else ():
+        answer, _ = leaderboard(statistics, Board.RUNS, rank_by, limit=count)
+        score = SCORES.get(rank_by, rank_by.value)
+        found |= {row["runId"] for row in answer.body["leaderboard"] if row[score] is not None}
     return found
 
 
@@ -142,12 +141,10 @@ def leftovers(settings: Settings, runs: Runs, *, remove: bool) -> dict[str, int]
 
 
 def _expired_backtests(settings: Settings, runs: Runs, policy: Policy, now: datetime) -> Iterator[Expired]:
-    leading = leaders(settings, policy.leaders)
     found = [run for run in runs.all() if run.finished and PINNED_TAG not in run.tags]  # newest first
     newest = _newest(found, policy.per_strategy)
+    leading: set[str] | None = None
     for run in found:
-        if run.run_id in leading:
-            continue
         by_age = policy.max_age is not None and now - run.created_at > policy.max_age
         if policy.max_age is not None and by_age:
             reason = f"older than {policy.max_age.days} days"
@@ -155,8 +152,22 @@ def _expired_backtests(settings: Settings, runs: Runs, policy: Policy, now: date
             reason = f"{policy.per_strategy} newer ones of its strategy"
         else:
             continue
+        if leading is None:  # asked only now: it takes statistics, and most often nothing goes
+            leading = _surely_leaders(settings, runs, policy.leaders)
+        if run.run_id in leading:
+            continue
         job, size = run.dagster_run.job_name, _bytes_of(runs, run.run_id)
         yield Expired(run.run_id, job, run.strategy_id, run.created_at, reason, size, by_age)
+
+
+def _surely_leaders(settings: Settings, runs: Runs, count: int) -> set[str]:
+    """Return the leaders; compute the statistics that tell who they are, if there are none."""
+    try:
+        return leaders(settings, count)
+    except NotComputedError:
+        statistics = Statistics.of(settings)
+        refresh(statistics, known_runs(runs, statistics.catalog.known_runs()))
+        return leaders(settings, count)
 
 
 def _newest(found: Sequence[Run], count: int | None) -> set[str]:

@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 import dagster as dg
 
 from lab_pipeline.defs.operations import notices
+from lab_pipeline.defs.operations.marks import mark_of, set_mark
 from lab_pipeline.defs.operations.resources import Lab
 from lab_pipeline.defs.operations.webhook import Notice, Webhook
 
@@ -29,10 +30,10 @@ def notify_failures(context: dg.SensorEvaluationContext, lab: Lab) -> dg.SkipRea
     settings, told = lab.settings, 0
     webhook = Webhook.of(settings)
     for storage_id, run, failed_at in notices.failures_after(context.instance, int(context.cursor)):
-        if NOTIFIED_TAG not in run.tags:
+        if mark_of(run, NOTIFIED_TAG) is None:
             _tell(context, webhook, notices.of_failure(settings, context.instance, run, failed_at))
             if webhook:
-                context.instance.add_run_tags(run.run_id, {NOTIFIED_TAG: datetime.now(UTC).isoformat()})
+                set_mark(context.instance, run.run_id, NOTIFIED_TAG, datetime.now(UTC).isoformat())
             told += 1
         context.update_cursor(str(storage_id))
     return dg.SkipReason(f"{told} failed runs reported" if told else "no run has failed since")
