@@ -1,6 +1,7 @@
 """Several processes as one: started in order, restarted when they die, stopped together."""
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -24,6 +25,9 @@ SHORTEST_PAUSE_SECONDS = 1.0
 LONGEST_PAUSE_SECONDS = 10.0
 PUT_BACK_SECONDS = 30.0
 """By so much a clock does not go back by itself: somebody put it."""
+LONGEST_LOG_BYTES = 16 * 2**20
+"""Of a service's log; what is older is in a second file beside it, and what is older than that is gone."""
+LOOK_AT_LOGS_SECONDS = 10.0
 LIFELINE = "LAB_LIFELINE"
 """Tells services, and what they start, the descriptor of a pipe that ends when the supervisor does."""
 
@@ -94,6 +98,7 @@ class Supervisor:
         self._stop = threading.Event()
         self._running: list[_Running] = []
         self._ahead = _ahead()
+        self._look_at_logs_at = 0.0
         self._lifeline, self._end_of_lifeline = os.pipe()
 
     def run(
@@ -124,6 +129,7 @@ class Supervisor:
                 on_ready()
             while not self._stop.wait(POLL_SECONDS):
                 self._running = [self._watched(running) for running in self._running]
+                self._shorten_logs()
                 if self._was_put_back():
                     self._start_again_by_the_clock(on_put_back)
         finally:
@@ -220,6 +226,17 @@ class Supervisor:
         running.pause_seconds = min(max(SHORTEST_PAUSE_SECONDS, 2 * paused_seconds), LONGEST_PAUSE_SECONDS)
         running.again_at = time.monotonic() + running.pause_seconds
         return running
+
+    def _shorten_logs(self) -> None:
+        """Begin the logs anew that have become long, in place, since services and their runs have them open."""
+        if self._logs is None or time.monotonic() < self._look_at_logs_at or is_full(self._home):
+            return
+        self._look_at_logs_at = time.monotonic() + LOOK_AT_LOGS_SECONDS
+        for running in self._running:
+            log = Path(running.log.name)
+            if os.fstat(running.log.fileno()).st_size > LONGEST_LOG_BYTES and log.exists():
+                shutil.copyfile(log, log.with_name(f"{log.name}.1"))
+                os.ftruncate(running.log.fileno(), 0)  # all write at its end, wherever that is
 
     def _was_put_back(self) -> bool:
         """Tell whether the clock went back since it was last told, by the machine's own count."""

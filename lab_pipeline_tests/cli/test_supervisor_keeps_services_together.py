@@ -118,6 +118,35 @@ def test_a_service_that_will_not_stay_up_stops_everything(tmp_path, monkeypatch)
     assert "no" in (tmp_path / "logs" / "bad.log").read_text()
 
 
+def test_a_long_log_begins_anew_and_the_one_before_it_is_kept(tmp_path, monkeypatch):
+    monkeypatch.setattr(supervisor, "POLL_SECONDS", 0.01)
+    monkeypatch.setattr(supervisor, "LOOK_AT_LOGS_SECONDS", 0.01)
+    monkeypatch.setattr(supervisor, "LONGEST_LOG_BYTES", 10_000)
+    log, older, done = tmp_path / "logs" / "one.log", tmp_path / "logs" / "one.log.1", tmp_path / "done"
+    code = textwrap.dedent(f"""
+        import pathlib, time
+        for number in range(3000):
+            print(number, "x" * 20, flush=True)
+            time.sleep(0.0005)
+        pathlib.Path({str(done)!r}).touch()
+        time.sleep(60)
+    """)
+
+    def await_end():
+        while not done.exists():
+            time.sleep(0.02)
+        os.kill(os.getpid(), signal.SIGINT)
+
+    service = Service("one", [sys.executable, "-c", code], ready=lambda: True)
+    run(tmp_path, [service], on_ready=threading.Thread(target=await_end).start)
+    assert {path.name for path in log.parent.iterdir()} == {log.name, older.name}
+    assert older.stat().st_size > 10_000
+    assert log.stat().st_size + older.stat().st_size < 60_000  # of 80,000 bytes that were written
+    numbers = [int(line.split()[0]) for line in (older.read_text() + log.read_text()).splitlines()]
+    assert numbers == sorted(numbers)
+    assert numbers[-1] == 2999
+
+
 def test_on_a_full_disk_a_service_is_tried_after_growing_pauses_until_there_is_room(tmp_path, monkeypatch):
     monkeypatch.setattr(supervisor, "POLL_SECONDS", 0.01)
     monkeypatch.setattr(supervisor, "SHORTEST_PAUSE_SECONDS", 0.1)

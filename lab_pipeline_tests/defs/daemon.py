@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 
 import dagster as dg
 import pytest
+from dagster._core.execution.plan.resume_retry import ReexecutionStrategy
 from dagster._core.remote_origin import InProcessCodeLocationOrigin
 from dagster._core.test_utils import create_test_daemon_workspace_context, freeze_time
 from dagster._core.types.loadable_target_origin import LoadableTargetOrigin
@@ -77,6 +78,19 @@ class Daemon:
             run_config=run_config,
             remote_job_origin=self._repository.get_full_job(job).get_remote_origin(),
         )
+
+    def repeated(self, run):
+        """Record and queue a run again, as the UI's Re-execute does."""
+        request = self._workspace.create_request_context()
+        again = self.instance.create_reexecuted_run(
+            parent_run=self.instance.get_run_by_id(run.run_id),
+            request_context=request,
+            code_location=request.get_code_location(LOCATION),
+            remote_job=self._repository.get_full_job(run.job_name),
+            strategy=ReexecutionStrategy.ALL_STEPS,
+            use_parent_run_tags=True,
+        )
+        return self.instance.submit_run(again.run_id, request)
 
     def ticks(self, instigator):
         return self.instance.get_ticks(instigator.get_remote_origin_id(), instigator.selector_id)

@@ -25,11 +25,15 @@ def lab(tmp_path, monkeypatch):
         yield stopped
 
 
+def die(lab, run, reason=RunFailureReason.UNKNOWN):
+    lab.instance.report_run_failed(run, message="killed", job_failure_data=JobFailureData(None, reason))
+
+
 def died(lab, reason=RunFailureReason.UNKNOWN, **tags):
     """Let a run fail while the code server is away, so that the daemon fails to repeat it."""
     run = lab.launched(**CONFIG)
     lab.instance.add_run_tags(run.run_id, tags)
-    lab.instance.report_run_failed(run, message="killed", job_failure_data=JobFailureData(None, reason))
+    die(lab, run, reason)
 
     def away(*_):
         raise DagsterUserCodeUnreachableError("the code server is away")
@@ -74,10 +78,46 @@ def test_a_repetition_has_all_attempts_of_its_own(lab, monkeypatch):
     assert tick(lab) == f"repeated: {lost}"
     lab.repeat_the_dead()
     (again,) = repetitions(lab, lost)
-    lab.instance.report_run_failed(
-        again, message="killed", job_failure_data=JobFailureData(None, RunFailureReason.UNKNOWN)
-    )
+    die(lab, again)
     assert tick(lab) == f"repeated: {again.run_id}"
+
+
+def killed(lab, run):
+    """Let a run die, and return its repetition, which the daemon may have made."""
+    die(lab, run)
+    lab.repeat_the_dead()
+    return next(iter(repetitions(lab, run.run_id)), None)
+
+
+@pytest.mark.parametrize("by_hand", [1, 4])
+def test_a_run_that_somebody_repeats_is_run_again_as_often_as_a_new_one(lab, by_hand):
+    run = lab.launched(**CONFIG)
+    for _ in range(by_hand):
+        lab.instance.report_run_canceled(run)
+        run = lab.repeated(run)
+    for _ in range(lab.instance.run_retries_max_retries):
+        run = killed(lab, run)
+        assert run is not None
+    assert killed(lab, run) is None
+
+
+def test_a_number_of_repetitions_that_was_chosen_for_a_run_is_kept(lab):
+    first = lab.launched(**CONFIG)
+    lab.instance.add_run_tags(first.run_id, {"dagster/max_retries": "1"})
+    lab.instance.report_run_canceled(first)
+    again = lab.repeated(first)
+    assert lab.instance.get_run_by_id(again.run_id).tags["dagster/max_retries"] == "2"  # of all that go back to it
+    run = killed(lab, again)
+    assert killed(lab, run) is None
+
+
+def test_what_goes_back_to_a_deleted_run_can_be_repeated_by_hand(lab):
+    first = lab.launched(**CONFIG)
+    lab.instance.report_run_canceled(first)
+    second = lab.repeated(first)
+    lab.instance.delete_run(first.run_id)
+    lab.instance.report_run_canceled(second)
+    assert lab.repeated(second).status is dg.DagsterRunStatus.QUEUED
 
 
 def test_launchers_and_the_daemon_are_given_their_time_before_a_run_counts_as_lost(lab, monkeypatch):

@@ -3,7 +3,9 @@
 from typing import Any
 
 import dagster as dg
+from dagster._core.errors import DagsterRunNotFoundError
 from dagster._core.run_coordinator import QueuedRunCoordinator, SubmitRunContext
+from dagster._core.storage.tags import MAX_RETRIES_TAG, RETRY_NUMBER_TAG
 
 BACKTEST = "backtest"
 STRATEGY_TAG = "lab/strategy"
@@ -12,6 +14,8 @@ TIMEFRAME_TAG = "lab/timeframe"
 
 class LabRunCoordinator(QueuedRunCoordinator[dg.DagsterInstance]):
     """Queue runs as `QueuedRunCoordinator` does, tagged with what their configuration asks for.
+
+    A run that somebody repeats may be run again as often as any other if its process dies (`retry_tags`).
 
     Whoever launches (launchpad, GraphQL, command line, schedule, sensor), the run carries `lab/strategy` and
     `lab/timeframe` while it waits, so that a limit per strategy holds for all. In ``dagster.yaml``:
@@ -25,11 +29,15 @@ class LabRunCoordinator(QueuedRunCoordinator[dg.DagsterInstance]):
 
     def submit_run(self, context: SubmitRunContext) -> dg.DagsterRun:
         """Tag a run, then queue it."""
-        run = context.dagster_run
-        tags = queue_tags(run.job_name, run.run_config)
-        if tags:
-            self._instance.add_run_tags(run.run_id, tags)
+        tag_for_queue(self._instance, context.dagster_run)
         return super().submit_run(context)
+
+
+def tag_for_queue(instance: dg.DagsterInstance, run: dg.DagsterRun) -> None:
+    """Give a run the tags that it carries while it waits."""
+    tags = {**queue_tags(run.job_name, run.run_config), **retry_tags(instance, run)}
+    if tags:
+        instance.add_run_tags(run.run_id, tags)
 
 
 def queue_tags(job_name: str, run_config: object) -> dict[str, str]:
@@ -41,3 +49,27 @@ def queue_tags(job_name: str, run_config: object) -> dict[str, str]:
         return {}
     wanted = {STRATEGY_TAG: asked.get("strategy"), TIMEFRAME_TAG: asked.get("timeframe")}
     return {tag: value for tag, value in wanted.items() if isinstance(value, str) and value}
+
+
+def retry_tags(instance: dg.DagsterInstance, run: dg.DagsterRun) -> dict[str, str]:
+    """Return the tags by which a run that somebody repeats may be run again as often as if it were the first.
+
+    Dagster allows so many repetitions to all that go back to one run, those that people asked for included.
+    """
+    if run.parent_run_id is None or RETRY_NUMBER_TAG in run.tags:  # it repeats nothing, or Dagster repeats it
+        return {}
+    try:
+        group = instance.get_run_group(run.run_id)
+    except DagsterRunNotFoundError:  # the first of them was deleted, and then Dagster repeats none
+        return {}
+    if group is None:
+        return {}
+    root_run_id, members = group
+    tags = {member.run_id: member.tags for member in members}
+    mine = run.tags.get(MAX_RETRIES_TAG)
+    if mine != tags.get(run.parent_run_id, {}).get(MAX_RETRIES_TAG):  # chosen for this one
+        return {}
+    allowed = tags[root_run_id].get(MAX_RETRIES_TAG, str(instance.run_retries_max_retries))
+    if not allowed.isdecimal() or int(allowed) == 0:
+        return {}
+    return {MAX_RETRIES_TAG: str(int(allowed) + len(tags) - 1)}
