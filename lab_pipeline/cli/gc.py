@@ -52,6 +52,8 @@ def gc(
     if policy.keeps_everything:
         out.print("everything is kept: set LAB_KEEP_DAYS or LAB_KEEP_RUNS_PER_STRATEGY, or give --keep-days")
         return
+    if policy.leaders:
+        out.print(f"the first of each leaderboard stay, however old (LAB_KEEP_LEADERS: {policy.leaders})")
     rows = table("run", "job", "strategy", "created", "reason", "bytes", right=("bytes",))
     for run in gone:
         rows.add_row(run.run_id, run.job, run.strategy_id or "-", iso(run.created_at), run.reason, f"{run.bytes:,}")

@@ -17,6 +17,10 @@ def test_the_newest_and_the_pinned_are_kept_and_the_rest_goes_with_everything(st
 
     assert "everything is kept" in stocked("gc").out
     monkeypatch.setenv("LAB_KEEP_RUNS_PER_STRATEGY", "1")
+    kept = stocked("gc").out
+    assert "of each leaderboard stay, however old (LAB_KEEP_LEADERS: 10)" in kept  # all four, so few are they
+    assert "0 runs" in kept
+    monkeypatch.setenv("LAB_KEEP_LEADERS", "0")
     plan = stocked("gc", "--dry-run", "--json").json
     assert [run["runId"] for run in plan["runs"]] == ids[1:3]
     assert plan["bytes"] == sum(run["bytes"] for run in plan["runs"]) > 0
