@@ -7,6 +7,7 @@ import dagster as dg
 import polars as pl
 import pytest
 
+from lab_pipeline.definitions import defs
 from lab_pipeline.defs.operations.instance import open_instance
 from lab_pipeline.defs.operations.recovery import QUEUED_WITHIN
 from lab_pipeline.settings import load_settings
@@ -36,6 +37,7 @@ def mailbox(tmp_path):
 @pytest.fixture
 def home(tmp_path, monkeypatch, clickhouse_url, receiver, mailbox):
     """A home on which everything is switched on and due each minute."""
+    defs()  # as they are for the other tests of this process, before the settings change
     home = tmp_path / "home"
     home.mkdir()
     for name, value in {
