@@ -85,6 +85,7 @@ class AbusedLab:
             stop=tenacity.stop_after_delay(PATIENCE_SECONDS),
             wait=tenacity.wait_random(0.2, 1.0),
             retry=tenacity.retry_if_exception(_passes),
+            before_sleep=tenacity.before_sleep_log(log, logging.INFO),
             reraise=True,
         )
         return retrying(lambda: self._client.send(method, path, **request).json())
