@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 import time
+import urllib.error
 import urllib.request
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -120,6 +121,26 @@ def assert_log_arrives(home, run_id, seconds):
             assert time.monotonic() < deadline, f"{len(arrived)} of {len(stored)} lines arrived in {seconds} s"
             time.sleep(0.1)
     log.close()
+
+
+@pytest.mark.slow
+def test_whichever_process_of_the_code_server_is_killed_runs_can_be_launched_again(running):
+    def launches():
+        try:
+            return running.launch(strategy="ladder", timeframe="1m")["__typename"] == "LaunchRunSuccess"
+        except urllib.error.HTTPError:  # how the webserver says that the code server broke off
+            return False
+
+    assert launches()
+    victims = [pid for pid, command in of_home(running.home).items() if "grpc" in command or "code-server" in command]
+    assert victims
+    for victim in sorted(victims, reverse=True):  # children first
+        os.kill(victim, signal.SIGKILL)
+        time.sleep(3)  # else the webserver still goes by what it knows
+        deadline = time.monotonic() + 60
+        while not launches():
+            assert time.monotonic() < deadline, "no run can be launched any more"
+            time.sleep(0.5)
 
 
 @pytest.mark.slow

@@ -145,7 +145,7 @@ def test_services_may_die_under_a_run_and_a_dead_run_is_run_again(lab_on):
     lab = lab_on()
     running = endless(lab)
     worker = in_the_kernel(lab, running)
-    for words in (("code-server", "start"), ("dagster-webserver",), ("dagster-daemon",)):
+    for words in (("dagster api grpc",), ("dagster-webserver",), ("dagster-daemon",)):
         for pid in processes(lab.home, *words):
             os.kill(pid, signal.SIGKILL)
     until(lambda: len(processes(lab.home, "dagster-daemon")) > 0 and len(processes(lab.home, "dagster-webserver")) > 0)
@@ -176,7 +176,7 @@ def test_after_a_crash_of_the_lab_or_the_machine_everything_goes_on(lab_on, ever
     for pid in {*victims, lab.process.pid}:
         os.kill(pid, signal.SIGKILL)
     lab.process.wait()
-    until(lambda: not processes(lab.home), 60)  # the code server's own child ends when its heartbeat has been missing
+    until(lambda: not processes(lab.home), 60)
 
     lab = lab_on()
     began = time.monotonic()

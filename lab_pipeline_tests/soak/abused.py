@@ -31,7 +31,7 @@ COME_BACK = {429, 503}
 
 KINDS = {
     "lab up": "/lab up ",
-    "code server": "code-server start",
+    "code server": "dagster api grpc ",
     "webserver": "/dagster-webserver ",
     "daemon": "/dagster-daemon ",
     "api": "/lab api ",
