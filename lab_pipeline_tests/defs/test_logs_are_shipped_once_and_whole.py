@@ -21,7 +21,7 @@ from lab_pipeline.defs.operations.event_lines import level_of, plain
 from lab_pipeline.defs.operations.instance import open_instance
 from lab_pipeline.defs.operations.resources import Lab
 from lab_pipeline.defs.operations.shipper import Shipper, backlog, run_shipper, ship_runs, shipping
-from lab_pipeline.settings import load_settings
+from lab_pipeline.settings import Settings, load_settings
 from lab_pipeline_tests.clickhouse.logbook import lines_of
 
 STARTED, SUCCESS = dg.DagsterRunStatus.STARTED, dg.DagsterRunStatus.SUCCESS
@@ -151,6 +151,11 @@ def test_lines_that_clickhouse_would_drop_at_once_for_their_age_do_not_wait(inst
     monkeypatch.setattr(clickhouse, "config", replace(clickhouse.config, retention_days=1))
     assert backlog(instance, clickhouse) == shipper.Backlog(0, 0)
     assert Shipper(clickhouse).ship(instance) == 0
+
+
+def test_logs_are_shipped_where_the_home_has_no_directory_of_dagster_yet(tmp_path):
+    with shipping(Settings(home=tmp_path / "new")) as mine:
+        assert mine
 
 
 def test_many_shippers_at_once_double_nothing(home, instance, clickhouse):

@@ -276,6 +276,7 @@ def impatient(config: ClickHouseConfig) -> ClickHouseConfig:
 @contextmanager
 def shipping(settings: Settings) -> Iterator[bool]:
     """Be the one shipper of this home; yields False if there is another."""
+    settings.dagster_home.mkdir(parents=True, exist_ok=True)  # Dagster's home may be another, as on Kubernetes
     with (settings.dagster_home / LOCK).open("a") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
