@@ -1,17 +1,24 @@
 """What `deploy/` says agrees with itself, with the settings and the commands; a real Docker has not seen it."""
 
+import os
 import re
 import shutil
 import subprocess
 import sys
 from functools import cache
 from pathlib import Path
+from typing import ClassVar
 
 import dagster as dg
 import pytest
 import yaml
 from dagster._core.instance.config import dagster_instance_config
+from dagster._core.launcher.base import RunLauncher
+from dagster._serdes import ConfigurableClass
+from fastapi.testclient import TestClient
 
+from lab_pipeline.api.app import create_app
+from lab_pipeline.defs.operations.webserver import LOCATION
 from lab_pipeline.settings import PREFIX, Settings
 
 REPOSITORY = Path(__file__).parent.parent
@@ -20,6 +27,7 @@ COMPOSE = yaml.safe_load((DEPLOY / "compose.yaml").read_text())
 SERVICES = COMPOSE["services"]
 OURS = {name: service for name, service in SERVICES.items() if service["image"] == "lab-pipeline"}
 VALUES = yaml.safe_load((DEPLOY / "kubernetes" / "values.yaml").read_text())
+API, SERVICE, SHIPPER = yaml.safe_load((DEPLOY / "kubernetes" / "beside.yaml").read_text())["items"]
 BIN = Path(sys.executable).parent
 SETTINGS = {PREFIX + name.upper() for name in Settings.model_fields}
 
@@ -128,16 +136,21 @@ def test_the_chart_gets_one_image_one_home_and_the_version_of_dagster():
     assert hasattr(sys.modules[coordinator["module"]], coordinator["class"])
 
 
-def test_the_chart_sets_up_dagster_as_the_project_does_but_for_launcher_and_numbers(tmp_path):
-    daemon, added = VALUES["dagsterDaemon"], VALUES["additionalInstanceConfig"]
-    ours = yaml.safe_load((REPOSITORY / "dagster.yaml").read_text())
-    theirs = {
-        **added,
+def chart_config():
+    """Put together what the values say of the chart's dagster.yaml."""
+    daemon = VALUES["dagsterDaemon"]
+    return {
+        **VALUES["additionalInstanceConfig"],
         "run_coordinator": daemon["runCoordinator"]["config"]["customRunCoordinator"],
         "run_monitoring": {_snake(name): value for name, value in daemon["runMonitoring"].items()},
         "run_retries": {_snake(name): value for name, value in daemon["runRetries"].items()},
         "telemetry": VALUES["telemetry"],
     }
+
+
+def test_the_chart_sets_up_dagster_as_the_project_does_but_for_launcher_and_numbers(tmp_path):
+    ours = yaml.safe_load((REPOSITORY / "dagster.yaml").read_text())
+    theirs = chart_config()
     (tmp_path / "dagster.yaml").write_text(yaml.safe_dump(theirs))
     dagster_instance_config(str(tmp_path))  # or it raises
     left_to_the_chart = {"run_storage", "event_log_storage", "run_launcher", "retention"}
@@ -148,6 +161,89 @@ def test_the_chart_sets_up_dagster_as_the_project_does_but_for_launcher_and_numb
     assert theirs["concurrency"]["pools"] == ours["concurrency"]["pools"]
     limits = [block["concurrency"]["runs"]["tag_concurrency_limits"] for block in (ours, theirs)]
     assert [[limit["key"] for limit in one] for one in limits] == [["lab/strategy"]] * 2
+
+
+def test_the_charts_code_location_has_the_name_under_which_the_api_launches():
+    (server,) = VALUES["dagsterWebserver"]["workspace"]["servers"]
+    (deployment,) = VALUES["dagster-user-deployments"]["deployments"]
+    assert VALUES["dagsterWebserver"]["workspace"]["enabled"]
+    assert server == {"host": deployment["name"], "port": deployment["port"], "name": LOCATION}
+
+
+def test_what_is_beside_the_chart_has_its_image_home_user_and_secrets():
+    image = ":".join(VALUES["dagsterDaemon"]["image"][part] for part in ("repository", "tag"))
+    for item, command in ((API, ["lab", "api"]), (SHIPPER, ["lab", "clickhouse", "ship"])):
+        pod = item["spec"]["template"]["spec"]
+        (container,), (first,) = pod["containers"], pod["initContainers"]
+        assert item["spec"]["selector"]["matchLabels"].items() <= item["spec"]["template"]["metadata"]["labels"].items()
+        assert container["command"] == command
+        assert {container["image"], first["image"]} == {image}
+        assert pod["securityContext"] == VALUES["dagsterDaemon"]["podSecurityContext"]
+        assert VALUES["dagsterDaemon"]["volumes"][0] in pod["volumes"]
+        assert {"name": "instance", "configMap": {"name": "lab-dagster-instance"}} in pod["volumes"]
+        assert pod["serviceAccountName"] == "lab-dagster"
+        for one in (container, first):
+            assert VALUES["dagsterDaemon"]["volumeMounts"][0] in one["volumeMounts"]
+        assert [entry["secretRef"] for entry in container["envFrom"]] == VALUES["dagsterDaemon"]["envSecrets"]
+        secret = container["env"][-1]["valueFrom"]["secretKeyRef"]
+        assert secret == {"name": VALUES["global"]["postgresqlSecretName"], "key": "postgresql-password"}
+    variables = {one["name"]: one.get("value") for one in API["spec"]["template"]["spec"]["containers"][0]["env"]}
+    assert (variables["LAB_HOME"], variables["LAB_HOST"]) == ("/lab", "0.0.0.0")  # noqa: S104 - inside its pod
+    assert variables["LAB_DAGSTER_URL"] == f"http://lab-{VALUES['dagsterWebserver']['nameOverride']}:80"
+    (port,) = SERVICE["spec"]["ports"]
+    assert variables["LAB_API_PORT"] == str(port["port"])
+    assert SERVICE["spec"]["selector"] == API["spec"]["template"]["metadata"]["labels"]
+
+
+class ElsewhereLauncher(RunLauncher, ConfigurableClass):
+    """Stands in for K8sRunLauncher, and takes note of what it is asked to stop."""
+
+    asked: ClassVar[list[str]] = []
+
+    @property
+    def inst_data(self):
+        return None
+
+    @classmethod
+    def config_type(cls):
+        return {}
+
+    @classmethod
+    def from_config_value(cls, inst_data, config_value):  # noqa: ARG003 - Dagster's signature
+        return cls()
+
+    def launch_run(self, context):
+        raise NotImplementedError
+
+    def terminate(self, run_id):
+        self.asked.append(run_id)
+        self._instance.report_run_canceling(self._instance.get_run_by_id(run_id))
+        return True
+
+
+def test_the_api_beside_the_chart_opens_its_instance_and_cancels_through_its_launcher(tmp_path, monkeypatch):
+    given, home, store = tmp_path / "instance", tmp_path / "lab", tmp_path / "store"
+    given.mkdir()
+    config = chart_config() | {
+        "run_launcher": {"module": __name__, "class": "ElsewhereLauncher"},
+        "storage": {"sqlite": {"base_dir": str(store)}},
+    }
+    (given / "dagster.yaml").write_text(yaml.safe_dump(config))
+    (first,) = API["spec"]["template"]["spec"]["initContainers"]
+    script = first["command"][-1].replace("/instance/", f"{given}/").replace("/lab/", f"{home}/")
+    subprocess.run([*first["command"][:-1], script], check=True, env={**os.environ, "HOSTNAME": "lab-api-1"})
+    assert [path.name for path in (home / "dagster").iterdir()] == ["dagster.yaml"]
+    with dg.DagsterInstance.from_config(str(given)) as chart:
+        run = dg.DagsterRun(job_name="backtest", status=dg.DagsterRunStatus.STARTED)
+        run_id = chart.add_run(run).run_id
+
+    monkeypatch.setenv("DAGSTER_HOME", "/opt/dagster/dagster_home")
+    monkeypatch.setenv("LAB_HOME", str(home))
+    with TestClient(create_app(Settings(home=home, port=1))) as client:
+        assert [one["runId"] for one in client.get("/runs").json()["runs"]] == [run_id]
+        assert client.post(f"/runs/{run_id}/cancel").status_code == 202
+    assert ElsewhereLauncher.asked == [run_id]
+    assert (home / "dagster" / "dagster.yaml").read_text() == (given / "dagster.yaml").read_text()
 
 
 def _snake(name):

@@ -15,7 +15,7 @@ from starlette.exceptions import HTTPException
 from lab_pipeline.api.schemas.base import Error, ErrorDetail, Problem
 from lab_pipeline.clickhouse.errors import ClickHouseError
 from lab_pipeline.defs.operations.launching import QueueFullError, RunUnfinishedError
-from lab_pipeline.defs.operations.run_actions import RunFinishedError
+from lab_pipeline.defs.operations.run_actions import RunFinishedError, RunNotStoppedError
 from lab_pipeline.defs.operations.webserver import DagsterDownError, LaunchRefusedError
 from lab_pipeline.domain.errors import FieldError, InvalidConfigError, LabError
 from lab_pipeline.runs.artifacts import UnknownArtifactError, UnknownRunError, UnreadableManifestError
@@ -47,6 +47,7 @@ STATUS_OF: dict[type[Exception], int] = {
     UnknownStrategyError: 404,
     RunUnfinishedError: 409,
     RunFinishedError: 409,
+    RunNotStoppedError: 409,
     IdempotencyConflictError: 409,
     QueueFullError: 429,
     IdempotencyBusyError: 503,

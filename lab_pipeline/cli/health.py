@@ -7,6 +7,7 @@ import shutil
 import socket
 import time
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import NamedTemporaryFile
@@ -26,6 +27,9 @@ GIB = 2**30
 MIB = 2**20
 LOW_DISK_BYTES = 2 * GIB
 LOCK_SECONDS = 5.0
+WAITING_SECONDS = 300.0
+"""After which a log line should have arrived: the shipper takes seconds, also after a pause of ClickHouse."""
+SERVED = "its service, here or elsewhere, or `lab up` starts it"
 PACKAGES = ("dagster", "dagster-webserver", "polars", "numba", "pyarrow", "pandera")
 
 
@@ -182,19 +186,30 @@ def _clickhouse(lab: Settings) -> Finding:
 def _log_shipper(lab: Settings) -> Finding:
     from lab_pipeline.clickhouse.client import ClickHouse, status
     from lab_pipeline.clickhouse.config import clickhouse_config
-    from lab_pipeline.defs.operations.instance import open_instance
+    from lab_pipeline.defs.operations.instance import gives_signs_of_life, open_instance
     from lab_pipeline.defs.operations.shipper import COUNTED_RUNS, backlog
 
     config = clickhouse_config(lab)
-    if status(config).state != "running":
-        return Finding("log shipper", "not looked at: ClickHouse does not run")
-    with open_instance(lab) as instance, ClickHouse(config) as clickhouse:
-        waiting = backlog(instance, clickhouse)
-    if not waiting.lines:
+    state = status(config).state
+    with open_instance(lab) as instance:
+        at_work = is_up(lab) or gives_signs_of_life(instance, time.time())
+        recorded = instance.get_runs_count()
+        if state != "running" and not (at_work and recorded):
+            return Finding("log shipper", "not looked at: ClickHouse does not run")
+        if state == "unreachable":
+            unknown = f"ClickHouse does not answer, so new log lines of {recorded:,} runs wait"
+            return Finding("log shipper", unknown, "start ClickHouse, or mend LAB_CLICKHOUSE_URL: they follow then")
+        with ClickHouse(config) as clickhouse:  # an embedded one that is stopped starts: it is needed
+            waiting = backlog(instance, clickhouse)
+    if waiting.oldest is None:
         return Finding("log shipper", "every log line is there")
-    lines = f"{'at least ' if waiting.runs > COUNTED_RUNS else ''}{waiting.lines:,} log lines"
-    on_the_way = f"{lines} of {waiting.runs:,} runs are on their way (`lab up` or `lab clickhouse ship`)"
-    return Finding("log shipper", on_the_way)
+    lines = f"{'at least ' if waiting.runs > COUNTED_RUNS else ''}{waiting.lines:,} log lines of {waiting.runs:,} runs"
+    age = abs(time.time() - waiting.oldest)  # a line of a time that is yet to come is an old one
+    if at_work and age > WAITING_SECONDS:
+        log = f"see {lab.home / 'logs' / 'log-shipper.log'}" if is_up(lab) else "see the ticks of `ship_logs` in the UI"
+        remedy = f"{log}; `lab clickhouse ship --once` ships them, or says why it cannot"
+        return Finding("log shipper", f"{lines} wait, the oldest for {age / 60:,.0f} minutes", remedy)
+    return Finding("log shipper", f"{lines} are on their way (`lab up` or `lab clickhouse ship`)")
 
 
 def _dagster(lab: Settings) -> Finding:
@@ -222,12 +237,13 @@ def _runs(lab: Settings) -> Finding:
     dead = len(list(directory.glob("*.lock"))) - len(alive)
     state = f"{len(alive)} are executing"
     if dead > 0 and not is_up(lab):
-        return Finding("run processes", f"{state}, {dead} were killed", "`lab up` settles what they left")
+        remedy = "`lab up`, or the next `lab backtest`, settles what they left"
+        return Finding("run processes", f"{state}, {dead} were killed", remedy)
     return Finding("run processes", state)
 
 
 def _daemon(lab: Settings) -> Finding:
-    from lab_pipeline.defs.operations.instance import SILENT_SECONDS, is_silent, open_instance
+    from lab_pipeline.defs.operations.instance import SILENT_SECONDS, is_silent, is_users_own, open_instance
 
     with open_instance(lab) as instance:
         beats = instance.get_daemon_heartbeats()
@@ -235,10 +251,14 @@ def _daemon(lab: Settings) -> Finding:
     late = sorted(kind for kind in required if kind not in beats or is_silent(beats[kind], time.time()))
     if not late:
         return Finding("daemon", f"{len(required)} parts of it gave a sign of life within {SILENT_SECONDS:.0f} s")
-    if not is_up(lab):
-        return Finding("daemon", "not running; `lab up` starts it")
     since = f"{', '.join(late)} silent for over {SILENT_SECONDS:.0f} s"
-    return Finding("daemon", since, f"see {lab.home / 'logs' / 'daemon.log'}; start `lab up` anew if it stays so")
+    if is_up(lab):
+        return Finding("daemon", since, f"see {lab.home / 'logs' / 'daemon.log'}; start `lab up` anew if it stays so")
+    if not is_users_own(lab):
+        return Finding("daemon", "not running; `lab up` starts it")
+    if not beats:
+        return Finding("daemon", "has never run; its service (`lab daemon`) or `lab up` starts it")
+    return Finding("daemon", since, "start the daemon's service (`lab daemon`), or `lab up` if that runs this lab")
 
 
 def _automation(lab: Settings) -> Finding:
@@ -275,7 +295,16 @@ def _automation(lab: Settings) -> Finding:
 
 
 def _webserver(lab: Settings) -> Finding:
-    return _port("webserver", lab, lab.port, "LAB_PORT")
+    from lab_pipeline.defs.operations.instance import is_users_own
+    from lab_pipeline.defs.operations.webserver import Webserver, webserver_url
+
+    if lab.dagster_url is None or is_up(lab) or not is_users_own(lab):
+        return _port("webserver", lab, lab.port, "LAB_PORT")
+    url = webserver_url(lab)
+    with closing(Webserver(url)) as webserver:
+        if webserver.is_alive():
+            return Finding("webserver", f"answers on {url}")
+    return Finding("webserver", f"does not answer on {url}", "start the webserver's service, or mend LAB_DAGSTER_URL")
 
 
 def _api(lab: Settings) -> Finding:
@@ -283,12 +312,16 @@ def _api(lab: Settings) -> Finding:
 
 
 def _port(part: str, lab: Settings, port: int, setting: str) -> Finding:
+    from lab_pipeline.defs.operations.instance import is_users_own
+
     with socket.socket() as probe:
         listening = probe.connect_ex((lab.host, port)) == 0
     where, up = f"{lab.host}:{port}", is_up(lab)
     if not listening and up and port:
         remedy = f"set {setting} here as for `lab up`, or see {lab.home / 'logs'}"
         return Finding(part, f"`lab up` runs, but nothing answers on {where}", remedy)
+    if not up and is_users_own(lab):  # its services may be anywhere
+        return Finding(part, f"answers on {where}" if listening else f"nothing answers on {where}; {SERVED}")
     if listening and not up:
         return Finding(part, f"{where} is taken by a program that was started by hand, or is not the lab's")
     return Finding(part, f"answers on {where}" if listening else "not running; `lab up` starts it")

@@ -118,7 +118,7 @@ def _services(lab: Settings, port: int, api_port: int, environment: Mapping[str,
     code_port = _free_port()
     workspace = lab.dagster_home / "workspace.yaml"
     workspace.write_text(WORKSPACE.format(host=LOOPBACK, port=code_port, name=LOCATION))
-    # Not `dagster code-server`, which keeps the definitions in a process of its own, and answers for it when it is dead.
+    # Not `dagster code-server`: it keeps the definitions in a process of its own, and answers for that when it is dead.
     code = [_program("dagster", environment), "api", "grpc", "-m", "lab_pipeline.definitions"]
     code += ["-h", LOOPBACK, "-p", str(code_port), "--location-name", LOCATION, "--use-python-environment-entry-point"]
     web = [_program("dagster-webserver", environment), "-w", str(workspace), "-h", lab.host, "-p", str(port)]

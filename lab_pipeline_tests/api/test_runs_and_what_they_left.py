@@ -227,6 +227,15 @@ def test_a_waiting_run_is_canceled_and_a_finished_one_cannot_be(made):
     made.instance.delete_run(run_id)
 
 
+def test_a_run_that_others_started_is_a_conflict_and_goes_on(made):
+    run_id = made.instance.add_run(dg.DagsterRun(job_name="backtest", status=dg.DagsterRunStatus.STARTED)).run_id
+    answer = made.client.post(f"/runs/{run_id}/cancel")
+    assert answer.status_code == 409
+    assert f"run {run_id} goes on: LabRunLauncher cannot stop it" in answer.text
+    assert made.client.get(f"/runs/{run_id}").json()["status"] == "running"
+    made.instance.delete_run(run_id)
+
+
 def test_a_retry_asks_for_the_same_in_the_same_version(made):
     again = made.client.post(f"/runs/{made.ann}/retry")
     assert again.status_code == 202

@@ -1,8 +1,10 @@
 import time
+from datetime import UTC, datetime, timedelta
 
 import dagster as dg
 import pytest
 from dagster._core.errors import DagsterExecutionInterruptedError
+from dagster._core.events import JobFailureData, RunFailureReason
 from dagster._core.launcher.base import WorkerStatus
 
 from lab_pipeline.clickhouse import upload
@@ -15,6 +17,7 @@ from lab_pipeline.defs.backtest.clickhouse import COUNTS, FILLS, METRICS
 from lab_pipeline.defs.backtest.config import BacktestConfig
 from lab_pipeline.defs.backtest.foreground import backtest_job, run_backtest_job, run_config
 from lab_pipeline.defs.operations import workers
+from lab_pipeline.defs.operations.recovery import withdraw_ended
 from lab_pipeline.defs.operations.shipper import ship_runs
 from lab_pipeline.defs.operations.withdraw import settle_dead
 from lab_pipeline.runs.artifacts import ArtifactStore
@@ -122,6 +125,41 @@ def killed_at_its_very_end(instance):
     directory.mkdir(exist_ok=True)
     (directory / f"{run_id}.lock").touch()
     return run_id
+
+
+def ended_in_a_pod(instance, reason):
+    """A run all of whose rows are visible, and which another launcher's process did not bring to its end."""
+    run = instance.get_run_by_id(run_backtest_job(instance, BACKTEST).run_id)
+    late = dg.DagsterEvent(event_type_value=dg.DagsterEventType.RUN_START.value, job_name="backtest")
+    instance.report_dagster_event(late, run_id=run.run_id)
+    if reason is None:
+        instance.report_run_canceled(run)
+    else:
+        instance.report_run_failed(run, message="gone", job_failure_data=JobFailureData(None, reason))
+    return run.run_id
+
+
+@pytest.mark.parametrize("reason", [None, RunFailureReason.UNKNOWN])
+def test_what_other_launchers_leave_of_a_run_is_taken_back(lab, clickhouse, store, reason):
+    settings, instance = lab
+    run_id = ended_in_a_pod(instance, reason)
+    moment = datetime.now(UTC)
+    assert withdraw_ended(instance, settings, moment) == []  # its own launcher may be at it
+    later = moment + timedelta(seconds=90)
+    with workers.working(workers.workers_dir(settings.dagster_home), run_id):
+        assert withdraw_ended(instance, settings, later) == []
+    assert visible_rows(clickhouse, run_id)
+    assert withdraw_ended(instance, settings, later) == [run_id]
+    assert visible_rows(clickhouse, run_id) == {}
+    assert not store.has(run_id)
+    assert withdraw_ended(instance, settings, later) == []
+
+
+def test_what_a_run_published_whose_op_failed_stays(lab, store):
+    settings, instance = lab
+    run_id = ended_in_a_pod(instance, RunFailureReason.STEP_FAILURE)
+    assert withdraw_ended(instance, settings, datetime.now(UTC) + timedelta(seconds=90)) == []
+    assert store.has(run_id)
 
 
 def test_a_run_that_was_killed_with_the_daemon_is_taken_back(lab, clickhouse, store):

@@ -155,6 +155,14 @@ def test_canceling_a_run_without_a_process_is_done_at_once(instance):
     assert not instance.run_launcher.terminate(run_id)
 
 
+def test_a_run_that_others_started_is_not_said_to_be_canceled_while_it_goes_on(instance):
+    run = instance.add_run(dg.DagsterRun(job_name="backtest", status=dg.DagsterRunStatus.STARTED))
+    assert not instance.run_launcher.terminate(run.run_id)
+    assert status(instance, run.run_id) is dg.DagsterRunStatus.STARTED
+    (event,) = instance.all_logs(run.run_id)
+    assert event.message.startswith("Not canceled: ")
+
+
 def repetition_of(instance, parent):
     """Record a repetition as Dagster does, with all tags of the run that it repeats."""
     tags = instance.get_run_by_id(parent).tags | {PARENT_RUN_ID_TAG: parent, ROOT_RUN_ID_TAG: parent}

@@ -2,7 +2,8 @@ import json
 import logging
 import threading
 import time
-from datetime import UTC, datetime
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from uuid import uuid4
 
 import dagster as dg
@@ -20,7 +21,7 @@ from lab_pipeline.defs.operations.event_lines import level_of, plain
 from lab_pipeline.defs.operations.instance import open_instance
 from lab_pipeline.defs.operations.resources import Lab
 from lab_pipeline.defs.operations.shipper import Shipper, backlog, run_shipper, ship_runs, shipping
-from lab_pipeline.settings import load_settings
+from lab_pipeline.settings import Settings, load_settings
 from lab_pipeline_tests.clickhouse.logbook import lines_of
 
 STARTED, SUCCESS = dg.DagsterRunStatus.STARTED, dg.DagsterRunStatus.SUCCESS
@@ -130,11 +131,31 @@ def test_lines_of_a_running_run_arrive_as_they_come_whoever_ships(instance, clic
     tail = Shipper(clickhouse)
     for number in range(4):
         say(instance, run_id, f"line {number}")
-        assert backlog(instance, clickhouse) == shipper.Backlog(1, 1)
+        (written,) = [record.timestamp for record in instance.get_records_for_run(run_id).records][number:]
+        assert backlog(instance, clickhouse) == shipper.Backlog(1, 1, written)
         assert (tail if number % 2 else Shipper(clickhouse)).ship(instance) >= 1
         assert backlog(instance, clickhouse) == shipper.Backlog(1, 0)
         assert shipped(clickhouse, run_id) == stored(instance, run_id)
     assert ship_runs(instance, clickhouse, [run_id]) == 0
+
+
+def test_lines_that_clickhouse_would_drop_at_once_for_their_age_do_not_wait(instance, clickhouse, monkeypatch):
+    class InThreeDays(shipper.datetime):
+        @classmethod
+        def now(cls, tz=None):
+            return super().now(tz) + timedelta(days=3)
+
+    say(instance, start_run(instance, SUCCESS), "a line")
+    monkeypatch.setattr(shipper, "datetime", InThreeDays)
+    assert backlog(instance, clickhouse).lines == 1
+    monkeypatch.setattr(clickhouse, "config", replace(clickhouse.config, retention_days=1))
+    assert backlog(instance, clickhouse) == shipper.Backlog(0, 0)
+    assert Shipper(clickhouse).ship(instance) == 0
+
+
+def test_logs_are_shipped_where_the_home_has_no_directory_of_dagster_yet(tmp_path):
+    with shipping(Settings(home=tmp_path / "new")) as mine:
+        assert mine
 
 
 def test_many_shippers_at_once_double_nothing(home, instance, clickhouse):

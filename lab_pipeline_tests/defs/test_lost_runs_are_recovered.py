@@ -66,6 +66,14 @@ def test_a_dead_run_is_repeated_once_though_the_code_server_was_away(lab):
     assert tick(lab) == "no run is lost"
 
 
+def test_a_dead_run_that_can_be_seen_still_is_withdrawn(lab, monkeypatch):
+    monkeypatch.setattr(recovery, "WITHDRAWN_WITHIN", timedelta())
+    monkeypatch.setattr(recovery.ArtifactStore, "has", lambda *_: True)
+    monkeypatch.setattr(recovery, "withdraw_after_end", lambda *_: True)
+    lost = died(lab, RunFailureReason.STEP_FAILURE)  # which is not repeated
+    assert tick(lab) == f"withdrawn: {lost}"
+
+
 def test_it_is_asked_for_again_while_the_code_server_stays_away_but_not_for_ever(lab, monkeypatch):
     monkeypatch.setattr(recovery, "ASKED_AT_MOST", 3)
     lost = died(lab)

@@ -76,6 +76,12 @@ def is_ours(path: Path) -> bool:
     return path.is_file() and path.read_text().startswith(HEADER.splitlines()[0])
 
 
+def is_users_own(settings: Settings) -> bool:
+    """Tell whether the dagster.yaml of a lab is its user's, so that others than `lab up` may run its services."""
+    path = settings.dagster_home / CONFIG
+    return path.exists() and not _is_our_link(path) and not is_ours(path)
+
+
 def open_instance(settings: Settings) -> dg.DagsterInstance:
     """Open the lab's Dagster instance, for this process and those it starts."""
     os.environ.update(prepare_environment(settings))
@@ -94,6 +100,11 @@ def is_silent(heartbeat: DaemonHeartbeat, now: float) -> bool:
         now: the clock's time, seconds since 1970.
     """
     return abs(now - heartbeat.timestamp) > SILENT_SECONDS
+
+
+def gives_signs_of_life(instance: dg.DagsterInstance, now: float) -> bool:
+    """Tell whether any part of the daemon has been alive lately; `now` is as for `is_silent`."""
+    return any(not is_silent(heartbeat, now) for heartbeat in instance.get_daemon_heartbeats().values())
 
 
 def _is_our_link(path: Path) -> bool:

@@ -26,6 +26,7 @@ VERDICT_SECONDS = 60.0
 """Within which the monitor has failed a run of which it heard that its process is gone."""
 SETTLE_AGAIN_SECONDS = 5.0
 """After which a run is settled whose end could not be recorded, such as on a full disk."""
+FOREIGN = "whoever executes it was not started by this launcher, and has to be stopped where it was started."
 logger = logging.getLogger(__name__)
 
 
@@ -84,9 +85,15 @@ class LabRunLauncher(RunLauncher, ConfigurableClass):
         threading.Thread(target=self._await, args=(instance, run.run_id, process), daemon=True).start()
 
     def terminate(self, run_id: str) -> bool:
-        """Ask the process of a run to stop; a run without one is canceled on the spot."""
+        """Ask the process of a run to stop; a run without one is canceled on the spot.
+
+        One that others started is left as it is, since it would go on: this returns False, and its log says so.
+        """
         run = self._instance.get_run_by_id(run_id)
         if run is None or run.is_finished:
+            return False
+        if run.status is dg.DagsterRunStatus.STARTED and workers.worker_of(run) is None:
+            self._instance.report_engine_event(f"Not canceled: {FOREIGN}", run)
             return False
         self._instance.report_run_canceling(run)
         if not workers.request_stop(self._workers, workers.worker_of(run) or run_id):

@@ -1,7 +1,8 @@
-"""Runs that Dagster has lost sight of: recorded and never queued, or dead and never repeated."""
+"""Runs that were lost sight of: recorded and never queued, dead and never repeated, or ended and never withdrawn."""
 
 from collections.abc import Iterator
 from datetime import datetime, timedelta
+from pathlib import Path
 
 import dagster as dg
 from dagster._core.events import DagsterEvent, RunFailureReason
@@ -10,13 +11,18 @@ from dagster._core.storage.tags import AUTO_RETRY_RUN_ID_TAG, RUN_FAILURE_REASON
 from dagster._daemon.auto_run_reexecution.event_log_consumer import _create_cursor_key
 
 from lab_pipeline.defs.operations.marks import mark_of, set_mark
-from lab_pipeline.defs.operations.queue import tag_for_queue
-from lab_pipeline.defs.operations.workers import worker_of
+from lab_pipeline.defs.operations.queue import BACKTEST, tag_for_queue
+from lab_pipeline.defs.operations.withdraw import withdraw_after_end
+from lab_pipeline.defs.operations.workers import is_alive, worker_of, workers_dir
+from lab_pipeline.runs.artifacts import ArtifactStore
+from lab_pipeline.settings import Settings
 
 QUEUED_WITHIN = timedelta(seconds=60)
 """Whoever launches a run queues it within so long, or has died in between."""
 REPEATED_WITHIN = timedelta(seconds=15)
 """Dagster's daemon repeats a dead run within so long, or has failed to."""
+WITHDRAWN_WITHIN = timedelta(seconds=60)
+"""The lab's own launcher withdraws a run that was canceled or killed within so long; no other launcher does."""
 LOOK_BACK = timedelta(days=1)
 """Nobody waits for what failed earlier."""
 ASKED_TAG = ".lab/retry_asked"
@@ -59,6 +65,28 @@ def ask_for_repetition(instance: dg.DagsterInstance, now: datetime) -> list[str]
         # Runs that were repeated are not repeated again: the daemon looks for that first.
         instance.daemon_cursor_storage.set_cursor_values({CURSOR: str(before)})
     return sorted(found)
+
+
+def withdraw_ended(instance: dg.DagsterInstance, settings: Settings, now: datetime) -> list[str]:
+    """Withdraw the backtests that were canceled or killed and can be seen still, and return their ids.
+
+    Raises:
+        LabError: if a store does not answer; the others are withdrawn the next time.
+    """
+    ended = dg.RunsFilter(
+        job_name=BACKTEST,
+        statuses=[dg.DagsterRunStatus.FAILURE, dg.DagsterRunStatus.CANCELED],
+        updated_after=now - LOOK_BACK,
+    )
+    directory, artifacts = workers_dir(Path(instance.root_directory)), ArtifactStore(settings.artifacts_dir)
+    records = [one for one in instance.get_run_records(ended) if _is_past(one.update_timestamp, WITHDRAWN_WITHIN, now)]
+    return [
+        run.run_id
+        for run in (record.dagster_run for record in records)
+        if artifacts.has(run.run_id)
+        and not is_alive(directory, worker_of(run) or run.run_id)
+        and withdraw_after_end(instance, settings, run.run_id)
+    ]
 
 
 def _unrepeated(instance: dg.DagsterInstance, now: datetime) -> Iterator[dg.DagsterRun]:

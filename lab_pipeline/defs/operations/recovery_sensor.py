@@ -1,10 +1,11 @@
-"""What sees to it that a run is neither forgotten before it begins nor after it has died."""
+"""What sees to it that a run is neither forgotten before it begins nor after it has died or was canceled."""
 
 from datetime import UTC, datetime
 
 import dagster as dg
 
-from lab_pipeline.defs.operations.recovery import ask_for_repetition, queue_forgotten
+from lab_pipeline.defs.operations.recovery import ask_for_repetition, queue_forgotten, withdraw_ended
+from lab_pipeline.defs.operations.resources import Lab
 
 INTERVAL_SECONDS = 10
 
@@ -12,12 +13,14 @@ INTERVAL_SECONDS = 10
 @dg.sensor(
     minimum_interval_seconds=INTERVAL_SECONDS,
     default_status=dg.DefaultSensorStatus.RUNNING,
-    description="Queues runs whose launcher died over it, and has dead runs repeated that Dagster could not repeat.",
+    description="Queues runs whose launcher died over it, has dead runs repeated that Dagster could not repeat, and "
+    "withdraws what canceled and killed ones left visible.",
 )
-def recover_runs(context: dg.SensorEvaluationContext) -> dg.SkipReason:
-    """Queue what was forgotten, have repeated what was not."""
+def recover_runs(context: dg.SensorEvaluationContext, lab: Lab) -> dg.SkipReason:
+    """Queue what was forgotten, have repeated what was not; then withdraw, which needs ClickHouse."""
     now = datetime.now(UTC)
     queued = queue_forgotten(context.instance, now)
     asked = ask_for_repetition(context.instance, now)
-    parts = [("queued", queued), ("repeated", asked)]
+    withdrawn = withdraw_ended(context.instance, lab.settings, now)
+    parts = [("queued", queued), ("repeated", asked), ("withdrawn", withdrawn)]
     return dg.SkipReason("; ".join(f"{verb}: {', '.join(ids)}" for verb, ids in parts if ids) or "no run is lost")

@@ -19,17 +19,29 @@ class RunFinishedError(LabError):
     """The run is done: there is nothing to stop."""
 
 
+class RunNotStoppedError(LabError):
+    """The run goes on: the run launcher cannot stop it."""
+
+
 def cancel(runs: Runs, run_id: str) -> None:
     """Stop a run: one that waits never starts, one that runs is told to stop and is marked when it has.
 
     Raises:
         UnknownRunError: if there is no such run.
         RunFinishedError: if it is done already.
+        RunNotStoppedError: if the run launcher of the instance cannot stop it, such as one that it did not start.
     """
     run = runs.get(run_id)
     if run.finished:
         raise RunFinishedError(f"run {run_id} is {run.status}: there is nothing to cancel")
-    runs.instance.run_coordinator.cancel_run(run_id)
+    if not runs.instance.run_coordinator.cancel_run(run_id):
+        if runs.get(run_id).finished:
+            raise RunFinishedError(f"run {run_id} has ended meanwhile: there is nothing to cancel")
+        launcher = type(runs.instance.run_launcher).__name__
+        raise RunNotStoppedError(
+            f"run {run_id} goes on: {launcher} cannot stop it, as if it had not started it. Stop it where it was "
+            "started; if it is gone, mark it as canceled in the Dagster UI (terminate, with force)"
+        )
 
 
 def delete(settings: Settings, runs: Runs, clickhouse: ClickHouseConfig, run_id: str) -> None:

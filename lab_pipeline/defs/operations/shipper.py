@@ -58,10 +58,12 @@ class Backlog:
     Attributes:
         runs: with lines that wait, or that are under way.
         lines: that wait; of the first 1,000 runs where there are more.
+        oldest: when the first of these lines was written, seconds since 1970; None if none waits.
     """
 
     runs: int
     lines: int
+    oldest: float | None = None
 
 
 @dataclass
@@ -126,8 +128,7 @@ class Shipper:
         now, count = datetime.now(UTC), time.monotonic()
         if self._looked is None:
             sealed = sealed_runs(self._clickhouse)
-            days = self._clickhouse.config.retention_days
-            young = None if days is None else dg.RunsFilter(updated_after=now - timedelta(days=days))
+            young = _not_outdated(self._clickhouse.config, now)
             self._waiting |= {run_id: 0.0 for run_id in instance.get_run_ids(young) if run_id not in sealed}
         else:
             changed = instance.get_run_ids(_updated_since(*self._looked, now, count))
@@ -230,14 +231,19 @@ def backlog(instance: dg.DagsterInstance, clickhouse: ClickHouse) -> Backlog:
         ClickHouseUnavailableError: if ClickHouse does not answer.
     """
     sealed = sealed_runs(clickhouse)
-    open_runs = [run_id for run_id in instance.get_run_ids() if run_id not in sealed]
+    young = _not_outdated(clickhouse.config, datetime.now(UTC))
+    open_runs = [run_id for run_id in instance.get_run_ids(young) if run_id not in sealed]
     counted = open_runs[:COUNTED_RUNS]
     arrived = last_lines(clickhouse, counted)
     lines = 0
+    written = []
     for run_id in counted:
-        newest = instance.get_records_for_run(run_id, limit=1, ascending=False).records
-        lines += max(0, newest[0].storage_id - arrived.get(run_id, 0)) if newest else 0
-    return Backlog(len(open_runs), lines)
+        first = instance.get_records_for_run(run_id, cursor=_cursor(arrived.get(run_id, 0)), limit=1).records
+        newest = instance.get_records_for_run(run_id, limit=1, ascending=False).records if first else ()
+        if newest:
+            lines += newest[0].storage_id - first[0].storage_id + 1
+            written.append(first[0].timestamp)
+    return Backlog(len(open_runs), lines, min(written, default=None))
 
 
 def run_shipper(settings: Settings, instance: dg.DagsterInstance, clickhouse: ClickHouse, stop: Event) -> None:
@@ -270,6 +276,7 @@ def impatient(config: ClickHouseConfig) -> ClickHouseConfig:
 @contextmanager
 def shipping(settings: Settings) -> Iterator[bool]:
     """Be the one shipper of this home; yields False if there is another."""
+    settings.dagster_home.mkdir(parents=True, exist_ok=True)  # Dagster's home may be another, as on Kubernetes
     with (settings.dagster_home / LOCK).open("a") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -283,6 +290,12 @@ def _frame(lines: list[dict[str, Any]]) -> pl.DataFrame:
     numbers = {"seq": pl.UInt64(), "timestamp": pl.Int64()}
     schema = {name: numbers.get(name, kind) for name, kind in LOG_LINES.items()}
     return pl.DataFrame(lines, schema=schema).with_columns(pl.col("timestamp").cast(LOG_LINES["timestamp"]))
+
+
+def _not_outdated(config: ClickHouseConfig, now: datetime) -> dg.RunsFilter | None:
+    """Find the runs whose lines ClickHouse would not drop at once for their age."""
+    days = config.retention_days
+    return None if days is None else dg.RunsFilter(updated_after=now - timedelta(days=days))
 
 
 def _updated_since(looked: datetime, looked_count: float, now: datetime, count: float) -> dg.RunsFilter:

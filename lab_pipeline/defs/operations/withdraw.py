@@ -49,18 +49,20 @@ def settle_dead(instance: dg.DagsterInstance, settings: Settings) -> None:
         raise broken[0]
 
 
-def withdraw_after_end(instance: dg.DagsterInstance, settings: Settings, run_id: str) -> None:
-    """Withdraw a run that was canceled, or whose process was interrupted or killed.
+def withdraw_after_end(instance: dg.DagsterInstance, settings: Settings, run_id: str) -> bool:
+    """Withdraw a run that was canceled, or whose process was interrupted or killed; tells whether there was anything.
 
     One of whose ops failed by itself keeps what it has published: going on from there takes it over.
     """
     run = instance.get_run_by_id(run_id)
     if run is None or not run.is_finished or run.status is dg.DagsterRunStatus.SUCCESS:
-        return
+        return False
     if run.tags.get(RUN_FAILURE_REASON_TAG) == RunFailureReason.STEP_FAILURE.value:
-        return
-    if withdraw(settings, run_id):
+        return False
+    withdrawn = withdraw(settings, run_id)
+    if withdrawn:
         instance.report_engine_event("Withdrew its artifacts, since it was not done.", run)
+    return withdrawn
 
 
 def withdraw_if_ended(context: dg.OpExecutionContext | dg.AssetExecutionContext, settings: Settings) -> None:
