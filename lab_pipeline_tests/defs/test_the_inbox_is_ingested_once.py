@@ -322,9 +322,33 @@ def test_a_lake_that_cannot_be_written_leaves_the_files_and_they_are_tried_again
     assert waiting.endswith(": candles-1m.csv")
     watcher.clock.wait(61)
     second = watcher.look()
-    assert (first.run_key[-2:], second.run_key[-2:]) == ("/0", "/1")
+    assert (first.run_key[-2:], second.run_key[-37:]) == ("/0", f"/{done.run_id}")
     assert watcher.run(second).success
     assert tree(home) == ["done/candles-1m.csv"]
+
+
+@pytest.mark.parametrize("deleted", [[0], [1], [0, 1]])
+def test_runs_that_are_deleted_keep_no_file_from_being_tried_again(home, watcher, monkeypatch, deleted):
+    candles().write_csv(home / "inbox" / "candles-1m.csv")
+    keys, runs = {}, []
+
+    def full(*_, **__):
+        raise LakeUnwritableError("cannot write to the lake: no space left")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(lake_module.Lake, "ingest_candles", full)
+        for _ in range(2):
+            request = watcher.look_twice()
+            runs.append(watcher.run(request).run_id)
+            keys[runs[-1]] = request.run_key
+            watcher.clock.wait(3600)
+    for number in deleted:
+        watcher.instance.delete_run(runs[number])
+        del keys[runs[number]]
+    request = watcher.look()
+    assert request.run_key not in keys.values()
+    assert watcher.look().run_key == request.run_key
+    assert watcher.run(request).success
 
 
 def test_one_run_at_a_time_is_asked_for(home, watcher):
@@ -377,9 +401,9 @@ def test_a_clock_that_is_put_back_keeps_no_file_waiting(home, watcher, monkeypat
 
     with monkeypatch.context() as patch:
         patch.setattr(lake_module.Lake, "ingest_calls", full)
-        watcher.run(first)
+        done = watcher.run(first)
     watcher.clock.time = datetime.now(UTC) - timedelta(hours=7)  # the run ended hours from now
-    assert watcher.look_twice().run_key.endswith("/1")
+    assert watcher.look_twice().run_key.endswith(f"/{done.run_id}")
 
 
 def test_a_clock_that_leaps_forward_asks_for_nothing_twice(home, watcher):

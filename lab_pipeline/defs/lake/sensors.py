@@ -34,8 +34,9 @@ FILES_TAG = "lab/inbox"
 def watch_inbox(context: dg.SensorEvaluationContext, lab: Lab) -> dg.SensorResult | dg.SkipReason:
     """Ask for one run for all files that rest; the cursor says since when each has been seen as it is.
 
-    Only one run at a time is asked for. Its key is that of its files and of the number of runs that these had, so that
-    the same files are asked for again only after a run has ended and left them, after a pause.
+    Only one run at a time is asked for. Its key is that of its files and of the last run that these had, so that the
+    same files are asked for again only after a run has ended and left them, after a pause. Runs can be deleted, so
+    their number would come again; their ids do not.
     """
     inbox = Inbox(lab.settings.inbox_dir)
     if lab.settings.inbox is None:
@@ -68,7 +69,7 @@ def watch_inbox(context: dg.SensorEvaluationContext, lab: Lab) -> dg.SensorResul
         context.log.warning(f"left alone: {stuck}")
     config = InboxFiles(files=[DroppedFile(key=drop.key, name=drop.name) for drop in rested])
     request = dg.RunRequest(
-        run_key=f"inbox/{files}/{len(earlier)}",
+        run_key=f"inbox/{files}/{earlier[0].dagster_run.run_id if earlier else 0}",
         run_config=dg.RunConfig(ops={ingest_inbox.name: config}),
         tags={FILES_TAG: files},
     )
