@@ -11,10 +11,12 @@ TIMEFRAME_TAG = "lab/timeframe"
 
 
 class LabRunCoordinator(QueuedRunCoordinator[dg.DagsterInstance]):
-    """Queue runs as `QueuedRunCoordinator` does, tagged with what their configuration asks for.
+    """Queue runs as `QueuedRunCoordinator` does, tagged with what their configuration asks for, in pools with limits.
 
     Whoever launches (launchpad, GraphQL, command line, schedule, sensor), the run carries `lab/strategy` and
-    `lab/timeframe` while it waits, so that a limit per strategy holds for all. In ``dagster.yaml``:
+    `lab/timeframe` while it waits, so that a limit per strategy holds for all. A pool has the default limit before its
+    first run waits: Dagster's daemon gives it one only as it takes runs from the queue, and then takes all that wait
+    for a new pool at once. In ``dagster.yaml``:
 
     .. code-block:: YAML
 
@@ -24,12 +26,21 @@ class LabRunCoordinator(QueuedRunCoordinator[dg.DagsterInstance]):
     """
 
     def submit_run(self, context: SubmitRunContext) -> dg.DagsterRun:
-        """Tag a run, then queue it."""
+        """Tag a run and see to it that its pools have limits, then queue it."""
         run = context.dagster_run
         tags = queue_tags(run.job_name, run.run_config)
         if tags:
             self._instance.add_run_tags(run.run_id, tags)
+        self._limit_pools(run)
         return super().submit_run(context)
+
+    def _limit_pools(self, run: dg.DagsterRun) -> None:
+        pools = run.run_op_concurrency.all_pools if run.run_op_concurrency else None
+        if not pools or not self._instance.global_op_concurrency_default_limit:
+            return
+        events = self._instance.event_log_storage
+        for pool in sorted(pools - events.get_concurrency_keys()):
+            events.initialize_concurrency_limit_to_default(pool)
 
 
 def queue_tags(job_name: str, run_config: object) -> dict[str, str]:
