@@ -2,10 +2,10 @@
 
 import csv
 import gzip
-import shutil
 import uuid
 import zlib
 from collections.abc import Iterator, Sequence
+from io import BufferedIOBase
 from pathlib import Path
 
 import polars as pl
@@ -115,7 +115,7 @@ class CsvSource(Source):
 
     def batches(self) -> Iterator[pl.DataFrame]:
         """Yield columns of text; lines with nothing on them are left out, as an editor's last line is."""
-        lines = pl.scan_csv(self._path, infer_schema=False)
+        lines = pl.scan_csv(self._path, infer_schema=False, glob=False)
         offset = 0
         try:
             for frame in lines.collect_batches(chunk_size=BATCH_ROWS, maintain_order=True):
@@ -168,7 +168,8 @@ def _unpacked(path: Path, scratch: Path) -> Path:
     target = scratch / f"unpacked-{uuid.uuid4().hex}"
     try:
         with gzip.open(path) as packed, target.open("wb") as plain:
-            shutil.copyfileobj(packed, plain, 1 << 20)
+            while chunk := _read(packed, 1 << 20, path):
+                plain.write(chunk)
     except (EOFError, gzip.BadGzipFile, zlib.error) as error:
         raise LakeError(f"{path} is a broken gzip file: {error}") from None
     return target
@@ -176,7 +177,17 @@ def _unpacked(path: Path, scratch: Path) -> Path:
 
 def _starts_with(path: Path, magic: bytes) -> bool:
     with path.open("rb") as file:
-        return file.read(len(magic)) == magic
+        return _read(file, len(magic), path) == magic
+
+
+def _read(file: BufferedIOBase, size: int, path: Path) -> bytes:
+    """Read bytes; where the disk does not give them it is about this file, unlike what goes wrong in writing."""
+    try:
+        return file.read(size)
+    except gzip.BadGzipFile:
+        raise
+    except OSError as error:
+        raise LakeError(f"{path} cannot be read: {error.strerror}") from None
 
 
 def _match(name: str, table: Table, found: Sequence[str]) -> dict[str, str]:
@@ -203,8 +214,8 @@ def _match(name: str, table: Table, found: Sequence[str]) -> dict[str, str]:
 
 def _read_csv_header(name: str, path: Path) -> list[str]:
     try:
-        return pl.read_csv(path, n_rows=0, infer_schema=False).columns
-    except pl.exceptions.PolarsError as error:
+        return pl.read_csv(path, n_rows=0, infer_schema=False, glob=False).columns
+    except (pl.exceptions.PolarsError, OSError) as error:
         raise LakeError(f"{name} is not a readable CSV file: {error}") from None
 
 

@@ -1,4 +1,7 @@
+import errno
+import os
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import dagster as dg
 import polars as pl
@@ -11,7 +14,8 @@ from lab_pipeline.defs.lake.metadata import CALLS_KEY, CANDLES_KEY
 from lab_pipeline.defs.operations.instance import open_instance
 from lab_pipeline.defs.operations.reasons import failure_reason
 from lab_pipeline.defs.operations.resources import Lab
-from lab_pipeline.lake import LakeUnwritableError
+from lab_pipeline.lake import Inbox, LakeUnwritableError
+from lab_pipeline.lake import inbox as inbox_module
 from lab_pipeline.lake import lake as lake_module
 from lab_pipeline.settings import load_settings
 from lab_pipeline_tests.defs.daemon import daemon, dying_at, queued
@@ -79,6 +83,19 @@ def tree(home):
     return sorted(str(path.relative_to(home / "inbox")) for path in (home / "inbox").rglob("*") if path.is_file())
 
 
+def forbidding(patch, what, name, number):
+    """Let the system refuse to open or to rename the files of a name."""
+    for place in (os, Path):
+        allowed = getattr(place, what)
+
+        def refuse(path, *rest, allowed=allowed, **more):
+            if Path(path).name == name:
+                raise OSError(number, os.strerror(number), str(path))
+            return allowed(path, *rest, **more)
+
+        patch.setattr(place, what, refuse)
+
+
 def test_files_that_rest_are_ingested_and_put_away(home, watcher):
     candles().write_csv(home / "inbox" / "candles-1m.csv")
     calls().write_parquet(home / "inbox" / "calls.parquet")
@@ -139,6 +156,134 @@ def test_a_bad_file_is_rejected_with_its_error_and_stops_no_other(home, watcher)
     assert watcher.look_twice() == f"{home}/inbox is empty"
 
 
+def test_a_file_whose_name_is_not_text_is_ingested_like_those_beside_it(home, watcher):
+    misnamed = home / "inbox" / os.fsdecode(b"M\xfcnchen-1m.csv")
+    misnamed.write_text(candles().write_csv())
+    (home / "inbox" / os.fsdecode(b"\xfc-calls.csv")).write_text("nonsense")
+    calls().write_csv(home / "inbox" / "calls.csv")
+    request = watcher.look_twice()
+    done = watcher.run(request)
+    assert tree(home) == [
+        "done/M_nchen-1m.csv",
+        "done/calls.csv",
+        "rejected/_-calls.csv",
+        "rejected/_-calls.csv.error.txt",
+    ]
+    assert (home / "inbox" / "rejected" / "_-calls.csv.error.txt").read_text().startswith("_-calls.csv has no column")
+    assert failure_reason(watcher.instance, done.run_id).startswith(
+        "1 of 3 files were rejected, the first is _-calls.csv: _-calls.csv has no column"
+    )
+    lake = Lab().lake
+    assert (lake.candles_count("1m"), lake.calls().height, lake.receipts()) == (240, 3, [])
+
+
+def test_a_daemon_hands_over_a_file_whose_name_is_not_text(home, monkeypatch):
+    monkeypatch.setattr(sensors, "REST_SECONDS", 0.0)
+    (home / "inbox" / os.fsdecode(b"\xfc.csv")).write_text(calls().write_csv())
+    with open_instance(load_settings()) as instance, daemon(instance) as running:
+        running.run_sensor("watch_inbox")
+        (run,) = queued(instance, "inbox")
+    (file,) = run.run_config["ops"]["ingest_inbox"]["config"]["files"]
+    assert file["name"] == "_.csv"
+
+
+def test_a_file_whose_name_is_as_long_as_can_be_is_rejected_and_stops_no_other(home, watcher):
+    name = "x" * 248 + "-1m.csv"
+    (home / "inbox" / name).write_text("nonsense")
+    os.utime(home / "inbox" / name, (1e9, 1e9))
+    candles().write_csv(home / "inbox" / "good-1m.csv")
+    assert not watcher.run(watcher.look_twice()).success
+    assert tree(home)[0] == "done/good-1m.csv"
+    assert (home / "inbox" / "rejected" / name).read_text() == "nonsense"
+    (error,) = (home / "inbox" / "rejected").glob("*.error.txt")
+    assert error.read_text().startswith(f"{name} has no column")
+
+
+def test_a_file_that_may_not_be_read_is_rejected_and_stops_no_other(home, watcher, monkeypatch):
+    (home / "inbox" / "theirs-1m.csv").write_text("secret")
+    candles().write_csv(home / "inbox" / "good-1m.csv")
+    forbidding(monkeypatch, "open", "theirs-1m.csv", errno.EACCES)
+    done = watcher.run(watcher.look_twice())
+    assert tree(home) == ["done/good-1m.csv", "rejected/theirs-1m.csv", "rejected/theirs-1m.csv.error.txt"]
+    assert failure_reason(watcher.instance, done.run_id) == (
+        "1 of 2 files were rejected, the first is theirs-1m.csv: theirs-1m.csv cannot be read: Permission denied"
+    )
+
+
+def test_a_file_that_cannot_be_moved_is_named_and_stops_no_other(home, watcher, monkeypatch):
+    candles().write_csv(home / "inbox" / "mounted-1m.csv")
+    os.utime(home / "inbox" / "mounted-1m.csv", (1e9, 1e9))
+    calls().write_csv(home / "inbox" / "calls.csv")
+    with monkeypatch.context() as patch:
+        forbidding(patch, "rename", "mounted-1m.csv", errno.EXDEV)
+        done = watcher.run(watcher.look_twice())
+    assert tree(home) == ["done/calls.csv", "mounted-1m.csv"]
+    assert failure_reason(watcher.instance, done.run_id).startswith(
+        "1 of 2 files could not be brought in or put away and are tried again, the first is mounted-1m.csv: "
+    )
+    assert watcher.run(watcher.look()).success
+    assert tree(home) == ["done/calls.csv", "done/mounted-1m.csv"]
+
+
+def test_a_file_that_cannot_be_put_away_keeps_no_other_from_it(home, watcher, monkeypatch):
+    candles().write_csv(home / "inbox" / "a-1m.csv")
+    calls().write_csv(home / "inbox" / "calls.csv")
+    request = watcher.look_twice()
+    put_away = Inbox.finish
+
+    def refuse(inbox, drop):
+        if drop.name == "a-1m.csv":
+            raise PermissionError(errno.EACCES, "Permission denied", "done")
+        return put_away(inbox, drop)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Inbox, "finish", refuse)
+        assert not watcher.run(request).success
+    assert [name.rpartition("/")[2] for name in tree(home)] == ["a-1m.csv", "calls.csv"]
+    assert tree(home)[1] == "done/calls.csv"
+    again = watcher.run(watcher.look_twice())
+    assert again.success
+    assert tree(home) == ["done/a-1m.csv", "done/calls.csv"]
+    assert Lab().lake.receipts() == []
+
+
+def test_what_cannot_be_taken_is_named_whatever_else_there_is(home, watcher, monkeypatch):
+    obstacle = "it cannot be moved: this user may not write in its directory"
+    monkeypatch.setattr(inbox_module, "_obstacle", lambda path: obstacle if path.name.startswith("theirs") else None)
+    for number in range(4):
+        (home / "inbox" / f"theirs-{number}.csv").write_text("x")
+    left_alone = ", ".join(f"theirs-{number}.csv ({obstacle})" for number in range(3)) + " and 1 more"
+    assert watcher.look_twice() == f"{home}/inbox has nothing to ingest; left alone: {left_alone}"
+    calls().write_csv(home / "inbox" / "calls.csv")
+    assert watcher.look() == f"1 files are new or being written; left alone: {left_alone}"
+    watcher.clock.wait(sensors.REST_SECONDS)
+    assert watcher.run(watcher.look()).success
+    assert tree(home)[0] == "done/calls.csv"
+    by_hand = watcher.run(dg.RunRequest(run_config={}))
+    assert failure_reason(watcher.instance, by_hand.run_id).startswith("4 of 4 files could not be brought in")
+
+
+@pytest.mark.parametrize("place", ["take", "reject", "finish"])
+def test_a_full_disk_under_the_inbox_fails_the_run_and_stops_it(home, watcher, monkeypatch, place):
+    (home / "inbox" / "bad-1m.csv").write_text("nonsense")
+    os.utime(home / "inbox" / "bad-1m.csv", (1e9, 1e9))
+    candles().write_csv(home / "inbox" / "good-1m.csv")
+    request = watcher.look_twice()
+
+    def full(*_):
+        raise OSError(errno.ENOSPC, "No space left on device", str(home / "inbox"))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Inbox, place, full)
+        done = watcher.run(request)
+    reason = failure_reason(watcher.instance, done.run_id)
+    assert reason.startswith(f"cannot write to the inbox at {home}/inbox: the disk of {home}/inbox is full")
+    assert Lab().lake.timeframes() == (["1m"] if place == "finish" else [])
+    watcher.clock.wait(61)
+    watcher.run(watcher.look_twice())
+    assert tree(home) == ["done/good-1m.csv", "rejected/bad-1m.csv", "rejected/bad-1m.csv.error.txt"]
+
+
 def test_a_file_whose_run_was_killed_before_it_was_put_away_is_not_ingested_again(home, watcher, monkeypatch):
     candles().write_csv(home / "inbox" / "candles-1m.csv")
     request = watcher.look_twice()
@@ -172,12 +317,38 @@ def test_a_lake_that_cannot_be_written_leaves_the_files_and_they_are_tried_again
         patch.setattr(lake_module.Lake, "ingest_candles", full)
         done = watcher.run(first)
     assert failure_reason(watcher.instance, done.run_id) == "cannot write to the lake: no space left"
-    assert watcher.look().startswith("1 files are tried again in 0:00:")
+    waiting = watcher.look()
+    assert waiting.startswith("1 files are tried again in 0:00:")
+    assert waiting.endswith(": candles-1m.csv")
     watcher.clock.wait(61)
     second = watcher.look()
-    assert (first.run_key[-2:], second.run_key[-2:]) == ("/0", "/1")
+    assert (first.run_key[-2:], second.run_key[-37:]) == ("/0", f"/{done.run_id}")
     assert watcher.run(second).success
     assert tree(home) == ["done/candles-1m.csv"]
+
+
+@pytest.mark.parametrize("deleted", [[0], [1], [0, 1]])
+def test_runs_that_are_deleted_keep_no_file_from_being_tried_again(home, watcher, monkeypatch, deleted):
+    candles().write_csv(home / "inbox" / "candles-1m.csv")
+    keys, runs = {}, []
+
+    def full(*_, **__):
+        raise LakeUnwritableError("cannot write to the lake: no space left")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(lake_module.Lake, "ingest_candles", full)
+        for _ in range(2):
+            request = watcher.look_twice()
+            runs.append(watcher.run(request).run_id)
+            keys[runs[-1]] = request.run_key
+            watcher.clock.wait(3600)
+    for number in deleted:
+        watcher.instance.delete_run(runs[number])
+        del keys[runs[number]]
+    request = watcher.look()
+    assert request.run_key not in keys.values()
+    assert watcher.look().run_key == request.run_key
+    assert watcher.run(request).success
 
 
 def test_one_run_at_a_time_is_asked_for(home, watcher):
@@ -230,9 +401,9 @@ def test_a_clock_that_is_put_back_keeps_no_file_waiting(home, watcher, monkeypat
 
     with monkeypatch.context() as patch:
         patch.setattr(lake_module.Lake, "ingest_calls", full)
-        watcher.run(first)
+        done = watcher.run(first)
     watcher.clock.time = datetime.now(UTC) - timedelta(hours=7)  # the run ended hours from now
-    assert watcher.look_twice().run_key.endswith("/1")
+    assert watcher.look_twice().run_key.endswith(f"/{done.run_id}")
 
 
 def test_a_clock_that_leaps_forward_asks_for_nothing_twice(home, watcher):

@@ -1,11 +1,13 @@
 import dagster as dg
 import pytest
 import yaml
-from dagster._core.events import RunFailureReason
+from dagster._core.events import DagsterEvent, RunFailureReason
 from dagster._core.execution.retries import auto_reexecution_should_retry_run
 from dagster._core.remote_origin import GrpcServerCodeLocationOrigin, RemoteJobOrigin, RemoteRepositoryOrigin
+from dagster._core.run_coordinator import SubmitRunContext
 from dagster._daemon.run_coordinator.queued_run_coordinator_daemon import QueuedRunCoordinatorDaemon
 
+from lab_pipeline.definitions import defs
 from lab_pipeline.defs.operations.instance import HEADER, open_instance, prepare_environment
 from lab_pipeline.defs.operations.queue import queue_tags
 from lab_pipeline.settings import Settings
@@ -76,12 +78,25 @@ def test_a_configuration_that_is_nonsense_waits_for_the_op_to_refuse_it(config):
     assert queue_tags("backtest", config) == {}
 
 
+def origin_of(job):
+    location = GrpcServerCodeLocationOrigin(host="127.0.0.1", port=1, location_name="lab_pipeline")
+    return RemoteJobOrigin(RemoteRepositoryOrigin(location, "__repository__"), job)
+
+
 def queued(instance, strategy, priority=None):
     tags = {"lab/strategy": strategy, **({"dagster/priority": str(priority)} if priority is not None else {})}
-    location = GrpcServerCodeLocationOrigin(host="127.0.0.1", port=1, location_name="lab_pipeline")
-    origin = RemoteJobOrigin(RemoteRepositoryOrigin(location, "__repository__"), "backtest")
-    run = dg.DagsterRun(job_name="backtest", status=dg.DagsterRunStatus.QUEUED, tags=tags, remote_job_origin=origin)
+    run = dg.DagsterRun(
+        job_name="backtest", status=dg.DagsterRunStatus.QUEUED, tags=tags, remote_job_origin=origin_of("backtest")
+    )
     return instance.add_run(run).run_id
+
+
+def chosen(instance):
+    """Return the runs that the daemon would take from the queue now."""
+    daemon = QueuedRunCoordinatorDaemon(interval_seconds=1)
+    config = instance.get_concurrency_config()
+    # The very method that each turn of the daemon asks; a turn itself would also start what it chose.
+    return [run.run_id for run in daemon._get_runs_to_dequeue(instance, config, None)]  # noqa: SLF001
 
 
 def test_the_queue_obeys_the_limits_and_the_priorities(settings):
@@ -89,13 +104,39 @@ def test_the_queue_obeys_the_limits_and_the_priorities(settings):
         first, second, third = (queued(instance, "ladder") for _ in range(3))
         low, high = queued(instance, "dip", -1), queued(instance, "trend", 5)
         others = [queued(instance, f"s{number}") for number in range(3)]
-        daemon = QueuedRunCoordinatorDaemon(interval_seconds=1)
-        config = instance.get_concurrency_config()
-        # The very method that each turn of the daemon asks; a turn itself would also start what it chose.
-        chosen = [run.run_id for run in daemon._get_runs_to_dequeue(instance, config, None)]  # noqa: SLF001
-    assert chosen == [high, first, second, *others[:2]]
-    assert third not in chosen
-    assert low not in chosen
+        next_ones = chosen(instance)
+    assert next_ones == [high, first, second, *others[:2]]
+    assert third not in next_ones
+    assert low not in next_ones
+
+
+@pytest.mark.parametrize("job", ["inbox", "retention", "statistics"])
+def test_what_must_not_run_beside_itself_waits_until_the_run_before_has_ended(settings, monkeypatch, job):
+    monkeypatch.setenv("DAGSTER_OP_CONCURRENCY_KEYS_ALLOTTED_FOR_STARTED_RUN_SECONDS", "0")  # as if it ran for long
+    definition = defs().resolve_job_def(job)
+    with open_instance(settings) as instance:
+        first, second = (
+            submitted(instance, instance.create_run_for_job(definition, remote_job_origin=origin_of(job)))
+            for _ in range(2)
+        )
+        other = queued(instance, "ladder")
+        assert chosen(instance) == [first, other]
+        for under_way in ("PIPELINE_STARTING", "PIPELINE_START"):
+            report(instance, first, under_way)
+            assert chosen(instance) == [other]
+        report(instance, first, "PIPELINE_SUCCESS")
+        assert chosen(instance) == [second, other]
+
+
+def submitted(instance, run):
+    """Queue a run as everybody does who launches one; the code location plays no part in it."""
+    return instance.run_coordinator.submit_run(SubmitRunContext(run, workspace=None)).run_id
+
+
+def report(instance, run_id, event):
+    """Record what a launcher or the run itself says of it."""
+    name = instance.get_run_by_id(run_id).job_name
+    instance.report_dagster_event(DagsterEvent(event_type_value=event, job_name=name), run_id)
 
 
 @pytest.mark.parametrize(

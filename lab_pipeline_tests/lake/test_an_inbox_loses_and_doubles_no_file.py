@@ -1,6 +1,9 @@
 import os
 import subprocess
 import sys
+import tempfile
+from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 
@@ -153,3 +156,193 @@ def test_a_file_of_neither_kind_is_measured_by_its_name(tmp_path, name, missing)
     (tmp_path / "x").write_text("mint,what\nAAA,1\n")
     with pytest.raises(LakeError, match=f"no column .*{missing}"):
         kind_of(tmp_path / "x", name)
+
+
+MISNAMED = os.fsdecode(b"M\xfcnchen-1m.csv")
+
+
+def test_a_name_that_is_not_text_is_made_so(inbox):
+    drop(inbox, f"{MISNAMED[0]}\udcfc/{MISNAMED}", "mine")
+    drop(inbox, "good.csv")
+    found = next(one for one in inbox.drops() if one.name != "good.csv")
+    assert found.name == "M_/M_nchen-1m.csv"
+    assert not inbox.is_being_written(found)
+    assert inbox.take(found).read_text() == "mine"
+    assert found in inbox.drops()
+    assert inbox.finish(found) == inbox.root / "done/M_/M_nchen-1m.csv"
+    assert names(inbox) == ["good.csv"]
+
+
+def test_files_whose_names_read_alike_are_told_apart(inbox):
+    texts = {"M_nchen-1m.csv": "a", MISNAMED: "b", os.fsdecode(b"M\xfdnchen-1m.csv"): "c"}
+    for name, text in texts.items():
+        drop(inbox, name, text)
+    found = inbox.drops()
+    assert {one.name for one in found} == {"M_nchen-1m.csv"}
+    assert sorted(inbox.take(one).read_text() for one in found) == ["a", "b", "c"]
+    assert sorted(inbox.finish(one).read_text() for one in found) == ["a", "b", "c"]
+    assert len(tree(inbox)) == 3
+
+
+def test_a_misnamed_file_that_is_open_to_be_written_is_not_taken(inbox):
+    path = drop(inbox, MISNAMED)
+    (found,) = inbox.drops()
+    with path.open("a"):
+        assert inbox.is_being_written(found)
+        assert inbox.take(found) is None
+    assert inbox.take(found) is not None
+
+
+@pytest.mark.parametrize("name", ["x" * 251 + ".csv", "x" * 246, "ü" * 127, "x." + "y" * 253])
+def test_the_longest_names_are_rejected_with_their_errors(inbox, name):
+    for text in ("first", "second"):
+        drop(inbox, name, text)
+        (found,) = inbox.drops()
+        inbox.take(found)
+        inbox.reject(found, f"{text} is wrong")
+    files = [path for path in (inbox.root / "rejected").iterdir() if not path.name.endswith(".error.txt")]
+    assert sorted(path.read_text() for path in files) == ["first", "second"]
+    assert (inbox.root / "rejected" / name).read_text() == "first"
+    errors = [path for path in (inbox.root / "rejected").iterdir() if path.name.endswith(".error.txt")]
+    assert sorted(path.read_text() for path in errors) == ["first is wrong\n", "second is wrong\n"]
+    assert all(path.name.startswith(name[:80]) for path in files + errors)
+
+
+def test_long_names_that_begin_alike_have_errors_of_their_own(inbox):
+    for last in "ab":
+        drop(inbox, "x" * 250 + last)
+    for found in inbox.drops():
+        inbox.take(found)
+        inbox.reject(found, f"{found.name[-1]} is wrong")
+    errors = (inbox.root / "rejected").glob("*.error.txt")
+    assert sorted(path.read_text() for path in errors) == ["a is wrong\n", "b is wrong\n"]
+
+
+def test_the_longest_name_is_put_beside_another_of_its_kind(inbox):
+    for text in ("first", "second"):
+        drop(inbox, "x" * 251 + ".csv", text)
+        (found,) = inbox.drops()
+        inbox.take(found)
+        kept = inbox.finish(found)
+    assert kept.read_text() == "second"
+    assert kept.name.endswith(f".{found.key}.csv")
+
+
+def test_a_directory_that_is_called_as_an_earlier_file_is_put_beside_it(inbox):
+    for name in ("may", "may/a.csv"):
+        drop(inbox, name, name)
+        (found,) = inbox.drops()
+        inbox.take(found)
+        kept = inbox.finish(found)
+    assert kept == inbox.root / f"done/may.{found.key}/a.csv"
+    assert kept.read_text() == "may/a.csv"
+
+
+def test_a_link_is_taken_only_if_it_leads_to_the_same_file_from_elsewhere(inbox):
+    there = drop(inbox, ".hidden/a.csv")
+    (inbox.root / "relative.csv").symlink_to(".hidden/a.csv")
+    (inbox.root / "absolute.csv").symlink_to(there)
+    absolute, relative = inbox.drops()
+    assert inbox.take(absolute).read_text() == "x"
+    assert relative.name == "relative.csv"
+    assert "a link that leads nowhere from elsewhere" in relative.obstacle
+
+
+def test_a_file_that_cannot_be_moved_stays_where_it_was(inbox, monkeypatch):
+    drop(inbox, "a.csv")
+    (found,) = inbox.drops()
+
+    def refuse(*_):
+        raise OSError(18, "Invalid cross-device link")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "rename", refuse)
+        with pytest.raises(OSError, match="cross-device"):
+            inbox.take(found)
+    assert inbox.drops() == [found]
+    assert list((inbox.root / ".taken").iterdir()) == []
+
+
+NOBODY = 65534
+
+
+@pytest.fixture
+def shared():
+    """An inbox below a directory into which every user may look."""
+    with tempfile.TemporaryDirectory() as directory:
+        Path(directory).chmod(0o755)
+        inbox = Inbox(Path(directory) / "inbox")
+        inbox.root.mkdir()
+        yield inbox
+
+
+@contextmanager
+def as_user_of(inbox):
+    """Be the ordinary user whose inbox it is: permissions are nothing to root."""
+    before = os.geteuid()
+    if before == 0:
+        for path in (inbox.root, *inbox.root.rglob("*")):
+            os.chown(path, NOBODY, NOBODY)
+        os.seteuid(NOBODY)
+    try:
+        yield
+    finally:
+        os.seteuid(before)
+
+
+def test_a_file_that_may_not_be_read_is_taken_and_rejected(shared):
+    drop(shared, "a.csv").chmod(0)
+    with as_user_of(shared):
+        (found,) = shared.drops()
+        assert found.obstacle is None
+        assert not shared.is_being_written(found)
+        path = shared.take(found)
+        with pytest.raises(LakeError, match="cannot be read: Permission denied"):
+            kind_of(path, found.name)
+        shared.reject(found, "no")
+        assert tree(shared) == ["rejected/a.csv", "rejected/a.csv.error.txt"]
+
+
+@pytest.mark.parametrize(
+    ("mode", "name", "obstacle"),
+    [
+        (0o000, "locked", "it cannot be looked at (Permission denied)"),
+        (0o400, "locked/a.csv", "it cannot be looked at (Permission denied)"),
+        (0o500, "locked/a.csv", "it cannot be moved: this user may not write in its directory"),
+    ],
+)
+def test_what_cannot_be_reached_or_moved_is_told_apart(shared, mode, name, obstacle):
+    drop(shared, "locked/a.csv")
+    drop(shared, "good.csv")
+    with as_user_of(shared):
+        (shared.root / "locked").chmod(mode)
+        try:
+            good, stuck = shared.drops()
+        finally:
+            (shared.root / "locked").chmod(0o700)
+    assert (good.name, good.obstacle) == ("good.csv", None)
+    assert (stuck.name, stuck.obstacle) == (name, obstacle)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="takes files of two users")
+def test_a_file_of_another_user_in_a_sticky_directory_is_told_apart(shared):
+    shared.root.chmod(0o1777)
+    drop(shared, "theirs.csv")
+    os.chown(drop(shared, "mine.csv"), NOBODY, NOBODY)
+    os.seteuid(NOBODY)
+    try:
+        mine, theirs = shared.drops()
+    finally:
+        os.seteuid(0)
+    assert (mine.name, mine.obstacle, theirs.name) == ("mine.csv", None, "theirs.csv")
+    assert "only their owners may move" in theirs.obstacle
+
+
+def test_an_inbox_that_may_not_be_looked_into_says_so(shared):
+    with as_user_of(shared):
+        shared.root.chmod(0o300)
+        try:
+            (stuck,) = shared.drops()
+        finally:
+            shared.root.chmod(0o700)
+    assert (stuck.name, stuck.obstacle) == (str(shared.root), "it cannot be looked at (Permission denied)")

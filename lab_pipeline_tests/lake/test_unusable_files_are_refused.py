@@ -1,8 +1,9 @@
+import errno
 import gzip
 
 import pytest
 
-from lab_pipeline.lake import LakeError
+from lab_pipeline.lake import LakeError, LakeUnwritableError
 from lab_pipeline_tests.lake.samples import candles, files_of
 
 HEADER = "mint,timestamp,open,high,low,close,volume\n"
@@ -122,3 +123,23 @@ def test_file_without_permission(lake, tmp_path, monkeypatch):
     monkeypatch.setattr(type(path), "open", refuse)
     with pytest.raises(LakeError, match=r"secret\.csv cannot be read: Permission denied"):
         lake.ingest_candles([path], "1m")
+
+
+@pytest.mark.parametrize("name", ["a[1].csv", "a*.csv", "a?.csv"])
+def test_a_name_is_no_pattern(lake, tmp_path, name):
+    (tmp_path / "ab.csv").write_text(HEADER + ROW * 2)
+    (tmp_path / name).write_text(HEADER + ROW)
+    assert lake.ingest_candles([tmp_path / name], "1m").rows == 1
+
+
+def test_a_disk_that_does_not_give_the_bytes_of_a_file_is_no_fault_of_the_lake(lake, tmp_path, monkeypatch):
+    path = tmp_path / "a.csv.gz"
+    path.write_bytes(gzip.compress((HEADER + ROW).encode()))
+
+    def fail(*_):
+        raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr(gzip.GzipFile, "read", fail)
+    with pytest.raises(LakeError, match=r"a.csv.gz cannot be read: Input/output error") as error:
+        lake.ingest_candles([path], "1m")
+    assert not isinstance(error.value, LakeUnwritableError)

@@ -1,6 +1,7 @@
 """The job that brings the files of the inbox into the lake."""
 
-from collections.abc import Iterator, Sequence
+import errno
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import dagster as dg
@@ -14,6 +15,10 @@ from lab_pipeline.lake import Drop, Inbox, Lake, LakeError, LakeUnwritableError
 from lab_pipeline.lake.inbox import kind_of
 from lab_pipeline.lake.ingest import IngestReport
 from lab_pipeline.lake.layout import CALLS, CANDLES
+from lab_pipeline.storage.trouble import disk_trouble
+
+OF_THE_DISK = {errno.ENOSPC, errno.EDQUOT, errno.EROFS}
+"""What the next file would meet, too."""
 
 
 class DroppedFile(dg.Config):
@@ -38,7 +43,8 @@ def ingest_inbox(context: dg.OpExecutionContext, config: InboxFiles, lab: Lab) -
     """Ingest files one by one, each whole or not at all, and describe the lake afterwards.
 
     Files stay where they were taken to until the lake is described, and their receipts until they are in `done`: run
-    again after a crash, this ingests nothing twice and forgets no file.
+    again after a crash, this ingests nothing twice and forgets no file. What goes wrong with one file stops no other;
+    what goes wrong with the disk stops all. Either fails the run.
     """
     inbox, lake = Inbox(lab.settings.inbox_dir), lab.lake
     drops = [Drop(file.key, file.name) for file in config.files] or inbox.drops()
@@ -55,10 +61,16 @@ def ingest_inbox(context: dg.OpExecutionContext, config: InboxFiles, lab: Lab) -
                 context.log_event(event)  # type: ignore[arg-type]  # it takes them, only its signature does not say so
     if (calls := batch.reports.get(CALLS.name)) is not None:
         yield calls_event(lake, calls)
-    batch.finish()
+    problems = [one for one in (problem, batch.finish()) if one is not None]
     with failing_clearly(context.log):
-        if problem is not None:
-            raise problem
+        if problems:
+            raise problems[0]
+        if batch.stuck:
+            name, trouble = batch.stuck[0]
+            raise LabError(
+                f"{len(batch.stuck)} of {len(drops)} files could not be brought in or put away and are tried again, "
+                f"the first is {name}: {trouble}"
+            )
         if batch.rejected:
             name, reason = batch.rejected[0]
             first = reason.splitlines()[0]
@@ -78,6 +90,7 @@ class _Batch:
     Attributes:
         reports: what was ingested, by table.
         rejected: name of each file that cannot be used, and why.
+        stuck: name of each file that is left where it is, and why; the next run finds it there.
     """
 
     def __init__(self, inbox: Inbox, lake: Lake, log: dg.DagsterLogManager) -> None:
@@ -85,30 +98,55 @@ class _Batch:
         self._ingested: list[Drop] = []
         self.reports: dict[str, IngestReport] = {}
         self.rejected: list[tuple[str, str]] = []
+        self.stuck: list[tuple[str, str]] = []
 
     def take_in(self, drops: Sequence[Drop]) -> LakeUnwritableError | None:
-        """Ingest or reject each file; stops, and returns why, where the lake cannot be written."""
+        """Ingest or reject each file; stops, and returns why, where the lake or the inbox cannot be written."""
+        return self._each(drops, self._take_in)
+
+    def finish(self) -> LakeUnwritableError | None:
+        """Put away what was ingested, and forget the receipts that say so; stops as `take_in` does."""
+        return self._each(self._ingested, self._finish)
+
+    def _each(self, drops: Sequence[Drop], deal_with: Callable[[Drop], None]) -> LakeUnwritableError | None:
         for drop in drops:
-            path = self._inbox.take(drop)
-            if path is None:
-                self._log.info(f"{drop.name} is left alone: it is gone, has changed, or is being written")
-                continue
             try:
-                self._ingest(path, drop)
+                deal_with(drop)
             except LakeUnwritableError as error:
                 return error
-            except LakeError as error:
-                reason = str(error).replace(str(path), drop.name)
-                target = self._inbox.reject(drop, reason)
-                self._log.error(f"{drop.name} is rejected, and now {target}: {reason}")
-                self.rejected.append((drop.name, reason))
+            except OSError as error:
+                if error.errno in OF_THE_DISK:
+                    place = self._inbox.root
+                    trouble = disk_trouble(error, place) or str(error)
+                    return LakeUnwritableError(f"cannot write to the inbox at {place}: {trouble}")
+                self._leave(drop, str(error))
         return None
 
-    def finish(self) -> None:
-        """Put away what was ingested, and forget the receipts that say so."""
-        for drop in self._ingested:
-            self._log.info(f"{drop.name} is now {self._inbox.finish(drop)}")
-            self._lake.forget_receipt(drop.key)
+    def _take_in(self, drop: Drop) -> None:
+        if drop.obstacle is not None:
+            self._leave(drop, drop.obstacle)
+            return
+        path = self._inbox.take(drop)
+        if path is None:
+            self._log.info(f"{drop.name} is left alone: it is gone, has changed, or is being written")
+            return
+        try:
+            self._ingest(path, drop)
+        except LakeUnwritableError:
+            raise
+        except LakeError as error:
+            reason = str(error).replace(str(path), drop.name)
+            target = self._inbox.reject(drop, reason)
+            self._log.error(f"{drop.name} is rejected, and now {target}: {reason}")
+            self.rejected.append((drop.name, reason))
+
+    def _finish(self, drop: Drop) -> None:
+        self._log.info(f"{drop.name} is now {self._inbox.finish(drop)}")
+        self._lake.forget_receipt(drop.key)
+
+    def _leave(self, drop: Drop, reason: str) -> None:
+        self._log.error(f"{drop.name} stays where it is: {reason}")
+        self.stuck.append((drop.name, reason))
 
     def _ingest(self, path: Path, drop: Drop) -> None:
         kind, timeframe = kind_of(path, drop.name)

@@ -16,6 +16,7 @@ INTERVAL_SECONDS = 5
 REST_SECONDS = 5.0
 """For which a file must not change until it is taken to be whole."""
 FILES_AT_ONCE = 200
+NAMES_SHOWN = 3
 RUNS_LOOKED_AT = 20
 FIRST_PAUSE = timedelta(minutes=1)
 """After a run that ended and left its files in the inbox; doubled each time."""
@@ -33,14 +34,18 @@ FILES_TAG = "lab/inbox"
 def watch_inbox(context: dg.SensorEvaluationContext, lab: Lab) -> dg.SensorResult | dg.SkipReason:
     """Ask for one run for all files that rest; the cursor says since when each has been seen as it is.
 
-    Only one run at a time is asked for. Its key is that of its files and of the number of runs that these had, so that
-    the same files are asked for again only after a run has ended and left them, after a pause.
+    Only one run at a time is asked for. Its key is that of its files and of the last run that these had, so that the
+    same files are asked for again only after a run has ended and left them, after a pause. Runs can be deleted, so
+    their number would come again; their ids do not.
     """
     inbox = Inbox(lab.settings.inbox_dir)
     if lab.settings.inbox is None:
         inbox.root.mkdir(parents=True, exist_ok=True)
     moment = now()
-    seen = _seen(context.cursor, inbox.drops(), moment)
+    drops = inbox.drops()
+    stuck = _listed([f"{drop.name} ({drop.obstacle})" for drop in drops if drop.obstacle is not None])
+    left_alone = f"; left alone: {stuck}" if stuck else ""
+    seen = _seen(context.cursor, [drop for drop in drops if drop.obstacle is None], moment)
     cursor = json.dumps({drop.key: since for drop, since in seen.items()})
     rested = [
         drop
@@ -48,18 +53,23 @@ def watch_inbox(context: dg.SensorEvaluationContext, lab: Lab) -> dg.SensorResul
         if moment.timestamp() - since >= REST_SECONDS and not inbox.is_being_written(drop)
     ][:FILES_AT_ONCE]
     if not rested:
-        waiting = f"{len(seen)} files are new or being written" if seen else f"{inbox.root} is empty"
-        return dg.SensorResult(skip_reason=waiting, cursor=cursor)
+        nothing = f"{inbox.root} has nothing to ingest" if stuck else f"{inbox.root} is empty"
+        waiting = f"{len(seen)} files are new or being written" if seen else nothing
+        return dg.SensorResult(skip_reason=waiting + left_alone, cursor=cursor)
     if _unfinished(context.instance):
-        return dg.SensorResult(skip_reason="a run is ingesting files", cursor=cursor)
+        return dg.SensorResult(skip_reason="a run is ingesting files" + left_alone, cursor=cursor)
     files = hashlib.sha256("".join(sorted(drop.key for drop in rested)).encode()).hexdigest()[:16]
     runs = context.instance.get_run_records(dg.RunsFilter(job_name=inbox_job.name, tags={FILES_TAG: files}))
     earlier = [record for record in runs if record.dagster_run.is_finished]
     if pause := _pause(earlier, moment):
-        return dg.SensorResult(skip_reason=f"{len(rested)} files are tried again in {pause}", cursor=cursor)
+        names = _listed([drop.name for drop in rested])
+        again = f"{len(rested)} files are tried again in {pause}: {names}"
+        return dg.SensorResult(skip_reason=again + left_alone, cursor=cursor)
+    if stuck:
+        context.log.warning(f"left alone: {stuck}")
     config = InboxFiles(files=[DroppedFile(key=drop.key, name=drop.name) for drop in rested])
     request = dg.RunRequest(
-        run_key=f"inbox/{files}/{len(earlier)}",
+        run_key=f"inbox/{files}/{earlier[0].dagster_run.run_id if earlier else 0}",
         run_config=dg.RunConfig(ops={ingest_inbox.name: config}),
         tags={FILES_TAG: files},
     )
@@ -73,6 +83,12 @@ def _seen(cursor: str | None, drops: Sequence[Drop], moment: datetime) -> dict[D
     """
     before = json.loads(cursor) if cursor else {}
     return {drop: min(before.get(drop.key, moment.timestamp()), moment.timestamp()) for drop in drops}
+
+
+def _listed(names: Sequence[str]) -> str:
+    """Name the first few."""
+    more = f" and {len(names) - NAMES_SHOWN} more" if len(names) > NAMES_SHOWN else ""
+    return ", ".join(names[:NAMES_SHOWN]) + more
 
 
 def _unfinished(instance: dg.DagsterInstance) -> bool:

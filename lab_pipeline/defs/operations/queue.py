@@ -13,12 +13,14 @@ TIMEFRAME_TAG = "lab/timeframe"
 
 
 class LabRunCoordinator(QueuedRunCoordinator[dg.DagsterInstance]):
-    """Queue runs as `QueuedRunCoordinator` does, tagged with what their configuration asks for.
+    """Queue runs as `QueuedRunCoordinator` does, tagged with what their configuration asks for, in pools with limits.
 
     A run that somebody repeats may be run again as often as any other if its process dies (`retry_tags`).
 
     Whoever launches (launchpad, GraphQL, command line, schedule, sensor), the run carries `lab/strategy` and
-    `lab/timeframe` while it waits, so that a limit per strategy holds for all. In ``dagster.yaml``:
+    `lab/timeframe` while it waits, so that a limit per strategy holds for all. A pool has the default limit before its
+    first run waits: Dagster's daemon gives it one only as it takes runs from the queue, and then takes all that wait
+    for a new pool at once. In ``dagster.yaml``:
 
     .. code-block:: YAML
 
@@ -28,16 +30,21 @@ class LabRunCoordinator(QueuedRunCoordinator[dg.DagsterInstance]):
     """
 
     def submit_run(self, context: SubmitRunContext) -> dg.DagsterRun:
-        """Tag a run, then queue it."""
-        tag_for_queue(self._instance, context.dagster_run)
+        """Make a run ready for the queue, then queue it."""
+        make_ready(self._instance, context.dagster_run)
         return super().submit_run(context)
 
 
-def tag_for_queue(instance: dg.DagsterInstance, run: dg.DagsterRun) -> None:
-    """Give a run the tags that it carries while it waits."""
+def make_ready(instance: dg.DagsterInstance, run: dg.DagsterRun) -> None:
+    """Give a run the tags that it carries while it waits, and its pools their limits."""
     tags = {**queue_tags(run.job_name, run.run_config), **retry_tags(instance, run)}
     if tags:
         instance.add_run_tags(run.run_id, tags)
+    pools = run.run_op_concurrency.all_pools if run.run_op_concurrency else None
+    if pools and instance.global_op_concurrency_default_limit:
+        events = instance.event_log_storage
+        for pool in sorted(pools - events.get_concurrency_keys()):
+            events.initialize_concurrency_limit_to_default(pool)
 
 
 def queue_tags(job_name: str, run_config: object) -> dict[str, str]:

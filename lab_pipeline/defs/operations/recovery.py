@@ -11,7 +11,7 @@ from dagster._core.storage.tags import AUTO_RETRY_RUN_ID_TAG, RUN_FAILURE_REASON
 from dagster._daemon.auto_run_reexecution.event_log_consumer import _create_cursor_key
 
 from lab_pipeline.defs.operations.marks import mark_of, set_mark
-from lab_pipeline.defs.operations.queue import BACKTEST, tag_for_queue
+from lab_pipeline.defs.operations.queue import BACKTEST, make_ready
 from lab_pipeline.defs.operations.withdraw import withdraw_after_end
 from lab_pipeline.defs.operations.workers import is_alive, worker_of, workers_dir
 from lab_pipeline.runs.artifacts import ArtifactStore
@@ -39,7 +39,7 @@ def queue_forgotten(instance: dg.DagsterInstance, now: datetime) -> list[str]:
     waiting = [record.dagster_run for record in records if _is_past(record.create_timestamp, QUEUED_WITHIN, now)]
     found = [run for run in waiting if run.remote_job_origin and worker_of(run) is None]
     for run in found:
-        tag_for_queue(instance, run)
+        make_ready(instance, run)
         instance.report_dagster_event(DagsterEvent.job_enqueue(run), run_id=run.run_id)
     return [run.run_id for run in found]
 
