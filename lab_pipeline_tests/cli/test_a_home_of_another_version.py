@@ -13,6 +13,7 @@ from lab_pipeline.runs.strategies import StrategyStore
 from lab_pipeline.settings import load_settings
 from lab_pipeline.storage import catalog_file
 from lab_pipeline.storage.duck_file import DuckFile
+from lab_pipeline_tests.duck_files import leave_no_log
 
 BACKTEST = ("backtest", "--strategy", "ladder", "--timeframe", "1m", "--json")
 OLD_CONFIG = """
@@ -50,8 +51,7 @@ def changed(path, statement):
     file = DuckFile.at(path)
     with file.transaction(write=True) as connection:
         connection.execute(statement)
-    file.close()
-    file.stop_watching()  # it shortens a long log after its transaction: a write of this test's own
+    leave_no_log(path)
     return file
 
 

@@ -110,7 +110,8 @@ def test_runs_of_other_jobs_go_by_age_but_for_the_newest_of_a_kind(instance):
     assert {newest, pinned, unfinished} <= {run.run_id for run in instance.get_runs()}
 
 
-def test_the_asset_deletes_and_measures(home, instance):
+def test_the_asset_deletes_and_measures(home, instance, monkeypatch):
+    monkeypatch.setenv("LAB_KEEP_LEADERS", "0")
     world = World(home)
     old, new = publish(world, instance, 90, [0.1]), publish(world, instance, 1, [0.2])
     statistics = [record(instance, age, "statistics") for age in (90, 80)]
