@@ -2,11 +2,17 @@
 
 import importlib.util
 import os
+import signal
 
 import pytest
 
 from lab_pipeline.clickhouse.config import ClickHouseConfig
 from lab_pipeline.clickhouse.gateway.launch import lease_server, stop_server
+
+# A script that starts the tests in its background has them ignore SIGINT, and Dagster, once it has executed a run, then
+# has this process and all that it starts ignore SIGTERM too.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")
