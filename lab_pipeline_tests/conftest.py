@@ -1,4 +1,4 @@
-"""One ClickHouse for the tests that run backtests; without it every test's home would start a server of its own."""
+"""What all tests share: signals as in a terminal, and one ClickHouse, else every test's home would start a server."""
 
 import importlib.util
 import os

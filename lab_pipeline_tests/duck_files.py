@@ -18,3 +18,9 @@ def leave_no_log(path: Path) -> None:
     file.close()  # waits for what the thread was about to do
     with duckdb.connect(path) as connection:
         connection.execute("CHECKPOINT")
+
+
+def content(path: Path) -> tuple[bytes, bytes]:
+    """Return what is stored: the bytes of the file, and of its log, where a transaction's rows are at first."""
+    log = Path(f"{path}.wal")
+    return path.read_bytes(), log.read_bytes() if log.exists() else b""

@@ -13,7 +13,7 @@ from lab_pipeline.runs.strategies import StrategyStore
 from lab_pipeline.settings import load_settings
 from lab_pipeline.storage import catalog_file
 from lab_pipeline.storage.duck_file import DuckFile
-from lab_pipeline_tests.duck_files import leave_no_log
+from lab_pipeline_tests.duck_files import content, leave_no_log
 
 BACKTEST = ("backtest", "--strategy", "ladder", "--timeframe", "1m", "--json")
 OLD_CONFIG = """
@@ -93,10 +93,10 @@ def test_a_home_of_a_later_version_is_refused_and_left_alone(stocked, command, m
     monkeypatch.setenv("LAB_API_PORT", "0")
     assert stocked("runs", "list").status == 0
     file = changed(stocked.home / "dagster" / "runs.duckdb", "UPDATE run_storage_layout SET version = 99")
-    before = file.path.read_bytes()
+    before = content(file.path)
     assert_refused(stocked(*command), "the run storage")
     file.close()
-    assert file.path.read_bytes() == before
+    assert content(file.path) == before
 
 
 @pytest.mark.parametrize(
@@ -115,11 +115,11 @@ def test_a_catalog_of_a_later_version_is_refused_and_left_alone(stocked, command
     monkeypatch.setenv("LAB_API_PORT", "0")
     assert stocked("strategies", "list").status == 0
     file = changed(stocked.home / "catalog.duckdb", "UPDATE catalog_layout SET version = 99")
-    before = file.path.read_bytes()
+    before = content(file.path)
     monkeypatch.setattr(catalog_file, "_seen", {})  # as in the process of a command
     assert_refused(stocked(*command), f"the catalog {file.path}", status)
     file.close()
-    assert file.path.read_bytes() == before
+    assert content(file.path) == before
 
 
 @pytest.mark.parametrize(
@@ -128,11 +128,11 @@ def test_a_catalog_of_a_later_version_is_refused_and_left_alone(stocked, command
 def test_statistics_of_a_later_version_are_refused_and_left_alone(stocked, command, status):
     assert stocked("statistics", "--refresh").status == 0
     file = changed(stocked.home / "catalog.duckdb", "UPDATE statistics_state SET format = 99")
-    before = file.path.read_bytes()
+    before = content(file.path)
     kept = sorted((stocked.home / "statistics").rglob("*"))
     assert_refused(stocked(*command), "the record of statistics", status)
     file.close()
-    assert file.path.read_bytes() == before
+    assert content(file.path) == before
     assert sorted((stocked.home / "statistics").rglob("*")) == kept
     assert stocked("strategies", "list").status == 0  # the rest of the catalog is this version's
 

@@ -11,7 +11,7 @@ from lab_pipeline.domain.errors import LabError
 from lab_pipeline.statistics import GroupBy, KnownRun, Range, overview, pnl, refresh
 from lab_pipeline.statistics import refreshing as module
 from lab_pipeline.statistics.segments import SegmentFiles, UnwritableError
-from lab_pipeline_tests.duck_files import leave_no_log
+from lab_pipeline_tests.duck_files import content, leave_no_log
 from lab_pipeline_tests.statistics.world import START, Call, World, rows_of
 
 CHANCE = np.random.default_rng(7)
@@ -137,7 +137,7 @@ def test_nothing_new_writes_nothing(world, monkeypatch):
     refresh(world.statistics, world.runs)
     path = world.statistics.catalog.path
     leave_no_log(path)
-    before = path.read_bytes()
+    before = content(path)
     files = sorted(world.statistics.files.directory.iterdir())
 
     def touched(*_args, **_kwargs):
@@ -146,7 +146,7 @@ def test_nothing_new_writes_nothing(world, monkeypatch):
     monkeypatch.setattr(module, "Workbench", touched)
     done = refresh(world.statistics, world.runs)
     assert not done.changed
-    assert path.read_bytes() == before
+    assert content(path) == before
     assert sorted(world.statistics.files.directory.iterdir()) == files
 
 
