@@ -48,7 +48,8 @@ def gc(
         out.print_json(json.dumps({"dryRun": dry_run, "bytes": total, "leftoverBytes": left, "runs": listed}))
         return
     if left:
-        out.print(f"{left:,} bytes that killed processes left {'would go' if dry_run else 'deleted'}")
+        fate = "would go" if dry_run else "deleted"
+        out.print(f"{left:,} bytes that killed processes and forgotten ticks left {fate}")
     if policy.keeps_everything:
         out.print("everything is kept: set LAB_KEEP_DAYS or LAB_KEEP_RUNS_PER_STRATEGY, or give --keep-days")
         return

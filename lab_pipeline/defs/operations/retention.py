@@ -14,6 +14,7 @@ from lab_pipeline.defs.operations.clock import require_plausible
 from lab_pipeline.defs.operations.disk import size_of
 from lab_pipeline.defs.operations.run_actions import erase, event_files
 from lab_pipeline.defs.operations.runs import Run, Runs, is_backtest
+from lab_pipeline.defs.operations.tick_logs import forgotten_logs
 from lab_pipeline.defs.statistics.records import known_runs
 from lab_pipeline.lake import Lake
 from lab_pipeline.settings import Settings
@@ -130,13 +131,14 @@ def collect(settings: Settings, runs: Runs, found: Sequence[Expired]) -> Iterato
 
 
 def leftovers(settings: Settings, runs: Runs, *, remove: bool) -> dict[str, int]:
-    """Return the bytes, by area, of what killed processes left in the stores, and remove it if wanted.
+    """Return the bytes, by area, of what killed processes and forgotten ticks left, and remove it if wanted.
 
     The lake keeps no old states of its rows (a run's snapshot is a hash), so there are no others to remove.
     """
     return {
         "lake": Lake(settings.lake_dir).litter(remove=remove),
         "artifacts": runs.artifacts.litter(remove=remove),
+        "dagster": forgotten_logs(runs.instance, remove=remove),
     }
 
 
