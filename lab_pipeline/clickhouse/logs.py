@@ -108,9 +108,9 @@ def seal_logs(clickhouse: ClickHouse, last: Mapping[str, int]) -> None:
         clickhouse.insert("run_commits", pl.DataFrame(seals, schema_overrides=COMMITS), f"seals/{uuid4()}")
 
 
-def sealed_runs(clickhouse: ClickHouse) -> set[str]:
-    """Return the runs whose logs are sealed."""
-    return set(clickhouse.query(sql("list_sealed_runs"))["run_id"])
+def sealed_runs(clickhouse: ClickHouse) -> dict[str, datetime]:
+    """Return the runs whose logs are sealed, and when they were, the last time."""
+    return dict(clickhouse.query(sql("list_sealed_runs")).iter_rows())
 
 
 def forget_logs(clickhouse: ClickHouse, run_ids: Sequence[str]) -> None:

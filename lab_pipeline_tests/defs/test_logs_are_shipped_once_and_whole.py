@@ -53,6 +53,12 @@ def start_run(instance, status=STARTED):
     return create_run_for_test(instance, run_id=str(uuid4()), job_name="backtest", status=status).run_id
 
 
+def hurry(monkeypatch):
+    """Let a log be sealed right after its run, and believe all clocks."""
+    monkeypatch.setattr(shipper, "GRACE_SECONDS", 0.0)
+    monkeypatch.setattr(shipper, "OVERLAP", timedelta())
+
+
 def say(instance, run_id, message, level=logging.INFO):
     entry = dg.EventLogEntry(
         error_info=None, level=level, user_message=message, run_id=run_id, timestamp=time.time(), step_key="simulate"
@@ -201,7 +207,7 @@ def test_a_log_is_sealed_some_time_after_its_run_and_then_left_alone(instance, c
     tail.ship(instance)
     assert run_id not in sealed_runs(clickhouse)
     say(instance, run_id, "a last word")
-    monkeypatch.setattr(shipper, "GRACE_SECONDS", 0.0)
+    hurry(monkeypatch)
     tail = Shipper(clickhouse)
     tail.ship(instance)
     assert run_id in sealed_runs(clickhouse)
@@ -215,16 +221,33 @@ def test_a_log_is_sealed_some_time_after_its_run_and_then_left_alone(instance, c
     assert ship_runs(instance, clickhouse, [run_id]) == 1
 
 
+def test_what_a_log_gets_after_its_shipper_sealed_it_and_died_is_shipped_by_the_next(instance, clickhouse, monkeypatch):
+    hurry(monkeypatch)
+    repeated, quiet = start_run(instance), start_run(instance)
+    for run_id in (repeated, quiet):
+        instance.report_run_failed(instance.get_run_by_id(run_id), "killed")
+    Shipper(clickhouse).ship(instance)
+    assert {repeated, quiet} <= sealed_runs(clickhouse).keys()
+
+    instance.add_run_tags(repeated, {"dagster/auto_retry_run_id": "another"})
+    instance.report_engine_event("Retrying the run", instance.get_run_by_id(repeated))
+    waiting = backlog(instance, clickhouse)
+    assert (waiting.runs, waiting.lines) == (1, 1)
+    assert Shipper(clickhouse).ship(instance) == 1
+    assert shipped(clickhouse, repeated) == stored(instance, repeated)
+    assert backlog(instance, clickhouse) == shipper.Backlog(0, 0)
+
+
 def test_a_run_that_is_deleted_while_it_is_shipped_leaves_nothing(instance, clickhouse, monkeypatch):
     monkeypatch.setattr(shipper, "GRACE_SECONDS", 0.0)
     run_id = start_run(instance, SUCCESS)
     say(instance, run_id, "short")
     get_run_records = type(instance).get_run_records
 
-    def deleting(self, *arguments, **named):
-        if self.has_run(run_id):
+    def deleting(self, filters):
+        if filters.run_ids and self.has_run(run_id):  # it is about to be sealed
             self.delete_run(run_id)
-        return get_run_records(self, *arguments, **named)
+        return get_run_records(self, filters)
 
     monkeypatch.setattr(type(instance), "get_run_records", deleting)
     assert Shipper(clickhouse).ship(instance) == 1

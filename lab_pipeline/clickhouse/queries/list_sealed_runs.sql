@@ -1,4 +1,5 @@
--- Runs that have ended and whose log has arrived.
-SELECT DISTINCT run_id
+-- Runs that had ended and whose log had arrived, and when that was last found.
+SELECT run_id, max(committed_at) AS sealed_at
 FROM run_commits
 WHERE dataset = 'logs'
+GROUP BY run_id

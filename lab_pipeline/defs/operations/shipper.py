@@ -44,6 +44,8 @@ GRACE_SECONDS = 15.0
 """For events that come after a run's last: its process ends, a monitor has a last word."""
 OVERLAP = timedelta(seconds=10)
 """By which updates of runs are looked for again: a clock may be late, a transaction slow."""
+SEEN_BY_ANY = timedelta(days=1)
+"""After which a shipper that was at work has shipped what an updated run had."""
 LONGEST_PAUSE_SECONDS = 5.0
 COUNTED_RUNS = 1_000
 LOCK = "shipper.lock"
@@ -127,9 +129,7 @@ class Shipper:
         """Take note of runs that are new or changed, and return those that are running."""
         now, count = datetime.now(UTC), time.monotonic()
         if self._looked is None:
-            sealed = sealed_runs(self._clickhouse)
-            young = _not_outdated(self._clickhouse.config, now)
-            self._waiting |= {run_id: 0.0 for run_id in instance.get_run_ids(young) if run_id not in sealed}
+            self._waiting |= dict.fromkeys(_open_runs(instance, self._clickhouse, now), 0.0)
         else:
             changed = instance.get_run_ids(_updated_since(*self._looked, now, count))
             self._waiting |= dict.fromkeys(changed, count + GRACE_SECONDS)
@@ -230,9 +230,7 @@ def backlog(instance: dg.DagsterInstance, clickhouse: ClickHouse) -> Backlog:
     Raises:
         ClickHouseUnavailableError: if ClickHouse does not answer.
     """
-    sealed = sealed_runs(clickhouse)
-    young = _not_outdated(clickhouse.config, datetime.now(UTC))
-    open_runs = [run_id for run_id in instance.get_run_ids(young) if run_id not in sealed]
+    open_runs = _open_runs(instance, clickhouse, datetime.now(UTC))
     counted = open_runs[:COUNTED_RUNS]
     arrived = last_lines(clickhouse, counted)
     lines = 0
@@ -290,6 +288,25 @@ def _frame(lines: list[dict[str, Any]]) -> pl.DataFrame:
     numbers = {"seq": pl.UInt64(), "timestamp": pl.Int64()}
     schema = {name: numbers.get(name, kind) for name, kind in LOG_LINES.items()}
     return pl.DataFrame(lines, schema=schema).with_columns(pl.col("timestamp").cast(LOG_LINES["timestamp"]))
+
+
+def _open_runs(instance: dg.DagsterInstance, clickhouse: ClickHouse, now: datetime) -> list[str]:
+    """Find the runs whose logs may have lines that have not arrived.
+
+    A seal tells what was known when it was put. Dagster adds to a log later, when it repeats a run whose process died,
+    which may be long after its end if the daemon was down; and the shipper that sealed the log may be gone by then.
+    """
+    sealed = sealed_runs(clickhouse)
+    found = [run_id for run_id in instance.get_run_ids(_not_outdated(clickhouse.config, now)) if run_id not in sealed]
+    if sealed:
+        alive = min(max(sealed.values()), now)  # a shipper was: it saw what was updated long before
+        lately = dg.RunsFilter(updated_after=alive - SEEN_BY_ANY, updated_before=now + OVERLAP)
+        found += [
+            run_id
+            for record in instance.get_run_records(lately)
+            if (run_id := record.dagster_run.run_id) in sealed and record.update_timestamp > sealed[run_id] - OVERLAP
+        ]
+    return found
 
 
 def _not_outdated(config: ClickHouseConfig, now: datetime) -> dg.RunsFilter | None:
