@@ -5,7 +5,8 @@ from contextlib import suppress
 from pathlib import Path
 
 import dagster as dg
-from dagster._core.definitions.repository_definition import SINGLETON_REPOSITORY_NAME
+
+from lab_pipeline.defs.operations.webserver import REPOSITORY
 
 UNDER_WAY_SECONDS = 86_400
 """Within which a tick has ended: while it is evaluated, its record does not name its log."""
@@ -24,7 +25,7 @@ def forgotten_logs(instance: dg.DagsterInstance, *, remove: bool) -> int:
 def _old_logs(instance: dg.DagsterInstance) -> dict[Path, int]:
     """Return the logs of ticks that have ended, and their bytes."""
     found = {}
-    for path in (Path(instance.storage_directory()) / SINGLETON_REPOSITORY_NAME).glob("*/*.err"):
+    for path in (Path(instance.storage_directory()) / REPOSITORY).glob("*/*.err"):
         with suppress(FileNotFoundError):  # somebody else removed it
             log = path.stat()
             if time.time() - log.st_mtime > UNDER_WAY_SECONDS:
