@@ -73,10 +73,12 @@ class Daemon:
     def launched(self, job="backtest", **config):
         """Record a run as the webserver does before it queues it."""
         run_config = {"ops": {"run": {"config": config}}}
+        remote = self._repository.get_full_job(job)
         return self.instance.create_run_for_job(
             defs().resolve_job_def(job),
             run_config=run_config,
-            remote_job_origin=self._repository.get_full_job(job).get_remote_origin(),
+            remote_job_origin=remote.get_remote_origin(),
+            job_code_origin=remote.get_python_origin(),
         )
 
     def repeated(self, run):

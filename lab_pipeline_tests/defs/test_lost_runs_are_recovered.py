@@ -3,10 +3,11 @@ from datetime import UTC, datetime, timedelta
 import dagster as dg
 import pytest
 from dagster._core.errors import DagsterUserCodeUnreachableError
-from dagster._core.events import JobFailureData, RunFailureReason
+from dagster._core.events import DagsterEvent, DagsterEventType, JobFailureData, RunFailureReason
 
-from lab_pipeline.defs.operations import recovery
+from lab_pipeline.defs.operations import recovery, worker
 from lab_pipeline.defs.operations.instance import open_instance
+from lab_pipeline.defs.operations.workers import WORKER_TAG
 from lab_pipeline.settings import load_settings
 from lab_pipeline_tests.defs.daemon import daemon
 
@@ -19,6 +20,7 @@ def lab(tmp_path, monkeypatch):
     for name, value in {"LAB_HOME": tmp_path, "DAGSTER_HOME": tmp_path / "dagster"}.items():
         monkeypatch.setenv(name, str(value))
     monkeypatch.setattr(recovery, "QUEUED_WITHIN", timedelta())
+    monkeypatch.setattr(recovery, "NAMED_WITHIN", timedelta())
     monkeypatch.setattr(recovery, "REPEATED_WITHIN", timedelta())
     with open_instance(load_settings()) as instance, daemon(instance) as stopped:
         stopped.repeat_the_dead()  # which looks at nothing older than its first turn
@@ -154,6 +156,52 @@ def test_a_run_whose_launcher_died_before_it_was_queued_is_queued(lab):
     assert (queued.tags["lab/strategy"], queued.tags["lab/timeframe"]) == ("ladder", "1m")
     assert tick(lab) == "no run is lost"
     assert len(lab.instance.all_logs(run.run_id, of_type=dg.DagsterEventType.RUN_ENQUEUED)) == 1
+
+
+def left_the_queue(lab):
+    """Let the daemon be killed, or meet a full disk, between taking a run from the queue and starting its process."""
+    run = lab.launched(**CONFIG)
+    starting = DagsterEventType.RUN_STARTING.value
+    lab.instance.report_dagster_event(DagsterEvent(starting, run.job_name, message="it left the queue"), run.run_id)
+    return run.run_id
+
+
+def test_a_run_that_left_the_queue_and_got_no_process_is_failed_and_repeated_once(lab):
+    lost = left_the_queue(lab)
+    for said in (f"failed: {lost}", "no run is lost"):
+        assert tick(lab).partition("; ")[0] == said
+        lab.repeat_the_dead()
+        (again,) = repetitions(lab, lost)
+        assert again.status is dg.DagsterRunStatus.QUEUED
+    assert lab.instance.get_run_by_id(lost).status is dg.DagsterRunStatus.FAILURE
+    (failure,) = lab.instance.all_logs(lost, of_type=dg.DagsterEventType.RUN_FAILURE)
+    assert failure.dagster_event.message == "It left the queue, and no process was started for it."
+
+
+def test_a_process_that_comes_after_its_run_was_failed_leaves_it_as_it_is(lab):
+    lost = left_the_queue(lab)
+    tick(lab)
+    lab.instance.add_run_tags(lost, {WORKER_TAG: lost})
+    with pytest.raises(SystemExit) as ended:
+        worker.execute(lost)
+    assert ended.value.code == 0
+    assert lab.instance.get_run_by_id(lost).status is dg.DagsterRunStatus.FAILURE
+    assert lab.instance.all_logs(lost, of_type=dg.DagsterEventType.STEP_START) == []
+
+
+@pytest.mark.parametrize("spared", ["one that has a process", "one that left the queue just now", "one of others"])
+def test_a_run_that_may_begin_yet_is_left_alone(lab, monkeypatch, spared):
+    starting = left_the_queue(lab)
+    if spared == "one that has a process":
+        lab.instance.add_run_tags(starting, {WORKER_TAG: starting})
+    elif spared == "one that left the queue just now":
+        monkeypatch.setattr(recovery, "NAMED_WITHIN", timedelta(seconds=15))
+    else:
+        ref = lab.instance.get_ref()
+        of_others = ref.run_launcher_data._replace(class_name="K8sRunLauncher")
+        monkeypatch.setattr(dg.DagsterInstance, "get_ref", lambda _: ref._replace(run_launcher_data=of_others))
+    assert recovery.fail_unbegun(lab.instance, datetime.now(UTC)) == []
+    assert lab.instance.get_run_by_id(starting).status is dg.DagsterRunStatus.STARTING
 
 
 @pytest.mark.parametrize("put", [-timedelta(days=300), -timedelta(hours=2), timedelta(hours=2)])

@@ -1,15 +1,16 @@
-"""Runs that were lost sight of: recorded and never queued, dead and never repeated, or ended and never withdrawn."""
+"""Runs that were lost sight of: never queued, never begun, dead and not repeated, or ended and never withdrawn."""
 
 from collections.abc import Iterator
 from datetime import datetime, timedelta
 from pathlib import Path
 
 import dagster as dg
-from dagster._core.events import DagsterEvent, RunFailureReason
+from dagster._core.events import DagsterEvent, JobFailureData, RunFailureReason
 from dagster._core.execution.retries import auto_reexecution_should_retry_run
 from dagster._core.storage.tags import AUTO_RETRY_RUN_ID_TAG, RUN_FAILURE_REASON_TAG, WILL_RETRY_TAG
 from dagster._daemon.auto_run_reexecution.event_log_consumer import _create_cursor_key
 
+from lab_pipeline.defs.operations.launcher import LabRunLauncher
 from lab_pipeline.defs.operations.marks import mark_of, set_mark
 from lab_pipeline.defs.operations.queue import BACKTEST, make_ready
 from lab_pipeline.defs.operations.withdraw import withdraw_after_end
@@ -19,6 +20,8 @@ from lab_pipeline.settings import Settings
 
 QUEUED_WITHIN = timedelta(seconds=60)
 """Whoever launches a run queues it within so long, or has died in between."""
+NAMED_WITHIN = timedelta(seconds=15)
+"""The lab's launcher names the process of a run within so long, or was killed before, or could not on a full disk."""
 REPEATED_WITHIN = timedelta(seconds=15)
 """Dagster's daemon repeats a dead run within so long, or has failed to."""
 WITHDRAWN_WITHIN = timedelta(seconds=60)
@@ -41,6 +44,24 @@ def queue_forgotten(instance: dg.DagsterInstance, now: datetime) -> list[str]:
     for run in found:
         make_ready(instance, run)
         instance.report_dagster_event(DagsterEvent.job_enqueue(run), run_id=run.run_id)
+    return [run.run_id for run in found]
+
+
+def fail_unbegun(instance: dg.DagsterInstance, now: datetime) -> list[str]:
+    """Fail the runs that left the queue and were given no process, and return their ids; they are repeated then.
+
+    Dagster's monitor waits much longer, since it cannot know of a process that is slow to begin. The lab's launcher
+    names it before it starts it, and one that comes too late for this finds its run ended, and leaves.
+    """
+    launcher = instance.get_ref().run_launcher_data  # not loaded: that of Kubernetes is none of our dependencies
+    if launcher is None or launcher.class_name != LabRunLauncher.__name__:
+        return []
+    records = instance.get_run_records(dg.RunsFilter(statuses=[dg.DagsterRunStatus.STARTING]))
+    waiting = [record.dagster_run for record in records if _is_past(record.update_timestamp, NAMED_WITHIN, now)]
+    found = [run for run in waiting if worker_of(run) is None]
+    for run in found:
+        unstarted = JobFailureData(error=None, failure_reason=RunFailureReason.START_TIMEOUT)
+        instance.report_run_failed(run, "It left the queue, and no process was started for it.", unstarted)
     return [run.run_id for run in found]
 
 
