@@ -2,6 +2,7 @@
 
 import base64
 import os
+import re
 from pathlib import Path
 from typing import Annotated, Literal, Self
 from urllib.parse import urlsplit
@@ -15,6 +16,7 @@ from lab_pipeline.domain.model import field_errors, problem_at
 from lab_pipeline.domain.timeframe import Timeframe
 
 PREFIX = "LAB_"
+HOST_NAME = re.compile(r"[a-z0-9_.-]+|[0-9a-f:.]+")
 ENCODED_SECRET = "whsec_"  # noqa: S105 - how one begins
 
 
@@ -50,6 +52,23 @@ def _signing_secret(value: SecretStr) -> SecretStr:
     return value
 
 
+def _header_text(value: SecretStr | None) -> SecretStr | None:
+    if value is not None and not re.fullmatch(r"[!-~]+", value.get_secret_value()):
+        raise ValueError("write letters, digits and signs of ASCII, without spaces: it is sent in a header")
+    return value
+
+
+def _host_list(value: str | None) -> str | None:
+    for name in _split(value):
+        if not HOST_NAME.fullmatch(name):
+            raise ValueError(f"write names or addresses alone, as lab.example, without scheme and port: {name!r}")
+    return value
+
+
+def _split(value: str | None) -> list[str]:
+    return [name.strip().lower().strip("[]") for name in (value or "").split(",") if name.strip()]
+
+
 class Settings(BaseSettings):
     """The settings, read from the environment (`LAB_HOME`, `LAB_PORT`, ...)."""
 
@@ -65,8 +84,10 @@ class Settings(BaseSettings):
     """Port of the Dagster UI; 0 takes a free one."""
     api_port: Annotated[int, Field(ge=0, lt=65536)] = 8000
     """Port of the HTTP API; 0 takes a free one."""
-    api_token: SecretStr | None = None
-    """Clients of the HTTP API must send it, `Authorization: Bearer ...`; default: none, which only loopback may do."""
+    api_token: Annotated[SecretStr | None, AfterValidator(_header_text)] = None
+    """UI (a log-in page) and HTTP API (`Authorization: Bearer ...`) ask for it; default: none, on loopback only."""
+    allowed_hosts: Annotated[str | None, AfterValidator(_host_list)] = None
+    """Names, separated by commas, under which browsers and programs reach the lab, beside LAB_HOST and loopback's."""
     max_queued: Annotated[int, Field(ge=1)] = 1000
     """Runs that may wait in the queue before the HTTP API takes no more."""
     dagster_url: str | None = None
@@ -139,6 +160,11 @@ class Settings(BaseSettings):
                 if getattr(self, other) is None:
                     raise problem_at(other, f"is needed with {PREFIX}{name.upper()}")
         return self
+
+    @property
+    def host_names(self) -> frozenset[str]:
+        """The names of `allowed_hosts`."""
+        return frozenset(_split(self.allowed_hosts))
 
     @property
     def lake_dir(self) -> Path:

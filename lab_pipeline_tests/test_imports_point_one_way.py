@@ -6,20 +6,21 @@ from pathlib import Path
 import pytest
 
 PACKAGE = Path(__file__).resolve().parent.parent / "lab_pipeline"
-OUTER = {"defs", "api", "cli"}
+OUTER = {"defs", "api", "ui", "cli"}
 MIDDLE = {"runs", "statistics", "clickhouse", "storage", "lake", "reports"}
 MAY_IMPORT = {
     "domain": set(),
     "engine": {"domain"},
     "settings": {"domain"},
-    **{room: {"domain", "engine", "settings"} | MIDDLE for room in MIDDLE},
-    **{room: {"domain", "engine", "settings", "definitions", "execution"} | MIDDLE | OUTER for room in OUTER},
+    "doors": {"domain", "settings"},
+    **{room: {"domain", "engine", "settings", "doors"} | MIDDLE for room in MIDDLE},
+    **{room: {"domain", "engine", "settings", "doors", "definitions", "execution"} | MIDDLE | OUTER for room in OUTER},
     "execution": set(),
     "definitions": {"defs"},
     "client": {"domain"},
     "__init__": set(),
 }
-DAGSTER_ROOMS = {"defs", "api", "cli", "storage", "execution", "definitions"}
+DAGSTER_ROOMS = {"defs", "api", "ui", "cli", "storage", "execution", "definitions"}
 
 
 def imported_modules(path):

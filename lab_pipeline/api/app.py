@@ -11,8 +11,7 @@ from pydantic.alias_generators import to_camel
 
 from lab_pipeline import __version__
 from lab_pipeline.api import errors
-from lab_pipeline.api.auth import OPEN_PATHS, SCHEME
-from lab_pipeline.api.gate import Gate
+from lab_pipeline.api.gate import OPEN_PATHS, Gate
 from lab_pipeline.api.pagination import refuse_unknown_parameters
 from lab_pipeline.api.routes import (
     artifacts,
@@ -28,6 +27,7 @@ from lab_pipeline.api.routes import (
 )
 from lab_pipeline.api.stores import opened
 from lab_pipeline.defs.operations.instance import open_instance
+from lab_pipeline.doors import SCHEME
 from lab_pipeline.settings import Settings
 
 DESCRIPTION = """\
@@ -37,7 +37,7 @@ A `runId` is Dagster's run id. Names are camelCase, moments ISO 8601 in UTC with
 plain fractions, amounts of money in quote currency. Lists are pages: `nextCursor` leads to the next, null where there
 is none. Errors have one shape. What cannot be answered because a store is down is a 503, never an empty list.
 """
-ANYWHERE = errors.describe(400, 401, 413, 422, 500, 503)
+ANYWHERE = errors.describe(400, 401, 403, 413, 421, 422, 500, 503)
 """Errors that every route may answer with."""
 
 

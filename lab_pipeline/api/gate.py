@@ -1,4 +1,4 @@
-"""What every request passes first: an id, the token, the limit of its body; and the line in the log at its end."""
+"""What every request passes first: an id, the door, the limit of its body; and the line in the log at its end."""
 
 import logging
 import re
@@ -11,14 +11,18 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from lab_pipeline.api.auth import is_known_host, may_ask
 from lab_pipeline.api.errors import error_response
+from lab_pipeline.doors import NO_TOKEN, OTHER_SITE, SAFE_METHODS, UNKNOWN_HOST, Door, is_from_other_site
 from lab_pipeline.settings import Settings
 from lab_pipeline.storage.trouble import disk_trouble
 
+OPEN_PATHS = frozenset({"/api/health"})
+"""What asks for no token; what it says to those who bring none is up to it."""
 BODY_BYTES = 1 << 20
 REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 REQUEST_ID_HEADER = "X-Request-Id"
+HEADERS = {"X-Content-Type-Options": "nosniff", "X-Frame-Options": "DENY"}
+"""No page of another site shows the API's own page (`/docs`) in a frame, to have its buttons clicked."""
 
 _log = logging.getLogger("lab_pipeline.api")
 
@@ -29,8 +33,7 @@ class Gate:
     def __init__(self, app: ASGIApp, settings: Settings) -> None:
         self._app = app
         self._home = settings.home
-        self._host = settings.host
-        self._token = settings.api_token.get_secret_value() if settings.api_token else None
+        self._door = Door.of(settings)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Let a request through, or answer it; every answer carries the request's id."""
@@ -48,7 +51,7 @@ class Gate:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                MutableHeaders(scope=message)[REQUEST_ID_HEADER] = request_id
+                MutableHeaders(scope=message).update({REQUEST_ID_HEADER: request_id, **HEADERS})
             await send(message)
 
         try:
@@ -64,18 +67,16 @@ class Gate:
 
     async def _pass(self, scope: Scope, headers: Headers, receive: Receive, send: Send) -> None:
         request_id = scope["state"]["request_id"]
-        if not is_known_host(self._token, self._host, headers):
-            response = error_response(request_id, 400, "the Host header names another server than this one")
-        elif not may_ask(self._token, scope["path"], headers):
-            response = error_response(
-                request_id,
-                401,
-                "send the lab's token: Authorization: Bearer ...",
-                headers={"WWW-Authenticate": "Bearer"},
-            )
+        if not self._door.knows_host(headers):
+            response = error_response(request_id, 421, UNKNOWN_HOST)
+        elif scope["method"] not in SAFE_METHODS and is_from_other_site(headers):
+            response = error_response(request_id, 403, OTHER_SITE)
+        elif not (trusted := self._door.has_token(headers)) and scope["path"] not in OPEN_PATHS:
+            response = error_response(request_id, 401, NO_TOKEN, headers={"WWW-Authenticate": "Bearer"})
         elif _declared_bytes(headers) > BODY_BYTES:
             response = error_response(request_id, 413, TOO_LARGE)
         else:
+            scope["state"]["trusted"] = trusted
             await self._app(scope, _limited(receive), send)
             return
         await response(scope, receive, send)

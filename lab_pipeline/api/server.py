@@ -2,17 +2,14 @@
 
 import contextlib
 import logging
-import socket
 
 import uvicorn
 
 from lab_pipeline.api.app import create_app
-from lab_pipeline.api.auth import require_token_off_loopback
 from lab_pipeline.defs.operations.instance import open_instance
-from lab_pipeline.domain.errors import LabError
+from lab_pipeline.doors import address, listen, require_token_off_loopback
 from lab_pipeline.settings import Settings
 
-BACKLOG = 512
 GOODBYE_SECONDS = 3
 """For which requests may go on once the server was told to stop; streams that follow a run never end by themselves."""
 
@@ -27,11 +24,9 @@ def serve(settings: Settings) -> None:
     require_token_off_loopback(settings)
     with open_instance(settings):
         app = create_app(settings)  # which opens it again, where an error would come with uvicorn's stack
-    with _listening(settings) as listener:
+    with listen(settings.host, settings.api_port, "LAB_API_PORT") as listener:
         _log_to_stderr()
-        host, port = listener.getsockname()[:2]
-        address = f"http://{f'[{host}]' if ':' in host else host}:{port}"
-        logging.getLogger("lab_pipeline.api").info("listening on %s", address)
+        logging.getLogger("lab_pipeline.api").info("listening on %s", address(listener))
         config = uvicorn.Config(
             app,
             loop="uvloop",
@@ -43,22 +38,6 @@ def serve(settings: Settings) -> None:
         )
         with contextlib.suppress(KeyboardInterrupt):  # the server has stopped in order; the signal is raised once more
             uvicorn.Server(config).run(sockets=[listener])
-
-
-def _listening(settings: Settings) -> socket.socket:
-    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
-    # The protocol is named because the event loop turns Nagle's delay off only where it is.
-    listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
-    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    try:
-        listener.bind((settings.host, settings.api_port))
-    except OSError as error:
-        listener.close()
-        raise LabError(
-            f"cannot listen on {settings.host}:{settings.api_port}: {error.strerror}. Set LAB_API_PORT to another."
-        ) from None
-    listener.listen(BACKLOG)
-    return listener
 
 
 def _log_to_stderr() -> None:

@@ -14,7 +14,7 @@ from lab_pipeline.clickhouse.client import ClickHouse
 from lab_pipeline.clickhouse.config import ClickHouseConfig, clickhouse_config
 from lab_pipeline.defs.operations.launching import Launcher
 from lab_pipeline.defs.operations.runs import Runs
-from lab_pipeline.defs.operations.webserver import Webserver, webserver_url
+from lab_pipeline.defs.operations.webserver import Webserver
 from lab_pipeline.lake import Lake
 from lab_pipeline.runs.artifacts import ArtifactStore
 from lab_pipeline.runs.idempotency import IdempotencyKeys
@@ -117,7 +117,7 @@ def opened(settings: Settings, instance: dg.DagsterInstance) -> Iterator[Stores]
     StrategyStore.of(settings)
     artifacts = ArtifactStore(settings.artifacts_dir)
     runs = Runs(instance, artifacts)
-    webserver = Webserver(webserver_url(settings))
+    webserver = Webserver.of(settings)
     keys = IdempotencyKeys(settings.catalog_path)
     pool = ClickHousePool(clickhouse_config(settings))
     try:

@@ -296,15 +296,16 @@ def _automation(lab: Settings) -> Finding:
 
 def _webserver(lab: Settings) -> Finding:
     from lab_pipeline.defs.operations.instance import is_users_own
-    from lab_pipeline.defs.operations.webserver import Webserver, webserver_url
+    from lab_pipeline.defs.operations.webserver import Webserver
 
     if lab.dagster_url is None or is_up(lab) or not is_users_own(lab):
         return _port("webserver", lab, lab.port, "LAB_PORT")
-    url = webserver_url(lab)
-    with closing(Webserver(url)) as webserver:
+    with closing(Webserver.of(lab)) as webserver:
+        url = webserver.url
         if webserver.is_alive():
             return Finding("webserver", f"answers on {url}")
-    return Finding("webserver", f"does not answer on {url}", "start the webserver's service, or mend LAB_DAGSTER_URL")
+    remedy = "start the webserver's service, or mend LAB_DAGSTER_URL; it and this command have one LAB_API_TOKEN"
+    return Finding("webserver", f"does not answer on {url}", remedy)
 
 
 def _api(lab: Settings) -> Finding:

@@ -121,10 +121,10 @@ def cancel(run: RunId) -> None:
 def retry(run: RunId) -> None:
     """Queue the same backtest again, with the version it ran with; `lab up` must be running."""
     from lab_pipeline.defs.operations.launching import Launcher
-    from lab_pipeline.defs.operations.webserver import Webserver, webserver_url
+    from lab_pipeline.defs.operations.webserver import Webserver
     from lab_pipeline.runs.idempotency import IdempotencyKeys
 
-    with _opened() as runs, closing(Webserver(webserver_url(settings()))) as webserver:
+    with _opened() as runs, closing(Webserver.of(settings())) as webserver:
         launcher = Launcher(runs, webserver, IdempotencyKeys(settings().catalog_path), settings().max_queued)
         again = launcher.retry(runs.find(run).run_id)
     out.print(f"queued run {again}")

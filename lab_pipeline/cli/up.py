@@ -6,10 +6,8 @@ import shutil
 import socket
 import sys
 import time
-import urllib.error
-import urllib.request
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Annotated
 
@@ -20,6 +18,7 @@ from lab_pipeline.cli.strategies import strategy_store
 from lab_pipeline.cli.supervisor import Service, Supervisor
 from lab_pipeline.domain.backtest import now
 from lab_pipeline.domain.errors import LabError
+from lab_pipeline.doors import address, listen, require_token_off_loopback
 from lab_pipeline.settings import Settings
 
 LOCATION = "lab_pipeline"
@@ -33,16 +32,18 @@ load_from:
 
 
 UP_LOCK = "up.lock"
+Workspace = Annotated[
+    Path, typer.Option("--workspace", "-w", exists=True, dir_okay=False, help="Where the code server is.")
+]
 
 
 class AlreadyUpError(LabError):
-    """Another `lab up` runs on this home, or something else has the port."""
+    """Another `lab up` runs on this home."""
 
 
 @app.command("up")
 def up() -> None:
     """Run the Dagster UI, the HTTP API, the daemon (queue, schedules, sensors) and the code server until Ctrl-C."""
-    from lab_pipeline.api.auth import require_token_off_loopback
     from lab_pipeline.cli.daemons import only_daemon
     from lab_pipeline.defs.operations import handover, workers
     from lab_pipeline.defs.operations.automation import rewind
@@ -61,11 +62,13 @@ def up() -> None:
             settle_dead(instance, lab)
             handover.sweep(lab, instance)
             rewind(instance, now())
-        port, api_port = lab.port or _free_port(), lab.api_port or _free_port()
-        _require_free(lab.host, port, "LAB_PORT")
-        _require_free(lab.host, api_port, "LAB_API_PORT")
-        ui, api = f"http://{lab.host}:{port}", f"http://{lab.host}:{api_port}"
-        environment |= {"LAB_DAGSTER_URL": webserver_url(lab, port), "LAB_API_PORT": str(api_port)}
+        port, ui = _free(lab.host, lab.port, "LAB_PORT")
+        api_port, api = _free(lab.host, lab.api_port, "LAB_API_PORT")
+        environment |= {
+            "LAB_DAGSTER_URL": webserver_url(lab, port),
+            "LAB_PORT": str(port),
+            "LAB_API_PORT": str(api_port),
+        }
         supervisor = Supervisor(environment, lab.home, _say)
         out.print("starting the lab ...")
         supervisor.run(
@@ -81,11 +84,7 @@ def up() -> None:
 
 
 @app.command("daemon")
-def daemon(
-    workspace: Annotated[
-        Path, typer.Option("--workspace", "-w", exists=True, dir_okay=False, help="Where the code server is.")
-    ] = Path("workspace.yaml"),
-) -> None:
+def daemon(workspace: Workspace = Path("workspace.yaml")) -> None:
     """Run the daemon (queue, schedules, sensors) alone until Ctrl-C, and set it right when the clock is put back."""
     from lab_pipeline.cli.daemons import only_daemon
     from lab_pipeline.defs.operations import workers
@@ -105,6 +104,14 @@ def daemon(
         _await_end_of_runs(workers.workers_dir(lab.dagster_home))
 
 
+@app.command("webserver")
+def webserver(workspace: Workspace = Path("workspace.yaml")) -> None:
+    """Serve the Dagster UI alone until Ctrl-C, behind the lab's guard; `lab up` serves it beside everything else."""
+    from lab_pipeline.ui.server import serve
+
+    serve(settings(), workspace)
+
+
 def _say(text: str) -> None:
     out.print(text, markup=False)
 
@@ -121,11 +128,11 @@ def _services(lab: Settings, port: int, api_port: int, environment: Mapping[str,
     # Not `dagster code-server`: it keeps the definitions in a process of its own, and answers for that when it is dead.
     code = [_program("dagster", environment), "api", "grpc", "-m", "lab_pipeline.definitions"]
     code += ["-h", LOOPBACK, "-p", str(code_port), "--location-name", LOCATION, "--use-python-environment-entry-point"]
-    web = [_program("dagster-webserver", environment), "-w", str(workspace), "-h", lab.host, "-p", str(port)]
+    web = [_program("lab", environment), "webserver", "-w", str(workspace)]
     shipper = [_program("lab", environment), "clickhouse", "ship"]
     return [
         Service("code-server", code, ready=lambda: _connects(LOOPBACK, code_port)),
-        Service("webserver", web, ready=lambda: _answers(f"http://{lab.host}:{port}/server_info")),
+        Service("webserver", web, ready=lambda: _answers(lab, port)),
         _daemon(workspace, environment),
         Service("api", [_program("lab", environment), "api"], ready=lambda: _connects(lab.host, api_port)),
         Service("log-shipper", shipper, ready=lambda: True),
@@ -193,15 +200,10 @@ def is_up(lab: Settings) -> bool:
     return False
 
 
-def _require_free(host: str, port: int, setting: str) -> None:
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((host, port))
-        except OSError as error:
-            raise AlreadyUpError(
-                f"cannot listen on {host}:{port}: {error.strerror}. Set {setting} to another."
-            ) from None
+def _free(host: str, port: int, setting: str) -> tuple[int, str]:
+    """Return a port that can be listened on, a free one for 0, and its URL."""
+    with listen(host, port, setting) as probe:
+        return int(probe.getsockname()[1]), address(probe)
 
 
 def _free_port() -> int:
@@ -211,14 +213,15 @@ def _free_port() -> int:
 
 
 def _connects(host: str, port: int) -> bool:
-    with socket.socket() as probe:
-        return probe.connect_ex((host, port)) == 0
-
-
-def _answers(url: str) -> bool:
-    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # a proxy has no business on loopback
     try:
-        with opener.open(url, timeout=2):
+        with socket.create_connection((host, port)):
             return True
-    except (urllib.error.URLError, OSError):
+    except OSError:
         return False
+
+
+def _answers(lab: Settings, port: int) -> bool:
+    from lab_pipeline.defs.operations.webserver import Webserver
+
+    with closing(Webserver.of(lab, port)) as webserver:
+        return webserver.is_alive()

@@ -7,10 +7,10 @@ from fastapi.testclient import TestClient
 from pydantic import SecretStr
 
 from lab_pipeline.api.app import create_app
-from lab_pipeline.api.auth import OpenDoorError, require_token_off_loopback
 from lab_pipeline.api.gate import BODY_BYTES
 from lab_pipeline.api.routes.health import LOW_DISK_BYTES
 from lab_pipeline.defs.operations.webserver import DagsterDownError
+from lab_pipeline.doors import OpenDoorError, require_token_off_loopback
 from lab_pipeline.settings import Settings
 
 JSON = {"content-type": "application/json"}

@@ -14,7 +14,7 @@ from typing import IO
 import uvicorn
 
 from lab_pipeline.clickhouse.errors import LaterSchemaError
-from lab_pipeline.clickhouse.gateway.app import Gateway
+from lab_pipeline.clickhouse.gateway.app import HOST, Gateway
 from lab_pipeline.clickhouse.gateway.engine import Engine
 from lab_pipeline.clickhouse.gateway.errors import GatewayError
 from lab_pipeline.clickhouse.gateway.files import Endpoint, StateFiles
@@ -22,7 +22,6 @@ from lab_pipeline.clickhouse.gateway.launch import LaunchSettings
 from lab_pipeline.clickhouse.gateway.requests import Credentials
 from lab_pipeline.clickhouse.schema import Target, latest_version, migrate
 
-HOST = "127.0.0.1"
 USERNAME = "default"
 GRACE_SECONDS = 5  # for requests under way when the server is told to stop
 KEEP_ALIVE_SECONDS = 60

@@ -11,7 +11,12 @@ from time import monotonic
 from typing import Any, TypeVar
 
 from lab_pipeline.clickhouse.gateway.engine import Engine, ExternalTable, Result, Session
-from lab_pipeline.clickhouse.gateway.errors import SYNTAX_ERROR, TOO_MANY_SIMULTANEOUS_QUERIES, GatewayError
+from lab_pipeline.clickhouse.gateway.errors import (
+    AUTHENTICATION_FAILED,
+    SYNTAX_ERROR,
+    TOO_MANY_SIMULTANEOUS_QUERIES,
+    GatewayError,
+)
 from lab_pipeline.clickhouse.gateway.exchange import Body, ClientGoneError, Exchange, Receive, Scope, Send
 from lab_pipeline.clickhouse.gateway.requests import (
     Credentials,
@@ -23,8 +28,13 @@ from lab_pipeline.clickhouse.gateway.requests import (
     read_request,
 )
 from lab_pipeline.clickhouse.gateway.statements import READING, InsertHead, Undecided, first_word, shape, split_insert
+from lab_pipeline.doors import OTHER_SITE, UNKNOWN_HOST, Door, is_from_other_site
 
 Answer = TypeVar("Answer")
+
+HOST = "127.0.0.1"
+"""Where it listens, and nowhere else whatever the settings say: its one user may do everything."""
+DOOR = Door(HOST)
 
 HEAD_BYTES = 256 << 10  # of an INSERT before its rows
 STATEMENT_BYTES = 16 << 20  # of a statement that the engine must see whole
@@ -103,6 +113,10 @@ class Gateway:
             await exchange.fail(GatewayError(SYNTAX_ERROR, f"Syntax error: not UTF-8: {error}"), self._engine.version)
 
     async def _route(self, exchange: Exchange) -> None:
+        if not DOOR.knows_host(exchange.headers):
+            raise GatewayError(AUTHENTICATION_FAILED, UNKNOWN_HOST)
+        if is_from_other_site(exchange.headers):
+            raise GatewayError(AUTHENTICATION_FAILED, OTHER_SITE)
         if exchange.path == "/ping" or (
             exchange.path == "/" and exchange.method == "GET" and not exchange.query_string
         ):

@@ -2,9 +2,10 @@
 
 import json
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Self
 
 import httpx
+from pydantic import SecretStr
 
 from lab_pipeline.domain.errors import LabError
 from lab_pipeline.runs.idempotency import LaunchUnknownError
@@ -15,6 +16,7 @@ REPOSITORY = "__repository__"
 CONNECT_SECONDS = 3.0
 ANSWER_SECONDS = 30.0
 ALIVE_SECONDS = 2.0
+REFUSED = {httpx.codes.UNAUTHORIZED, httpx.codes.FORBIDDEN, httpx.codes.MISDIRECTED_REQUEST}
 EVERYWHERE = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - the other way round: how to reach who listens there
 LAUNCH = """
 mutation Launch($params: ExecutionParams!) {
@@ -40,10 +42,19 @@ class LaunchRefusedError(LabError):
 class Webserver:
     """The Dagster webserver of a lab; usable by many threads."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, token: SecretStr | None) -> None:
         self.url = url
-        timeout = httpx.Timeout(ANSWER_SECONDS, connect=CONNECT_SECONDS)
-        self._client = httpx.Client(base_url=url, timeout=timeout, trust_env=False)  # no proxy stands before it
+        self._client = httpx.Client(
+            base_url=url,
+            timeout=httpx.Timeout(ANSWER_SECONDS, connect=CONNECT_SECONDS),
+            headers={} if token is None else {"Authorization": f"Bearer {token.get_secret_value()}"},
+            trust_env=False,  # no proxy stands before it
+        )
+
+    @classmethod
+    def of(cls, settings: Settings, port: int | None = None) -> Self:
+        """Return the webserver of a lab, that of this machine at a port if it is given."""
+        return cls(webserver_url(settings, port), settings.api_token)
 
     def launch(
         self,
@@ -109,6 +120,8 @@ class Webserver:
             raise LaunchUnknownError(f"the Dagster webserver at {self.url} broke off: {error}") from error
         if answer.status_code >= httpx.codes.INTERNAL_SERVER_ERROR:
             raise DagsterDownError(f"the Dagster webserver at {self.url} answers {answer.status_code}")
+        if answer.status_code in REFUSED:
+            raise DagsterDownError(f"the Dagster webserver at {self.url} refuses the lab: {answer.text.strip()}")
         document = answer.json() if answer.is_success else {}
         if not document.get("data"):
             raise DagsterDownError(f"what answers at {self.url} is no Dagster webserver that this lab can use")

@@ -1,0 +1,1 @@
+"""The Dagster UI, as the lab serves it: behind a guard."""
