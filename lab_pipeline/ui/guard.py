@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from starlette.datastructures import Headers, MutableHeaders
+from starlette.datastructures import Headers, MutableHeaders, QueryParams
 from starlette.responses import PlainTextResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -21,6 +21,8 @@ from lab_pipeline.ui.login import Login
 GRAPHQL = "/graphql"
 NO_PAGES = (GRAPHQL, "/logs/", "/notebook", "/dagit/", "/download_debug/", "/report_asset_")
 """Where the paths begin that are no page of the UI: a link from elsewhere does not lead there."""
+LABEL = "op"
+"""The parameter with which the UI labels what it posts, for logs; nobody reads it."""
 JSON = "application/json"
 BODY_BYTES = 32 << 20
 POLICY_VIOLATION = 1008
@@ -108,9 +110,9 @@ def _no_request_of_dagsters(method: str, path: str, query: bytes, headers: Mappi
     A form that a page posts, and a picture that it shows, cannot have the content type of JSON.
     """
     kind = headers.get("content-type")
-    media_type = None if kind is None else kind.partition(";")[0].strip().lower()
-    if path == GRAPHQL and query:
-        return Refusal(400, "an operation is the JSON body of a POST: this address takes no query string")
+    media_type = None if kind is None else kind.partition(";")[0].strip()
+    if path == GRAPHQL and QueryParams(query).keys() - {LABEL}:
+        return Refusal(400, "an operation is the JSON body of a POST: this address takes none in its query string")
     if method not in SAFE_METHODS and media_type != JSON and (path == GRAPHQL or media_type is not None):
         return Refusal(415, f"the content type of a request with a body is {JSON}")
     return None

@@ -182,7 +182,7 @@ def test_a_run_whose_process_was_killed_fails_and_says_so(running):
 
 
 def test_a_webserver_that_died_makes_requests_come_back_later_and_loses_nothing(running):
-    os.kill(running.pid_of("dagster-webserver"), signal.SIGKILL)
+    os.kill(running.pid_of("/lab webserver "), signal.SIGKILL)
     answers = []
     deadline = time.monotonic() + 120
     while time.monotonic() < deadline:

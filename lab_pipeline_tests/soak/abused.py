@@ -32,7 +32,7 @@ COME_BACK = {429, 503}
 KINDS = {
     "lab up": "/lab up ",
     "code server": "dagster api grpc ",
-    "webserver": "/dagster-webserver ",
+    "webserver": "/lab webserver ",
     "daemon": "/dagster-daemon ",
     "api": "/lab api ",
     "log shipper": "clickhouse ship ",
