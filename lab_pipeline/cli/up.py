@@ -20,6 +20,7 @@ from lab_pipeline.domain.backtest import now
 from lab_pipeline.domain.errors import LabError
 from lab_pipeline.doors import address, listen, require_token_off_loopback
 from lab_pipeline.settings import Settings
+from lab_pipeline.storage.durable import write_whole
 
 LOCATION = "lab_pipeline"
 LOOPBACK = "127.0.0.1"
@@ -124,7 +125,7 @@ def _daemon(workspace: Path, environment: Mapping[str, str]) -> Service:
 def _services(lab: Settings, port: int, api_port: int, environment: Mapping[str, str]) -> list[Service]:
     code_port = _free_port()
     workspace = lab.dagster_home / "workspace.yaml"
-    workspace.write_text(WORKSPACE.format(host=LOOPBACK, port=code_port, name=LOCATION))
+    write_whole(workspace, WORKSPACE.format(host=LOOPBACK, port=code_port, name=LOCATION))
     # Not `dagster code-server`: it keeps the definitions in a process of its own, and answers for that when it is dead.
     code = [_program("dagster", environment), "api", "grpc", "-m", "lab_pipeline.definitions"]
     code += ["-h", LOOPBACK, "-p", str(code_port), "--location-name", LOCATION, "--use-python-environment-entry-point"]

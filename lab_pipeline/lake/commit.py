@@ -20,6 +20,7 @@ from pathlib import Path
 
 from lab_pipeline.domain.errors import later_layout
 from lab_pipeline.lake.errors import LakeError
+from lab_pipeline.storage import durable
 
 READ_LOCK = ".lock"
 WRITE_LOCK = ".writer.lock"
@@ -45,7 +46,7 @@ def reading(root: Path) -> Iterator[None]:
 @contextmanager
 def writing(root: Path) -> Iterator["Transaction"]:
     """Give the one writer a transaction; whatever it staged is gone after an error or without `commit`."""
-    root.mkdir(parents=True, exist_ok=True)
+    durable.make_directory(root)
     with _locked(root / WRITE_LOCK, fcntl.LOCK_EX):
         _record_layout(root)
         _recover(root)
@@ -79,10 +80,7 @@ class Transaction:
     def stage_file(self, target: Path, content: bytes) -> None:
         """Have a small file appear at `target` together with the parts."""
         staged = self.directory / f"{len(self._moves):04d}.file"
-        with staged.open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
+        durable.write_whole(staged, content)
         self._moves.append((staged, target))
 
     def commit(self) -> None:
@@ -93,14 +91,8 @@ class Transaction:
             "moves": [[self._relative(source), self._relative(target)] for source, target in self._moves],
             "removals": [self._relative(path) for path in self._removals],
         }
-        draft = self.directory / "commit.json"
-        with draft.open("w") as file:
-            json.dump(record, file)
-            file.flush()
-            os.fsync(file.fileno())
-        sync_directory(self.directory)
-        draft.replace(self._root / RECORD)
-        sync_directory(self._root)
+        durable.sync_directory(self.directory)
+        durable.write_whole(self._root / RECORD, json.dumps(record))
         _recover(self._root)
 
     def _relative(self, path: Path) -> str:
@@ -148,13 +140,7 @@ def _require_known(root: Path) -> bool:
 def _record_layout(root: Path) -> None:
     if _require_known(root):
         return
-    draft = root / f"{LAYOUT_FILE}.new"
-    with draft.open("w") as file:
-        file.write(f"{LAYOUT}\n")
-        file.flush()
-        os.fsync(file.fileno())
-    draft.replace(root / LAYOUT_FILE)
-    sync_directory(root)
+    durable.write_whole(root / LAYOUT_FILE, f"{LAYOUT}\n")
 
 
 def _recover(root: Path) -> None:
@@ -174,9 +160,9 @@ def _recover(root: Path) -> None:
         for path in record["removals"]:
             (root / path).unlink(missing_ok=True)
         for directory in _with_parents({target.parent for _, target in moves}, root):
-            sync_directory(directory)
+            durable.sync_directory(directory)
         (root / RECORD).unlink()
-        sync_directory(root)
+        durable.sync_directory(root)
 
 
 def _with_parents(directories: set[Path], root: Path) -> list[Path]:
@@ -190,14 +176,5 @@ def _locked(path: Path, mode: int) -> Iterator[None]:
     try:
         fcntl.flock(descriptor, mode)
         yield
-    finally:
-        os.close(descriptor)
-
-
-def sync_directory(path: Path) -> None:
-    """Wait until the disk has the names in a directory."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
     finally:
         os.close(descriptor)

@@ -1,6 +1,5 @@
 """Where rows lie on disk: tables, partitions, and how a part file is encoded."""
 
-import os
 import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -13,6 +12,7 @@ import pyarrow.parquet as pq
 from lab_pipeline.domain import frames
 from lab_pipeline.domain.timeframe import timeframe_ms
 from lab_pipeline.lake.errors import LakeError
+from lab_pipeline.storage import durable
 
 MINT_BUCKETS = 64
 ROW_GROUP_ROWS = 16_384
@@ -121,8 +121,7 @@ def write_part(frame: pl.DataFrame, table: Table, path: Path) -> None:
             column_encoding=times,
             write_statistics=True,
         )
-        file.flush()
-        os.fsync(file.fileno())
+    durable.sync_file(path)
 
 
 def _arrow_schema(table: Table) -> pa.Schema:

@@ -25,6 +25,7 @@ from lab_pipeline.domain.backtest import Moment, ResolvedSpec, now
 from lab_pipeline.domain.errors import LabError, later_layout
 from lab_pipeline.domain.model import Record, field_errors
 from lab_pipeline.domain.summary import Summary
+from lab_pipeline.storage.durable import make_directory, sync_directory, sync_file
 
 MANIFEST = "manifest.json"
 LAYOUT = 1
@@ -151,7 +152,7 @@ class ArtifactStore:
                     layout=LAYOUT,
                 )
                 _write_text(staging / MANIFEST, "json", manifest.model_dump_json(indent=2, by_alias=True) + "\n")
-                _sync_directory(staging)
+                sync_directory(staging)
                 return self._reveal(staging, manifest)
         except OSError as error:
             raise PublishError(
@@ -174,7 +175,7 @@ class ArtifactStore:
                 for file in manifest.files:
                     (staging / file.name).hardlink_to(self.directory / published / file.name)
                 _write_text(staging / MANIFEST, "json", manifest.model_dump_json(indent=2, by_alias=True) + "\n")
-                _sync_directory(staging)
+                sync_directory(staging)
                 return self._reveal(staging, manifest)
         except OSError as error:
             raise PublishError(
@@ -218,7 +219,7 @@ class ArtifactStore:
         try:
             with self._staging() as staging:
                 (self.directory / run_id).rename(staging / run_id)
-                _sync_directory(self.directory)
+                sync_directory(self.directory)
         except FileNotFoundError:
             return  # somebody else was faster
         except OSError as error:
@@ -304,7 +305,7 @@ class ArtifactStore:
         what a killed process left from what a living one is writing.
         """
         root = self.directory / STAGING
-        root.mkdir(parents=True, exist_ok=True)
+        make_directory(root)
         with _locked(root / GATE):
             _sweep(root)
             staging = root / uuid.uuid4().hex
@@ -332,7 +333,7 @@ class ArtifactStore:
                     f"(fingerprint {published.fingerprint[:12]}, now {manifest.fingerprint[:12]})"
                 ) from None
             return published
-        _sync_directory(self.directory)
+        sync_directory(self.directory)
         return manifest
 
 
@@ -409,7 +410,7 @@ def _write_text(path: Path, kind: str, text: str) -> ArtifactFile:
 def _describe(path: Path, kind: str, rows: int | None, columns: tuple[ColumnSchema, ...] | None) -> ArtifactFile:
     with path.open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
-        os.fsync(file.fileno())
+    sync_file(path)
     return ArtifactFile(
         name=path.name, format=kind, rows=rows, bytes=path.stat().st_size, sha256=digest, columns=columns
     )
@@ -418,11 +419,3 @@ def _describe(path: Path, kind: str, rows: int | None, columns: tuple[ColumnSche
 def _library_versions() -> dict[str, str]:
     versions = {name: importlib.metadata.version(name) for name in LIBRARIES}
     return {"python": platform.python_version(), **versions}
-
-
-def _sync_directory(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -1,6 +1,5 @@
 """The columns that statistics need, of all counted runs, in a few files: ten thousand small ones take long to open."""
 
-import os
 import time
 import uuid
 from collections.abc import Iterable, Iterator, Sequence
@@ -11,6 +10,7 @@ from pathlib import Path
 from lab_pipeline.domain.errors import LabError
 from lab_pipeline.statistics.queries import sql
 from lab_pipeline.statistics.workbench import Workbench
+from lab_pipeline.storage.durable import put_in_place
 from lab_pipeline.storage.trouble import disk_trouble
 
 TRADES, PATHS, CALLS = "trades", "paths", "calls"
@@ -140,9 +140,7 @@ class SegmentFiles:
         final = self.path(name, kind)
         part = final.with_suffix(".parquet.part")
         bench.run(query.replace("{path}", _quoted(part)), parameters)
-        with part.open("rb") as file:
-            os.fsync(file.fileno())
-        part.rename(final)
+        put_in_place(part, final)
 
     def _count(self, bench: Workbench, name: str) -> int:
         source = _quoted(self.path(name, TRADES))

@@ -16,6 +16,7 @@ from typing import Self
 import duckdb
 
 from lab_pipeline.storage.duck_connection import DuckConnection, keep_forever
+from lab_pipeline.storage.durable import put_in_place
 from lab_pipeline.storage.errors import StorageError, StorageTimeoutError
 from lab_pipeline.storage.process_lock import ProcessLock, describe_process, lock_holders
 from lab_pipeline.storage.trouble import disk_trouble
@@ -175,7 +176,7 @@ class DuckFile:
                         cursor.execute(f"CHECKPOINT {copy}")
                     finally:
                         cursor.execute(f"DETACH {copy}")
-            part.replace(destination)
+            put_in_place(part, destination)
         finally:
             part.unlink(missing_ok=True)
 

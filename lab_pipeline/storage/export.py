@@ -4,6 +4,7 @@ import os
 from pathlib import Path
 
 from lab_pipeline.storage.duck_file import DEFAULT_TIMEOUT_SECONDS, DuckFile
+from lab_pipeline.storage.durable import put_in_place
 from lab_pipeline.storage.errors import StorageError
 
 _RUNS = """
@@ -54,7 +55,7 @@ def export_runs(database: Path, destination: Path, *, timeout: float = DEFAULT_T
             part = destination.with_name(f"{destination.name}.{os.getpid()}.part")
             try:
                 connection.raw.execute(f"COPY ({_RUNS}) TO '{_quoted(part)}' (FORMAT parquet, COMPRESSION zstd)")
-                part.replace(destination)
+                put_in_place(part, destination)
             finally:
                 part.unlink(missing_ok=True)
     return int(count)

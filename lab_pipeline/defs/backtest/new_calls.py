@@ -1,7 +1,6 @@
 """Which calls have come, or changed, since they were last looked at."""
 
 import hashlib
-import os
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -11,6 +10,7 @@ import polars as pl
 from lab_pipeline.domain import frames
 from lab_pipeline.domain.backtest import TimeRange, iso
 from lab_pipeline.lake import Lake
+from lab_pipeline.storage.durable import make_directory, whole_file
 
 
 @dataclass(frozen=True)
@@ -100,13 +100,9 @@ class SeenCalls:
 
     def write(self, state: CallsState) -> None:
         """Keep a state."""
-        self.directory.mkdir(parents=True, exist_ok=True)
-        draft = self._path(state.name).with_suffix(".draft")
-        with draft.open("wb") as file:
+        make_directory(self.directory)
+        with whole_file(self._path(state.name)) as file:
             state.calls.write_parquet(file)
-            file.flush()
-            os.fsync(file.fileno())
-        draft.replace(self._path(state.name))
 
     def keep_only(self, *names: str) -> None:
         """Remove all other states, and what was being written when its process was killed."""

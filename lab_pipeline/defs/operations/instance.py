@@ -12,6 +12,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from lab_pipeline.domain.errors import LabError
 from lab_pipeline.settings import Settings, project_root
+from lab_pipeline.storage.durable import write_whole
 from lab_pipeline.storage.event_log_storage import batches_allowed
 from lab_pipeline.storage.trouble import disk_trouble
 
@@ -42,7 +43,7 @@ def prepare_environment(settings: Settings, *, apply_settings: bool = False) -> 
         dagster_home.mkdir(parents=True, exist_ok=True)
         path = dagster_home / CONFIG
         if not path.exists() or _is_our_link(path) or (apply_settings and is_ours(path)):
-            _write_whole(path, instance_config(settings))
+            write_whole(path, instance_config(settings))
     except OSError as error:
         reason = disk_trouble(error, dagster_home) or f"{error.strerror}. Set LAB_HOME elsewhere."
         raise LabError(f"cannot use {settings.home} as LAB_HOME: {reason}") from error
@@ -66,8 +67,8 @@ def adopt(settings: Settings, text: str) -> Path | None:
     kept = None
     if path.exists() and path.read_text() != text:
         kept = path.with_name(f"{CONFIG}.{time.strftime('%Y%m%dT%H%M%S', time.gmtime())}")
-        _write_whole(kept, path.read_text())
-    _write_whole(path, text)
+        write_whole(kept, path.read_text())
+    write_whole(path, text)
     return kept
 
 
@@ -110,15 +111,3 @@ def gives_signs_of_life(instance: dg.DagsterInstance, now: float) -> bool:
 def _is_our_link(path: Path) -> bool:
     """Tell whether the file is a link into a checkout of the lab, which is what its first version made."""
     return path.is_symlink() and (path.resolve().parent / "lab_pipeline").is_dir()
-
-
-def _write_whole(path: Path, text: str) -> None:
-    draft = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        with draft.open("w") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        draft.replace(path)
-    finally:
-        draft.unlink(missing_ok=True)
