@@ -120,10 +120,10 @@ OUTCOMES = _schema(
 EQUITY = _schema(
     frames.EQUITY,
     {
-        "equity": [FINITE, NOT_NEGATIVE],
-        "cash": [FINITE, NOT_NEGATIVE],
-        "exposure": [FINITE, pa.Check.in_range(0, 1 + 1e-9)],
-        "drawdown": [FINITE, pa.Check.in_range(-1, 0)],
+        "equity": [FINITE],
+        "cash": [FINITE],
+        "exposure": [FINITE, pa.Check.in_range(0, 1)],
+        "drawdown": [FINITE, pa.Check.in_range(-1 - 1e-9, 0)],
         "open_positions": [NOT_NEGATIVE],
     },
     unique=["timestamp"],

@@ -6,6 +6,9 @@ Where the contract leaves room:
 - Slots are asked before cash: a trade that lacks both counts as `no_slot`.
 - At one timestamp the sells of positions bought earlier come first, then the buys, then the sells of positions
   bought at this very timestamp: a round trip within one candle frees neither cash nor slot for that candle's buys.
+- An order may exceed the cash by `ROUNDING` of itself and of the initial capital: cash that was divided into equal
+  orders pays for all of them, whichever way the last digits fell. It is spent in full, so cash may be that much
+  below zero. An order below zero, of an account that is worth less than nothing, counts as `no_cash`.
 - A position is valued at the last close of a candle of its own that has ended, at its entry price before the first,
   without costs.
 - A step of the series is stamped with the time its candle closes, and holds every fill labelled by that candle or
@@ -30,6 +33,9 @@ SKIP_REASONS = (None, SkipReason.NO_CASH, SkipReason.NO_SLOT)
 TAKEN, NO_CASH, NO_SLOT = range(3)
 SIZINGS = (SizingKind.FIXED, SizingKind.FRACTION, SizingKind.RISK)
 FIXED, FRACTION, RISK = range(3)
+
+ROUNDING = 1e-9
+"""Part of an order, and of the initial capital, by which the order may exceed the cash."""
 
 MAX_POINTS = 2**25
 """Longest series: a year of one-second steps, 1.5 GB. Fewer points would be another series than the contract's."""
@@ -205,7 +211,7 @@ def _allocate(
                 amount = _sized(account, cash + _value(trades, marks, book, account, fill["time"] - account.timeframe))
             if 0 <= account.max_open <= held:
                 skipped[index] = NO_SLOT
-            elif amount > cash:
+            elif not _affordable(amount, cash, account):
                 skipped[index] = NO_CASH
             else:
                 cash -= amount
@@ -261,7 +267,7 @@ def _follow(
         timestamp[point] = label + account.timeframe
         equity[point] = worth
         cash_at[point] = cash
-        exposure[point] = value / worth if worth > 0.0 else 0.0
+        exposure[point] = min(value / worth, 1.0) if worth > 0.0 else 0.0
         drawdown[point] = worth / highest - 1.0
         open_positions[point] = held
     return timestamp, equity, cash_at, exposure, drawdown, open_positions
@@ -272,6 +278,11 @@ def _sized(account: Account, equity: float) -> float:
     if account.sizing == FRACTION:
         return equity * account.size
     return min(equity * account.size / account.stop_loss, equity * account.max_fraction)
+
+
+@compiled
+def _affordable(amount: float, cash: float, account: Account) -> bool:
+    return amount >= 0.0 and amount - cash <= ROUNDING * min(amount, account.capital)
 
 
 @compiled

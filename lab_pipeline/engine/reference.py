@@ -36,6 +36,7 @@ from lab_pipeline.engine.summary import summarise
 MINUTE_MS = 60_000
 HOUR_MS = 3_600_000
 REMAINDER = 1e-12
+ROUNDING = 1e-9
 REENTRY_FOLLOWS = {FillReason.TARGET, FillReason.STOP_LOSS, FillReason.BREAK_EVEN, FillReason.TRAILING_STOP}
 
 
@@ -509,13 +510,18 @@ class Account:
         stop_loss = self.config.exit.stop_loss or 0.0
         return min(equity * sizing.fraction / stop_loss, equity * sizing.max_fraction)
 
+    def affords(self, amount: float) -> bool:
+        """Tell whether an order may be placed: it may exceed the cash by what rounding can make of equal orders."""
+        lacking = amount - self.cash
+        return amount >= 0 and lacking <= ROUNDING * min(amount, self.config.portfolio.initial_capital)
+
     def size(self, trade: Trade) -> None:
         """Decide whether a trade is taken, and how large it is."""
         limit = self.config.portfolio.max_open_positions
         amount = self.amount(trade.entry.timestamp)
         if limit is not None and len(self.positions) >= limit:
             trade.skip_reason = SkipReason.NO_SLOT
-        elif amount > self.cash:
+        elif not self.affords(amount):
             trade.skip_reason = SkipReason.NO_CASH
         else:
             trade.invested = amount
@@ -573,7 +579,7 @@ def _series(trades: Sequence[Trade], events: Sequence[Event], account: Account) 
         value = account.value(label)
         equity = account.cash + value
         highest = max(highest, equity)
-        exposure = value / equity if equity > 0 else 0.0
+        exposure = min(value / equity, 1.0) if equity > 0 else 0.0
         stamp = label + account.timeframe
         yield stamp, equity, account.cash, exposure, equity / highest - 1.0, len(account.positions)
         if label >= last:

@@ -18,8 +18,8 @@ DRAWS_AT_ONCE = 2**20
 """Draws of a block of resamples, which is one resample at least: bounds the memory."""
 
 DAYS_A_YEAR = 365
-NO_VARIATION = 1e-15
-"""A standard deviation below this is rounding."""
+NO_VARIATION = 1e-9
+"""A deviation of at most this part of the largest return is rounding."""
 
 DAY_MS = 86_400_000
 
@@ -112,13 +112,14 @@ def _row_means(values: Floats, drawn: npt.NDArray[np.uint32]) -> Floats:
 def daily_returns(equity: pl.DataFrame, initial_capital: float, timeframe: int) -> Floats:
     """Return the equity's return of every UTC day of the series, the first day's from the initial capital.
 
-    A point belongs to the day in which its candle opens: the one stamped midnight closes the day before.
+    A point belongs to the day in which its candle opens: the one stamped midnight closes the day before. After a day
+    that left nothing the return is NaN.
     """
     day = (equity["timestamp"].to_physical() - timeframe) // DAY_MS
     last = np.flatnonzero(np.diff(day.to_numpy(), append=np.iinfo(np.int64).max))
     closes = equity["equity"].to_numpy()[last]
     before = np.concatenate([[initial_capital], closes[:-1]])[: len(closes)]
-    returns: Floats = closes / before - 1.0
+    returns: Floats = np.divide(closes, before, out=np.full(len(closes), np.nan), where=before > 0) - 1.0
     return returns
 
 
@@ -127,12 +128,15 @@ def annual_ratios(returns: Floats) -> tuple[float | None, float | None]:
     count = len(returns)
     if count < 2:  # noqa: PLR2004 - ddof 1 needs two
         return None, None
+    if not np.isfinite(returns).all():  # the account was worth nothing
+        return None, None
     mean, deviation = float(returns.mean()), float(returns.std(ddof=1))
-    if deviation < NO_VARIATION:
+    rounding = NO_VARIATION * float(np.abs(returns).max())
+    if deviation <= rounding:
         return None, None
     downside = math.sqrt(float((np.minimum(returns, 0.0) ** 2).sum()) / (count - 1))
     scale = math.sqrt(DAYS_A_YEAR)
-    return mean / deviation * scale, mean / downside * scale if downside > 0 else None
+    return mean / deviation * scale, mean / downside * scale if downside > rounding else None
 
 
 def _mean(values: Floats) -> float | None:

@@ -88,9 +88,9 @@ def portfolios(draw, stop_loss: float | None) -> Portfolio:
     kinds = [SizingKind.FIXED, SizingKind.FRACTION] + ([SizingKind.RISK] if stop_loss else [])
     match draw(st.sampled_from(kinds)):
         case SizingKind.FIXED:
-            sizing = FixedSizing(amount=draw(st.sampled_from([1.0, 100.0, 3_000.0])))
+            sizing = FixedSizing(amount=draw(st.sampled_from([1.0, 100.0, 3_000.0, 10_000 / 3, 10_000 / 7])))
         case SizingKind.FRACTION:
-            sizing = FractionSizing(kind=SizingKind.FRACTION, fraction=draw(st.sampled_from([0.01, 0.3, 1.0])))
+            sizing = FractionSizing(kind=SizingKind.FRACTION, fraction=draw(st.sampled_from([0.01, 0.3, 1 / 7, 1.0])))
         case SizingKind.RISK:
             sizing = RiskSizing(
                 kind=SizingKind.RISK,

@@ -1,7 +1,9 @@
 """The portfolio pass on trades that can be followed by hand, on both engines."""
 
+import polars as pl
 import pytest
 
+from lab_pipeline.domain import schemas
 from lab_pipeline.domain.enums import SizingKind
 from lab_pipeline.domain.errors import LabError
 from lab_pipeline.domain.strategy import Costs, FixedSizing, FractionSizing, Portfolio, RiskSizing
@@ -94,6 +96,77 @@ def test_a_buy_beyond_the_cash_is_skipped_and_counted(engine: Engine):
 def test_exactly_the_cash_is_enough(engine: Engine):
     config = strategy([(2, 1)], portfolio=account(capital=100, amount=100))
     assert engine(candles(RISING), calls(), config, timeframe="1m").trades["taken"].to_list() == [True]
+
+
+SLICES = range(2, 41)
+
+
+def at_once(count: int) -> pl.DataFrame:
+    return calls(*((f"c{number:02d}", "m", 0.0) for number in range(count)))
+
+
+def equal_slices(kind: SizingKind, count: int, *, capital: float = 10_000.0) -> Portfolio:
+    sizing: FixedSizing | FractionSizing | RiskSizing
+    match kind:
+        case SizingKind.FIXED:
+            sizing = FixedSizing(amount=capital / count)
+        case SizingKind.FRACTION:
+            sizing = FractionSizing(kind=kind, fraction=1 / count)
+        case SizingKind.RISK:
+            sizing = RiskSizing(kind=kind, fraction=0.3 / count)
+    return Portfolio(initial_capital=capital, sizing=sizing, max_open_positions=None)
+
+
+@pytest.mark.parametrize("price", [1.0, 0.3, 7.7e-6])
+@pytest.mark.parametrize("kind", SizingKind)
+def test_equal_slices_of_the_cash_are_all_bought(engine: Engine, kind: SizingKind, price: float):
+    prices = candles([flat(price), flat(price), flat(price)])
+    for count in SLICES:
+        config = strategy([(2, 1)], stop=0.3, portfolio=equal_slices(kind, count))
+        simulation = engine(prices, at_once(count), config, timeframe="1m")
+        assert simulation.trades["taken"].all(), count
+        assert simulation.trades["invested"].to_list() == pytest.approx([10_000 / count] * count, rel=1e-12)
+        assert simulation.equity["cash"].min() >= -1e-9 * 10_000
+        assert simulation.equity["exposure"].max() <= 1
+        schemas.EQUITY.validate(simulation.equity)
+
+
+@pytest.mark.parametrize("kind", SizingKind)
+def test_one_slice_too_many_is_skipped(engine: Engine, kind: SizingKind):
+    prices = candles([flat(0.3), flat(0.3), flat(0.3)])
+    for count in SLICES:
+        config = strategy([(2, 1)], stop=0.3, portfolio=equal_slices(kind, count))
+        simulation = engine(prices, at_once(count + 1), config, timeframe="1m")
+        assert simulation.trades["taken"].to_list() == [True] * count + [False], count
+        assert simulation.summary.skipped_no_cash == 1
+
+
+@pytest.mark.parametrize("capital", [1e-3, 100.0, 1e12])
+@pytest.mark.parametrize(("excess", "taken"), [(0.9e-9, True), (1.1e-9, False)])
+def test_an_order_may_exceed_the_cash_by_a_billionth_of_itself(
+    engine: Engine, capital: float, excess: float, taken: bool
+):
+    config = strategy([(2, 1)], portfolio=account(capital=capital, amount=capital * (1 + excess)))
+    simulation = engine(candles(RISING), calls(), config, timeframe="1m")
+    assert simulation.trades["taken"].to_list() == [taken]
+
+
+def test_a_small_order_may_not_lack_a_billionth_of_the_capital(engine: Engine):
+    config = strategy([(2, 1)], portfolio=account(capital=100.0, amount=1 + 1e-10))
+    trades = engine(candles(RISING), at_once(100), config, timeframe="1m").trades
+    assert trades["taken"].to_list() == [True] * 99 + [False]  # 1e-8 is lacking, a billionth of the capital is 1e-7
+
+
+def test_an_account_below_zero_buys_nothing(engine: Engine):
+    """Seven slices leave less than nothing, and the token is worth less than what is lacking."""
+    prices = pl.concat([candles([flat(1), flat(1e-30), flat(1e-30)]), candles([flat(1)] * 5, mint="n")])
+    sizing = RiskSizing(kind=SizingKind.RISK, fraction=0.3 / 7)
+    portfolio = Portfolio(initial_capital=10_000, sizing=sizing, max_open_positions=None)
+    slices = [(f"c{number:02d}", "m", 0.0) for number in range(7)]
+    simulation = engine(prices, calls(*slices, ("z", "n", 3)), strategy(stop=0.3, portfolio=portfolio), timeframe="1m")
+    assert simulation.equity["cash"][-1] < 0
+    assert simulation.trades["skip_reason"].to_list() == [None] * 7 + ["no_cash"]
+    schemas.EQUITY.validate(simulation.equity)
 
 
 def test_slots_go_to_the_earlier_call_then_the_smaller_call_id(engine: Engine):

@@ -64,5 +64,5 @@ def test_fills_and_trades_are_what_they_were():
     candles, calls = market()
     simulation = simulate(candles, calls, CONFIG, timeframe="1m")
     assert set(simulation.fills["reason"]) > {"target", "break_even", "trailing_stop", "time", "reentry"}
-    assert ENGINE_VERSION == "1"
+    assert ENGINE_VERSION == "2"
     assert (digest(simulation.fills), digest(simulation.trades)) == (FILLS, TRADES)

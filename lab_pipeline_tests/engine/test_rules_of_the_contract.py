@@ -131,6 +131,13 @@ def test_cash_is_conserved(market, config):
 
 @FEW
 @given(market=markets(), config=configs())
+def test_cash_is_never_below_zero_but_for_rounding(market, config):
+    equity = run(market, config).equity
+    assert (equity["cash"] >= -1e-9 * config.portfolio.initial_capital).all()
+
+
+@FEW
+@given(market=markets(), config=configs())
 def test_nothing_fills_before_the_delay_is_over_or_after_the_horizon(market, config):
     fills = run(market, config).fills.join(market.calls.select("call_id", "called_at"), on="call_id")
     after = (fills["timestamp"].to_physical() - fills["called_at"].to_physical()).to_numpy()

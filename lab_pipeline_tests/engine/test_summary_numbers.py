@@ -51,6 +51,33 @@ def test_ratios_are_null_with_fewer_than_two_days_or_no_variation(returns, expec
     assert annual_ratios(np.array(returns, np.float64)) == expected
 
 
+@pytest.mark.parametrize("scale", [1e-17, 1e-9, 1.0, 1e9])
+def test_ratios_do_not_depend_on_the_scale_of_the_returns(scale):
+    expected = annual_ratios(np.array([0.01, -0.02, 0.04]))
+    assert annual_ratios(np.array([0.01, -0.02, 0.04]) * scale) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("growth", [1.000_001, 1.1, 4.7, 1e6])
+def test_the_same_return_every_day_has_no_ratio_whatever_rounding_left(growth):
+    closes = [100.0]
+    for _ in range(9):
+        closes.append(closes[-1] * growth)
+    returns = np.diff(closes) / closes[:-1] + np.arange(9) % 2 * np.spacing(growth)
+    assert returns.std() > 0
+    assert annual_ratios(returns) == (None, None)
+
+
+def test_a_day_that_lost_a_rounding_error_is_no_losing_day():
+    sharpe, sortino = annual_ratios(np.array([0.01, -1.1e-16, 0.02]))
+    assert sharpe is not None
+    assert sortino is None
+
+
+def test_an_account_that_was_worth_nothing_has_no_ratio():
+    returns = daily_returns(series([110.0, 0.0, 0.0], [0, 24, 48]), 100.0, HOUR_MS)
+    assert annual_ratios(returns) == (None, None)
+
+
 def test_sortino_is_null_without_a_losing_day():
     sharpe, sortino = annual_ratios(np.array([0.0, 0.02]))
     assert sharpe is not None

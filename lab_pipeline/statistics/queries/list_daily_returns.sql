@@ -13,5 +13,5 @@ WITH closes AS (
 SELECT
     run_no AS owner,
     day AS step,
-    close / lag(close, 1, initial_capital) OVER (PARTITION BY run_no ORDER BY day) - 1 AS change
+    close / nullif(greatest(lag(close, 1, initial_capital) OVER (PARTITION BY run_no ORDER BY day), 0), 0) - 1 AS change
 FROM closes

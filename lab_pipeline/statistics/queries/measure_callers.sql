@@ -11,6 +11,7 @@ judged AS (
         count(*) AS calls,
         sum(change ORDER BY step) AS pnl,
         avg(change ORDER BY step) AS mean_return,
+        1e-9 * max(abs(change)) AS rounding,
         greatest(stddev_samp(change ORDER BY step), any_value(spread)) AS deviation,
         sum(change ORDER BY step) FILTER (change > 0) AS gains,
         -sum(change ORDER BY step) FILTER (change < 0) AS losses
@@ -47,8 +48,8 @@ SELECT
     mean_return,
     greatest(mean_return - half, -1) AS mean_return_low,
     mean_return + half AS mean_return_high,
-    CASE WHEN deviation > 0 THEN mean_return / deviation END AS sharpe,
-    CASE WHEN deviation > 0 THEN (mean_return - half) / deviation END AS sharpe_low,
+    CASE WHEN deviation > rounding THEN mean_return / deviation END AS sharpe,
+    CASE WHEN deviation > rounding THEN (mean_return - half) / deviation END AS sharpe_low,
     coalesce(gains, 0) / losses AS profit_factor,
     max_fall AS max_drawdown,
     stability,

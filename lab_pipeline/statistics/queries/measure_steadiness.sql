@@ -20,7 +20,7 @@ peaks AS (
 SELECT
     owner,
     CASE
-        WHEN count(*) >= 3 AND max(total) > min(total)
+        WHEN count(*) >= 3 AND max(total) - min(total) > 1e-12 * greatest(max(total), -min(total))
             THEN sign(regr_slope(total, place ORDER BY place)) * regr_r2(total, place ORDER BY place)
     END AS stability,
     max(peak - total) AS max_fall
