@@ -1,40 +1,54 @@
-# Everything happens in .venv, made with the standard venv and pip. PYTHON names the interpreter to make it with.
+# Everything happens in .venv. uv fills it, one that is on the path or else one from the index; where uv fails, pip does.
+# PYTHON names the interpreter to make it with.
 PYTHON ?= python3
 SOAK_RUNS ?= 500
 SOAK_SEED ?= 1
 BIN := .venv/bin
-INSTALLED := .venv/.installed
+RUNTIME := .venv/.runtime
+DEVELOPMENT := .venv/.development
 
 .PHONY: demo up test test-quick soak lint bench clean
 
-demo: $(INSTALLED)  ## Load a made-up market, run a real backtest through Dagster, print the result.
+demo: $(RUNTIME)  ## Load a made-up market, run a real backtest through Dagster, print the result.
 	$(BIN)/lab demo
 
-up: $(INSTALLED)  ## Run the Dagster UI and everything behind it.
+up: $(RUNTIME)  ## Run the Dagster UI and everything behind it.
 	$(BIN)/lab up
 
-test: $(INSTALLED) lint  ## Lint, type-check and run every test.
+test: $(DEVELOPMENT) lint  ## Lint, type-check and run every test.
 	$(BIN)/python -m pytest -n auto
 
-test-quick: $(INSTALLED)  ## The tests that take no more than a few seconds each.
+test-quick: $(DEVELOPMENT)  ## The tests that take no more than a few seconds each.
 	$(BIN)/python -m pytest -n auto -m "not slow"
 
-soak: $(INSTALLED)  ## Hundreds of backtests while every process is killed at random; then everything is counted.
+soak: $(DEVELOPMENT)  ## Hundreds of backtests while every process is killed at random; then everything is counted.
 	LAB_SOAK_RUNS=$(SOAK_RUNS) LAB_SOAK_SEED=$(SOAK_SEED) $(BIN)/python -m pytest lab_pipeline_tests/soak -o log_cli=true --log-cli-level=INFO
 
-lint: $(INSTALLED)
+lint: $(DEVELOPMENT)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-bench: $(INSTALLED)  ## Every speed the project claims, beside its peer.
+bench: $(DEVELOPMENT)  ## Every speed the project claims, beside its peer.
 	$(BIN)/python -m benchmarks
 
 clean:  ## Remove the environment and caches; LAB_HOME stays.
 	rm -rf .venv .pytest_cache .ruff_cache .mypy_cache .hypothesis
 
-$(INSTALLED): pyproject.toml constraints.txt
+$(RUNTIME): EXTRAS := embedded
+$(RUNTIME): pyproject.toml constraints.txt  ## What a lab needs to run.
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=python3.11")'
-	$(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev,embedded,dask,postgres]'
-	touch $@
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(install)
+
+$(DEVELOPMENT): EXTRAS := dev,embedded,dask,postgres
+$(DEVELOPMENT): $(RUNTIME)  ## What its tests, benchmarks and optional parts need, too.
+	$(install)
+
+define install
+	@PATH="$$PATH:$(BIN)" && \
+	  { command -v uv || $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt uv; } >/dev/null && \
+	  uv pip install --python $(BIN)/python --compile-bytecode -c constraints.txt -e '.[$(EXTRAS)]' || \
+	  $(BIN)/python -m pip install --disable-pip-version-check -c constraints.txt -e '.[$(EXTRAS)]'
+	@touch $@
+endef
