@@ -144,7 +144,7 @@ def test_one_slice_too_many_is_skipped(engine: Engine, kind: SizingKind):
 @pytest.mark.parametrize("capital", [1e-3, 100.0, 1e12])
 @pytest.mark.parametrize(("excess", "taken"), [(0.9e-9, True), (1.1e-9, False)])
 def test_an_order_may_exceed_the_cash_by_a_billionth_of_itself(
-    engine: Engine, capital: float, excess: float, taken: bool
+    engine: Engine, capital: float, excess: float, *, taken: bool
 ):
     config = strategy([(2, 1)], portfolio=account(capital=capital, amount=capital * (1 + excess)))
     simulation = engine(candles(RISING), calls(), config, timeframe="1m")
