@@ -79,7 +79,7 @@ class Settings(BaseSettings):
     home: Path = Field(default_factory=default_home)
     """Directory with all state; deleting it resets the lab. Default: `.lab` beside dagster.yaml."""
     host: str = "127.0.0.1"
-    """Address on which `lab up` and `lab api` listen."""
+    """Address on which `lab up`, `lab api` and `lab webserver` listen."""
     port: Annotated[int, Field(ge=0, lt=65536)] = 3000
     """Port of the Dagster UI; 0 takes a free one."""
     api_port: Annotated[int, Field(ge=0, lt=65536)] = 8000

@@ -27,7 +27,9 @@ COMPOSE = yaml.safe_load((DEPLOY / "compose.yaml").read_text())
 SERVICES = COMPOSE["services"]
 OURS = {name: service for name, service in SERVICES.items() if service["image"] == "lab-pipeline"}
 VALUES = yaml.safe_load((DEPLOY / "kubernetes" / "values.yaml").read_text())
-API, SERVICE, SHIPPER = yaml.safe_load((DEPLOY / "kubernetes" / "beside.yaml").read_text())["items"]
+API, SERVICE, SHIPPER, WEBSERVER, WEB_SERVICE = yaml.safe_load((DEPLOY / "kubernetes" / "beside.yaml").read_text())[
+    "items"
+]
 BIN = Path(sys.executable).parent
 SETTINGS = {PREFIX + name.upper() for name in Settings.model_fields}
 
@@ -69,9 +71,9 @@ def _help(program, *words):
 def test_ports_agree_and_only_loopback_is_published():
     published = {name: port for name, service in SERVICES.items() for port in service.get("ports", ())}
     assert published == {"webserver": "127.0.0.1:3000:3000", "api": "127.0.0.1:8000:8000"}
-    assert SERVICES["webserver"]["command"][-2:] == ["-p", "3000"]
-    api = SERVICES["api"]["environment"]
-    assert (api["LAB_API_PORT"], api["LAB_DAGSTER_URL"]) == ("8000", "http://webserver:3000")
+    web, api = (SERVICES[name]["environment"] for name in ("webserver", "api"))
+    assert (web["LAB_PORT"], api["LAB_API_PORT"]) == ("3000", "8000")
+    assert api["LAB_DAGSTER_URL"] == "http://webserver:3000"
     (server,) = (one["grpc_server"] for one in yaml.safe_load((DEPLOY / "workspace.yaml").read_text())["load_from"])
     code = SERVICES[server["host"]]
     assert code["command"][code["command"].index("-p") + 1] == str(server["port"]) == "4000"
@@ -172,7 +174,8 @@ def test_the_charts_code_location_has_the_name_under_which_the_api_launches():
 
 def test_what_is_beside_the_chart_has_its_image_home_user_and_secrets():
     image = ":".join(VALUES["dagsterDaemon"]["image"][part] for part in ("repository", "tag"))
-    for item, command in ((API, ["lab", "api"]), (SHIPPER, ["lab", "clickhouse", "ship"])):
+    serve = ["lab", "webserver", "-w", "/dagster-workspace/workspace.yaml"]
+    for item, command in ((API, ["lab", "api"]), (SHIPPER, ["lab", "clickhouse", "ship"]), (WEBSERVER, serve)):
         pod = item["spec"]["template"]["spec"]
         (container,), (first,) = pod["containers"], pod["initContainers"]
         assert item["spec"]["selector"]["matchLabels"].items() <= item["spec"]["template"]["metadata"]["labels"].items()
@@ -189,10 +192,30 @@ def test_what_is_beside_the_chart_has_its_image_home_user_and_secrets():
         assert secret == {"name": VALUES["global"]["postgresqlSecretName"], "key": "postgresql-password"}
     variables = {one["name"]: one.get("value") for one in API["spec"]["template"]["spec"]["containers"][0]["env"]}
     assert (variables["LAB_HOME"], variables["LAB_HOST"]) == ("/lab", "0.0.0.0")  # noqa: S104 - inside its pod
-    assert variables["LAB_DAGSTER_URL"] == f"http://lab-{VALUES['dagsterWebserver']['nameOverride']}:80"
     (port,) = SERVICE["spec"]["ports"]
     assert variables["LAB_API_PORT"] == str(port["port"])
     assert SERVICE["spec"]["selector"] == API["spec"]["template"]["metadata"]["labels"]
+
+
+def test_whoever_reaches_the_ui_is_asked_for_the_token():
+    published = SERVICES["webserver"], SERVICES["api"]
+    for service in published:
+        assert service["command"][0] == "lab"  # Dagster's own webserver asks nobody
+        assert service["environment"]["LAB_API_TOKEN"].startswith("${LAB_API_TOKEN:?")
+        assert {"webserver", "api"} <= set(service["environment"]["LAB_ALLOWED_HOSTS"].split(","))
+    assert VALUES["dagsterWebserver"]["replicaCount"] == 0
+    assert WEB_SERVICE["metadata"]["name"] != f"lab-{VALUES['dagsterWebserver']['nameOverride']}"
+    (api,), (web,) = (item["spec"]["template"]["spec"]["containers"] for item in (API, WEBSERVER))
+    variables = {one["name"]: one.get("value") for one in web["env"]}
+    (port,) = WEB_SERVICE["spec"]["ports"]
+    name = WEB_SERVICE["metadata"]["name"]
+    assert variables["LAB_PORT"] == str(port["port"]) == str(web["ports"][0]["containerPort"])
+    assert {"name": "LAB_DAGSTER_URL", "value": f"http://{name}:{port['port']}"} in api["env"]
+    assert name in variables["LAB_ALLOWED_HOSTS"].split(",")
+    assert WEB_SERVICE["spec"]["selector"] == WEBSERVER["spec"]["template"]["metadata"]["labels"]
+    assert {"name": "workspace", "configMap": {"name": "lab-dagster-workspace-yaml"}} in (
+        WEBSERVER["spec"]["template"]["spec"]["volumes"]
+    )
 
 
 class ElsewhereLauncher(RunLauncher, ConfigurableClass):

@@ -59,6 +59,7 @@ def start(stocked, postgres_url, tmp_path, monkeypatch):
         "PATH": f"{BIN}:{os.environ['PATH']}",
         "DAGSTER_HOME": str(stocked.home / "dagster"),
         "LAB_HOST": "127.0.0.1",
+        "LAB_PORT": ports["3000"],
         "LAB_API_PORT": ports["8000"],
         "LAB_DAGSTER_URL": f"http://127.0.0.1:{ports['3000']}",
     }
@@ -70,9 +71,9 @@ def start(stocked, postgres_url, tmp_path, monkeypatch):
     def start(name):
         process = subprocess.Popen(command(name), env=environment, stdout=subprocess.DEVNULL, start_new_session=True)
         running.append(process)
-        for number, port in ports.items():
-            if f"-p {number}" in " ".join(SERVICES[name]["command"]) or (name, number) == ("api", "8000"):
-                await_(lambda port=port: answers(port))
+        for listener, number in (("code", "4000"), ("webserver", "3000"), ("api", "8000")):
+            if name == listener:
+                await_(lambda port=ports[number]: answers(port))
         return process
 
     start.run = lambda name: subprocess.run(command(name), env=environment, capture_output=True, text=True, check=False)
