@@ -25,19 +25,26 @@ def chromium():
 
 
 @pytest.fixture
-def page(chromium, lab):
-    """The UI of a lab in a window; in the end, no script may have died, no error been logged, no request refused."""
+def browser(chromium):
+    """A window of the browser; its pages wait for what a loaded machine takes."""
     flags = FLAGS + (ROOT_FLAGS if os.geteuid() == 0 else [])
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=chromium, args=flags)
-        page = browser.new_page(viewport=WINDOW, locale="en-US", timezone_id="UTC")
-        page.set_default_timeout(PATIENCE_MS)
+        program = playwright.chromium.launch(executable_path=chromium, args=flags)
+        window = program.new_context(viewport=WINDOW, locale="en-US", timezone_id="UTC")
+        window.set_default_timeout(PATIENCE_MS)
         expect.set_options(timeout=PATIENCE_MS)
-        complaints = listen(page)
-        page.goto(lab.url)
-        yield page
-        assert complaints == []
-        browser.close()
+        yield window
+        program.close()
+
+
+@pytest.fixture
+def page(browser, lab):
+    """The UI of a lab; in the end, no script may have died, no error been logged, no request refused."""
+    page = browser.new_page()
+    complaints = listen(page)
+    page.goto(lab.url)
+    yield page
+    assert complaints == []
 
 
 def listen(page):

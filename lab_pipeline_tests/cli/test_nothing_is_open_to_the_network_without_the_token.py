@@ -1,0 +1,106 @@
+"""`LAB_HOST` off loopback: with the token everything works, without it nothing answers, or nothing starts."""
+
+import ipaddress
+import os
+import re
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import httpx
+import psutil
+import pytest
+
+from lab_pipeline.client import Lab
+from lab_pipeline.doors import listen
+from lab_pipeline_tests.cli.test_lab_up_runs_what_the_launchpad_starts import stock
+from lab_pipeline_tests.processes import of_home
+
+LAB = Path(sys.executable).parent / "lab"
+TOKEN = "s3cret"  # noqa: S105 - of a lab that lives for a minute
+BEARER = {"Authorization": f"Bearer {TOKEN}"}
+EVERYWHERE = "0.0.0.0"  # noqa: S104 - that is the point
+QUERY = {"query": "{ version }"}
+
+
+@pytest.mark.parametrize("words", [("up",), ("api",), ("webserver", "-w", "workspace.yaml")])
+def test_nothing_starts_without_it(lab, words, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "workspace.yaml").write_text("load_from: []\n")
+    monkeypatch.setenv("LAB_HOST", EVERYWHERE)
+    ended = lab(*words)
+    assert ended.status == 2
+    assert ended.err.splitlines() == [
+        f"error: LAB_HOST is {EVERYWHERE}, which others reach: set LAB_API_TOKEN, or LAB_HOST to 127.0.0.1"
+    ]
+
+
+def test_a_port_that_is_taken_is_one_clear_message(lab, monkeypatch, tmp_path):
+    (tmp_path / "workspace.yaml").write_text("load_from: []\n")
+    with listen("127.0.0.1", 0, "LAB_PORT") as listener:
+        monkeypatch.setenv("LAB_PORT", str(listener.getsockname()[1]))
+        ended = lab("webserver", "-w", tmp_path / "workspace.yaml")
+    assert ended.status == 2
+    assert re.fullmatch(r"error: cannot listen on 127.0.0.1:\d+: .*\. Set LAB_PORT to another\.\n", ended.err)
+
+
+@pytest.fixture
+def open_lab(tmp_path):
+    """A lab that listens on every address, with a token and with its own ClickHouse; yields UI and API."""
+    stock(tmp_path)
+    environment = {
+        **os.environ,
+        "LAB_HOME": str(tmp_path),
+        "LAB_HOST": EVERYWHERE,
+        "LAB_API_TOKEN": TOKEN,
+        "LAB_PORT": "0",
+        "LAB_API_PORT": "0",
+    }
+    with subprocess.Popen([LAB, "up"], env=environment, stdout=subprocess.PIPE, text=True) as process:
+        said = ""
+        while "Ctrl-C" not in said and (line := process.stdout.readline()):
+            said += line
+        yield [f"http://127.0.0.1:{port}" for port in re.findall(r"http://0\.0\.0\.0:(\d+)", said)]
+        process.send_signal(signal.SIGINT)
+        process.stdout.read()
+    subprocess.run([LAB, "clickhouse", "stop"], env=environment, check=True, capture_output=True)
+
+
+def listeners(home):
+    """Return the addresses on which processes of a home listen."""
+    found = set()
+    for pid in of_home(home):
+        try:
+            sockets = psutil.Process(pid).net_connections("tcp")
+        except psutil.NoSuchProcess:
+            continue
+        found |= {one.laddr for one in sockets if one.status == psutil.CONN_LISTEN}
+    return found
+
+
+def loopback(host):
+    address = ipaddress.ip_address(host)
+    return (getattr(address, "ipv4_mapped", None) or address).is_loopback
+
+
+@pytest.mark.slow
+def test_with_it_everything_works_and_without_it_nothing_answers(open_lab, tmp_path):
+    ui, api = open_lab
+    run = Lab(api, TOKEN).backtest("ladder", "1m", start="2018-01-10", end="2018-01-30")  # through the UI's server
+    run.cancel()
+    assert httpx.post(f"{ui}/graphql", json=QUERY, headers=BEARER).json()["data"]
+    assert httpx.get(f"{api}/api/health").status_code in {200, 503}
+
+    open_ports = {address.port for address in listeners(tmp_path) if not loopback(address.ip)}
+    assert open_ports == {httpx.URL(url).port for url in open_lab}
+    for url in open_lab:
+        for headers in ({}, {"Authorization": "Bearer wrong"}, {"Host": "127.0.0.1"}):
+            assert httpx.get(url, headers=headers).status_code == 401
+            assert httpx.post(f"{url}/graphql", json=QUERY, headers=headers).status_code == 401
+            assert httpx.post(f"{url}/runs/{run.run_id}/retry", headers=headers).status_code == 401
+        assert httpx.get(url, headers={**BEARER, "Host": "evil.example"}).status_code == 421
+        assert httpx.post(url, headers={**BEARER, "Origin": "http://evil.example"}).status_code == 403
+    attack = f'mutation {{ deletePipelineRun(runId: "{run.run_id}") {{ __typename }} }}'
+    assert httpx.get(f"{ui}/graphql", params={"query": attack}, headers=BEARER).status_code == 400
+    assert run.refresh().run_id == run.run_id
