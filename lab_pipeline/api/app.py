@@ -27,7 +27,7 @@ from lab_pipeline.api.routes import (
 )
 from lab_pipeline.api.stores import opened
 from lab_pipeline.defs.operations.instance import open_instance
-from lab_pipeline.doors import SCHEME
+from lab_pipeline.doors import SAFE_METHODS, SCHEME
 from lab_pipeline.settings import Settings
 
 DESCRIPTION = """\
@@ -87,6 +87,9 @@ def _openapi(app: FastAPI, *, guarded: bool) -> dict[str, Any]:
                 "description": "The token of LAB_API_TOKEN; not needed where the lab has none.",
             }
         }
+        for operations in document["paths"].values():
+            for method in SAFE_METHODS & {name.upper() for name in operations}:
+                del operations[method.lower()]["responses"]["403"]  # other sites may ask, if not change
         if guarded:
             document["security"] = [{SCHEME: []}]
             for path in OPEN_PATHS:
