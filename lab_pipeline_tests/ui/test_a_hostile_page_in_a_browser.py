@@ -141,7 +141,7 @@ def test_a_person_logs_in_and_the_ui_works_off_loopback(browser, tmp_path, monke
     try:
         url = lab.url.replace("0.0.0.0", "127.0.0.1")  # noqa: S104 - how to reach it
         page, frames = browser.new_page(), []
-        page.on("websocket", lambda socket: socket.on("framereceived", frames.append))
+        page.on("websocket", lambda socket: socket.on("framereceived", lambda frame: frames.append(frame)))  # noqa: PLW0108 - Playwright marks the function
         page.goto(f"{url}/automation")
         page.get_by_label("Token").fill("wrong")
         page.get_by_role("button", name="Log in").click()
