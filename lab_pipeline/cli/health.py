@@ -4,7 +4,6 @@ import importlib.metadata
 import importlib.util
 import json
 import shutil
-import socket
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
@@ -17,7 +16,7 @@ import typer
 
 from lab_pipeline.cli.app import RUN_FAILED, app, out, settings, table
 from lab_pipeline.cli.runs import AsJson
-from lab_pipeline.cli.up import is_up
+from lab_pipeline.cli.up import connects, is_up
 from lab_pipeline.domain.backtest import now
 from lab_pipeline.domain.errors import LabError
 from lab_pipeline.settings import PREFIX, Settings, origin, unknown_variables
@@ -315,8 +314,7 @@ def _api(lab: Settings) -> Finding:
 def _port(part: str, lab: Settings, port: int, setting: str) -> Finding:
     from lab_pipeline.defs.operations.instance import is_users_own
 
-    with socket.socket() as probe:
-        listening = probe.connect_ex((lab.host, port)) == 0
+    listening = connects(lab.host, port)
     where, up = f"{lab.host}:{port}", is_up(lab)
     if not listening and up and port:
         remedy = f"set {setting} here as for `lab up`, or see {lab.home / 'logs'}"

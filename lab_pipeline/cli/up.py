@@ -132,10 +132,10 @@ def _services(lab: Settings, port: int, api_port: int, environment: Mapping[str,
     web = [_program("lab", environment), "webserver", "-w", str(workspace)]
     shipper = [_program("lab", environment), "clickhouse", "ship"]
     return [
-        Service("code-server", code, ready=lambda: _connects(LOOPBACK, code_port)),
+        Service("code-server", code, ready=lambda: connects(LOOPBACK, code_port)),
         Service("webserver", web, ready=lambda: _answers(lab, port)),
         _daemon(workspace, environment),
-        Service("api", [_program("lab", environment), "api"], ready=lambda: _connects(lab.host, api_port)),
+        Service("api", [_program("lab", environment), "api"], ready=lambda: connects(lab.host, api_port)),
         Service("log-shipper", shipper, ready=lambda: True),
     ]
 
@@ -213,7 +213,8 @@ def _free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def _connects(host: str, port: int) -> bool:
+def connects(host: str, port: int) -> bool:
+    """Tell whether something listens."""
     try:
         with socket.create_connection((host, port)):
             return True
