@@ -21,6 +21,13 @@ Files = Annotated[list[Path], typer.Argument(help="CSV or Parquet, plain or gzip
 def candles(
     files: Files,
     timeframe: Annotated[str, typer.Option(help="Length of the candles in the files: 1m, 5m, 1h, ...")],
+    mint: Annotated[str | None, typer.Option(help="The token of all rows, of files that do not say.")] = None,
+    matching_only: Annotated[
+        bool, typer.Option("--matching-only", help="Leave out rows that say they are of another length.")
+    ] = False,
+    force: Annotated[
+        bool, typer.Option("--force", help="Take candles though their spacing is that of longer ones.")
+    ] = False,
 ) -> None:
     """Add candles. The same rows again change nothing; a changed row replaces the old one and is reported."""
     from lab_pipeline.defs.lake.events import report_candles
@@ -28,7 +35,9 @@ def candles(
 
     lake = Lake(settings().lake_dir)
     with progress_bar("ingesting candles", "steps") as bar:
-        report = lake.ingest_candles(files, timeframe, on_progress=bar)
+        report = lake.ingest_candles(
+            files, timeframe, mint=mint, matching_only=matching_only, force=force, on_progress=bar
+        )
     _print(report, "candles")
     report_candles(settings(), lake, report)
 
@@ -51,3 +60,5 @@ def _print(report: "IngestReport", noun: str) -> None:
         f"{report.rows:,} {noun} on {report.mints:,} mints: {report.added:,} added, {report.changed:,} changed, "
         f"{report.unchanged:,} already there"
     )
+    for remark in report.remarks():
+        out.print(remark)

@@ -9,6 +9,10 @@ import polars as pl
 Floats = npt.NDArray[np.float64]
 Integers = npt.NDArray[np.int64]
 
+SMALLEST_PRICE, LARGEST = 1e-100, 1e100
+"""Bounds of prices and volumes, of what comes in and of what is simulated: within them no ratio and no sum overflows.
+"""
+
 
 @dataclass(frozen=True, eq=False)
 class CandleColumns:

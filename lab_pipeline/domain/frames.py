@@ -1,8 +1,13 @@
 """Columns and types of every frame that crosses a border, cheap to import; `schemas` has their rules."""
 
+from datetime import UTC, datetime
+
 import polars as pl
 
 TIMESTAMP = pl.Datetime("ms", "UTC")
+EARLIEST, END = datetime(1970, 1, 1, tzinfo=UTC), datetime(2200, 1, 1, tzinfo=UTC)
+"""Instants that rows may have, the first inclusive, the last exclusive: with any horizon added, every store holds them.
+"""
 
 CANDLES = pl.Schema(
     {

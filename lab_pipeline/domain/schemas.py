@@ -7,14 +7,41 @@ import pandera.polars as pa
 import polars as pl
 
 from lab_pipeline.domain import frames
+from lab_pipeline.domain.candles import LARGEST, SMALLEST_PRICE
 from lab_pipeline.domain.enums import FillReason, Outcome, Side, SkipReason
+from lab_pipeline.domain.identifiers import IDENTIFIER_RULE, is_identifier
 
 NOT_EMPTY = pa.Check.str_length(min_value=1, error="must not be empty")
+
+
+def _are_identifiers(texts: pl.Series) -> pl.Series:
+    """Tell of each text whether it may name something; what is empty breaks a rule of its own."""
+    wrong = [text for text in texts.drop_nulls().unique() if text and not is_identifier(text)]
+    return ~texts.is_in(wrong)
+
+
+IDENTIFIER = [
+    NOT_EMPTY,
+    pa.Check(
+        lambda data: data.lazyframe.select(pl.col(data.key).map_batches(_are_identifiers, return_dtype=pl.Boolean)),
+        error=IDENTIFIER_RULE,
+    ),
+]
 FINITE = pa.Check(lambda data: data.lazyframe.select(pl.col(data.key).is_finite()), error="must be finite")
 POSITIVE = pa.Check.gt(0, error="must be > 0")
 NOT_NEGATIVE = pa.Check.ge(0, error="must be >= 0")
 NOT_POSITIVE = pa.Check.le(0, error="must be <= 0")
 AT_LEAST_ONE = pa.Check.ge(1, error="must be >= 1")
+
+
+def _bounded(smallest: float, error: str) -> pa.Check:
+    """Hold finite numbers above 0 to the bounds within which ratios and sums do not overflow."""
+
+    def holds(data: pa.PolarsData) -> pl.LazyFrame:
+        value = pl.col(data.key)
+        return data.lazyframe.select(value.is_between(smallest, LARGEST) | (value <= 0) | ~value.is_finite())
+
+    return pa.Check(holds, error=error)
 
 
 def _row(rule: pl.Expr, error: str) -> pa.Check:
@@ -42,15 +69,14 @@ def _schema(
     )
 
 
+PRICE = _bounded(SMALLEST_PRICE, f"must be from {SMALLEST_PRICE:g} to {LARGEST:g}")
+VOLUME = _bounded(0, f"must be from 0 to {LARGEST:g}")
 CANDLES = _schema(
     frames.CANDLES,
     {
-        "mint": [NOT_EMPTY],
-        "open": [FINITE, POSITIVE],
-        "high": [FINITE, POSITIVE],
-        "low": [FINITE, POSITIVE],
-        "close": [FINITE, POSITIVE],
-        "volume": [FINITE, NOT_NEGATIVE],
+        "mint": IDENTIFIER,
+        **{name: [FINITE, POSITIVE, PRICE] for name in ("open", "high", "low", "close")},
+        "volume": [FINITE, NOT_NEGATIVE, VOLUME],
     },
     unique=["mint", "timestamp"],
     rows=[
@@ -60,7 +86,7 @@ CANDLES = _schema(
 )
 CALLS = _schema(
     frames.CALLS,
-    {"call_id": [NOT_EMPTY], "caller": [NOT_EMPTY], "mint": [NOT_EMPTY]},
+    {"call_id": IDENTIFIER, "caller": IDENTIFIER, "mint": IDENTIFIER},
     unique=["call_id"],
 )
 FILLS = _schema(

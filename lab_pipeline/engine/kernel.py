@@ -13,7 +13,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from lab_pipeline.domain.candles import Floats, Integers
+from lab_pipeline.domain.candles import LARGEST, SMALLEST_PRICE, Floats, Integers
 from lab_pipeline.domain.enums import FillReason, Outcome
 from lab_pipeline.engine.compiled import compiled, inner
 
@@ -40,9 +40,6 @@ OUTCOMES = (Outcome.NO_CANDLES, Outcome.NO_ENTRY, Outcome.ENTERED)
 NO_CANDLES, NO_ENTRY, ENTERED = range(3)
 MARKET, DIP, REBOUND = range(3)
 STOP_FIRST, TARGET_FIRST, NEAREST_OPEN = range(3)
-
-SMALLEST_PRICE, LARGEST = 1e-100, 1e100
-"""Bounds of prices and volumes: within them no ratio and no sum overflows."""
 
 Records = npt.NDArray[np.void]
 

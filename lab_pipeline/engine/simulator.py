@@ -11,7 +11,7 @@ import numpy.typing as npt
 import polars as pl
 
 from lab_pipeline.domain import frames
-from lab_pipeline.domain.candles import CandleColumns, Integers
+from lab_pipeline.domain.candles import LARGEST, SMALLEST_PRICE, CandleColumns, Integers
 from lab_pipeline.domain.enums import EntryKind, IntrabarPolicy, Side
 from lab_pipeline.domain.errors import LabError
 from lab_pipeline.domain.strategy import StrategyConfig, minutes_to_ms
@@ -427,10 +427,10 @@ def _candle_problem(candles: CandleColumns, row: int) -> str:
     shown = ", ".join(f"{name} {value:.17g}" for name, value in values.items())
     where = f"candle of {mint} at {time} ({shown})"
     prices = [values[name] for name in ("open", "high", "low", "close")]
-    if not all(kernel.SMALLEST_PRICE <= price <= kernel.LARGEST for price in prices):
-        problem = f"prices must be numbers from {kernel.SMALLEST_PRICE:g} to {kernel.LARGEST:g}"
-    elif not 0 <= values["volume"] <= kernel.LARGEST:
-        problem = f"volume must be a number from 0 to {kernel.LARGEST:g}"
+    if not all(SMALLEST_PRICE <= price <= LARGEST for price in prices):
+        problem = f"prices must be numbers from {SMALLEST_PRICE:g} to {LARGEST:g}"
+    elif not 0 <= values["volume"] <= LARGEST:
+        problem = f"volume must be a number from 0 to {LARGEST:g}"
     elif values["low"] > min(prices) or values["high"] < max(prices):
         problem = "low must be <= open and close, high >= open and close"
     else:

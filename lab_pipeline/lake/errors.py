@@ -46,10 +46,10 @@ class IngestError(LakeError):
         total: how many there are.
     """
 
-    def __init__(self, violations: Sequence[Violation], total: int) -> None:
+    def __init__(self, violations: Sequence[Violation], total: int, hint: str = "") -> None:
         self.violations = tuple(violations[:VIOLATIONS_SHOWN])
         self.total = total
         shown = f", the first {len(self.violations)} are" if total > len(self.violations) else ""
         problems = f"{total:,} problem{'s' if total > 1 else ''}"
         lines = "\n".join(f"  {violation}" for violation in self.violations)
-        super().__init__(f"nothing was ingested: {problems}{shown}\n{lines}")
+        super().__init__(f"nothing was ingested: {problems}{shown}\n{lines}" + (f"\n{hint}" if hint else ""))

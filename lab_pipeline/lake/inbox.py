@@ -5,6 +5,8 @@ A file is taken by renaming it into a directory that has its key for a name; fro
 comes back after a crash finds what was under way, and the lake's receipt under the same key tells whether its rows are
 in already.
 
+A file whose reader dies is not read first by the next run, and after some times not at all: `attempt` keeps count.
+
 A name need not be text: what is not UTF-8 in it is read as `_`, here and in everything that speaks of the file, and
 from the moment at which it is taken it is called so on the disk, too. The key tells such files apart.
 """
@@ -18,6 +20,7 @@ import signal
 import stat
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -35,6 +38,10 @@ UNFINISHED = {".part", ".partial", ".filepart", ".crdownload", ".download", ".tm
 """Endings under which programs write what they rename when it is whole."""
 NOT_TEXT = re.compile("[\udc80-\udcff]")
 """Bytes of a name that are not UTF-8, as Python hands them over."""
+WORD = re.compile(r"[^0-9A-Za-z]+")
+ATTEMPTS = ".attempts"
+"""Beside a file that was taken, while it is read: how often that was begun and not ended."""
+MINT_DIRECTORY = "mint="
 LONGEST_SUFFIX = 16
 """Bytes up to which the end of a name is its suffix, and kept when the name is shortened."""
 
@@ -131,6 +138,27 @@ class Inbox:
         _move(taken, _free(path.parent, path.name, drop.key))  # it changed in between: it is another drop now
         return None
 
+    def attempts(self, drop: Drop) -> int:
+        """Return how often a file was begun to be read and came to no end."""
+        mark = self.root / TAKEN / drop.key / ATTEMPTS
+        return mark.stat().st_size if mark.exists() else 0
+
+    @contextmanager
+    def attempt(self, drop: Drop) -> Iterator[None]:
+        """Mark a file that was taken while it is read; a death, or an error that nobody foresaw, leaves the mark."""
+        mark = self.root / TAKEN / drop.key / ATTEMPTS
+        with mark.open("ab") as file:
+            file.write(b"x")
+        ended = True
+        try:
+            yield
+        except Exception as error:
+            ended = isinstance(error, LakeError | OSError)
+            raise
+        finally:
+            if ended:
+                mark.unlink(missing_ok=True)
+
     def finish(self, drop: Drop) -> Path:
         """Put a file that was taken and ingested into `done`."""
         return self._put_away(drop, DONE)
@@ -169,8 +197,18 @@ class Inbox:
         return None
 
 
+def mint_of(name: str) -> str | None:
+    """Return the token of a file whose columns do not say: the directory tells.
+
+    >>> mint_of("candles/mint=So111/may-5m.csv")
+    'So111'
+    """
+    mints = [one.removeprefix(MINT_DIRECTORY) for one in Path(name).parts[:-1] if one.startswith(MINT_DIRECTORY)]
+    return mints[-1] if mints else None
+
+
 def kind_of(path: Path, name: str) -> tuple[Table, str | None]:
-    """Tell what a file holds, by its columns, and how long its candles are, by its name.
+    """Tell what a file holds, by its columns, and how long its candles are, by its name or else by a column.
 
     Args:
         path: where it is.
@@ -185,13 +223,14 @@ def kind_of(path: Path, name: str) -> tuple[Table, str | None]:
             open_source(path, CALLS, Path(scratch))
         except LakeError as no_calls:
             try:
-                open_source(path, CANDLES, Path(scratch))
+                source = open_source(path, CANDLES, Path(scratch), mint_of(name))
             except LakeError as no_candles:
                 wrong = no_calls if CALLS.name in name.lower() else no_candles
                 raise LakeError(str(wrong)) from None
         else:
             return CALLS, None
-    lengths = {word for word in re.split(r"[^0-9A-Za-z]+", name) if _is_timeframe(word)}
+    words = [word for part in Path(name).parts if not part.startswith(MINT_DIRECTORY) for word in WORD.split(part)]
+    lengths = {word for word in words if _is_timeframe(word)} or source.timeframes()
     if len(lengths) != 1:
         found = f"names {' and '.join(sorted(lengths))}" if lengths else "does not say"
         raise LakeError(

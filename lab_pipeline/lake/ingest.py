@@ -5,6 +5,7 @@ sorted, searched for repeated keys and merged with what the lake already has. On
 part. Memory holds one batch or one partition at a time.
 """
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
@@ -15,6 +16,7 @@ from typing import Any
 import polars as pl
 from pydantic import TypeAdapter
 
+from lab_pipeline.domain.identifiers import IDENTIFIER_RULE, is_identifier
 from lab_pipeline.domain.timeframe import timeframe_ms
 from lab_pipeline.lake import commit
 from lab_pipeline.lake.errors import VIOLATIONS_SHOWN, LakeError, LakeUnwritableError
@@ -29,9 +31,12 @@ from lab_pipeline.lake.layout import (
     timeframe_dir,
     write_part,
 )
+from lab_pipeline.lake.lengths import matching, name_of, names_of
 from lab_pipeline.lake.parsing import TimeUnit, parse, time_column, time_unit
-from lab_pipeline.lake.rules import Batch, Finding, Findings
-from lab_pipeline.lake.sources import ROW, FrameSource, Source, check_readable, open_source
+from lab_pipeline.lake.rules import Batch, Finding, Findings, shown
+from lab_pipeline.lake.sniffing import listed, plain
+from lab_pipeline.lake.sources import ROW, FrameSource, Source, check_readable, open_source, reading
+from lab_pipeline.lake.spacing import Spacing
 from lab_pipeline.storage.trouble import disk_trouble
 
 CHANGED_KEYS_SHOWN = 5
@@ -40,6 +45,21 @@ BUCKET = "bucket"
 RECEIPTS = "receipts"
 
 Progress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True)
+class Choices:
+    """What the person who ingests candles says of them, beside their length.
+
+    Attributes:
+        mint: the token of all rows, of files that do not say.
+        matching_only: leave out rows that say they are candles of another length, instead of refusing the file.
+        force: take candles as what they are said to be though their spacing is that of longer ones.
+    """
+
+    mint: str | None = None
+    matching_only: bool = False
+    force: bool = False
 
 
 @dataclass
@@ -58,6 +78,8 @@ class IngestReport:
         partitions_written: partitions that got a new part file.
         changed_keys: the first few keys that changed, such as ``{"mint": …, "timestamp": …}``.
         ignored_columns: by file, the columns that are not used.
+        left_out: by file, how many rows are left out because they say that they are candles of another length.
+        forced: by file, the length that its candles seem to have, where they were taken in spite of that.
         done_before: whether the receipt says that this ingest was done earlier: nothing was read now.
     """
 
@@ -72,7 +94,18 @@ class IngestReport:
     partitions_written: int = 0
     changed_keys: list[dict[str, Any]] = field(default_factory=list)
     ignored_columns: dict[str, list[str]] = field(default_factory=dict)
+    left_out: dict[str, int] = field(default_factory=dict)
+    forced: dict[str, str] = field(default_factory=dict)
     done_before: bool = False
+
+    def remarks(self) -> list[str]:
+        """Say of each file what was not taken of it, and what was taken in spite of how it looks."""
+        ignored = [f"{file}: ignored columns: {listed(names)}" for file, names in self.ignored_columns.items()]
+        left_out = [f"{file}: {rows:,} rows of other lengths left out" for file, rows in self.left_out.items() if rows]
+        forced = [
+            f"{file}: taken by force, though its candles seem to be of {seem}" for file, seem in self.forced.items()
+        ]
+        return ignored + left_out + forced
 
 
 REPORT = TypeAdapter(IngestReport)
@@ -85,15 +118,18 @@ def ingest_files(
     on_progress: Progress | None = None,
     *,
     receipt: str | None = None,
+    choices: Choices = Choices(),
 ) -> IngestReport:
     """Ingest files of candles, or of calls if the timeframe is null; see `Lake.ingest_candles`."""
     check_readable(files)
     table = _table(root, timeframe)
+    if choices.mint is not None and not is_identifier(choices.mint):
+        raise LakeError(f"the mint {plain(choices.mint)!r} {IDENTIFIER_RULE}")
 
     def openers(scratch: Path) -> list[Callable[[], Source]]:
-        return [partial(open_source, path, table, scratch) for path in files]
+        return [partial(open_source, path, table, scratch, choices.mint) for path in files]
 
-    return _ingest(root, table, timeframe, openers, on_progress, receipt=receipt)
+    return _ingest(root, table, timeframe, openers, on_progress, receipt=receipt, choices=choices)
 
 
 def ingest_frame(root: Path, frame: pl.DataFrame, timeframe: str | None) -> IngestReport:
@@ -122,13 +158,14 @@ def _ingest(
     on_progress: Progress | None,
     *,
     receipt: str | None = None,
+    choices: Choices = Choices(),
 ) -> IngestReport:
     kept = None if receipt is None else receipt_path(root, receipt)
     try:
         with commit.writing(root) as transaction:
             if kept is not None and kept.exists():
                 return replace(REPORT.validate_json(kept.read_bytes()), done_before=True)
-            run = _Ingest(root, transaction, table, timeframe, on_progress)
+            run = _Ingest(root, transaction, table, timeframe, on_progress, choices=choices)
             return run.carry_out(openers(transaction.directory), kept)
     except OSError as error:
         fate = "the rest follows when the lake is next opened" if commit.pending(root) else "nothing was changed"
@@ -146,6 +183,8 @@ class _Ingest:
         table: Table,
         timeframe: str | None,
         on_progress: Progress | None,
+        *,
+        choices: Choices,
     ) -> None:
         self._root = root
         self._transaction = transaction
@@ -153,10 +192,13 @@ class _Ingest:
         self._timeframe = timeframe
         self._grid_ms = None if timeframe is None else timeframe_ms(timeframe)
         self._on_progress = on_progress
+        self._choices = choices
         self._steps_done = 0
         self._sources: list[Source] = []
         self._spills: dict[int, list[Path]] = {}
         self._findings = Findings(table, timeframe)
+        self._said: Counter[str] = Counter()
+        self._spacings: list[Spacing] = []
         self._report = IngestReport()
 
     def carry_out(self, openers: Sequence[Callable[[], Source]], receipt: Path | None) -> IngestReport:
@@ -167,7 +209,8 @@ class _Ingest:
         for bucket in sorted(self._spills):
             self._merge(bucket)
             self._step(1, steps)
-        self._findings.raise_if_any(self._sources)
+        self._findings.raise_if_any(self._sources, self._lengths_said())
+        self._judge_spacing()
         if receipt is not None:
             self._transaction.stage_file(receipt, REPORT.dump_json(self._report))
         self._transaction.commit()
@@ -183,20 +226,56 @@ class _Ingest:
         """Check a source batch by batch and spill its rows by partition."""
         number = len(self._sources)
         self._sources.append(source)
+        self._spacings.append(Spacing(None if isinstance(source, FrameSource) else self._grid_ms))
         self._report.files += 1
         if source.ignored:
             self._report.ignored_columns[source.name] = source.ignored
-        rows_before = self._report.rows
+        read = 0
         unit: TimeUnit | None = None
-        for raw in source.batches():
-            unit = unit or time_unit(raw[time_column(self._table)])
-            parsed = parse(raw, self._table, unit, self._grid_ms)
-            self._findings.check(Batch(number, raw, parsed, unit))
+        batches = source.batches()
+        while True:
+            with reading(source.name):
+                raw = next(batches, None)
+                if raw is None:
+                    break
+                read += raw.height
+                raw = self._of_this_length(number, raw)
+                unit = unit or time_unit(raw[time_column(self._table)])
+                parsed = parse(raw, self._table, unit, self._grid_ms)
+                self._findings.check(Batch(number, raw, parsed, unit))
             self._note(parsed.frame)
             places = [pl.lit(number, pl.UInt32).alias(FILE), raw[ROW]]
             self._spill(parsed.frame.with_columns(places).drop_nulls(self._table.key))
-        if self._report.rows == rows_before and not isinstance(source, FrameSource):
+        if not read and not isinstance(source, FrameSource):
             raise LakeError(f"{source.name} has no rows: {self._table.name} were expected")
+
+    def _of_this_length(self, number: int, raw: pl.DataFrame) -> pl.DataFrame:
+        """Hold rows that say how long their candles are to it: the others are left out, or named as wrong."""
+        source = self._sources[number]
+        for column, cells in source.lengths.items():
+            says = raw[column].is_in(matching(cells, self._grid_ms or 0)).fill_null(value=False)
+            for text, count in raw.filter(~says)[column].value_counts().iter_rows():
+                self._said[names_of(cells[text]) or "no length"] += count
+            self._said[str(self._timeframe)] += int(says.sum())
+            if self._choices.matching_only:
+                left_out = self._report.left_out
+                left_out[source.name] = left_out.get(source.name, 0) + raw.height - int(says.sum())
+                raw = raw.filter(says)
+                continue
+            findings = []
+            for index in (~says).arg_true().head(VIOLATIONS_SHOWN):
+                said = names_of(cells[raw[column][index]]) or "not say how long it is"
+                rule = f"must be a candle of {self._timeframe}, is said to be {said}".replace("be not", "not")
+                findings.append(Finding(number, raw[ROW][index], column, shown(raw[column], index), rule))
+            self._findings.add(raw.height - int(says.sum()), findings)
+        return raw
+
+    def _lengths_said(self) -> str:
+        """Count the rows by the length that the files give them, if that is what is wrong."""
+        if set(self._said) <= {self._timeframe}:
+            return ""
+        counts = ", ".join(f"{count:,} of {length}" for length, count in self._said.most_common())
+        return f"by what the files say, rows are {counts}: --matching-only takes those of {self._timeframe} alone"
 
     def _note(self, rows: pl.DataFrame) -> None:
         report, times = self._report, rows[time_column(self._table)].drop_nulls()
@@ -205,6 +284,7 @@ class _Ingest:
             first, last = times.to_frame().select(pl.first().min().alias("min"), pl.first().max().alias("max")).row(0)
             report.first = min(report.first or first, first)
             report.last = max(report.last or last, last)
+            self._spacings[-1].note(times.to_physical())
 
     def _spill(self, rows: pl.DataFrame) -> None:
         for (bucket,), part in rows.with_columns(self._buckets(rows)).partition_by(BUCKET, as_dict=True).items():
@@ -247,6 +327,9 @@ class _Ingest:
         rows = pl.concat([pl.read_ipc(path) for path in spills]).sort(*self._table.key, FILE, ROW)
         for path in spills:
             path.unlink()
+        if self._grid_ms:
+            for (number,), part in rows.partition_by(FILE, as_dict=True).items():
+                self._spacings[number].note_mints(part["mint"], part[time_column(self._table)])
         repeats = pl.all_horizontal(pl.col(name) == pl.col(name).shift() for name in self._table.key)
         if not rows.select(repeats.any()).item():
             return rows.select(self._table.columns.names())
@@ -260,6 +343,22 @@ class _Ingest:
         )
         self._report_clashes(rows.filter("repeats", "clashes"))
         return rows.filter(~pl.col("repeats")).select(self._table.columns.names())
+
+    def _judge_spacing(self) -> None:
+        """Refuse files whose candles lie as longer ones do, or record that they were taken by force."""
+        for source, spacing in zip(self._sources, self._spacings, strict=True):
+            found = spacing.seems()
+            if found is None:
+                continue
+            whose, length = found
+            if not self._choices.force:
+                times = length // (self._grid_ms or 1)
+                raise LakeError(
+                    f"{source.name}: {whose} seem to be of {name_of(length)}, not of {self._timeframe}: every step is "
+                    f"a multiple of {name_of(length)}, {times} times the timeframe. Ingest them as what they are, or "
+                    f"with --force if they are of {self._timeframe} all the same"
+                )
+            self._report.forced[source.name] = name_of(length)
 
     def _report_clashes(self, clashes: pl.DataFrame) -> None:
         column = " and ".join(self._table.key)
@@ -291,4 +390,4 @@ class _Ingest:
 
 
 def _shown(value: object) -> str:
-    return value.isoformat().replace("+00:00", "Z") if isinstance(value, datetime) else str(value)
+    return value.isoformat().replace("+00:00", "Z") if isinstance(value, datetime) else plain(value)

@@ -37,6 +37,9 @@ class Lake:
         files: Sequence[Path],
         timeframe: str,
         *,
+        mint: str | None = None,
+        matching_only: bool = False,
+        force: bool = False,
         on_progress: Callable[[int, int], None] | None = None,
         receipt: str | None = None,
     ) -> "IngestReport":
@@ -47,6 +50,9 @@ class Lake:
         Args:
             files: CSV or Parquet, plain or gzip.
             timeframe: length of the candles, such as ``5m``; every timestamp must be a multiple of it.
+            mint: the token of all rows, of files that do not say.
+            matching_only: leave out rows that say they are candles of another length, instead of refusing the file.
+            force: take candles though their spacing is that of longer ones.
             on_progress: called with the steps done and the steps in all.
             receipt: name under which the lake remembers that this was done, in one commit with the rows. An ingest
                 whose receipt is there is not done again: it returns what was reported then.
@@ -57,7 +63,8 @@ class Lake:
         """
         from lab_pipeline.lake import ingest  # noqa: PLC0415 - pandera costs half a second that readers need not pay
 
-        return ingest.ingest_files(self.root, files, timeframe, on_progress, receipt=receipt)
+        choices = ingest.Choices(mint, matching_only, force)
+        return ingest.ingest_files(self.root, files, timeframe, on_progress, receipt=receipt, choices=choices)
 
     def ingest_calls(
         self,
@@ -88,7 +95,7 @@ class Lake:
         ingest.receipt_path(self.root, receipt).unlink(missing_ok=True)
 
     def write_candles(self, frame: pl.DataFrame, timeframe: str) -> "IngestReport":
-        """Bring candles in from a frame, by the same rules as from a file."""
+        """Bring candles in from a frame, by the same rules as from a file, but for those about their spacing."""
         from lab_pipeline.lake import ingest  # noqa: PLC0415 - as above
 
         return ingest.ingest_frame(self.root, frame, timeframe)

@@ -28,7 +28,7 @@ class Table:
         columns: names and types, in order.
         key: columns that identify a row.
         order: columns by which a part is sorted.
-        aliases: other names under which a file may have a column, lower case.
+        aliases: other names under which a file may have a column, lower case, `_` for what is not letter or digit.
     """
 
     name: str
@@ -38,8 +38,8 @@ class Table:
     aliases: Mapping[str, tuple[str, ...]]
 
 
-MINT_ALIASES = ("token", "symbol", "token_address")
-TIME_ALIASES = ("time", "date", "ts")
+MINT_ALIASES = ("token", "symbol", "token_address", "address")
+TIME_ALIASES = ("time", "date", "ts", "datetime", "unixtime", "unix_time")
 CANDLES = Table(
     name="candles",
     columns=frames.CANDLES,
@@ -47,7 +47,7 @@ CANDLES = Table(
     order=("mint", "timestamp"),
     aliases={
         "mint": MINT_ALIASES,
-        "timestamp": TIME_ALIASES,
+        "timestamp": (*TIME_ALIASES, "open_time", "opentime"),
         "open": ("o",),
         "high": ("h",),
         "low": ("l",),

@@ -1,12 +1,12 @@
-"""From raw columns to the lake's types: numbers, texts, and times in four notations.
+"""From raw columns to the lake's types: numbers, texts, and times in five notations.
 
 What cannot be read becomes null, which the rules refuse like any other null; `why_null` then says what was wrong.
 """
 
 import re
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from enum import StrEnum
-from typing import Any
 
 import polars as pl
 
@@ -14,11 +14,19 @@ from lab_pipeline.domain import frames
 from lab_pipeline.lake.layout import Table
 
 NS_PER_MS = 1_000_000
-TICKS_PER_MS = {"ms": 1, "us": 1_000, "ns": NS_PER_MS}
+US_PER_MS = 1_000
+TICKS_PER_MS = {"ms": 1, "us": US_PER_MS, "ns": NS_PER_MS}
 ISO_8601 = re.compile(
-    r"^(\d{4}-\d{2}-\d{2})(?:[T ](\d{2}:\d{2})(?::(\d{2}(?:\.\d{1,9})?))? ?([Zz]|[+-]\d{2}(?::?\d{2})?)?)?$"
+    r"^(\d{4}-\d{2}-\d{2})"
+    r"(?:[T ](\d{2}:\d{2})(?::([0-5]\d)(?:[.,](\d{1,9}))?)? ?([Zz]|(?i:UTC|GMT)|[+-]\d{2}(?::?\d{2})?)?)?$"
 )
+OFFSET = re.compile(r"[+-](\d{2}):?(\d{2})?$")
+LAST_HOUR, LAST_MINUTE = 23, 59
+"""Of an offset from UTC, as RFC 3339 has it."""
 NUMBER = re.compile(r"^\d+(\.\d*)?$")
+SCIENTIFIC = re.compile(r"^\d+(\.\d*)?[eE][+-]?\d+$")
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+EARLIEST_MS, END_MS = ((moment - EPOCH) // timedelta(milliseconds=1) for moment in (frames.EARLIEST, frames.END))
 
 
 class TimeUnit(StrEnum):
@@ -28,13 +36,23 @@ class TimeUnit(StrEnum):
     SECONDS = "Unix seconds"
     MILLISECONDS = "Unix milliseconds"
     MICROSECONDS = "Unix microseconds"
+    NANOSECONDS = "Unix nanoseconds"
 
 
-NS_PER_UNIT = {TimeUnit.SECONDS: 10**9, TimeUnit.MILLISECONDS: 10**6, TimeUnit.MICROSECONDS: 10**3}
+NS_PER_UNIT = {
+    TimeUnit.SECONDS: 10**9,
+    TimeUnit.MILLISECONDS: 10**6,
+    TimeUnit.MICROSECONDS: 10**3,
+    TimeUnit.NANOSECONDS: 1,
+}
 EARLIEST_NS = 10**17
-"""1973-03-03. With this and the latest the magnitudes of the three units do not overlap."""
-LATEST_NS = 9 * 10**18
-"""2255-03-14, near the end of 64-bit nanoseconds."""
+"""1973-03-03, before which the magnitudes of the four units would overlap."""
+END_NS = END_MS * NS_PER_MS
+IN_RANGE = f"must be a time from {frames.EARLIEST:%Y-%m-%d} to before {frames.END:%Y-%m-%d}"
+A_TIME = (
+    "must be a time: ISO 8601 such as 2018-01-10T04:55:00Z, or Unix seconds, milliseconds, microseconds or "
+    f"nanoseconds from 1973 to {frames.END.year - 1}"
+)
 
 
 @dataclass(frozen=True)
@@ -54,7 +72,7 @@ def parse(raw: pl.DataFrame, table: Table, unit: TimeUnit | None, grid_ms: int |
     """Parse a batch.
 
     Args:
-        raw: the table's columns in any type.
+        raw: the table's columns: names as text, numbers as numbers or text, times without zone, as numbers or text.
         table: which columns, and what they should become.
         unit: how the source writes times; null if it has none that can be read.
         grid_ms: times should be multiples of this. Null for times off any grid: they round up to the next
@@ -64,14 +82,16 @@ def parse(raw: pl.DataFrame, table: Table, unit: TimeUnit | None, grid_ms: int |
     for name, dtype in table.columns.items():
         values = raw[name]
         if dtype == pl.String:
-            columns.append(values.cast(pl.String, strict=False).str.strip_chars())
+            columns.append(values.str.strip_chars())
         elif dtype == pl.Float64:
             columns.append(_numbers(values))
         else:
             ticks, per_ms = _ticks(values, unit)
+            whole = -(-ticks // per_ms)
+            taken = whole.is_between(EARLIEST_MS, END_MS, closed="left")
             if grid_ms:
-                off_grid = (ticks % (grid_ms * per_ms) != 0).fill_null(value=False)
-            columns.append((-(-ticks // per_ms)).cast(frames.TIMESTAMP).alias(name))
+                off_grid = (taken & (ticks % (grid_ms * per_ms) != 0)).fill_null(value=False)
+            columns.append(whole.set(~taken, None).cast(frames.TIMESTAMP).alias(name))
     return Parsed(pl.DataFrame(columns), off_grid)
 
 
@@ -82,31 +102,65 @@ def time_column(table: Table) -> str:
 
 def time_unit(values: pl.Series) -> TimeUnit | None:
     """Detect the unit of a source from its first value that can be read, Unix units by magnitude."""
-    if isinstance(values.dtype, pl.Datetime | pl.Date):
+    if isinstance(values.dtype, pl.Datetime):
         return TimeUnit.ISO
-    units = (_unit_of(value) for value in values)
+    units = (_unit_of(str(value)) for value in values)
     return next((unit for unit in units if unit), None)
 
 
-def why_null(name: str, value: Any, table: Table, unit: TimeUnit | None) -> str:  # noqa: ANN401 - a cell of any type
+def value_at(values: pl.Series, row: int) -> str | None:
+    """Return a raw value as text; a time as ISO 8601, or as a number where no calendar reaches."""
+    if not isinstance(values.dtype, pl.Datetime):
+        value = values[row]
+        return None if value is None else str(value)
+    ticks, unit = values.to_physical()[row], values.dtype.time_unit
+    if ticks is None:
+        return None
+    try:
+        moment = EPOCH + timedelta(microseconds=ticks * US_PER_MS // TICKS_PER_MS[unit])
+    except OverflowError:
+        return f"{ticks} {unit} since 1970"
+    return moment.isoformat().replace("+00:00", "Z")
+
+
+def why_null(name: str, values: pl.Series, row: int, table: Table, unit: TimeUnit | None) -> str:
     """Say why a raw value became null."""
-    if value is None:
+    text = value_at(values, row)
+    if text is None:
         return "must not be missing"
     if table.columns[name] == pl.Float64:
         return "must be a number"
-    if table.columns[name] == pl.String:
-        return "must be text"
-    found = _unit_of(value)
-    if found and found != unit:
+    if isinstance(values.dtype, pl.Datetime):
+        return IN_RANGE
+    found = _unit_of(text)
+    if found and unit and found != unit:
         return f"mixed time units: this is {found}, the file began with {unit}"
-    return "must be a time: ISO 8601 such as 2018-01-10T04:55:00Z, or Unix seconds, milliseconds or microseconds"
+    if found is TimeUnit.ISO:
+        return _why_no_iso(text.strip())
+    if SCIENTIFIC.match(text.strip()):
+        return f"{A_TIME}, written out: a number with an exponent has lost digits"
+    return A_TIME
+
+
+def _why_no_iso(text: str) -> str:
+    if not _has_offset(text):
+        return f"must be a time whose offset from UTC is at most {LAST_HOUR}:{LAST_MINUTE}"
+    try:  # seconds and offset can be: what is right otherwise is a time outside
+        datetime.fromisoformat(f"{text[:10]}T{text[11:16] or '00:00'}")
+    except ValueError:
+        return IN_RANGE if text.startswith("0000") else A_TIME
+    return IN_RANGE
+
+
+def _has_offset(text: str) -> bool:
+    """Tell whether the offset of a text of the form of ISO 8601, if it has one, is one that can be."""
+    offset = OFFSET.search(text[10:])
+    return offset is None or (int(offset[1]) <= LAST_HOUR and int(offset[2] or 0) <= LAST_MINUTE)
 
 
 def _numbers(values: pl.Series) -> pl.Series:
     if values.dtype == pl.String:
         values = values.str.strip_chars()
-    elif not values.dtype.is_numeric():
-        return pl.repeat(None, len(values), dtype=pl.Float64, eager=True).alias(values.name)
     numbers = values.cast(pl.Float64, strict=False)
     return numbers.set(numbers == 0, 0.0)  # -0.0 becomes 0.0, so that equal values have equal bytes
 
@@ -115,12 +169,10 @@ def _ticks(values: pl.Series, unit: TimeUnit | None) -> tuple[pl.Series, int]:
     """Return times as integers, null where a value is not a time in the unit, and how many make a millisecond."""
     if isinstance(values.dtype, pl.Datetime):
         return values.to_physical(), TICKS_PER_MS[values.dtype.time_unit]
-    if values.dtype == pl.Date:
-        return values.cast(pl.Datetime("ms")).to_physical(), 1
     if unit is None:
         return pl.repeat(None, len(values), dtype=pl.Int64, eager=True).alias(values.name), NS_PER_MS
     if unit is TimeUnit.ISO:
-        return _iso_nanoseconds(values.cast(pl.String, strict=False)), NS_PER_MS
+        return _iso_nanoseconds(values.cast(pl.String)), NS_PER_MS
     return _unix_nanoseconds(values, NS_PER_UNIT[unit]), NS_PER_MS
 
 
@@ -128,30 +180,34 @@ def _unix_nanoseconds(values: pl.Series, factor: int) -> pl.Series:
     if values.dtype.is_integer():
         number = values.cast(pl.Decimal(38, 9), strict=False)
     else:  # through text, because 1515560100.123 as a float is a little more or less than that
-        number = values.cast(pl.String, strict=False).str.strip_chars().str.to_decimal(scale=9)
-    in_range = number.is_between(EARLIEST_NS // factor, LATEST_NS // factor)
+        text = values.cast(pl.String).str.strip_chars()
+        number = text.set(~text.str.contains(NUMBER.pattern), None).str.to_decimal(scale=9)
+    in_range = (number >= EARLIEST_NS // factor) & (number < END_NS // factor)
     return (number.set(~in_range, None) * factor).cast(pl.Int64, strict=False)
 
 
 def _iso_nanoseconds(values: pl.Series) -> pl.Series:
+    """Read ISO 8601 in seconds, of any year, and add the nanoseconds only to times that may be taken."""
     texts = values.alias("text").to_frame()
     fields = pl.col("text").str.strip_chars().str.extract_groups(ISO_8601.pattern).struct
-    date, minute, second, offset = (fields.field(str(number)) for number in range(1, 5))
+    date, minute, second, fraction, offset = (fields.field(str(number)) for number in range(1, 6))
     local = pl.concat_str(
         date, pl.lit(" "), minute.fill_null("00:00"), pl.lit(":"), second.fill_null("00")
-    ).str.to_datetime("%Y-%m-%d %H:%M:%S%.f", time_unit="ns", strict=False)
-    digits = offset.str.replace(":", "")
-    hours = digits.str.slice(1, 2).cast(pl.Int64, strict=False).fill_null(0)
-    minutes = digits.str.slice(3, 2).cast(pl.Int64, strict=False).fill_null(0)
+    ).str.to_datetime("%Y-%m-%d %H:%M:%S", time_unit="ms", strict=False)
+    digits = offset.str.extract(r"^[+-](.*)$").str.replace(":", "")
+    hours = digits.str.slice(0, 2).cast(pl.Int64, strict=False).fill_null(0)
+    minutes = digits.str.slice(2, 2).cast(pl.Int64, strict=False).fill_null(0)
     sign = pl.when(offset.str.starts_with("-")).then(-1).otherwise(1)
-    shift = sign * (hours * 60 + minutes) * 60 * 10**9
-    return texts.select(local.to_physical() - shift).to_series()
+    utc = local.to_physical() - sign * (hours * 60 + minutes) * 60 * 1000
+    taken = utc.is_between(EARLIEST_MS, END_MS, closed="left") & (hours <= LAST_HOUR) & (minutes <= LAST_MINUTE)
+    nanoseconds = fraction.str.pad_end(9, "0").cast(pl.Int64).fill_null(0)
+    return texts.select(pl.when(taken).then(utc) * NS_PER_MS + nanoseconds).to_series()
 
 
-def _unit_of(value: Any) -> TimeUnit | None:  # noqa: ANN401 - a cell of any type
-    text = str(value).strip()
+def _unit_of(text: str) -> TimeUnit | None:
+    text = text.strip()
     if ISO_8601.match(text):
         return TimeUnit.ISO
     if not NUMBER.match(text):
         return None
-    return next((unit for unit, ns in NS_PER_UNIT.items() if EARLIEST_NS <= float(text) * ns <= LATEST_NS), None)
+    return next((unit for unit, ns in NS_PER_UNIT.items() if EARLIEST_NS <= float(text) * ns < END_NS), None)

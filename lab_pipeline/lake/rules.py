@@ -15,7 +15,8 @@ import polars.selectors as cs
 from lab_pipeline.domain import schemas
 from lab_pipeline.lake.errors import VIOLATIONS_SHOWN, IngestError, Violation
 from lab_pipeline.lake.layout import CALLS, CANDLES, Table
-from lab_pipeline.lake.parsing import Parsed, TimeUnit, time_column, why_null
+from lab_pipeline.lake.parsing import Parsed, TimeUnit, time_column, value_at, why_null
+from lab_pipeline.lake.sniffing import plain
 from lab_pipeline.lake.sources import ROW, Source
 
 NULL_CHECK = "not_nullable"
@@ -90,9 +91,9 @@ class Findings:
         first = broken.sort("index", maintain_order=True).head(VIOLATIONS_SHOWN)
         findings = []
         for index, column, rule in first.iter_rows():
-            value = batch.raw[column][index]
-            said = why_null(column, value, self._table, batch.unit) if rule == NULL_CHECK else rule
-            findings.append(Finding(batch.file, batch.raw[ROW][index], column, _shown(value), said))
+            values = batch.raw[column]
+            said = why_null(column, values, index, self._table, batch.unit) if rule == NULL_CHECK else rule
+            findings.append(Finding(batch.file, batch.raw[ROW][index], column, shown(values, index), said))
         self.add(broken.height, findings)
 
     def add(self, total: int, first: Sequence[Finding]) -> None:
@@ -101,8 +102,13 @@ class Findings:
         self._first = sorted([*self._first, *first], key=lambda finding: (finding.file, finding.row))
         del self._first[VIOLATIONS_SHOWN:]
 
-    def raise_if_any(self, sources: Sequence[Source]) -> None:
-        """Raise everything that was found as one error, with the places looked up in the sources."""
+    def raise_if_any(self, sources: Sequence[Source], hint: str = "") -> None:
+        """Raise everything that was found as one error, with the places looked up in the sources.
+
+        Args:
+            sources: what was read.
+            hint: what can be done about it.
+        """
         if not self.total:
             return
         rows: dict[int, list[int]] = {}
@@ -119,7 +125,7 @@ class Findings:
                 rule = rule.format(other=name + places[file][row])
             place = places[finding.file][finding.row]
             violations.append(Violation(sources[finding.file].name, place, finding.column, finding.value, rule))
-        raise IngestError(violations, self.total)
+        raise IngestError(violations, self.total, hint)
 
     def _off_grid(self, parsed: Parsed) -> pl.DataFrame:
         rows = parsed.off_grid.arg_true().cast(pl.Int64).alias("index").to_frame()
@@ -148,5 +154,9 @@ def _schema_failures(frame: pl.DataFrame, table: Table) -> pl.DataFrame:
     return pl.DataFrame(schema={"index": pl.Int64, "column": pl.String, "rule": pl.String})
 
 
-def _shown(value: object) -> str:
-    return "nothing" if value is None else repr(value) if isinstance(value, str) else str(value)
+def shown(values: pl.Series, row: int) -> str:
+    """Return a raw value as a message shows it: text in quotes, short, and nothing that a terminal would obey."""
+    value = value_at(values, row)
+    if value is None:
+        return "nothing"
+    return f"'{plain(value)}'" if values.dtype == pl.String else plain(value)

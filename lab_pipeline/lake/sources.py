@@ -2,9 +2,11 @@
 
 import csv
 import gzip
+import re
 import uuid
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from io import BufferedIOBase
 from pathlib import Path
 
@@ -12,35 +14,64 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from lab_pipeline.lake.columns import to_labels, to_series, why_unusable
 from lab_pipeline.lake.errors import LakeError
-from lab_pipeline.lake.layout import Table
+from lab_pipeline.lake.layout import CANDLES, Table
+from lab_pipeline.lake.lengths import LENGTH_COLUMNS, MOST_LENGTHS, Lengths, lengths_of, name_of
+from lab_pipeline.lake.sniffing import listed, not_utf8, plain, read_head, separator_of, what_else
 
 BATCH_ROWS = 1 << 20
 GZIP_MAGIC = b"\x1f\x8b"
 PARQUET_MAGIC = b"PAR1"
 ROW = "row"
 """Column with the position of a record in its source, from 0."""
+ALIASES_SHOWN = 3
+VALUE = re.compile(r"[-+]?\d[\d.:TZ+eE -]*")
+"""A number or a time, which is no name of a column."""
 
 
-def open_source(path: Path, table: Table, scratch: Path) -> "Source":
+def open_source(path: Path, table: Table, scratch: Path, mint: str | None = None) -> "Source":
     """Open one file, whatever its kind; its first bytes decide, not its name.
 
     Args:
         path: CSV or Parquet, plain or gzip.
         table: what its rows are.
         scratch: directory that outlives the source; compressed files are unpacked into it.
+        mint: whose rows they are, of a file that does not say.
 
     Raises:
-        LakeError: if it is empty, broken, or has not the columns that are needed.
+        LakeError: if it is empty, broken, something else, or has not the columns that are needed.
     """
-    plain = _unpacked(path, scratch) if _starts_with(path, GZIP_MAGIC) else path
-    if plain.stat().st_size == 0:
-        raise LakeError(f"{path} is empty: {table.name} come as CSV with a header, or as Parquet")
-    if _starts_with(plain, PARQUET_MAGIC):
-        return ParquetSource(str(path), plain, table)
-    if {".parquet", ".pq"} & set(path.suffixes):
-        raise LakeError(f"{path} is not a Parquet file: it does not start with PAR1")
-    return CsvSource(str(path), plain, table)
+    plain_file = _unpacked(path, scratch) if _starts_with(path, GZIP_MAGIC) else path
+    with reading(str(path)):
+        if plain_file.stat().st_size == 0:
+            raise LakeError(f"{path} is empty: {table.name} come as CSV with a header, or as Parquet")
+        if _starts_with(plain_file, PARQUET_MAGIC):
+            return ParquetSource(str(path), plain_file, table, mint)
+        if (what := what_else(plain_file)) is not None:
+            raise LakeError(f"{path} is {what}")
+        if {".parquet", ".pq"} & set(path.suffixes):
+            raise LakeError(f"{path} is not a Parquet file: it does not start with PAR1")
+        return CsvSource(str(path), plain_file, table, mint)
+
+
+@contextmanager
+def reading(name: str) -> Iterator[None]:
+    """Turn whatever a library raises over what a file holds into one sentence.
+
+    A panic of Rust comes as a BaseException of its own kind; what ends a process or a run is not held up.
+    """
+    try:
+        yield
+    except LakeError:
+        raise
+    except MemoryError:
+        raise LakeError(f"{name} cannot be read: its rows do not fit into memory") from None
+    except BaseException as error:
+        if not isinstance(error, Exception | pl.exceptions.PanicException):
+            raise
+        first, *_ = str(error).strip().splitlines() or [type(error).__name__]
+        raise LakeError(f"{name} cannot be read: {plain(first, 300)}") from error
 
 
 class Source:
@@ -49,81 +80,147 @@ class Source:
     Attributes:
         name: how errors call it.
         ignored: columns that are not used.
+        lengths: what each column that says how long candles are may mean, by its texts.
     """
 
-    def __init__(self, name: str, table: Table, found: Sequence[str]) -> None:
+    def __init__(self, name: str, table: Table, found: Sequence[str], mint: str | None) -> None:
         self.name = name
-        self._columns = _match(name, table, found)
-        self.ignored = [column for column in found if column not in self._columns.values()]
+        self._table = table
+        self._mint = mint
+        self._columns = _match(name, table, found, mint)
+        self.lengths: dict[str, dict[str | None, Lengths]] = {}
+        self._labels = _length_columns(name, found) if table is CANDLES else {}
+        used = set(self._columns.values())
+        for label, place in self._labels.items():
+            if place not in used and (cells := self._read_lengths(label, place)):
+                self.lengths[label] = cells
+                used.add(place)
+        self._labels = {label: self._labels[label] for label in self.lengths}
+        self.ignored = [plain(column) for place, column in enumerate(found) if place not in used]
 
     def batches(self) -> Iterator[pl.DataFrame]:
-        """Yield the table's columns, of whatever type the source has, and `ROW`."""
-        raise NotImplementedError
+        """Yield the table's columns, in types that `parsing` reads, columns of lengths as text, and `ROW`."""
+        names = {**self._columns, **self._labels}
+        offset = 0
+        for frame in self._frames(names):
+            rows = frame if self._mint is None else frame.with_columns(mint=pl.lit(self._mint))
+            yield rows.with_row_index(ROW, offset)
+            offset += frame.height
+
+    def timeframes(self) -> set[str]:
+        """Return the lengths that the rows say their candles have."""
+        return {name_of(length) for cells in self.lengths.values() for said in cells.values() for length in said}
 
     def positions(self, rows: Sequence[int]) -> dict[int, str]:
         """Say where records are, in the words of the source's own kind."""
         return {row: f"row {row}" for row in rows}
 
-    def _select(self, frame: pl.DataFrame, offset: int) -> pl.DataFrame:
-        columns = [pl.col(source).alias(name) for name, source in self._columns.items()]
-        return frame.select(columns).with_row_index(ROW, offset)
+    def _frames(self, columns: Mapping[str, int]) -> Iterator[pl.DataFrame]:
+        """Yield columns, given by name and position, in batches."""
+        raise NotImplementedError
+
+    def _read_lengths(self, label: str, place: int) -> dict[str | None, Lengths]:
+        """Return the texts of a column with what each says of a length; none if none of them speaks of one."""
+        texts: set[str | None] = set()
+        for frame in self._frames({label: place}):
+            texts.update(frame[label].unique())
+            if len(texts) > MOST_LENGTHS:
+                return {}
+        cells = {text: lengths_of(label, text) for text in texts}
+        return cells if any(cells.values()) else {}
 
 
-class FrameSource(Source):
+class ArrowSource(Source):
+    """Batches of Arrow's types."""
+
+    def __init__(self, name: str, table: Table, schema: pa.Schema, mint: str | None) -> None:
+        self._schema = schema
+        super().__init__(name, table, schema.names, mint)
+        for column, place in self._columns.items():
+            field = schema.field(place)
+            if (why := why_unusable(field, table.columns[column])) is not None:
+                raise LakeError(f"{name}: column {plain(field.name)} {why}")
+
+    def _frames(self, columns: Mapping[str, int]) -> Iterator[pl.DataFrame]:
+        for batch in self._record_batches([self._schema.field(place).name for place in columns.values()]):
+            series = []
+            for name, place in columns.items():
+                values = batch.column(self._schema.field(place).name)
+                is_label = name in LENGTH_COLUMNS
+                read = to_labels(values) if is_label else to_series(values, self._table.columns[name])
+                series.append(read.alias(name))
+            yield pl.DataFrame(series)
+
+    def _record_batches(self, names: list[str]) -> Iterator[pa.RecordBatch]:
+        raise NotImplementedError
+
+
+class FrameSource(ArrowSource):
     """A frame in memory."""
 
     def __init__(self, frame: pl.DataFrame, table: Table) -> None:
-        super().__init__("frame", table, frame.columns)
-        self._frame = frame
+        with reading("frame"):
+            self._rows = frame.to_arrow()
+            super().__init__("frame", table, self._rows.schema, None)
 
-    def batches(self) -> Iterator[pl.DataFrame]:
-        """Yield slices of the frame."""
-        for offset in range(0, self._frame.height, BATCH_ROWS):
-            yield self._select(self._frame.slice(offset, BATCH_ROWS), offset)
+    def _record_batches(self, names: list[str]) -> Iterator[pa.RecordBatch]:
+        yield from self._rows.select(names).to_batches(BATCH_ROWS)
 
 
-class ParquetSource(Source):
+class ParquetSource(ArrowSource):
     """A Parquet file."""
 
-    def __init__(self, name: str, path: Path, table: Table) -> None:
+    def __init__(self, name: str, path: Path, table: Table, mint: str | None) -> None:
         self._path = path
-        try:
-            found = pq.read_schema(path).names
-        except (pa.ArrowException, OSError) as error:
-            raise LakeError(f"{name} is not a readable Parquet file: {error}") from None
-        super().__init__(name, table, found)
+        with self._readable(name):
+            schema = pq.read_schema(path)
+        super().__init__(name, table, schema, mint)
 
-    def batches(self) -> Iterator[pl.DataFrame]:
-        """Yield record batches, only of the columns that are used."""
-        offset = 0
+    def _record_batches(self, names: list[str]) -> Iterator[pa.RecordBatch]:
+        """Read no more columns than are used; times of 96 bits become what does not wrap around."""
+        with self._readable(self.name), pq.ParquetFile(self._path, coerce_int96_timestamp_unit="us") as file:
+            yield from file.iter_batches(BATCH_ROWS, columns=names)
+
+    @contextmanager
+    def _readable(self, name: str) -> Iterator[None]:
         try:
-            with pq.ParquetFile(self._path) as file:
-                for batch in file.iter_batches(BATCH_ROWS, columns=list(self._columns.values())):
-                    frame = pl.DataFrame(batch)
-                    yield self._select(frame, offset)
-                    offset += frame.height
+            yield
         except (pa.ArrowException, OSError) as error:
-            raise LakeError(f"{self.name} is not a readable Parquet file: {error}") from None
+            raise LakeError(f"{name} is not a readable Parquet file: {plain(error, 300)}") from None
 
 
 class CsvSource(Source):
     """A comma-separated file with a header."""
 
-    def __init__(self, name: str, path: Path, table: Table) -> None:
+    def __init__(self, name: str, path: Path, table: Table, mint: str | None) -> None:
         self._path = path
-        super().__init__(name, table, _read_csv_header(name, path))
+        try:
+            header, *rest = read_head(path) or [[]]
+        except ValueError as error:
+            raise LakeError(f"{name}: {error}") from None
+        self._width = len(header)
+        try:
+            super().__init__(name, table, header, mint)
+        except MissingColumnError as error:
+            hint = _why_no_header(header, rest[0] if rest else [], table)
+            raise (MissingColumnError(error.what, hint) if hint else error) from None
 
-    def batches(self) -> Iterator[pl.DataFrame]:
-        """Yield columns of text; lines with nothing on them are left out, as an editor's last line is."""
-        lines = pl.scan_csv(self._path, infer_schema=False, glob=False)
-        offset = 0
+    def _frames(self, columns: Mapping[str, int]) -> Iterator[pl.DataFrame]:
+        """Yield columns of text; every column is read, for a line that is too long shows only then."""
+        names = [str(place) for place in range(self._width)]
+        lines = pl.scan_csv(self._path, infer_schema=False, glob=False, with_column_names=lambda _: names)
+        wanted = [pl.col(str(place)).alias(name) for name, place in columns.items()]
         try:
             for frame in lines.collect_batches(chunk_size=BATCH_ROWS, maintain_order=True):
-                selected = self._select(frame, offset)
-                offset += frame.height
-                yield selected.filter(~pl.all_horizontal(pl.exclude(ROW).is_null()))
+                yield frame.select(wanted)
         except (pl.exceptions.PolarsError, OSError) as error:
-            raise LakeError(f"{self.name}: {self._first_ragged_line() or error}") from None
+            wrong = not_utf8(self._path) or self._first_ragged_line() or plain(error, 300)
+            raise LakeError(f"{self.name}: {wrong}") from None
+
+    def batches(self) -> Iterator[pl.DataFrame]:
+        """Leave out lines with nothing on them, as an editor's last line is."""
+        for rows in super().batches():
+            yield rows.filter(~pl.all_horizontal(pl.col(list(self._columns)).is_null()))
 
     def positions(self, rows: Sequence[int]) -> dict[int, str]:
         """Count lines as an editor does: the header is line 1, a quoted line break counts."""
@@ -143,6 +240,18 @@ class CsvSource(Source):
             if len(fields) > width:
                 return f"line {line} has {len(fields)} fields, the header has {width}"
         return None
+
+
+class MissingColumnError(LakeError):
+    """A column that is needed is not there under any of its names.
+
+    Attributes:
+        what: what is missing, where.
+    """
+
+    def __init__(self, what: str, remedy: str) -> None:
+        self.what = what
+        super().__init__(f"{what}: {remedy}")
 
 
 def check_readable(files: Sequence[Path]) -> None:
@@ -167,9 +276,9 @@ def check_readable(files: Sequence[Path]) -> None:
 def _unpacked(path: Path, scratch: Path) -> Path:
     target = scratch / f"unpacked-{uuid.uuid4().hex}"
     try:
-        with gzip.open(path) as packed, target.open("wb") as plain:
+        with gzip.open(path) as packed, target.open("wb") as plain_file:
             while chunk := _read(packed, 1 << 20, path):
-                plain.write(chunk)
+                plain_file.write(chunk)
     except (EOFError, gzip.BadGzipFile, zlib.error) as error:
         raise LakeError(f"{path} is a broken gzip file: {error}") from None
     return target
@@ -190,33 +299,74 @@ def _read(file: BufferedIOBase, size: int, path: Path) -> bytes:
         raise LakeError(f"{path} cannot be read: {error.strerror}") from None
 
 
-def _match(name: str, table: Table, found: Sequence[str]) -> dict[str, str]:
-    """Map canonical names to the source's; an exact name wins over an alias."""
-    lower: dict[str, list[str]] = {}
-    for column in found:
-        lower.setdefault(column.strip().lower(), []).append(column)
+def _match(name: str, table: Table, found: Sequence[str], mint: str | None) -> dict[str, int]:
+    """Map canonical names to positions; an exact name wins over an alias."""
+    places = _places(found)
     matched, missing = {}, []
     for column in table.columns:
-        candidates = lower.get(column) or [c for alias in table.aliases[column] for c in lower.get(alias, [])]
-        if len(candidates) > 1:
-            raise LakeError(f"{name}: {' and '.join(candidates)} could both be {column}: rename or drop one")
-        if candidates:
+        candidates = _candidates(column, table, places)
+        names = [plain(found[place]) for place in candidates]
+        if mint is not None and column == "mint":
+            if names:
+                raise LakeError(f"{name} has a column {names[0]}: a mint can be given only to a file that has none")
+        elif len(candidates) > 1:
+            raise LakeError(f"{name}: {' and '.join(names)} could both be {column}: rename or drop one")
+        elif candidates:
             matched[column] = candidates[0]
         else:
             missing.append(column)
     if missing:
-        needed = ", ".join(f"{column} (or {'/'.join(table.aliases[column])})" for column in table.columns)
-        raise LakeError(
-            f"{name} has no column {', '.join(missing)}: {table.name} need {needed}; found {', '.join(found) or 'none'}"
+        aliases = {column: "/".join(table.aliases[column][:ALIASES_SHOWN]) for column in table.columns}
+        needed = ", ".join(f"{column} (or {others})" for column, others in aliases.items())
+        shown = listed([plain(column) for column in found]) or "none"
+        say_whose = "; if all rows are of one token, say which: --mint MINT, or a directory mint=MINT in the inbox"
+        raise MissingColumnError(
+            f"{name} has no column {', '.join(missing)}",
+            f"{table.name} need {needed}; found {shown}"
+            + (say_whose if missing == ["mint"] and table is CANDLES else ""),
         )
     return matched
 
 
-def _read_csv_header(name: str, path: Path) -> list[str]:
-    try:
-        return pl.read_csv(path, n_rows=0, infer_schema=False, glob=False).columns
-    except (pl.exceptions.PolarsError, OSError) as error:
-        raise LakeError(f"{name} is not a readable CSV file: {error}") from None
+def _candidates(column: str, table: Table, places: Mapping[str, list[int]]) -> list[int]:
+    return places.get(column) or [place for alias in table.aliases[column] for place in places.get(alias, [])]
+
+
+def _places(found: Iterable[str]) -> dict[str, list[int]]:
+    places: dict[str, list[int]] = {}
+    for place, column in enumerate(found):
+        places.setdefault(re.sub(r"[\s_-]+", "_", column.strip().lower()), []).append(place)
+    return places
+
+
+def _length_columns(name: str, found: Sequence[str]) -> dict[str, int]:
+    """Map the columns that may say how long candles are to positions."""
+    places = {label: at for label, at in _places(found).items() if label in LENGTH_COLUMNS}
+    for label, at in places.items():
+        if len(at) > 1:
+            raise LakeError(f"{name}: column {label} comes {len(at)} times: rename or drop one")
+    return {label: place for label, (place,) in places.items()}
+
+
+def _why_no_header(header: Sequence[str], second: Sequence[str], table: Table) -> str | None:
+    """Say what line 1 of a CSV is, if it is not the header or not separated by commas; null if it seems to be."""
+    shown = plain(",".join(header))
+    if not shown.strip():
+        return "line 1 is blank: the header must be there"
+    if _is_header(second, table) and not _is_header(header, table):
+        return f"line 1 is {shown!r}, the header comes after it: delete line 1"
+    separator = separator_of(",".join(header))
+    if separator is not None:
+        return f"the columns are separated by {separator} - commas are needed"
+    if all(VALUE.fullmatch(field.strip()) for field in header[1:] or header):
+        return f"line 1 is {shown!r}, which are values: the header must be there"
+    return None
+
+
+def _is_header(fields: Sequence[str], table: Table) -> bool:
+    """Tell whether a line names most of the columns, whatever separates them."""
+    names = _places(re.split(r"[,;|\t]", ",".join(fields)))
+    return sum(bool(_candidates(column, table, names)) for column in table.columns) > len(table.columns) // 2
 
 
 def _csv_records(name: str, path: Path) -> Iterator[tuple[int, int, list[str]]]:

@@ -1,10 +1,16 @@
 import gzip
+import re
 from datetime import UTC, date, datetime, timedelta
 
 import polars as pl
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+from lab_pipeline.domain import frames
 from lab_pipeline.lake import LakeError
+from lab_pipeline.lake.layout import CALLS
+from lab_pipeline.lake.parsing import EARLIEST_MS, END_MS, TimeUnit, parse
 from lab_pipeline_tests.lake.samples import START_MS, candles, everything
 
 MOMENT = datetime(2024, 1, 1, 4, 55, tzinfo=UTC)
@@ -42,6 +48,10 @@ def ingest_call_at(lake, tmp_path, text):
         f"{SECONDS}.0",
         f"{SECONDS}000",
         f"{SECONDS}000000",
+        f"{SECONDS}000000000",
+        "2024-01-01 04:55:00 UTC",
+        "2024-01-01T04:55:00 gmt",
+        "2024-01-02T04:54:00+23:59",
     ],
 )
 def test_one_moment_in_every_notation(lake, tmp_path, text):
@@ -64,6 +74,8 @@ def test_date_is_its_midnight(lake, tmp_path):
         (f"{SECONDS}123", 123),
         (f"{SECONDS}123000", 123),
         (f"{SECONDS}123001", 124),
+        (f"{SECONDS}123000001", 124),
+        ('"2024-01-01T04:55:00,123Z"', 123),
     ],
 )
 def test_call_is_never_known_before_it_was_made(lake, tmp_path, text, milliseconds):
@@ -71,10 +83,69 @@ def test_call_is_never_known_before_it_was_made(lake, tmp_path, text, millisecon
     assert called_at == MOMENT + timedelta(milliseconds=milliseconds)
 
 
-@pytest.mark.parametrize("text", ["5", "20240101", f"{SECONDS}000000000", "1e9", "-1704067200", "24-01-01T00:00:00Z"])
-def test_number_that_is_no_plausible_time(lake, tmp_path, text):
-    with pytest.raises(LakeError, match="must be a time"):
+@pytest.mark.parametrize(
+    "text",
+    [
+        "5",
+        "20240101",
+        "1e9",
+        "1.7040849e9",
+        "-1704067200",
+        "24-01-01T00:00:00Z",
+        "45292.2",
+        "01/02/2024",
+        "1/2/2024 4:55",
+    ],
+)
+def test_what_is_no_certain_time(lake, tmp_path, text):
+    with pytest.raises(LakeError, match=rf"line 2, called_at: must be a time: ISO 8601 .*, found '{text}'"):
         ingest_call_at(lake, tmp_path, text)
+
+
+@pytest.mark.parametrize(
+    ("text", "rule"),
+    [
+        ("0001-01-01T00:00:00Z", "from 1970-01-01 to before 2200-01-01"),
+        ("9999-12-31T23:59:59Z", "from 1970-01-01 to before 2200-01-01"),
+        ("2262-04-11T23:47:17Z", "from 1970-01-01 to before 2200-01-01"),
+        ("1677-09-21", "from 1970-01-01 to before 2200-01-01"),
+        ("0000-01-01", "from 1970-01-01 to before 2200-01-01"),
+        ("1969-12-31T23:59:59.999Z", "from 1970-01-01 to before 2200-01-01"),
+        ("1970-01-01T00:59:59+01:00", "from 1970-01-01 to before 2200-01-01"),
+        ("2199-12-31T23:00:00-01:00", "from 1970-01-01 to before 2200-01-01"),
+        ("2199-12-31T23:59:59.9991Z", "from 1970-01-01 to before 2200-01-01"),
+        ("2200-01-01T00:00:00Z", "from 1970-01-01 to before 2200-01-01"),
+        ("7258118400", "from 1973 to 2199"),
+        ("2025-01-01T00:00:00+25:00", "offset from UTC is at most 23:59"),
+        ("2025-01-01T00:00:00+99:99", "offset from UTC is at most 23:59"),
+        ("2025-01-01T00:00:00-05:60", "offset from UTC is at most 23:59"),
+        ("2025-01-01T00:00:00+2400", "offset from UTC is at most 23:59"),
+        ("2025-01-01T24:00:00Z", "ISO 8601"),
+        ("2025-06-30T23:59:60Z", "ISO 8601"),
+    ],
+)
+def test_times_outside_and_offsets_that_cannot_be(lake, tmp_path, text, rule):
+    with pytest.raises(LakeError, match=rf"line 2, called_at: must be a time.*{rule}.*, found '{re.escape(text)}'"):
+        ingest_call_at(lake, tmp_path, text)
+
+
+@pytest.mark.parametrize(
+    "text", ["1970-01-01", "2199-12-31T23:59:59.999Z", "7258118399.999", "1970-01-02T00:59:00+23:59"]
+)
+def test_the_first_and_the_last_time(lake, tmp_path, text):
+    assert frames.EARLIEST <= ingest_call_at(lake, tmp_path, text) < frames.END
+
+
+@given(st.datetimes(), st.integers(-30 * 60, 30 * 60))
+def test_iso_times_are_read_exactly_or_not_at_all(moment, offset):
+    sign, minutes = "-" if offset < 0 else "+", abs(offset)
+    text = f"{moment.isoformat()}{sign}{minutes // 60:02d}:{minutes % 60:02d}"
+    raw = pl.DataFrame({"call_id": "1", "caller": "x", "mint": "M", "called_at": text})
+    (read,) = parse(raw, CALLS, TimeUnit.ISO, None).frame["called_at"]
+    exact = (moment.replace(tzinfo=UTC) - frames.EARLIEST) // timedelta(microseconds=1) - offset * 60_000_000
+    milliseconds = -(-exact // 1000)
+    taken = minutes < 24 * 60 and EARLIEST_MS <= milliseconds < END_MS
+    assert read == (frames.EARLIEST + timedelta(milliseconds=milliseconds) if taken else None)
 
 
 @pytest.mark.parametrize(
@@ -118,7 +189,15 @@ def test_text_numbers_with_exponents_and_spaces(lake, tmp_path):
 
 
 @pytest.mark.parametrize(
-    "header", ["Token,Time,O,H,L,C,V", "symbol,date,open,HIGH,low,Close,volume", "TOKEN_ADDRESS,ts,o,h,l,c,v"]
+    "header",
+    [
+        "Token,Time,O,H,L,C,V",
+        "symbol,date,open,HIGH,low,Close,volume",
+        "TOKEN_ADDRESS,ts,o,h,l,c,v",
+        "address,unixTime,o,h,l,c,v",
+        "symbol,Open time,open,high,low,close,volume",
+        "token-address,datetime,open,high,low,close,volume",
+    ],
 )
 def test_aliases_of_candles_in_any_case_and_order(lake, tmp_path, header):
     path = tmp_path / "rows.csv"

@@ -1,7 +1,14 @@
+import bz2
 import errno
 import gzip
+import lzma
+import tarfile
+import zipfile
+from contextlib import suppress
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from lab_pipeline.lake import LakeError, LakeUnwritableError
 from lab_pipeline_tests.lake.samples import candles, files_of
@@ -88,7 +95,10 @@ def wrong_encoding(path):
         (cut_parquet, "is not a readable Parquet file"),
         (damaged_parquet, "is not a readable Parquet file"),
         (cut_gzip, "is a broken gzip file"),
-        (wrong_columns, "has no column mint, timestamp, open, high, low, close, volume"),
+        (
+            wrong_columns,
+            "has no column mint, timestamp, open, high, low, close, volume: .* separated by ; - commas are",
+        ),
         (missing_column, r"has no column volume: candles need mint \(or token/symbol/token_address\)"),
         (missing_column, "found Token, time, o, h, l, c, size"),
         (two_names, "time and date could both be timestamp"),
@@ -106,6 +116,100 @@ def test_message_names_the_file_and_what_is_wrong(lake, tmp_path, make, message)
         lake.ingest_candles([good, path], "1m")
     assert str(path) in str(caught.value)
     assert files_of(lake) == {}
+
+
+def text(content):
+    return lambda path: path.write_bytes(content if isinstance(content, bytes) else content.encode()) and None
+
+
+def packed(pack):
+    return text(pack((HEADER + ROW).encode()))
+
+
+def zipped(name):
+    def make(path):
+        with zipfile.ZipFile(path, "w") as archive:
+            archive.writestr(name, HEADER + ROW)
+
+    return make
+
+
+def tarred(path):
+    with tarfile.open(path, "w:gz") as archive:
+        archive.add(__file__)
+
+
+def arrow(path):
+    candles(["AAA"], 3).write_ipc(path)
+
+
+def stream(path):
+    candles(["AAA"], 3).write_ipc_stream(path)
+
+
+CONTAINERS = [
+    (zipped("in.csv"), "is a ZIP file: unpack it"),
+    (zipped("xl/workbook.xml"), "is a workbook .*: save its sheet as CSV UTF-8"),
+    (packed(bz2.compress), "is a bzip2 file: unpack it"),
+    (packed(lzma.compress), "is an xz file: unpack it"),
+    (packed(lambda content: gzip.compress(gzip.compress(content))), "is a gzip file within a gzip file: unpack it"),
+    (packed(lambda content: gzip.compress(bz2.compress(content))), "is a bzip2 file: unpack it"),
+    (tarred, "is a tar archive: unpack it"),
+    (arrow, r"is an Arrow \(Feather\) file: CSV or Parquet is needed"),
+    (stream, "is an Arrow stream: CSV or Parquet is needed"),
+    (text('[{"mint": "AAA"}]'), "is JSON: CSV or Parquet is needed"),
+    (text('\n {"mint": "AAA"}'), "is JSON: CSV or Parquet is needed"),
+    (text("<!DOCTYPE html>"), "is HTML or XML: CSV or Parquet is needed"),
+    (text("\ufeff<?xml ?>"), "is HTML or XML: CSV or Parquet is needed"),
+    (text((HEADER + ROW).encode("utf-16")), "is UTF-16 text: save it as UTF-8"),
+    (text((HEADER + ROW).encode("utf-16-be")), "is UTF-16 text: save it as UTF-8"),
+    (text((HEADER + ROW).encode("utf-32")), "is UTF-32 text: save it as UTF-8"),
+    (text((HEADER + ROW).encode() + bytes(300)), "is neither text nor Parquet, from line 3"),
+    (text((HEADER + ROW).replace("\n", "\r")), "lines end in CR alone"),
+    (text(HEADER.replace(",", "\t") + ROW.replace(",", "\t")), "separated by tabs - commas are needed"),
+    (text(HEADER.replace(",", "|")), r"separated by \| - commas are needed"),
+    (text("sep=,\n" + HEADER + ROW), "line 1 is 'sep=,', the header comes after it: delete line 1"),
+    (text("https://www.example.com\n" + HEADER + ROW), "line 1 is 'https://www.example.com', the header comes after"),
+    (text("\n" + HEADER + ROW), "line 1 is '', the header comes after it"),
+    (text(ROW), "line 1 is '.*', which are values: the header must be there"),
+    (text("x" * (1 << 20) + "\n"), "line 1 is longer than a header can be"),
+    (
+        text((HEADER + ROW).replace("AAA", "Bj\u00f6rn").encode("latin-1")),
+        r"line 2 has .*\(byte 0xf6\): save it as UTF-8",
+    ),
+    (text(("Bj\u00f6rn," + HEADER + ROW).encode("latin-1")), "line 1 has .*: save it as UTF-8"),
+    (text(HEADER.replace("open", "close") + ROW), "close and close could both be close: rename or drop one"),
+    (text(HEADER.replace("mint", "token,symbol") + "BBB," + ROW), "token and symbol could both be mint"),
+    (text("a\x1b[2Jb," + HEADER.replace("volume", "v\u202eol")), r"found a\\x1b\[2Jb, mint, .*, v\\u202eol$"),
+]
+
+
+@pytest.mark.parametrize(("make", "message"), CONTAINERS)
+def test_what_else_a_file_can_be_is_said_in_one_sentence(lake, tmp_path, make, message):
+    path = tmp_path / "input"
+    make(path)
+    with pytest.raises(LakeError, match=message) as caught:
+        lake.ingest_candles([path], "1m")
+    said = str(caught.value)
+    assert said.startswith(str(path))
+    assert said.isprintable()
+    assert files_of(lake) == {}
+
+
+@pytest.mark.parametrize("first", ["ORCA,", "PARENT,", "BZh,", "Rar!,", "FEA1,", "<TICKER>,"])
+def test_a_header_that_begins_like_a_container_is_a_header(lake, tmp_path, first):
+    path = tmp_path / "rows.csv"
+    path.write_text(f"{first}{HEADER}?,{ROW}")
+    assert lake.ingest_candles([path], "1m").ignored_columns == {str(path): [first[:-1]]}
+
+
+@given(st.binary(max_size=400), st.sampled_from([b"", b"PAR1", b"\x1f\x8b", HEADER.encode(), (HEADER + ROW).encode()]))
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+def test_whatever_a_file_holds_it_is_read_or_refused(lake, tmp_path, content, start):
+    path = tmp_path / "input"
+    path.write_bytes(start + content)
+    with suppress(LakeError):
+        lake.ingest_candles([path], "1m")
 
 
 def test_no_file_at_all(lake):

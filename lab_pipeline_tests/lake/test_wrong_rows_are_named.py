@@ -45,6 +45,12 @@ def refusal(lake, *paths, timeframe="1m"):
         ("AAA,2024-01-01T00:01:30Z,1,2,0.5,1,3", ("timestamp", "'2024-01-01T00:01:30Z'"), "must be on the 1m grid"),
         ("AAA,2024-01-01T00:01:00.0001Z,1,2,0.5,1,3", ("timestamp", "'2024-01-01T00:01:00.0001Z'"), "on the 1m grid"),
         ("AAA,1704067260,1,2,0.5,1,3", ("timestamp", "'1704067260'"), "mixed time units: this is Unix seconds"),
+        ("AAA,2024-01-01T00:01:00Z,1,2,1e-101,1,3", ("low", "'1e-101'"), "must be from 1e-100 to 1e+100"),
+        ("AAA,2024-01-01T00:01:00Z,1,1e101,0.5,1,3", ("high", "'1e101'"), "must be from 1e-100 to 1e+100"),
+        ("AAA,2024-01-01T00:01:00Z,1,2,0.5,1,1e101", ("volume", "'1e101'"), "must be from 0 to 1e+100"),
+        ("A\x1b[2JA,2024-01-01T00:01:00Z,1,2,0.5,1,3", ("mint", r"'A\x1b[2JA'"), "256 visible characters"),
+        ("A\u202eA,2024-01-01T00:01:00Z,1,2,0.5,1,3", ("mint", r"'A\u202eA'"), "256 visible characters"),
+        ("A" * 257 + ",2024-01-01T00:01:00Z,1,2,0.5,1,3", ("mint", f"'{'A' * 60}…'"), "256 visible characters"),
         (GOOD, ("mint and timestamp", "AAA, 2024-01-01T00:00:00Z"), "must be unique, also on line 2"),
     ],
 )
@@ -66,6 +72,8 @@ def test_one_wrong_cell(lake, tmp_path, row, cell, rule):
         ("call-2,ann,,2024-01-01T00:00:00Z", "mint", "must not be missing"),
         ("call-2,ann,AAA,", "called_at", "must not be missing"),
         ("call-2,ann,AAA,soon", "called_at", "must be a time"),
+        ("call\u200b2,ann,AAA,2024-01-01T00:00:00Z", "call_id", "256 visible characters"),
+        ("call-2,ann\x07,AAA,2024-01-01T00:00:00Z", "caller", "256 visible characters"),
     ],
 )
 def test_one_wrong_call(lake, tmp_path, row, column, rule):
@@ -90,9 +98,9 @@ def test_lines_are_counted_as_an_editor_does(lake, tmp_path):
     path = csv(
         tmp_path, GOOD, "", '"two\nlines",2024-01-01T00:00:00Z,1,2,0.5,1,3', "BBB,2024-01-01T00:00:00Z,1,2,0.5,1,x"
     )
-    (violation,) = refusal(lake, path).violations
+    quoted, wrong = refusal(lake, path).violations
     assert path.read_text().splitlines()[5].startswith("BBB")
-    assert violation.row == "line 6"
+    assert (quoted.row, quoted.value, wrong.row) == ("line 4", r"'two\nlines'", "line 6")
 
 
 def test_rows_of_parquet_and_frames_are_counted_from_zero(lake, tmp_path):

@@ -23,6 +23,11 @@ class CandleFiles(dg.Config):
 
     files: list[str] = Field(default=[], description="CSV or Parquet files on the machine that runs the job.")
     timeframe: str | None = Field(default=None, description="Length of the candles in the files: 1m, 5m, 1h, ...")
+    mint: str | None = Field(default=None, description="The token of all rows, of files that do not say.")
+    matching_only: bool = Field(
+        default=False, description="Leave out rows that say they are of another length, instead of refusing the file."
+    )
+    force: bool = Field(default=False, description="Take candles though their spacing is that of longer ones.")
 
 
 class CallFiles(dg.Config):
@@ -39,7 +44,13 @@ def candles(context: dg.AssetExecutionContext, config: CandleFiles, lab: Lab) ->
         if config.files:
             if config.timeframe is None:
                 raise LabError("timeframe is missing: say how long the candles in the files are, such as 5m")
-            report = lab.lake.ingest_candles([Path(file) for file in config.files], config.timeframe)
+            report = lab.lake.ingest_candles(
+                [Path(file) for file in config.files],
+                config.timeframe,
+                mint=config.mint,
+                matching_only=config.matching_only,
+                force=config.force,
+            )
             metadata |= ingest_metadata(report)
         return dg.MaterializeResult(metadata=metadata | candles_metadata(lab.lake, measure(lab.lake)))
 

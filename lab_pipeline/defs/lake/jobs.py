@@ -2,6 +2,7 @@
 
 import errno
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import dagster as dg
@@ -12,13 +13,15 @@ from lab_pipeline.defs.operations.failures import failing_clearly
 from lab_pipeline.defs.operations.resources import Lab
 from lab_pipeline.domain.errors import LabError
 from lab_pipeline.lake import Drop, Inbox, Lake, LakeError, LakeUnwritableError
-from lab_pipeline.lake.inbox import kind_of
+from lab_pipeline.lake.inbox import kind_of, mint_of
 from lab_pipeline.lake.ingest import IngestReport
 from lab_pipeline.lake.layout import CALLS, CANDLES
 from lab_pipeline.storage.trouble import disk_trouble
 
 OF_THE_DISK = {errno.ENOSPC, errno.EDQUOT, errno.EROFS}
 """What the next file would meet, too."""
+MOST_ATTEMPTS = 5
+"""To read a file at which the process dies, or an error comes that nobody foresaw."""
 
 
 class DroppedFile(dg.Config):
@@ -52,7 +55,7 @@ def ingest_inbox(context: dg.OpExecutionContext, config: InboxFiles, lab: Lab) -
         if not inbox.is_taken(receipt):
             lake.forget_receipt(receipt)  # whoever put the file away was killed before it came to that
     batch = _Batch(inbox, lake, context.log)
-    problem = batch.take_in(drops)
+    problem = batch.take_in(sorted(drops, key=inbox.attempts))
     if (candles := batch.reports.get(CANDLES.name)) is not None:
         for event in candle_events(lake, candles, lab.settings.min_coverage):
             if isinstance(event, dg.AssetMaterialization):
@@ -120,6 +123,9 @@ class _Batch:
                     trouble = disk_trouble(error, place) or str(error)
                     return LakeUnwritableError(f"cannot write to the inbox at {place}: {trouble}")
                 self._leave(drop, str(error))
+            except Exception as error:  # noqa: BLE001 - whatever it is, the other files are not to wait for it
+                self._log.error(f"{drop.name}: {error!r}", exc_info=error)
+                self._leave(drop, repr(error))
         return None
 
     def _take_in(self, drop: Drop) -> None:
@@ -130,15 +136,22 @@ class _Batch:
         if path is None:
             self._log.info(f"{drop.name} is left alone: it is gone, has changed, or is being written")
             return
+        if (attempts := self._inbox.attempts(drop)) >= MOST_ATTEMPTS:
+            reason = f"{attempts} times the process that read it died, or failed as the log of its run says"
+            self._reject(drop, reason)
+            return
         try:
-            self._ingest(path, drop)
+            with self._inbox.attempt(drop):
+                self._ingest(path, drop)
         except LakeUnwritableError:
             raise
         except LakeError as error:
-            reason = str(error).replace(str(path), drop.name)
-            target = self._inbox.reject(drop, reason)
-            self._log.error(f"{drop.name} is rejected, and now {target}: {reason}")
-            self.rejected.append((drop.name, reason))
+            self._reject(drop, str(error).replace(str(path), drop.name))
+
+    def _reject(self, drop: Drop, reason: str) -> None:
+        target = self._inbox.reject(drop, reason)
+        self._log.error(f"{drop.name} is rejected, and now {target}: {reason}")
+        self.rejected.append((drop.name, reason))
 
     def _finish(self, drop: Drop) -> None:
         self._log.info(f"{drop.name} is now {self._inbox.finish(drop)}")
@@ -153,12 +166,20 @@ class _Batch:
         if timeframe is None:
             report = self._lake.ingest_calls([path], receipt=drop.key)
         else:
-            report = self._lake.ingest_candles([path], timeframe, receipt=drop.key)
+            report = self._lake.ingest_candles([path], timeframe, mint=mint_of(drop.name), receipt=drop.key)
         counts = f"{report.added:,} added, {report.changed:,} changed, {report.unchanged:,} already there"
         known = ", by a run before this one" if report.done_before else ""
+        report = replace(report, ignored_columns=_under(drop.name, report.ignored_columns))
         self._log.info(f"{drop.name}: {report.rows:,} {kind.name} of {report.mints:,} mints, {counts}{known}")
+        for remark in report.remarks():
+            self._log.warning(remark)
         self._ingested.append(drop)
         self.reports[kind.name] = _sum(self.reports.get(kind.name), report)
+
+
+def _under(name: str, columns: dict[str, list[str]]) -> dict[str, list[str]]:
+    """Call the one file by the name under which it was dropped."""
+    return dict(zip([name], columns.values(), strict=False))
 
 
 def _sum(before: IngestReport | None, report: IngestReport) -> IngestReport:
@@ -171,4 +192,5 @@ def _sum(before: IngestReport | None, report: IngestReport) -> IngestReport:
         added=before.added + report.added,
         changed=before.changed + report.changed,
         unchanged=before.unchanged + report.unchanged,
+        ignored_columns=before.ignored_columns | report.ignored_columns,
     )

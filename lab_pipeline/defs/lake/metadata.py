@@ -1,5 +1,6 @@
 """What the Dagster UI shows of the lake."""
 
+from itertools import islice
 from typing import TYPE_CHECKING
 
 import dagster as dg
@@ -8,12 +9,14 @@ import polars as pl
 from lab_pipeline.defs.operations.tables import table
 from lab_pipeline.domain import frames
 from lab_pipeline.lake import QUALITY, Lake, quality
+from lab_pipeline.lake.sniffing import listed
 
 if TYPE_CHECKING:
     from lab_pipeline.lake.ingest import IngestReport
 
 CANDLES_KEY = dg.AssetKey(["lake", "candles"])
 CALLS_KEY = dg.AssetKey(["lake", "calls"])
+FILES_SHOWN = 100
 
 
 def measure(lake: Lake) -> pl.DataFrame:
@@ -59,9 +62,21 @@ def calls_metadata(lake: Lake) -> dict[str, dg.MetadataValue]:
 
 
 def ingest_metadata(report: "IngestReport") -> dict[str, dg.MetadataValue]:
-    """Say what an ingest did."""
+    """Say what an ingest did, and what it did not take of which file."""
     counts = {"ingested": report.rows, "added": report.added, "changed": report.changed, "unchanged": report.unchanged}
-    return {name: dg.MetadataValue.int(count) for name, count in counts.items()}
+    by_file: dict[str, dict[str, str]] = {
+        "ignored columns": {file: listed(names) for file, names in report.ignored_columns.items()},
+        "left out": {file: f"{rows:,} rows" for file, rows in report.left_out.items()},
+        "forced": {file: f"seems to be of {length}" for file, length in report.forced.items()},
+    }
+    return {
+        **{name: dg.MetadataValue.int(count) for name, count in counts.items()},
+        **{
+            name: dg.MetadataValue.json(dict(islice(said.items(), FILES_SHOWN)))
+            for name, said in by_file.items()
+            if said
+        },
+    }
 
 
 def _columns(schema: pl.Schema) -> dg.MetadataValue:
