@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import AfterValidator, BeforeValidator, Field, JsonValue, PlainSerializer, model_validator
 
 from lab_pipeline.domain.errors import FieldError, InvalidConfigError
+from lab_pipeline.domain.identifiers import IDENTIFIER_RULE, is_identifier
 from lab_pipeline.domain.model import Document, canonical_json, problem_at
 from lab_pipeline.domain.strategy import StrategyConfig
 from lab_pipeline.domain.timeframe import Timeframe
@@ -110,6 +111,14 @@ class BacktestSpec(Document):
     """Seeds everything random: the resampling behind the confidence intervals."""
     params: dict[str, JsonValue] = Field(default_factory=dict)
     """Strategy fields to override, by path: `{"exit.stopLoss": 0.3, "exit.targets[0].multiple": 4}`."""
+
+    @model_validator(mode="after")
+    def _names_can_be(self) -> Self:
+        names = [(name, getattr(self.universe, name, ())) for name in ("mints", "callers")]
+        for path, name in [(f"universe.{field}[{i}]", name) for field, some in names for i, name in enumerate(some)]:
+            if not is_identifier(name):
+                raise problem_at(path, IDENTIFIER_RULE)
+        return self
 
 
 class ResolvedSpec(Document):

@@ -264,8 +264,9 @@ class _Ingest:
                 continue
             findings = []
             for index in (~says).arg_true().head(VIOLATIONS_SHOWN):
-                said = names_of(cells[raw[column][index]]) or "not say how long it is"
-                rule = f"must be a candle of {self._timeframe}, is said to be {said}".replace("be not", "not")
+                said = names_of(cells[raw[column][index]])
+                found = f"is said to be of {said}" if said else "does not say how long it is"
+                rule = f"must be a candle of {self._timeframe}, {found}"
                 findings.append(Finding(number, raw[ROW][index], column, shown(raw[column], index), rule))
             self._findings.add(raw.height - int(says.sum()), findings)
         return raw
@@ -274,7 +275,7 @@ class _Ingest:
         """Count the rows by the length that the files give them, if that is what is wrong."""
         if set(self._said) <= {self._timeframe}:
             return ""
-        counts = ", ".join(f"{count:,} of {length}" for length, count in self._said.most_common())
+        counts = ", ".join(f"{count:,} of {length}" for length, count in self._said.most_common() if count)
         return f"by what the files say, rows are {counts}: --matching-only takes those of {self._timeframe} alone"
 
     def _note(self, rows: pl.DataFrame) -> None:

@@ -20,7 +20,7 @@ AROUND = re.compile(
 )
 COUNTED = re.compile(r"(\d{1,12})[ _-]?([a-z]+)")
 METATRADER = re.compile(r"(s|m|h|d|w|mn)(\d{1,3})")
-ISO_DURATION = re.compile(r"pt?(\d{1,6})([smhdw])")
+ISO_DURATION = re.compile(r"(pt?)(\d{1,6})([smhdw])")
 CLOCK = re.compile(r"(?:(\d{1,3}) days?,? )?(\d{1,2}):(\d\d):(\d\d)(?:\.0+)?")
 BARE = re.compile(r"(\d{1,12})(?:\.0*)?")
 BARE_UNITS = {
@@ -48,8 +48,10 @@ def lengths_of(column: str, text: str | None) -> Lengths:
     cell = AROUND.sub("", (text or "").strip().casefold())
     if number := BARE.fullmatch(cell):
         return _bare(column, int(number[1]))
-    if found := COUNTED.fullmatch(cell) or ISO_DURATION.fullmatch(cell):
+    if found := COUNTED.fullmatch(cell):
         return _counted(int(found[1]), found[2], text or "")
+    if found := ISO_DURATION.fullmatch(cell):
+        return _counted(int(found[2]), "mo" if found[1] == "p" and found[3] == "m" else found[3], "")
     if found := METATRADER.fullmatch(cell):
         return _counted(int(found[2]), found[1], "")
     if found := CLOCK.fullmatch(cell):
@@ -82,7 +84,8 @@ def matching(cells: Mapping[str | None, Lengths], length: int) -> list[str]:
 
 def _bare(column: str, number: int) -> Lengths:
     units = BARE_UNITS[column]
-    found = [number * unit for unit in units if number and DAY_MS % (number * unit) == 0]
+    lengths = [number * unit for unit in units if number]
+    found = [length for length in lengths if length % SECOND_MS == 0 and DAY_MS % length == 0]
     if column in FIRST_ONLY:
         del found[1:]
     return frozenset(found) or _some(number * units[0] if units else 0)

@@ -16,7 +16,7 @@ MAGICS = {
     b"\x28\xb5\x2f\xfd": "a Zstandard file: unpack it",
     b"\x04\x22\x4d\x18": "an LZ4 file: unpack it",
     b"7z\xbc\xaf\x27\x1c": "a 7z file: unpack it",
-    b"Rar!": "a RAR file: unpack it",
+    b"Rar!\x1a\x07": "a RAR file: unpack it",
     b"\x1f\x8b": "a gzip file within a gzip file: unpack it",
     b"ARROW1": f"an Arrow (Feather) file: {NEEDED}",
     b"FEA1": f"a Feather file: {NEEDED}",

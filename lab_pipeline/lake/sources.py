@@ -351,15 +351,15 @@ def _length_columns(name: str, found: Sequence[str]) -> dict[str, int]:
 def _why_no_header(header: Sequence[str], second: Sequence[str], table: Table) -> str | None:
     """Say what line 1 of a CSV is, if it is not the header or not separated by commas; null if it seems to be."""
     shown = plain(",".join(header))
+    if _is_header(second, table) and not _is_header(header, table):
+        return f"line 1 is '{shown}', the header comes after it: delete line 1"
     if not shown.strip():
         return "line 1 is blank: the header must be there"
-    if _is_header(second, table) and not _is_header(header, table):
-        return f"line 1 is {shown!r}, the header comes after it: delete line 1"
     separator = separator_of(",".join(header))
     if separator is not None:
         return f"the columns are separated by {separator} - commas are needed"
     if all(VALUE.fullmatch(field.strip()) for field in header[1:] or header):
-        return f"line 1 is {shown!r}, which are values: the header must be there"
+        return f"line 1 is '{shown}', which are values: the header must be there"
     return None
 
 

@@ -1,5 +1,7 @@
 import errno
 import os
+import subprocess
+import sys
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -9,7 +11,7 @@ import pytest
 
 from lab_pipeline.definitions import defs
 from lab_pipeline.defs.lake import sensors
-from lab_pipeline.defs.lake.jobs import _Batch
+from lab_pipeline.defs.lake.jobs import MOST_ATTEMPTS, _Batch
 from lab_pipeline.defs.lake.metadata import CALLS_KEY, CANDLES_KEY
 from lab_pipeline.defs.operations.instance import open_instance
 from lab_pipeline.defs.operations.reasons import failure_reason
@@ -154,6 +156,78 @@ def test_a_bad_file_is_rejected_with_its_error_and_stops_no_other(home, watcher)
     assert watcher.instance.get_latest_materialization_event(CANDLES_KEY) is not None
     assert failure_reason(watcher.instance, done.run_id).startswith("2 of 3 files were rejected, the first is bad-1m")
     assert watcher.look_twice() == f"{home}/inbox is empty"
+
+
+def test_ignored_columns_are_named_in_the_log_the_metadata_and_the_receipt(home, watcher, monkeypatch):
+    candles().with_columns(note=pl.lit("x"), source=pl.lit("y")).write_csv(home / "inbox" / "candles-1m.csv")
+    receipts = []
+    monkeypatch.setattr(
+        lake_module.Lake,
+        "forget_receipt",
+        lambda lake, receipt: receipts.append((lake.root / "receipts" / f"{receipt}.json").read_text()),
+    )
+    done = watcher.run(watcher.look_twice())
+    assert done.success
+    seen = watcher.instance.get_latest_materialization_event(CANDLES_KEY).asset_materialization.metadata
+    assert seen["ignored columns"].value == {"candles-1m.csv": "note, source"}
+    assert '["note","source"]' in receipts[-1]
+    log = [event.user_message for event in watcher.instance.all_logs(done.run_id)]
+    assert "candles-1m.csv: ignored columns: note, source" in log
+
+
+def test_files_of_one_token_and_of_another_length(home, watcher):
+    one = candles().filter(pl.col("mint") == "AAA").drop("mint")
+    for place in ("mint=So111/candles-1m.csv", "candles-1m.csv"):
+        (home / "inbox" / place).parent.mkdir(exist_ok=True)
+        one.write_csv(home / "inbox" / place)
+    candles().with_columns(interval=pl.lit("1h")).write_csv(home / "inbox" / "hours-1m.csv")
+    assert not watcher.run(watcher.look_twice()).success
+    assert Lab().lake.mints("1m") == ["So111"]
+    rejected = home / "inbox" / "rejected"
+    assert "has no column mint" in (rejected / "candles-1m.csv.error.txt").read_text()
+    assert "is said to be of 1h" in (rejected / "hours-1m.csv.error.txt").read_text()
+
+
+def test_a_file_at_which_every_reader_dies_comes_last_and_is_rejected_in_the_end(home, watcher):
+    calls().write_csv(home / "inbox" / "deadly.csv")
+    os.utime(home / "inbox" / "deadly.csv", (1e9, 1e9))
+    code = (
+        "import os, sys; from pathlib import Path; from lab_pipeline.lake import Inbox\n"
+        "inbox = Inbox(Path(sys.argv[1])); (drop,) = inbox.drops(); inbox.take(drop)\n"
+        "with inbox.attempt(drop): os._exit(9)"
+    )
+    for _ in range(MOST_ATTEMPTS - 1):
+        assert subprocess.run([sys.executable, "-c", code, home / "inbox"], check=False).returncode == 9
+    inbox = Inbox(home / "inbox")
+    (deadly,) = inbox.drops()
+    assert inbox.attempts(deadly) == MOST_ATTEMPTS - 1
+    assert subprocess.run([sys.executable, "-c", code, home / "inbox"], check=False).returncode == 9
+    candles().write_csv(home / "inbox" / "good-1m.csv")
+    done = watcher.run(watcher.look_twice())
+    assert tree(home) == ["done/good-1m.csv", "rejected/deadly.csv", "rejected/deadly.csv.error.txt"]
+    steps = [event.user_message for event in watcher.instance.all_logs(done.run_id) if ".csv" in event.user_message]
+    assert steps[0].startswith("good-1m.csv: 240 candles")
+    assert (
+        (home / "inbox/rejected/deadly.csv.error.txt").read_text().startswith("5 times the process that read it died")
+    )
+
+
+def test_an_error_that_nobody_foresaw_stops_no_other_file(home, watcher, monkeypatch):
+    candles().write_csv(home / "inbox" / "a-1m.csv")
+    os.utime(home / "inbox" / "a-1m.csv", (1e9, 1e9))
+    calls().write_csv(home / "inbox" / "calls.csv")
+
+    def fail(*_, **__):
+        raise RuntimeError("a part of the lake is damaged")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(lake_module.Lake, "ingest_candles", fail)
+        done = watcher.run(watcher.look_twice())
+    assert "done/calls.csv" in tree(home)
+    assert "a-1m.csv: RuntimeError('a part of the lake is damaged')" in failure_reason(watcher.instance, done.run_id)
+    watcher.clock.wait(61)
+    assert watcher.run(watcher.look_twice()).success
+    assert tree(home) == ["done/a-1m.csv", "done/calls.csv"]
 
 
 def test_a_file_whose_name_is_not_text_is_ingested_like_those_beside_it(home, watcher):

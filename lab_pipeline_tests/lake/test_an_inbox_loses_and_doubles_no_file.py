@@ -5,10 +5,12 @@ import tempfile
 from contextlib import contextmanager
 from pathlib import Path
 
+import polars as pl
 import pytest
 
 from lab_pipeline.lake import Inbox, LakeError
-from lab_pipeline.lake.inbox import kind_of
+from lab_pipeline.lake.inbox import kind_of, mint_of
+from lab_pipeline.lake.layout import CANDLES
 from lab_pipeline_tests.markets import calls, candles
 
 
@@ -156,6 +158,46 @@ def test_a_file_of_neither_kind_is_measured_by_its_name(tmp_path, name, missing)
     (tmp_path / "x").write_text("mint,what\nAAA,1\n")
     with pytest.raises(LakeError, match=f"no column .*{missing}"):
         kind_of(tmp_path / "x", name)
+
+
+def test_a_column_says_how_long_candles_are_where_the_name_does_not(tmp_path):
+    candles().with_columns(interval=pl.lit("1m")).write_csv(tmp_path / "x")
+    assert kind_of(tmp_path / "x", "candles.csv")[1] == "1m"
+    assert kind_of(tmp_path / "x", "candles-5m.csv")[1] == "5m"
+    candles().with_columns(interval=pl.Series(["1m", "5m"] * 120)).write_csv(tmp_path / "x")
+    with pytest.raises(LakeError, match="names 1m and 5m"):
+        kind_of(tmp_path / "x", "candles.csv")
+
+
+def test_a_directory_says_whose_candles_they_are_where_no_column_does(tmp_path):
+    candles().drop("mint").write_csv(tmp_path / "x")
+    assert kind_of(tmp_path / "x", "mint=5m/candles/1h.csv") == (CANDLES, "1h")
+    assert mint_of("mint=5m/candles/1h.csv") == "5m"
+    assert mint_of("mint=5m.csv") is None
+    with pytest.raises(LakeError, match="has no column mint: .*a directory mint=MINT in the inbox"):
+        kind_of(tmp_path / "x", "candles/1h.csv")
+    candles().write_csv(tmp_path / "x")
+    with pytest.raises(LakeError, match="has a column mint: a mint can be given only to a file that has none"):
+        kind_of(tmp_path / "x", "mint=AAA/1h.csv")
+
+
+def test_attempts_that_came_to_no_end_are_counted(inbox):
+    drop(inbox, "a.csv")
+    (found,) = inbox.drops()
+    inbox.take(found)
+    for ending in (LakeError("wrong"), OSError("disk"), KeyboardInterrupt()):
+        with pytest.raises(type(ending)), inbox.attempt(found):
+            raise ending
+    with inbox.attempt(found):
+        pass
+    assert inbox.attempts(found) == 0
+    for _ in range(2):
+        with pytest.raises(ZeroDivisionError), inbox.attempt(found):
+            1 / 0  # noqa: B018 - an error that nobody foresaw
+    assert inbox.attempts(found) == 2
+    assert inbox.drops() == [found]
+    inbox.finish(found)
+    assert tree(inbox) == ["done/a.csv"]
 
 
 MISNAMED = os.fsdecode(b"M\xfcnchen-1m.csv")

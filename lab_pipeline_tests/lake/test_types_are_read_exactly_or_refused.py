@@ -68,10 +68,6 @@ def test_a_zone_changes_no_instant(lake, tmp_path, zone, unit):
     assert lake.calls()["called_at"].to_list() == TIMES
 
 
-def with_nan(values, kind):
-    return pa.array(np.array(values, np.float16)) if kind == pa.float16() else column(values, kind)
-
-
 VOLUMES = [
     column([Decimal("10.5"), Decimal("12.25")], pa.decimal32(9, 4)),
     column([Decimal("10.5"), Decimal("12.25")], pa.decimal64(18, 9)),
@@ -138,7 +134,7 @@ REFUSED = [
     ("caller", column([{"a": 1}, {"a": 2}], STRUCT)),
     ("caller", column([[("a", 1)], [("b", 2)]], pa.map_(pa.string(), pa.int64()))),
     ("called_at", column([True, False], pa.bool_())),
-    ("called_at", column([1735689600, 1735689728], pa.float32())),
+    ("called_at", column([1.5e9, 1.6e9], pa.float32())),
     ("called_at", column([time(1), time(2)], pa.time32("ms"))),
     ("called_at", column([time(1), time(2)], pa.time64("ns"))),
     ("called_at", column([timedelta(1), timedelta(2)], pa.duration("ms"))),
@@ -165,7 +161,7 @@ def test_inexact_or_foreign_types_are_refused_by_column_and_type(lake, tmp_path,
     ids=lambda values: str(values.type),
 )
 def test_what_is_no_number_is_refused_by_column_and_type(lake, tmp_path, values):
-    with pytest.raises(LakeError, match=rf"column open is {values.type}.*: numbers are needed".replace("[", r"\[")):
+    with pytest.raises(LakeError, match=r"column open is (bool|list<.*>|binary): numbers are needed"):
         lake.ingest_candles([candles(tmp_path, open=values)], "5m")
 
 
@@ -191,10 +187,10 @@ def test_types_of_columns_that_are_not_used_do_not_matter(lake, tmp_path):
 @pytest.mark.parametrize(
     "times",
     [
-        column([-(10**18), 10**18], pa.int64()).view(pa.timestamp("s")),
+        column([-(10**15), 10**15], pa.int64()).view(pa.timestamp("s")),
         column([-(2**62), 2**62], pa.int64()).view(pa.timestamp("ms", "+05:30")),
         column([-(2**62), 2**62], pa.int64()).view(pa.timestamp("us")),
-        column([-(2**62), 2**62], pa.int64()).view(pa.timestamp("ns")),
+        column([-(2**62), 2**63 - 1], pa.int64()).view(pa.timestamp("ns")),
         column([-(2**30), 2**30], pa.int32()).view(pa.date32()),
         column([-(2**62), 2**62], pa.int64()).view(pa.date64()),
         column([datetime(1, 1, 1), datetime(9999, 12, 31)], pa.timestamp("us")),  # noqa: DTZ001 - without a zone
@@ -221,11 +217,16 @@ def test_text_that_is_not_utf8_is_refused(lake, tmp_path):
         lake.ingest_candles([candles(tmp_path, mint=broken)], "5m")
 
 
-@pytest.mark.parametrize("dtype", [pl.Int128, pl.UInt64, pl.Float32, pl.Decimal(38, 10), pl.Categorical, pl.String])
+@pytest.mark.parametrize("dtype", [pl.UInt64, pl.Float32, pl.Decimal(38, 10), pl.Categorical, pl.String])
 def test_frames_of_any_type(lake, tmp_path, dtype):
     frame = pl.read_parquet(candles(tmp_path)).with_columns(pl.col("volume").cast(pl.Int64).cast(pl.String).cast(dtype))
     lake.write_candles(frame, "5m")
     assert everything(lake, "5m")["volume"].to_list() == [10.0, 12.0]
+
+
+def test_seconds_beyond_all_milliseconds_are_far_outside():
+    times = pa.array([-(2**63), 2**63 - 1], pa.int64()).view(pa.timestamp("s"))
+    assert to_series(times, CALLS.columns["called_at"]).to_physical().to_list() == [-(10**15), 10**15]
 
 
 def test_a_frame_of_objects_is_refused(lake, tmp_path):
@@ -284,7 +285,7 @@ def test_every_type_in_every_column_is_read_or_refused_in_one_sentence(lake, kin
     path = lake.root.parent / "in.parquet"
     try:
         pq.write_table(rows, path)
-    except (pa.ArrowException, NotImplementedError):
+    except (pa.ArrowException, NotImplementedError, OSError):
         return  # what nobody can write nobody hands over
     with pytest.raises(LakeError) as caught:
         lake.ingest_calls([path]) if table is CALLS else lake.ingest_candles([path], "5m")
