@@ -22,6 +22,8 @@ from lab_pipeline.lake.sniffing import listed, not_utf8, plain, read_head, separ
 
 BATCH_ROWS = 1 << 20
 GZIP_MAGIC = b"\x1f\x8b"
+HARMLESS_BYTES, LARGEST_RATIO = 1 << 30, 300
+"""Of a file that is unpacked; beyond both it is made to fill disks, of no candles."""
 PARQUET_MAGIC = b"PAR1"
 ROW = "row"
 """Column with the position of a record in its source, from 0."""
@@ -201,9 +203,9 @@ class CsvSource(Source):
         self._width = len(header)
         try:
             super().__init__(name, table, header, mint)
-        except MissingColumnError as error:
+        except _MissingColumnError as error:
             hint = _why_no_header(header, rest[0] if rest else [], table)
-            raise (MissingColumnError(error.what, hint) if hint else error) from None
+            raise (_MissingColumnError(error.what, hint) if hint else error) from None
 
     def _frames(self, columns: Mapping[str, int]) -> Iterator[pl.DataFrame]:
         """Yield columns of text; every column is read, for a line that is too long shows only then."""
@@ -242,7 +244,7 @@ class CsvSource(Source):
         return None
 
 
-class MissingColumnError(LakeError):
+class _MissingColumnError(LakeError):
     """A column that is needed is not there under any of its names.
 
     Attributes:
@@ -267,6 +269,8 @@ def check_readable(files: Sequence[Path]) -> None:
             raise LakeError(f"{path} is a directory: name the files in it, such as {path}/*.csv")
         if not path.exists():
             raise LakeError(f"{path} does not exist")
+        if not path.is_file():
+            raise LakeError(f"{path} is a pipe or a device: save what it gives into a file")
         try:
             path.open("rb").close()
         except OSError as error:
@@ -274,11 +278,13 @@ def check_readable(files: Sequence[Path]) -> None:
 
 
 def _unpacked(path: Path, scratch: Path) -> Path:
-    target = scratch / f"unpacked-{uuid.uuid4().hex}"
+    target, packed_size = scratch / f"unpacked-{uuid.uuid4().hex}", path.stat().st_size
     try:
         with gzip.open(path) as packed, target.open("wb") as plain_file:
             while chunk := _read(packed, 1 << 20, path):
                 plain_file.write(chunk)
+                if (size := plain_file.tell()) > HARMLESS_BYTES and size > LARGEST_RATIO * packed_size:
+                    raise LakeError(f"{path} unpacks to over {LARGEST_RATIO} times its size: unpack it and look at it")
     except (EOFError, gzip.BadGzipFile, zlib.error) as error:
         raise LakeError(f"{path} is a broken gzip file: {error}") from None
     return target
@@ -320,7 +326,7 @@ def _match(name: str, table: Table, found: Sequence[str], mint: str | None) -> d
         needed = ", ".join(f"{column} (or {others})" for column, others in aliases.items())
         shown = listed([plain(column) for column in found]) or "none"
         say_whose = "; if all rows are of one token, say which: --mint MINT, or a directory mint=MINT in the inbox"
-        raise MissingColumnError(
+        raise _MissingColumnError(
             f"{name} has no column {', '.join(missing)}",
             f"{table.name} need {needed}; found {shown}"
             + (say_whose if missing == ["mint"] and table is CANDLES else ""),

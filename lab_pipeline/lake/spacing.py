@@ -65,6 +65,9 @@ class Spacing:
         """Watch candles that are said to be of a length; null to watch nothing."""
         self._step = step_ms or 0
         self._longer = [length for length in LONGER if step_ms and length > step_ms and length % step_ms == 0]
+        self._least = [
+            one for one in self._longer if not any(one % other == 0 for other in self._longer if other < one)
+        ]
         self._fitting = self._longer
         self._first: int | None = None
         self._steps = pl.Series(dtype=pl.Int64)
@@ -86,17 +89,15 @@ class Spacing:
         if not self._longer:
             return
         time = pl.col("time")
-        fits = [((time - time.min()) % length == 0).all().alias(str(length)) for length in self._longer]
-        found = (
-            pl.DataFrame({"mint": mints, "time": times.to_physical()})
-            .group_by("mint")
-            .agg(*fits, times=time.n_unique(), first=time.min(), last=time.max())
-        )
+        on_one = pl.any_horizontal(((time - time.min()) % length == 0).all() for length in self._least)
+        labels = pl.DataFrame({"mint": mints, "time": times.to_physical()})
+        found = labels.group_by("mint").agg(on_one.alias("suspect"), times=time.n_unique())
         self._mints += found.height
-        some = found.filter(pl.col("times") >= FEWEST_TIMES, pl.any_horizontal(map(str, self._longer)))
-        for row in some.iter_rows(named=True):
-            fitting = [length for length in self._longer if row[str(length)]]
-            self._suspects.append(Labels(row["mint"], row["times"], row["first"], row["last"], fitting))
+        suspects = found.filter("suspect", pl.col("times") >= FEWEST_TIMES)["mint"]
+        for (mint,), some in labels.filter(pl.col("mint").is_in(suspects.implode())).group_by("mint"):
+            at = some["time"].unique().sort()
+            first, last = int(at[0]), int(at[-1])
+            self._suspects.append(Labels(str(mint), len(at), first, last, _fitting(at - first, self._longer)))
 
     def seems(self) -> tuple[str, int] | None:
         """Return whose candles lie as longer ones do, and how long those are; null if none do."""

@@ -13,7 +13,7 @@ VALID = [
     "Marta Lindqvist",
     "Björn 🚀",
     "👩\u200d🚀",
-    "نیم\u200cفاصله",
+    "\u0646\u06cc\u0645\u200c\u0641\u0627\u0635\u0644\u0647",
     "東京の人",
     "=1+1",
     "a" * LONGEST_IDENTIFIER,

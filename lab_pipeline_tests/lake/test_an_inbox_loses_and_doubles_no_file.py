@@ -174,7 +174,7 @@ def test_a_directory_says_whose_candles_they_are_where_no_column_does(tmp_path):
     assert kind_of(tmp_path / "x", "mint=5m/candles/1h.csv") == (CANDLES, "1h")
     assert mint_of("mint=5m/candles/1h.csv") == "5m"
     assert mint_of("mint=5m.csv") is None
-    with pytest.raises(LakeError, match="has no column mint: .*a directory mint=MINT in the inbox"):
+    with pytest.raises(LakeError, match=r"has no column mint: .*a directory mint=MINT in the inbox"):
         kind_of(tmp_path / "x", "candles/1h.csv")
     candles().write_csv(tmp_path / "x")
     with pytest.raises(LakeError, match="has a column mint: a mint can be given only to a file that has none"):

@@ -1,0 +1,61 @@
+import polars as pl
+import pytest
+
+from lab_pipeline.lake import Lake, ingest
+from lab_pipeline_tests.markets import candles
+
+
+def test_ignored_columns_are_named(lab, tmp_path):
+    path = tmp_path / "x.csv"
+    candles().with_columns(note=pl.lit("x"), **{"a\x1b[2Jb": pl.lit("y")}).write_csv(path)
+    ended = lab("ingest", "candles", path, "--timeframe", "1m")
+    assert ended.status == 0
+    assert f"{path}: ignored columns: note, a\\x1b[2Jb" in ended.out
+
+
+def test_a_file_of_one_token(lab, tmp_path):
+    path = tmp_path / "tv.csv"
+    path.write_text("time,open,high,low,close,Volume\n1735689600,1,2,0.5,1.5,10\n")
+    ended = lab("ingest", "candles", path, "--timeframe", "5m")
+    assert ended.status == 2
+    assert "tv.csv has no column mint: " in ended.err
+    assert "--mint MINT" in ended.err
+    assert lab("ingest", "candles", path, "--timeframe", "5m", "--mint", "So111").status == 0
+    assert Lake(lab.home / "lake").mints("5m") == ["So111"]
+    ended = lab("ingest", "candles", path, "--timeframe", "5m", "--mint", "So\x1b111")
+    assert (ended.status, "the mint 'So\\x1b111' must be 1 to 256 visible characters" in ended.err) == (2, True)
+
+
+def test_rows_that_match_alone(lab, tmp_path):
+    path = tmp_path / "x.csv"
+    candles().with_columns(interval=pl.Series(["1m", "1h", "1m"] * 80)).write_csv(path)
+    ended = lab("ingest", "candles", path, "--timeframe", "1m")
+    assert ended.status == 2
+    assert "rows are 160 of 1m, 80 of 1h: --matching-only takes those of 1m alone" in ended.err
+    ended = lab("ingest", "candles", path, "--timeframe", "1m", "--matching-only")
+    assert (ended.status, f"{path}: 80 rows of other lengths left out" in ended.out) == (0, True)
+
+
+def test_candles_that_lie_as_longer_ones_do(lab, tmp_path):
+    path = tmp_path / "x.csv"
+    lines = [f"M,{1735689600 + hour * 3600},1,2,0.5,1.5,10\n" for hour in range(5)]
+    path.write_text("mint,timestamp,open,high,low,close,volume\n" + "".join(lines))
+    ended = lab("ingest", "candles", path, "--timeframe", "5m")
+    assert ended.status == 2
+    assert "seem to be of 1h, not of 5m: every step is a multiple of 1h, 12 times the timeframe" in ended.err
+    ended = lab("ingest", "candles", path, "--timeframe", "5m", "--force")
+    assert (ended.status, f"{path}: taken by force, though its candles seem to be of 1h" in ended.out) == (0, True)
+
+
+@pytest.mark.parametrize(
+    "error", [pl.exceptions.PanicException("a library fell over"), RuntimeError("a library fell over")]
+)
+def test_an_exception_of_a_library_is_one_sentence(lab, files, monkeypatch, error):
+    def fail(*_):
+        raise error
+
+    monkeypatch.setattr(ingest, "parse", fail)
+    ended = lab("ingest", "candles", files / "candles.csv", "--timeframe", "1m")
+    assert ended.status == 2
+    assert ended.err.strip().splitlines()[-1] == f"error: {files}/candles.csv cannot be read: a library fell over"
+    assert "Traceback" not in ended.err
