@@ -253,30 +253,31 @@ class _Ingest:
         """Hold rows that say how long their candles are to it: the others are left out, or named as wrong."""
         source = self._sources[number]
         for column, cells in source.lengths.items():
-            says = raw[column].is_in(matching(cells, self._grid_ms or 0)).fill_null(value=False)
-            for text, count in raw.filter(~says)[column].value_counts().iter_rows():
-                self._said[names_of(cells[text]) or "no length"] += count
-            self._said[str(self._timeframe)] += int(says.sum())
+            fits = raw[column].is_in(matching(cells, self._grid_ms or 0)).fill_null(value=False)
+            wrong, others = raw.filter(~fits), int((~fits).sum())
             if self._choices.matching_only:
-                left_out = self._report.left_out
-                left_out[source.name] = left_out.get(source.name, 0) + raw.height - int(says.sum())
-                raw = raw.filter(says)
+                if others:
+                    self._report.left_out[source.name] = self._report.left_out.get(source.name, 0) + others
+                raw = raw.filter(fits)
                 continue
+            self._said[str(self._timeframe)] += raw.height - others
+            for text, count in wrong[column].value_counts().iter_rows():
+                self._said[names_of(cells[text]) or "no length"] += count
             findings = []
-            for index in (~says).arg_true().head(VIOLATIONS_SHOWN):
-                said = names_of(cells[raw[column][index]])
+            for index in range(min(others, VIOLATIONS_SHOWN)):
+                said = names_of(cells[wrong[column][index]])
                 found = f"is said to be of {said}" if said else "does not say how long it is"
                 rule = f"must be a candle of {self._timeframe}, {found}"
-                findings.append(Finding(number, raw[ROW][index], column, shown(raw[column], index), rule))
-            self._findings.add(raw.height - int(says.sum()), findings)
+                findings.append(Finding(number, wrong[ROW][index], column, shown(wrong[column], index), rule))
+            self._findings.add(others, findings)
         return raw
 
     def _lengths_said(self) -> str:
-        """Count the rows by the length that the files give them, if that is what is wrong."""
+        """Count what the files say of the lengths of candles, if that is what is wrong."""
         if set(self._said) <= {self._timeframe}:
             return ""
-        counts = ", ".join(f"{count:,} of {length}" for length, count in self._said.most_common() if count)
-        return f"by what the files say, rows are {counts}: --matching-only takes those of {self._timeframe} alone"
+        counts = ", ".join(f"{count:,} times {length}" for length, count in self._said.most_common() if count)
+        return f"the files say {counts}: --matching-only takes the rows of {self._timeframe} alone"
 
     def _note(self, rows: pl.DataFrame) -> None:
         report, times = self._report, rows[time_column(self._table)].drop_nulls()

@@ -31,7 +31,7 @@ def test_rows_that_match_alone(lab, tmp_path):
     candles().with_columns(interval=pl.Series(["1m", "1h", "1m"] * 80)).write_csv(path)
     ended = lab("ingest", "candles", path, "--timeframe", "1m")
     assert ended.status == 2
-    assert "rows are 160 of 1m, 80 of 1h: --matching-only takes those of 1m alone" in ended.err
+    assert "the files say 160 times 1m, 80 times 1h: --matching-only takes the rows of 1m alone" in ended.err
     ended = lab("ingest", "candles", path, "--timeframe", "1m", "--matching-only")
     assert (ended.status, f"{path}: 80 rows of other lengths left out" in ended.out) == (0, True)
 

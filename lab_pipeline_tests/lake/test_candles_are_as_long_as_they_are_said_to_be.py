@@ -74,7 +74,7 @@ def test_rows_that_say_another_length_are_refused(lake, tmp_path, column, name):
     assert rows == (["line 3", "line 5"] if name.endswith("csv") else ["row 1", "row 3"])
     assert f"must be a candle of 5m, is said to be of 1h, found '{hour}'" in str(caught.value)
     assert str(caught.value).endswith(
-        "by what the files say, rows are 3 of 5m, 2 of 1h: --matching-only takes those of 5m alone"
+        "the files say 3 times 5m, 2 times 1h: --matching-only takes the rows of 5m alone"
     )
     assert files_of(lake) == {}
 
