@@ -124,7 +124,7 @@ def ingest_files(
     check_readable(files)
     table = _table(root, timeframe)
     if choices.mint is not None and not is_identifier(choices.mint):
-        raise LakeError(f"the mint {plain(choices.mint)!r} {IDENTIFIER_RULE}")
+        raise LakeError(f"the mint '{plain(choices.mint)}' {IDENTIFIER_RULE}")
 
     def openers(scratch: Path) -> list[Callable[[], Source]]:
         return [partial(open_source, path, table, scratch, choices.mint) for path in files]
