@@ -47,8 +47,7 @@ def to_labels(values: pa.Array) -> pl.Series:
     values = _decoded(values)
     kind = values.type
     if kinds.is_duration(kind):
-        unit = {"s": "s", "ms": "ms", "us": "us", "ns": "ns"}[kind.unit]
-        return _series(values.view(pa.int64())).cast(pl.String) + unit
+        return _series(values.view(pa.int64())).cast(pl.String) + str(kind.unit)
     readable = _is_text(kind) or kinds.is_integer(kind) or kinds.is_floating(kind) or kinds.is_decimal(kind)
     return _text(values if readable else pa.nulls(len(values)))
 

@@ -169,17 +169,13 @@ class _Batch:
             report = self._lake.ingest_candles([path], timeframe, mint=mint_of(drop.name), receipt=drop.key)
         counts = f"{report.added:,} added, {report.changed:,} changed, {report.unchanged:,} already there"
         known = ", by a run before this one" if report.done_before else ""
-        report = replace(report, ignored_columns=_under(drop.name, report.ignored_columns))
+        ignored = [column for columns in report.ignored_columns.values() for column in columns]
+        report = replace(report, ignored_columns={drop.name: ignored} if ignored else {})
         self._log.info(f"{drop.name}: {report.rows:,} {kind.name} of {report.mints:,} mints, {counts}{known}")
         for remark in report.remarks():
             self._log.warning(remark)
         self._ingested.append(drop)
         self.reports[kind.name] = _sum(self.reports.get(kind.name), report)
-
-
-def _under(name: str, columns: dict[str, list[str]]) -> dict[str, list[str]]:
-    """Call the one file by the name under which it was dropped."""
-    return dict(zip([name], columns.values(), strict=False))
 
 
 def _sum(before: IngestReport | None, report: IngestReport) -> IngestReport:
