@@ -5,7 +5,7 @@ import importlib.util
 import json
 import shutil
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +24,7 @@ from lab_pipeline.storage.trouble import disk_trouble
 
 GIB = 2**30
 MIB = 2**20
+SHOWN = 3
 LOW_DISK_BYTES = 2 * GIB
 LOCK_SECONDS = 5.0
 WAITING_SECONDS = 300.0
@@ -135,8 +136,11 @@ def _disk(lab: Settings) -> Finding:
 
 def _lake(lab: Settings) -> Finding:
     from lab_pipeline.lake import Lake
+    from lab_pipeline.lake.inventory import REMEDY
 
     lake = Lake(lab.lake_dir)
+    if problems := lake.damage():
+        return Finding("lake", _first(problems), REMEDY)
     timeframes, calls = lake.timeframes(), lake.calls().height
     seen = f"candles: {', '.join(timeframes) or 'none yet'}; calls: {calls:,} of {len(lake.callers()):,} callers"
     missing = not timeframes or not calls
@@ -221,7 +225,7 @@ def _dagster(lab: Settings) -> Finding:
 def _locks(lab: Settings) -> Finding:
     from lab_pipeline.storage.duck_file import DuckFile
 
-    files = [path for path in (lab.dagster_home / "runs.duckdb", lab.catalog_path) if path.exists()]
+    files = [path for path in (lab.dagster_home / "runs.duckdb", lab.catalog_path) if DuckFile.at(path).exists()]
     for path in files:
         with DuckFile.at(path).transaction(write=True, timeout=LOCK_SECONDS):
             continue  # whoever holds it for longer is named by the error
@@ -324,6 +328,11 @@ def _port(part: str, lab: Settings, port: int, setting: str) -> Finding:
     if listening and not up:
         return Finding(part, f"{where} is taken by a program that was started by hand, or is not the lab's")
     return Finding(part, f"answers on {where}" if listening else "not running; `lab up` starts it")
+
+
+def _first(problems: Sequence[str]) -> str:
+    more = f"; and {len(problems) - SHOWN:,} more" if len(problems) > SHOWN else ""
+    return "; ".join(problems[:SHOWN]) + more
 
 
 def _size(path: Path) -> int | None:
