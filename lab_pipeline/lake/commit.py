@@ -81,7 +81,8 @@ class Transaction:
     def stage_file(self, target: Path, content: bytes | str) -> None:
         """Have a small file appear at `target` together with the parts."""
         staged = self.directory / f"{len(self._moves):04d}.file"
-        durable.write_whole(staged, content)
+        staged.write_bytes(content.encode() if isinstance(content, str) else content)
+        durable.sync_file(staged)
         self._moves.append((staged, target))
 
     def commit(self) -> None:
@@ -93,8 +94,10 @@ class Transaction:
             "moves": [[self._relative(source), self._relative(target)] for source, target in self._moves],
             "removals": [self._relative(path) for path in self._removals],
         }
+        draft = self.directory / "commit.json"
+        draft.write_text(json.dumps(record))
         durable.sync_directory(self.directory)
-        durable.write_whole(self._root / RECORD, json.dumps(record))
+        durable.put_in_place(draft, self._root / RECORD)
         _recover(self._root)
 
     def _relative(self, path: Path) -> str:

@@ -249,6 +249,20 @@ class ArtifactStore:
             return [str(error)]
         return [problem for file in manifest.files if (problem := self._problem(run_id, file))]
 
+    def missed(self, run_id: str) -> list[str]:
+        """Say of each file of a run that is missing or of another size which it is, without reading it."""
+        try:
+            manifest = self.manifest(run_id)
+        except UnreadableManifestError as error:
+            return [str(error).partition(f". {REMEDY}")[0]]
+        problems = []
+        for file in manifest.files:
+            try:
+                self._whole(self.directory / run_id / file.name, file.bytes)
+            except DamagedArtifactError as error:
+                problems.append(str(error).partition(f". {REMEDY}")[0])
+        return problems
+
     def _problem(self, run_id: str, file: ArtifactFile) -> str | None:
         try:
             with (self.directory / run_id / file.name).open("rb") as opened:
