@@ -74,7 +74,7 @@ def adopt(settings: Settings, text: str) -> Path | None:
 
 def is_ours(path: Path) -> bool:
     """Tell whether a dagster.yaml was written by the lab."""
-    return path.is_file() and path.read_text().startswith(HEADER.splitlines()[0])
+    return path.is_file() and path.read_text(errors="replace").startswith(HEADER.splitlines()[0])
 
 
 def is_torn(path: Path) -> bool:
@@ -106,7 +106,7 @@ def open_instance(settings: Settings) -> dg.DagsterInstance:
     os.environ.update(prepare_environment(settings))
     try:
         return dg.DagsterInstance.get()
-    except (dg.DagsterInvalidConfigError, yaml.YAMLError) as error:
+    except (dg.DagsterInvalidConfigError, yaml.YAMLError, UnicodeDecodeError) as error:
         path = settings.dagster_home / CONFIG
         raise LabError(
             f"{path} cannot be used: {' '.join(str(error).split())[:300]}. Mend it, or delete it: the lab then writes "
