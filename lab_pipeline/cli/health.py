@@ -244,8 +244,12 @@ def _locks(lab: Settings) -> Finding:
 
     files = [path for path in (lab.dagster_home / "runs.duckdb", lab.catalog_path) if DuckFile.at(path).exists()]
     for path in files:
-        with DuckFile.at(path).transaction(write=True, timeout=LOCK_SECONDS):
-            continue  # whoever holds it for longer is named by the error
+        with DuckFile.at(path).transaction(write=True, timeout=LOCK_SECONDS) as connection:
+            # Whoever holds it for longer is named by the error, and so is what cannot be read.
+            for (name,) in connection.execute(
+                "SELECT table_name FROM duckdb_tables() WHERE database_name = current_database()"
+            ):
+                connection.execute(f'SELECT bit_xor(hash(rows)) FROM "{name}" AS rows')  # noqa: S608 - a name of ours
     return Finding("locks", f"{', '.join(path.name for path in files) or 'no file yet'}: nobody holds them for long")
 
 

@@ -36,6 +36,8 @@ def _held(path: Path) -> str:
 
 
 def _remedy(path: Path) -> str:
+    if path.name not in _HOLDS:
+        return "Put a sound copy in its place, or name another file"
     return (
         "`lab restore` brings it back from a backup; to begin a new one without it, with nothing of the lab running: "
         f"rm -f '{path}' '{path}.wal' '{path}.lock'"
