@@ -11,7 +11,7 @@ import typer
 
 from lab_pipeline.cli.app import RUN_FAILED, app, out, settings, table
 from lab_pipeline.cli.runs import AsJson, RunId
-from lab_pipeline.runs.artifacts import ArtifactStore
+from lab_pipeline.runs.artifacts import REMEDY, ArtifactStore
 
 artifacts_app = typer.Typer(help="Files that runs published.", no_args_is_help=True)
 app.add_typer(artifacts_app, name="artifacts")
@@ -40,7 +40,7 @@ def get(
 ) -> None:
     """Copy an artifact to a file, or to standard output."""
     store = ArtifactStore(settings().artifacts_dir)
-    source = store.path(store.find(run), name)
+    source = store.path(store.find(run), name, verify=True)
     if to is None:
         with source.open("rb") as file:
             shutil.copyfileobj(file, sys.stdout.buffer)
@@ -66,5 +66,6 @@ def verify(
     for problem in damage:
         out.print(problem)
     if damage:
+        out.print(f"-> {REMEDY}")
         raise typer.Exit(RUN_FAILED)
     out.print(f"{len(run_ids):,} runs: every file is as it was published")

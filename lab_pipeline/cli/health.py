@@ -5,10 +5,9 @@ import importlib.util
 import json
 import shutil
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
-from pathlib import Path
 from tempfile import NamedTemporaryFile
 from typing import Annotated
 
@@ -24,6 +23,7 @@ from lab_pipeline.storage.trouble import disk_trouble
 
 GIB = 2**30
 MIB = 2**20
+SHOWN = 3
 LOW_DISK_BYTES = 2 * GIB
 LOCK_SECONDS = 5.0
 WAITING_SECONDS = 300.0
@@ -135,8 +135,11 @@ def _disk(lab: Settings) -> Finding:
 
 def _lake(lab: Settings) -> Finding:
     from lab_pipeline.lake import Lake
+    from lab_pipeline.lake.inventory import REMEDY
 
     lake = Lake(lab.lake_dir)
+    if problems := lake.damage():
+        return Finding("lake", _first(problems), REMEDY)
     timeframes, calls = lake.timeframes(), lake.calls().height
     seen = f"candles: {', '.join(timeframes) or 'none yet'}; calls: {calls:,} of {len(lake.callers()):,} callers"
     missing = not timeframes or not calls
@@ -152,18 +155,31 @@ def _strategies(lab: Settings) -> Finding:
 
 
 def _artifacts(lab: Settings) -> Finding:
-    from lab_pipeline.runs.artifacts import ArtifactStore
+    from lab_pipeline.runs.artifacts import REMEDY, ArtifactStore
 
     store = ArtifactStore(lab.artifacts_dir)
-    wrong = [
-        f"{manifest.run_id}/{file.name}"
-        for manifest in store.manifests()
-        for file in manifest.files
-        if _size(store.directory / manifest.run_id / file.name) != file.bytes
-    ]
-    if wrong:
-        return Finding("artifacts", f"missing or of another size: {', '.join(wrong[:3])}", "restore them or run again")
-    return Finding("artifacts", f"{sum(1 for _ in store.manifests()):,} runs, every file there")
+    run_ids = sorted(store.run_ids())
+    problems = [problem for run_id in run_ids for problem in store.missed(run_id)]
+    problems += [f"{store.directory / run_id} is lost, or its manifest is" for run_id in _unpublished(lab, run_ids)]
+    if problems:
+        return Finding("artifacts", _first(problems), REMEDY)
+    return Finding("artifacts", f"{len(run_ids):,} runs, every file there")
+
+
+def _unpublished(lab: Settings, published: Sequence[str]) -> list[str]:
+    """Return the completed backtests that have no artifacts; those of the old lab never had any."""
+    import dagster as dg
+
+    from lab_pipeline.defs.operations.instance import open_instance
+    from lab_pipeline.defs.operations.runs import BACKTEST_JOB, LEGACY_RESULT_TAG
+
+    if not lab.dagster_home.is_dir():
+        return []
+    with open_instance(lab) as instance:
+        completed = dg.RunsFilter(job_name=BACKTEST_JOB, statuses=[dg.DagsterRunStatus.SUCCESS])
+        without = sorted(set(instance.get_run_ids(completed)) - set(published))
+        runs = instance.get_runs(dg.RunsFilter(run_ids=without)) if without else []
+        return [run.run_id for run in runs if LEGACY_RESULT_TAG not in run.tags]
 
 
 def _clickhouse(lab: Settings) -> Finding:
@@ -213,7 +229,12 @@ def _log_shipper(lab: Settings) -> Finding:
 
 def _dagster(lab: Settings) -> Finding:
     from lab_pipeline.defs.operations.instance import open_instance
+    from lab_pipeline.storage.sqlite_damage import damaged_files
 
+    if problems := list(damaged_files(lab.dagster_home)):
+        seen, _, remedy = problems[0].partition(". ")
+        more = f"; and {len(problems) - 1:,} more files" if len(problems) > 1 else ""
+        return Finding("dagster", seen + more, remedy)
     with open_instance(lab) as instance:
         return Finding("dagster", f"{instance.get_runs_count():,} runs recorded in {lab.dagster_home}")
 
@@ -221,10 +242,14 @@ def _dagster(lab: Settings) -> Finding:
 def _locks(lab: Settings) -> Finding:
     from lab_pipeline.storage.duck_file import DuckFile
 
-    files = [path for path in (lab.dagster_home / "runs.duckdb", lab.catalog_path) if path.exists()]
+    files = [path for path in (lab.dagster_home / "runs.duckdb", lab.catalog_path) if DuckFile.at(path).exists()]
     for path in files:
-        with DuckFile.at(path).transaction(write=True, timeout=LOCK_SECONDS):
-            continue  # whoever holds it for longer is named by the error
+        with DuckFile.at(path).transaction(write=True, timeout=LOCK_SECONDS) as connection:
+            # Whoever holds it for longer is named by the error, and so is what cannot be read.
+            for (name,) in connection.execute(
+                "SELECT table_name FROM duckdb_tables() WHERE database_name = current_database()"
+            ):
+                connection.execute(f'SELECT bit_xor(hash(rows)) FROM "{name}" AS rows')  # noqa: S608 - a name of ours
     return Finding("locks", f"{', '.join(path.name for path in files) or 'no file yet'}: nobody holds them for long")
 
 
@@ -326,5 +351,6 @@ def _port(part: str, lab: Settings, port: int, setting: str) -> Finding:
     return Finding(part, f"answers on {where}" if listening else "not running; `lab up` starts it")
 
 
-def _size(path: Path) -> int | None:
-    return path.stat().st_size if path.is_file() else None
+def _first(problems: Sequence[str]) -> str:
+    more = f"; and {len(problems) - SHOWN:,} more" if len(problems) > SHOWN else ""
+    return "; ".join(problems[:SHOWN]) + more

@@ -19,6 +19,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from lab_pipeline.domain.errors import later_layout
+from lab_pipeline.lake import inventory
 from lab_pipeline.lake.errors import LakeError
 from lab_pipeline.storage import durable
 
@@ -77,22 +78,26 @@ class Transaction:
         self._removals.extend(replaces)
         return staged
 
-    def stage_file(self, target: Path, content: bytes) -> None:
+    def stage_file(self, target: Path, content: bytes | str) -> None:
         """Have a small file appear at `target` together with the parts."""
         staged = self.directory / f"{len(self._moves):04d}.file"
-        durable.write_whole(staged, content)
+        staged.write_bytes(content.encode() if isinstance(content, str) else content)
+        durable.sync_file(staged)
         self._moves.append((staged, target))
 
     def commit(self) -> None:
         """Put everything that was staged into place, or nothing."""
         if not self._moves:
             return
+        self.stage_file(self._root / inventory.INVENTORY, inventory.after(self._root, self._moves, self._removals))
         record = {
             "moves": [[self._relative(source), self._relative(target)] for source, target in self._moves],
             "removals": [self._relative(path) for path in self._removals],
         }
+        draft = self.directory / "commit.json"
+        draft.write_text(json.dumps(record))
         durable.sync_directory(self.directory)
-        durable.write_whole(self._root / RECORD, json.dumps(record))
+        durable.put_in_place(draft, self._root / RECORD)
         _recover(self._root)
 
     def _relative(self, path: Path) -> str:
@@ -131,7 +136,10 @@ def _require_known(root: Path) -> bool:
     except FileNotFoundError:
         return False
     except ValueError:
-        raise LakeError(f"{root / LAYOUT_FILE} is damaged: it must hold the number of the lake's layout") from None
+        raise LakeError(
+            f"{root / LAYOUT_FILE} is damaged: it must hold the number of the lake's layout, which this version writes "
+            f"as {LAYOUT}. If no later one has written the lake: `echo {LAYOUT} > '{root / LAYOUT_FILE}'`"
+        ) from None
     if layout > LAYOUT:
         raise LakeError(later_layout(f"the lake {root}", layout, LAYOUT))
     return True

@@ -18,7 +18,7 @@ from pydantic import TypeAdapter
 
 from lab_pipeline.domain.identifiers import IDENTIFIER_RULE, is_identifier
 from lab_pipeline.domain.timeframe import timeframe_ms
-from lab_pipeline.lake import commit
+from lab_pipeline.lake import commit, inventory
 from lab_pipeline.lake.errors import VIOLATIONS_SHOWN, LakeError, LakeUnwritableError
 from lab_pipeline.lake.layout import (
     CALLS,
@@ -309,7 +309,8 @@ class _Ingest:
             return
         partition = self._partition(bucket)
         replaced = parts(partition)
-        old = pl.read_parquet(replaced) if replaced else None
+        with inventory.explained(self._root):
+            old = pl.read_parquet(replaced) if replaced else None
         if not self._compare(rows, old):
             return
         if old is not None:

@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 
 from lab_pipeline.domain import frames
 from lab_pipeline.domain.timeframe import timeframe_ms
-from lab_pipeline.lake import commit
+from lab_pipeline.lake import commit, inventory
 from lab_pipeline.lake.layout import CALLS, CANDLES, parts, timeframe_dir
 from lab_pipeline.lake.scan import CandleSlice, extent, milliseconds, mints_of
 
@@ -110,6 +110,8 @@ class Lake:
         """List the candle lengths that the lake has, shortest first."""
         with self.reading():
             found = {path.parents[1].name for path in self.root.glob(f"{CANDLES.name}/timeframe=*/*/part-*.parquet")}
+            recorded = map(Path, inventory.recorded(self.root) or {})  # also what is lost: reading it then says so
+            found |= {path.parts[1] for path in recorded if path.parts[0] == CANDLES.name}
         return sorted((name.partition("=")[2] for name in found), key=timeframe_ms)
 
     def mints(self, timeframe: str) -> list[str]:
@@ -146,7 +148,7 @@ class Lake:
             pl.lit(value=True) if callers is None else pl.col("caller").is_in(list(callers)),
         ]
         with self.reading():
-            files = parts(self.root / CALLS.name)
+            files = self._call_files()
             if not files:
                 return pl.DataFrame(schema=frames.CALLS)
             return pl.read_parquet(files).filter(rules).sort(*CALLS.order)
@@ -154,12 +156,12 @@ class Lake:
     def calls_version(self) -> str:
         """Return a name that changes when, and only when, an ingest has changed calls; empty without calls."""
         with self.reading():
-            return " ".join(path.stem for path in parts(self.root / CALLS.name))
+            return " ".join(path.stem for path in self._call_files())
 
     def calls_extent(self) -> tuple[datetime, datetime] | None:
         """Return the first and the last called_at from the files' statistics, or null without calls."""
         with self.reading():
-            return extent(parts(self.root / CALLS.name), "called_at")
+            return extent(self._call_files(), "called_at")
 
     def candles_extent(self, timeframe: str) -> tuple[datetime, datetime] | None:
         """Return the first and the last timestamp of a candle length from the files' statistics, or null."""
@@ -187,8 +189,14 @@ class Lake:
 
     def candle_files(self, timeframe: str) -> list[Path]:
         """List the part files of a candle length; they stay only while `reading` is held."""
+        inventory.require_whole(self.root, timeframe_dir(self.root, timeframe))
         directories = sorted(timeframe_dir(self.root, timeframe).glob("mint_bucket=*"))
         return [path for directory in directories for path in parts(directory)]
+
+    def damage(self) -> list[str]:
+        """Say of each file that is lost or cannot be opened which it is."""
+        with commit.reading(self.root) if self.root.is_dir() else nullcontext():
+            return inventory.damage(self.root)
 
     def litter(self, *, remove: bool = False) -> int:
         """Return the bytes that killed ingests left, which the next ingest would remove; or remove them now."""
@@ -197,5 +205,9 @@ class Lake:
     @contextmanager
     def reading(self) -> Iterator[None]:
         """Keep writers from changing files while they are listed and read; an ingest waits for the end of it."""
-        with commit.reading(self.root) if self.root.is_dir() else nullcontext():
+        with commit.reading(self.root) if self.root.is_dir() else nullcontext(), inventory.explained(self.root):
             yield
+
+    def _call_files(self) -> list[Path]:
+        inventory.require_whole(self.root, self.root / CALLS.name)
+        return parts(self.root / CALLS.name)

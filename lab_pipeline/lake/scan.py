@@ -24,7 +24,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from lab_pipeline.domain.candles import CandleColumns, Integers
-from lab_pipeline.lake import commit
+from lab_pipeline.lake import commit, inventory
 from lab_pipeline.lake.layout import bucket_dir, mint_bucket, parts, timeframe_dir
 from lab_pipeline.lake.snapshot import COLUMNS, bucket_digest, combine
 
@@ -123,7 +123,8 @@ class CandleSlice:
         for mint in sorted(set(mints)):
             wanted.setdefault(mint_bucket(mint), []).append(mint)
         directory = timeframe_dir(root, timeframe)
-        with commit.reading(root) if directory.is_dir() else nullcontext():
+        with commit.reading(root) if root.is_dir() else nullcontext(), inventory.explained(root):
+            inventory.require_whole(root, directory)
             opened = [
                 _Part(bucket, path if hold is None else _named(path, hold, bucket), wanted[bucket], start_ms, end_ms)
                 for bucket in sorted(wanted)
@@ -273,7 +274,8 @@ class _Part:
 
     def read(self) -> CandleColumns:
         """Read the qualifying rows; without a copy if they are all rows of the groups."""
-        table = self._file.read_row_groups(self.groups)
+        with inventory.explained(self.path):
+            table = self._file.read_row_groups(self.groups)
         mints, offsets = _runs(table.column("mint"))
         arrays = [_array(table.column(name)) for name in COLUMNS]
         timestamp = arrays[0]

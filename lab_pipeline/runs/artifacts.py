@@ -32,6 +32,10 @@ LAYOUT = 1
 """Of the manifest and the files that it lists. A manifest of the first does not say."""
 SUMMARY = "summary.json"
 REPORT = "report.html"
+REMEDY = (
+    "`lab restore` brings it back from a backup, `lab runs retry` computes the run again under another id, and "
+    "`lab runs delete` lets go of it"
+)
 LIBRARIES = ("lab-pipeline", "dagster", "numba", "numpy", "polars", "pyarrow")
 STAGING = ".staging"
 RUN_DIRECTORY = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9_.-]{0,127}")
@@ -44,6 +48,10 @@ class UnknownRunError(LabError):
 
 class UnreadableManifestError(LabError):
     """A manifest is damaged, or of a later version of the lab."""
+
+
+class DamagedArtifactError(LabError):
+    """A file that was published is lost, or has other bytes."""
 
 
 class UnknownArtifactError(LabError):
@@ -239,19 +247,30 @@ class ArtifactStore:
             manifest = self.manifest(run_id)
         except UnreadableManifestError as error:
             return [str(error)]
+        return [problem for file in manifest.files if (problem := self._problem(run_id, file))]
+
+    def missed(self, run_id: str) -> list[str]:
+        """Say of each file of a run that is missing or of another size which it is, without reading it."""
+        try:
+            manifest = self.manifest(run_id)
+        except UnreadableManifestError as error:
+            return [str(error).partition(f". {REMEDY}")[0]]
         problems = []
         for file in manifest.files:
-            path = self.directory / run_id / file.name
             try:
-                with path.open("rb") as opened:
-                    intact = hashlib.file_digest(opened, "sha256").hexdigest() == file.sha256
-            except OSError as error:
-                reason = "it is missing" if isinstance(error, FileNotFoundError) else error.strerror
-                problems.append(f"{run_id}/{file.name}: {reason}")
-                continue
-            if not intact:
-                problems.append(f"{run_id}/{file.name}: its bytes are not those that were published")
+                self._whole(self.directory / run_id / file.name, file.bytes)
+            except DamagedArtifactError as error:
+                problems.append(str(error).partition(f". {REMEDY}")[0])
         return problems
+
+    def _problem(self, run_id: str, file: ArtifactFile) -> str | None:
+        try:
+            with (self.directory / run_id / file.name).open("rb") as opened:
+                intact = hashlib.file_digest(opened, "sha256").hexdigest() == file.sha256
+        except OSError as error:
+            reason = "it is missing" if isinstance(error, FileNotFoundError) else error.strerror
+            return f"{run_id}/{file.name}: {reason}"
+        return None if intact else f"{run_id}/{file.name}: its bytes are not those that were published"
 
     def find(self, start: str) -> str:
         """Return the run id that is, or starts with, `start`.
@@ -278,19 +297,36 @@ class ArtifactStore:
         for name in self._names():
             yield read_manifest(self.directory / name / MANIFEST)
 
-    def path(self, run_id: str, name: str) -> Path:
+    def path(self, run_id: str, name: str, *, verify: bool = False) -> Path:
         """Return the path of an artifact, by the name that the manifest gives it, with or without its suffix.
+
+        Args:
+            run_id: of the run.
+            name: of the artifact.
+            verify: whether to read the file and compare its hash, rather than look at its size alone.
 
         Raises:
             UnknownRunError: if nothing is published under that run id.
             UnknownArtifactError: naming what the run has.
+            DamagedArtifactError: if the file is lost, or is not what was published.
         """
         manifest = self.manifest(run_id)
         for file in manifest.files:
             if name in (file.name, Path(file.name).stem):
-                return self.directory / run_id / file.name
+                if verify and (problem := self._problem(run_id, file)):
+                    raise DamagedArtifactError(f"{problem}. {REMEDY}")
+                return self._whole(self.directory / run_id / file.name, file.bytes)
         names = ", ".join(file.name for file in manifest.files)
         raise UnknownArtifactError(f"run {run_id} has no artifact '{name}': it has {names}")
+
+    def _whole(self, path: Path, size: int) -> Path:
+        try:
+            found = path.stat().st_size
+        except FileNotFoundError:
+            raise DamagedArtifactError(f"{path} is lost. {REMEDY}") from None
+        if found != size:
+            raise DamagedArtifactError(f"{path} is damaged ({found:,} of {size:,} bytes). {REMEDY}")
+        return path
 
     def _names(self) -> list[str]:
         if not self.directory.is_dir():
@@ -359,7 +395,7 @@ def unreadable(path: Path, content: bytes, error: ValidationError) -> Unreadable
     layout = document.get("layout") if isinstance(document, dict) else None
     if isinstance(layout, int) and layout > LAYOUT:
         return UnreadableManifestError(later_layout(str(path), layout, LAYOUT))
-    return UnreadableManifestError(f"{path} is damaged ({field_errors(error)[0]}): restore it, or delete the run")
+    return UnreadableManifestError(f"{path} is damaged ({field_errors(error)[0]}). {REMEDY}")
 
 
 def _sweep(root: Path, *, remove: bool = True) -> int:

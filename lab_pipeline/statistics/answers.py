@@ -16,7 +16,7 @@ from lab_pipeline.statistics.buckets import COLUMNS, Binning, Bins, Bucket, Metr
 from lab_pipeline.statistics.catalog import State, read_state, read_table
 from lab_pipeline.statistics.correlations import FEATURES, Method
 from lab_pipeline.statistics.queries import sql
-from lab_pipeline.statistics.refreshing import Statistics, count_in_buckets
+from lab_pipeline.statistics.refreshing import Statistics, count_in_buckets, refresh
 from lab_pipeline.statistics.segments import TRADES
 from lab_pipeline.statistics.workbench import Workbench
 from lab_pipeline.storage.duck_connection import DuckConnection
@@ -254,6 +254,11 @@ def computed(
         runs = read_table(connection, "FROM leaderboard_runs")
     if kept:
         return kept[0][0].replace(tzinfo=UTC), json.loads(kept[0][1])
+    if not statistics.files.are_whole(state.files, state.calls_file):
+        refresh(statistics, list(statistics.catalog.known_runs().values()))  # they come from the artifacts again
+        with file.transaction(write=False) as connection:
+            state = read_state(connection) or state
+            runs = read_table(connection, "FROM leaderboard_runs")
     with Workbench(statistics.threads) as bench, bench.limited(TIME_LIMIT_SECONDS):
         bench.put("runs", runs)
         statistics.files.define_views(bench, state.segments)

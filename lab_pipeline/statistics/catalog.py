@@ -15,6 +15,7 @@ from lab_pipeline.statistics.queries import sql
 from lab_pipeline.statistics.segments import Segment
 from lab_pipeline.storage.catalog_file import open_catalog, record_layout
 from lab_pipeline.storage.duck_connection import DuckConnection
+from lab_pipeline.storage.duck_file import DuckFile
 from lab_pipeline.storage.errors import StorageError
 
 FORMAT = 2
@@ -89,7 +90,7 @@ class Catalog:
 
     def state(self) -> State | None:
         """Return what the tables were computed from; none if they were not, or by an earlier version."""
-        if not self.path.exists():
+        if not DuckFile.at(self.path).exists():
             return None
         with open_catalog(self.path).transaction(write=False) as connection:
             return read_state(connection)
@@ -101,7 +102,7 @@ class Catalog:
         Raises:
             NotComputedError: if there are none.
         """
-        if self.path.exists():
+        if DuckFile.at(self.path).exists():
             with open_catalog(self.path).transaction(write=False) as connection:
                 state = read_state(connection)
                 if state is not None:

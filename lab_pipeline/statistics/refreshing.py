@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Self
 
+import duckdb
 import polars as pl
 import pyarrow as pa
 from filelock import FileLock
@@ -15,7 +16,7 @@ from filelock import FileLock
 from lab_pipeline.domain.backtest import now
 from lab_pipeline.domain.student import student_t_975
 from lab_pipeline.domain.timeframe import timeframe_ms
-from lab_pipeline.runs.artifacts import MANIFEST
+from lab_pipeline.runs.artifacts import MANIFEST, REMEDY, ArtifactStore, DamagedArtifactError
 from lab_pipeline.settings import Settings
 from lab_pipeline.statistics.buckets import COLUMNS, Bucket, Metric, bucket_number, classic_buckets
 from lab_pipeline.statistics.catalog import FORMAT, Catalog, Change, NotComputedError, State, read_table
@@ -96,12 +97,18 @@ def refresh(statistics: Statistics, runs: Sequence[KnownRun], *, rebuild: bool =
     started = time.monotonic()
     statistics.files.directory.mkdir(parents=True, exist_ok=True)
     with FileLock(statistics.files.directory / ".lock"):
-        before = None if rebuild else _read_before(statistics.catalog)
+        before = None if rebuild else _read_before(statistics)
         plan = _plan(statistics.artifacts_dir, runs, before)
         changed = before is None or plan.source_hash != before.state.source_hash
         if changed:
-            with Workbench(statistics.threads) as bench:
-                change = _compute(statistics, bench, plan, before)
+            try:
+                change = _computed(statistics, plan, before)
+            except duckdb.Error:
+                if before is None:
+                    raise
+                # A file of before has an end that can be read, and something else that cannot.
+                plan = _plan(statistics.artifacts_dir, runs, None)
+                change = _computed(statistics, plan, None)
             statistics.catalog.apply(change)
             statistics.files.sweep(change.state.files)
     return Refreshed(
@@ -139,9 +146,12 @@ class _Plan:
     source_hash: str
 
 
-def _read_before(catalog: Catalog) -> _Before | None:
+def _read_before(statistics: Statistics) -> _Before | None:
+    """Return what there is, or none where nothing is or its files are lost: then all comes from the artifacts again."""
     try:
-        with catalog.reading() as (connection, state):
+        with statistics.catalog.reading() as (connection, state):
+            if not statistics.files.are_whole(state.files, state.calls_file):
+                return None
             counts = connection.execute("SELECT metric, number, count FROM statistics_distribution")
             return _Before(
                 state=state,
@@ -181,6 +191,23 @@ def _source_hash(hashes: dict[str, str], runs: Iterable[KnownRun]) -> str:
     """Hash the format, the manifests that count, and the status and strategy of every run."""
     lines = [f"{run.run_id} {hashes.get(run.run_id)} {run.status} {run.strategy_id}\n" for run in runs]
     return hashlib.sha256("".join([f"{FORMAT}\n", *sorted(lines)]).encode()).hexdigest()
+
+
+def _computed(statistics: Statistics, plan: _Plan, before: _Before | None) -> Change:
+    """Compute, and name the artifact that is to blame if one is damaged.
+
+    Raises:
+        LabError: naming it.
+    """
+    try:
+        with Workbench(statistics.threads) as bench:
+            return _compute(statistics, bench, plan, before)
+    except duckdb.Error as error:
+        store = ArtifactStore(statistics.artifacts_dir)
+        damaged = [problem for one in plan.added for problem in store.damage(one.run.run_id)]
+        if not damaged:
+            raise
+        raise DamagedArtifactError(f"the statistics cannot be computed: {damaged[0]}. {REMEDY}") from error
 
 
 def _compute(statistics: Statistics, bench: Workbench, plan: _Plan, before: _Before | None) -> Change:

@@ -7,6 +7,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
+
 from lab_pipeline.domain.errors import LabError
 from lab_pipeline.statistics.queries import sql
 from lab_pipeline.statistics.workbench import Workbench
@@ -49,6 +52,16 @@ class SegmentFiles:
     def path(self, name: str, kind: str) -> Path:
         """Return the path of a file."""
         return self.directory / f"{name}.{kind}.parquet"
+
+    def are_whole(self, names: Sequence[str], calls_file: str) -> bool:
+        """Tell whether the files are there and have an end that can be read; without it nothing of them can be."""
+        paths = [self.path(name, kind) for name in names if name != calls_file for kind in (TRADES, PATHS)]
+        try:
+            for path in (*paths, self.path(calls_file, CALLS)):
+                pq.read_metadata(path)
+        except (OSError, pa.ArrowException):
+            return False
+        return True
 
     def write(self, bench: Workbench, runs: Sequence[Path], first_run_no: int) -> Segment:
         """Copy the columns of the artifacts in the directories `runs`, which get numbers from `first_run_no` on."""

@@ -21,7 +21,7 @@ def open_catalog(path: Path) -> DuckFile:
         StorageError: a later version of the lab has written it.
     """
     file = DuckFile.at(path)
-    inode = file.path.stat().st_ino if file.path.exists() else None
+    inode = file.path.stat().st_ino if file.exists() else None
     if inode is not None and _seen.get(file.path) != inode:
         with file.transaction(write=False) as connection:
             _is_recorded(connection, file.path)

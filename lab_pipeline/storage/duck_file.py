@@ -15,6 +15,7 @@ from typing import Self
 
 import duckdb
 
+from lab_pipeline.storage.damage import damaged, is_damage, lost, mend_log
 from lab_pipeline.storage.duck_connection import DuckConnection, keep_forever
 from lab_pipeline.storage.durable import put_in_place
 from lab_pipeline.storage.errors import StorageError, StorageTimeoutError
@@ -180,6 +181,20 @@ class DuckFile:
         finally:
             part.unlink(missing_ok=True)
 
+    def is_lost(self) -> bool:
+        """Tell whether something was stored in the file, and it is not there any more."""
+        return not self.path.exists() and self._lock.is_marked()
+
+    def exists(self) -> bool:
+        """Tell whether there is a file, or never was one.
+
+        Raises:
+            StorageError: there was one, and it is lost.
+        """
+        if self.is_lost():
+            raise StorageError(lost(self.path))
+        return self.path.exists()
+
     def release(self) -> None:
         """Give the file up now where this process only stays attached in case it goes on soon."""
         with self._changed:
@@ -236,11 +251,15 @@ class DuckFile:
             raise
         except Exception as error:
             cause = getattr(error, "orig", error)  # SQLAlchemy wraps
-            if isinstance(cause, duckdb.IOException | duckdb.FatalException):
+            if isinstance(cause, duckdb.IOException | duckdb.FatalException) or (
+                isinstance(cause, duckdb.Error) and is_damage(cause)
+            ):
                 raise self._failed(cause) from error
             raise
 
     def _failed(self, error: duckdb.Error) -> StorageError:
+        if is_damage(error):
+            return StorageError(damaged(self.path, _first_line(error)))
         return StorageError(
             f"{self.path}: the transaction failed and nothing of it is stored; what was stored before is intact. "
             f"{disk_trouble(error, self.path) or _first_line(error)}"
@@ -386,6 +405,8 @@ class DuckFile:
         name = str(self.path).replace("'", "''")
         creation = f", STORAGE_VERSION '{STORAGE_VERSION}'" if mode is _Mode.WRITE else ""
         statement = f"ATTACH '{name}' AS {_ALIAS} ({mode.value}, ROW_GROUP_SIZE {ROW_GROUP_SIZE}{creation})"
+        if self.is_lost():
+            raise StorageError(lost(self.path))
         pause = 0.002
         while True:
             try:
@@ -397,9 +418,25 @@ class DuckFile:
                 time.sleep(pause)
                 pause = min(2 * pause, 0.1)
             except duckdb.Error as error:
-                raise self._unusable(error, mode, foreign=False) from error
+                if not self._mend(error, mode, deadline):
+                    raise self._unusable(error, mode, foreign=False) from error
             else:
                 return
+
+    def _mend(self, error: duckdb.Error, mode: _Mode, deadline: float) -> bool:
+        """Remove from the log what a power cut has left of a transaction that was never acknowledged."""
+        if mode is _Mode.READ:
+            self._lock.release()
+            self._lock.acquire(exclusive=True, deadline=deadline)
+        mended = mend_log(Path(self._log_path), error)
+        if mode is _Mode.READ:
+            self._lock.release()
+            self._lock.acquire(exclusive=False, deadline=deadline)
+        if mended:
+            _log.warning(
+                "%s: the end of its log was torn by a power cut; it is kept as %s.torn", self.path, self._log_path
+            )
+        return mended
 
     def _unusable(self, error: duckdb.Error, mode: _Mode, *, foreign: bool) -> StorageError:
         if foreign:
@@ -415,12 +452,15 @@ class DuckFile:
             )
         if mode is _Mode.READ and not self.path.exists():
             return StorageError(f"{self.path} does not exist")
+        if is_damage(error):
+            return StorageError(damaged(self.path, _first_line(error)))
         verb = "written" if mode is _Mode.WRITE else "read"
         return StorageError(disk_trouble(error, self.path) or f"{self.path} cannot be {verb}: {_first_line(error)}")
 
     def _detach(self, *, healthy: bool = True, at_rest: bool = False, keep_changing: bool = False) -> None:
         try:
             if healthy and self._attached is _Mode.WRITE:
+                self._lock.mark()
                 self._checkpoint(at_rest=at_rest)
             self._instance().execute(f"DETACH {_ALIAS}")
             if not healthy:

@@ -1,5 +1,6 @@
 """A readers-writer lock between processes, kept by the kernel: it cannot outlive its holder."""
 
+import contextlib
 import errno
 import fcntl
 import os
@@ -16,7 +17,8 @@ class ProcessLock:
 
     Two files are locked with ``flock``: ``<path>.lock`` is the lock itself, ``<path>.lock.gate`` a turnstile that
     whoever waits for the lock holds, so that a reader who comes after a waiting writer queues behind it. The gate also
-    tells a holder that somebody waits (`wanted`). Neither file has content; neither may be deleted while in use.
+    tells a holder that somebody waits (`wanted`). Neither may be deleted while in use. The lock has content once
+    something was stored in the file that it guards (`mark`).
 
     One object serves one acquisition at a time; its owner keeps threads apart.
     """
@@ -58,6 +60,19 @@ class ProcessLock:
             return True
         fcntl.flock(self._files.gate, fcntl.LOCK_UN)
         return False
+
+    def mark(self) -> None:
+        """Remember that something was stored in the file that the lock guards; the lock is held exclusively."""
+        if self._files is not None and os.fstat(self._files.lock).st_size == 0:
+            with contextlib.suppress(OSError):  # the next one does it: what was stored is stored
+                os.write(self._files.lock, b"used\n")
+
+    def is_marked(self) -> bool:
+        """Tell whether something was ever stored in the file that the lock guards."""
+        try:
+            return self._lock_path.stat().st_size > 0
+        except FileNotFoundError:
+            return False
 
     def timeout_error(self) -> StorageTimeoutError:
         """Say who holds the lock, and what to do about it."""

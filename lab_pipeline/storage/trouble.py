@@ -5,6 +5,8 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
+from lab_pipeline.storage.sqlite_damage import damaged_files
+
 FULL_BELOW_BYTES = 2**20
 """Free bytes under which a disk is full: SQLite alone asks for files of 32 KiB beside each that it opens."""
 
@@ -13,6 +15,7 @@ _TOO_LARGE = re.compile(r"File too large", re.IGNORECASE)
 _READ_ONLY = re.compile(r"Read-only file system|readonly database", re.IGNORECASE)
 _FORBIDDEN = re.compile(r"Permission denied|Operation not permitted", re.IGNORECASE)
 # SQLite says no more than this, whatever the reason; the disk has to be asked.
+_MALFORMED = re.compile(r"file is not a database|database disk image is malformed", re.IGNORECASE)
 _VAGUE = re.compile(r"disk I/O error|unable to open database file|Input/output error", re.IGNORECASE)
 
 
@@ -30,6 +33,8 @@ def disk_trouble(error: BaseException, home: Path) -> str | None:
         said = _said(str(one), _place(one) or home)
         if said is not None:
             return said
+        if _MALFORMED.search(str(one)):
+            return next(damaged_files(home), None)
     return None
 
 

@@ -20,11 +20,12 @@ from lab_pipeline.clickhouse.gateway.errors import GatewayError
 
 home = Path(sys.argv[1])
 engine = Engine(home / "data", memory_bytes=1 << 30)
-engine.run("CREATE TABLE default.t (n UInt64) ENGINE = MergeTree ORDER BY n "
+engine.run("CREATE DATABASE lab")
+engine.run("CREATE TABLE lab.t (n UInt64) ENGINE = MergeTree ORDER BY n "
            "SETTINGS non_replicated_deduplication_window = 100")
 
 def insert(number):
-    session = engine.session(f"tag{number}", database="default", parameters={},
+    session = engine.session(f"tag{number}", database="lab", parameters={},
                              settings={"async_insert": "0", "insert_deduplication_token": str(number)})
     try:
         work = session.insert("INSERT INTO t", "CSV")
@@ -51,7 +52,7 @@ fill()
 answers += [insert(2), insert(2)]
 os.truncate(home / "filler", 0)
 answers += [insert(2), insert(2)]
-print(json.dumps([answers, engine.run("SELECT n FROM default.t ORDER BY n").split()]))
+print(json.dumps([answers, engine.run("SELECT n FROM lab.t ORDER BY n").split()]))
 engine.close()
 """
 

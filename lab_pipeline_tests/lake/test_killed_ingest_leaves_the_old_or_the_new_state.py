@@ -8,6 +8,7 @@ import polars as pl
 import pytest
 
 from lab_pipeline.lake import Lake, LakeError, commit
+from lab_pipeline.lake.inventory import INVENTORY
 from lab_pipeline.lake.layout import mint_bucket
 from lab_pipeline_tests.lake.samples import candles, everything, files_of
 
@@ -35,7 +36,7 @@ def start(lake, step, *files):
 
 
 def leftovers(lake):
-    expected = {"candles", "calls", commit.READ_LOCK, commit.WRITE_LOCK, commit.LAYOUT_FILE}
+    expected = {"candles", "calls", commit.READ_LOCK, commit.WRITE_LOCK, commit.LAYOUT_FILE, INVENTORY}
     return {path.name for path in lake.root.iterdir()} - expected
 
 

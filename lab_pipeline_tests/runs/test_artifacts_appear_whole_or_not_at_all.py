@@ -13,6 +13,7 @@ import pytest
 from lab_pipeline.runs import artifacts
 from lab_pipeline.runs.artifacts import (
     ArtifactStore,
+    DamagedArtifactError,
     PublishError,
     UnknownArtifactError,
     UnknownRunError,
@@ -224,3 +225,47 @@ def test_a_directory_without_a_manifest_is_no_run(tmp_path):
     assert list(store.manifests()) == []
     with pytest.raises(UnknownRunError):
         store.manifest("run-9")
+
+
+DAMAGE = {
+    "cut": lambda path: path.write_bytes(path.read_bytes()[:-10]),
+    "zeros": lambda path: path.write_bytes(bytes(path.stat().st_size)),
+    "empty": lambda path: path.write_bytes(b""),
+    "gone": Path.unlink,
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGE.values(), ids=DAMAGE)
+def test_a_damaged_artifact_is_not_handed_out(tmp_path, damage):
+    store = ArtifactStore(tmp_path)
+    publish(store)
+    damage(tmp_path / "run-1" / "trades.parquet")
+
+    with pytest.raises(DamagedArtifactError, match=r"trades.parquet.*`lab restore`"):
+        store.path("run-1", "trades", verify=True)
+    assert store.path("run-1", "fills", verify=True).name == "fills.parquet"
+    assert len(store.damage("run-1")) == 1
+
+
+@pytest.mark.parametrize("damage", [DAMAGE["cut"], DAMAGE["empty"], DAMAGE["gone"]], ids=["cut", "empty", "gone"])
+def test_a_lost_or_cut_artifact_is_missed_without_reading_it(tmp_path, damage):
+    store = ArtifactStore(tmp_path)
+    publish(store)
+    damage(tmp_path / "run-1" / "trades.parquet")
+
+    with pytest.raises(DamagedArtifactError, match=r"trades.parquet.*`lab restore`"):
+        store.path("run-1", "trades")
+    assert [problem.partition(" ")[0] for problem in store.missed("run-1")] == [
+        str(tmp_path / "run-1" / "trades.parquet")
+    ]
+
+
+@pytest.mark.parametrize("content", [b"", bytes(100), b'{"run_id": "r', b"[]", b"null"])
+def test_a_damaged_manifest_is_named(tmp_path, content):
+    store = ArtifactStore(tmp_path)
+    publish(store)
+    (tmp_path / "run-1" / "manifest.json").write_bytes(content)
+
+    with pytest.raises(UnreadableManifestError, match=r"manifest.json is damaged.*`lab restore`"):
+        store.manifest("run-1")
+    assert len(store.missed("run-1")) == 1

@@ -195,7 +195,7 @@ def test_reading_a_missing_file_says_so(tmp_path: Path) -> None:
 def test_a_file_that_is_no_database_is_named_and_left_alone(tmp_path: Path) -> None:
     path = tmp_path / "letter.duckdb"
     path.write_bytes(b"Dear all" * 4000)
-    with pytest.raises(StorageError, match=r"letter\.duckdb cannot be written.*not a valid DuckDB"):
+    with pytest.raises(StorageError, match=r"letter\.duckdb is damaged.*not a valid DuckDB"):
         DuckFile.at(path).transaction(write=True).__enter__()
     assert path.read_bytes() == b"Dear all" * 4000
 

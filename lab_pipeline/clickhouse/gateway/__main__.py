@@ -13,8 +13,10 @@ from typing import IO
 
 import uvicorn
 
+import lab_pipeline
 from lab_pipeline.clickhouse.errors import LaterSchemaError
 from lab_pipeline.clickhouse.gateway.app import HOST, Gateway
+from lab_pipeline.clickhouse.gateway.confinement import confine
 from lab_pipeline.clickhouse.gateway.engine import Engine
 from lab_pipeline.clickhouse.gateway.errors import GatewayError
 from lab_pipeline.clickhouse.gateway.files import Endpoint, StateFiles
@@ -40,6 +42,13 @@ def main(arguments: list[str]) -> None:
     if lock is None:
         return
     files.withdraw()
+    listener = _bound(files.last_port())
+    confined = confine(
+        [files.directory, *([files.data.resolve()] if files.data.is_symlink() else [])],
+        [Path(sys.prefix), Path(sys.base_prefix), Path(lab_pipeline.__file__).parent],
+    )
+    if not confined:
+        logger.warning("this system has no Landlock: only the engine's own permissions keep statements in the store")
     try:
         engine = Engine(files.directory, memory_bytes=settings.memory_bytes)
         migrate(engine.run, Target(settings.database), settings.retention_days)
@@ -47,7 +56,6 @@ def main(arguments: list[str]) -> None:
         sys.exit(f"cannot open {files.data}: {error.message.splitlines()[0]}")
     except LaterSchemaError as error:
         sys.exit(str(error))
-    listener = _listen(files.last_port())
     endpoint = Endpoint(
         host=HOST,
         port=listener.getsockname()[1],
@@ -65,6 +73,7 @@ def main(arguments: list[str]) -> None:
         credentials=Credentials(endpoint.username, endpoint.password),
         body_bytes=settings.body_bytes,
         idle_seconds=settings.idle_seconds,
+        confined=confined,
     )
     server = uvicorn.Server(
         uvicorn.Config(
@@ -90,7 +99,7 @@ def main(arguments: list[str]) -> None:
             held.close()
 
 
-def _listen(preferred_port: int) -> socket.socket:
+def _bound(preferred_port: int) -> socket.socket:
     # The protocol is named because asyncio switches Nagle's algorithm off only where it says TCP: 40 ms a request.
     listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -98,7 +107,6 @@ def _listen(preferred_port: int) -> socket.socket:
         listener.bind((HOST, preferred_port))
     except OSError:  # taken by another program since
         listener.bind((HOST, 0))
-    listener.listen(BACKLOG)
     return listener
 
 
@@ -112,9 +120,10 @@ async def _serve(
     lock: IO[str],
 ) -> IO[str] | None:
     """Serve until told to stop; return the lock on clients that the server holds if it stops for idleness."""
+    listener.listen(BACKLOG)
     files.publish(endpoint)
     logger.info("ClickHouse %s listens on port %d", endpoint.version, endpoint.port)
-    idleness = asyncio.create_task(_stop_when_useless(server, gateway, files, lock))
+    idleness = asyncio.create_task(_stop_when_useless(server, gateway, endpoint, files, lock))
     try:
         await server.serve([listener])
     finally:
@@ -128,7 +137,7 @@ async def _serve(
 
 
 async def _stop_when_useless(
-    server: uvicorn.Server, gateway: Gateway, files: StateFiles, lock: IO[str]
+    server: uvicorn.Server, gateway: Gateway, endpoint: Endpoint, files: StateFiles, lock: IO[str]
 ) -> IO[str] | None:
     while True:
         await asyncio.sleep(IDLE_CHECK_SECONDS)
@@ -136,6 +145,9 @@ async def _stop_when_useless(
             logger.warning("%s was deleted or moved: nobody can find this server any more", files.directory)
             server.should_exit = True
             return None
+        if files.endpoint() != endpoint:
+            logger.warning("the endpoint file was lost or damaged: it is written again")
+            files.publish(endpoint)
         if gateway.idle and (alone := files.try_to_be_alone()) is not None:
             logger.info("idle")
             files.withdraw()

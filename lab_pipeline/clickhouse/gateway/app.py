@@ -18,6 +18,7 @@ from lab_pipeline.clickhouse.gateway.errors import (
     GatewayError,
 )
 from lab_pipeline.clickhouse.gateway.exchange import Body, ClientGoneError, Exchange, Receive, Scope, Send
+from lab_pipeline.clickhouse.gateway.permissions import require_inside
 from lab_pipeline.clickhouse.gateway.requests import (
     Credentials,
     Request,
@@ -65,13 +66,21 @@ class Gateway:
     """
 
     def __init__(
-        self, engine: Engine, *, instance: str, credentials: Credentials, body_bytes: int, idle_seconds: float
+        self,
+        engine: Engine,
+        *,
+        instance: str,
+        credentials: Credentials,
+        body_bytes: int,
+        idle_seconds: float,
+        confined: bool,
     ) -> None:
         self._engine = engine
         self._instance = instance
         self._credentials = credentials
         self._body_bytes = body_bytes
         self._idle_seconds = idle_seconds
+        self._confined = confined
         self._threads = ThreadPoolExecutor(PARALLEL_CALLS, thread_name_prefix="statement")
         self._killers = ThreadPoolExecutor(2, thread_name_prefix="kill")
         self._requests = 0
@@ -154,6 +163,7 @@ class Gateway:
             await self._statement(exchange, request, text + await body.rest(STATEMENT_BYTES), [])
 
     async def _insert(self, exchange: Exchange, request: Request, head: InsertHead, rows: bytes, body: Body) -> None:
+        require_inside(b"INSERT", [head.clause, *request.settings.values()], confined=self._confined)
         async with self._session(request) as calls:
             insert = await calls.run(calls.session.insert, head.clause, head.format)
             pending = bytearray(rows)
@@ -176,6 +186,8 @@ class Gateway:
             raise GatewayError(SYNTAX_ERROR, f"Syntax error: {reason}")
         output = outside.format or request.default_format
         sql = text.decode()
+        structures = [table.structure for table in external]
+        require_inside(word, [sql, *structures, *request.settings.values()], confined=self._confined)
         async with self._session(request) as calls, exchange.hang_up() as gone:
             calls.gone = gone
             for table in external:

@@ -11,6 +11,7 @@ from pathlib import Path
 from chdb.state.sqlitelike import Connection, StreamingInserter
 
 from lab_pipeline.clickhouse.gateway.errors import BAD_ARGUMENTS, GatewayError
+from lab_pipeline.clickhouse.gateway.permissions import USERS_FILE, users_config
 
 NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 NOT_STREAMABLE = "Streaming query is not supported"
@@ -30,6 +31,7 @@ CONFIG = """\
     <max_server_memory_usage>{memory_bytes}</max_server_memory_usage>
     <mark_cache_size>67108864</mark_cache_size>
     <timezone>UTC</timezone>
+    <users_config>{users}</users_config>
     <merge_tree>
         <fsync_after_insert>1</fsync_after_insert>
         <fsync_part_directory>1</fsync_part_directory>
@@ -83,7 +85,8 @@ class Engine:
 
     def __init__(self, directory: Path, *, memory_bytes: int) -> None:
         directory.mkdir(parents=True, exist_ok=True)
-        (directory / CONFIG_FILE).write_text(CONFIG.format(memory_bytes=memory_bytes))
+        (directory / CONFIG_FILE).write_text(CONFIG.format(memory_bytes=memory_bytes, users=USERS_FILE))
+        (directory / USERS_FILE).write_text(users_config())
         os.chdir(directory)  # the connection string can quote no path
         self._memory_bytes = memory_bytes
         with _engine_errors():

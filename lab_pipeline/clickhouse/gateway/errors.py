@@ -13,10 +13,14 @@ CANNOT_DECOMPRESS = 271
 QUERY_WAS_CANCELLED = 394
 UNKNOWN_ROLE = 511
 AUTHENTICATION_FAILED = 516
+ACCESS_DENIED = 497
 UNKNOWN_EXCEPTION = 1002
 
+IN_DEFAULT = (
+    " The embedded server lets its user have its own tables, no files: those of `lab`, say; `default` has none."
+)
 STATUS_OF = {
-    **dict.fromkeys((164, 192, 193, 497, AUTHENTICATION_FAILED), 403),
+    **dict.fromkeys((164, 192, 193, 452, ACCESS_DENIED, AUTHENTICATION_FAILED), 403),
     **dict.fromkeys((43, 46, 47, 50, 56, 60, 63, 73, 79, 81, 82, 115, UNKNOWN_ROLE), 404),
     **dict.fromkeys((6, 25, 26, 27, 33, 38, 41, 53, 72, 117, 130, 131, CANNOT_DECOMPRESS), 400),
     **dict.fromkeys((BAD_ARGUMENTS, SYNTAX_ERROR, 386, 427, 456, 457), 400),
@@ -43,7 +47,8 @@ class GatewayError(Exception):
         found = MESSAGE.search(text)
         if found is None:
             return cls(UNKNOWN_EXCEPTION, text)
-        return cls(int(found.group(1)), text[found.end() :])
+        code, message = int(found.group(1)), text[found.end() :]
+        return cls(code, message + IN_DEFAULT if code == ACCESS_DENIED and " ON FILE" in message else message)
 
     @property
     def status(self) -> int:

@@ -6,13 +6,17 @@ All locks are flocks: they end with the process that holds them, however it ends
 - `start.lock`: held by whoever is starting one.
 - `users.lock`: shared by clients; a server that is idle stops only once it holds it alone, so that nobody is given
   the address of a server that is about to stop.
-- `endpoint.json` (0600): where the server listens; written once it does, removed when it stops.
+- `endpoint.json` (0600): where the server listens; written once it does, and again if it is lost or damaged meanwhile;
+  removed when it stops.
 - `password`, `port` (0600): kept, so that clients survive a restart of the server.
+
+What a power cut or a full disk left of the last two is made anew.
 """
 
 import fcntl
 import json
 import os
+import re
 import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -21,7 +25,15 @@ from pathlib import Path
 from time import monotonic, sleep
 from typing import IO
 
+from pydantic import TypeAdapter, ValidationError
+
+from lab_pipeline.storage.durable import make_directory, write_whole
+from lab_pipeline.storage.process_lock import lock_holders
+
 POLL_SECONDS = 0.02
+LARGEST_PORT = 65535
+PASSWORD = re.compile(r"[!-~]{16,1024}")
+"""What can be one: neither empty nor cut short, and text that fits into a header."""
 
 
 @dataclass(frozen=True)
@@ -47,6 +59,9 @@ class Endpoint:
     instance: str
 
 
+ENDPOINT = TypeAdapter(Endpoint)
+
+
 @dataclass(frozen=True)
 class StateFiles:
     """The files of one embedded server."""
@@ -65,46 +80,42 @@ class StateFiles:
 
     def prepare(self) -> None:
         """Create the directory, for this user only."""
-        self.directory.mkdir(parents=True, exist_ok=True)
+        make_directory(self.directory)
         self.directory.chmod(0o700)
 
     def endpoint(self) -> Endpoint | None:
         """Return what the last server to start wrote; it may be dead."""
         try:
-            return Endpoint(**json.loads((self.directory / "endpoint.json").read_text()))
-        except (FileNotFoundError, TypeError):  # TypeError: of another version of this package
+            return ENDPOINT.validate_json((self.directory / "endpoint.json").read_bytes(), strict=True)
+        except (FileNotFoundError, ValidationError):  # not valid: damaged, or of another version of this package
             return None
 
     def publish(self, endpoint: Endpoint) -> None:
         """Tell everybody where the server listens."""
-        self._write_private("port", f"{endpoint.port}\n")
-        self._write_private("endpoint.json", json.dumps(asdict(endpoint), indent=2) + "\n")
+        write_whole(self.directory / "port", f"{endpoint.port}\n")
+        write_whole(self.directory / "endpoint.json", json.dumps(asdict(endpoint), indent=2) + "\n")
 
     def withdraw(self) -> None:
         """Tell everybody that it does not."""
         (self.directory / "endpoint.json").unlink(missing_ok=True)
 
     def last_port(self) -> int:
-        """Return the port of the server before, or 0."""
+        """Return the port of the server before, or 0 if nothing says it."""
         try:
-            return int((self.directory / "port").read_text())
-        except FileNotFoundError:
+            port = int((self.directory / "port").read_bytes())
+        except (FileNotFoundError, ValueError):
             return 0
+        return port if 0 < port <= LARGEST_PORT else 0
 
     def password(self) -> str:
-        """Return the server's password, made up at its first start."""
+        """Return the password of the server that is starting, made up where none is kept that could be one."""
         path = self.directory / "password"
-        if not path.exists():
-            self._write_private("password", secrets.token_urlsafe(24) + "\n")
-        return path.read_text().strip()
-
-    def _write_private(self, name: str, text: str) -> None:
-        draft = self.directory / f".{name}.{os.getpid()}"
-        draft.unlink(missing_ok=True)
-        descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        with open(descriptor, "w", encoding="utf-8") as file:  # noqa: PTH123 - a path has no mode to create with
-            file.write(text)
-        draft.replace(self.directory / name)
+        kept = path.read_bytes().decode(errors="replace").strip() if path.exists() else ""
+        if PASSWORD.fullmatch(kept):
+            return kept
+        new = secrets.token_urlsafe(24)
+        write_whole(path, new + "\n")
+        return new
 
     def try_to_be_the_server(self) -> IO[str] | None:
         """Take the server's lock for as long as the returned file is open; None if there is a server."""
@@ -129,8 +140,12 @@ class StateFiles:
         with self._open("gateway.lock") as lock:
             if _try(lock, fcntl.LOCK_SH):
                 return None
+            holder = next((pid for pid in lock_holders(self.directory / "gateway.lock") if pid > 0), None)
+            if holder is not None:  # what the kernel says, rather than a text that may be damaged
+                return holder
             lock.seek(0)
-            return int(lock.read() or 0) or None
+            written = lock.read()
+            return int(written) if written.isascii() and written.isdigit() else None
 
     def try_to_be_alone(self) -> IO[str] | None:
         """Lock clients out for as long as the returned file is open; None while there is one."""
@@ -167,7 +182,7 @@ class StateFiles:
 
     def _open(self, name: str) -> IO[str]:
         descriptor = os.open(self.directory / name, os.O_RDWR | os.O_CREAT, 0o600)
-        return open(descriptor, "r+", encoding="utf-8")  # noqa: PTH123 - a path has no mode to create with
+        return open(descriptor, "r+", encoding="ascii", errors="replace")  # noqa: PTH123 - a path has no mode to create with
 
 
 def _try(lock: IO[str], kind: int) -> bool:

@@ -4,6 +4,7 @@ import http.client
 import importlib.util
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -22,6 +23,8 @@ START_SECONDS = 60.0
 STOP_SECONDS = 20.0
 SIGNAL_EVERY_SECONDS = 1.0
 PING_SECONDS = 5.0
+NEEDED_VARIABLES = re.compile(r"PATH|HOME|LANG|TZ|TMPDIR|VIRTUAL_ENV|(?:LC|LD|DYLD|PYTHON|COV|COVERAGE|FAKETIME)_?.*")
+"""What the server's process is given of the environment: a secret that it lacks, no statement can get at."""
 LOG_BYTES = 1 << 20  # beyond which the log of former servers is dropped
 
 
@@ -176,6 +179,7 @@ def _spawn(config: ClickHouseConfig, files: StateFiles) -> "subprocess.Popen[byt
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,
+            env={name: value for name, value in os.environ.items() if NEEDED_VARIABLES.fullmatch(name)},
             start_new_session=True,  # it outlives whoever needed it first, and Ctrl-C is not meant for it
         )
     Thread(target=server.wait, daemon=True).start()  # or it would stay a zombie as long as this process lives

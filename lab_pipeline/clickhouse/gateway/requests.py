@@ -34,10 +34,18 @@ EXTERNAL = ("structure", "types", "format")
 
 @dataclass(frozen=True)
 class Credentials:
-    """The one user that the server knows."""
+    """The one user that the server knows.
+
+    Raises:
+        ValueError: for no password, which every request would bring.
+    """
 
     username: str
     password: str = field(repr=False)
+
+    def __post_init__(self) -> None:
+        if not self.password:
+            raise ValueError("a server without a password would be open to everybody")
 
 
 @dataclass(frozen=True)

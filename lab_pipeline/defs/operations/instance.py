@@ -42,7 +42,7 @@ def prepare_environment(settings: Settings, *, apply_settings: bool = False) -> 
     try:
         dagster_home.mkdir(parents=True, exist_ok=True)
         path = dagster_home / CONFIG
-        if not path.exists() or _is_our_link(path) or (apply_settings and is_ours(path)):
+        if not path.exists() or _is_our_link(path) or is_torn(path) or (apply_settings and is_ours(path)):
             write_whole(path, instance_config(settings))
     except OSError as error:
         reason = disk_trouble(error, dagster_home) or f"{error.strerror}. Set LAB_HOME elsewhere."
@@ -74,7 +74,25 @@ def adopt(settings: Settings, text: str) -> Path | None:
 
 def is_ours(path: Path) -> bool:
     """Tell whether a dagster.yaml was written by the lab."""
-    return path.is_file() and path.read_text().startswith(HEADER.splitlines()[0])
+    return path.is_file() and path.read_text(errors="replace").startswith(HEADER.splitlines()[0])
+
+
+def is_torn(path: Path) -> bool:
+    """Tell whether a dagster.yaml is what a power cut left of one that the lab wrote; Dagster takes an empty one."""
+    if not path.is_file():
+        return False
+    content = path.read_bytes().rstrip(b"\0")
+    text = content.decode(errors="replace")
+    if not text.strip() or HEADER.startswith(text):
+        return True
+    if not text.startswith(HEADER.splitlines()[0]):
+        return False
+    try:
+        config = yaml.safe_load(text)
+    except yaml.YAMLError:
+        return True
+    wanted: dict[str, Any] = yaml.safe_load((project_root() / CONFIG).read_text())
+    return not isinstance(config, dict) or any(not config.get(name) for name in wanted)
 
 
 def is_users_own(settings: Settings) -> bool:
@@ -88,6 +106,12 @@ def open_instance(settings: Settings) -> dg.DagsterInstance:
     os.environ.update(prepare_environment(settings))
     try:
         return dg.DagsterInstance.get()
+    except (dg.DagsterInvalidConfigError, yaml.YAMLError, UnicodeDecodeError) as error:
+        path = settings.dagster_home / CONFIG
+        raise LabError(
+            f"{path} cannot be used: {' '.join(str(error).split())[:300]}. Mend it, or delete it: the lab then writes "
+            "its own"
+        ) from error
     except (OSError, SQLAlchemyError) as error:
         reason = disk_trouble(error, settings.dagster_home) or str(error).splitlines()[0]
         raise LabError(f"cannot open Dagster's storage in {settings.dagster_home}: {reason}") from error
