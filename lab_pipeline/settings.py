@@ -42,6 +42,17 @@ def _web_address(value: SecretStr) -> SecretStr:
     return value
 
 
+def _scheduler_address(value: str) -> str:
+    try:
+        parts = urlsplit(value)
+        known = parts.scheme in ("tcp", "tls", "ws", "wss") and parts.hostname and parts.port
+    except ValueError:  # of the port
+        known = None
+    if not known:
+        raise ValueError("write tcp://host:port or tls://host:port")
+    return value
+
+
 def _signing_secret(value: SecretStr) -> SecretStr:
     text = value.get_secret_value()
     if text.startswith(ENCODED_SECRET):
@@ -100,6 +111,8 @@ class Settings(BaseSettings):
     """Backtests of one strategy that execute at once."""
     run_retries: Annotated[int, Field(ge=0)] = 2
     """Times that a run whose process died is run again; a run with bad input never is."""
+    dask_address: Annotated[str, AfterValidator(_scheduler_address)] | None = None
+    """Scheduler of a Dask cluster on which runs may ask to be executed, `tcp://host:8786`; default: none."""
     inbox: Path | None = None
     """Directory whose files are brought into the lake; default: `inbox` in LAB_HOME."""
     keep_days: Annotated[int, Field(ge=1)] | None = None

@@ -1,13 +1,24 @@
 """Dagster's own scheduler and sensor daemon, one turn at a time, in this process: nothing here starts the runs."""
 
 import logging
+import time
 from contextlib import contextmanager
 from datetime import UTC, datetime
 
 import dagster as dg
 import pytest
+from dagster._core.definitions.sensor_definition import SensorType
+from dagster._core.errors import DagsterUserCodeProcessError
 from dagster._core.execution.plan.resume_retry import ReexecutionStrategy
 from dagster._core.remote_origin import InProcessCodeLocationOrigin
+from dagster._core.scheduler.instigation import (
+    InstigatorState,
+    InstigatorStatus,
+    InstigatorType,
+    SensorInstigatorData,
+    TickData,
+    TickStatus,
+)
 from dagster._core.test_utils import create_test_daemon_workspace_context, freeze_time
 from dagster._core.types.loadable_target_origin import LoadableTargetOrigin
 from dagster._core.workspace.load_target import InProcessWorkspaceLoadTarget
@@ -16,6 +27,7 @@ from dagster._daemon.sensor import execute_sensor_iteration
 from dagster._scheduler.scheduler import launch_scheduled_runs
 
 from lab_pipeline.definitions import defs
+from lab_pipeline.defs.operations.resources import Lab
 from lab_pipeline.defs.operations.webserver import LOCATION, REPOSITORY
 
 LOGGER = logging.getLogger("daemon")
@@ -59,11 +71,48 @@ class Daemon:
             if other.name != name:
                 self.instance.stop_sensor(other.get_remote_origin_id(), other.selector_id, other)
         with freeze_time(now):
-            if not self.instance.get_instigator_state(sensor.get_remote_origin_id(), sensor.selector_id):
+            state = self.instance.get_instigator_state(sensor.get_remote_origin_id(), sensor.selector_id)
+            if state is None or not state.is_running:
                 self.instance.start_sensor(sensor)
             for _ in execute_sensor_iteration(self._workspace, LOGGER, None, None):
                 pass
         return self.ticks(sensor)
+
+    def sensors(self):
+        """Name all sensors, in order."""
+        return sorted(sensor.name for sensor in self._repository.get_sensors())
+
+    def ticking(self):
+        """Name the sensors that the sensor daemon evaluates: not those of automation, which are the asset daemon's."""
+        automatic = SensorType.AUTO_MATERIALIZE
+        return sorted(one.name for one in self._repository.get_sensors() if one.sensor_type is not automatic)
+
+    def test_sensor(self, name, cursor):
+        """Evaluate a sensor as the UI's *Test sensor* does, from any cursor; return what it says, or its error."""
+        request = self._workspace.create_request_context()
+        handle = self._repository.handle
+        try:
+            return request.get_code_location(LOCATION).get_sensor_execution_data(
+                self.instance, handle, name, None, None, cursor, None, None
+            )
+        except DagsterUserCodeProcessError as error:
+            return error
+
+    def cursor_of(self, name):
+        sensor = self._repository.get_sensor(name)
+        state = self.instance.get_instigator_state(sensor.get_remote_origin_id(), sensor.selector_id)
+        return state.instigator_data.cursor if state and state.instigator_data else None
+
+    def set_cursor(self, name, cursor):
+        """Set the cursor of a sensor, as the UI does."""
+        sensor = self._repository.get_sensor(name)
+        state = self.instance.get_instigator_state(sensor.get_remote_origin_id(), sensor.selector_id)
+        if state is None:
+            origin, declared = sensor.get_remote_origin(), InstigatorStatus.DECLARED_IN_CODE
+            state = InstigatorState(origin, InstigatorType.SENSOR, declared)
+            self.instance.add_instigator_state(state)
+        data = state.instigator_data or SensorInstigatorData(sensor_type=sensor.sensor_type)
+        self.instance.update_instigator_state(state.with_data(data._replace(cursor=cursor or None)))
 
     def repeat_the_dead(self):
         """Do what the daemon does every five seconds about runs that failed."""
@@ -80,6 +129,10 @@ class Daemon:
             remote_job_origin=remote.get_remote_origin(),
             job_code_origin=remote.get_python_origin(),
         )
+
+    def submit(self, run):
+        """Queue a run that is recorded, as the webserver does."""
+        return self.instance.submit_run(run.run_id, self._workspace.create_request_context())
 
     def repeated(self, run):
         """Record and queue a run again, as the UI's Re-execute does."""
@@ -133,6 +186,24 @@ def dying_at(point):
         except KeyboardInterrupt:
             return
     pytest.fail(f"the daemon never came to {point}")
+
+
+@contextmanager
+def tick_of(sensor, instance, cursor):
+    """Yield what a sensor is given in a tick of the daemon."""
+    tick = instance.create_tick(
+        TickData("origin", sensor.name, InstigatorType.SENSOR, TickStatus.STARTED, time.time(), selector_id="selector")
+    )
+    with dg.SensorEvaluationContext(
+        None,
+        cursor=cursor,
+        log_key=[REPOSITORY, sensor.name, str(tick.tick_id)],
+        instance=instance,
+        sensor_name=sensor.name,
+        repository_def=defs().get_repository_def(),
+        resources={"lab": Lab()},
+    ) as context:
+        yield context
 
 
 def queued(instance, job="backtest"):

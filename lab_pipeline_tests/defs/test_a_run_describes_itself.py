@@ -102,13 +102,14 @@ def test_a_picture_that_fails_publishes_nothing(lab, monkeypatch):
     assert not (settings.artifacts_dir / ended.run_id).exists()
 
 
-def test_materialising_the_lake_ingests_files_and_checks_them(lab, tmp_path):
-    _, instance = lab
-    candles(("CCC",), rows=50).filter(pl.int_range(pl.len()) != 10).write_csv(tmp_path / "more.csv")
-    calls().head(1).with_columns(call_id=pl.lit("c9")).write_csv(tmp_path / "calls.csv")
+def test_materialising_the_lake_ingests_files_and_checks_them(lab):
+    settings, instance = lab
+    settings.inbox_dir.mkdir()
+    candles(("CCC",), rows=50).filter(pl.int_range(pl.len()) != 10).write_csv(settings.inbox_dir / "more.csv")
+    calls().head(1).with_columns(call_id=pl.lit("c9")).write_csv(settings.inbox_dir / "calls.csv")
     configs = {
-        "lake__candles": CandleFiles(files=[str(tmp_path / "more.csv")], timeframe="1m"),
-        "lake__calls": CallFiles(files=[str(tmp_path / "calls.csv")]),
+        "lake__candles": CandleFiles(files=["more.csv"], timeframe="1m"),
+        "lake__calls": CallFiles(files=[str(settings.inbox_dir / "calls.csv")]),
     }
     job = defs().resolve_implicit_global_asset_job_def()
     selection = [dg.AssetKey(["lake", "candles"]), dg.AssetKey(["lake", "calls"])]

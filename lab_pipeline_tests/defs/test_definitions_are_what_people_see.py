@@ -97,7 +97,6 @@ def test_sensors_and_whether_they_run_by_themselves(repository):
         "notify_data_quality": "RUNNING",
         "notify_failures": "RUNNING",
         "recover_runs": "RUNNING",
-        "ship_logs": "RUNNING",
         "statistics_after_backtests": "RUNNING",
         "watch_calls": "RUNNING",
         "watch_inbox": "RUNNING",

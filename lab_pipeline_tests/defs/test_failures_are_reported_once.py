@@ -5,7 +5,6 @@ import dagster as dg
 import pytest
 from dagster._core.events import JobFailureData, RunFailureReason
 
-from lab_pipeline.definitions import defs
 from lab_pipeline.defs.lake.checks import evaluate
 from lab_pipeline.defs.lake.metadata import measure
 from lab_pipeline.defs.operations import webhook
@@ -16,7 +15,7 @@ from lab_pipeline.defs.operations.sensors import notify_data_quality, notify_fai
 from lab_pipeline.defs.operations.webhook import DeliveryError, Notice, Webhook
 from lab_pipeline.lake import Lake
 from lab_pipeline.settings import load_settings
-from lab_pipeline_tests.defs.daemon import daemon
+from lab_pipeline_tests.defs.daemon import daemon, tick_of
 from lab_pipeline_tests.markets import candles
 from lab_pipeline_tests.receiver import SECRET, receiving
 
@@ -35,7 +34,7 @@ def receiver(monkeypatch, tmp_path):
 
 @pytest.fixture
 def instance(receiver):  # noqa: ARG001 - whom the lab tells
-    with dg.DagsterInstance.ephemeral() as instance:
+    with open_instance(load_settings()) as instance:
         yield instance
 
 
@@ -46,9 +45,7 @@ class Sensor:
         self.definition, self.instance, self.cursor = definition, instance, None
 
     def evaluate(self):
-        with dg.build_sensor_context(
-            self.instance, self.cursor, resources={"lab": Lab()}, repository_def=defs().get_repository_def()
-        ) as context:
+        with tick_of(self.definition, self.instance, self.cursor) as context:
             answer = self.definition.evaluate_tick(context)
         self.cursor = answer.cursor
         return answer.skip_message
@@ -230,7 +227,7 @@ def test_an_error_names_the_receiver_and_no_secret(receiver, monkeypatch):
     assert "hush" not in str(wrong.value) + str(away.value)
 
 
-def test_mails_are_sent_by_dagsters_own_sensor_when_it_is_told_to_whom(monkeypatch):
+def test_mails_are_sent_by_dagsters_own_sensor_when_it_is_told_to_whom(instance, monkeypatch):
     assert not email().sensors
     settings = {
         "LAB_EMAIL_TO": "ann@lab.test, ben@lab.test",
@@ -261,12 +258,12 @@ def test_mails_are_sent_by_dagsters_own_sensor_when_it_is_told_to_whom(monkeypat
             sent.append((self.address, self.login_as, sender, receivers, message))
 
     monkeypatch.setattr(smtplib, "SMTP_SSL", Server)
-    with dg.DagsterInstance.ephemeral() as instance:
-        run = instance.add_run(dg.DagsterRun(job_name="backtest"))
+    with daemon(instance) as lab:
+        lab.run_sensor("email_failures")
+        run = lab.launched(strategy="ladder", timeframe="1m")
         instance.report_run_failed(run, message="the disk is full")
-        event = instance.all_logs(run.run_id, of_type=dg.DagsterEventType.RUN_FAILURE)[0].dagster_event
-        context = dg.build_run_status_sensor_context("email_failures", event, instance, run).for_run_failure()
-        sensor(context)
+        for _ in range(2):
+            lab.run_sensor("email_failures")
     ((address, login, sender, receivers, message),) = sent
     assert (address, login) == (("mail.lab.test", 465), ("lab@lab.test", "hush"))
     assert (sender, receivers) == ("lab@lab.test", ["ann@lab.test", "ben@lab.test"])

@@ -26,10 +26,7 @@ from lab_pipeline.runs.artifacts import ArtifactStore
 from lab_pipeline_tests.markets import calls, candles
 
 MANY = [f"mint{number}" for number in range(12)]
-PROCESSES = {
-    "max_concurrent": 2,
-    "start_method": {"forkserver": {"preload_modules": ["lab_pipeline.defs.backtest.assets"]}},
-}
+PROCESSES = {"max_concurrent": 2, "start_method": {"forkserver": {}}}
 EXECUTORS = {
     "in_process": {"in_process": {}},
     "multiprocess": {"multiprocess": PROCESSES},

@@ -16,10 +16,9 @@ from lab_pipeline.clickhouse.client import ClickHouse
 from lab_pipeline.clickhouse.config import clickhouse_config
 from lab_pipeline.clickhouse.errors import ClickHouseAwayError
 from lab_pipeline.clickhouse.logs import append_lines, list_lines, sealed_runs
-from lab_pipeline.defs.operations import log_sensor, shipper
+from lab_pipeline.defs.operations import shipper
 from lab_pipeline.defs.operations.event_lines import level_of, plain
 from lab_pipeline.defs.operations.instance import open_instance
-from lab_pipeline.defs.operations.resources import Lab
 from lab_pipeline.defs.operations.shipper import Shipper, backlog, run_shipper, ship_runs, shipping
 from lab_pipeline.settings import Settings, load_settings
 from lab_pipeline_tests.clickhouse.logbook import lines_of
@@ -292,21 +291,6 @@ def test_while_clickhouse_is_away_lines_wait(home, instance, clickhouse, monkeyp
     thread.join()
     assert caplog.text.count("cannot ship now") == 1
     assert "shipping again" in caplog.text
-
-
-def test_the_daemon_ships_where_nobody_else_does(home, clickhouse):
-    settings, instance = home
-    log_sensor.shipper_of.cache_clear()
-    run_id = start_run(instance)
-    say(instance, run_id, "hello")
-    context = dg.build_sensor_context(instance=instance, resources={"lab": Lab()})
-    with shipping(settings) as mine:
-        assert mine
-        assert log_sensor.ship_logs(context).skip_message == "another shipper is at work"
-        assert shipped(clickhouse, run_id) == []
-    assert log_sensor.ship_logs(context).skip_message == "shipped 1 lines"
-    assert shipped(clickhouse, run_id) == [1]
-    log_sensor.shipper_of.cache_clear()
 
 
 def test_a_batch_over_the_end_of_a_month_is_inserted_in_order(clickhouse, monkeypatch):

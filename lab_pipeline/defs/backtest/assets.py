@@ -6,7 +6,8 @@ bit for bit.
 """
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 import dagster as dg
 
@@ -14,6 +15,7 @@ from lab_pipeline.clickhouse.warmup import warm_up
 from lab_pipeline.defs.backtest.config import CANDLES_PER_PART, BacktestConfig
 from lab_pipeline.defs.backtest.metadata import PREVIEW_ROWS, file_metadata, headline, picture
 from lab_pipeline.defs.operations.failures import failing_clearly
+from lab_pipeline.defs.operations.forms import form
 from lab_pipeline.defs.operations.handover import HANDOVER, crosses_processes, held_directory, sweep
 from lab_pipeline.defs.operations.resources import Lab
 from lab_pipeline.defs.operations.tables import table
@@ -154,12 +156,13 @@ def publish(
     context.log.info(f"published {len(manifest.files)} artifacts to {directory}")
 
 
-@dg.config_mapping
-def backtest_config(val: BacktestConfig) -> dict[str, object]:
+@dg.config_mapping(config_schema=form(BacktestConfig))
+def backtest_config(val: Mapping[str, Any]) -> dict[str, object]:
     """Let the launchpad ask for the fields of a backtest in one place."""
+    config = BacktestConfig(**val)
     return {
-        "resolve": {"config": val.model_dump(exclude={"candles_per_part"})},
-        "load": {"config": {"candles_per_part": val.candles_per_part}},
+        "resolve": {"config": config.model_dump(exclude={"candles_per_part"})},
+        "load": {"config": {"candles_per_part": config.candles_per_part}},
     }
 
 

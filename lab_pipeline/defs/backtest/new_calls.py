@@ -1,6 +1,8 @@
 """Which calls have come, or changed, since they were last looked at."""
 
 import hashlib
+import re
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -11,6 +13,9 @@ from lab_pipeline.domain import frames
 from lab_pipeline.domain.backtest import TimeRange, iso
 from lab_pipeline.lake import Lake
 from lab_pipeline.storage.durable import make_directory, whole_file
+
+NAME = re.compile("[0-9a-f]{16}")
+"""What states are called; a cursor may be any text."""
 
 
 @dataclass(frozen=True)
@@ -94,9 +99,18 @@ class SeenCalls:
     directory: Path
 
     def read(self, name: str) -> CallsState | None:
-        """Return a state; none if it is not there, or not any more."""
-        path = self._path(name)
-        return CallsState(name, pl.read_parquet(path)) if path.exists() else None
+        """Return a state; none if there is none of that name, not any more, or what is left of it is damaged."""
+        if not NAME.fullmatch(name):
+            return None
+        try:
+            calls = pl.read_parquet(self._path(name))
+        except (pl.exceptions.PolarsError, OSError):
+            return None
+        return CallsState(name, calls) if _is_whole(calls) else None
+
+    def has_any(self) -> bool:
+        """Tell whether calls were ever looked at."""
+        return any(self.directory.glob("*.parquet"))
 
     def write(self, state: CallsState) -> None:
         """Keep a state."""
@@ -104,7 +118,7 @@ class SeenCalls:
         with whole_file(self._path(state.name)) as file:
             state.calls.write_parquet(file)
 
-    def keep_only(self, *names: str) -> None:
+    def keep_only(self, names: Collection[str]) -> None:
         """Remove all other states, and what was being written when its process was killed."""
         for path in self.directory.iterdir():
             if path.stem not in names:
@@ -112,6 +126,11 @@ class SeenCalls:
 
     def _path(self, name: str) -> Path:
         return self.directory / f"{name}.parquet"
+
+
+def _is_whole(calls: pl.DataFrame) -> bool:
+    """Tell whether calls can be compared with those of the lake, as those of an earlier version may not."""
+    return all(calls.schema.get(name) == dtype for name, dtype in frames.CALLS.items())
 
 
 def _name(*parts: str) -> str:

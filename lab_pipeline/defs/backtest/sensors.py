@@ -7,6 +7,7 @@ from lab_pipeline.defs.backtest.config import BacktestConfig
 from lab_pipeline.defs.backtest.jobs import backtest
 from lab_pipeline.defs.backtest.new_calls import NewCalls, SeenCalls, calls_now, compare, name_now
 from lab_pipeline.defs.operations.resources import Lab
+from lab_pipeline.defs.operations.ticks import is_tick, stored_cursors
 from lab_pipeline.domain.backtest import BacktestSpec, CallersUniverse
 from lab_pipeline.runs.backtest import EmptyLakeError
 from lab_pipeline.runs.strategies import StoredStrategy
@@ -16,6 +17,7 @@ WATCHED = "watched"
 """The tag of a strategy that runs on every new call."""
 SEEN = "seen_calls"
 """Directory in Dagster's home with the calls as the sensor last saw them."""
+FROM_NOW_ON = "calls that come from now on are seen"
 
 
 @dg.sensor(
@@ -27,8 +29,9 @@ SEEN = "seen_calls"
 def watch_calls(context: dg.SensorEvaluationContext, lab: Lab) -> dg.SensorResult | dg.SkipReason:
     """Ask for a run of each watched strategy over the callers and the time of the new calls.
 
-    The cursor names the calls that were seen, which are kept until the cursor has moved on: a tick that dies is
-    evaluated again from where it was, to the same run keys.
+    The cursor names the calls that were seen, which are kept until a tick has moved on from them: one that dies is
+    evaluated again from where it was, to the same run keys. A test of the sensor removes none. Where the calls of a
+    cursor are not there, nobody knows which are new: that is said, and those that come from then on are.
     """
     try:
         timeframe = automation_timeframe(lab.settings, lab.lake)
@@ -38,11 +41,12 @@ def watch_calls(context: dg.SensorEvaluationContext, lab: Lab) -> dg.SensorResul
     before = seen.read(context.cursor) if context.cursor else None
     if before is not None and name_now(lab.lake, timeframe) == before.name:
         return dg.SkipReason("no calls have come since")
-    state = calls_now(lab.lake, timeframe)
+    state, is_first = calls_now(lab.lake, timeframe), not context.cursor and not seen.has_any()
     seen.write(state)
-    seen.keep_only(state.name, *([before.name] if before else []))
+    if is_tick(context):
+        seen.keep_only({state.name, context.cursor or "", *stored_cursors(context.instance, watch_calls.name)})
     if before is None:
-        return dg.SensorResult(skip_reason="calls that come from now on are seen", cursor=state.name)
+        return dg.SensorResult(skip_reason=FROM_NOW_ON if is_first else _begin_anew(context), cursor=state.name)
     new = compare(before, state)
     if new is None:
         return dg.SensorResult(skip_reason="no calls have come since", cursor=state.name)
@@ -51,6 +55,15 @@ def watch_calls(context: dg.SensorEvaluationContext, lab: Lab) -> dg.SensorResul
     if not watched:
         return dg.SensorResult(skip_reason=f"{new.count:,} new calls, no strategy is {WATCHED}", cursor=state.name)
     return dg.SensorResult([_request(stored, new, timeframe) for stored in watched], cursor=state.name)
+
+
+def _begin_anew(context: dg.SensorEvaluationContext) -> str:
+    """Say what becomes of calls between what was seen once, which is not known any more, and now."""
+    known = f"of the cursor {context.cursor[:40]!r} nothing is kept" if context.cursor else "the cursor is empty"
+    lost = f"{known}: calls before this are not run by themselves, `lab backtest` runs them; {FROM_NOW_ON}"
+    if is_tick(context):
+        context.log.warning(lost)
+    return lost
 
 
 def _request(stored: StoredStrategy, new: NewCalls, timeframe: str) -> dg.RunRequest:

@@ -1,5 +1,7 @@
 """The lake as assets: materialising one ingests files, or just measures what is there."""
 
+import os
+from collections.abc import Sequence
 from pathlib import Path
 
 import dagster as dg
@@ -14,14 +16,17 @@ from lab_pipeline.defs.lake.metadata import (
     measure,
 )
 from lab_pipeline.defs.operations.failures import failing_clearly
+from lab_pipeline.defs.operations.forms import form
 from lab_pipeline.defs.operations.resources import Lab
 from lab_pipeline.domain.errors import LabError
+
+FILES = "CSV or Parquet files in the inbox (LAB_INBOX) or in directories of it, such as `done/candles-5m.csv`."
 
 
 class CandleFiles(dg.Config):
     """Candle files to bring into the lake; none to measure it as it is."""
 
-    files: list[str] = Field(default=[], description="CSV or Parquet files on the machine that runs the job.")
+    files: list[str] = Field(default=[], description=FILES)
     timeframe: str | None = Field(default=None, description="Length of the candles in the files: 1m, 5m, 1h, ...")
     mint: str | None = Field(default=None, description="The token of all rows, of files that do not say.")
     matching_only: bool = Field(
@@ -33,19 +38,20 @@ class CandleFiles(dg.Config):
 class CallFiles(dg.Config):
     """Call files to bring into the lake; none to measure it as it is."""
 
-    files: list[str] = Field(default=[], description="CSV or Parquet files on the machine that runs the job.")
+    files: list[str] = Field(default=[], description=FILES)
 
 
-@dg.asset(key=CANDLES_KEY, group_name="lake", kinds={"parquet", "polars"})
-def candles(context: dg.AssetExecutionContext, config: CandleFiles, lab: Lab) -> dg.MaterializeResult[None]:
+@dg.asset(key=CANDLES_KEY, group_name="lake", kinds={"parquet", "polars"}, config_schema=form(CandleFiles))
+def candles(context: dg.AssetExecutionContext, lab: Lab) -> dg.MaterializeResult[None]:
     """Price candles of every token, by timeframe; sorted, validated, pruned by statistics when read."""
+    config = CandleFiles(**context.op_execution_context.op_config)
     metadata: dict[str, dg.MetadataValue] = {}
     with failing_clearly(context.log):
         if config.files:
             if config.timeframe is None:
                 raise LabError("timeframe is missing: say how long the candles in the files are, such as 5m")
             report = lab.lake.ingest_candles(
-                [Path(file) for file in config.files],
+                in_inbox(lab.settings.inbox_dir, config.files),
                 config.timeframe,
                 mint=config.mint,
                 matching_only=config.matching_only,
@@ -55,11 +61,27 @@ def candles(context: dg.AssetExecutionContext, config: CandleFiles, lab: Lab) ->
         return dg.MaterializeResult(metadata=metadata | candles_metadata(lab.lake, measure(lab.lake)))
 
 
-@dg.asset(key=CALLS_KEY, group_name="lake", kinds={"parquet", "polars"})
-def calls(context: dg.AssetExecutionContext, config: CallFiles, lab: Lab) -> dg.MaterializeResult[None]:
+@dg.asset(key=CALLS_KEY, group_name="lake", kinds={"parquet", "polars"}, config_schema=form(CallFiles))
+def calls(context: dg.AssetExecutionContext, lab: Lab) -> dg.MaterializeResult[None]:
     """Who said to buy what, and when."""
+    config = CallFiles(**context.op_execution_context.op_config)
     metadata: dict[str, dg.MetadataValue] = {}
     with failing_clearly(context.log):
         if config.files:
-            metadata |= ingest_metadata(lab.lake.ingest_calls([Path(file) for file in config.files]))
+            metadata |= ingest_metadata(lab.lake.ingest_calls(in_inbox(lab.settings.inbox_dir, config.files)))
         return dg.MaterializeResult(metadata=metadata | calls_metadata(lab.lake))
+
+
+def in_inbox(inbox: Path, files: Sequence[str]) -> list[Path]:
+    """Return the paths of files that whoever launched a run names.
+
+    Raises:
+        LabError: if one is not in the inbox: who may launch runs may not therefore read whatever the lab's user may.
+    """
+    paths = [Path(os.path.normpath(inbox / file)) for file in files]
+    for file, path in zip(files, paths, strict=True):
+        if not path.is_relative_to(inbox):
+            raise LabError(
+                f"{file!r} is not in the inbox at {inbox}: drop it there, or use `lab ingest`, which reads any file"
+            )
+    return paths

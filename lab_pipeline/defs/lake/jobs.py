@@ -10,6 +10,7 @@ from pydantic import Field
 
 from lab_pipeline.defs.lake.events import calls_event, candle_events
 from lab_pipeline.defs.operations.failures import failing_clearly
+from lab_pipeline.defs.operations.forms import form
 from lab_pipeline.defs.operations.resources import Lab
 from lab_pipeline.domain.errors import LabError
 from lab_pipeline.lake import Drop, Inbox, Lake, LakeError, LakeUnwritableError
@@ -40,17 +41,19 @@ class InboxFiles(dg.Config):
 @dg.op(
     out=dg.Out(dg.Nothing),
     pool="inbox",
+    config_schema=form(InboxFiles),
     description="Ingest each file; put it into done/, or into rejected/ with its error beside it.",
 )
-def ingest_inbox(context: dg.OpExecutionContext, config: InboxFiles, lab: Lab) -> Iterator[object]:
+def ingest_inbox(context: dg.OpExecutionContext, lab: Lab) -> Iterator[object]:
     """Ingest files one by one, each whole or not at all, and describe the lake afterwards.
 
     Files stay where they were taken to until the lake is described, and their receipts until they are in `done`: run
     again after a crash, this ingests nothing twice and forgets no file. What goes wrong with one file stops no other;
     what goes wrong with the disk stops all. Either fails the run.
     """
+    config = InboxFiles(**context.op_config)
     inbox, lake = Inbox(lab.settings.inbox_dir), lab.lake
-    drops = [Drop(file.key, file.name) for file in config.files] or inbox.drops()
+    drops = _chosen(config, inbox.drops(), context.log)
     for receipt in lake.receipts():
         if not inbox.is_taken(receipt):
             lake.forget_receipt(receipt)  # whoever put the file away was killed before it came to that
@@ -85,6 +88,22 @@ def ingest_inbox(context: dg.OpExecutionContext, config: InboxFiles, lab: Lab) -
 def inbox_job() -> None:
     """Ingest what was dropped."""
     ingest_inbox()
+
+
+def _chosen(config: InboxFiles, drops: Sequence[Drop], log: dg.DagsterLogManager) -> list[Drop]:
+    """Return what to ingest of the files that are there: no name that a run was given reaches any other file."""
+    if not config.files:
+        return list(drops)
+    there = {(drop.key, drop.name): drop for drop in drops}
+    obstructed = {drop.name: drop for drop in drops if drop.obstacle is not None}
+    chosen = []
+    for file in config.files:
+        drop = there.get((file.key, file.name)) or obstructed.get(file.name)
+        if drop is None:
+            log.info(f"{file.name!r} is left alone: it is gone, or has changed")
+        else:
+            chosen.append(drop)
+    return chosen
 
 
 class _Batch:

@@ -2,13 +2,15 @@
 
 import hashlib
 import json
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 
 import dagster as dg
 
 from lab_pipeline.defs.lake.jobs import DroppedFile, InboxFiles, inbox_job, ingest_inbox
 from lab_pipeline.defs.operations.resources import Lab
+from lab_pipeline.defs.operations.ticks import is_tick
 from lab_pipeline.domain.backtest import now
 from lab_pipeline.lake import Drop, Inbox
 
@@ -21,6 +23,7 @@ RUNS_LOOKED_AT = 20
 FIRST_PAUSE = timedelta(minutes=1)
 """After a run that ended and left its files in the inbox; doubled each time."""
 LONGEST_PAUSE = timedelta(hours=1)
+NOT_OURS = "the cursor was none of this sensor, so files rest from now on"
 FILES_TAG = "lab/inbox"
 """Stands for the files that a run is about."""
 
@@ -45,13 +48,16 @@ def watch_inbox(context: dg.SensorEvaluationContext, lab: Lab) -> dg.SensorResul
     drops = inbox.drops()
     stuck = _listed([f"{drop.name} ({drop.obstacle})" for drop in drops if drop.obstacle is not None])
     left_alone = f"; left alone: {stuck}" if stuck else ""
-    seen = _seen(context.cursor, [drop for drop in drops if drop.obstacle is None], moment)
+    before = _read(context)
+    seen = _seen(before or {}, [drop for drop in drops if drop.obstacle is None], moment)
     cursor = json.dumps({drop.key: since for drop, since in seen.items()})
     rested = [
         drop
         for drop, since in seen.items()
         if moment.timestamp() - since >= REST_SECONDS and not inbox.is_being_written(drop)
     ][:FILES_AT_ONCE]
+    if before is None:
+        left_alone += f"; {NOT_OURS}"
     if not rested:
         nothing = f"{inbox.root} has nothing to ingest" if stuck else f"{inbox.root} is empty"
         waiting = f"{len(seen)} files are new or being written" if seen else nothing
@@ -76,12 +82,26 @@ def watch_inbox(context: dg.SensorEvaluationContext, lab: Lab) -> dg.SensorResul
     return dg.SensorResult([request], cursor=cursor)
 
 
-def _seen(cursor: str | None, drops: Sequence[Drop], moment: datetime) -> dict[Drop, float]:
+def _read(context: dg.SensorEvaluationContext) -> dict[str, float] | None:
+    """Return since when files were seen, by key; none if the cursor says nothing of the kind."""
+    if not context.cursor:
+        return {}
+    try:
+        read = json.loads(context.cursor)
+    except (ValueError, RecursionError):
+        read = None
+    if isinstance(read, dict) and all(isinstance(one, float) and math.isfinite(one) for one in read.values()):
+        return read
+    if is_tick(context):
+        context.log.warning(f"{NOT_OURS}: {context.cursor[:40]!r}")
+    return None
+
+
+def _seen(before: Mapping[str, float], drops: Sequence[Drop], moment: datetime) -> dict[Drop, float]:
     """Return since when each file has been seen in its present state, in seconds since 1970.
 
     What was seen in the future was seen by a clock that has been put back since: the file rests from now on.
     """
-    before = json.loads(cursor) if cursor else {}
     return {drop: min(before.get(drop.key, moment.timestamp()), moment.timestamp()) for drop in drops}
 
 

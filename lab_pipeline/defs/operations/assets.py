@@ -28,7 +28,7 @@ DELETED = pl.Schema(
 )
 
 
-@dg.asset(key=RETENTION_KEY, group_name="operations", pool="retention")
+@dg.asset(key=RETENTION_KEY, group_name="operations", pool="retention", config_schema={})
 def retention(context: dg.AssetExecutionContext, lab: Lab) -> dg.MaterializeResult[None]:
     """Delete what LAB_KEEP_DAYS and LAB_KEEP_RUNS_PER_STRATEGY do not keep, as `lab gc` does; measure the home."""
     settings = lab.settings

@@ -4,17 +4,22 @@ Dagster evaluates a schedule after its newest tick only, and a sensor so long af
 ahead by a year and is right again would leave them all alone for a year.
 """
 
+import zlib
 from datetime import datetime
 
 import dagster as dg
+from dagster._core.definitions.sensor_definition import SensorType
 from dagster._core.scheduler.instigation import (
     InstigatorState,
+    InstigatorType,
     ScheduleInstigatorData,
     SensorInstigatorData,
 )
 from dagster._core.storage.schedules.schema import JobTickTable
 from dagster._core.storage.schedules.sql_schedule_storage import SqlScheduleStorage
+from dagster._daemon.asset_daemon import asset_daemon_cursor_from_instigator_serialized_cursor
 from dagster._time import datetime_from_timestamp
+from dagster_shared.serdes.errors import DeserializationError
 
 from lab_pipeline.domain.errors import LabError
 
@@ -64,6 +69,33 @@ def rewind(instance: dg.DagsterInstance, now: datetime) -> list[str]:
             state = state.with_data(data._replace(**late))  # type: ignore[arg-type]  # noqa: PLW2901 - times are floats
         instance.update_instigator_state(state)
     return sorted(state.instigator_name for state in rewound)
+
+
+def clear_unreadable(instance: dg.DagsterInstance) -> list[str]:
+    """Clear the cursors of automation that Dagster cannot read, and return the names of their sensors.
+
+    It evaluates these sensors itself, and fails to at every tick while anybody's text stands in their cursor.
+    """
+    cleared = []
+    for state in instance.all_instigator_state(instigator_type=InstigatorType.SENSOR):
+        data = state.instigator_data
+        if (
+            isinstance(data, SensorInstigatorData)
+            and data.sensor_type is SensorType.AUTO_MATERIALIZE
+            and data.cursor
+            and not _is_readable(data.cursor)
+        ):
+            instance.update_instigator_state(state.with_data(data._replace(cursor=None)))
+            cleared.append(state.instigator_name)
+    return sorted(cleared)
+
+
+def _is_readable(cursor: str) -> bool:
+    try:
+        asset_daemon_cursor_from_instigator_serialized_cursor(cursor, asset_graph=None)
+    except (dg.DagsterError, DeserializationError, ValueError, TypeError, KeyError, RecursionError, zlib.error):
+        return False
+    return True
 
 
 def _is_ahead(instance: dg.DagsterInstance, state: InstigatorState, until: float) -> bool:

@@ -83,7 +83,9 @@ class HandoverIOManager(dg.IOManager):
         return run_directory(self._settings(), run_id).joinpath(*names)
 
 
-@dg.io_manager(description="Values between ops: in memory, or in files where ops have processes of their own.")
+@dg.io_manager(
+    config_schema={}, description="Values between ops: in memory, or in files where ops have processes of their own."
+)
 def handover_io_manager(_context: dg.InitResourceContext) -> HandoverIOManager:
     """Build the manager for one process of a run: the run's own, or that of an op."""
     end_with_parent()

@@ -7,6 +7,8 @@ from dagster._core.errors import DagsterRunNotFoundError
 from dagster._core.run_coordinator import QueuedRunCoordinator, SubmitRunContext
 from dagster._core.storage.tags import MAX_RETRIES_TAG, RETRY_NUMBER_TAG
 
+from lab_pipeline.defs.operations.admission import is_admitted
+
 BACKTEST = "backtest"
 STRATEGY_TAG = "lab/strategy"
 TIMEFRAME_TAG = "lab/timeframe"
@@ -30,8 +32,11 @@ class LabRunCoordinator(QueuedRunCoordinator[dg.DagsterInstance]):
     """
 
     def submit_run(self, context: SubmitRunContext) -> dg.DagsterRun:
-        """Make a run ready for the queue, then queue it."""
-        make_ready(self._instance, context.dagster_run)
+        """Make a run ready for the queue, then queue it; one that is refused has failed."""
+        run = context.dagster_run
+        if not is_admitted(self._instance, run):
+            return self._instance.get_run_by_id(run.run_id) or run
+        make_ready(self._instance, run)
         return super().submit_run(context)
 
 

@@ -10,6 +10,7 @@ from dagster._core.execution.retries import auto_reexecution_should_retry_run
 from dagster._core.storage.tags import AUTO_RETRY_RUN_ID_TAG, RUN_FAILURE_REASON_TAG, WILL_RETRY_TAG
 from dagster._daemon.auto_run_reexecution.event_log_consumer import _create_cursor_key
 
+from lab_pipeline.defs.operations.admission import is_admitted
 from lab_pipeline.defs.operations.launcher import LabRunLauncher
 from lab_pipeline.defs.operations.marks import mark_of, set_mark
 from lab_pipeline.defs.operations.queue import BACKTEST, make_ready
@@ -41,10 +42,11 @@ def queue_forgotten(instance: dg.DagsterInstance, now: datetime) -> list[str]:
     records = instance.get_run_records(dg.RunsFilter(statuses=[dg.DagsterRunStatus.NOT_STARTED]))
     waiting = [record.dagster_run for record in records if _is_past(record.create_timestamp, QUEUED_WITHIN, now)]
     found = [run for run in waiting if run.remote_job_origin and worker_of(run) is None]
-    for run in found:
+    admitted = [run for run in found if is_admitted(instance, run)]
+    for run in admitted:
         make_ready(instance, run)
         instance.report_dagster_event(DagsterEvent.job_enqueue(run), run_id=run.run_id)
-    return [run.run_id for run in found]
+    return [run.run_id for run in admitted]
 
 
 def fail_unbegun(instance: dg.DagsterInstance, now: datetime) -> list[str]:

@@ -4,8 +4,10 @@ from datetime import UTC, datetime
 
 import dagster as dg
 
+from lab_pipeline.defs.operations.automation import clear_unreadable
 from lab_pipeline.defs.operations.recovery import ask_for_repetition, fail_unbegun, queue_forgotten, withdraw_ended
 from lab_pipeline.defs.operations.resources import Lab
+from lab_pipeline.defs.operations.ticks import TESTED, is_tick
 
 INTERVAL_SECONDS = 10
 
@@ -18,6 +20,10 @@ INTERVAL_SECONDS = 10
 )
 def recover_runs(context: dg.SensorEvaluationContext, lab: Lab) -> dg.SkipReason:
     """Queue what was forgotten, fail what never began, have it repeated; then withdraw, which needs ClickHouse."""
+    if not is_tick(context):
+        return dg.SkipReason(TESTED)
+    for name in clear_unreadable(context.instance):
+        context.log.warning(f"the cursor of {name} was none of its own, and is cleared: what it looks at is new to it")
     now = datetime.now(UTC)
     queued = queue_forgotten(context.instance, now)
     failed = fail_unbegun(context.instance, now)

@@ -1,9 +1,6 @@
 """What the ops get from outside: the stores of the lab, and how values travel between ops."""
 
-from pathlib import Path
-
 import dagster as dg
-from pydantic import Field
 
 from lab_pipeline.clickhouse.config import ClickHouseConfig, clickhouse_config
 from lab_pipeline.defs.operations.executors import lab_executor
@@ -15,15 +12,12 @@ from lab_pipeline.settings import Settings, load_settings
 
 
 class Lab(dg.ConfigurableResource[None]):
-    """The stores of a lab, where the settings of the process that asks say they are."""
-
-    home: str | None = Field(default=None, description="Directory with all state; by default that of LAB_HOME.")
+    """The stores of a lab, where the settings of the process that asks say they are: no run can say otherwise."""
 
     @property
     def settings(self) -> Settings:
-        """The settings of this process, with the home of this resource."""
-        settings = load_settings()
-        return settings if self.home is None else settings.model_copy(update={"home": Path(self.home)})
+        """The settings of this process."""
+        return load_settings()
 
     @property
     def lake(self) -> Lake:
@@ -48,8 +42,11 @@ class Lab(dg.ConfigurableResource[None]):
 
 @dg.definitions
 def resources() -> dg.Definitions:
-    """Bind the resources; a run is one process unless its configuration says otherwise."""
+    """Bind the resources; a run is one process unless its configuration says otherwise.
+
+    Dagster's own `io_manager` lets a run say in which directory it writes and unpickles; the lab's has nothing to say.
+    """
     return dg.Definitions(
-        resources={"lab": Lab(), HANDOVER: handover_io_manager},
+        resources={"lab": Lab(), HANDOVER: handover_io_manager, "io_manager": handover_io_manager},
         executor=lab_executor,
     )

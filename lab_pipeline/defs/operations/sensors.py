@@ -1,6 +1,7 @@
 """What tells people that something went wrong."""
 
 import json
+import re
 from datetime import UTC, datetime
 
 import dagster as dg
@@ -8,11 +9,14 @@ import dagster as dg
 from lab_pipeline.defs.operations import notices
 from lab_pipeline.defs.operations.marks import mark_of, set_mark
 from lab_pipeline.defs.operations.resources import Lab
+from lab_pipeline.defs.operations.ticks import TESTED, is_tick
 from lab_pipeline.defs.operations.webhook import Notice, Webhook
 
 INTERVAL_SECONDS = 10
 NOTIFIED_TAG = ".lab/notified"
 """Marks a failed run that the webhook took, at once, whatever becomes of the tick; hidden in the UI by its dot."""
+NUMBER = re.compile("[0-9]{1,18}")
+FROM_NOW_ON = "runs that fail from now on are reported"
 FAILING = "lab/failing_checks"
 """Where Dagster's cursor storage keeps the checks that were reported and do not pass still: JSON, a list."""
 
@@ -24,12 +28,16 @@ FAILING = "lab/failing_checks"
 )
 def notify_failures(context: dg.SensorEvaluationContext, lab: Lab) -> dg.SkipReason:
     """Tell of each failed run once; while the webhook does not take it, this and all later ones wait."""
-    if context.cursor is None:
-        context.update_cursor(str(notices.last_failure(context.instance)))
-        return dg.SkipReason("runs that fail from now on are reported")
+    if not is_tick(context):
+        return dg.SkipReason(TESTED)
+    position, newest = _position(context.cursor), notices.last_failure(context.instance)
+    if position is None or position > newest:  # or the newest are deleted, whose numbers come again
+        begun = _begin(context, newest)
+        context.update_cursor(str(newest))
+        return dg.SkipReason(begun)
     settings, told = lab.settings, 0
     webhook = Webhook.of(settings)
-    for storage_id, run, failed_at in notices.failures_after(context.instance, int(context.cursor)):
+    for storage_id, run, failed_at in notices.failures_after(context.instance, position):
         if mark_of(run, NOTIFIED_TAG) is None:
             _tell(context, webhook, notices.of_failure(settings, context.instance, run, failed_at))
             if webhook:
@@ -46,10 +54,12 @@ def notify_failures(context: dg.SensorEvaluationContext, lab: Lab) -> dg.SkipRea
 )
 def notify_data_quality(context: dg.SensorEvaluationContext, lab: Lab) -> dg.SkipReason:
     """Tell of each check once when it ceases to pass, and again only after it has passed in between."""
+    if not is_tick(context):
+        return dg.SkipReason(TESTED)
     repository = context.repository_def
     keys = repository.asset_graph.asset_check_keys if repository else ()
     store = context.instance.daemon_cursor_storage
-    failing = set(json.loads(store.get_cursor_values({FAILING}).get(FAILING, "[]")))
+    failing = _failing(context, store.get_cursor_values({FAILING}).get(FAILING))
     webhook, told = Webhook.of(lab.settings), 0
     for name, record in notices.evaluated_checks(context.instance, keys).items():
         passed = record.evaluation is not None and record.evaluation.passed
@@ -61,6 +71,32 @@ def notify_data_quality(context: dg.SensorEvaluationContext, lab: Lab) -> dg.Ski
         failing ^= {name}
         store.set_cursor_values({FAILING: json.dumps(sorted(failing))})
     return dg.SkipReason(f"{told} checks reported" if told else f"{len(failing)} checks do not pass, all reported")
+
+
+def _position(cursor: str | None) -> int | None:
+    """Return the number of the last event that was told of; none if the cursor is no such number."""
+    return int(cursor) if cursor and NUMBER.fullmatch(cursor) else None
+
+
+def _begin(context: dg.SensorEvaluationContext, newest: int) -> str:
+    """Say from where on failures are reported, where the cursor does not, or says more than there is."""
+    if not context.cursor:
+        return FROM_NOW_ON
+    begun = f"the cursor {context.cursor[:40]!r} is beyond the newest failure, or none of this sensor: {FROM_NOW_ON}"
+    context.log.warning(f"{begun}, those after event {newest}")
+    return begun
+
+
+def _failing(context: dg.SensorEvaluationContext, stored: str | None) -> set[str]:
+    """Return the checks that were reported and do not pass still."""
+    try:
+        read = json.loads(stored or "[]")
+    except (ValueError, RecursionError):
+        read = None
+    if isinstance(read, list) and all(isinstance(name, str) for name in read):
+        return set(read)
+    context.log.warning("which checks were reported is not known any more: those that do not pass are reported again")
+    return set()
 
 
 def _tell(context: dg.SensorEvaluationContext, webhook: Webhook | None, notice: Notice) -> None:

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 import dagster as dg
 
 from lab_pipeline.defs.operations.failures import failing_clearly
+from lab_pipeline.defs.operations.forms import form
 from lab_pipeline.defs.operations.resources import Lab
 from lab_pipeline.defs.operations.runs import Runs
 from lab_pipeline.defs.statistics.checks import evaluate
@@ -28,11 +29,13 @@ class StatisticsConfig(dg.Config):
     check_specs=check_specs(),
     can_subset=False,
     pool="statistics",
+    config_schema=form(StatisticsConfig),
 )
 def statistics_assets(
-    context: dg.AssetExecutionContext, config: StatisticsConfig, lab: Lab
+    context: dg.AssetExecutionContext, lab: Lab
 ) -> Iterator[dg.MaterializeResult[None] | dg.AssetCheckResult]:
     """Read the artifacts of new runs, forget those that are gone, and write every table that changes."""
+    config = StatisticsConfig(**context.op_execution_context.op_config)
     with failing_clearly(context.log):
         statistics = Statistics.of(lab.settings)
         runs = known_runs(Runs(context.instance, lab.artifacts), statistics.catalog.known_runs())
