@@ -19,6 +19,7 @@ from pydantic import SecretStr
 
 from lab_pipeline.api import downloads
 from lab_pipeline.api.app import create_app
+from lab_pipeline.api.schemas.series import LogLine
 from lab_pipeline.clickhouse.client import ClickHouse
 from lab_pipeline.clickhouse.config import clickhouse_config
 from lab_pipeline.clickhouse.gateway.launch import stop_server
@@ -317,6 +318,16 @@ def test_a_log_is_filtered(made):
     assert line["data"] == {"a": 1, "logger": "dagster"}
     for wrong in ("level=LOUD", "limit=1001", "order=up", "cursor=x"):
         assert made.client.get(f"/runs/{made.whole}/logs?{wrong}").status_code == 422
+
+
+def test_a_line_whose_data_is_odd_is_sent_as_json(made):
+    odd = '{"a": NaN, "b": "\\ud800", "c": Infinity}'
+    with made.client.app.state.stores.clickhouse.connection() as clickhouse:
+        append_lines(clickhouse, lines_of(made.ann, [1, 2], data=[odd, "[1]"], message="\u2192 \x1b"))
+    first, second = made.client.get(f"/runs/{made.ann}/logs").json()["logs"]
+    assert LogLine.model_validate(first).data["b"] == "?"
+    assert (first["data"]["a"], first["data"]["c"]) == (None, None)
+    assert (second["data"]["value"], second["message"]) == ([1], "\u2192 \x1b")
 
 
 def test_a_log_can_be_downloaded_as_text(made):

@@ -17,10 +17,11 @@ from lab_pipeline.api.downloads import Held, in_threads, send_text
 from lab_pipeline.api.errors import NotAcceptableError, describe
 from lab_pipeline.api.pagination import Cursor, decode_cursor, encode_cursor
 from lab_pipeline.api.routes.runs import From, RunId, To
-from lab_pipeline.api.schemas.series import Level, LogLine, LogPage
+from lab_pipeline.api.schemas.series import Level, LogPage
 from lab_pipeline.api.stores import LabStores, Stores
 from lab_pipeline.clickhouse import logs as lines
 from lab_pipeline.clickhouse.series import EARLIEST, LATEST
+from lab_pipeline.domain.backtest import iso
 from lab_pipeline.domain.errors import FieldError, InvalidConfigError, LabError
 
 CURSOR = "logs"
@@ -112,8 +113,7 @@ async def list_logs(
 def _answer(stores: Stores, run_id: str, after: int | None, limit: int, wanted: dict[str, Any]) -> str:
     page = _first(stores, run_id, after, limit, wanted)
     more = None if page.next_cursor is None else encode_cursor(CURSOR, page.next_cursor)
-    answer = LogPage(logs=[_line(row) for row in page.lines.iter_rows(named=True)], next_cursor=more)
-    return answer.model_dump_json(by_alias=True)
+    return _json({"logs": [_line(row) for row in page.lines.iter_rows(named=True)], "nextCursor": more})
 
 
 def _form(accept: str) -> str:
@@ -156,21 +156,27 @@ def _page(stores: Stores, run_id: str, after: int | None, limit: int, wanted: di
         return lines.list_lines(clickhouse, run_id, cursor=after, limit=limit, **wanted)
 
 
-def _line(row: dict[str, Any]) -> LogLine:
+def _line(row: dict[str, Any]) -> dict[str, Any]:
+    """Return the fields of a `LogLine`; a model of each would take longer than all the rest of a page."""
     extra = {"eventType": row["event_type"], "logger": row["logger"], "stack": row["stack"]}
     data = {**_object(row["data"]), **{key: value for key, value in extra.items() if value}}
-    return LogLine(
-        timestamp=row["timestamp"],
-        level=row["level"],
-        step=row["step_key"] or None,
-        message=row["message"],
-        data=data or None,
-    )
+    return {
+        "timestamp": iso(row["timestamp"]),
+        "level": row["level"],
+        "step": row["step_key"] or None,
+        "message": row["message"],
+        "data": data or None,
+    }
 
 
 def _object(text: str) -> dict[str, Any]:
-    value = json.loads(text) if text else {}
+    value = json.loads(text, parse_constant=lambda _: None) if text else {}
     return value if isinstance(value, dict) else {"value": value}
+
+
+def _json(value: dict[str, Any]) -> str:
+    """Write JSON; half a character, which data may have as an escape, becomes a question mark."""
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "replace").decode()
 
 
 def _text(stores: Stores, run_id: str, page: lines.LogPage, wanted: dict[str, Any]) -> Generator[bytes]:
@@ -215,7 +221,7 @@ async def _follow(stores: Stores, run_id: str, after: int | None, wanted: dict[s
                         yield found.text
                 seen = await stores.following.look(run_id)
             except LabError as error:  # too late for another status: say so and let the client come again
-                yield _event("error", json.dumps({"message": str(error)}))
+                yield _event("error", {"message": str(error)})
                 return
             now = time.monotonic()
             if came:
@@ -224,7 +230,7 @@ async def _follow(stores: Stores, run_id: str, after: int | None, wanted: dict[s
             if seen.run.finished and read_to >= last_line:
                 ended = ended or now
                 if now - ended >= LAST_LINES_SECONDS or _settled(seen.run.completed_at):
-                    yield _event("end", json.dumps({"status": seen.run.status}))
+                    yield _event("end", {"status": seen.run.status})
                     return
             if now - spoke >= SILENCE_SECONDS:
                 spoke = now
@@ -234,9 +240,7 @@ async def _follow(stores: Stores, run_id: str, after: int | None, wanted: dict[s
 def _events(stores: Stores, run_id: str, after: int | None, wanted: dict[str, Any]) -> _Events:
     page = _page(stores, run_id, after, STREAM_PAGE, wanted)
     rows = list(page.lines.iter_rows(named=True))
-    text = "".join(
-        _event("log", _line(row).model_dump_json(by_alias=True), encode_cursor(CURSOR, row["seq"])) for row in rows
-    )
+    text = "".join(_event("log", _line(row), encode_cursor(CURSOR, row["seq"])) for row in rows)
     return _Events(text, rows[-1]["seq"] if rows else after, page.next_cursor is not None)
 
 
@@ -244,6 +248,6 @@ def _settled(completed_at: datetime | None) -> bool:
     return completed_at is not None and time.time() - completed_at.timestamp() > 10 * LAST_LINES_SECONDS
 
 
-def _event(kind: str, data: str, event_id: str | None = None) -> str:
+def _event(kind: str, data: dict[str, Any], event_id: str | None = None) -> str:
     head = f"event: {kind}\n" + (f"id: {event_id}\n" if event_id else "")
-    return f"{head}data: {data}\n\n"
+    return f"{head}data: {_json(data)}\n\n"
