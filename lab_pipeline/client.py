@@ -152,8 +152,11 @@ class Lab:
         """
         return Run(self, self.send("GET", f"/runs/{run_id}").json())
 
-    def runs(self, **filters: str) -> Iterator[dict[str, Any]]:
-        """Iterate over runs, newest first; filters are those of `GET /runs`: `status`, `strategyId`, `caller`, ..."""
+    def runs(self, **filters: str | Sequence[str]) -> Iterator[dict[str, Any]]:
+        """Iterate over runs, newest first; filters are those of `GET /runs`: `status`, `strategyId`, `caller`, ...
+
+        A list of values wants any of them: `lab.runs(status=["queued", "running"])`.
+        """
         return self.pages("/runs", "runs", filters)
 
     def add_strategy(self, strategy_id: str, config: Mapping[str, Any], **words: Any) -> dict[str, Any]:  # noqa: ANN401 - JSON

@@ -7,6 +7,7 @@ from typing import Any
 from fastapi import Depends, FastAPI
 from fastapi.openapi.utils import get_openapi
 from fastapi.routing import APIRoute
+from prometheus_client import CollectorRegistry
 from pydantic.alias_generators import to_camel
 
 from lab_pipeline import __version__
@@ -17,6 +18,7 @@ from lab_pipeline.api.routes import (
     artifacts,
     backtests,
     compare,
+    docs,
     health,
     leaderboard,
     logs,
@@ -24,8 +26,10 @@ from lab_pipeline.api.routes import (
     runs,
     statistics,
     strategies,
+    telemetry,
 )
 from lab_pipeline.api.stores import opened
+from lab_pipeline.api.telemetry import Requests, Telemetry
 from lab_pipeline.defs.operations.instance import open_instance
 from lab_pipeline.doors import SAFE_METHODS, SCHEME
 from lab_pipeline.settings import Settings
@@ -37,7 +41,7 @@ A `runId` is Dagster's run id. Names are camelCase, moments ISO 8601 in UTC with
 plain fractions, amounts of money in quote currency. Lists are pages: `nextCursor` leads to the next, null where there
 is none. Errors have one shape. What cannot be answered because a store is down is a 503, never an empty list.
 """
-ANYWHERE = errors.describe(400, 401, 403, 413, 421, 422, 500, 503)
+ANYWHERE = errors.describe(400, 401, 403, 408, 413, 421, 422, 500, 503)
 """Errors that every route may answer with."""
 
 
@@ -48,8 +52,10 @@ def create_app(settings: Settings) -> FastAPI:
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         with open_instance(settings) as instance, opened(settings, instance) as stores:
             app.state.stores = stores
+            app.state.telemetry = Telemetry(stores, registry)
             yield
 
+    registry = CollectorRegistry()
     app = FastAPI(
         title="lab_pipeline",
         version=__version__,
@@ -58,15 +64,30 @@ def create_app(settings: Settings) -> FastAPI:
         dependencies=[Depends(refuse_unknown_parameters)],
         responses=ANYWHERE,
         redirect_slashes=False,
+        docs_url=None,
+        redoc_url=None,
         generate_unique_id_function=_operation_id,
     )
-    for routes in (health, backtests, runs, logs, metrics, artifacts, strategies, compare, leaderboard, statistics):
+    for routes in (
+        health,
+        telemetry,
+        backtests,
+        runs,
+        logs,
+        metrics,
+        artifacts,
+        strategies,
+        compare,
+        leaderboard,
+        statistics,
+    ):
         app.include_router(routes.router)
+    app.include_router(docs.router)
     for older in (strategies, leaderboard):
         app.include_router(older.router, prefix="/api")
     app.state.home = settings.home
     errors.add_handlers(app)
-    app.add_middleware(Gate, settings=settings)
+    app.add_middleware(Gate, settings=settings, requests=Requests(registry))
     app.openapi = lambda: _openapi(app, guarded=settings.api_token is not None)  # type: ignore[method-assign]  # the way that FastAPI documents
     return app
 
@@ -87,6 +108,7 @@ def _openapi(app: FastAPI, *, guarded: bool) -> dict[str, Any]:
                 "description": "The token of LAB_API_TOKEN; not needed where the lab has none.",
             }
         }
+        _drop_object_defaults(document)
         for operations in document["paths"].values():
             for method in SAFE_METHODS & {name.upper() for name in operations}:
                 del operations[method.lower()]["responses"]["403"]  # other sites may ask, if not change
@@ -97,3 +119,11 @@ def _openapi(app: FastAPI, *, guarded: bool) -> dict[str, Any]:
                     operation["security"] = []
         app.openapi_schema = document
     return app.openapi_schema
+
+
+def _drop_object_defaults(document: dict[str, Any]) -> None:
+    """Leave out what generators of clients cannot write: such a default is made of those of the object's own fields."""
+    for schema in document["components"]["schemas"].values():
+        for field in schema.get("properties", {}).values():
+            if isinstance(field.get("default"), dict):
+                del field["default"]

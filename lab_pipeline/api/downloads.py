@@ -3,20 +3,31 @@
 import io
 import os
 import re
-from collections.abc import AsyncIterator, Iterator
+from bisect import bisect_left, bisect_right
+from collections.abc import AsyncGenerator, Generator
+from contextlib import ExitStack, aclosing
+from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 import polars as pl
 import pyarrow.parquet as pq
-from anyio import to_thread
+from anyio import CapacityLimiter, to_thread
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
+from starlette.types import Receive, Scope, Send
 
 from lab_pipeline.api.errors import RangeError
+from lab_pipeline.api.places import Places
 from lab_pipeline.api.schemas.artifacts import FileFormat
 
-CHUNK_BYTES = 1 << 20
-ROWS_AT_ONCE = 50_000
+CHUNK_BYTES = 1 << 18
+ROWS_AT_ONCE = 5_000
+"""Converted together; what a client does not take stays in memory for as long."""
+LONG_BYTES = 1 << 20
+"""Of an answer that is made as a whole: one that is longer stays in memory until its reader has taken it."""
+REMEMBERED = 1_000
+"""Tables of which it is known where in their converted forms each batch of rows ends."""
 MEDIA_TYPES = {
     "parquet": "application/vnd.apache.parquet",
     "csv": "text/csv; charset=utf-8",
@@ -27,44 +38,120 @@ ONE_RANGE = re.compile(r"bytes=(\d*)-(\d*)", re.IGNORECASE)
 MILLISECONDS = "%Y-%m-%dT%H:%M:%S.%3fZ"
 
 
-def send_file(request: Request, path: Path, kind: str, etag: str) -> Response:
+class Held(StreamingResponse):
+    """What is sent for as long as the client takes to read it, and holds a place meanwhile."""
+
+    def __init__(
+        self,
+        body: AsyncGenerator[str | bytes],
+        place: ExitStack,
+        status: int = 200,
+        *,
+        headers: dict[str, str] | None = None,
+        media_type: str,
+    ) -> None:
+        super().__init__(body, status, headers, media_type)
+        self._body, self._place = body, place
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Send it; the place is free afterwards, whatever happens."""
+        with self._place:
+            async with aclosing(self._body):
+                await super().__call__(scope, receive, send)
+
+
+def send_text(text: str, media_type: str, place: ExitStack, places: Places) -> Response:
+    """Answer with a text that has been made; one so long that it waits for its reader takes a place meanwhile.
+
+    Raises:
+        UnavailableError: if all are taken.
+    """
+    body = text.encode()
+    if len(body) <= LONG_BYTES:
+        return Response(body, media_type=media_type)
+    place.enter_context(places.one())
+    return Held(_pieces(body), place.pop_all(), headers={"Content-Length": str(len(body))}, media_type=media_type)
+
+
+async def _pieces(body: bytes) -> AsyncGenerator[bytes]:
+    for first in range(0, len(body), CHUNK_BYTES):
+        yield body[first : first + CHUNK_BYTES]
+
+
+async def in_threads(chunks: Generator[bytes], threads: CapacityLimiter) -> AsyncGenerator[bytes]:
+    """Take chunk by chunk in threads of their own, each when the one before has been sent."""
+    try:
+        while (chunk := await to_thread.run_sync(next, chunks, None, limiter=threads)) is not None:
+            yield chunk
+    finally:
+        chunks.close()
+
+
+def send_file(
+    request: Request, path: Path, kind: str, etag: str, place: ExitStack, threads: CapacityLimiter
+) -> Response:
     """Answer with a file: all of it, a part (`Range`), or that the client has it (`If-None-Match`).
 
     Raises:
         RangeError: if the part begins beyond its end.
         FileNotFoundError: if the file is gone.
     """
-    headers = _headers(path.name, etag) | {"Accept-Ranges": "bytes"}
+    headers = _headers(path.name, etag)
     if _has_it(request, etag):
         return Response(status_code=304, headers=headers)
-    file = path.open("rb", buffering=0)
-    try:
+    with ExitStack() as opened:
+        file = opened.enter_context(path.open("rb", buffering=0))
         size = os.fstat(file.fileno()).st_size
         part = _part(request, size, etag)
-    except BaseException:
-        file.close()
-        raise
+        first, last = part or (0, size - 1)
+        place.enter_context(opened.pop_all())
+    chunks = _chunks(file, first, last - first + 1)
+    return _sent(chunks, place, threads, headers, MEDIA_TYPES[kind], part, size)
+
+
+def send_converted(
+    request: Request, path: Path, form: FileFormat, etag: str, place: ExitStack, threads: CapacityLimiter
+) -> Response:
+    """Answer with the rows of a Parquet file as CSV or as a JSON array, converted batch by batch; else as `send_file`.
+
+    Of a table that has not been converted yet the size is found by doing it once; later, parts are converted alone.
+
+    Raises:
+        RangeError: if the part begins beyond its end.
+        FileNotFoundError: if the file is gone.
+    """
+    headers = _headers(path.with_suffix(f".{form}").name, etag)
+    if _has_it(request, etag):
+        return Response(status_code=304, headers=headers)
+    batches = _measured(path, form, etag)
+    size = batches.ends[-1]
+    part = _part(request, size, etag)
+    first, last = part or (0, size - 1)
+    chunks = _converted(path, form, batches, first, last - first + 1)
+    return _sent(chunks, place, threads, headers, MEDIA_TYPES[form], part, size)
+
+
+def _sent(
+    chunks: Generator[bytes],
+    place: ExitStack,
+    threads: CapacityLimiter,
+    headers: dict[str, str],
+    media_type: str,
+    part: tuple[int, int] | None,
+    size: int,
+) -> Response:
     first, last = part or (0, size - 1)
     headers["Content-Length"] = str(last - first + 1)
     if part:
         headers["Content-Range"] = f"bytes {first}-{last}/{size}"
-    body: AsyncIterator[bytes] = _chunks(file, first, last - first + 1)
-    return StreamingResponse(body, 206 if part else 200, headers, media_type=MEDIA_TYPES[kind])
-
-
-def send_converted(request: Request, path: Path, form: FileFormat, etag: str) -> Response:
-    """Answer with the rows of a Parquet file as CSV or as a JSON array, converted batch by batch."""
-    headers = _headers(path.with_suffix(f".{form}").name, etag) | {"Accept-Ranges": "none"}
-    if _has_it(request, etag):
-        return Response(status_code=304, headers=headers)
-    rows = pq.ParquetFile(path)
-    batches = _csv(rows) if form is FileFormat.CSV else _json(rows)
-    return StreamingResponse(batches, headers=headers, media_type=MEDIA_TYPES[form])
+    body = in_threads(chunks, threads)
+    return Held(body, place.pop_all(), 206 if part else 200, headers=headers, media_type=media_type)
 
 
 def _headers(name: str, etag: str) -> dict[str, str]:
     return {
         "ETag": f'"{etag}"',
+        "Accept-Ranges": "bytes",
         "Content-Disposition": f'attachment; filename="{name}"',
         "Cache-Control": "private, no-cache",
         "X-Content-Type-Options": "nosniff",
@@ -95,45 +182,72 @@ def _part(request: Request, size: int, etag: str) -> tuple[int, int] | None:
     return first, last
 
 
-async def _chunks(file: io.FileIO, offset: int, left: int) -> AsyncIterator[bytes]:
-    """Read ahead by nothing: the next chunk is read when the one before has been taken."""
-    try:
-        while left > 0:
-            chunk = await to_thread.run_sync(os.pread, file.fileno(), min(CHUNK_BYTES, left), offset)
-            if not chunk:
-                raise OSError(f"{file.name} is shorter than it was")
-            offset += len(chunk)
-            left -= len(chunk)
-            yield chunk
-    finally:
-        file.close()
+def _chunks(file: io.FileIO, offset: int, left: int) -> Generator[bytes]:
+    while left > 0:
+        chunk = os.pread(file.fileno(), min(CHUNK_BYTES, left), offset)
+        if not chunk:
+            raise OSError(f"{file.name} is shorter than it was")
+        offset += len(chunk)
+        left -= len(chunk)
+        yield chunk
 
 
-def _csv(rows: pq.ParquetFile) -> Iterator[bytes]:
-    first = True
-    for frame in _frames(rows):
-        yield frame.write_csv(include_header=first, datetime_format=MILLISECONDS).encode()
-        first = False
+@dataclass(frozen=True)
+class _Batches:
+    """Where the batches of rows are in the converted form of a table.
+
+    Attributes:
+        ends: where each ends; the last is the end of the whole.
+        groups: the row group of the table that each is of.
+    """
+
+    ends: tuple[int, ...]
+    groups: tuple[int, ...]
 
 
-def _json(rows: pq.ParquetFile) -> Iterator[bytes]:
-    yield b"["
-    first = True
-    for frame in _frames(rows):
-        if frame.height:
-            written = frame.with_columns(
-                pl.col(pl.Datetime).dt.strftime(MILLISECONDS), pl.col(pl.Float64).fill_nan(None)
-            ).write_json()
-            yield (b"" if first else b",\n") + written[1:-1].encode()
-            first = False
-    yield b"]\n"
+@lru_cache(REMEMBERED)
+def _measured(path: Path, form: FileFormat, etag: str) -> _Batches:  # noqa: ARG001 - it tells one content from the next
+    end, ends, groups = 0, [], []
+    for group, chunk in _convert(path, form):
+        end += len(chunk)
+        ends.append(end)
+        groups.append(group)
+    return _Batches(tuple(ends), tuple(groups))
 
 
-def _frames(rows: pq.ParquetFile) -> Iterator[pl.DataFrame]:
-    """Iterate over the rows; a file without any yields one empty frame, for the sake of its header."""
-    with rows:
-        if rows.metadata.num_rows == 0:
-            yield pl.DataFrame(pl.from_arrow(rows.read()))
+def _converted(path: Path, form: FileFormat, batches: _Batches, offset: int, left: int) -> Generator[bytes]:
+    """Convert the row groups that a part is in, and cut it out of them."""
+    group = batches.groups[bisect_right(batches.ends, offset)]
+    before = bisect_left(batches.groups, group)
+    offset -= batches.ends[before - 1] if before else 0
+    for _, chunk in _convert(path, form, group):
+        piece = chunk[offset : offset + left]
+        offset, left = max(0, offset - len(chunk)), left - len(piece)
+        if piece:
+            yield piece
+        if left == 0:
             return
-        for batch in rows.iter_batches(ROWS_AT_ONCE):
-            yield pl.DataFrame(pl.from_arrow(batch))
+
+
+def _convert(path: Path, form: FileFormat, first_group: int = 0) -> Generator[tuple[int, bytes]]:
+    """Iterate over the batches of a table in its converted form, each with its row group."""
+    convert, tail = (_csv, b"") if form is FileFormat.CSV else (_json, b"]\n")
+    with pq.ParquetFile(path) as table:
+        groups = table.metadata.num_row_groups
+        first = first_group == 0
+        for group in range(first_group, groups):
+            for batch in table.iter_batches(ROWS_AT_ONCE, row_groups=[group]):
+                yield group, convert(pl.DataFrame(pl.from_arrow(batch)), first)
+                first = False
+        if first:  # no rows: for the sake of the header
+            yield 0, convert(pl.DataFrame(pl.from_arrow(table.read())), first)
+        yield groups, tail
+
+
+def _csv(rows: pl.DataFrame, first: bool) -> bytes:  # noqa: FBT001 - of two functions that are called alike
+    return rows.write_csv(include_header=first, datetime_format=MILLISECONDS).encode()
+
+
+def _json(rows: pl.DataFrame, first: bool) -> bytes:  # noqa: FBT001
+    plain = rows.with_columns(pl.col(pl.Datetime).dt.strftime(MILLISECONDS), pl.col(pl.Float64).fill_nan(None))
+    return (b"[" if first else b",\n") + plain.write_json()[1:-1].encode()

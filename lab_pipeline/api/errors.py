@@ -9,6 +9,7 @@ from typing import Any
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
+from fastapi.routing import iter_route_contexts
 from sqlalchemy.exc import SQLAlchemyError
 from starlette.exceptions import HTTPException
 
@@ -17,7 +18,7 @@ from lab_pipeline.clickhouse.errors import ClickHouseError
 from lab_pipeline.defs.operations.launching import QueueFullError, RunUnfinishedError
 from lab_pipeline.defs.operations.run_actions import RunFinishedError, RunNotStoppedError
 from lab_pipeline.defs.operations.webserver import DagsterDownError, LaunchRefusedError
-from lab_pipeline.domain.errors import FieldError, InvalidConfigError, LabError
+from lab_pipeline.domain.errors import MOST_NAMED, FieldError, InvalidConfigError, LabError, listed, shortened
 from lab_pipeline.runs.artifacts import UnknownArtifactError, UnknownRunError, UnreadableManifestError
 from lab_pipeline.runs.idempotency import IdempotencyBusyError, IdempotencyConflictError, LaunchUnknownError
 from lab_pipeline.runs.strategies import UnknownStrategyError
@@ -25,6 +26,8 @@ from lab_pipeline.storage.errors import StorageError
 from lab_pipeline.storage.trouble import disk_trouble, full_disk, is_full
 
 RETRY_AFTER_SECONDS = 5
+LONGEST_MESSAGE = 4000
+"""Characters: what a client sent may be part of it."""
 CODES = {
     400: "malformed",
     401: "unauthorized",
@@ -32,12 +35,14 @@ CODES = {
     404: "not_found",
     405: "method_not_allowed",
     406: "not_acceptable",
+    408: "too_late",
     409: "conflict",
     413: "too_large",
     416: "range_not_satisfiable",
     421: "misdirected",
     422: "invalid",
     429: "queue_full",
+    431: "too_large",
     500: "internal",
     503: "unavailable",
 }
@@ -116,10 +121,11 @@ def error_response(
     details: Sequence[FieldError] = (),
     headers: dict[str, str] | None = None,
 ) -> JSONResponse:
-    """Build the answer of an error."""
-    problems = [Problem(path=one.path, message=one.message) for one in details]
+    """Build the answer of an error; of many details it has the first, its message says how many there are."""
+    problems = [Problem(path=shortened(one.path), message=shortened(one.message)) for one in details[:MOST_NAMED]]
     code = CODES.get(status, HTTPStatus(status).phrase.lower().replace(" ", "_"))
-    detail = ErrorDetail(code=code, message=message, details=problems, request_id=request_id)
+    text = shortened(message, LONGEST_MESSAGE)
+    detail = ErrorDetail(code=code, message=text, details=problems, request_id=request_id)
     extra = {"Retry-After": str(RETRY_AFTER_SECONDS)} if status in COME_BACK else {}
     return JSONResponse(
         Error(error=detail).model_dump(by_alias=True), status_code=status, headers={**extra, **(headers or {})}
@@ -147,14 +153,25 @@ def _on_http_error(request: Request, error: Exception) -> JSONResponse:
     message = str(error.detail)
     if error.status_code == HTTPStatus.NOT_FOUND and message == HTTPStatus.NOT_FOUND.phrase:
         message = f"there is nothing at {request.url.path}: /docs lists what there is"
-    return error_response(request_id(request), error.status_code, message, headers=dict(error.headers or {}))
+    headers = dict(error.headers or {})
+    if error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
+        headers["Allow"] = ", ".join(_methods(request))
+    return error_response(request_id(request), error.status_code, message, headers=headers)
+
+
+def _methods(request: Request) -> list[str]:
+    """Return the methods that an address has, of whichever routes."""
+    app: FastAPI = request.app
+    routes = [route for route in iter_route_contexts(app.routes) if route.path_regex.match(request.url.path)]
+    found = {method for route in routes for method in route.methods or ()}
+    return sorted(found | {"HEAD"} if "GET" in found else found)
 
 
 def _on_invalid_request(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, RequestValidationError)  # noqa: S101 - registered for nothing else
     found = [_field_error(item) for item in error.errors()]
     malformed = any(item["type"] == "json_invalid" for item in error.errors())
-    message = "the request is not valid: " + "; ".join(map(str, found))
+    message = f"the request is not valid: {listed(found)}"
     return error_response(request_id(request), 400 if malformed else 422, message, found)
 
 

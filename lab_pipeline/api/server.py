@@ -2,14 +2,22 @@
 
 import contextlib
 import logging
+import resource
+import sys
 
 import uvicorn
 
 from lab_pipeline.api.app import create_app
+from lab_pipeline.api.connections import MOST_CONNECTIONS, Connection, Server
 from lab_pipeline.defs.operations.instance import open_instance
-from lab_pipeline.doors import address, listen, require_token_off_loopback
+from lab_pipeline.domain.loglines import log_to_stderr
+from lab_pipeline.doors import BACKLOG, address, listen, require_token_off_loopback
 from lab_pipeline.settings import Settings
 
+OTHER_FILES = 256
+"""Files and sockets that the stores and downloads have open at most, beside the connections."""
+TURN_SECONDS = 0.0005
+"""For which a thread that computes keeps the interpreter from the one that answers; Python's own 5 ms are many."""
 GOODBYE_SECONDS = 3
 """For which requests may go on once the server was told to stop; streams that follow a run never end by themselves."""
 
@@ -24,27 +32,38 @@ def serve(settings: Settings) -> None:
     require_token_off_loopback(settings)
     with open_instance(settings):
         app = create_app(settings)  # which opens it again, where an error would come with uvicorn's stack
+    Connection.most = _most_connections()
+    sys.setswitchinterval(TURN_SECONDS)
     with listen(settings.host, settings.api_port, "LAB_API_PORT") as listener:
         _log_to_stderr()
         logging.getLogger("lab_pipeline.api").info("listening on %s", address(listener))
         config = uvicorn.Config(
             app,
             loop="uvloop",
-            http="httptools",
+            http=Connection,
+            ws="none",
+            backlog=BACKLOG,
             log_config=None,
             access_log=False,  # the gate's line has the request's id
             server_header=False,
             timeout_graceful_shutdown=GOODBYE_SECONDS,
         )
         with contextlib.suppress(KeyboardInterrupt):  # the server has stopped in order; the signal is raised once more
-            uvicorn.Server(config).run(sockets=[listener])
+            Server(config).run(sockets=[listener])
+
+
+def _most_connections() -> int:
+    """Ask the system for as many files as the connections need, and return how many of those there may be."""
+    files, at_most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = MOST_CONNECTIONS + OTHER_FILES
+    if files != resource.RLIM_INFINITY and files < wanted:
+        files = wanted if at_most == resource.RLIM_INFINITY else min(wanted, at_most)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (files, at_most))
+    return MOST_CONNECTIONS if files == resource.RLIM_INFINITY else min(MOST_CONNECTIONS, max(1, files - OTHER_FILES))
 
 
 def _log_to_stderr() -> None:
-    handler = logging.StreamHandler()
-    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
     for name in ("lab_pipeline", "uvicorn"):
         logger = logging.getLogger(name)
-        logger.addHandler(handler)
-        logger.setLevel(logging.INFO)
+        log_to_stderr(logger, logging.INFO)
         logger.propagate = False

@@ -4,12 +4,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from queue import Empty, LifoQueue
-from threading import Semaphore
 from typing import Annotated
 
 import dagster as dg
 from fastapi import Depends, Request
 
+from lab_pipeline.api.following import Following
+from lab_pipeline.api.places import Places, Threads
 from lab_pipeline.clickhouse.client import ClickHouse
 from lab_pipeline.clickhouse.config import ClickHouseConfig, clickhouse_config
 from lab_pipeline.defs.operations.launching import Launcher
@@ -21,33 +22,10 @@ from lab_pipeline.runs.idempotency import IdempotencyKeys
 from lab_pipeline.runs.strategies import StrategyStore
 from lab_pipeline.settings import Settings
 
-AT_ONCE = 4
-"""Queries that are sent to ClickHouse together: more of them only wait for one another there."""
-
 FOLLOWERS = 64
-"""Streams at once: each asks ClickHouse every second for as long as its run lasts."""
-
-
-@dataclass
-class Places:
-    """How many of something there are at once; counted in the event loop, by one thread.
-
-    Attributes:
-        most: places there are.
-        taken: places that are taken.
-    """
-
-    most: int
-    taken: int = 0
-
-    @contextmanager
-    def one(self) -> Iterator[None]:
-        """Take a place."""
-        self.taken += 1
-        try:
-            yield
-        finally:
-            self.taken -= 1
+"""Streams at once that follow runs."""
+DOWNLOADS = 64
+"""Downloads at once."""
 
 
 @dataclass(frozen=True)
@@ -56,22 +34,20 @@ class ClickHousePool:
 
     config: ClickHouseConfig
     _idle: LifoQueue[ClickHouse] = field(default_factory=LifoQueue)
-    _turns: Semaphore = field(default_factory=lambda: Semaphore(AT_ONCE))
 
     @contextmanager
     def connection(self) -> Iterator[ClickHouse]:
-        """Borrow a connection; wait for one where as many are in use as may."""
-        with self._turns:
-            try:
-                connection = self._idle.get_nowait()
-            except Empty:
-                connection = ClickHouse(self.config)
-            try:
-                yield connection
-            except BaseException:
-                connection.close()
-                raise
-            self._idle.put(connection)
+        """Borrow a connection."""
+        try:
+            connection = self._idle.get_nowait()
+        except Empty:
+            connection = ClickHouse(self.config)
+        try:
+            yield connection
+        except BaseException:
+            connection.close()
+            raise
+        self._idle.put(connection)
 
     def close(self) -> None:
         """Disconnect, and let an embedded server stop when it is idle."""
@@ -92,7 +68,10 @@ class Stores:
         artifacts: what they published.
         clickhouse: their metrics, fills and logs.
         lake: candles and calls.
+        threads: in which all that is slow is done.
+        following: looks for what is new of the runs that streams follow.
         followers: places for streams that follow a run.
+        downloads: places for downloads.
     """
 
     settings: Settings
@@ -103,7 +82,14 @@ class Stores:
     artifacts: ArtifactStore
     clickhouse: ClickHousePool
     lake: Lake
-    followers: Places = field(default_factory=lambda: Places(FOLLOWERS))
+    threads: Threads
+    following: Following
+    followers: Places = field(
+        default_factory=lambda: Places(FOLLOWERS, f"{FOLLOWERS} streams follow runs already: read pages, or come later")
+    )
+    downloads: Places = field(
+        default_factory=lambda: Places(DOWNLOADS, f"{DOWNLOADS} downloads are under way already: come later")
+    )
 
     @property
     def strategies(self) -> StrategyStore:
@@ -120,6 +106,8 @@ def opened(settings: Settings, instance: dg.DagsterInstance) -> Iterator[Stores]
     webserver = Webserver.of(settings)
     keys = IdempotencyKeys(settings.catalog_path)
     pool = ClickHousePool(clickhouse_config(settings))
+    threads = Threads()
+    following = Following(runs, pool.connection, threads.streams)
     try:
         yield Stores(
             settings=settings,
@@ -130,8 +118,11 @@ def opened(settings: Settings, instance: dg.DagsterInstance) -> Iterator[Stores]
             artifacts=artifacts,
             clickhouse=pool,
             lake=Lake(settings.lake_dir),
+            threads=threads,
+            following=following,
         )
     finally:
+        following.stop()
         pool.close()
         webserver.close()
 

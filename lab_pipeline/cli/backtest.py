@@ -36,7 +36,7 @@ def backtest(  # noqa: PLR0917 - one parameter an option
     start: Annotated[
         str | None, typer.Option("--from", help="Simulate calls from this time on (ISO 8601, UTC).")
     ] = None,
-    end: Annotated[str | None, typer.Option("--to", help="Simulate calls before this time.")] = None,
+    end: Annotated[str | None, typer.Option("--to", help="Simulate calls before this time (ISO 8601, UTC).")] = None,
     mints: Annotated[str | None, typer.Option(help="Only calls on these tokens, separated by commas.")] = None,
     callers: Annotated[
         str | None, typer.Option(help="Only calls of these callers, separated by commas; quote one: '\"A, B\",C'.")

@@ -110,6 +110,7 @@ def ship(
     from lab_pipeline.clickhouse.client import ClickHouse
     from lab_pipeline.defs.operations.instance import open_instance
     from lab_pipeline.defs.operations.shipper import Shipper, impatient, run_shipper
+    from lab_pipeline.domain.loglines import log_to_stderr
 
     config = clickhouse_config(settings())
     with open_instance(settings()) as instance:
@@ -123,7 +124,7 @@ def ship(
         stop = Event()
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, lambda *_: stop.set())
-        logging.basicConfig(format="%(asctime)s %(levelname)s %(message)s")
+        log_to_stderr(logging.getLogger(), logging.WARNING)
         with ClickHouse(impatient(config)) as clickhouse:
             run_shipper(settings(), instance, clickhouse, stop)
 

@@ -41,7 +41,7 @@ def list_runs(
     if as_json:
         out.print_json(json.dumps({"runs": runs}))
         return
-    rows = table("run", "status", "strategy", "candles", "created", "trades", "mean net", "total return",
+    rows = table("run", "status", "strategy", "candles", "created (UTC)", "trades", "mean net", "total return",
                  right=("trades", "mean net", "total return"))  # fmt: skip
     for run in runs:
         summary = run["summary"] or {}
@@ -50,7 +50,7 @@ def list_runs(
             run["status"],
             f"{run['strategyId'] or '?'} v{run['strategyVersion'] or '?'}",
             run["timeframe"] or "?",
-            run["createdAt"][5:16].replace("T", " "),
+            run["createdAt"][:16].replace("T", " "),
             f"{summary['trades']:,}" if summary else "-",
             percent(summary.get("expectancy")),
             percent(summary.get("totalReturn")),

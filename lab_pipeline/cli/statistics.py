@@ -63,8 +63,12 @@ class StatisticsError(LabError):
 def show_statistics(
     *,
     by: Annotated[By, typer.Option("--by", help="Group trades by this.")] = By.STRATEGY,
-    start: Annotated[str | None, typer.Option("--from", help="Trades on calls from this time on.", metavar="T")] = None,
-    end: Annotated[str | None, typer.Option("--to", help="Trades on calls before this time.", metavar="T")] = None,
+    start: Annotated[
+        str | None, typer.Option("--from", help="Trades on calls from this time on (UTC).", metavar="T")
+    ] = None,
+    end: Annotated[
+        str | None, typer.Option("--to", help="Trades on calls before this time (UTC).", metavar="T")
+    ] = None,
     strategy: StrategyId = None,
     bins: Annotated[str, typer.Option(help="classic, 20 (equally wide) or quantile:20 (equally full).")] = "classic",
     limit: Annotated[int, typer.Option(min=1, max=MOST_ROWS, help="Groups at most.")] = 20,
@@ -205,7 +209,8 @@ def _print_totals(totals: dict[str, Any]) -> None:
 
 def _groups_table(by: By, rows: list[dict[str, Any]]) -> "Table":
     columns = ("runs", "trades", "mean net", "total net", "lowest", "highest", "win rate")
-    made = table(by.value, *columns, right=columns)
+    by_time = by in (By.DAY, By.WEEK, By.MONTH)
+    made = table(f"{by.value} (UTC)" if by_time else by.value, *columns, right=columns)
     for row in rows:
         made.add_row(
             row["key"],

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, BeforeValidator, Field, JsonValue, PlainSerializer, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, JsonValue, PlainSerializer, WithJsonSchema, model_validator
 
 from lab_pipeline.domain.errors import FieldError, InvalidConfigError
 from lab_pipeline.domain.identifiers import IDENTIFIER_RULE, is_identifier
@@ -44,7 +44,14 @@ def _from_iso(value: object) -> object:
         raise ValueError(f"write a time as 2018-01-10T00:00:00Z or a date as 2018-01-10, not {value!r}") from None
 
 
-Moment = Annotated[datetime, BeforeValidator(_from_iso), AfterValidator(utc), PlainSerializer(iso, when_used="json")]
+MOMENT_SCHEMA = {"type": "string", "format": "date-time", "examples": ["2018-01-10T00:00:00.000Z"]}
+Moment = Annotated[
+    datetime,
+    BeforeValidator(_from_iso),
+    AfterValidator(utc),
+    PlainSerializer(iso, when_used="json"),
+    WithJsonSchema(MOMENT_SCHEMA),  # one for what is read and for what is written
+]
 
 
 class TokensUniverse(Document):

@@ -37,7 +37,54 @@ def test_an_unknown_address(api):
 def test_a_method_that_an_address_does_not_have(api):
     answer = api.delete("/strategies")
     error(answer, 405, "method_not_allowed")
-    assert "GET" in answer.headers["allow"]
+    assert answer.headers["allow"] == "GET, HEAD, POST"
+    assert api.put("/strategies/ladder").headers["allow"] == "GET, HEAD, PATCH"
+    assert api.get("/backtest").headers["allow"] == "POST"
+    assert api.head("/backtest").headers["allow"] == "POST"
+
+
+def test_what_can_be_got_can_be_asked_for_without_its_body(api, openapi):
+    asked = [path.format(runId="nothing", name="nothing", id="ladder") for path, operations in openapi["paths"].items()
+             if "get" in operations]  # fmt: skip
+    for path in (*asked, "/docs", "/docs/swagger-ui-bundle.js", "/openapi.json", "/nothing", "/runs?limt=1"):
+        got, head = api.get(path), api.head(path)
+        assert (head.status_code, head.content) == (got.status_code, b""), path
+        assert head.headers["content-type"] == got.headers["content-type"], path
+        if path != "/metrics":  # which counts the requests
+            assert head.headers["content-length"] == got.headers["content-length"], path
+
+
+def test_a_thousand_wrong_parameters_are_a_short_error(api):
+    many = "&".join(f"wrong{number}=1" for number in range(1000))
+    found = error(api.get(f"/runs?{many}"), 422, "invalid")
+    assert paths(found) == [f"wrong{number}" for number in range(10)]
+    assert found["message"].endswith("... (1,000 in total)")
+    assert len(found["message"]) < 2000
+
+
+def test_a_thousand_wrong_values_are_a_short_error(api):
+    metrics = "&".join(f"type=wrong{number}" for number in range(1000))
+    for answer in (
+        api.get(f"/runs/nothing/metrics?{metrics}"),
+        api.post("/strategies", json={f"wrong{number}": 1 for number in range(1000)}),
+        api.post("/strategies", json={"id": "x", "config": {"exit": {"targets": [{"multiple": 0}] * 1000}}}),
+    ):
+        found = error(answer, 422, "invalid")
+        assert len(found["details"]) == 10
+        assert "in total)" in found["message"]
+        assert len(answer.content) < 5000
+
+
+def test_a_long_value_is_a_short_error(api):
+    for answer in (
+        api.post("/strategies", json={"id": "x" * 100_000}),
+        api.post("/strategies", json={"x" * 100_000: 1}),
+        api.get("/strategies", params={"x" * 10_000: 1}),
+        api.get(f"/strategies/{'x' * 10_000}"),
+        api.get("/runs", params={"status": "x" * 10_000}),
+    ):
+        assert answer.status_code in {404, 422}
+        assert len(answer.content) < 5000
 
 
 def test_an_unknown_thing(api):

@@ -4,6 +4,7 @@ import csv
 import hashlib
 import io
 import json
+import time
 import uuid
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -16,7 +17,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pydantic import SecretStr
 
+from lab_pipeline.api import downloads
 from lab_pipeline.api.app import create_app
+from lab_pipeline.api.schemas.series import LogLine
 from lab_pipeline.clickhouse.client import ClickHouse
 from lab_pipeline.clickhouse.config import clickhouse_config
 from lab_pipeline.clickhouse.gateway.launch import stop_server
@@ -31,6 +34,7 @@ from lab_pipeline.runs.idempotency import IdempotencyKeys
 from lab_pipeline.settings import Settings
 from lab_pipeline_tests.api.conftest import stock
 from lab_pipeline_tests.api.labs import REQUEST, StandInWebserver, finish, finished
+from lab_pipeline_tests.api.servers import connect, get, serving
 from lab_pipeline_tests.clickhouse.conftest import skip_without_chdb
 from lab_pipeline_tests.clickhouse.logbook import MOMENT, lines_of
 
@@ -108,7 +112,13 @@ def test_every_filter_filters(made):
     assert made.ann in ids(get("/runs", params={"from": created}))
     assert set(ids(get("/runs", params={"to": later}))) == {made.whole, made.ann}
     assert ids(get("/runs?status=completed&caller=ann&timeframe=1m&strategyId=ladder")) == [made.ann]
+    assert set(ids(get("/runs?status=completed&status=failed"))) == {made.whole, made.ann, made.failed}
+    assert set(ids(get("/runs?timeframe=4h&timeframe=1m"))) == {made.whole, made.ann, made.failed}
+    assert ids(get("/runs?caller=ann&caller=nobody")) == [made.ann]
+    assert ids(get("/runs?strategyId=dip-scalper&strategyId=ladder&status=failed")) == [made.failed]
     assert get("/runs?status=done").status_code == 422
+    assert get("/runs?status=completed&status=done").status_code == 422
+    assert get("/runs?from=2018-01-01&from=2019-01-01").status_code == 422
     assert get("/runs?from=soon").status_code == 422
 
 
@@ -174,7 +184,7 @@ def test_a_walk_gives_each_run_that_was_there_throughout_exactly_once(walked, be
             instance.run_storage.delete_run(gone)
             there.discard(gone)
         elif action == "page" and not (begun and after is None):
-            page, after = runs.page(RunFilter(strategy_id="walk"), after=after, limit=limit)
+            page, after = runs.page(RunFilter(strategy_ids=["walk"]), after=after, limit=limit)
             seen += [run.run_id for run in page]
             begun = True
     assert after is None
@@ -211,7 +221,9 @@ def test_a_run_says_what_it_was_asked_and_what_became_of_it(made):
         ("GET", "/artifacts/trades"),
     ],
 )
-@pytest.mark.parametrize("run_id", ["nope", "..", "%2e%2e%2f", "0d9c0a4a-5d7f-4b53-b5b2-a7c1f0c1d2e3", "' OR 1=1 --"])
+@pytest.mark.parametrize(
+    "run_id", ["nope", "%2e%2e", "%2e%2e%2f", "0d9c0a4a-5d7f-4b53-b5b2-a7c1f0c1d2e3", "' OR 1=1 --"]
+)
 def test_an_unknown_run_is_not_found(made, method, path, run_id):
     answer = made.client.request(method, f"/runs/{run_id}{path}")
     assert answer.status_code in ({404, 405} if run_id == ".." else {404})
@@ -308,6 +320,16 @@ def test_a_log_is_filtered(made):
         assert made.client.get(f"/runs/{made.whole}/logs?{wrong}").status_code == 422
 
 
+def test_a_line_whose_data_is_odd_is_sent_as_json(made):
+    odd = '{"a": NaN, "b": "\\ud800", "c": Infinity}'
+    with made.client.app.state.stores.clickhouse.connection() as clickhouse:
+        append_lines(clickhouse, lines_of(made.ann, [1, 2], data=[odd, "[1]"], message="\u2192 \x1b"))
+    first, second = made.client.get(f"/runs/{made.ann}/logs").json()["logs"]
+    assert LogLine.model_validate(first).data["b"] == "?"
+    assert (first["data"]["a"], first["data"]["c"]) == (None, None)
+    assert (second["data"]["value"], second["message"]) == ([1], "\u2192 \x1b")
+
+
 def test_a_log_can_be_downloaded_as_text(made):
     answer = made.client.get(f"/runs/{made.whole}/logs", headers={"accept": "text/plain"})
     assert answer.headers["content-disposition"] == f'attachment; filename="{made.whole}.log"'
@@ -348,6 +370,54 @@ def test_streams_have_places_that_become_free_again(made, monkeypatch):
         assert made.client.get(f"/runs/{made.whole}/logs").status_code == 200
     assert made.client.get(f"/runs/{made.whole}/logs", headers=follow).status_code == 200
     assert places.taken == 0
+
+
+def test_downloads_have_places_that_become_free_again(made, monkeypatch):
+    places = made.client.app.state.stores.downloads
+    urls = (f"/runs/{made.whole}/artifacts/trades", f"/runs/{made.whole}/artifacts/trades?format=csv")
+    with monkeypatch.context() as patch:
+        patch.setattr(places, "taken", places.most)
+        for url in urls:
+            full = made.client.get(url)
+            assert (full.status_code, int(full.headers["retry-after"]) > 0) == (503, True)
+        assert made.client.get(f"/runs/{made.whole}/logs", headers={"accept": "text/plain"}).status_code == 503
+        assert made.client.get(f"/runs/{made.whole}/artifacts").status_code == 200
+    for url in (*urls, f"/runs/{made.whole}/artifacts/nothing", f"/runs/{uuid.uuid4()}/artifacts/trades"):
+        made.client.get(url)
+        made.client.get(url, headers={"range": "bytes=99999999-"})
+        made.client.get(url, headers={"if-none-match": "*"})
+    assert places.taken == 0
+
+
+def test_a_place_is_free_again_when_its_client_is_gone(made, monkeypatch):
+    monkeypatch.setattr("lab_pipeline.api.routes.logs.LAST_LINES_SECONDS", 60.0)
+    monkeypatch.setattr("lab_pipeline.api.routes.logs._settled", lambda _: False)
+    stores = made.client.app.state.stores
+    with serving(made.client.app) as port:
+        following = [connect(port, get(f"/runs/{made.whole}/logs", "Accept: text/event-stream")) for _ in range(3)]
+        for one in following:
+            assert one.recv(15) == b"HTTP/1.1 200 OK"
+        assert stores.followers.taken == 3
+        for one in following:
+            one.close()
+        deadline = time.monotonic() + 60
+        while stores.followers.taken or stores.following._followed:  # noqa: SLF001
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+
+
+def test_many_streams_ask_the_stores_as_often_as_one(made, monkeypatch):
+    monkeypatch.setattr("lab_pipeline.api.routes.logs.LAST_LINES_SECONDS", 60.0)
+    monkeypatch.setattr("lab_pipeline.api.routes.logs._settled", lambda _: False)
+    looks = []
+    get_many = made.runs.get_many
+    monkeypatch.setattr(made.runs, "get_many", lambda ids: looks.append(time.monotonic()) or get_many(ids))
+    with serving(made.client.app) as port:
+        many = [connect(port, get(f"/runs/{made.whole}/logs", "Accept: text/event-stream")) for _ in range(20)]
+        time.sleep(4)
+        for one in many:
+            one.close()
+    assert 1 <= len(looks) <= 5
 
 
 @settings(max_examples=10, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -480,6 +550,54 @@ def test_ranges_that_are_none_and_tags_that_are_known(made):
         unchanged = made.client.get(url, headers={"if-none-match": known})
         assert (unchanged.status_code, unchanged.content) == (304, b"")
     assert made.client.get(url, headers={"if-none-match": '"x"'}).status_code == 200
+
+
+@pytest.mark.parametrize("rows_at_once", [1, 7, 5000])
+@pytest.mark.parametrize("form", ["csv", "json"])
+def test_a_part_of_a_converted_table(made, monkeypatch, form, rows_at_once):
+    monkeypatch.setattr(downloads, "ROWS_AT_ONCE", rows_at_once)
+    downloads._measured.cache_clear()  # noqa: SLF001 - as after a new start
+    for name in ("equity", "fills", "trades"):
+        url = f"/runs/{made.whole}/artifacts/{name}?format={form}"
+        whole = made.client.get(url)
+        size = len(whole.content)
+        assert whole.headers["content-length"] == str(size)
+        for first, last in (
+            (0, 0),
+            (1, size // 2),
+            (size // 2, size // 2),
+            (size // 3, size - 1),
+            (size - 1, 2 * size),
+        ):
+            part = made.client.get(url, headers={"range": f"bytes={first}-{last}"})
+            assert (part.status_code, part.content) == (206, whole.content[first : last + 1])
+        assert made.client.get(url, headers={"range": "bytes=-5"}).content == whole.content[-5:]
+        assert made.client.get(url, headers={"range": f"bytes={size}-"}).status_code == 416
+
+
+def test_what_is_sent_can_be_asked_for_without_its_body(made):
+    for name in ("trades", "trades.parquet", "report", "equity?format=csv", "equity?format=json"):
+        url = f"/runs/{made.whole}/artifacts/{name}"
+        whole, head = made.client.get(url), made.client.head(url)
+        assert (head.status_code, head.content) == (200, b"")
+        for header in ("content-length", "etag", "accept-ranges", "content-type", "content-disposition"):
+            assert head.headers[header] == whole.headers[header], (name, header)
+    for form in ("text/event-stream", "text/plain", "application/json"):
+        head = made.client.head(f"/runs/{made.whole}/logs", headers={"accept": form})
+        assert (head.status_code, head.content) == (200, b"")
+        assert head.headers["content-type"].startswith(form)
+    stores = made.client.app.state.stores
+    assert (stores.followers.taken, stores.downloads.taken) == (0, 0)
+
+
+def test_polars_reads_tables_by_their_address(made):
+    frame = pl.read_parquet(made.home / "artifacts" / made.whole / "trades.parquet")
+    with serving(made.client.app) as port:
+        url = f"http://127.0.0.1:{port}/runs/{made.whole}/artifacts"
+        assert pl.read_csv(f"{url}/trades?format=csv").height == frame.height
+        assert pl.scan_csv(f"{url}/trades?format=csv").select("mint").collect().equals(frame.select("mint"))
+        assert pl.read_parquet(f"{url}/trades.parquet").equals(frame)
+        assert pl.scan_parquet(f"{url}/trades.parquet").select("mint").collect().equals(frame.select("mint"))
 
 
 @pytest.mark.parametrize("name", ["trades", "fills", "paths", "outcomes", "equity"])

@@ -1,3 +1,6 @@
+import json
+
+
 def test_tags_and_activity_are_set_and_shown(lab):
     assert lab("strategies", "describe", "ladder").out == "strategy ladder is active, tags: example\n"
     ended = lab("strategies", "describe", "ladder", "--tags", "watched, fast", "--inactive")
@@ -8,6 +11,15 @@ def test_tags_and_activity_are_set_and_shown(lab):
     assert shown["dip-scalper"]["strategy"]["tags"] == ["example"]
     assert "watched, fast" in lab("strategies", "list").out
     assert lab("strategies", "describe", "ladder", "--tags", "").out == "strategy ladder is active, tags: none\n"
+
+
+def test_a_thousand_wrong_fields_are_a_short_error(lab, tmp_path):
+    file = tmp_path / "wrong.json"
+    file.write_text(json.dumps({"id": "x", "exit": {"stopLoss": 0.3}, **{f"wrong{n}": n for n in range(1000)}}))
+    ended = lab("strategies", "validate", file)
+    assert ended.status == 2
+    assert ended.err.strip().endswith("... (1,000 in total)")
+    assert ended.err.count("unknown field") == 10
 
 
 def test_an_unknown_strategy_is_named(lab):

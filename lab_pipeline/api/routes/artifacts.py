@@ -1,14 +1,17 @@
 """What runs published."""
 
+from contextlib import ExitStack
+from functools import partial
 from typing import Annotated, Any
 
+from anyio import to_thread
 from fastapi import APIRouter, Path, Query, Request, Response
 
 from lab_pipeline.api.downloads import MEDIA_TYPES, send_converted, send_file
 from lab_pipeline.api.errors import describe
 from lab_pipeline.api.routes.runs import RunId
 from lab_pipeline.api.schemas.artifacts import Artifact, ArtifactList, Column, FileFormat
-from lab_pipeline.api.stores import LabStores
+from lab_pipeline.api.stores import LabStores, Stores
 from lab_pipeline.domain.errors import FieldError, InvalidConfigError
 from lab_pipeline.runs.artifacts import ArtifactFile, UnknownArtifactError
 
@@ -57,7 +60,7 @@ def list_artifacts(stores: LabStores, run_id: RunId) -> ArtifactList:
     response_class=Response,
     responses={**describe(404, 416), **DOWNLOAD},
 )
-def get_artifact(
+async def get_artifact(
     stores: LabStores,
     request: Request,
     run_id: RunId,
@@ -67,7 +70,16 @@ def get_artifact(
         Query(alias="format", description="Tables can be had as `parquet`, `csv` or `json`; as they are by default."),
     ] = None,
 ) -> Response:
-    """Send a file, streamed. `ETag` is its sha256; `Range` and `If-None-Match` work on files as they are."""
+    """Send a file, streamed. `ETag` is its sha256, or tells the form too; `Range` and `If-None-Match` work on all."""
+    with ExitStack() as place:
+        place.enter_context(stores.downloads.one())
+        answer = partial(_answer, stores, request, run_id, name, form, place)
+        return await to_thread.run_sync(answer, limiter=stores.threads.files)
+
+
+def _answer(
+    stores: Stores, request: Request, run_id: str, name: str, form: FileFormat | None, place: ExitStack
+) -> Response:
     run = stores.runs.get(run_id)
     files = run.published.files if run.published else ()
     file = next((one for one in files if name in (one.name, one.name.rpartition(".")[0])), None)
@@ -77,9 +89,9 @@ def get_artifact(
     path = stores.artifacts.directory / run_id / file.name
     try:
         if _is_as_it_is(file, form):
-            return send_file(request, path, file.format, file.sha256)
+            return send_file(request, path, file.format, file.sha256, place, stores.threads.files)
         assert form is not None  # noqa: S101 - else the file is sent as it is
-        return send_converted(request, path, form, f"{file.sha256}-{form}")
+        return send_converted(request, path, form, f"{file.sha256}-{form}", place, stores.threads.files)
     except FileNotFoundError:
         raise UnknownArtifactError(f"the artifact '{file.name}' of run {run_id} is gone") from None
 

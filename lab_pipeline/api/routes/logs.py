@@ -1,20 +1,23 @@
 """What a run has logged: pages, a stream that follows, a file."""
 
-import asyncio
 import json
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncGenerator, Generator
+from contextlib import ExitStack
+from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from typing import Annotated, Any
 
+import polars as pl
+from anyio import to_thread
 from fastapi import APIRouter, Header, Query, Request, Response
-from fastapi.concurrency import run_in_threadpool
-from fastapi.responses import StreamingResponse
 
-from lab_pipeline.api.errors import NotAcceptableError, UnavailableError, describe
+from lab_pipeline.api.downloads import Held, in_threads, send_text
+from lab_pipeline.api.errors import NotAcceptableError, describe
 from lab_pipeline.api.pagination import Cursor, decode_cursor, encode_cursor
 from lab_pipeline.api.routes.runs import From, RunId, To
-from lab_pipeline.api.schemas.series import Level, LogLine, LogPage
+from lab_pipeline.api.schemas.series import Level, LogPage
 from lab_pipeline.api.stores import LabStores, Stores
 from lab_pipeline.clickhouse import logs as lines
 from lab_pipeline.clickhouse.series import EARLIEST, LATEST
@@ -24,11 +27,22 @@ from lab_pipeline.domain.errors import FieldError, InvalidConfigError, LabError
 CURSOR = "logs"
 PAGE = 100
 LONGEST_PAGE = 1000
-POLL_SECONDS = 1.0
+STREAM_PAGE = 200
+"""Lines that a stream sends together: few, as whoever does not read them is not sent the next ones."""
 SILENCE_SECONDS = 15.0
 """After which a stream says that it is alive, lest something between here and the client give it up."""
 LAST_LINES_SECONDS = 6.0
 """After a run's end, its lines may be this late."""
+
+PLAIN_LINE = pl.format(
+    "{} {}{} - {}\n{}",
+    pl.col("timestamp").dt.strftime("%Y-%m-%dT%H:%M:%S.%3fZ"),
+    "level",
+    pl.when(pl.col("step_key") == "").then(pl.lit("")).otherwise(pl.format(" {}", "step_key")),
+    "message",
+    pl.when(pl.col("stack") == "").then(pl.lit("")).otherwise(pl.format("{}\n", pl.col("stack").str.strip_chars_end())),
+)
+"""A line of the text, written by polars: a log may have a hundred thousand of them."""
 
 JSON, PLAIN, STREAM = "application/json", "text/plain", "text/event-stream"
 
@@ -68,32 +82,38 @@ async def list_logs(
     the run has ended; or everything as a text file (`text/plain`). A running run's newest lines are there within 5 s.
     """
     form = _form(request.headers.get("accept", ""))
-    await run_in_threadpool(stores.runs.result, run_id)  # or it is unknown
     after = _after(last_event_id or cursor)
     wanted: dict[str, Any] = {
         "level": level.value,
         "text": q,
         "start": _within(start, EARLIEST),
         "end": _within(end, LATEST),
-        "order": order,
+        "order": lines.Order.OLDEST_FIRST if form == STREAM else order,
     }
-    if form == STREAM:
-        wanted["order"] = lines.Order.OLDEST_FIRST
-        await run_in_threadpool(
-            _page, stores, run_id, after, 1, wanted
-        )  # a store that is down is an error, not a stream
-        if stores.followers.taken >= stores.followers.most:
-            raise UnavailableError(f"{stores.followers.most} streams follow runs already: read pages, or come later")
-        headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
-        return StreamingResponse(_follow(stores, run_id, after, wanted), media_type=STREAM, headers=headers)
-    if form == PLAIN:
-        first = await run_in_threadpool(_page, stores, run_id, after, LONGEST_PAGE, wanted)
-        headers = {"Content-Disposition": f'attachment; filename="{run_id}.log"'}
-        return StreamingResponse(_text(stores, run_id, first, wanted), media_type=PLAIN, headers=headers)
-    page = await run_in_threadpool(_page, stores, run_id, after, limit, wanted)
+    with ExitStack() as place:
+        if form == STREAM:
+            place.enter_context(stores.followers.one())
+            ask = partial(_first, stores, run_id, after, 1, wanted)  # a store that is down is an error, not a stream
+            await stores.following.ask(("first", run_id, after, *wanted.values()), ask)
+            headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
+            events = _follow(stores, run_id, after, wanted)
+            return Held(events, place.pop_all(), headers=headers, media_type=STREAM)
+        if form == PLAIN:
+            place.enter_context(stores.downloads.one())
+            ask = partial(_first, stores, run_id, after, LONGEST_PAGE, wanted)
+            first = await to_thread.run_sync(ask, limiter=stores.threads.files)
+            body = in_threads(_text(stores, run_id, first, wanted), stores.threads.files)
+            headers = {"Content-Disposition": f'attachment; filename="{run_id}.log"'}
+            return Held(body, place.pop_all(), headers=headers, media_type=PLAIN)
+        answer = partial(_answer, stores, run_id, after, limit, wanted)
+        text = await to_thread.run_sync(answer, limiter=stores.threads.queries)
+        return send_text(text, JSON, place, stores.downloads)
+
+
+def _answer(stores: Stores, run_id: str, after: int | None, limit: int, wanted: dict[str, Any]) -> str:
+    page = _first(stores, run_id, after, limit, wanted)
     more = None if page.next_cursor is None else encode_cursor(CURSOR, page.next_cursor)
-    answer = LogPage(logs=[_line(row) for row in page.lines.iter_rows(named=True)], next_cursor=more)
-    return Response(answer.model_dump_json(by_alias=True), media_type=JSON)
+    return _json({"logs": [_line(row) for row in page.lines.iter_rows(named=True)], "nextCursor": more})
 
 
 def _form(accept: str) -> str:
@@ -126,74 +146,102 @@ def _within(moment: datetime | None, default: datetime) -> datetime:
     return default if moment is None else min(max(moment, EARLIEST), LATEST)
 
 
+def _first(stores: Stores, run_id: str, after: int | None, limit: int, wanted: dict[str, Any]) -> lines.LogPage:
+    stores.runs.result(run_id)  # or it is unknown
+    return _page(stores, run_id, after, limit, wanted)
+
+
 def _page(stores: Stores, run_id: str, after: int | None, limit: int, wanted: dict[str, Any]) -> lines.LogPage:
     with stores.clickhouse.connection() as clickhouse:
         return lines.list_lines(clickhouse, run_id, cursor=after, limit=limit, **wanted)
 
 
-def _line(row: dict[str, Any]) -> LogLine:
+def _line(row: dict[str, Any]) -> dict[str, Any]:
+    """Return the fields of a `LogLine`; a model of each would take longer than all the rest of a page."""
     extra = {"eventType": row["event_type"], "logger": row["logger"], "stack": row["stack"]}
     data = {**_object(row["data"]), **{key: value for key, value in extra.items() if value}}
-    return LogLine(
-        timestamp=row["timestamp"],
-        level=row["level"],
-        step=row["step_key"] or None,
-        message=row["message"],
-        data=data or None,
-    )
+    return {
+        "timestamp": iso(row["timestamp"]),
+        "level": row["level"],
+        "step": row["step_key"] or None,
+        "message": row["message"],
+        "data": data or None,
+    }
 
 
 def _object(text: str) -> dict[str, Any]:
-    value = json.loads(text) if text else {}
+    value = json.loads(text, parse_constant=lambda _: None) if text else {}
     return value if isinstance(value, dict) else {"value": value}
 
 
-def _text(stores: Stores, run_id: str, page: lines.LogPage, wanted: dict[str, Any]) -> Iterator[str]:
+def _json(value: dict[str, Any]) -> str:
+    """Write JSON; half a character, which data may have as an escape, becomes a question mark."""
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "replace").decode()
+
+
+def _text(stores: Stores, run_id: str, page: lines.LogPage, wanted: dict[str, Any]) -> Generator[bytes]:
     while True:
-        for row in page.lines.iter_rows(named=True):
-            step = f" {row['step_key']}" if row["step_key"] else ""
-            yield f"{iso(row['timestamp'])} {row['level']}{step} - {row['message']}\n"
-            if row["stack"]:
-                yield f"{row['stack'].rstrip()}\n"
+        yield "".join(page.lines.select(PLAIN_LINE).to_series()).encode()
         if page.next_cursor is None:
             return
         page = _page(stores, run_id, page.next_cursor, LONGEST_PAGE, wanted)
 
 
-async def _follow(stores: Stores, run_id: str, after: int | None, wanted: dict[str, Any]) -> AsyncIterator[str]:
+@dataclass(frozen=True)
+class _Events:
+    """Some lines as events.
+
+    Attributes:
+        text: of the events; empty where there are none.
+        after: number of the last line; of the one before if there are none.
+        more: whether there are more now.
+    """
+
+    text: str
+    after: int | None
+    more: bool
+
+
+async def _follow(stores: Stores, run_id: str, after: int | None, wanted: dict[str, Any]) -> AsyncGenerator[str]:
     """Yield events: `log` for each line, its id a cursor; `end` when the run has ended and its lines are there."""
-    with stores.followers.one():
-        async for text in _events(stores, run_id, after, wanted):
-            yield text
-
-
-async def _events(stores: Stores, run_id: str, after: int | None, wanted: dict[str, Any]) -> AsyncIterator[str]:
     spoke = time.monotonic()
     ended: float | None = None
+    read_to, last_line = -1, 0
     yield ": following\n\n"
-    while True:
-        try:
-            page = await run_in_threadpool(_page, stores, run_id, after, LONGEST_PAGE, wanted)
-            run = await run_in_threadpool(stores.runs.get, run_id)
-        except LabError as error:  # too late for another status: say so and let the client come again
-            yield _event("error", {"message": str(error)})
-            return
-        for row in page.lines.iter_rows(named=True):
-            after = row["seq"]
-            yield _event("log", _line(row).model_dump(mode="json", by_alias=True), encode_cursor(CURSOR, row["seq"]))
-        now = time.monotonic()
-        if page.lines.height:
-            spoke, ended = now, None
-        if run.finished and not page.lines.height:
-            ended = ended or now
-            if now - ended >= LAST_LINES_SECONDS or _settled(run.completed_at):
-                yield _event("end", {"status": run.status})
+    with stores.following.run(run_id):
+        while True:
+            came = False
+            try:
+                while read_to < last_line:
+                    question = (run_id, after, *wanted.values())
+                    found = await stores.following.ask(question, partial(_events, stores, run_id, after, wanted))
+                    after, came = found.after, came or bool(found.text)
+                    read_to = read_to if found.more else last_line
+                    if found.text:
+                        yield found.text
+                seen = await stores.following.look(run_id)
+            except LabError as error:  # too late for another status: say so and let the client come again
+                yield _event("error", {"message": str(error)})
                 return
-        if now - spoke >= SILENCE_SECONDS:
-            spoke = now
-            yield ": still there\n\n"
-        if page.next_cursor is None:
-            await asyncio.sleep(POLL_SECONDS)
+            now = time.monotonic()
+            if came:
+                spoke, ended = now, None
+            last_line = seen.last_line
+            if seen.run.finished and read_to >= last_line:
+                ended = ended or now
+                if now - ended >= LAST_LINES_SECONDS or _settled(seen.run.completed_at):
+                    yield _event("end", {"status": seen.run.status})
+                    return
+            if now - spoke >= SILENCE_SECONDS:
+                spoke = now
+                yield ": still there\n\n"
+
+
+def _events(stores: Stores, run_id: str, after: int | None, wanted: dict[str, Any]) -> _Events:
+    page = _page(stores, run_id, after, STREAM_PAGE, wanted)
+    rows = list(page.lines.iter_rows(named=True))
+    text = "".join(_event("log", _line(row), encode_cursor(CURSOR, row["seq"])) for row in rows)
+    return _Events(text, rows[-1]["seq"] if rows else after, page.next_cursor is not None)
 
 
 def _settled(completed_at: datetime | None) -> bool:
@@ -202,4 +250,4 @@ def _settled(completed_at: datetime | None) -> bool:
 
 def _event(kind: str, data: dict[str, Any], event_id: str | None = None) -> str:
     head = f"event: {kind}\n" + (f"id: {event_id}\n" if event_id else "")
-    return f"{head}data: {json.dumps(data, ensure_ascii=False)}\n\n"
+    return f"{head}data: {_json(data)}\n\n"

@@ -1,15 +1,20 @@
 """A run's series over simulated time."""
 
+from contextlib import ExitStack
+from datetime import datetime
+from functools import partial
 from typing import Annotated
 
 import polars as pl
+from anyio import to_thread
 from fastapi import APIRouter, Query, Response
 
+from lab_pipeline.api.downloads import send_text
 from lab_pipeline.api.errors import describe
 from lab_pipeline.api.routes.logs import JSON
 from lab_pipeline.api.routes.runs import From, RunId, To
 from lab_pipeline.api.schemas.series import MetricsAnswer, MetricType
-from lab_pipeline.api.stores import LabStores
+from lab_pipeline.api.stores import LabStores, Stores
 from lab_pipeline.clickhouse.series import EARLIEST, FEWEST_POINTS, LATEST, Bucket, fill_series, metric_series
 from lab_pipeline.domain.timeframe import timeframe_ms
 
@@ -30,7 +35,7 @@ router = APIRouter(tags=["metrics"])
     response_model=MetricsAnswer,
     responses=describe(404),
 )
-def get_metrics(
+async def get_metrics(
     stores: LabStores,
     run_id: RunId,
     types: Annotated[
@@ -52,9 +57,24 @@ def get_metrics(
     ] = None,
 ) -> Response:
     """Return equity, drawdown, exposure and fills in buckets of simulated time."""
+    wanted = list(dict.fromkeys(types or MetricType))
+    ask = partial(_answer, stores, run_id, wanted, start, end, interval, max_points)
+    text = await to_thread.run_sync(ask, limiter=stores.threads.queries)
+    with ExitStack() as place:
+        return send_text(text, JSON, place, stores.downloads)
+
+
+def _answer(
+    stores: Stores,
+    run_id: str,
+    wanted: list[MetricType],
+    start: datetime | None,
+    end: datetime | None,
+    interval: Bucket,
+    max_points: int | None,
+) -> str:
     result = stores.runs.result(run_id)
     rows = {file.name: file.rows for file in result.files} if result else {}
-    wanted = list(dict.fromkeys(types or MetricType))
     limits = {
         "start": None if start is None else min(max(start, EARLIEST), LATEST),
         "end": None if end is None else min(max(end, EARLIEST), LATEST),
@@ -78,7 +98,7 @@ def get_metrics(
             )
             frames |= dict.fromkeys(others, found)
     parts = ",".join(f'"{kind}":{_points(frames[kind], COLUMNS[kind])}' for kind in wanted)
-    return Response(f'{{"metrics":{{{parts}}}}}', media_type=JSON)
+    return f'{{"metrics":{{{parts}}}}}'
 
 
 def _limit(rows: int | None) -> int | None:

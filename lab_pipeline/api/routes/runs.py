@@ -25,16 +25,36 @@ From = Annotated[
 ]
 To = Annotated[Moment | None, Query(alias="to", description="Latest, exclusive; ISO 8601, UTC if it says nothing.")]
 
+MOST_VALUES = 100
+REPEATED = "Any of them, where it is repeated."
+
 
 @router.get("/runs", summary="List the runs")
 @router.get("/api/simulation-runs", summary="List the runs, under their older address")
 def list_runs(
     stores: LabStores,
-    status: Annotated[RunStatus | None, Query(description="Only runs that are there.")] = None,
-    strategy_id: Annotated[str | None, Query(alias="strategyId", description="Only runs of this strategy.")] = None,
-    timeframe: Annotated[str | None, Query(description="Only runs on candles of this length, such as `5m`.")] = None,
-    caller: Annotated[
-        str | None, Query(description="Only runs restricted to this caller, alone or with others.")
+    statuses: Annotated[
+        list[RunStatus] | None, Query(alias="status", max_length=MOST_VALUES, description=f"Only these. {REPEATED}")
+    ] = None,
+    strategy_ids: Annotated[
+        list[str] | None,
+        Query(alias="strategyId", max_length=MOST_VALUES, description=f"Only runs of this strategy. {REPEATED}"),
+    ] = None,
+    timeframes: Annotated[
+        list[str] | None,
+        Query(
+            alias="timeframe",
+            max_length=MOST_VALUES,
+            description=f"Only runs on candles of this length, such as `5m`. {REPEATED}",
+        ),
+    ] = None,
+    callers: Annotated[
+        list[str] | None,
+        Query(
+            alias="caller",
+            max_length=MOST_VALUES,
+            description=f"Only runs restricted to this caller, alone or with others. {REPEATED}",
+        ),
     ] = None,
     created_from: From = None,
     created_to: To = None,
@@ -42,7 +62,7 @@ def list_runs(
     cursor: Cursor = None,
 ) -> RunPage:
     """Return runs newest first; walking the pages gives each exactly once. `from` and `to` are about `createdAt`."""
-    wanted = RunFilter(status, strategy_id, timeframe, caller, created_from, created_to)
+    wanted = RunFilter(statuses or (), strategy_ids or (), timeframes or (), callers or (), created_from, created_to)
     found, more = stores.runs.page(wanted, after=None if cursor is None else _position(cursor), limit=limit)
     return RunPage(
         runs=[RunItem(**RunItem.fields(run)) for run in found],

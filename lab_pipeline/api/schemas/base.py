@@ -6,11 +6,9 @@ from typing import Annotated, Any
 from pydantic import BaseModel, ConfigDict, PlainSerializer, WithJsonSchema, WrapValidator
 from pydantic.alias_generators import to_camel
 
-from lab_pipeline.domain.backtest import iso
+from lab_pipeline.domain.backtest import MOMENT_SCHEMA, iso
 from lab_pipeline.domain.errors import FieldError, InvalidConfigError
 from lab_pipeline.domain.model import Document
-
-MOMENT_SCHEMA = {"type": "string", "format": "date-time", "examples": ["2018-01-10T00:00:00.000Z"]}
 
 Moment = Annotated[datetime, PlainSerializer(iso, return_type=str), WithJsonSchema(MOMENT_SCHEMA)]
 """A moment in UTC, written with milliseconds and Z."""
@@ -46,7 +44,8 @@ class ErrorDetail(Answer):
     message: str
     """A sentence for people."""
     details: list[Problem]
-    """Each offending field; empty where the error is not about fields."""
+    """The offending fields, the first 10 of them; `message` says how many there are. Empty where the error is not about
+    fields."""
     request_id: str
     """Id of the request, that of the header `X-Request-Id` and of the server's log."""
 

@@ -30,7 +30,7 @@ def estimate_seconds(runs: Runs, timeframe: str, calls: int) -> Estimate:
 
     With fewer than two different sizes the line has the usual slope; without any run, the usual start, too.
     """
-    latest, _ = runs.page(RunFilter(status=RunStatus.COMPLETED, timeframe=timeframe), limit=RUNS_LOOKED_AT)
+    latest, _ = runs.page(RunFilter(statuses=[RunStatus.COMPLETED], timeframes=[timeframe]), limit=RUNS_LOOKED_AT)
     points = [
         (run.published.summary.calls, (run.completed_at - run.started_at).total_seconds())
         for run in latest

@@ -81,21 +81,21 @@ class Position:
 
 @dataclass(frozen=True)
 class RunFilter:
-    """Which backtests are wanted; None wants all.
+    """Which backtests are wanted; an empty filter wants all, one of several values wants any of them.
 
     Attributes:
-        status: a `RunStatus`, or the lower-case name of another status of Dagster's.
-        strategy_id: of the strategy that was asked for.
-        timeframe: of the candles.
-        caller: one that the run was restricted to, alone or with others.
+        statuses: each a `RunStatus`, or the lower-case name of another status of Dagster's.
+        strategy_ids: of the strategies that were asked for.
+        timeframes: of the candles.
+        callers: whom the run was restricted to, alone or with others.
         created_from: earliest creation, inclusive.
         created_to: latest creation, exclusive.
     """
 
-    status: str | None = None
-    strategy_id: str | None = None
-    timeframe: str | None = None
-    caller: str | None = None
+    statuses: Sequence[str] = ()
+    strategy_ids: Sequence[str] = ()
+    timeframes: Sequence[str] = ()
+    callers: Sequence[str] = ()
     created_from: datetime | None = None
     created_to: datetime | None = None
 
@@ -178,6 +178,21 @@ class Run:
         return value if isinstance(value, str) else None
 
 
+@dataclass(frozen=True)
+class Durations:
+    """How long runs took.
+
+    Attributes:
+        within: how many took at most each of the bounds that were asked for.
+        runs: how many there are.
+        seconds: of all of them together.
+    """
+
+    within: Sequence[int]
+    runs: int
+    seconds: float
+
+
 class Runs:
     """The record of backtests: started by the API, `lab backtest`, the launchpad, *Materialize*, schedules, sensors."""
 
@@ -221,6 +236,11 @@ class Runs:
             return run
         raise UnknownRunError(f"unknown run '{run_id}': `lab runs list` shows the runs there are")
 
+    def get_many(self, run_ids: Sequence[str]) -> dict[str, Run]:
+        """Return those of some runs that there are, by id: one query."""
+        rows = self.storage.fetchall(_columns().where(RunsTable.c.run_id.in_(run_ids)))
+        return {run.run_id: run for row in rows if (run := self._run(row)) is not None}
+
     def result(self, run_id: str) -> Manifest | None:
         """Return the manifest of a run, or None where it has published nothing (readable).
 
@@ -259,6 +279,31 @@ class Runs:
         if run.status != RunStatus.FAILED:
             return None
         return run.tags.get(ERROR_TAG) or failure_reason(self.instance, run.run_id)
+
+    def counts(self) -> dict[str, int]:
+        """Count the backtests by status: one query, whatever their number."""
+        status = RunsTable.c.status
+        query = sa.select(status, sa.func.count().label("runs")).where(_is_backtest()).group_by(status)
+        found = dict.fromkeys((status.value for status in RunStatus), 0)
+        for row in self.storage.fetchall(query):
+            name = status_of(row["status"])
+            found[name] = found.get(name, 0) + row["runs"]
+        return found
+
+    def durations(self, bounds: Sequence[float]) -> dict[str, Durations]:
+        """Count, by status, how many finished backtests took at most so many seconds: one query."""
+        status, took = RunsTable.c.status, RunsTable.c.end_time - RunsTable.c.start_time
+        within = [
+            sa.func.sum(sa.case((took <= bound, 1), else_=0)).label(f"within_{i}") for i, bound in enumerate(bounds)
+        ]
+        query = sa.select(status, sa.func.count().label("runs"), sa.func.sum(took).label("seconds"), *within)
+        query = query.where(_is_backtest(), RunsTable.c.start_time.is_not(None), RunsTable.c.end_time.is_not(None))
+        return {
+            status_of(row["status"]): Durations(
+                [int(row[f"within_{i}"]) for i in range(len(bounds))], row["runs"], float(row["seconds"])
+            )
+            for row in self.storage.fetchall(query.group_by(status))
+        }
 
     def waiting(self) -> int:
         """Count the runs of every job that wait in the queue."""
@@ -322,24 +367,23 @@ class Runs:
 @cache
 def _columns() -> sa.Select[Any]:
     names = ("id", "run_body", "status", "create_timestamp", "start_time", "end_time")
-    jobs = sa.or_(
-        RunsTable.c.pipeline_name == BACKTEST_JOB,
-        sa.and_(RunsTable.c.pipeline_name == ASSET_JOB, _body_has(BACKTEST_ASSETS)),
-    )
-    return sa.select(*(RunsTable.c[name] for name in names)).where(jobs)
+    return sa.select(*(RunsTable.c[name] for name in names)).where(_is_backtest())
+
+
+def _is_backtest() -> sa.ColumnElement[bool]:
+    """Leave out runs of other jobs; a few of assets that are named alike may be left in."""
+    by_hand = sa.and_(RunsTable.c.pipeline_name == ASSET_JOB, _body_has(BACKTEST_ASSETS))
+    return sa.or_(RunsTable.c.pipeline_name == BACKTEST_JOB, by_hand)
 
 
 def _conditions(wanted: RunFilter) -> Iterator[sa.ColumnElement[bool]]:
     """Leave out what cannot match; `_matches` decides about the rest."""
-    if wanted.status is not None:
-        statuses = [name for name, status in STATUSES.items() if status == wanted.status]
-        yield RunsTable.c.status.in_(statuses or [wanted.status.upper()])
-    if wanted.strategy_id is not None:
-        yield _body_has(wanted.strategy_id)  # configuration and tags are in there
-    if wanted.timeframe is not None:
-        yield _body_has(wanted.timeframe)
-    if wanted.caller is not None:
-        yield _body_has(wanted.caller)
+    if wanted.statuses:
+        others = [status.upper() for status in wanted.statuses]
+        yield RunsTable.c.status.in_([name for name, status in STATUSES.items() if status in wanted.statuses] + others)
+    for texts in (wanted.strategy_ids, wanted.timeframes, wanted.callers):
+        if texts:
+            yield sa.or_(*map(_body_has, texts))  # configuration and tags are in there
     if wanted.created_from is not None:
         yield RunsTable.c.create_timestamp >= _naive(wanted.created_from)
     if wanted.created_to is not None:
@@ -348,9 +392,9 @@ def _conditions(wanted: RunFilter) -> Iterator[sa.ColumnElement[bool]]:
 
 def _matches(run: Run, wanted: RunFilter) -> bool:
     return (
-        (wanted.strategy_id is None or run.strategy_id == wanted.strategy_id)
-        and (wanted.timeframe is None or run.timeframe == wanted.timeframe)
-        and (wanted.caller is None or wanted.caller in run.callers)
+        (not wanted.strategy_ids or run.strategy_id in wanted.strategy_ids)
+        and (not wanted.timeframes or run.timeframe in wanted.timeframes)
+        and (not wanted.callers or not set(wanted.callers).isdisjoint(run.callers))
     )
 
 

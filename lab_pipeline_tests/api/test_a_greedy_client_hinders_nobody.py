@@ -1,0 +1,109 @@
+"""The API's own process beside clients that want much at once: whoever wants little is answered as if they were not."""
+
+import os
+import re
+import subprocess
+import sys
+import time
+from contextlib import ExitStack
+from pathlib import Path
+
+import httpx
+import pytest
+
+from lab_pipeline.clickhouse.client import ClickHouse
+from lab_pipeline.clickhouse.config import clickhouse_config
+from lab_pipeline.clickhouse.gateway.launch import stop_server
+from lab_pipeline.clickhouse.logs import append_lines
+from lab_pipeline.defs.operations.instance import open_instance
+from lab_pipeline.settings import Settings
+from lab_pipeline_tests.api.conftest import stock
+from lab_pipeline_tests.api.labs import finished
+from lab_pipeline_tests.api.servers import connect, get
+from lab_pipeline_tests.clickhouse.conftest import skip_without_chdb
+from lab_pipeline_tests.clickhouse.logbook import lines_of
+
+LAB = Path(sys.executable).parent / "lab"
+LINES = 20_000
+FEWEST = 10
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def served(tmp_path_factory):
+    """A port, and the id of a run with a long log."""
+    skip_without_chdb()
+    home = tmp_path_factory.mktemp("home")
+    with pytest.MonkeyPatch.context() as patch, ExitStack() as ends:
+        patch.setenv("LAB_HOME", str(home))
+        patch.setenv("DAGSTER_HOME", str(home / "dagster"))
+        patch.setenv("LAB_API_PORT", "0")
+        stock(home)
+        lab = Settings(home=home)
+        ends.callback(stop_server, clickhouse_config(lab))
+        with open_instance(lab) as instance:
+            run_id = finished(instance, seed=1)
+        with ClickHouse(clickhouse_config(lab)) as clickhouse:
+            append_lines(clickhouse, lines_of(run_id, range(1, LINES + 1)))
+        log = ends.enter_context((home / "api.log").open("w"))
+        process = subprocess.Popen([LAB, "api"], env={**os.environ}, stderr=log)
+        ends.callback(process.wait)
+        ends.callback(process.terminate)
+        yield listening_port(home / "api.log", process), run_id
+
+
+def listening_port(log, process):
+    while not (found := re.search(r"listening on http://127.0.0.1:(\d+)", log.read_text())):
+        assert process.poll() is None, log.read_text()
+        time.sleep(0.05)
+    return int(found[1])
+
+
+def slowest_answer(port):
+    """Ask for the health and for lists; how long the second slowest took, as anything may be slow once."""
+    took = []
+    for path in ("/api/health", "/runs", "/strategies") * FEWEST:
+        began = time.perf_counter()
+        assert httpx.get(f"http://127.0.0.1:{port}{path}", timeout=60).status_code in {200, 503}
+        took.append(time.perf_counter() - began)
+    return sorted(took)[-2]
+
+
+@pytest.mark.parametrize(
+    ("number", "path", "headers"),
+    [
+        (200, "/runs/{}/logs", ["Accept: text/event-stream"]),
+        (100, "/runs/{}/logs", ["Accept: text/plain"]),
+        (100, "/runs/{}/artifacts/equity?format=json", []),
+        (100, "/runs/{}/artifacts/report", []),
+        (200, "/runs/{}/logs?limit=1000", []),
+        (100, "/runs/{}/metrics", []),
+    ],
+    ids=["streams", "text", "converted", "files", "pages", "series"],
+)
+def test_health_and_lists_are_answered_beside_many_that_read_nothing(served, number, path, headers):
+    port, run_id = served
+    slowest_answer(port)  # whatever is slow only once
+    many = [connect(port, get(path.format(run_id), *headers)) for _ in range(number)]
+    try:
+        assert slowest_answer(port) < 1
+    finally:
+        for one in many:
+            one.close()
+
+
+@pytest.mark.parametrize(
+    "half",
+    [b"GET /runs HTTP/1.1\r\nHost: 127", get("/backtest", "Content-Length: 1000").replace(b"GET", b"POST") + b"{"],
+    ids=["head", "body"],
+)
+def test_health_and_lists_are_answered_beside_thousands_of_half_requests(served, half):
+    port, _ = served
+    slowest_answer(port)
+    many = [connect(port, half) for _ in range(3000)]
+    try:
+        assert slowest_answer(port) < 1
+    finally:
+        for one in many:
+            one.close()
