@@ -96,7 +96,7 @@ class SeenCalls:
     def read(self, name: str) -> CallsState | None:
         """Return a state; none if it is not there, or not any more."""
         path = self._path(name)
-        return CallsState(name, pl.read_parquet(path)) if path.exists() else None
+        return CallsState(name, pl.read_parquet(path, glob=False)) if path.exists() else None
 
     def write(self, state: CallsState) -> None:
         """Keep a state."""

@@ -16,12 +16,15 @@ from lab_pipeline.defs.lake.metadata import (
 from lab_pipeline.defs.operations.failures import failing_clearly
 from lab_pipeline.defs.operations.resources import Lab
 from lab_pipeline.domain.errors import LabError
+from lab_pipeline.lake.layout import MOST_FILES
 
 
 class CandleFiles(dg.Config):
     """Candle files to bring into the lake; none to measure it as it is."""
 
-    files: list[str] = Field(default=[], description="CSV or Parquet files on the machine that runs the job.")
+    files: list[str] = Field(
+        default=[], max_length=MOST_FILES, description="CSV or Parquet files on the machine that runs the job."
+    )
     timeframe: str | None = Field(default=None, description="Length of the candles in the files: 1m, 5m, 1h, ...")
     mint: str | None = Field(default=None, description="The token of all rows, of files that do not say.")
     matching_only: bool = Field(
@@ -33,7 +36,9 @@ class CandleFiles(dg.Config):
 class CallFiles(dg.Config):
     """Call files to bring into the lake; none to measure it as it is."""
 
-    files: list[str] = Field(default=[], description="CSV or Parquet files on the machine that runs the job.")
+    files: list[str] = Field(
+        default=[], max_length=MOST_FILES, description="CSV or Parquet files on the machine that runs the job."
+    )
 
 
 @dg.asset(key=CANDLES_KEY, group_name="lake", kinds={"parquet", "polars"})
