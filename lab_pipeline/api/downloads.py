@@ -14,6 +14,7 @@ from starlette.responses import Response, StreamingResponse
 
 from lab_pipeline.api.errors import RangeError
 from lab_pipeline.api.schemas.artifacts import FileFormat
+from lab_pipeline.domain.text import FORMULA
 
 CHUNK_BYTES = 1 << 20
 ROWS_AT_ONCE = 50_000
@@ -23,7 +24,7 @@ MEDIA_TYPES = {
     "json": "application/json",
     "html": "text/html; charset=utf-8",
 }
-ONE_RANGE = re.compile(r"bytes=(\d*)-(\d*)", re.IGNORECASE)
+ONE_RANGE = re.compile(r"bytes=([0-9]{0,18})-([0-9]{0,18})", re.IGNORECASE)
 MILLISECONDS = "%Y-%m-%dT%H:%M:%S.%3fZ"
 
 
@@ -112,8 +113,14 @@ async def _chunks(file: io.FileIO, offset: int, left: int) -> AsyncIterator[byte
 def _csv(rows: pq.ParquetFile) -> Iterator[bytes]:
     first = True
     for frame in _frames(rows):
-        yield frame.write_csv(include_header=first, datetime_format=MILLISECONDS).encode()
+        yield _as_text(frame).write_csv(include_header=first, datetime_format=MILLISECONDS).encode()
         first = False
+
+
+def _as_text(frame: pl.DataFrame) -> pl.DataFrame:
+    """Put an apostrophe before text that a spreadsheet would calculate; numbers and times stay as they are."""
+    text = pl.col(pl.String)
+    return frame.with_columns(pl.when(text.str.contains(FORMULA)).then("'" + text).otherwise(text).name.keep())
 
 
 def _json(rows: pq.ParquetFile) -> Iterator[bytes]:

@@ -7,6 +7,7 @@ import uvicorn
 
 from lab_pipeline.api.app import create_app
 from lab_pipeline.defs.operations.instance import open_instance
+from lab_pipeline.domain.text import log_to_stderr
 from lab_pipeline.doors import address, listen, require_token_off_loopback
 from lab_pipeline.settings import Settings
 
@@ -25,7 +26,7 @@ def serve(settings: Settings) -> None:
     with open_instance(settings):
         app = create_app(settings)  # which opens it again, where an error would come with uvicorn's stack
     with listen(settings.host, settings.api_port, "LAB_API_PORT") as listener:
-        _log_to_stderr()
+        log_to_stderr(("lab_pipeline", "uvicorn"), "%(asctime)s %(levelname)s %(name)s: %(message)s")
         logging.getLogger("lab_pipeline.api").info("listening on %s", address(listener))
         config = uvicorn.Config(
             app,
@@ -38,13 +39,3 @@ def serve(settings: Settings) -> None:
         )
         with contextlib.suppress(KeyboardInterrupt):  # the server has stopped in order; the signal is raised once more
             uvicorn.Server(config).run(sockets=[listener])
-
-
-def _log_to_stderr() -> None:
-    handler = logging.StreamHandler()
-    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
-    for name in ("lab_pipeline", "uvicorn"):
-        logger = logging.getLogger(name)
-        logger.addHandler(handler)
-        logger.setLevel(logging.INFO)
-        logger.propagate = False

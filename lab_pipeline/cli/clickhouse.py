@@ -1,6 +1,5 @@
 """`lab clickhouse`: the server behind metrics, fills and logs."""
 
-import json
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated
 
@@ -11,6 +10,7 @@ from lab_pipeline.cli.progress import progress_bar
 from lab_pipeline.cli.runs import AsJson
 from lab_pipeline.clickhouse.config import ClickHouseConfig, clickhouse_config
 from lab_pipeline.domain.errors import LabError
+from lab_pipeline.domain.text import log_to_stderr
 
 if TYPE_CHECKING:
     from lab_pipeline.clickhouse.client import Status
@@ -42,7 +42,7 @@ def show_status(as_json: AsJson = False) -> None:
 
     seen = status(clickhouse_config(settings()))
     if as_json:
-        out.print_json(json.dumps(asdict(seen)))
+        out.show_json(asdict(seen))
     else:
         _show(seen)
     if seen.state == "unreachable":
@@ -123,7 +123,7 @@ def ship(
         stop = Event()
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, lambda *_: stop.set())
-        logging.basicConfig(format="%(asctime)s %(levelname)s %(message)s")
+        log_to_stderr(("lab_pipeline",), "%(asctime)s %(levelname)s %(message)s", logging.WARNING)
         with ClickHouse(impatient(config)) as clickhouse:
             run_shipper(settings(), instance, clickhouse, stop)
 

@@ -21,6 +21,7 @@ from lab_pipeline.clickhouse.gateway.files import Endpoint, StateFiles
 from lab_pipeline.clickhouse.gateway.launch import LaunchSettings
 from lab_pipeline.clickhouse.gateway.requests import Credentials
 from lab_pipeline.clickhouse.schema import Target, latest_version, migrate
+from lab_pipeline.domain.text import log_to_stderr
 
 USERNAME = "default"
 GRACE_SECONDS = 5  # for requests under way when the server is told to stop
@@ -35,7 +36,7 @@ def main(arguments: list[str]) -> None:
     """Be the embedded server of a state directory, unless there is one already."""
     settings = LaunchSettings(**json.loads(arguments[0]))
     files = StateFiles(Path(settings.state_dir))
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(process)d %(levelname)s %(message)s")
+    log_to_stderr(("lab_pipeline", "uvicorn"), "%(asctime)s %(process)d %(levelname)s %(message)s")
     lock = files.try_to_be_the_server()
     if lock is None:
         return
