@@ -1,5 +1,6 @@
 """What the ops get from outside: the stores of the lab, and how values travel between ops."""
 
+import os
 from pathlib import Path
 
 import dagster as dg
@@ -11,7 +12,7 @@ from lab_pipeline.defs.operations.handover import HANDOVER, handover_io_manager
 from lab_pipeline.lake import Lake
 from lab_pipeline.runs.artifacts import ArtifactStore
 from lab_pipeline.runs.strategies import StrategyStore
-from lab_pipeline.settings import Settings, load_settings
+from lab_pipeline.settings import Settings, load_settings, places_of_libraries
 
 
 class Lab(dg.ConfigurableResource[None]):
@@ -49,6 +50,7 @@ class Lab(dg.ConfigurableResource[None]):
 @dg.definitions
 def resources() -> dg.Definitions:
     """Bind the resources; a run is one process unless its configuration says otherwise."""
+    os.environ |= places_of_libraries(load_settings().home)  # of whoever loads the definitions, by whatever program
     return dg.Definitions(
         resources={"lab": Lab(), HANDOVER: handover_io_manager},
         executor=lab_executor,
