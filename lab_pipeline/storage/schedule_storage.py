@@ -1,7 +1,7 @@
 """Dagster's SQLite schedule storage, in a directory of any name."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Self, cast
 
 from dagster import Field, StringSource
 from dagster._config.config_schema import UserConfigSchema
@@ -33,10 +33,8 @@ class AnyPathScheduleStorage(SqliteScheduleStorage):
         return {"base_dir": Field(StringSource, is_required=False, default_value=SCHEDULES_DIRECTORY)}
 
     @classmethod
-    def from_config_value(
-        cls, inst_data: ConfigurableClassData | None, config_value: Mapping[str, Any]
-    ) -> SqliteScheduleStorage:
+    def from_config_value(cls, inst_data: ConfigurableClassData | None, config_value: Mapping[str, Any]) -> Self:
         """Build the storage from a validated ``config`` block."""
         directory = under_dagster_home(config_value["base_dir"])
         directory.mkdir(parents=True, exist_ok=True)
-        return cls.from_local(plain(directory), inst_data)
+        return cast("Self", cls.from_local(plain(directory), inst_data))
