@@ -52,8 +52,8 @@ def test_strategies_are_listed_as_text(lab, tmp_path):
         '{"id": "odd", "name": "N\\u001b[2J\\u009b\\u202e\\nX", "description": "D\\u0007", "tags": ["t\\u001b"],'
         ' "exit": {"stopLoss": 0.5}}'
     )
-    lab("strategies", "add", str(file))
+    assert lab("strategies", "add", str(file)).status == 0
     for arguments in (["list"], ["list", "--json"], ["describe", "odd"]):
-        shown = lab("strategies", *arguments)
+        shown = lab("strategies", *arguments).out
         assert acting(shown) == []
-    assert "N\\x1b[2J\\x9b\\u202e\\nX" in lab("strategies", "list")
+    assert "N\\x1b[2J\\x9b\\u202e\\nX" in lab("strategies", "list").out
