@@ -3,6 +3,9 @@
 import base64
 import os
 import re
+import stat
+import unicodedata
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, Literal, Self
 from urllib.parse import urlsplit
@@ -11,13 +14,20 @@ from pydantic import AfterValidator, Field, SecretStr, ValidationError, model_va
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from lab_pipeline.domain.cron import Cron
-from lab_pipeline.domain.errors import InvalidConfigError
+from lab_pipeline.domain.errors import FieldError, InvalidConfigError
 from lab_pipeline.domain.model import field_errors, problem_at
+from lab_pipeline.domain.text import shown
 from lab_pipeline.domain.timeframe import Timeframe
 
 PREFIX = "LAB_"
 HOST_NAME = re.compile(r"[a-z0-9_.-]+|[0-9a-f:.]+")
 ENCODED_SECRET = "whsec_"  # noqa: S105 - how one begins
+
+MOST = 1_000_000
+"""Runs of anything."""
+MOST_PROCESSES = 1_000
+MOST_DAYS = 36_500
+MOST_SECONDS = 366 * 86_400.0
 
 
 def project_root() -> Path:
@@ -99,33 +109,33 @@ class Settings(BaseSettings):
     """UI (a log-in page) and HTTP API (`Authorization: Bearer ...`) ask for it; default: none, on loopback only."""
     allowed_hosts: Annotated[str | None, AfterValidator(_host_list)] = None
     """Names, separated by commas, under which browsers and programs reach the lab, beside LAB_HOST and loopback's."""
-    max_queued: Annotated[int, Field(ge=1)] = 1000
+    max_queued: Annotated[int, Field(ge=1, le=MOST)] = 1000
     """Runs that may wait in the queue before the HTTP API takes no more."""
     dagster_url: str | None = None
     """Where the Dagster webserver is; default: on LAB_HOST, at LAB_PORT."""
-    threads: Annotated[int, Field(ge=1)] | None = None
+    threads: Annotated[int, Field(ge=1, le=MOST_PROCESSES)] | None = None
     """Threads of a simulation; default: all cores."""
-    max_concurrent_runs: Annotated[int, Field(ge=1)] = 4
+    max_concurrent_runs: Annotated[int, Field(ge=1, le=MOST_PROCESSES)] = 4
     """Runs that execute at once; the others wait in the queue."""
-    max_concurrent_runs_per_strategy: Annotated[int, Field(ge=1)] = 2
+    max_concurrent_runs_per_strategy: Annotated[int, Field(ge=1, le=MOST_PROCESSES)] = 2
     """Backtests of one strategy that execute at once."""
-    run_retries: Annotated[int, Field(ge=0)] = 2
+    run_retries: Annotated[int, Field(ge=0, le=MOST_PROCESSES)] = 2
     """Times that a run whose process died is run again; a run with bad input never is."""
     dask_address: Annotated[str, AfterValidator(_scheduler_address)] | None = None
     """Scheduler of a Dask cluster on which runs may ask to be executed, `tcp://host:8786`; default: none."""
     inbox: Path | None = None
     """Directory whose files are brought into the lake; default: `inbox` in LAB_HOME."""
-    keep_days: Annotated[int, Field(ge=1)] | None = None
+    keep_days: Annotated[int, Field(ge=1, le=MOST_DAYS)] | None = None
     """Days after which `lab gc` deletes a run with everything it left; default: never."""
-    keep_runs_per_strategy: Annotated[int, Field(ge=1)] | None = None
+    keep_runs_per_strategy: Annotated[int, Field(ge=1, le=MOST)] | None = None
     """Newest runs of each strategy that `lab gc` keeps; default: all."""
-    keep_leaders: Annotated[int, Field(ge=0)] = 10
+    keep_leaders: Annotated[int, Field(ge=0, le=MOST)] = 10
     """Runs at the top of each leaderboard that `lab gc` keeps, however old."""
     retention_cron: Cron = "30 3 * * *"
     """When the retention schedule, once it is switched on, does what `lab gc` does, in UTC."""
     nightly_cron: Cron = "0 2 * * *"
     """When the nightly schedule, once it is switched on, runs every active strategy, in UTC."""
-    nightly_window_days: Annotated[int, Field(ge=1)] = 30
+    nightly_window_days: Annotated[int, Field(ge=1, le=MOST_DAYS)] = 30
     """Whole days (UTC) before the night whose calls a nightly backtest simulates."""
     automation_timeframe: Timeframe | None = None
     """Length of the candles on which schedules and sensors run backtests; default: the shortest of the lake."""
@@ -155,11 +165,11 @@ class Settings(BaseSettings):
     """A ClickHouse server, `http[s]://user:password@host[:port][/database]`; default: the embedded one."""
     clickhouse_cluster: str | None = None
     """Cluster of that server on which the tables are spread; default: none, a single server."""
-    clickhouse_idle_seconds: Annotated[float, Field(gt=0)] = 600.0
+    clickhouse_idle_seconds: Annotated[float, Field(gt=0, le=MOST_SECONDS)] = 600.0
     """Seconds after which the embedded ClickHouse stops if nobody uses it."""
-    clickhouse_wait_seconds: Annotated[float, Field(ge=0)] = 60.0
+    clickhouse_wait_seconds: Annotated[float, Field(ge=0, le=MOST_SECONDS)] = 60.0
     """Seconds for which a write is tried again while ClickHouse is away, before the run fails."""
-    retention_days: Annotated[int, Field(ge=1)] | None = None
+    retention_days: Annotated[int, Field(ge=1, le=MOST_DAYS)] | None = None
     """Days after which ClickHouse drops metrics, fills and logs; default: never."""
 
     @model_validator(mode="after")
@@ -225,6 +235,70 @@ class Settings(BaseSettings):
         return self.home / "dagster"
 
 
+NO_TEXT = {"Cc", "Cs", "Zl", "Zp"}
+"""Unicode's categories of controls, halves of characters and line breaks, which no line can hold."""
+NOT_IN_A_HOME = {
+    "?": "is where DuckDB takes the name of a database to end, so no directory above it may have it",
+    "[": "begins a pattern where Dagster looks for its dagster.yaml, so no directory above it may have it",
+}
+"""What no part of LAB_HOME may hold, since a library makes more of it than a name and offers no way to write it."""
+PRIVATE = 0o077
+"""The umask under which the processes of a lab make files: what they hold is for their user alone."""
+AREAS = frozenset({
+    "artifacts", "cache", "catalog", "clickhouse", "dagster", "handover", "inbox", "lake", "logs", "statistics",
+    "strategies",
+})  # fmt: skip
+"""How the names of what a lab keeps in its home begin."""
+
+
+def keep_private(home: Path) -> None:
+    """Take a home, and what the lab keeps in it, from everybody but its user, if it is open to others.
+
+    Links are left as they are, and so is what belongs to somebody else or lies on a read-only disk, such as a volume
+    that an administrator mounted: they know who may read it. So is a directory that is everybody's, such as /tmp.
+    """
+    try:
+        mode = home.stat().st_mode
+    except OSError:
+        return  # it is not there yet
+    if not mode & PRIVATE or mode & stat.S_ISVTX:
+        return
+    for area in home.iterdir():
+        if area.name.lstrip(".").partition(".")[0] in AREAS and not area.is_symlink():
+            _close(area)
+            for directory, directories, files in os.walk(area):
+                for name in (*directories, *files):
+                    _close(Path(directory, name))
+    _close(home)  # last: whatever happens before, it is done again
+
+
+def places_of_libraries(home: Path) -> dict[str, str]:
+    """Return the variables that give libraries a place for what they keep, where their user has none.
+
+    A user of a service often has no directory, or one that cannot be written. Variables that are set stay as they are.
+    """
+    users, code = Path(os.path.expanduser("~")), Path(__file__).parent / "engine" / "__pycache__"  # noqa: PTH111 - pathlib's raises where there is none
+    places = {}
+    if not (users.is_absolute() and _is_writable(users)):
+        places["MPLCONFIGDIR"] = home / "cache" / "matplotlib"
+        if not _is_writable(code):
+            places["NUMBA_CACHE_DIR"] = home / "cache" / "numba"
+    return {name: str(place) for name, place in places.items() if name not in os.environ}
+
+
+def _is_writable(directory: Path) -> bool:
+    """Tell whether a directory can be written, or made."""
+    there = next(path for path in (directory, *directory.parents) if path.exists())
+    return os.access(there, os.W_OK | os.X_OK)
+
+
+def _close(path: Path) -> None:
+    with suppress(OSError):
+        mode = path.lstat().st_mode
+        if mode & PRIVATE and not stat.S_ISLNK(mode):
+            path.chmod(stat.S_IMODE(mode) & ~PRIVATE)
+
+
 def load_settings() -> Settings:
     """Read the settings.
 
@@ -236,7 +310,13 @@ def load_settings() -> Settings:
     except ValidationError as error:
         problems = [type(p)(PREFIX + p.path.upper(), p.message) for p in field_errors(error)]
         raise InvalidConfigError("the environment", problems) from None
-    return settings.model_copy(update={"home": settings.home.expanduser().absolute()})
+    home = settings.home.expanduser().absolute()
+    if odd := next((one for one in str(home) if one in NOT_IN_A_HOME or unicodedata.category(one) in NO_TEXT), None):
+        why = NOT_IN_A_HOME.get(odd, "is no character of a name")
+        raise InvalidConfigError(
+            "the environment", [FieldError(f"{PREFIX}HOME", f"{shown(str(home))}: {shown(odd)} {why}")]
+        )
+    return settings.model_copy(update={"home": home})
 
 
 def origin(name: str) -> str:

@@ -103,6 +103,7 @@ def test_the_variant_for_postgres_is_the_projects_dagster_yaml_but_for_the_stora
     ours, theirs = (yaml.safe_load((path / "dagster.yaml").read_text()) for path in (REPOSITORY, DEPLOY))
     assert ours.pop("run_storage")
     assert ours.pop("event_log_storage")
+    assert ours.pop("schedule_storage")
     assert theirs.pop("storage") == {"postgres": {"postgres_url": {"env": "DAGSTER_POSTGRES_URL"}}}
     assert ours == theirs
 
@@ -155,7 +156,7 @@ def test_the_chart_sets_up_dagster_as_the_project_does_but_for_launcher_and_numb
     theirs = chart_config()
     (tmp_path / "dagster.yaml").write_text(yaml.safe_dump(theirs))
     dagster_instance_config(str(tmp_path))  # or it raises
-    left_to_the_chart = {"run_storage", "event_log_storage", "run_launcher", "retention"}
+    left_to_the_chart = {"run_storage", "event_log_storage", "schedule_storage", "run_launcher", "retention"}
     assert set(theirs) == set(ours) - left_to_the_chart
     assert {name: theirs[name] for name in ("run_coordinator", "run_retries", "telemetry", "nux")} == {
         name: ours[name] for name in ("run_coordinator", "run_retries", "telemetry", "nux")

@@ -20,6 +20,7 @@ from starlette.types import Receive, Scope, Send
 from lab_pipeline.api.errors import RangeError
 from lab_pipeline.api.places import Places
 from lab_pipeline.api.schemas.artifacts import FileFormat
+from lab_pipeline.domain.text import FORMULA
 
 CHUNK_BYTES = 1 << 18
 ROWS_AT_ONCE = 5_000
@@ -34,7 +35,7 @@ MEDIA_TYPES = {
     "json": "application/json",
     "html": "text/html; charset=utf-8",
 }
-ONE_RANGE = re.compile(r"bytes=(\d*)-(\d*)", re.IGNORECASE)
+ONE_RANGE = re.compile(r"bytes=([0-9]{0,18})-([0-9]{0,18})", re.IGNORECASE)
 MILLISECONDS = "%Y-%m-%dT%H:%M:%S.%3fZ"
 
 
@@ -245,7 +246,13 @@ def _convert(path: Path, form: FileFormat, first_group: int = 0) -> Generator[tu
 
 
 def _csv(rows: pl.DataFrame, first: bool) -> bytes:  # noqa: FBT001 - of two functions that are called alike
-    return rows.write_csv(include_header=first, datetime_format=MILLISECONDS).encode()
+    return _as_text(rows).write_csv(include_header=first, datetime_format=MILLISECONDS).encode()
+
+
+def _as_text(frame: pl.DataFrame) -> pl.DataFrame:
+    """Put an apostrophe before text that a spreadsheet would calculate; numbers and times stay as they are."""
+    text = pl.col(pl.String)
+    return frame.with_columns(pl.when(text.str.contains(FORMULA)).then("'" + text).otherwise(text).name.keep())
 
 
 def _json(rows: pl.DataFrame, first: bool) -> bytes:  # noqa: FBT001

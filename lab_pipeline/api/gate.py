@@ -106,7 +106,9 @@ def _broken(request_id: str, error: Exception, home: Path) -> Response:
 
 def _declared_bytes(headers: Headers) -> int:
     length = headers.get("content-length", "0")
-    return int(length) if length.isdecimal() else 0
+    if not length.isdecimal():
+        return 0
+    return int(length) if len(length) <= len(str(BODY_BYTES)) else BODY_BYTES + 1
 
 
 def _limited(receive: Receive) -> Receive:

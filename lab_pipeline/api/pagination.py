@@ -11,6 +11,7 @@ from fastapi.routing import APIRoute
 from pydantic import BaseModel
 
 from lab_pipeline.domain.errors import FieldError, InvalidConfigError
+from lab_pipeline.domain.json_text import odd_values, read_json
 
 if TYPE_CHECKING:
     from fastapi.dependencies.models import Dependant
@@ -46,10 +47,15 @@ def decode_cursor(kind: str, cursor: str, *types: type[str] | type[int]) -> list
         InvalidConfigError: if it is none of this list's cursors.
     """
     try:
-        found = json.loads(base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)))
+        found = read_json(base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)))
     except (binascii.Error, ValueError):
         found = None
-    if not isinstance(found, list) or [type(part) for part in found] != [str, *types] or found[0] != kind:
+    if (
+        not isinstance(found, list)
+        or [type(part) for part in found] != [str, *types]
+        or found[0] != kind
+        or odd_values(found)
+    ):
         raise InvalidConfigError("the request", [FieldError("cursor", "is no cursor of this list")])
     return found[1:]
 

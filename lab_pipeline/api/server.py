@@ -35,7 +35,7 @@ def serve(settings: Settings) -> None:
     Connection.most = _most_connections()
     sys.setswitchinterval(TURN_SECONDS)
     with listen(settings.host, settings.api_port, "LAB_API_PORT") as listener:
-        _log_to_stderr()
+        log_to_stderr(("lab_pipeline", "uvicorn"))
         logging.getLogger("lab_pipeline.api").info("listening on %s", address(listener))
         config = uvicorn.Config(
             app,
@@ -60,10 +60,3 @@ def _most_connections() -> int:
         files = wanted if at_most == resource.RLIM_INFINITY else min(wanted, at_most)
         resource.setrlimit(resource.RLIMIT_NOFILE, (files, at_most))
     return MOST_CONNECTIONS if files == resource.RLIM_INFINITY else min(MOST_CONNECTIONS, max(1, files - OTHER_FILES))
-
-
-def _log_to_stderr() -> None:
-    for name in ("lab_pipeline", "uvicorn"):
-        logger = logging.getLogger(name)
-        log_to_stderr(logger, logging.INFO)
-        logger.propagate = False

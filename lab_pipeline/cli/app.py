@@ -3,14 +3,18 @@
 import errno
 import os
 import sys
+from typing import Any
 
 import typer
-from rich.console import Console
+from rich.console import Console, RenderableType
+from rich.highlighter import JSONHighlighter
 from rich.table import Table
+from rich.text import Text
 
 from lab_pipeline import __version__
 from lab_pipeline.domain.errors import LabError
-from lab_pipeline.settings import Settings, load_settings
+from lab_pipeline.domain.text import visible, visible_json
+from lab_pipeline.settings import PRIVATE, Settings, keep_private, load_settings, places_of_libraries
 
 RUN_FAILED = 1
 BAD_INPUT = 2
@@ -25,17 +29,39 @@ app = typer.Typer(
 PIPE_WIDTH = 200
 """Columns of a table that goes into a file or another program, which has no width of its own."""
 
+
+class TextConsole(Console):
+    """Prints text as text: what somebody named moves no cursor, clears no screen and turns no line around."""
+
+    def render_str(self, text: str, **options: Any) -> Text:  # noqa: ANN401 - rich's own
+        """Lay out whatever is printed as a string, in a sentence or in a table."""
+        return super().render_str(visible(text, keep="\n\t"), **options)
+
+    def show_json(self, value: object) -> None:
+        """Print a value as JSON that people can read."""
+        self.print(JSONHighlighter()(visible_json(value, indent=2)))
+
+
+class TextTable(Table):
+    """A table in which every cell of text is one line."""
+
+    def add_row(self, *cells: RenderableType | None, **options: Any) -> None:  # noqa: ANN401 - rich's own
+        """Add a row."""
+        super().add_row(*(visible(cell) if isinstance(cell, str) else cell for cell in cells), **options)
+
+
 # No markup and no emoji codes: names of callers, strategies and paths are text, whatever is in them.
-out = Console(
+out = TextConsole(
     highlight=False, markup=False, emoji=False, soft_wrap=True, width=None if sys.stdout.isatty() else PIPE_WIDTH
 )
-err = Console(stderr=True, highlight=False, markup=False, emoji=False, soft_wrap=True)
+err = TextConsole(stderr=True, highlight=False, markup=False, emoji=False, soft_wrap=True)
 
 
 def main() -> None:
     """Run a command; a mistake of the user gives one message, no traceback, and exit status 2."""
     import lab_pipeline.cli.commands  # noqa: F401 - registers the commands on `app`
 
+    os.umask(PRIVATE)
     try:
         app()
     except LabError as error:
@@ -66,13 +92,16 @@ def _what_the_system_says(error: Exception) -> str | None:
 
 
 def settings() -> Settings:
-    """Return the settings of this process."""
-    return load_settings()
+    """Return the settings of this process; a home that is open to others is closed."""
+    found = load_settings()
+    keep_private(found.home)
+    os.environ |= places_of_libraries(found.home)
+    return found
 
 
 def table(*columns: str, right: tuple[str, ...] = ()) -> Table:
     """Start a plain table; the columns named in `right` hold numbers."""
-    made = Table(box=None, pad_edge=False, header_style="bold")
+    made = TextTable(box=None, pad_edge=False, header_style="bold")
     for name in columns:
         made.add_column(name, justify="right" if name in right else "left", overflow="fold")
     return made

@@ -1,6 +1,5 @@
 """`lab artifacts`: the files of a run."""
 
-import json
 import os
 import shutil
 import sys
@@ -24,7 +23,7 @@ def list_artifacts(run: RunId, as_json: AsJson = False) -> None:
     manifest = store.manifest(store.find(run))
     if as_json:
         files = [file.model_dump(mode="json", by_alias=True) for file in manifest.files]
-        out.print_json(json.dumps({"artifacts": files}))
+        out.show_json({"artifacts": files})
         return
     rows = table("name", "rows", "bytes", "sha256", right=("rows", "bytes"))
     for file in manifest.files:

@@ -15,7 +15,9 @@ from lab_pipeline.cli.app import RUN_FAILED, app, err, out, settings
 from lab_pipeline.cli.progress import progress_bar
 from lab_pipeline.cli.strategies import strategy_store
 from lab_pipeline.cli.summary import summary_table
+from lab_pipeline.domain.backtest import MOST_CANDLES
 from lab_pipeline.domain.errors import LabError
+from lab_pipeline.domain.json_text import read_json
 from lab_pipeline.domain.model import to_camel_keys
 from lab_pipeline.runs.strategies import read_strategy
 
@@ -48,7 +50,12 @@ def backtest(  # noqa: PLR0917 - one parameter an option
     seed: Annotated[int, typer.Option(help="Seeds the resampling behind the confidence intervals.")] = 0,
     candles_per_part: Annotated[
         int | None,
-        typer.Option(min=1, metavar="N", help="Simulate in parts of at least N candles, side by side; see --executor."),
+        typer.Option(
+            min=1,
+            max=MOST_CANDLES,
+            metavar="N",
+            help="Simulate in parts of at least N candles, side by side; see --executor.",
+        ),
     ] = None,
     executor: Annotated[
         str, typer.Option(help="Where ops run: in_process, multiprocess or dask (a cluster on this machine).")
@@ -165,8 +172,8 @@ def _param(text: str) -> tuple[str, Any]:
     if not equals:
         raise BadOptionError(f"--param {text}: write PATH=VALUE, such as exit.stopLoss=0.25")
     try:
-        return path, json.loads(value)
-    except json.JSONDecodeError:
+        return path, read_json(value)
+    except ValueError:
         return path, value
 
 

@@ -1,6 +1,5 @@
 """`lab clickhouse`: the server behind metrics, fills and logs."""
 
-import json
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated
 
@@ -11,6 +10,7 @@ from lab_pipeline.cli.progress import progress_bar
 from lab_pipeline.cli.runs import AsJson
 from lab_pipeline.clickhouse.config import ClickHouseConfig, clickhouse_config
 from lab_pipeline.domain.errors import LabError
+from lab_pipeline.domain.loglines import log_to_stderr
 
 if TYPE_CHECKING:
     from lab_pipeline.clickhouse.client import Status
@@ -42,7 +42,7 @@ def show_status(as_json: AsJson = False) -> None:
 
     seen = status(clickhouse_config(settings()))
     if as_json:
-        out.print_json(json.dumps(asdict(seen)))
+        out.show_json(asdict(seen))
     else:
         _show(seen)
     if seen.state == "unreachable":
@@ -110,7 +110,6 @@ def ship(
     from lab_pipeline.clickhouse.client import ClickHouse
     from lab_pipeline.defs.operations.instance import open_instance
     from lab_pipeline.defs.operations.shipper import Shipper, impatient, run_shipper
-    from lab_pipeline.domain.loglines import log_to_stderr
 
     config = clickhouse_config(settings())
     with open_instance(settings()) as instance:
@@ -124,7 +123,7 @@ def ship(
         stop = Event()
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, lambda *_: stop.set())
-        log_to_stderr(logging.getLogger(), logging.WARNING)
+        log_to_stderr(("lab_pipeline",), level=logging.WARNING)
         with ClickHouse(impatient(config)) as clickhouse:
             run_shipper(settings(), instance, clickhouse, stop)
 

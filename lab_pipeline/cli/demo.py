@@ -15,14 +15,16 @@ from lab_pipeline.cli.summary import percent
 from lab_pipeline.domain.backtest import iso
 
 DEMO_TIMEFRAME = "5m"
+MOST_TOKENS = 100_000
+MOST_CALLS = 10_000_000
 DEMO_STRATEGY = "ladder"
 
 
 @app.command("demo")
 def demo(
-    seed: Annotated[int, typer.Option(help="Another seed, another market.")] = 7,
-    tokens: Annotated[int, typer.Option(min=1, help="Tokens in the market.")] = 300,
-    calls: Annotated[int, typer.Option(min=1, help="Calls made on them.")] = 1500,
+    seed: Annotated[int, typer.Option(min=0, max=2**63 - 1, help="Another seed, another market.")] = 7,
+    tokens: Annotated[int, typer.Option(min=1, max=MOST_TOKENS, help="Tokens in the market.")] = 300,
+    calls: Annotated[int, typer.Option(min=1, max=MOST_CALLS, help="Calls made on them.")] = 1500,
 ) -> None:
     """Make up a token market, load it into the lake, and run a backtest on it through Dagster."""
     import polars as pl
@@ -68,7 +70,7 @@ def _callers(trades: Path) -> Table:
 
     net = pl.col("net_return")
     callers = (
-        pl.read_parquet(trades)
+        pl.read_parquet(trades, glob=False)
         .group_by("caller")
         .agg(
             trades=pl.len(),

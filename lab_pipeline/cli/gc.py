@@ -1,6 +1,5 @@
 """`lab gc`: delete the runs that need not be kept."""
 
-import json
 from datetime import UTC, datetime
 from typing import Annotated
 
@@ -9,16 +8,18 @@ import typer
 from lab_pipeline.cli.app import app, out, settings, table
 from lab_pipeline.cli.runs import AsJson
 from lab_pipeline.domain.backtest import iso
+from lab_pipeline.settings import MOST, MOST_DAYS
 
 
 @app.command("gc")
 def gc(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only list what would go, with its bytes.")] = False,
     keep_days: Annotated[
-        int | None, typer.Option(min=1, help="Keep runs for so many days; default: LAB_KEEP_DAYS.")
+        int | None, typer.Option(min=1, max=MOST_DAYS, help="Keep runs for so many days; default: LAB_KEEP_DAYS.")
     ] = None,
     keep_per_strategy: Annotated[
-        int | None, typer.Option(min=1, help="Keep so many of each strategy; default: LAB_KEEP_RUNS_PER_STRATEGY.")
+        int | None,
+        typer.Option(min=1, max=MOST, help="Keep so many of each strategy; default: LAB_KEEP_RUNS_PER_STRATEGY."),
     ] = None,
     trust_clock: Annotated[
         bool, typer.Option("--trust-clock", help="Go by the clock, though this lab was off for long before it.")
@@ -45,7 +46,7 @@ def gc(
              "reason": run.reason, "bytes": run.bytes}
             for run in gone
         ]  # fmt: skip
-        out.print_json(json.dumps({"dryRun": dry_run, "bytes": total, "leftoverBytes": left, "runs": listed}))
+        out.show_json({"dryRun": dry_run, "bytes": total, "leftoverBytes": left, "runs": listed})
         return
     if left:
         fate = "would go" if dry_run else "deleted"

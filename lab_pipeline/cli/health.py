@@ -2,7 +2,6 @@
 
 import importlib.metadata
 import importlib.util
-import json
 import shutil
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -65,7 +64,7 @@ def show_settings(
     values = {PREFIX + name.upper(): (getattr(current, name), origin(name)) for name in Settings.model_fields}
     if as_json:
         records = [{"name": k, "value": None if v is None else str(v), "origin": o} for k, (v, o) in values.items()]
-        out.print_json(json.dumps({"settings": records}))
+        out.show_json({"settings": records})
         return
     rows = table("setting", "value", "origin", "meaning")
     for field, (name, (value, source)) in zip(Settings.model_fields.values(), values.items(), strict=True):

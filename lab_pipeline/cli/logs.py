@@ -12,6 +12,7 @@ import typer
 from lab_pipeline.cli.app import out, settings
 from lab_pipeline.cli.runs import AsJson, RunId, runs_app
 from lab_pipeline.domain.backtest import iso
+from lab_pipeline.domain.text import visible_json
 from lab_pipeline.runs.artifacts import UnknownRunError
 
 if TYPE_CHECKING:
@@ -116,7 +117,7 @@ def _print_json(line: dict[str, Any]) -> None:
         "stack": line["stack"] or None,
         "data": json.loads(line["data"]),
     }
-    sys.stdout.write(json.dumps(record, ensure_ascii=False) + "\n")
+    sys.stdout.write(visible_json(record) + "\n")
 
 
 def _find(instance: "dg.DagsterInstance", start: str) -> str:

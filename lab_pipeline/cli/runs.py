@@ -1,6 +1,5 @@
 """`lab runs`: what has run."""
 
-import json
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -39,7 +38,7 @@ def list_runs(
     with _opened() as record:
         runs = [_describe(record, run) for run in record.page(limit=limit)[0]]
     if as_json:
-        out.print_json(json.dumps({"runs": runs}))
+        out.show_json({"runs": runs})
         return
     rows = table("run", "status", "strategy", "candles", "created (UTC)", "trades", "mean net", "total return",
                  right=("trades", "mean net", "total return"))  # fmt: skip
@@ -65,7 +64,7 @@ def show(run: RunId, as_json: AsJson = False) -> None:
         found = record.find(run)
         description = _describe(record, found)
     if as_json:
-        out.print_json(json.dumps(description))
+        out.show_json(description)
         return
     for key in (
         "runId",

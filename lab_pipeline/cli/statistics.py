@@ -1,6 +1,5 @@
 """`lab statistics` and `lab leaderboard`: what all runs together say."""
 
-import json
 from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -101,7 +100,7 @@ def show_statistics(
     pairs = {method.value: correlation(statistics, method).body["correlations"] for method in Method}
     if as_json:
         answer = {"overview": totals, "pnl": {by.value: rows}, "distributions": shapes, "correlations": pairs}
-        out.print_json(json.dumps(answer))
+        out.show_json(answer)
         return
     _print_totals(totals)
     out.print(_groups_table(by, rows))
@@ -136,7 +135,7 @@ def show_leaderboard(
         Statistics.of(settings()), Board(what.value), RankBy(metric.value), filters, limit=limit
     )
     if as_json:
-        out.print_json(json.dumps(answer.body))
+        out.show_json(answer.body)
         return
     rows = answer.body["leaderboard"]
     out.print(_board_table(what, rows) if rows else "no runs like that have been counted")

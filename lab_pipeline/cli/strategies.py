@@ -1,6 +1,5 @@
 """`lab strategies`: list, add and check strategies."""
 
-import json
 from pathlib import Path
 from typing import Annotated
 
@@ -26,7 +25,7 @@ def list_strategies(as_json: AsJson = False) -> None:
     """List the latest version of every strategy."""
     latest = strategy_store().list_latest()
     if as_json:
-        out.print_json(json.dumps({"strategies": [stored.to_json_dict() for stored in latest]}))
+        out.show_json({"strategies": [stored.to_json_dict() for stored in latest]})
         return
     rows = table("id", "version", "active", "tags", "name", "description", right=("version",))
     for stored in latest:

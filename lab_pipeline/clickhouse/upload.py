@@ -42,7 +42,7 @@ def upload_run(clickhouse: ClickHouse, artifacts: ArtifactStore, run_id: str) ->
         UnknownRunError: if nothing is published under that id.
         ClickHouseError: as `publish_run` does.
     """
-    equity, fills = (pl.read_parquet(artifacts.path(run_id, name)) for name in ("equity", "fills"))
+    equity, fills = (pl.read_parquet(artifacts.path(run_id, name), glob=False) for name in ("equity", "fills"))
     return publish_run(clickhouse, run_id, equity, fills).rows
 
 

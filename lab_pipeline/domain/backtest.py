@@ -11,9 +11,15 @@ from lab_pipeline.domain.errors import FieldError, InvalidConfigError
 from lab_pipeline.domain.identifiers import IDENTIFIER_RULE, is_identifier
 from lab_pipeline.domain.model import Document, canonical_json, problem_at
 from lab_pipeline.domain.strategy import StrategyConfig
+from lab_pipeline.domain.text import shortened, shown
 from lab_pipeline.domain.timeframe import Timeframe
 
-Names = Annotated[tuple[Annotated[str, Field(min_length=1)], ...], Field(min_length=1)]
+MOST_NAMES = 10_000
+MOST_PARAMS = 1_000
+MOST_CANDLES = 10**12
+Name = Annotated[str, Field(min_length=1, max_length=1_000)]
+Names = Annotated[tuple[Name, ...], Field(min_length=1, max_length=MOST_NAMES)]
+Params = Annotated[dict[str, JsonValue], Field(max_length=MOST_PARAMS)]
 
 
 def utc(moment: datetime) -> datetime:
@@ -41,7 +47,7 @@ def _from_iso(value: object) -> object:
     try:
         return datetime.fromisoformat(value)
     except ValueError:
-        raise ValueError(f"write a time as 2018-01-10T00:00:00Z or a date as 2018-01-10, not {value!r}") from None
+        raise ValueError(f"write a time as 2018-01-10T00:00:00Z or a date as 2018-01-10, not {shown(value)}") from None
 
 
 MOMENT_SCHEMA = {"type": "string", "format": "date-time", "examples": ["2018-01-10T00:00:00.000Z"]}
@@ -104,9 +110,9 @@ class BacktestSpec(Document):
     Fields left out mean the latest version, every call, and no change to the strategy.
     """
 
-    strategy_id: Annotated[str, Field(min_length=1)]
+    strategy_id: Annotated[str, Field(min_length=1, max_length=200)]
     """Id of a stored strategy."""
-    strategy_version: Annotated[str, Field(pattern=r"^[1-9]\d*$")] | None = None
+    strategy_version: Annotated[str, Field(pattern=r"^[1-9][0-9]{0,8}$")] | None = None
     """Version of the strategy; null for the latest."""
     universe: Universe = AllUniverse()
     """Which calls; all by default."""
@@ -116,7 +122,7 @@ class BacktestSpec(Document):
     """Which calls, by time."""
     seed: Annotated[int, Field(ge=0, lt=2**63)] = 0
     """Seeds everything random: the resampling behind the confidence intervals."""
-    params: dict[str, JsonValue] = Field(default_factory=dict)
+    params: Params = Field(default_factory=dict)
     """Strategy fields to override, by path: `{"exit.stopLoss": 0.3, "exit.targets[0].multiple": 4}`."""
 
     @model_validator(mode="after")
@@ -143,9 +149,9 @@ class ResolvedSpec(Document):
     """Length of the candles."""
     range: TimeRange
     """Which calls, by time."""
-    seed: int
+    seed: Annotated[int, Field(ge=0, lt=2**63)]
     """Seeds everything random."""
-    params: dict[str, JsonValue]
+    params: Params
     """The overrides that were applied."""
 
     def fingerprint(self, snapshot: str, engine_version: str) -> str:
@@ -199,12 +205,12 @@ def _replace(document: dict[str, Any], path: str, value: JsonValue) -> None:
 def _child(node: Any, part: str, path: str) -> Any:  # noqa: ANN401 - JSON has no narrower type
     if isinstance(node, dict) and part in node:
         return node[part]
-    if isinstance(node, list) and part.isdecimal() and int(part) < len(node):
+    if isinstance(node, list) and part.isdecimal() and len(part) <= len(str(len(node))) and int(part) < len(node):
         return node[int(part)]
     if isinstance(node, dict):
-        hint = f"'{part}' is not one of {', '.join(node)}"
+        hint = f"'{shortened(part)}' is not one of {', '.join(node)}"
     elif isinstance(node, list):
         hint = f"there is no item {part} in a list of {len(node)}"
     else:
-        hint = f"{node!r} has no fields; set its parent as a whole"
+        hint = f"{shown(node)} has no fields; set its parent as a whole"
     raise InvalidConfigError("params", [FieldError(path, f"no such field of a strategy: {hint}")])

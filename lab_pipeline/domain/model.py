@@ -9,8 +9,12 @@ from pydantic.alias_generators import to_camel
 from pydantic_core import PydanticCustomError
 
 from lab_pipeline.domain.errors import FieldError, InvalidConfigError
+from lab_pipeline.domain.json_text import odd_values, read_json
+from lab_pipeline.domain.text import shortened, shown
 
 TAGGED_UNIONS = ("sizing", "universe")
+LONGEST_TEXT = 10_000
+"""Characters of any text in a document."""
 
 
 class Document(BaseModel):
@@ -27,6 +31,7 @@ class Document(BaseModel):
         validate_by_name=True,
         validate_by_alias=True,
         allow_inf_nan=False,
+        str_max_length=LONGEST_TEXT,
         use_attribute_docstrings=True,
     )
 
@@ -38,9 +43,14 @@ class Document(BaseModel):
             InvalidConfigError: naming `subject` and, for every offending field, its path and what is wrong.
         """
         name = subject or cls.__name__.lower()
-        text = data if isinstance(data, str | bytes) else json.dumps(data)
         try:
-            return cls.model_validate_json(text, by_alias=True, by_name=False)
+            value = read_json(data) if isinstance(data, str | bytes) else data
+        except ValueError as error:
+            raise InvalidConfigError(name, [FieldError("", f"not valid JSON: {error}")]) from None
+        if problems := odd_values(value):
+            raise InvalidConfigError(name, problems)
+        try:
+            return cls.model_validate_json(json.dumps(value), by_alias=True, by_name=False)
         except ValidationError as error:
             raise InvalidConfigError(name, field_errors(error)) from None
 
@@ -88,7 +98,7 @@ def _path(item: Any) -> str:  # noqa: ANN401 - pydantic's ErrorDetails leaves ct
     for before, part in zip(("", *item["loc"]), item["loc"], strict=False):
         if before in TAGGED_UNIONS:
             continue  # pydantic puts the tag of the chosen variant here, which no document has as a key
-        path += f"[{part}]" if isinstance(part, int) else f".{part}"
+        path += f"[{part}]" if isinstance(part, int) else f".{shortened(part)}"
     if item["type"] == "problem_at":
         path += f".{item['ctx']['path']}" if item["ctx"]["path"] else ""
     return path.removeprefix(".")
@@ -100,18 +110,16 @@ def _message(item: Any) -> str:  # noqa: ANN401 - pydantic's ErrorDetails leaves
             return "unknown field"
         case "missing":
             return "missing"
-        case "json_invalid":
-            return f"not valid JSON: {item['ctx']['error']}"
         case "value_error":
             return str(item["ctx"]["error"])
         case "problem_at":
             return str(item["ctx"]["message"])
         case "union_tag_invalid":
-            return f"unknown {item['ctx']['discriminator'].strip(chr(39))} '{item['ctx']['tag']}'"
+            return f"unknown {item['ctx']['discriminator'].strip(chr(39))} '{shortened(str(item['ctx']['tag']))}'"
         case "union_tag_not_found":
             return f"missing {item['ctx']['discriminator'].strip(chr(39))}"
         case _:
             message: str = item["msg"]
             value = item["input"]
-            shown = f" (got {value!r})" if isinstance(value, str | int | float | None) else ""
-            return message[0].lower() + message[1:] + shown
+            got = f" (got {shown(value)})" if isinstance(value, str | int | float | None) else ""
+            return message[0].lower() + message[1:] + got

@@ -14,8 +14,15 @@ MINUTE_MS = 60_000
 
 LONGEST_MINUTES = 10 * 366 * 24 * 60.0
 LARGEST_AMOUNT = 1e15
+LARGEST_MULTIPLE = 1e12
+MOST_TARGETS = 100
+MOST = 1_000_000
+"""Of anything that a strategy counts."""
 Distance = Annotated[float, Field(gt=0, lt=1)]
 BasisPoints = Annotated[float, Field(ge=0, lt=10_000)]
+Name = Annotated[str, Field(max_length=200)]
+Description = Annotated[str, Field(max_length=10_000)]
+Tags = Annotated[tuple[Annotated[str, Field(max_length=100)], ...], Field(max_length=100)]
 
 
 def minutes_to_ms(minutes: float) -> int:
@@ -47,7 +54,7 @@ class Entry(Document):
 class Target(Document):
     """Sell a part of the position when the price reaches a multiple of the entry."""
 
-    multiple: Annotated[float, Field(gt=1)]
+    multiple: Annotated[float, Field(gt=1, le=LARGEST_MULTIPLE)]
     """Price / entry price at which to sell (2.0 = doubled)."""
     fraction: Annotated[float, Field(gt=0, le=1)]
     """Part of the original quantity to sell."""
@@ -56,7 +63,7 @@ class Target(Document):
 class TrailingStop(Document):
     """A stop that follows the peak once it is armed."""
 
-    activation: Annotated[float, Field(gt=0)]
+    activation: Annotated[float, Field(gt=0, le=LARGEST_MULTIPLE)]
     """Multiple of the entry price at which it arms; 1.0 or less arms it from the entry."""
     distance: Distance
     """Distance below the peak, as a plain fraction."""
@@ -65,13 +72,13 @@ class TrailingStop(Document):
 class Exit(Document):
     """When to sell. At least one of targets, stopLoss, trailing and maxHoldMinutes is needed."""
 
-    targets: tuple[Target, ...] = Field(default=(), strict=False)
+    targets: tuple[Target, ...] = Field(default=(), strict=False, max_length=MOST_TARGETS)
     """Take-profit ladder, multiples ascending, fractions summing to at most 1."""
     stop_loss: Distance | None = None
     """Distance of the stop below the entry price, as a plain fraction."""
     trailing: TrailingStop | None = None
     """Trailing stop, or null."""
-    break_even_after: Annotated[int, Field(ge=1)] | None = None
+    break_even_after: Annotated[int, Field(ge=1, le=MOST)] | None = None
     """Raise the stop to the entry price once this many targets have filled."""
     max_hold_minutes: Annotated[float, Field(gt=0, le=LONGEST_MINUTES)] | None = None
     """Sell at the first open at least this long after the entry."""
@@ -100,7 +107,7 @@ class Reentry(Document):
 
     retrace: Distance
     """Depth of the limit below the last fill price, as a plain fraction."""
-    max_count: Annotated[int, Field(ge=0)] = 1
+    max_count: Annotated[int, Field(ge=0, le=MOST)] = 1
     """How many times a call may be re-entered."""
 
 
@@ -149,7 +156,7 @@ class Portfolio(Document):
     """Cash at the start, in quote currency."""
     sizing: Sizing = FixedSizing()
     """How much a buy is given."""
-    max_open_positions: Annotated[int, Field(ge=1)] | None = 25
+    max_open_positions: Annotated[int, Field(ge=1, le=MOST)] | None = 25
     """Positions that may be open at once; null for no limit."""
 
 
@@ -193,9 +200,9 @@ class Strategy(StrategyConfig):
 
     id: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$")]
     """Letters, digits, `-` and `_`; the name under which runs refer to it."""
-    name: str = ""
-    description: str = ""
-    tags: tuple[str, ...] = Field(default=(), strict=False)
+    name: Name = ""
+    description: Description = ""
+    tags: Annotated[Tags, Field(strict=False)] = ()
 
     @property
     def config(self) -> StrategyConfig:

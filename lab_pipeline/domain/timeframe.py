@@ -5,6 +5,8 @@ from typing import Annotated
 
 from pydantic import AfterValidator
 
+from lab_pipeline.domain.text import shown
+
 _UNIT_MS = {"s": 1_000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
 _DAY_MS = _UNIT_MS["d"]
 
@@ -18,9 +20,9 @@ def timeframe_ms(timeframe: str) -> int:
     >>> timeframe_ms("5m")
     300000
     """
-    match = re.fullmatch(r"([1-9]\d{0,4})([smhd])", timeframe)
+    match = re.fullmatch(r"([1-9][0-9]{0,4})([smhd])", timeframe)
     if not match:
-        raise ValueError(f"{timeframe!r} is not a timeframe: write a number and s, m, h or d, such as 5m")
+        raise ValueError(f"{shown(timeframe)} is not a timeframe: write a number and s, m, h or d, such as 5m")
     length = int(match[1]) * _UNIT_MS[match[2]]
     if _DAY_MS % length:
         raise ValueError(

@@ -13,12 +13,16 @@ T = TypeVar("T", bound=np.generic)
 
 
 def compiled(function: Callable[P, R]) -> Callable[P, R]:
-    """Compile with numba: exact IEEE arithmetic, the GIL released, the machine code kept on disk.
+    """Compile with numba: exact IEEE arithmetic, the GIL released, the machine code kept on disk if there is a place.
 
     No fast-math, so that results are the same on every machine and the same as in plain Python. numba's
     cache looks at the defining file only: a compiled function must not call one of another file.
     """
-    return cast("Callable[P, R]", njit(cache=True, nogil=True, fastmath=False, error_model="numpy")(function))
+    options: Any = {"nogil": True, "fastmath": False, "error_model": "numpy"}
+    try:
+        return cast("Callable[P, R]", njit(cache=True, **options)(function))
+    except RuntimeError:  # numba found no directory that it may write: the code is made again in every process
+        return cast("Callable[P, R]", njit(**options)(function))
 
 
 def inner(function: Callable[P, R]) -> Callable[P, R]:

@@ -30,7 +30,7 @@ def quality(lake: Lake, timeframe: str) -> pl.DataFrame:
         candles, 0 without gaps), duplicates (rows that repeat the timestamp of another; the lake admits none).
     """
     with lake.reading():
-        parts = [_measure_part(pl.scan_parquet(path), timeframe) for path in lake.candle_files(timeframe)]
+        parts = [_measure_part(pl.scan_parquet(path, glob=False), timeframe) for path in lake.candle_files(timeframe)]
         measured = pl.concat(pl.collect_all(parts)) if parts else pl.DataFrame(schema=QUALITY)
     return measured.sort("mint")
 

@@ -310,7 +310,7 @@ class _Ingest:
         partition = self._partition(bucket)
         replaced = parts(partition)
         with inventory.explained(self._root):
-            old = pl.read_parquet(replaced) if replaced else None
+            old = pl.read_parquet(replaced, glob=False) if replaced else None
         if not self._compare(rows, old):
             return
         if old is not None:
@@ -327,7 +327,7 @@ class _Ingest:
     def _unique(self, bucket: int) -> pl.DataFrame:
         """Read one partition's spilled rows with each key once; repeated keys that disagree go to the findings."""
         spills = self._spills[bucket]
-        rows = pl.concat([pl.read_ipc(path) for path in spills]).sort(*self._table.key, FILE, ROW)
+        rows = pl.concat([pl.scan_ipc(path, glob=False).collect() for path in spills]).sort(*self._table.key, FILE, ROW)
         for path in spills:
             path.unlink()
         if self._grid_ms:

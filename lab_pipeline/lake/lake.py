@@ -151,7 +151,7 @@ class Lake:
             files = self._call_files()
             if not files:
                 return pl.DataFrame(schema=frames.CALLS)
-            return pl.read_parquet(files).filter(rules).sort(*CALLS.order)
+            return pl.read_parquet(files, glob=False).filter(rules).sort(*CALLS.order)
 
     def calls_version(self) -> str:
         """Return a name that changes when, and only when, an ingest has changed calls; empty without calls."""

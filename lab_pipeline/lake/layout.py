@@ -17,6 +17,8 @@ from lab_pipeline.storage import durable
 MINT_BUCKETS = 64
 ROW_GROUP_ROWS = 16_384
 """Small enough that a token's candles are a small part of a bucket, large enough that decoding stays columnar."""
+MOST_FILES = 100_000
+"""That one run brings in."""
 
 
 @dataclass(frozen=True)

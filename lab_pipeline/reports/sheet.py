@@ -1,6 +1,5 @@
 """The tear sheet: one HTML page that needs nothing but itself."""
 
-import json
 from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, Any, Protocol
@@ -12,6 +11,7 @@ from markupsafe import Markup
 from lab_pipeline.domain.backtest import ResolvedSpec
 from lab_pipeline.domain.enums import Outcome
 from lab_pipeline.domain.summary import Summary
+from lab_pipeline.domain.text import visible, visible_json
 from lab_pipeline.reports import charts, formats, tables
 from lab_pipeline.reports.canvas import PAGE, house_style, to_svg
 from lab_pipeline.reports.wording import sentences, universe_text
@@ -96,7 +96,7 @@ def render_report(
             worst=tables.ranked(result.trades, TRADES_SHOWN, best=False).to_dicts(),
             sentences=list(sentences(spec.strategy)),
             universe=universe_text(spec.universe),
-            document=json.dumps(spec.to_json_dict(), indent=2, ensure_ascii=False),
+            document=visible_json(spec.to_json_dict(), indent=2),
             fingerprint=fingerprint,
             snapshot=snapshot,
             engine_version=engine_version,
@@ -225,11 +225,17 @@ def _padded(low: float, high: float) -> Scale:
     return Scale(low - margin, high + margin)
 
 
+def _as_text(value: object) -> object:
+    """Write out the control characters of names, which no page may hold; what is markup already is the page's own."""
+    return visible(value, keep="\n\t") if isinstance(value, str) and not isinstance(value, Markup) else value
+
+
 @cache
 def _templates() -> Environment:
     environment = Environment(
         loader=PackageLoader("lab_pipeline.reports"),
         autoescape=True,
+        finalize=_as_text,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,

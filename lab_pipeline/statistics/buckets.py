@@ -1,9 +1,12 @@
 """Into which buckets values are counted, and how they are named."""
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from itertools import pairwise
+
+from lab_pipeline.domain.text import shown
 
 MOST_BINS = 100
 
@@ -43,8 +46,8 @@ class Bins:
         if text == Binning.CLASSIC:
             return cls()
         binning = Binning.WIDTH if kind in ("", Binning.WIDTH) else Binning.QUANTILE if kind == "quantile" else None
-        if binning is None or not number.isascii() or not number.isdecimal() or not 1 <= int(number) <= MOST_BINS:
-            raise ValueError(f"write classic, a number from 1 to {MOST_BINS}, or quantile:20, not {text!r}")
+        if binning is None or not re.fullmatch("[0-9]{1,9}", number) or not 1 <= int(number) <= MOST_BINS:
+            raise ValueError(f"write classic, a number from 1 to {MOST_BINS}, or quantile:20, not {shown(text)}")
         return cls(binning, int(number))
 
     def __str__(self) -> str:

@@ -15,6 +15,7 @@ import pyarrow as pa
 
 from lab_pipeline.domain.backtest import iso, now
 from lab_pipeline.domain.model import to_camel_keys
+from lab_pipeline.domain.text import shown
 from lab_pipeline.statistics.answers import Answer, answer_of, computed, select_trades
 from lab_pipeline.statistics.catalog import State, read_table
 from lab_pipeline.statistics.queries import sql
@@ -90,7 +91,7 @@ def window_start(window: str) -> datetime | None:
         return None
     match = re.fullmatch(r"([1-9]\d{0,4})([hdw])", window, re.ASCII)
     if not match:
-        raise ValueError(f"write a number of hours, days or weeks such as 24h, 7d or 4w, or all, not {window!r}")
+        raise ValueError(f"write a number of hours, days or weeks such as 24h, 7d or 4w, or all, not {shown(window)}")
     this_minute = now().replace(second=0, microsecond=0)  # so that answers can be told to be the same
     return this_minute - int(match[1]) * _UNITS[match[2]]
 

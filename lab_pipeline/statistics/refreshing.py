@@ -26,6 +26,7 @@ from lab_pipeline.statistics.manifests import ManifestHead, SummaryHead, read_he
 from lab_pipeline.statistics.queries import sql
 from lab_pipeline.statistics.segments import CALLS, Segment, SegmentFiles
 from lab_pipeline.statistics.workbench import Workbench
+from lab_pipeline.storage.plain_path import plain
 
 ESTABLISHED_CALLS = 20
 """Calls from which a caller is ranked among the others; with fewer, behind them."""
@@ -254,7 +255,7 @@ def _compute(statistics: Statistics, bench: Workbench, plan: _Plan, before: _Bef
 def _measure_runs(bench: Workbench, added: Sequence[_NewRun], directories: Sequence[Path], first: int) -> pa.Table:
     bench.put("new_runs", _run_rows(added, first))
     if added:
-        files = [str(directory / "equity.parquet") for directory in directories]
+        files = [plain(directory / "equity.parquet") for directory in directories]
         bench.put("steps", bench.read(sql("list_daily_returns"), {"files": files, "first_run_no": first}))
     else:
         bench.put("steps", bench.read("SELECT 0 AS owner, 0 AS step, 0.0e0 AS change WHERE false"))

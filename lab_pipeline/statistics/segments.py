@@ -14,6 +14,7 @@ from lab_pipeline.domain.errors import LabError
 from lab_pipeline.statistics.queries import sql
 from lab_pipeline.statistics.workbench import Workbench
 from lab_pipeline.storage.durable import put_in_place
+from lab_pipeline.storage.plain_path import plain, quoted
 from lab_pipeline.storage.trouble import disk_trouble
 
 TRADES, PATHS, CALLS = "trades", "paths", "calls"
@@ -68,7 +69,7 @@ class SegmentFiles:
         name = uuid.uuid4().hex
         with self._whole(name):
             for kind in (TRADES, PATHS):
-                parameters = {"files": [str(run / f"{kind}.parquet") for run in runs], "first_run_no": first_run_no}
+                parameters = {"files": [plain(run / f"{kind}.parquet") for run in runs], "first_run_no": first_run_no}
                 self._copy(bench, sql(f"copy_{kind}"), name, kind, parameters)
         return Segment(name, self._count(bench, name))
 
@@ -105,7 +106,7 @@ class SegmentFiles:
 
     def source(self, segments: Sequence[Segment], kind: str) -> str:
         """Write the SQL that reads one kind of file of the segments."""
-        files = ", ".join(f"'{_quoted(self.path(segment.name, kind))}'" for segment in segments)
+        files = ", ".join(f"'{quoted(self.path(segment.name, kind))}'" for segment in segments)
         return f"read_parquet([{files}])" if files else f"empty_{kind}"
 
     def write_calls(self, bench: Workbench, query: str) -> str:
@@ -152,18 +153,14 @@ class SegmentFiles:
     def _copy(self, bench: Workbench, query: str, name: str, kind: str, parameters: dict[str, object]) -> None:
         final = self.path(name, kind)
         part = final.with_suffix(".parquet.part")
-        bench.run(query.replace("{path}", _quoted(part)), parameters)
+        bench.run(query.replace("{path}", quoted(part)), parameters)
         put_in_place(part, final)
 
     def _count(self, bench: Workbench, name: str) -> int:
-        source = _quoted(self.path(name, TRADES))
+        source = quoted(self.path(name, TRADES))
         return int(bench.read(f"SELECT count(*) AS rows FROM '{source}'")["rows"][0].as_py())  # noqa: S608 - ours
 
     def _holds(self, bench: Workbench, segment: Segment, gone: str) -> bool:
         query = f"SELECT 1 FROM {self.source([segment], TRADES)} WHERE run_no IN ({gone}) LIMIT 1"  # noqa: S608 - ours
         found: int = bench.read(query).num_rows
         return found > 0
-
-
-def _quoted(path: Path) -> str:
-    return str(path).replace("'", "''")

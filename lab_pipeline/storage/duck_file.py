@@ -19,6 +19,7 @@ from lab_pipeline.storage.damage import damaged, is_damage, lost, mend_log
 from lab_pipeline.storage.duck_connection import DuckConnection, keep_forever
 from lab_pipeline.storage.durable import put_in_place
 from lab_pipeline.storage.errors import StorageError, StorageTimeoutError
+from lab_pipeline.storage.plain_path import quoted
 from lab_pipeline.storage.process_lock import ProcessLock, describe_process, lock_holders
 from lab_pipeline.storage.trouble import disk_trouble
 
@@ -166,7 +167,7 @@ class DuckFile:
             StorageError: the file cannot be read, or the copy not be written.
         """
         part = destination.with_name(f"{destination.name}.{os.getpid()}.part")
-        name = str(part).replace("'", "''")
+        name = quoted(part)
         try:
             with self.transaction(write=False, timeout=timeout), self._explained():
                 copy = f"copy_{threading.get_ident()}"
@@ -402,7 +403,7 @@ class DuckFile:
         self._attached_at = time.monotonic()
 
     def _attach_locked(self, mode: _Mode, deadline: float) -> None:
-        name = str(self.path).replace("'", "''")
+        name = quoted(self.path)
         creation = f", STORAGE_VERSION '{STORAGE_VERSION}'" if mode is _Mode.WRITE else ""
         statement = f"ATTACH '{name}' AS {_ALIAS} ({mode.value}, ROW_GROUP_SIZE {ROW_GROUP_SIZE}{creation})"
         if self.is_lost():

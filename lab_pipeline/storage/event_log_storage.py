@@ -20,6 +20,7 @@ from sqlalchemy.engine import Connection
 from sqlalchemy.pool import NullPool
 from watchdog.events import FileSystemEvent
 
+from lab_pipeline.storage.plain_path import plain
 from lab_pipeline.storage.run_storage import under_dagster_home
 
 EVENTS_DIRECTORY = "history/runs"
@@ -51,7 +52,9 @@ class BatchingEventLogStorage(SqliteEventLogStorage):
         self._batch = threading.local()
         self._kept: OrderedDict[str, _Kept] = OrderedDict()
         self._lock = threading.RLock()  # a batch has a run's file and the index open together
-        super().__init__(str(under_dagster_home(base_dir)), inst_data)
+        directory = under_dagster_home(base_dir)
+        directory.mkdir(parents=True, exist_ok=True)
+        super().__init__(plain(directory), inst_data)
 
     @classmethod
     def config_type(cls) -> UserConfigSchema:

@@ -6,6 +6,7 @@ from pathlib import Path
 from lab_pipeline.storage.duck_file import DEFAULT_TIMEOUT_SECONDS, DuckFile
 from lab_pipeline.storage.durable import put_in_place
 from lab_pipeline.storage.errors import StorageError
+from lab_pipeline.storage.plain_path import quoted
 
 _RUNS = """
     SELECT
@@ -54,12 +55,8 @@ def export_runs(database: Path, destination: Path, *, timeout: float = DEFAULT_T
         else:
             part = destination.with_name(f"{destination.name}.{os.getpid()}.part")
             try:
-                connection.raw.execute(f"COPY ({_RUNS}) TO '{_quoted(part)}' (FORMAT parquet, COMPRESSION zstd)")
+                connection.raw.execute(f"COPY ({_RUNS}) TO '{quoted(part)}' (FORMAT parquet, COMPRESSION zstd)")
                 put_in_place(part, destination)
             finally:
                 part.unlink(missing_ok=True)
     return int(count)
-
-
-def _quoted(path: Path) -> str:
-    return str(path).replace("'", "''")

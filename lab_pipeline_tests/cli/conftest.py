@@ -1,4 +1,5 @@
 import json
+import os
 import sys
 from dataclasses import dataclass
 
@@ -29,8 +30,12 @@ def lab(tmp_path, monkeypatch, capfd, clickhouse_url):
 
     def run(*words):
         monkeypatch.setattr(sys, "argv", ["lab", *map(str, words)])
-        with pytest.raises(SystemExit) as ended:
-            main()
+        before = os.umask(0o022)
+        try:
+            with pytest.raises(SystemExit) as ended:
+                main()
+        finally:
+            os.umask(before)
         out, err = capfd.readouterr()
         code = ended.value.code
         return Ended(code if isinstance(code, int) else int(code is not None), out, err)

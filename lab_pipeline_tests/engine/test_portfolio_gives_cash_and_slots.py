@@ -142,13 +142,13 @@ def test_one_slice_too_many_is_skipped(engine: Engine, kind: SizingKind):
 
 
 @pytest.mark.parametrize("capital", [1e-3, 100.0, 1e12])
-@pytest.mark.parametrize(("excess", "taken"), [(0.9e-9, True), (1.1e-9, False)])
+@pytest.mark.parametrize(("excess", "reason"), [(0.9e-9, None), (1.1e-9, "no_cash")])
 def test_an_order_may_exceed_the_cash_by_a_billionth_of_itself(
-    engine: Engine, capital: float, excess: float, *, taken: bool
+    engine: Engine, capital: float, excess: float, reason: str | None
 ):
     config = strategy([(2, 1)], portfolio=account(capital=capital, amount=capital * (1 + excess)))
     simulation = engine(candles(RISING), calls(), config, timeframe="1m")
-    assert simulation.trades["taken"].to_list() == [taken]
+    assert simulation.trades["skip_reason"].to_list() == [reason]
 
 
 def test_a_small_order_may_not_lack_a_billionth_of_the_capital(engine: Engine):

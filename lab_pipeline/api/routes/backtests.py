@@ -5,7 +5,7 @@ from typing import Annotated
 from fastapi import APIRouter, Header, Response
 
 from lab_pipeline.api.errors import describe, leads_to
-from lab_pipeline.api.schemas.base import parsed
+from lab_pipeline.api.schemas.base import JsonRoute, parsed
 from lab_pipeline.api.schemas.runs import BacktestRequest, DryRun, EstimatedCost, QueuedRun
 from lab_pipeline.api.stores import LabStores, Stores
 from lab_pipeline.defs.backtest.config import BacktestConfig
@@ -14,7 +14,7 @@ from lab_pipeline.domain.errors import InvalidConfigError
 from lab_pipeline.domain.model import canonical_json
 from lab_pipeline.runs import backtest as steps
 
-router = APIRouter(prefix="/backtest", tags=["backtests"])
+router = APIRouter(prefix="/backtest", tags=["backtests"], route_class=JsonRoute)
 
 Request = Annotated[BacktestRequest, parsed(BacktestRequest)]
 IdempotencyKey = Annotated[

@@ -37,7 +37,7 @@ def compare_runs(
         raise RunUnfinishedError(f"there is nothing to compare yet of {without}")
     paths = [stores.artifacts.directory / run_id / "equity.parquet" for run_id in run_ids]
     try:
-        aligned = align_equity([pl.read_parquet(path, columns=["timestamp", "equity"]) for path in paths])
+        aligned = align_equity([pl.read_parquet(path, glob=False, columns=["timestamp", "equity"]) for path in paths])
     except FileNotFoundError as error:
         raise UnknownRunError(f"a run was deleted meanwhile: {error.filename or error}") from None
     series = [EquitySeries(run_id=key, values=values) for key, values in zip(run_ids, aligned.values, strict=True)]

@@ -6,7 +6,7 @@ from fastapi import APIRouter, Path, Query, Response
 
 from lab_pipeline.api.errors import describe, leads_to
 from lab_pipeline.api.pagination import PAGE, Cursor, Limit, decode_cursor, encode_cursor
-from lab_pipeline.api.schemas.base import Problem, parsed
+from lab_pipeline.api.schemas.base import JsonRoute, Problem, parsed
 from lab_pipeline.api.schemas.strategies import (
     Checked,
     ConfigToCheck,
@@ -24,7 +24,7 @@ from lab_pipeline.runs.strategies import StoredStrategy
 
 CURSOR = "strategies"
 
-router = APIRouter(prefix="/strategies", tags=["strategies"])
+router = APIRouter(prefix="/strategies", tags=["strategies"], route_class=JsonRoute)
 
 StrategyId = Annotated[str, Path(alias="id", description="Id of a strategy, such as `ladder`.", examples=["ladder"])]
 

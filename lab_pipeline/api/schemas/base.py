@@ -1,13 +1,18 @@
 """What all answers have in common: camelCase names, moments in UTC, one shape for errors."""
 
+import json
+from collections.abc import Callable, Coroutine
 from datetime import datetime
 from typing import Annotated, Any
 
+from fastapi import HTTPException, Request, Response
+from fastapi.routing import APIRoute
 from pydantic import BaseModel, ConfigDict, PlainSerializer, WithJsonSchema, WrapValidator
 from pydantic.alias_generators import to_camel
 
 from lab_pipeline.domain.backtest import MOMENT_SCHEMA, iso
 from lab_pipeline.domain.errors import FieldError, InvalidConfigError
+from lab_pipeline.domain.json_text import read_json
 from lab_pipeline.domain.model import Document
 
 Moment = Annotated[datetime, PlainSerializer(iso, return_type=str), WithJsonSchema(MOMENT_SCHEMA)]
@@ -70,6 +75,29 @@ class Error(Answer):
 
     error: ErrorDetail
     """The error."""
+
+
+class JsonRoute(APIRoute):
+    """A route that reads its body as documents are read: deep, long and repeated as it may be, it gets an answer."""
+
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        """Hand the route a request whose body is read by `read_json`."""
+        handle = super().get_route_handler()
+
+        async def handler(request: Request) -> Response:
+            return await handle(_JsonRequest(request.scope, request.receive))
+
+        return handler
+
+
+class _JsonRequest(Request):
+    async def json(self) -> Any:  # noqa: ANN401 - JSON has no narrower type
+        try:
+            return read_json(await self.body())
+        except json.JSONDecodeError:
+            raise  # which FastAPI answers
+        except ValueError as error:
+            raise HTTPException(400, f"the request is not valid JSON: {error}") from None
 
 
 def parsed(document: type[Document]) -> WrapValidator:

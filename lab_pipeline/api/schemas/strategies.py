@@ -6,17 +6,13 @@ from pydantic import ConfigDict, Field, JsonValue
 
 from lab_pipeline.api.schemas.base import Answer, Moment, Problem
 from lab_pipeline.domain.model import Document
-from lab_pipeline.domain.strategy import Strategy, StrategyConfig
+from lab_pipeline.domain.strategy import Description, Name, Strategy, StrategyConfig, Tags
 from lab_pipeline.runs.strategies import StoredStrategy
 
 EXAMPLE_CONFIG: dict[str, JsonValue] = {
     "exit": {"targets": [{"multiple": 2.0, "fraction": 0.5}], "stopLoss": 0.3},
     "costs": {"feeBps": 30},
 }
-
-Name = Annotated[str, Field(max_length=200)]
-Description = Annotated[str, Field(max_length=10_000)]
-Tags = Annotated[tuple[Annotated[str, Field(max_length=100)], ...], Field(max_length=100)]
 
 
 class NewStrategy(Document):
@@ -63,7 +59,7 @@ class ConfigToCheck(Document):
 
     model_config = ConfigDict(json_schema_extra={"examples": [{"config": {"exit": {"stopLoss": 1.5}}}]})
 
-    config: dict[str, JsonValue]
+    config: Annotated[dict[str, JsonValue], Field(max_length=100)]
     """A strategy's configuration, right or wrong."""
 
 

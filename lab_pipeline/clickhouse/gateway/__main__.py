@@ -38,7 +38,7 @@ def main(arguments: list[str]) -> None:
     """Be the embedded server of a state directory, unless there is one already."""
     settings = LaunchSettings(**json.loads(arguments[0]))
     files = StateFiles(Path(settings.state_dir))
-    log_to_stderr(logging.getLogger(), logging.INFO, "%(asctime)s %(process)d %(levelname)s %(message)s")
+    log_to_stderr(("lab_pipeline", "uvicorn"), "%(asctime)s %(process)d %(levelname)s %(message)s")
     lock = files.try_to_be_the_server()
     if lock is None:
         return

@@ -17,6 +17,7 @@ from typing import IO, Self
 from lab_pipeline.clickhouse.config import ClickHouseConfig
 from lab_pipeline.clickhouse.errors import EmbeddedServerError
 from lab_pipeline.clickhouse.gateway.files import POLL_SECONDS, Endpoint, StateFiles
+from lab_pipeline.settings import PRIVATE
 from lab_pipeline.storage.trouble import disk_trouble
 
 START_SECONDS = 60.0
@@ -180,6 +181,7 @@ def _spawn(config: ClickHouseConfig, files: StateFiles) -> "subprocess.Popen[byt
             stdout=log,
             stderr=log,
             env={name: value for name, value in os.environ.items() if NEEDED_VARIABLES.fullmatch(name)},
+            umask=PRIVATE,
             start_new_session=True,  # it outlives whoever needed it first, and Ctrl-C is not meant for it
         )
     Thread(target=server.wait, daemon=True).start()  # or it would stay a zombie as long as this process lives

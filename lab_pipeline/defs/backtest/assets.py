@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 import dagster as dg
+from pydantic import Field
 
 from lab_pipeline.clickhouse.warmup import warm_up
 from lab_pipeline.defs.backtest.config import CANDLES_PER_PART, BacktestConfig
@@ -20,6 +21,7 @@ from lab_pipeline.defs.operations.handover import HANDOVER, crosses_processes, h
 from lab_pipeline.defs.operations.resources import Lab
 from lab_pipeline.defs.operations.tables import table
 from lab_pipeline.defs.operations.withdraw import withdraw_if_ended
+from lab_pipeline.domain.backtest import MOST_CANDLES
 from lab_pipeline.engine import ENGINE_VERSION
 from lab_pipeline.lake import CandleSlice, SlicePiece
 from lab_pipeline.runs import backtest as steps
@@ -41,7 +43,7 @@ WHOLE, PARTS = "whole", "parts"
 class Parts(dg.Config):
     """How `load` cuts the candles."""
 
-    candles_per_part: int | None = None
+    candles_per_part: int | None = Field(default=None, gt=0, le=MOST_CANDLES)
 
 
 @dg.op(

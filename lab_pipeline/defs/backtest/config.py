@@ -5,7 +5,7 @@ from typing import Any, Self
 import dagster as dg
 from pydantic import Field
 
-from lab_pipeline.domain.backtest import BacktestSpec, CallersUniverse, TokensUniverse
+from lab_pipeline.domain.backtest import MOST_CANDLES, BacktestSpec, CallersUniverse, TokensUniverse
 from lab_pipeline.domain.errors import FieldError, InvalidConfigError
 from lab_pipeline.lake import Lake
 from lab_pipeline.runs.backtest import full_range
@@ -39,6 +39,7 @@ class BacktestConfig(dg.Config):
     candles_per_part: int | None = Field(
         default=None,
         gt=0,
+        le=MOST_CANDLES,
         description="Simulate in parts of at least so many candles, an op each, which can run side by side; "
         "the result is the same. By default in one op, or, where ops have processes of their own, in parts of "
         f"{CANDLES_PER_PART:,}.",

@@ -103,7 +103,7 @@ class SeenCalls:
         if not NAME.fullmatch(name):
             return None
         try:
-            calls = pl.read_parquet(self._path(name))
+            calls = pl.read_parquet(self._path(name), glob=False)
         except (pl.exceptions.PolarsError, OSError):
             return None
         return CallsState(name, calls) if _is_whole(calls) else None

@@ -19,6 +19,7 @@ from lab_pipeline.defs.operations.failures import failing_clearly
 from lab_pipeline.defs.operations.forms import form
 from lab_pipeline.defs.operations.resources import Lab
 from lab_pipeline.domain.errors import LabError
+from lab_pipeline.lake.layout import MOST_FILES
 
 FILES = "CSV or Parquet files in the inbox (LAB_INBOX) or in directories of it, such as `done/candles-5m.csv`."
 
@@ -26,7 +27,7 @@ FILES = "CSV or Parquet files in the inbox (LAB_INBOX) or in directories of it, 
 class CandleFiles(dg.Config):
     """Candle files to bring into the lake; none to measure it as it is."""
 
-    files: list[str] = Field(default=[], description=FILES)
+    files: list[str] = Field(default=[], max_length=MOST_FILES, description=FILES)
     timeframe: str | None = Field(default=None, description="Length of the candles in the files: 1m, 5m, 1h, ...")
     mint: str | None = Field(default=None, description="The token of all rows, of files that do not say.")
     matching_only: bool = Field(
@@ -38,7 +39,7 @@ class CandleFiles(dg.Config):
 class CallFiles(dg.Config):
     """Call files to bring into the lake; none to measure it as it is."""
 
-    files: list[str] = Field(default=[], description=FILES)
+    files: list[str] = Field(default=[], max_length=MOST_FILES, description=FILES)
 
 
 @dg.asset(key=CANDLES_KEY, group_name="lake", kinds={"parquet", "polars"}, config_schema=form(CandleFiles))

@@ -16,7 +16,7 @@ from lab_pipeline.domain.errors import LabError
 from lab_pipeline.lake import Drop, Inbox, Lake, LakeError, LakeUnwritableError
 from lab_pipeline.lake.inbox import kind_of, mint_of
 from lab_pipeline.lake.ingest import IngestReport
-from lab_pipeline.lake.layout import CALLS, CANDLES
+from lab_pipeline.lake.layout import CALLS, CANDLES, MOST_FILES
 from lab_pipeline.storage.trouble import disk_trouble
 
 OF_THE_DISK = {errno.ENOSPC, errno.EDQUOT, errno.EROFS}
@@ -35,7 +35,9 @@ class DroppedFile(dg.Config):
 class InboxFiles(dg.Config):
     """Which files of the inbox to ingest."""
 
-    files: list[DroppedFile] = Field(default=[], description="The files; all that are there by default.")
+    files: list[DroppedFile] = Field(
+        default=[], max_length=MOST_FILES, description="The files; all that are there by default."
+    )
 
 
 @dg.op(

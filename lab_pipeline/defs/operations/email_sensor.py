@@ -1,5 +1,6 @@
 """Mails about failed runs, by Dagster's own sensor."""
 
+import html
 from collections.abc import Iterator
 
 import dagster as dg
@@ -8,9 +9,16 @@ from dagster._core.definitions.run_status_sensor_definition import RunStatusSens
 
 from lab_pipeline.defs.operations.notices import last_failure
 from lab_pipeline.defs.operations.ticks import TESTED, is_tick
+from lab_pipeline.domain.text import visible
 from lab_pipeline.settings import load_settings
 
 NAME = "email_failures"
+
+
+def _body(context: dg.RunFailureSensorContext) -> str:
+    """Say what failed, in HTML, in which the names of a lab are text."""
+    run, reason = context.dagster_run, context.failure_event.message or ""
+    return f"Run {run.run_id} of {html.escape(run.job_name)} failed.<br>{html.escape(visible(reason))}"
 
 
 @dg.definitions
@@ -24,6 +32,7 @@ def email() -> dg.Definitions:
         email_from=settings.email_from,
         email_password=settings.email_password.get_secret_value(),
         email_to=[address.strip() for address in settings.email_to.split(",")],
+        email_body_fn=_body,
         smtp_host=settings.smtp_host,
         smtp_type=settings.smtp_type,
         smtp_port=settings.smtp_port,

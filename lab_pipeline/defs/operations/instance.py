@@ -11,7 +11,7 @@ from dagster._daemon.types import DaemonHeartbeat
 from sqlalchemy.exc import SQLAlchemyError
 
 from lab_pipeline.domain.errors import LabError
-from lab_pipeline.settings import Settings, project_root
+from lab_pipeline.settings import Settings, keep_private, places_of_libraries, project_root
 from lab_pipeline.storage.durable import write_whole
 from lab_pipeline.storage.event_log_storage import batches_allowed
 from lab_pipeline.storage.trouble import disk_trouble
@@ -40,6 +40,8 @@ def prepare_environment(settings: Settings, *, apply_settings: bool = False) -> 
     """
     dagster_home = settings.dagster_home
     try:
+        settings.home.mkdir(mode=0o700, parents=True, exist_ok=True)
+        keep_private(settings.home)
         dagster_home.mkdir(parents=True, exist_ok=True)
         path = dagster_home / CONFIG
         if not path.exists() or _is_our_link(path) or is_torn(path) or (apply_settings and is_ours(path)):
@@ -47,7 +49,12 @@ def prepare_environment(settings: Settings, *, apply_settings: bool = False) -> 
     except OSError as error:
         reason = disk_trouble(error, dagster_home) or f"{error.strerror}. Set LAB_HOME elsewhere."
         raise LabError(f"cannot use {settings.home} as LAB_HOME: {reason}") from error
-    return {"LAB_HOME": str(settings.home), "DAGSTER_HOME": str(dagster_home), **batches_allowed()}
+    return {
+        "LAB_HOME": str(settings.home),
+        "DAGSTER_HOME": str(dagster_home),
+        **batches_allowed(),
+        **places_of_libraries(settings.home),
+    }
 
 
 def instance_config(settings: Settings) -> str:

@@ -20,7 +20,7 @@ from dagster._serdes import ConfigurableClass, ConfigurableClassData
 from lab_pipeline.defs.operations import workers
 from lab_pipeline.defs.operations.withdraw import STORE_ERRORS, settle_dead
 from lab_pipeline.defs.operations.workers import LIFELINE, WORKER_TAG
-from lab_pipeline.settings import load_settings
+from lab_pipeline.settings import PRIVATE, load_settings
 
 VERDICT_SECONDS = 60.0
 """Within which the monitor has failed a run of which it heard that its process is gone."""
@@ -81,6 +81,7 @@ class LabRunLauncher(RunLauncher, ConfigurableClass):
             stdin=subprocess.DEVNULL,
             pass_fds=[int(lifeline)] if lifeline else [],
             start_new_session=True,  # what stops the daemon must not stop its runs
+            umask=PRIVATE,
         )
         threading.Thread(target=self._await, args=(instance, run.run_id, process), daemon=True).start()
 

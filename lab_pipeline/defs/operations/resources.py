@@ -1,5 +1,7 @@
 """What the ops get from outside: the stores of the lab, and how values travel between ops."""
 
+import os
+
 import dagster as dg
 
 from lab_pipeline.clickhouse.config import ClickHouseConfig, clickhouse_config
@@ -8,7 +10,7 @@ from lab_pipeline.defs.operations.handover import HANDOVER, handover_io_manager
 from lab_pipeline.lake import Lake
 from lab_pipeline.runs.artifacts import ArtifactStore
 from lab_pipeline.runs.strategies import StrategyStore
-from lab_pipeline.settings import Settings, load_settings
+from lab_pipeline.settings import Settings, load_settings, places_of_libraries
 
 
 class Lab(dg.ConfigurableResource[None]):
@@ -46,6 +48,7 @@ def resources() -> dg.Definitions:
 
     Dagster's own `io_manager` lets a run say in which directory it writes and unpickles; the lab's has nothing to say.
     """
+    os.environ |= places_of_libraries(load_settings().home)  # of whoever loads the definitions, by whatever program
     return dg.Definitions(
         resources={"lab": Lab(), HANDOVER: handover_io_manager, "io_manager": handover_io_manager},
         executor=lab_executor,
