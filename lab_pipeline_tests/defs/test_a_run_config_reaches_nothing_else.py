@@ -23,7 +23,7 @@ from lab_pipeline.lake.inbox import key_of
 from lab_pipeline.settings import load_settings
 from lab_pipeline_tests.defs.daemon import daemon
 
-SECRET = "not for the author of a run"  # noqa: S105 - an example
+SECRET = "not-for-the-author-of-a-run"  # noqa: S105 - an example
 OPEN = {
     "__ASSET_JOB": {"ops", "resources"},  # what no op or resource of a selection has for a name is ignored
 }
