@@ -113,7 +113,8 @@ def run_foreground(
         LabError: if the request cannot run; nothing was started then.
         typer.Exit: with status 1, if the run failed; the reason has been printed.
     """
-    from lab_pipeline.defs.backtest.foreground import alive, run_backtest_job
+    from lab_pipeline.defs.backtest.foreground import run_backtest_job
+    from lab_pipeline.defs.operations.foreground import alive
     from lab_pipeline.defs.operations.instance import open_instance
     from lab_pipeline.lake import Lake
     from lab_pipeline.runs import backtest as steps

@@ -257,9 +257,9 @@ def _runs(lab: Settings) -> Finding:
 
     directory = workers.workers_dir(lab.dagster_home)
     alive = workers.living(directory)
-    dead = len(list(directory.glob("*.lock"))) - len(alive)
+    dead = len(workers.killed(directory))
     state = f"{len(alive)} are executing"
-    if dead > 0 and not is_up(lab):
+    if dead and not is_up(lab):
         remedy = "`lab up`, or the next `lab backtest`, settles what they left"
         return Finding("run processes", f"{state}, {dead} were killed", remedy)
     return Finding("run processes", state)

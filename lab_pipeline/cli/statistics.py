@@ -149,11 +149,12 @@ _NAMED = (By.TOKEN, By.CALLER, By.STRATEGY)
 
 def _refresh() -> None:
     from lab_pipeline.cli.backtest import hushed
+    from lab_pipeline.defs.operations.foreground import alive
     from lab_pipeline.defs.operations.instance import open_instance
     from lab_pipeline.defs.statistics.foreground import run_statistics_job
 
-    with open_instance(settings()) as instance, hushed():
-        reason = run_statistics_job(instance)
+    with open_instance(settings()) as instance, alive(settings(), instance) as tags, hushed():
+        reason = run_statistics_job(instance, tags)
     if reason is not None:
         err.print(f"error: {reason}", style="red")
         raise typer.Exit(RUN_FAILED)

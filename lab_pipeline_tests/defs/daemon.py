@@ -38,9 +38,13 @@ class Daemon:
 
     def __init__(self, instance, workspace):
         self.instance = instance
-        self._workspace = workspace
+        self.workspace = workspace
         location = workspace.create_request_context().get_code_location(LOCATION)
         self._repository = location.get_repository(REPOSITORY)
+
+    def request_context(self):
+        """Return what a request to the webserver works with."""
+        return self.workspace.create_request_context()
 
     def start_schedule(self, name, at):
         """Switch a schedule on, as the UI does, at a time."""
@@ -55,7 +59,7 @@ class Daemon:
     def run_schedules(self, now):
         """Do what the daemon does when it looks at the schedules at a time."""
         with freeze_time(now):
-            for _ in launch_scheduled_runs(self._workspace, LOGGER, now, iteration_times={}):
+            for _ in launch_scheduled_runs(self.workspace, LOGGER, now, iteration_times={}):
                 pass
 
     def run_sensor(self, name, now=None):
@@ -74,7 +78,7 @@ class Daemon:
             state = self.instance.get_instigator_state(sensor.get_remote_origin_id(), sensor.selector_id)
             if state is None or not state.is_running:
                 self.instance.start_sensor(sensor)
-            for _ in execute_sensor_iteration(self._workspace, LOGGER, None, None):
+            for _ in execute_sensor_iteration(self.workspace, LOGGER, None, None):
                 pass
         return self.ticks(sensor)
 
@@ -116,7 +120,7 @@ class Daemon:
 
     def repeat_the_dead(self):
         """Do what the daemon does every five seconds about runs that failed."""
-        for _ in EventLogConsumerDaemon().run_iteration(self._workspace):
+        for _ in EventLogConsumerDaemon().run_iteration(self.workspace):
             pass
 
     def launched(self, job="backtest", **config):
@@ -136,7 +140,7 @@ class Daemon:
 
     def repeated(self, run):
         """Record and queue a run again, as the UI's Re-execute does."""
-        request = self._workspace.create_request_context()
+        request = self.workspace.create_request_context()
         again = self.instance.create_reexecuted_run(
             parent_run=self.instance.get_run_by_id(run.run_id),
             request_context=request,

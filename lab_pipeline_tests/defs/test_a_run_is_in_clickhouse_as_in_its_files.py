@@ -113,6 +113,19 @@ def test_rows_that_differ_from_the_files_fail_the_run_and_are_not_seen(lab, monk
     assert list_lines(clickhouse, ended.run_id).lines.height, "what its log says had arrived stays"
 
 
+@pytest.mark.parametrize("names", [["fills"], ["equity", "run_metrics"]])
+def test_some_assets_of_a_backtest_are_materialized_alone_and_its_files_are_whole(lab, clickhouse, store, names):
+    _, instance = lab
+    keys = [dg.AssetKey(["backtest", name]) for name in names]
+    with dg.execute_job(
+        dg.reconstructable(backtest_job), instance, run_config=run_config(BACKTEST), asset_selection=keys
+    ) as result:
+        assert result.success
+        assert {event.asset_key for event in result.get_asset_materialization_events()} == set(keys)
+    assert store.damage(result.run_id) == []
+    assert ("run_metrics" in names) == bool(visible_rows(clickhouse, result.run_id))
+
+
 def killed_at_its_very_end(instance):
     """A run all of whose rows are visible, but whose process ended before it could say that it was done."""
     with dg.execute_job(dg.reconstructable(backtest_job), instance, run_config=run_config(BACKTEST)) as result:

@@ -16,7 +16,7 @@ from lab_pipeline.defs.operations import launcher as launching
 from lab_pipeline.defs.operations import withdraw as withdrawing
 from lab_pipeline.defs.operations import workers
 from lab_pipeline.defs.operations.instance import open_instance
-from lab_pipeline.defs.operations.withdraw import STORE_ERRORS, settle_dead
+from lab_pipeline.defs.operations.withdraw import settle_dead
 from lab_pipeline.defs.operations.workers import WORKER_TAG
 from lab_pipeline.settings import Settings, load_settings
 
@@ -254,9 +254,11 @@ def full_disk(*_):
 def test_a_run_that_cannot_be_taken_back_by_its_own_process_is_found_again(instance, directory, monkeypatch):
     run_id = run_of(instance, "own", dg.DagsterRunStatus.CANCELED)
     taken_back = []
-    with pytest.raises(OSError, match="No space left"), workers.working(directory, "own", left_after=STORE_ERRORS):
+    lock = workers.take(directory, "own")
+    with pytest.raises(OSError, match="No space left"), workers.working(directory, "own", inherited=lock):
         full_disk()
-    assert not workers.is_alive(directory, "own")
+    os.close(lock)  # which the end of a process does
+    assert workers.killed(directory) == ["own"]
     monkeypatch.setattr(withdrawing, "withdraw", lambda _, run_id: taken_back.append(run_id))
     settle_dead(instance, load_settings())
     assert taken_back == [run_id]

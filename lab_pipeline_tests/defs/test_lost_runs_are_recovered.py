@@ -7,7 +7,7 @@ from dagster._core.events import DagsterEvent, DagsterEventType, JobFailureData,
 
 from lab_pipeline.defs.operations import recovery, worker
 from lab_pipeline.defs.operations.instance import open_instance
-from lab_pipeline.defs.operations.workers import WORKER_TAG
+from lab_pipeline.defs.operations.workers import WORKER_TAG, take, workers_dir
 from lab_pipeline.settings import load_settings
 from lab_pipeline_tests.defs.daemon import daemon
 
@@ -20,7 +20,7 @@ def lab(tmp_path, monkeypatch):
     for name, value in {"LAB_HOME": tmp_path, "DAGSTER_HOME": tmp_path / "dagster"}.items():
         monkeypatch.setenv(name, str(value))
     monkeypatch.setattr(recovery, "QUEUED_WITHIN", timedelta())
-    monkeypatch.setattr(recovery, "NAMED_WITHIN", timedelta())
+    monkeypatch.setattr(recovery, "SETTLED_WITHIN", timedelta())
     monkeypatch.setattr(recovery, "REPEATED_WITHIN", timedelta())
     with open_instance(load_settings()) as instance, daemon(instance) as stopped:
         stopped.repeat_the_dead()  # which looks at nothing older than its first turn
@@ -168,39 +168,39 @@ def left_the_queue(lab):
 
 def test_a_run_that_left_the_queue_and_got_no_process_is_failed_and_repeated_once(lab):
     lost = left_the_queue(lab)
-    for said in (f"failed: {lost}", "no run is lost"):
+    for said in (f"settled: {lost}", "no run is lost"):
         assert tick(lab).partition("; ")[0] == said
         lab.repeat_the_dead()
         (again,) = repetitions(lab, lost)
         assert again.status is dg.DagsterRunStatus.QUEUED
     assert lab.instance.get_run_by_id(lost).status is dg.DagsterRunStatus.FAILURE
     (failure,) = lab.instance.all_logs(lost, of_type=dg.DagsterEventType.RUN_FAILURE)
-    assert failure.dagster_event.message == "It left the queue, and no process was started for it."
+    assert failure.dagster_event.message == "It left the queue, and has no process."
 
 
-def test_a_process_that_comes_after_its_run_was_failed_leaves_it_as_it_is(lab):
+def test_a_process_that_comes_after_its_run_was_failed_leaves_it_as_it_is(lab, tmp_path):
     lost = left_the_queue(lab)
     tick(lab)
     lab.instance.add_run_tags(lost, {WORKER_TAG: lost})
     with pytest.raises(SystemExit) as ended:
-        worker.execute(lost)
+        worker.execute(lost, take(workers_dir(tmp_path / "dagster"), lost))
     assert ended.value.code == 0
     assert lab.instance.get_run_by_id(lost).status is dg.DagsterRunStatus.FAILURE
     assert lab.instance.all_logs(lost, of_type=dg.DagsterEventType.STEP_START) == []
 
 
 @pytest.mark.parametrize("spared", ["one that has a process", "one that left the queue just now", "one of others"])
-def test_a_run_that_may_begin_yet_is_left_alone(lab, monkeypatch, spared):
+def test_a_run_that_may_begin_yet_is_left_alone(lab, monkeypatch, tmp_path, spared):
     starting = left_the_queue(lab)
     if spared == "one that has a process":
-        lab.instance.add_run_tags(starting, {WORKER_TAG: starting})
+        take(workers_dir(tmp_path / "dagster"), starting)
     elif spared == "one that left the queue just now":
-        monkeypatch.setattr(recovery, "NAMED_WITHIN", timedelta(seconds=15))
+        monkeypatch.setattr(recovery, "SETTLED_WITHIN", timedelta(seconds=15))
     else:
         ref = lab.instance.get_ref()
         of_others = ref.run_launcher_data._replace(class_name="K8sRunLauncher")
         monkeypatch.setattr(dg.DagsterInstance, "get_ref", lambda _: ref._replace(run_launcher_data=of_others))
-    assert recovery.fail_unbegun(lab.instance, datetime.now(UTC)) == []
+    assert recovery.settle_lost(lab.instance, datetime.now(UTC)) == []
     assert lab.instance.get_run_by_id(starting).status is dg.DagsterRunStatus.STARTING
 
 

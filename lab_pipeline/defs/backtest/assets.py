@@ -153,6 +153,8 @@ def publish(
     directory = lab.artifacts.directory / run_id
     for file in manifest.files:
         name = file.name.partition(".")[0]
+        if name not in context.selected_output_names:  # the asset of this file was not asked for
+            continue
         metadata = file_metadata(file, directory, manifest) | shown.get(name, {})
         yield dg.Output(None, name, metadata=metadata)
     context.log.info(f"published {len(manifest.files)} artifacts to {directory}")
@@ -185,6 +187,7 @@ def backtest_config(val: Mapping[str, Any]) -> dict[str, object]:
         for name, description in DESCRIPTIONS.items()
     },
     config=backtest_config,
+    can_subset=True,  # *Materialize* of one simulates, and publishes, all the same
 )
 def backtest_assets(candles: None, calls: None) -> dict[str, None]:
     """Simulate a strategy on the calls of the lake."""

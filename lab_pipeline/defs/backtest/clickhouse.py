@@ -28,6 +28,7 @@ class UnequalRowsError(LabError):
 @dg.multi_asset(
     name="upload",
     group_name="backtest",
+    can_subset=True,
     specs=[
         dg.AssetSpec(
             METRICS,
@@ -69,22 +70,23 @@ def clickhouse_assets(
     database = lab.clickhouse.database
     metrics = {kind for kind in counts.artifacts if kind != "fills"}
     for key, names in ((METRICS, metrics), (FILLS, {"fills"})):
-        table = key.path[-1]
-        yield dg.MaterializeResult(
-            asset_key=key,
-            metadata={
-                "dagster/table_name": f"{database}.{table}",
-                "dagster/row_count": written[table],
-                "run": run.run_id,
-            },
-        )
+        if key in context.selected_asset_keys:
+            yield dg.MaterializeResult(
+                asset_key=key,
+                metadata={
+                    "dagster/table_name": f"{database}.{key.path[-1]}",
+                    "dagster/row_count": written[key.path[-1]],
+                    "run": run.run_id,
+                },
+            )
         expected, seen = ({name: rows.get(name, 0) for name in names} for rows in (counts.artifacts, counts.clickhouse))
-        yield dg.AssetCheckResult(
-            asset_key=key,
-            check_name=COUNTS,
-            passed=expected == seen,
-            metadata={"rows in the artifacts": sum(expected.values()), "rows in ClickHouse": sum(seen.values())},
-        )
+        if dg.AssetCheckKey(key, COUNTS) in context.selected_asset_check_keys:
+            yield dg.AssetCheckResult(
+                asset_key=key,
+                check_name=COUNTS,
+                passed=expected == seen,
+                metadata={"rows in the artifacts": sum(expected.values()), "rows in ClickHouse": sum(seen.values())},
+            )
     with failing_clearly(context.log):
         if not counts.equal:
             raise UnequalRowsError(

@@ -74,9 +74,16 @@ class HandoverIOManager(dg.IOManager):
     def load_input(self, context: dg.InputContext) -> Any:  # noqa: ANN401 - as the base class
         """Return the value of the output that an input is connected to."""
         identifier = tuple(context.get_identifier())
-        if not crosses_processes(context.step_context):
-            return self._values[identifier]
-        return pickle.loads(self._path(identifier).read_bytes())  # noqa: S301 - written by an op of the same run
+        try:
+            if not crosses_processes(context.step_context):
+                return self._values[identifier]
+            return pickle.loads(self._path(identifier).read_bytes())  # noqa: S301 - written by an op of the same run
+        except (KeyError, FileNotFoundError):
+            run_id, step, *_ = identifier
+            gone = (
+                f"what `{step}` made went with run {run_id}: re-execute all steps of it, not just from the failure on"
+            )
+            raise dg.Failure(gone, allow_retries=False) from None
 
     def _path(self, identifier: tuple[str, ...]) -> Path:
         run_id, *names = identifier

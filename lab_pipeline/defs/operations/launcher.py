@@ -22,6 +22,11 @@ from lab_pipeline.defs.operations.withdraw import STORE_ERRORS, settle_dead
 from lab_pipeline.defs.operations.workers import LIFELINE, WORKER_TAG
 from lab_pipeline.settings import PRIVATE, load_settings
 
+KILLED_AFTER_SECONDS = workers.GRACE_SECONDS + 1.0
+"""After a request to stop; a process that can does it by itself before."""
+ENDED_WITHIN_SECONDS = 3 * workers.GRACE_SECONDS
+"""For which a run that leaves the queue waits for the processes of runs that have ended, until it goes back."""
+LOOK_SECONDS = 0.1
 VERDICT_SECONDS = 60.0
 """Within which the monitor has failed a run of which it heard that its process is gone."""
 SETTLE_AGAIN_SECONDS = 5.0
@@ -35,14 +40,23 @@ class LabRunLauncher(RunLauncher, ConfigurableClass):
 
     Dagster's default launcher lets the code server start the runs and forgets them with it: a run whose code server
     was killed together with it stays "started" for ever. This one needs no code server, notices the end of a process
-    at once, and can tell after any crash which runs have no process any more (`workers`). Put this into the
-    ``dagster.yaml`` of the instance:
+    at once, and can tell after any crash which runs have no process any more (`workers`).
+
+    The queue counts runs, not processes: the place of a run that was failed or canceled over the head of its process
+    is free to it at once. So nothing is started while the process of a run lives that has ended, and what does not end
+    by itself is killed. Dagster's own timeouts for runs that start or stop have no part in it, and are as good as off;
+    `recovery` has ones that know of processes. Put this into the ``dagster.yaml`` of the instance:
 
     .. code-block:: YAML
 
         run_launcher:
           module: lab_pipeline.defs.operations.launcher
           class: LabRunLauncher
+
+        run_monitoring:
+          enabled: true
+          start_timeout_seconds: 2147483647
+          cancel_timeout_seconds: 2147483647
     """
 
     def __init__(self, inst_data: ConfigurableClassData | None = None) -> None:
@@ -66,29 +80,35 @@ class LabRunLauncher(RunLauncher, ConfigurableClass):
         return cls(inst_data=inst_data, **config_value)
 
     def launch_run(self, context: LaunchRunContext) -> None:
-        """Start the process of a run."""
+        """Start the process of a run, once no process lives whose run has ended; put it back into the queue else."""
         instance: dg.DagsterInstance = self._instance
         run = context.dagster_run
-        instance.add_run_tags(run.run_id, {WORKER_TAG: run.run_id})
-        if workers.was_canceled(instance, run.run_id):
-            instance.report_run_canceled(run, message="Canceled while it left the queue.")
-            return
-        lifeline = os.environ.get(LIFELINE)
-        self._children.add(run.run_id)
-        process = subprocess.Popen(  # noqa: S603 - our own module
-            [sys.executable, "-m", "lab_pipeline.defs.operations.worker", run.run_id],
-            env={**os.environ, "DAGSTER_HOME": instance.root_directory},
-            stdin=subprocess.DEVNULL,
-            pass_fds=[int(lifeline)] if lifeline else [],
-            start_new_session=True,  # what stops the daemon must not stop its runs
-            umask=PRIVATE,
-        )
-        threading.Thread(target=self._await, args=(instance, run.run_id, process), daemon=True).start()
+        lock = workers.take(self._workers, run.run_id)
+        process = None
+        try:
+            instance.add_run_tags(run.run_id, {WORKER_TAG: run.run_id})
+            lingering = self._end_lingering(run.run_id)
+            if workers.was_canceled(instance, run.run_id):
+                instance.report_run_canceled(run, message="Canceled while it left the queue.")
+            elif lingering:
+                whose = ", ".join(lingering)
+                instance.report_engine_event(f"Back into the queue: the processes of ended runs go on: {whose}.", run)
+                instance.report_dagster_event(dg.DagsterEvent.job_enqueue(run), run_id=run.run_id)
+            else:
+                process = self._start(run.run_id, lock)
+        finally:
+            if process is None:
+                workers.give_up(self._workers, run.run_id, lock)
+            else:
+                os.close(lock)  # the process has it
+        if process is not None:
+            threading.Thread(target=self._await, args=(instance, run.run_id, process), daemon=True).start()
 
     def terminate(self, run_id: str) -> bool:
         """Ask the process of a run to stop; a run without one is canceled on the spot.
 
-        One that others started is left as it is, since it would go on: this returns False, and its log says so.
+        One that others started is left as it is, since it would go on: this returns False, and its log says so. In the
+        daemon, which also fails what runs for longer than it may, this waits until the process is gone.
         """
         run = self._instance.get_run_by_id(run_id)
         if run is None or run.is_finished:
@@ -99,6 +119,9 @@ class LabRunLauncher(RunLauncher, ConfigurableClass):
         self._instance.report_run_canceling(run)
         if not workers.request_stop(self._workers, workers.worker_of(run) or run_id):
             self._instance.report_run_canceled(run, message="It had no process.")
+        deadline = time.monotonic() + KILLED_AFTER_SECONDS + workers.GRACE_SECONDS
+        while run_id in self._children and workers.is_alive(self._workers, run_id) and time.monotonic() < deadline:
+            time.sleep(LOOK_SECONDS)
         return True
 
     @property
@@ -118,8 +141,41 @@ class LabRunLauncher(RunLauncher, ConfigurableClass):
     def _workers(self) -> Path:
         return workers.workers_dir(Path(self._instance.root_directory))
 
+    def _start(self, run_id: str, lock: int) -> subprocess.Popen[bytes]:
+        lifeline = os.environ.get(LIFELINE)
+        process = subprocess.Popen(  # noqa: S603 - our own module
+            [sys.executable, "-m", "lab_pipeline.defs.operations.worker", run_id, str(lock)],
+            env={**os.environ, "DAGSTER_HOME": self._instance.root_directory},
+            stdin=subprocess.DEVNULL,
+            pass_fds=[lock, *([int(lifeline)] if lifeline else [])],
+            start_new_session=True,  # what stops the daemon must not stop its runs
+            umask=PRIVATE,
+        )
+        self._children.add(run_id)
+        workers.sign(lock, process.pid)
+        return process
+
+    def _end_lingering(self, starting: str) -> list[str]:
+        """Wait for processes of runs that have ended; stop, then kill, what goes on. Return the runs that still do."""
+        began = time.monotonic()
+        while lingering := self._lingering(starting):
+            waited = time.monotonic() - began
+            if waited > ENDED_WITHIN_SECONDS:
+                break
+            for run_id in lingering if waited > workers.GRACE_SECONDS else ():
+                workers.request_stop(self._workers, run_id)
+                if waited > 2 * workers.GRACE_SECONDS:
+                    workers.kill(self._workers, run_id)
+            time.sleep(LOOK_SECONDS)
+        return lingering
+
+    def _lingering(self, starting: str) -> list[str]:
+        names = [name for name in workers.living(self._workers) if not name.startswith(workers.FOREGROUND)]
+        found = {name: self._instance.get_run_by_id(name) for name in names if name != starting}
+        return [run_id for run_id, run in found.items() if run is None or run.is_finished]
+
     def _await(self, instance: dg.DagsterInstance, run_id: str, process: subprocess.Popen[bytes]) -> None:
-        status = _end(process)
+        status = _end(process, lambda: workers.stop_requested_at(self._workers, run_id) is not None)
         how = f"was killed by signal {-status}" if status < 0 else f"ended with status {status}"
         _until_done(run_id, lambda: self._settle(instance, run_id, how))
         self._children.discard(run_id)
@@ -157,9 +213,18 @@ def _until_done(run_id: str, settle: Callable[[], None]) -> None:
             return
 
 
-def _end(process: subprocess.Popen[bytes]) -> int:
-    """Wait for the end of a run's process, and end the processes of its ops that it leaves when it is killed."""
-    os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)  # not collected yet, so that its number stays its own
-    with suppress(ProcessLookupError):
+def _end(process: subprocess.Popen[bytes], is_to_stop: Callable[[], bool]) -> int:
+    """Wait for the end of a run's process, and end the processes of its ops that it leaves when it is killed.
+
+    One that is to stop, and cannot hear of it, such as while it is still being loaded, is killed.
+    """
+    kill_at = None
+    while os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT | os.WNOHANG) is None:
+        if kill_at is None and is_to_stop():
+            kill_at = time.monotonic() + KILLED_AFTER_SECONDS
+        if kill_at is not None and time.monotonic() > kill_at:
+            break
+        time.sleep(LOOK_SECONDS)
+    with suppress(ProcessLookupError):  # it is not collected yet, so that its number is still its own
         os.killpg(process.pid, signal.SIGKILL)
     return process.wait()

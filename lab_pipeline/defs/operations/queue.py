@@ -4,12 +4,15 @@ from typing import Any
 
 import dagster as dg
 from dagster._core.errors import DagsterRunNotFoundError
+from dagster._core.execution.plan.resume_retry import ReexecutionStrategy
 from dagster._core.run_coordinator import QueuedRunCoordinator, SubmitRunContext
-from dagster._core.storage.tags import MAX_RETRIES_TAG, RETRY_NUMBER_TAG
+from dagster._core.storage.tags import MAX_RETRIES_TAG, RETRY_NUMBER_TAG, RETRY_STRATEGY_TAG
 
 from lab_pipeline.defs.operations.admission import is_admitted
+from lab_pipeline.defs.operations.workers import FOREGROUND, WORKER_TAG
 
 BACKTEST = "backtest"
+"""The job, and the first part of the keys of the assets that a backtest materialises."""
 STRATEGY_TAG = "lab/strategy"
 TIMEFRAME_TAG = "lab/timeframe"
 
@@ -42,7 +45,11 @@ class LabRunCoordinator(QueuedRunCoordinator[dg.DagsterInstance]):
 
 def make_ready(instance: dg.DagsterInstance, run: dg.DagsterRun) -> None:
     """Give a run the tags that it carries while it waits, and its pools their limits."""
-    tags = {**queue_tags(run.job_name, run.run_config), **retry_tags(instance, run)}
+    tags = retry_tags(instance, run)
+    if is_backtest(run):
+        tags |= queue_tags(run.run_config)
+        if RETRY_STRATEGY_TAG not in run.tags:  # as the job has it, which *Materialize* knows nothing of
+            tags[RETRY_STRATEGY_TAG] = ReexecutionStrategy.ALL_STEPS.value
     if tags:
         instance.add_run_tags(run.run_id, tags)
     pools = run.run_op_concurrency.all_pools if run.run_op_concurrency else None
@@ -52,12 +59,17 @@ def make_ready(instance: dg.DagsterInstance, run: dg.DagsterRun) -> None:
             events.initialize_concurrency_limit_to_default(pool)
 
 
-def queue_tags(job_name: str, run_config: object) -> dict[str, str]:
+def is_backtest(run: dg.DagsterRun) -> bool:
+    """Tell whether a run of any job simulates, rather than ingests, counts or cleans."""
+    return run.job_name == BACKTEST or any(key.path[0] == BACKTEST for key in run.asset_selection or ())
+
+
+def queue_tags(run_config: object) -> dict[str, str]:
     """Return the tags of a backtest that its configuration, as it was typed, tells; none where it is unusable."""
     asked: Any = run_config
-    for key in ("ops", "run", "config") if job_name == BACKTEST else ():
+    for key in ("ops", "run", "config"):
         asked = asked.get(key) if isinstance(asked, dict) else None
-    if job_name != BACKTEST or not isinstance(asked, dict):
+    if not isinstance(asked, dict):
         return {}
     wanted = {STRATEGY_TAG: asked.get("strategy"), TIMEFRAME_TAG: asked.get("timeframe")}
     return {tag: value for tag, value in wanted.items() if isinstance(value, str) and value}
@@ -79,9 +91,11 @@ def retry_tags(instance: dg.DagsterInstance, run: dg.DagsterRun) -> dict[str, st
     root_run_id, members = group
     tags = {member.run_id: member.tags for member in members}
     mine = run.tags.get(MAX_RETRIES_TAG)
-    if mine != tags.get(run.parent_run_id, {}).get(MAX_RETRIES_TAG):  # chosen for this one
+    if mine not in {None, tags.get(run.parent_run_id, {}).get(MAX_RETRIES_TAG)}:  # chosen for this one
         return {}
-    allowed = tags[root_run_id].get(MAX_RETRIES_TAG, str(instance.run_retries_max_retries))
+    allowed = tags[root_run_id].get(MAX_RETRIES_TAG)
+    if allowed is None or tags[root_run_id].get(WORKER_TAG, "").startswith(FOREGROUND):  # whose terminal is gone
+        allowed = str(instance.run_retries_max_retries)
     if not allowed.isdecimal() or int(allowed) == 0:
         return {}
     return {MAX_RETRIES_TAG: str(int(allowed) + len(tags) - 1)}

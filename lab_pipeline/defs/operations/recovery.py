@@ -1,4 +1,4 @@
-"""Runs that were lost sight of: never queued, never begun, dead and not repeated, or ended and never withdrawn."""
+"""Runs that were lost sight of: never queued, dead, not repeated, or ended and neither withdrawn nor stopped."""
 
 from collections.abc import Iterator
 from datetime import datetime, timedelta
@@ -15,14 +15,26 @@ from lab_pipeline.defs.operations.launcher import LabRunLauncher
 from lab_pipeline.defs.operations.marks import mark_of, set_mark
 from lab_pipeline.defs.operations.queue import BACKTEST, make_ready
 from lab_pipeline.defs.operations.withdraw import withdraw_after_end
-from lab_pipeline.defs.operations.workers import is_alive, worker_of, workers_dir
+from lab_pipeline.defs.operations.workers import (
+    FOREGROUND,
+    is_alive,
+    kill,
+    living,
+    request_stop,
+    stop_requested_at,
+    worker_of,
+    workers_dir,
+)
 from lab_pipeline.runs.artifacts import ArtifactStore
 from lab_pipeline.settings import Settings
 
 QUEUED_WITHIN = timedelta(seconds=60)
 """Whoever launches a run queues it within so long, or has died in between."""
-NAMED_WITHIN = timedelta(seconds=15)
-"""The lab's launcher names the process of a run within so long, or was killed before, or could not on a full disk."""
+SETTLED_WITHIN = timedelta(seconds=15)
+"""The lab's launcher takes the lock of a run that left the queue within so long, and settles one whose process is gone;
+or it was killed before, or could not on a full disk."""
+STOPPED_WITHIN = timedelta(seconds=15)
+"""The process of a run that has ended, or was to stop, is gone within so long, or goes on without an end."""
 REPEATED_WITHIN = timedelta(seconds=15)
 """Dagster's daemon repeats a dead run within so long, or has failed to."""
 WITHDRAWN_WITHIN = timedelta(seconds=60)
@@ -49,22 +61,52 @@ def queue_forgotten(instance: dg.DagsterInstance, now: datetime) -> list[str]:
     return [run.run_id for run in admitted]
 
 
-def fail_unbegun(instance: dg.DagsterInstance, now: datetime) -> list[str]:
-    """Fail the runs that left the queue and were given no process, and return their ids; they are repeated then.
+def settle_lost(instance: dg.DagsterInstance, now: datetime) -> list[str]:
+    """Settle the runs that start or stop and have no process, and return their ids; those that started are repeated.
 
-    Dagster's monitor waits much longer, since it cannot know of a process that is slow to begin. The lab's launcher
-    names it before it starts it, and one that comes too late for this finds its run ended, and leaves.
+    One whose process lives is never among them, however long it takes: under the lab's launcher a process has its lock
+    before it begins. Of those of other launchers nothing is known here.
     """
-    launcher = instance.get_ref().run_launcher_data  # not loaded: that of Kubernetes is none of our dependencies
-    if launcher is None or launcher.class_name != LabRunLauncher.__name__:
+    if not _is_ours(instance):
         return []
-    records = instance.get_run_records(dg.RunsFilter(statuses=[dg.DagsterRunStatus.STARTING]))
-    waiting = [record.dagster_run for record in records if _is_past(record.update_timestamp, NAMED_WITHIN, now)]
-    found = [run for run in waiting if worker_of(run) is None]
+    states = [dg.DagsterRunStatus.STARTING, dg.DagsterRunStatus.CANCELING]
+    directory = workers_dir(Path(instance.root_directory))
+    records = instance.get_run_records(dg.RunsFilter(statuses=states))
+    waiting = [record.dagster_run for record in records if _is_past(record.update_timestamp, SETTLED_WITHIN, now)]
+    dead = [run for run in waiting if not is_alive(directory, worker_of(run) or run.run_id)]
+    again = [instance.get_run_by_id(run.run_id) for run in dead]  # what ended just now has recorded how
+    found = [run for run in again if run is not None and run.status in states]
     for run in found:
-        unstarted = JobFailureData(error=None, failure_reason=RunFailureReason.START_TIMEOUT)
-        instance.report_run_failed(run, "It left the queue, and no process was started for it.", unstarted)
+        if run.status is dg.DagsterRunStatus.CANCELING:
+            instance.report_run_canceled(run, "It has no process any more.")
+        else:
+            unstarted = JobFailureData(error=None, failure_reason=RunFailureReason.START_TIMEOUT)
+            instance.report_run_failed(run, "It left the queue, and has no process.", unstarted)
     return [run.run_id for run in found]
+
+
+def stop_ended(instance: dg.DagsterInstance, now: datetime) -> list[str]:
+    """Stop the processes that go on though their run has ended or is deleted, and return its id.
+
+    Such runs were marked by hand, or by a monitor with timeouts of its own. What does not stop is killed.
+    """
+    if not _is_ours(instance):
+        return []
+    directory = workers_dir(Path(instance.root_directory))
+    found = []
+    for run_id in (name for name in living(directory) if not name.startswith(FOREGROUND)):
+        record = instance.get_run_record_by_id(run_id)
+        requested = stop_requested_at(directory, run_id)
+        if requested is not None and _is_past(requested, STOPPED_WITHIN, now):
+            kill(directory, run_id)
+        elif record is None or (
+            record.dagster_run.is_finished and _is_past(record.update_timestamp, STOPPED_WITHIN, now)
+        ):
+            request_stop(directory, run_id)
+        else:
+            continue
+        found.append(run_id)
+    return found
 
 
 def ask_for_repetition(instance: dg.DagsterInstance, now: datetime) -> list[str]:
@@ -126,6 +168,11 @@ def _unrepeated(instance: dg.DagsterInstance, now: datetime) -> Iterator[dg.Dags
             and not _is_repeated(instance, run)
         ):
             yield run
+
+
+def _is_ours(instance: dg.DagsterInstance) -> bool:
+    launcher = instance.get_ref().run_launcher_data  # not loaded: that of Kubernetes is none of our dependencies
+    return launcher is not None and launcher.class_name == LabRunLauncher.__name__
 
 
 def _asked(run: dg.DagsterRun) -> int:

@@ -12,8 +12,9 @@ import dagster as dg
 from lab_pipeline.clickhouse.config import clickhouse_config
 from lab_pipeline.defs.operations.clock import require_plausible
 from lab_pipeline.defs.operations.disk import size_of
+from lab_pipeline.defs.operations.queue import is_backtest
 from lab_pipeline.defs.operations.run_actions import erase, event_files
-from lab_pipeline.defs.operations.runs import Run, Runs, is_backtest
+from lab_pipeline.defs.operations.runs import Run, Runs
 from lab_pipeline.defs.operations.tick_logs import forgotten_logs
 from lab_pipeline.defs.statistics.records import known_runs
 from lab_pipeline.lake import Lake

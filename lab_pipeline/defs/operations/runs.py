@@ -15,6 +15,7 @@ from dagster._core.storage.runs.schema import RunsTable, RunTagsTable
 from dagster._core.storage.runs.sql_run_storage import SqlRunStorage
 from dagster_shared.serdes import deserialize_value
 
+from lab_pipeline.defs.operations.queue import is_backtest
 from lab_pipeline.defs.operations.reasons import failure_reason
 from lab_pipeline.domain.enums import RunStatus
 from lab_pipeline.domain.errors import LabError
@@ -62,13 +63,6 @@ def status_of(dagster_status: str) -> str:
     """Return the lab's word for a status of Dagster's: one that is new to us keeps its name, in lower case."""
     known = STATUSES.get(dagster_status)
     return dagster_status.lower() if known is None else known.value
-
-
-def is_backtest(run: dg.DagsterRun) -> bool:
-    """Tell whether a run of any job simulates, rather than ingests, counts or cleans."""
-    if run.job_name == BACKTEST_JOB:
-        return True
-    return any(key.path[0] == BACKTEST_ASSETS for key in run.asset_selection or ())
 
 
 @dataclass(frozen=True)

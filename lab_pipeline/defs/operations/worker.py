@@ -1,4 +1,4 @@
-"""The process of one run: `python -m lab_pipeline.defs.operations.worker RUN_ID`, started by the run launcher."""
+"""The process of one run: `python -m lab_pipeline.defs.operations.worker RUN_ID LOCK`, started by the run launcher."""
 
 import sys
 from pathlib import Path
@@ -10,17 +10,22 @@ from dagster._utils.hosted_user_process import recon_job_from_origin
 from dagster._utils.interrupts import capture_interrupts
 
 from lab_pipeline.defs.operations import handover, workers
-from lab_pipeline.defs.operations.withdraw import STORE_ERRORS, withdraw_after_end
+from lab_pipeline.defs.operations.withdraw import withdraw_after_end
 from lab_pipeline.settings import load_settings
 
 
-def execute(run_id: str) -> None:
-    """Execute a run of the instance in DAGSTER_HOME, from its first op to its final state."""
+def execute(run_id: str, lock: int) -> None:
+    """Execute a run of the instance in DAGSTER_HOME, from its first op to its final state.
+
+    Args:
+        run_id: of the run.
+        lock: descriptor of the lock of this process, which the launcher took for it.
+    """
     interrupted = False
     with (
         capture_interrupts(),  # Dagster's own order of things: signals are kept until an op can be interrupted by them
         dg.DagsterInstance.get() as instance,
-        workers.working(workers.workers_dir(Path(instance.root_directory)), run_id, left_after=STORE_ERRORS),
+        workers.working(workers.workers_dir(Path(instance.root_directory)), run_id, inherited=lock),
     ):
         run = instance.get_run_by_id(run_id)
         if run is None or run.job_code_origin is None:
@@ -41,4 +46,4 @@ def execute(run_id: str) -> None:
 
 
 if __name__ == "__main__":
-    execute(sys.argv[1])
+    execute(sys.argv[1], int(sys.argv[2]))

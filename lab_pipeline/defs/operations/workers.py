@@ -1,8 +1,9 @@
 """Which run processes are alive, and how to ask one to stop: files that any process of the lab can look at.
 
 A process that executes a run holds a lock on `<home>/workers/<name>.lock` for as long as it lives. The kernel drops the
-lock with the process, whatever ended it, so a run whose lock is free has no process any more. A request to stop is a
-file beside the lock, not a signal: it also reaches a process in another container.
+lock with the process, whatever ended it, so a run whose lock is free has no process any more. The run launcher takes
+the lock before it starts the process, which inherits it: one that is slow to come up is known to live, too. A request
+to stop is a file beside the lock, not a signal: it also reaches a process in another container.
 """
 
 import fcntl
@@ -12,9 +13,9 @@ import select
 import signal
 import socket
 import threading
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from datetime import UTC, datetime
 from multiprocessing.connection import wait
 from pathlib import Path
 
@@ -26,6 +27,8 @@ LIFELINE = "LAB_LIFELINE"
 """Names the descriptor of a pipe that `lab up` holds the other end of: its end is the end of `lab up`."""
 FOREGROUND = "foreground-"
 """Begins the names of processes that belong to somebody's terminal, not to the daemon."""
+ENDED = "has ended"
+"""What the lock of a process says that has left in order, as long as its file is there."""
 PARENT_WATCH = "parent-watch"
 POLL_SECONDS = 0.5
 GRACE_SECONDS = 5.0
@@ -50,7 +53,7 @@ def workers_dir(dagster_home: Path) -> Path:
 
 
 @contextmanager
-def working(directory: Path, name: str, *, left_after: tuple[type[Exception], ...] = ()) -> Iterator[None]:
+def working(directory: Path, name: str, *, inherited: int | None = None) -> Iterator[None]:
     """Hold the lock of this process' run, and end this process when it is asked to.
 
     Asked by `request_stop`, by the end of the `lab up` that started it, or by SIGTERM, it gets SIGTERM, which Dagster
@@ -59,25 +62,46 @@ def working(directory: Path, name: str, *, left_after: tuple[type[Exception], ..
     Args:
         directory: of the locks.
         name: of this process.
-        left_after: errors after which the file of the lock stays, as if the process had been killed, so that
-            `clear_dead` finds what it could not bring to an end.
+        inherited: the lock, if whoever started this process took it. It is kept until the very end of the process, and
+            its file is left to `clear_dead`, which also finds what the process could not bring to an end.
     """
-    directory.mkdir(parents=True, exist_ok=True)
-    path = _lock_path(directory, name)
-    lock = _take(path)
+    lock = take(directory, name) if inherited is None else inherited
+    os.set_inheritable(lock, False)  # noqa: FBT003 - it takes no keyword; the processes of ops have no part in it
     watch = _Watch(_request_path(directory, name))
-    is_left = False
     try:
         yield
-    except left_after:
-        is_left = True
-        raise
+        sign(lock, os.getpid(), ENDED)
     finally:
         watch.end()
-        if not is_left:
-            _request_path(directory, name).unlink(missing_ok=True)
-            path.unlink()
-        os.close(lock)
+        if inherited is None:
+            give_up(directory, name, lock)
+
+
+def take(directory: Path, name: str) -> int:
+    """Take the lock of a process, for this one or one that will inherit it, and return its descriptor."""
+    directory.mkdir(parents=True, exist_ok=True)
+    path = _lock_path(directory, name)
+    while True:
+        lock = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if os.fstat(lock).st_nlink:
+            sign(lock, os.getpid())
+            return lock
+        os.close(lock)  # somebody who saw it free removed it meanwhile
+
+
+def sign(lock: int, pid: int, state: str = "works") -> None:
+    """Write into a lock which process has it; on a full disk that stays unknown, which is no reason to have no lock."""
+    with suppress(OSError):
+        os.ftruncate(lock, 0)
+        os.pwrite(lock, f"process {pid} {state}\n".encode(), 0)
+
+
+def give_up(directory: Path, name: str, lock: int) -> None:
+    """Give up a lock whose process is done, or never began."""
+    _request_path(directory, name).unlink(missing_ok=True)
+    _lock_path(directory, name).unlink()
+    os.close(lock)
 
 
 def end_with_parent() -> None:
@@ -114,12 +138,45 @@ def living(directory: Path) -> list[str]:
     return [path.stem for path in sorted(directory.glob("*.lock")) if is_alive(directory, path.stem)]
 
 
+def killed(directory: Path) -> list[str]:
+    """Return the names of the processes that ended otherwise than in order, and left something to `clear_dead`."""
+    found = []
+    for path in sorted(directory.glob("*.lock")):
+        with suppress(FileNotFoundError):  # somebody cleared it just now
+            if not is_alive(directory, path.stem) and ENDED not in path.read_text():
+                found.append(path.stem)
+    return found
+
+
 def request_stop(directory: Path, name: str) -> bool:
     """Ask a process to stop; tells whether there is one to ask."""
     if not is_alive(directory, name):
         return False
-    _request_path(directory, name).touch()
+    request = _request_path(directory, name)
+    if not request.exists():  # else it was asked before, and the time of that counts
+        request.touch()
     return True
+
+
+def stop_requested_at(directory: Path, name: str) -> datetime | None:
+    """Return when a process was asked to stop, if it was."""
+    try:
+        return datetime.fromtimestamp(_request_path(directory, name).stat().st_mtime, UTC)
+    except FileNotFoundError:
+        return None
+
+
+def kill(directory: Path, name: str) -> None:
+    """Kill a process that lives, and those of its ops; one in another container or on another machine is out of reach.
+
+    The number in its lock may mean another process here, or by now: its command tells.
+    """
+    import psutil  # type: ignore[import-untyped]  # noqa: PLC0415 - seldom needed
+
+    with suppress(OSError, IndexError, ValueError, psutil.Error):
+        pid = int(_lock_path(directory, name).read_text().split()[1])
+        if name in psutil.Process(pid).cmdline() and is_alive(directory, name):
+            os.killpg(pid, signal.SIGKILL)
 
 
 def clear_dead(directory: Path, settle_runs_of: Callable[[str], bool]) -> None:
@@ -202,18 +259,6 @@ class _Watch:
     def _insist(self) -> None:
         if not self._ended.wait(GRACE_SECONDS):
             os.kill(os.getpid(), signal.SIGKILL)
-
-
-def _take(path: Path) -> int:
-    """Lock a file of that name, anew if somebody who saw it free removed it meanwhile."""
-    while True:
-        lock = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        if os.fstat(lock).st_nlink:
-            with suppress(OSError):  # for people; nothing reads it, and a full disk is no reason to have no lock
-                os.write(lock, f"process {os.getpid()} since {time.time():.0f}\n".encode())
-            return lock
-        os.close(lock)
 
 
 def _lock_path(directory: Path, name: str) -> Path:

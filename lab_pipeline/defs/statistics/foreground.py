@@ -1,9 +1,10 @@
 """Compute the statistics in this process, on the lab's instance: a run like any other in the UI."""
 
+from collections.abc import Mapping
+
 import dagster as dg
 
-from lab_pipeline.defs.backtest.foreground import LOCATION_TAG
-from lab_pipeline.defs.operations.reasons import failure_reason
+from lab_pipeline.defs.operations.foreground import execute_here
 
 
 def statistics_job() -> dg.JobDefinition:
@@ -13,7 +14,6 @@ def statistics_job() -> dg.JobDefinition:
     return defs().resolve_job_def("statistics")
 
 
-def run_statistics_job(instance: dg.DagsterInstance) -> str | None:
+def run_statistics_job(instance: dg.DagsterInstance, tags: Mapping[str, str] | None = None) -> str | None:
     """Execute the job and wait for its end; return why it failed, if it did."""
-    with dg.execute_job(dg.reconstructable(statistics_job), instance, tags=LOCATION_TAG) as result:
-        return None if result.success else failure_reason(instance, result.run_id)
+    return execute_here(instance, statistics_job, tags=tags).error
