@@ -277,12 +277,12 @@ class Repository:
     def _require_known(self) -> None:
         mark = self.directory / MARK
         try:
-            layout = json.loads(mark.read_bytes())["layout"]
+            layout = int(json.loads(mark.read_bytes())["layout"])
         except (FileNotFoundError, NotADirectoryError):
             raise BackupError(f"there is no backup in {self.directory}: it has no file {MARK}") from None
         except (ValueError, KeyError, TypeError):
             raise DamagedBackupError(f"{mark} is damaged: it should be {json.dumps({'layout': LAYOUT})}") from None
-        if not isinstance(layout, int) or layout > LAYOUT:
+        if layout > LAYOUT:
             raise BackupError(later_layout(f"the backup {self.directory}", layout, LAYOUT))
 
     def _objects(self) -> Iterator[Path]:

@@ -88,10 +88,13 @@ def _alone(draft: Path) -> Iterator[None]:
 
 def _write(repository: Repository, file: FileEntry, draft: Path) -> None:
     path = draft / path_of(file.path)
-    for directory in reversed([path.parent, *path.parent.parents]):
-        if directory.is_relative_to(draft):
-            directory.mkdir(mode=PRIVATE_DIRECTORY, exist_ok=True)
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, PRIVATE_FILE)
+    try:
+        for directory in reversed([path.parent, *path.parent.parents]):
+            if directory.is_relative_to(draft):
+                directory.mkdir(mode=PRIVATE_DIRECTORY, exist_ok=True)
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, PRIVATE_FILE)
+    except (FileExistsError, NotADirectoryError):
+        raise DamagedBackupError(f"{file.path} comes twice, or is a directory as well: nothing was restored") from None
     with os.fdopen(descriptor, "wb") as opened:
         for name in file.objects:
             try:

@@ -48,6 +48,8 @@ RUNS = "runs.duckdb"
 INDEX = "index.db"
 SCHEDULES = "schedules"
 SQLITE = ".db"
+LARGE_BYTES = 64 << 20
+"""Of a database that takes so long to read that nobody should wait for all of it."""
 OF_PROCESSES = (".lock", ".lock.gate", ".part")
 """How the names of files end that mean something to living processes only."""
 
@@ -91,9 +93,10 @@ def take_backup(
     with repository.writing():
         before = _newest_files(repository)
         areas = _Areas(settings)
-        on_file = _counter(2 * sum(1 for _ in areas.everything()), on_progress)
+        total = sum(1 for _ in areas.files()) + len(areas.event_logs())
+        on_file = _counter(2 * total, on_progress)
         ahead = Copier(repository, settings.home, before, on_file)
-        ahead.copy(areas.everything())
+        _copy_ahead(ahead, areas)
         copier = Copier(repository, settings.home, before | ahead.files, on_file)
         with nothing_deleted(settings), alone(Statistics.of(settings)):
             moment = taken_at()
@@ -168,6 +171,23 @@ def _counter(total: int, on_progress: Progress | None) -> Callable[[], None]:
     return count
 
 
+def _copy_ahead(copier: Copier, areas: "_Areas") -> None:
+    """Copy what will mostly be the same when it counts; a database that is soon read is read then only."""
+    copier.copy(areas.files())
+    for path in areas.event_logs():
+        copier.copy_sqlite(path)
+    for path in (*areas.schedules(), areas.events / INDEX):
+        if _is_large(path):
+            copier.copy_sqlite(path)
+    for path in (areas.runs, areas.catalog):
+        if _is_large(path):
+            copier.copy(with_logs(path))  # perhaps in no state at all: its parts spare the copy that counts time
+
+
+def _is_large(path: Path) -> bool:
+    return path.exists() and path.stat().st_size > LARGE_BYTES
+
+
 def _copy_all(copier: Copier, areas: "_Areas") -> tuple[set[str], set[str]]:
     """Copy everything in its order; return the runs on record, and the backtests among them that succeeded."""
     copier.copy(areas.inbox())
@@ -219,13 +239,11 @@ class _Areas:
         self.catalog = settings.catalog_path
         self.lake = Lake(settings.lake_dir)
 
-    def everything(self) -> Iterator[Path]:
-        """List all of it, a file at most once, whatever its kind."""
+    def files(self) -> Iterator[Path]:
+        """List all that are no databases."""
         yield from self.inbox()
-        yield from self.schedules()
-        yield from (*with_logs(self.runs), self.events / INDEX, *self.event_logs())
         yield from (file for directory in self.artifacts() for file in _files(directory))
-        yield from (*with_logs(self.catalog), *self.statistics(), *self.lake_files(), *self.rest())
+        yield from (*self.statistics(), *self.lake_files(), *self.rest())
 
     def inbox(self) -> Iterator[Path]:
         """List the files of the inbox in the order in which one goes through it; one outside of the home has none."""
