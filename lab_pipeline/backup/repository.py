@@ -25,6 +25,7 @@ from lab_pipeline.backup.errors import BackupError, DamagedBackupError
 from lab_pipeline.domain.backtest import Moment
 from lab_pipeline.domain.errors import later_layout
 from lab_pipeline.domain.model import Record, field_errors
+from lab_pipeline.storage.durable import sync_directory, write_whole
 
 LAYOUT = 1
 """Of the directory: names, contents, snapshots."""
@@ -149,9 +150,8 @@ class Repository:
 
     def add_snapshot(self, snapshot: Snapshot) -> str:
         """Keep a snapshot, all of whose contents were added, and return its name."""
-        for directory in {self._object(name).parent for name in self.written}:
-            sync_directory(directory)
-        sync_directory(self.directory / OBJECTS)
+        for directory in ((self.directory / OBJECTS), *(self.directory / OBJECTS).iterdir()):
+            sync_directory(directory)  # of those, too, that a killed backup has written to
         content = snapshot.model_dump_json().encode()
         numbers = [int(_parts(name)["number"]) for name in self.snapshots()]
         when = snapshot.created_at.strftime("%Y%m%dT%H%M%SZ")
@@ -262,16 +262,15 @@ class Repository:
         """Make the directory a backup; one that has anything else stays as it is."""
         mark = self.directory / MARK
         if not mark.exists():
-            draft = self.directory / f".{MARK}"
             if self.directory.exists() and not self.directory.is_dir():
                 raise BackupError(f"{self.directory} is not a directory")
             self.directory.mkdir(mode=PRIVATE_DIRECTORY, parents=True, exist_ok=True)
-            if {path.name for path in self.directory.iterdir()} - {OBJECTS, SNAPSHOTS, draft.name}:
+            there = {path.name for path in self.directory.iterdir() if not path.name.startswith(f".{MARK}")}
+            if there - {OBJECTS, SNAPSHOTS}:
                 raise BackupError(f"{self.directory} has files that are no backup: name a directory of its own")
             for name in (OBJECTS, SNAPSHOTS):
                 (self.directory / name).mkdir(mode=PRIVATE_DIRECTORY, exist_ok=True)
-            self._write_whole(mark, json.dumps({"layout": LAYOUT}).encode(), draft=draft)
-            sync_directory(self.directory)
+            write_whole(mark, json.dumps({"layout": LAYOUT}))
         self._require_known()
 
     def _require_known(self) -> None:
@@ -302,8 +301,9 @@ class Repository:
         self._known.add(name)
         self.written[name] = len(content)
 
-    def _write_whole(self, path: Path, content: bytes, *, draft: Path | None = None) -> None:
-        draft = draft or self.directory / DRAFTS / path.name
+    def _write_whole(self, path: Path, content: bytes) -> None:
+        """Write a file beside those that count; its name is on the disk only when its directory is."""
+        draft = self.directory / DRAFTS / path.name
         descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, PRIVATE_FILE)
         with os.fdopen(descriptor, "wb") as file:
             file.write(content)
@@ -321,12 +321,3 @@ def _parts(name: str) -> dict[str, str]:
     found = SNAPSHOT_NAME.fullmatch(name)
     assert found is not None  # noqa: S101 - names come from `snapshots`
     return found.groupdict()
-
-
-def sync_directory(directory: Path) -> None:
-    """Wait until the disk has the names in a directory."""
-    descriptor = os.open(directory, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

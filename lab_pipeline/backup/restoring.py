@@ -16,8 +16,8 @@ from lab_pipeline.backup.repository import (
     Repository,
     Snapshot,
     path_of,
-    sync_directory,
 )
+from lab_pipeline.storage.durable import sync_directory
 
 
 @contextmanager
