@@ -35,7 +35,7 @@ for line in sys.stdin:
 """
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_snapshots_are_whole_however_backups_are_killed(tmp_path, monkeypatch):
     home, directory = tmp_path / "home", tmp_path / "backup"
     monkeypatch.setenv("LAB_HOME", str(home))

@@ -23,7 +23,7 @@ from lab_pipeline.settings import load_settings
 from lab_pipeline.statistics import Statistics, refresh
 from lab_pipeline_tests.cli.test_lab_up_runs_what_the_launchpad_starts import FINAL, RunningLab, stock
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.long
 RUNS = 5
 PAUSE_SECONDS = 3.0
 LOOKED_AT = 6

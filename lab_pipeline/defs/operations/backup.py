@@ -17,7 +17,6 @@ that nobody waits for long, everything is read twice, first without that: the se
 
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -203,9 +202,9 @@ def _copy_all(copier: Copier, areas: "_Areas") -> tuple[set[str], set[str]]:
     for path in areas.artifacts():
         if (path in earlier or path.name in runs) and not copier.copy(_files(path)):
             copier.forget(path)  # it was withdrawn: its run was canceled or killed
-    with ExitStack() as stack:
-        if areas.catalog.exists():
-            stack.enter_context(copier.copy_duckdb(areas.catalog))
+    if areas.catalog.exists():
+        with copier.copy_duckdb(areas.catalog):
+            pass
     copier.copy(areas.statistics())
     with areas.lake.reading():
         copier.copy(areas.lake_files())
