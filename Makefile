@@ -4,10 +4,11 @@ PYTHON ?= python3
 SOAK_RUNS ?= 500
 SOAK_SEED ?= 1
 BIN := .venv/bin
+PYTEST := $(BIN)/python -m pytest -n auto --durations=20
 RUNTIME := .venv/.runtime
 DEVELOPMENT := .venv/.development
 
-.PHONY: demo up test test-quick soak lint bench clean
+.PHONY: demo up test test-all test-quick soak lint bench clean
 
 demo: $(RUNTIME)  ## Load a made-up market, run a real backtest through Dagster, print the result.
 	$(BIN)/lab demo
@@ -15,11 +16,14 @@ demo: $(RUNTIME)  ## Load a made-up market, run a real backtest through Dagster,
 up: $(RUNTIME)  ## Run the Dagster UI and everything behind it.
 	$(BIN)/lab up
 
-test: $(DEVELOPMENT) lint  ## Lint, type-check and run every test.
-	$(BIN)/python -m pytest -n auto
+test: $(DEVELOPMENT) lint  ## Lint, type-check and run what proves the behaviour of every part.
+	$(PYTEST) -m "not long"
+
+test-all: $(DEVELOPMENT) lint  ## All of that, and what takes its time: kills by the dozen, full disks, Postgres, a browser, soak.
+	$(PYTEST)
 
 test-quick: $(DEVELOPMENT)  ## The tests that take no more than a few seconds each.
-	$(BIN)/python -m pytest -n auto -m "not slow"
+	$(PYTEST) -m "not slow and not long"
 
 soak: $(DEVELOPMENT)  ## Hundreds of backtests while every process is killed at random; then everything is counted.
 	LAB_SOAK_RUNS=$(SOAK_RUNS) LAB_SOAK_SEED=$(SOAK_SEED) $(BIN)/python -m pytest lab_pipeline_tests/soak -o log_cli=true --log-cli-level=INFO

@@ -7,7 +7,7 @@ import pytest
 
 PACKAGE = Path(__file__).resolve().parent.parent / "lab_pipeline"
 OUTER = {"defs", "api", "ui", "cli"}
-MIDDLE = {"runs", "statistics", "clickhouse", "storage", "lake", "reports"}
+MIDDLE = {"backup", "runs", "statistics", "clickhouse", "storage", "lake", "reports"}
 MAY_IMPORT = {
     "domain": set(),
     "engine": {"domain"},

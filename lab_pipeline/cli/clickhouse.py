@@ -73,29 +73,15 @@ def rebuild(
     runs: Annotated[list[str] | None, typer.Argument(help="Run ids, or starts of them; all by default.")] = None,
 ) -> None:
     """Write metrics and fills of published runs again from their artifacts, and logs of runs from the event log."""
-    from lab_pipeline.clickhouse.client import ClickHouse
-    from lab_pipeline.clickhouse.upload import upload_run
     from lab_pipeline.defs.operations.instance import open_instance
-    from lab_pipeline.defs.operations.shipper import ship_runs
+    from lab_pipeline.defs.operations.rebuilding import rebuild_rows
     from lab_pipeline.runs.artifacts import ArtifactStore
 
     artifacts = ArtifactStore(settings().artifacts_dir)
-    run_ids = [artifacts.find(run) for run in runs or []] or artifacts.run_ids()
-    rows = lines = 0
-    with (
-        open_instance(settings()) as instance,
-        ClickHouse(clickhouse_config(settings())) as clickhouse,
-        progress_bar("rebuilding", "runs") as bar,
-    ):
-        clickhouse.migrate()
-        logged = run_ids if runs else list(instance.get_run_ids())
-        for done, run_id in enumerate(run_ids):
-            bar(done, len(run_ids) + len(logged))
-            rows += sum(upload_run(clickhouse, artifacts, run_id).values())
-        for done, run_id in enumerate(logged):
-            bar(len(run_ids) + done, len(run_ids) + len(logged))
-            lines += ship_runs(instance, clickhouse, [run_id], again=True)
-    out.print(f"{len(run_ids):,} runs, {rows:,} rows of metrics and fills, {lines:,} lines of logs")
+    chosen = [artifacts.find(run) for run in runs or []]
+    with open_instance(settings()) as instance, progress_bar("rebuilding", "runs") as bar:
+        rebuilt = rebuild_rows(settings(), instance, chosen or None, on_progress=bar)
+    out.print(str(rebuilt))
 
 
 @clickhouse_app.command("ship")

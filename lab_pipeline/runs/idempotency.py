@@ -1,7 +1,7 @@
 """One run for one idempotency key, however often and by how many at once it is asked for."""
 
 import hashlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -92,6 +92,14 @@ class IdempotencyKeys:
         """Free the keys of a run that is deleted."""
         with self._file().transaction(write=True) as connection:
             connection.execute("DELETE FROM idempotency_keys WHERE run_id = ?", [run_id])
+
+    def forget_all_but(self, run_ids: Collection[str]) -> None:
+        """Free the keys of runs that are not among these, as where a backup has the keys of later ones."""
+        with self._file().transaction(write=True) as connection:
+            connection.execute(
+                "DELETE FROM idempotency_keys WHERE run_id IS NOT NULL AND NOT list_contains(?::VARCHAR[], run_id)",
+                [list(run_ids)],
+            )
 
     def _find(self, key: str) -> tuple[str, Reservation] | None:
         with self._file().transaction(write=False) as connection:

@@ -2,7 +2,8 @@
 
 import hashlib
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -96,8 +97,7 @@ def refresh(statistics: Statistics, runs: Sequence[KnownRun], *, rebuild: bool =
         LabError: if a manifest is damaged, or a store cannot be read or written; the tables stay as they were.
     """
     started = time.monotonic()
-    statistics.files.directory.mkdir(parents=True, exist_ok=True)
-    with FileLock(statistics.files.directory / ".lock"):
+    with alone(statistics):
         before = None if rebuild else _read_before(statistics)
         plan = _plan(statistics.artifacts_dir, runs, before)
         changed = before is None or plan.source_hash != before.state.source_hash
@@ -115,6 +115,14 @@ def refresh(statistics: Statistics, runs: Sequence[KnownRun], *, rebuild: bool =
     return Refreshed(
         changed, len(plan.added), len(plan.gone), plan.counted, plan.source_hash, time.monotonic() - started
     )
+
+
+@contextmanager
+def alone(statistics: Statistics) -> Iterator[None]:
+    """Keep every other refresh waiting."""
+    statistics.files.directory.mkdir(parents=True, exist_ok=True)
+    with FileLock(statistics.files.directory / ".lock"):
+        yield
 
 
 @dataclass(frozen=True)

@@ -168,6 +168,7 @@ def test_a_running_run_is_canceled_within_seconds_and_leaves_only_its_log(runnin
     assert run.logs().height > 0
 
 
+@pytest.mark.long
 def test_a_run_whose_process_was_killed_fails_and_says_so(running):
     run = running.lab.backtest("ladder", "1m", **RANGE, seed=4)
     with open_instance(running.settings) as instance:
@@ -181,6 +182,7 @@ def test_a_run_whose_process_was_killed_fails_and_says_so(running):
         run.wait(PROMPTLY)
 
 
+@pytest.mark.long
 def test_a_webserver_that_died_makes_requests_come_back_later_and_loses_nothing(running):
     os.kill(running.pid_of("/lab webserver "), signal.SIGKILL)
     answers = []
@@ -278,6 +280,7 @@ def schema(running):
     schemathesis.hooks.unregister_all()
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("mode", [GenerationMode.POSITIVE, GenerationMode.NEGATIVE])
 def test_made_up_requests_get_answers_that_the_document_describes(schema, mode):
     asked = 0
@@ -301,6 +304,7 @@ def test_made_up_requests_get_answers_that_the_document_describes(schema, mode):
     assert asked > 100
 
 
+@pytest.mark.long
 def test_requests_that_lead_to_one_another_get_answers_that_the_document_describes(schema):
     machine = schema.as_state_machine()
 

@@ -36,7 +36,7 @@ def seen(lab, run_id):
     return lab("runs", "show", run_id, "--json").json, lines
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_runs_logs_and_statistics_go_along(stocked, new_database, monkeypatch):
     run_id = stocked(*BACKTEST).json["runId"]
     before = seen(stocked, run_id)

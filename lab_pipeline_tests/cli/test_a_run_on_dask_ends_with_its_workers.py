@@ -33,7 +33,7 @@ def lab(tmp_path, monkeypatch, clickhouse_url):
     lab.stop()
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_canceled_and_a_killed_run_leave_no_worker_no_handover_and_no_artifact(lab):
     run_id, run = simulating(lab)
     assert list((lab.home / "handover").iterdir())

@@ -68,7 +68,7 @@ print(json.dumps(told))
 """
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_running_lab_says_that_its_disk_is_full_and_goes_on_once_there_is_room(tmp_path, files, clickhouse_url):
     told = told_by(ON_A_DISK_THAT_FILLS, tmp_path, files, clickhouse_url, megabytes=160, seconds=400)
 

@@ -74,7 +74,7 @@ def backtest(lab):
     return run_id
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_clock_put_ahead_and_back_stops_no_schedule_and_loses_no_run(lab, clock, instance):
     first = datetime.now(UTC).replace(minute=0, second=0, microsecond=0) + HOUR
     clock.show(first - SHORTLY)

@@ -88,7 +88,7 @@ def lab(tmp_path, monkeypatch, clickhouse_url, receiver):
         running.stop()
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_nights_files_calls_and_failures_are_seen_once_though_the_daemon_is_killed(lab, receiver):
     until(lambda: runs_of(lab, "backtest"), "the night that was missed")
     os.kill(daemon_of(lab.home), signal.SIGKILL)

@@ -123,7 +123,7 @@ def assert_log_arrives(home, run_id, seconds):
     log.close()
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_whichever_process_of_the_code_server_is_killed_runs_can_be_launched_again(running):
     def launches():
         try:
@@ -176,7 +176,7 @@ def test_a_backtest_from_the_launchpad_succeeds_and_everything_stops(running):
 RUNS_PAGE = "{ runsOrError(limit: 25) { ... on Runs { results { runId status tags { key value } } } } }"
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_thirty_launches_at_once_all_succeed_while_the_runs_page_is_polled(running):
     polling = threading.Event()
     pages = []

@@ -19,7 +19,7 @@ from lab_pipeline.settings import Settings
 from lab_pipeline_tests.cli.test_lab_up_runs_what_the_launchpad_starts import FINAL, LAB, RunningLab, stock
 from lab_pipeline_tests.processes import of_home
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.long
 MINUTES, CALLS = 600_000, 400_000
 TERMINATE = "mutation($id: String!) { terminateRun(runId: $id) { __typename } }"
 # Backtests only: the lab computes statistics after them, at a moment of its own.

@@ -89,7 +89,7 @@ def start(stocked, postgres_url, tmp_path, monkeypatch):
             process.wait()
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_backtest_runs_through_the_daemon_and_older_ones_are_there(stocked, start):
     older = stocked("backtest", "--strategy", "ladder", "--timeframe", "1m", "--json").json
     done = start.run("setup")

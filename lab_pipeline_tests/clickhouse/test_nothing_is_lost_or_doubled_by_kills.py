@@ -19,7 +19,7 @@ from lab_pipeline.clickhouse.writer import METRIC_KINDS, publish_run
 from lab_pipeline_tests.clickhouse.logbook import lines_of
 from lab_pipeline_tests.clickhouse.market import equity_frame, fills_frame
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.long
 SERVER_KILLS = 30
 WRITER_KILLS = 36
 LINES_A_BATCH = 40

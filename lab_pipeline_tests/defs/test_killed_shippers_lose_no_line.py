@@ -19,7 +19,7 @@ from lab_pipeline.defs.operations.instance import open_instance
 from lab_pipeline.defs.operations.shipper import Shipper, backlog
 from lab_pipeline.settings import load_settings
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.long
 KILLS = 24
 RUN = """
 import itertools, time

@@ -28,14 +28,14 @@ def test_on_a_handful_of_candles(candles, config):
     assert_engines_agree(candles, calls(("a", "m", 0), ("b", "m", 0.5)), config)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @given(market=markets(mints=60), config=configs())
 @settings(max_examples=1_000, **RELAXED)
 def test_on_very_many_markets(market, config):
     assert_engines_agree(market.candles, market.calls, config)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @given(candles=small_candles(), config=configs())
 @settings(max_examples=10_000, **RELAXED)
 def test_on_very_many_handfuls_of_candles(candles, config):

@@ -113,7 +113,7 @@ def test_unfinished_commit_is_carried_out_by_the_next_reader(lake, monkeypatch):
     assert not commit.pending(lake.root)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_at_random_moments(lake, change):
     for attempt in range(12):
         lake.write_candles(OLD, "1m")

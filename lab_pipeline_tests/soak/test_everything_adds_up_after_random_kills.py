@@ -50,7 +50,7 @@ ENDED = {"completed", "failed", "canceled"}
 TIMEFRAME = "5m"
 STRATEGIES = ("dip-scalper", "ladder", "trend-rider")
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.long
 log = logging.getLogger("soak")
 
 

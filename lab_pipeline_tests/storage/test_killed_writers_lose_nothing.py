@@ -46,7 +46,7 @@ for line in sys.stdin:
 """
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_fifty_killed_writers_lose_nothing_they_acknowledged(
     database: Path, tmp_path: Path, start_python: StartPython
 ) -> None:

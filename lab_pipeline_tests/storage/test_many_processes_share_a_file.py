@@ -50,7 +50,7 @@ print(json.dumps({"writes": writes, "reads": reads, "longest": longest}), flush=
 """
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_transfers_between_accounts_always_add_up(tmp_path: Path, start_python: StartPython) -> None:
     file = DuckFile.at(tmp_path / "accounts.duckdb")
     with file.transaction(write=True) as connection:
@@ -119,7 +119,7 @@ print(json.dumps({"statuses": statuses, "tags": tags}), flush=True)
 """
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_runs_of_many_processes_are_all_there_and_current(database: Path, start_python: StartPython) -> None:
     storage = DuckDBRunStorage(database)
     shared = storage.add_run(_run()).run_id

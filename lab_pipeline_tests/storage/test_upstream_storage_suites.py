@@ -16,7 +16,7 @@ MOST_SKIPPED = {"TestEvents": 12, "not TestEvents": 0}  # what Dagster skips for
 NO_DEPRECATIONS = ("-W", "error::DeprecationWarning", "-W", "error::PendingDeprecationWarning")
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("storage", "tests", "strictly"),
     [

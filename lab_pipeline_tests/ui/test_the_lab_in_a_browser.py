@@ -44,7 +44,7 @@ def lab(chromium, tmp_path, monkeypatch, clickhouse_url):  # noqa: ARG001 - it s
     lab.stop()
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_backtests_are_launched_looked_at_and_canceled_in_a_browser(lab, page):
     finished = launch(page, strategy="ladder", timeframe="5m")
     expect(page.get_by_text("Success", exact=True)).to_be_visible(timeout=START_MS)

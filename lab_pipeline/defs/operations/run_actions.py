@@ -8,6 +8,7 @@ from dagster._core.storage.event_log import SqliteEventLogStorage
 from lab_pipeline.clickhouse.client import ClickHouse
 from lab_pipeline.clickhouse.config import ClickHouseConfig
 from lab_pipeline.clickhouse.writer import delete_run as delete_rows
+from lab_pipeline.defs.operations.deletions import deleting
 from lab_pipeline.defs.operations.launching import RunUnfinishedError
 from lab_pipeline.defs.operations.runs import Runs
 from lab_pipeline.domain.errors import LabError
@@ -65,15 +66,15 @@ def delete(settings: Settings, runs: Runs, clickhouse: ClickHouseConfig, run_id:
 def erase(settings: Settings, runs: Runs, clickhouse: ClickHouseConfig, run_id: str) -> None:
     """Delete a finished run of any job and everything that it left, its record last; see `delete`."""
     instance = runs.instance
-    with ClickHouse(clickhouse) as client:
+    with deleting(settings), ClickHouse(clickhouse) as client:
         client.query("SELECT 1 AS one")  # before anything is gone: is it there at all?
         runs.artifacts.delete(run_id)
         instance.event_log_storage.delete_events(run_id)
         instance.compute_log_manager.delete_logs(prefix=[run_id])
         delete_rows(client, run_id)
-    IdempotencyKeys(settings.catalog_path).forget(run_id)
-    _drop_event_file(instance, run_id)
-    instance.run_storage.delete_run(run_id)
+        IdempotencyKeys(settings.catalog_path).forget(run_id)
+        _drop_event_file(instance, run_id)
+        instance.run_storage.delete_run(run_id)
 
 
 def event_files(instance: dg.DagsterInstance, run_id: str) -> list[Path]:

@@ -204,6 +204,12 @@ def clear_dead(directory: Path, settle_runs_of: Callable[[str], bool]) -> None:
             os.close(lock)
 
 
+def leave_dead(directory: Path, name: str) -> None:
+    """Leave what a process of that name would leave if it were killed now, for `clear_dead` to find."""
+    directory.mkdir(parents=True, exist_ok=True)
+    _lock_path(directory, name).touch()
+
+
 def was_canceled(instance: dg.DagsterInstance, run_id: str) -> bool:
     """Tell whether a run was canceled at any time, even if the queue, which looked before, has let it out since."""
     return bool(
