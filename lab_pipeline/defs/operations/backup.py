@@ -295,7 +295,7 @@ class _Areas:
                 *with_logs(self.catalog),
                 settings.clickhouse_dir,
                 settings.handover_dir,
-                *(settings.home / name for name in ("locks", "logs")),
+                *(settings.home / name for name in ("cache", "locks", "logs")),
             ),
         )
 
