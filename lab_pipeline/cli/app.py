@@ -3,6 +3,7 @@
 import errno
 import os
 import sys
+from contextlib import suppress
 from typing import Any
 
 import typer
@@ -62,6 +63,8 @@ def main() -> None:
     import lab_pipeline.cli.commands  # noqa: F401 - registers the commands on `app`
 
     os.umask(PRIVATE)
+    with suppress(LabError):  # of a wrong setting the command tells
+        os.environ |= places_of_libraries(load_settings().home)  # before anything imports them
     try:
         app()
     except LabError as error:
@@ -95,7 +98,6 @@ def settings() -> Settings:
     """Return the settings of this process; a home that is open to others is closed."""
     found = load_settings()
     keep_private(found.home)
-    os.environ |= places_of_libraries(found.home)
     return found
 
 

@@ -5,10 +5,10 @@ import io
 import json
 
 import polars as pl
-import pyarrow.parquet as pq
 import pytest
 
-from lab_pipeline.api.downloads import _csv, _json
+from lab_pipeline.api.downloads import _convert
+from lab_pipeline.api.schemas.artifacts import FileFormat
 from lab_pipeline.domain.text import FORMULA
 
 NAMES = [
@@ -24,8 +24,12 @@ def rows(tmp_path):
     return frame, tmp_path / "trades.parquet"
 
 
+def converted(path, form):
+    return b"".join(chunk for _, chunk in _convert(path, form))
+
+
 def downloaded(path):
-    text = b"".join(_csv(pq.ParquetFile(path))).decode()
+    text = converted(path, FileFormat.CSV).decode()
     return pl.DataFrame(list(csv.DictReader(io.StringIO(text, newline=""))))
 
 
@@ -48,4 +52,4 @@ def test_taking_one_apostrophe_away_gives_every_text_back(rows):
 
 def test_json_is_exact(rows):
     _, path = rows
-    assert [row["caller"] for row in json.loads(b"".join(_json(pq.ParquetFile(path))))] == NAMES
+    assert [row["caller"] for row in json.loads(converted(path, FileFormat.JSON))] == NAMES
