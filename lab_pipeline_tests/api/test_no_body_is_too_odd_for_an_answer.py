@@ -88,9 +88,13 @@ def test_a_seed_without_end_is_named(api, home, value):
         ("\ufeff{}", 400),
     ],
 )
-@pytest.mark.parametrize("path", ["/strategies", "/strategies/validate", "/backtest", "/backtest/dry-run"])
+@pytest.mark.parametrize("path", ["/strategies", "/strategies/odd/validate", "/backtest", "/backtest/dry-run"])
 def test_json_that_is_hard_to_read(api, path, text, status):
     answer = api.post(path, content=text.encode(), headers=JSON)
+    if path.endswith("/validate") and answer.status_code == 200:  # to find what is wrong is its answer
+        assert answer.json()["valid"] is False
+        assert len(answer.content) < 3_000
+        return
     assert answer.status_code in {status, 422}, answer.text[:300]
     refused(answer, answer.status_code)
 
@@ -114,7 +118,7 @@ def test_an_odd_path_of_an_override_is_named(api, home, path):
         ("/statistics/distribution?bins=" + "9" * 5_000, "bins"),
         ("/statistics/distribution?bins=quantile:" + "0" * 5_000, "bins"),
         ("/strategies/ladder?version=" + "9" * 5_000, "version"),
-        ("/leaderboard/runs?window=" + "9" * 5_000 + "h", "window"),
+        ("/leaderboard?window=" + "9" * 5_000 + "h", "window"),
     ],
 )
 def test_an_odd_parameter_is_named(api, path, field):
