@@ -93,7 +93,7 @@ class Daemon:
 
     def test_sensor(self, name, cursor):
         """Evaluate a sensor as the UI's *Test sensor* does, from any cursor; return what it says, or its error."""
-        request = self._workspace.create_request_context()
+        request = self.workspace.create_request_context()
         handle = self._repository.handle
         try:
             return request.get_code_location(LOCATION).get_sensor_execution_data(
@@ -136,7 +136,7 @@ class Daemon:
 
     def submit(self, run):
         """Queue a run that is recorded, as the webserver does."""
-        return self.instance.submit_run(run.run_id, self._workspace.create_request_context())
+        return self.instance.submit_run(run.run_id, self.workspace.create_request_context())
 
     def repeated(self, run):
         """Record and queue a run again, as the UI's Re-execute does."""

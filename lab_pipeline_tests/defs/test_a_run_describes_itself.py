@@ -145,7 +145,7 @@ def test_an_interrupt_between_launch_and_start_leaves_the_run_canceled(lab, monk
         raise KeyboardInterrupt
 
     before = instance.get_runs_count()
-    monkeypatch.setattr("dagster._core.execution.api.execute_run", interrupted)
+    monkeypatch.setattr("lab_pipeline.defs.operations.foreground.execute_run", interrupted)
     with pytest.raises(KeyboardInterrupt):
         run_backtest_job(instance, BacktestConfig(strategy="ladder", timeframe="1m"))
     assert instance.get_runs_count() == before + 1

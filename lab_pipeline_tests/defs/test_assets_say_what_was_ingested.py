@@ -20,7 +20,8 @@ def test_what_was_not_taken_and_what_was_taken_by_force():
 
 def test_a_materialisation_takes_what_the_command_line_takes(tmp_path, monkeypatch):
     monkeypatch.setenv("LAB_HOME", str(tmp_path / "home"))
-    path = tmp_path / "tv.csv"
+    path = tmp_path / "home" / "inbox" / "tv.csv"
+    path.parent.mkdir(parents=True)
     lines = [f"{1735689600 + hour * 3600},1,2,0.5,1.5,10,{length}\n" for hour, length in enumerate(["5m"] * 6 + ["1h"])]
     path.write_text("time,open,high,low,close,volume,interval\n" + "".join(lines))
     config = CandleFiles(files=[str(path)], timeframe="5m", mint="So111", matching_only=True, force=True)

@@ -15,7 +15,7 @@ class Record:
         self.finished = finished
 
     def page(self, wanted, *, limit):
-        assert (str(wanted.status), wanted.timeframe) == ("completed", "5m")
+        assert ([*map(str, wanted.statuses)], list(wanted.timeframes)) == (["completed"], ["5m"])
         runs = [
             SimpleNamespace(
                 published=SimpleNamespace(summary=SimpleNamespace(calls=calls)),
