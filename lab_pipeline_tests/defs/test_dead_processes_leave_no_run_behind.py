@@ -1,5 +1,7 @@
 import errno
+import fcntl
 import os
+import resource
 import signal
 import sqlite3
 import subprocess
@@ -105,6 +107,22 @@ def test_a_process_ends_with_the_lab_that_started_it(start):
     assert process.poll() is None
     os.close(end)
     assert process.wait(timeout=5) == -signal.SIGTERM
+
+
+def test_a_descriptor_of_any_number_tells_the_end_of_the_lab(start):
+    low, end = os.pipe()
+    number = 1500
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, number + 1), hard))
+    try:
+        lifeline = fcntl.fcntl(low, fcntl.F_DUPFD, number)
+        process = start(pass_fds=[lifeline], env={**os.environ, workers.LIFELINE: str(lifeline)})
+        os.close(lifeline)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    os.close(low)
+    os.close(end)
+    assert process.wait(timeout=10) == -signal.SIGTERM
 
 
 def test_runs_of_dead_processes_are_settled_and_others_left_alone(instance, directory, start):

@@ -9,7 +9,6 @@ to stop is a file beside the lock, not a signal: it also reaches a process in an
 import fcntl
 import multiprocessing
 import os
-import select
 import signal
 import socket
 import threading
@@ -254,7 +253,7 @@ class _Watch:
         lifeline = os.environ.get(LIFELINE)
         sources = [self._woken.fileno(), *([int(lifeline)] if lifeline else [])]
         while not self._ended.is_set():
-            readable, _, _ = select.select(sources, [], [], POLL_SECONDS)
+            readable = wait(sources, POLL_SECONDS)  # not `select`, which knows no descriptor beyond 1023
             signals = self._woken.recv(64) if self._woken.fileno() in readable else b""
             if signal.SIGTERM in signals or signal.SIGINT in signals:
                 self._insist()
