@@ -32,7 +32,7 @@ print(json.dumps({"before": before, "full": full, "found": found, "left": left, 
 @pytest.mark.long
 def test_every_command_names_the_full_disk_and_works_once_there_is_room(tmp_path, files, clickhouse_url):
     (files / "more.csv").write_text("call_id,caller,mint,called_at\nd9,dan,AAA,2018-01-10T00:05:00Z\n")
-    strategy = {"id": "big", "name": "Big", "description": "x" * 100_000, "exit": {"stopLoss": 0.2}}
+    strategy = {"id": "big", "name": "Big", "description": "x" * 10_000, "exit": {"stopLoss": 0.2}}
     (files / "big.json").write_text(json.dumps(strategy))
     told = told_by(ON_A_SMALL_DISK, tmp_path, files, clickhouse_url)
 
