@@ -103,7 +103,7 @@ def ended(lab, run_ids, seconds):
         time.sleep(0.5)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_every_run_completes_beside_what_else_keeps_the_machine_busy(start):
     lab = start(5)
     with busy_machine(), counted(lab.home) as counts:
@@ -116,7 +116,7 @@ def test_every_run_completes_beside_what_else_keeps_the_machine_busy(start):
     assert max(counts) == LIMIT
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_what_a_monitor_of_the_users_own_fails_has_its_place_until_its_process_is_gone(start):
     lab = start(30, start_timeout_seconds=1)
     with counted(lab.home) as counts:
