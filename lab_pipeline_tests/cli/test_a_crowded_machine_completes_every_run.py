@@ -1,6 +1,7 @@
 """Runs whose processes take long to come up, on a machine that is busy with something else."""
 
 import os
+import re
 import subprocess
 import sys
 import threading
@@ -19,6 +20,7 @@ from lab_pipeline_tests.processes import of_home
 RUNS = int(os.environ.get("LAB_TEST_RUNS", "6"))
 LIMIT = 2
 STRATEGIES = ["ladder", "dip-scalper", "trend-rider"]
+WORKER = re.compile(r"operations\.worker (\S+)")
 STATUSES = "{ runsOrError { ... on Runs { results { runId jobName status } } } }"
 SLOW_START = """\
 import sys, time
@@ -42,12 +44,15 @@ def busy_machine():
 
 @contextmanager
 def counted(home):
-    """Count the processes of runs, again and again; yields the counts."""
+    """Count the runs that have processes, again and again; yields the counts.
+
+    Not the processes: one that a run is just starting for something else has the command of the run for a moment.
+    """
     counts, over = [0], threading.Event()
 
     def count():
         while not over.wait(0.2):
-            counts.append(sum("operations.worker" in command for command in of_home(home).values()))
+            counts.append(len({found[1] for command in of_home(home).values() if (found := WORKER.search(command))}))
 
     thread = threading.Thread(target=count)
     thread.start()
