@@ -60,3 +60,11 @@ def test_the_engine_does_no_input_or_output():
 
 def test_the_entry_point_stays_short():
     assert len((PACKAGE / "definitions.py").read_text().splitlines()) < 50
+
+
+def test_no_test_module_imports_another():
+    for path in Path(__file__).parent.rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.ImportFrom) and (node.level or node.module.startswith("lab_pipeline_tests")):
+                parts = {*(node.module or "").split("."), *(alias.name for alias in node.names)}
+                assert not [part for part in parts if part == "conftest" or part.startswith("test_")], path

@@ -4,7 +4,7 @@ from pathlib import Path
 import polars as pl
 
 from lab_pipeline.runs.strategies import example_strategies
-from lab_pipeline_tests.markets import calls, candles
+from lab_pipeline_tests.support.markets import calls, candles
 
 README = (Path(__file__).resolve().parent.parent / "README.md").read_text()
 

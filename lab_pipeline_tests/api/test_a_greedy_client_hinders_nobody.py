@@ -17,11 +17,11 @@ from lab_pipeline.clickhouse.gateway.launch import stop_server
 from lab_pipeline.clickhouse.logs import append_lines
 from lab_pipeline.defs.operations.instance import open_instance
 from lab_pipeline.settings import Settings
-from lab_pipeline_tests.api.conftest import stock
 from lab_pipeline_tests.api.labs import finished
 from lab_pipeline_tests.api.servers import connect, get
-from lab_pipeline_tests.clickhouse.conftest import skip_without_chdb
-from lab_pipeline_tests.clickhouse.logbook import lines_of
+from lab_pipeline_tests.support.embedded import skip_without_chdb
+from lab_pipeline_tests.support.logbook import lines_of
+from lab_pipeline_tests.support.markets import stock
 
 LAB = Path(sys.executable).parent / "lab"
 LINES = 20_000

@@ -40,8 +40,8 @@ from lab_pipeline.defs.operations.instance import SILENT_SECONDS, open_instance
 from lab_pipeline.settings import Settings
 from lab_pipeline.storage.duck_file import DuckFile
 from lab_pipeline.storage.errors import StorageTimeoutError
-from lab_pipeline_tests.api.conftest import stock
 from lab_pipeline_tests.api.labs import REQUEST, StandInWebserver
+from lab_pipeline_tests.support.markets import stock
 
 LAB = Path(sys.executable).parent / "lab"
 RANGE = {"start": "2018-01-10", "end": "2018-01-30"}

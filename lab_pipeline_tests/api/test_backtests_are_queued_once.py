@@ -14,8 +14,8 @@ from lab_pipeline.defs.operations.webserver import DagsterDownError
 from lab_pipeline.runs.idempotency import IdempotencyKeys, LaunchUnknownError
 from lab_pipeline.settings import Settings
 from lab_pipeline.storage.duck_file import DuckFile
-from lab_pipeline_tests.api.conftest import stock
 from lab_pipeline_tests.api.labs import REQUEST, StandInWebserver, finish
+from lab_pipeline_tests.support.markets import stock
 
 
 @pytest.fixture

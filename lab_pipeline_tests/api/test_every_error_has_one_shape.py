@@ -11,19 +11,9 @@ from lab_pipeline.api.gate import BODY_BYTES
 from lab_pipeline.api.routes.health import LOW_DISK_BYTES
 from lab_pipeline.defs.operations.webserver import DagsterDownError
 from lab_pipeline.settings import Settings
+from lab_pipeline_tests.api.errors import error
 
 JSON = {"content-type": "application/json"}
-
-
-def error(answer, status, code):
-    assert answer.status_code == status, answer.text
-    document = answer.json()
-    assert set(document) == {"error"}
-    assert set(document["error"]) == {"code", "message", "details", "requestId"}
-    assert document["error"]["code"] == code
-    assert document["error"]["requestId"] == answer.headers["x-request-id"]
-    assert all(set(detail) == {"path", "message"} for detail in document["error"]["details"])
-    return document["error"]
 
 
 def paths(found):

@@ -12,9 +12,8 @@ from lab_pipeline.runs.backtest import run_backtest
 from lab_pipeline.runs.idempotency import IdempotencyKeys
 from lab_pipeline.runs.strategies import StrategyStore
 from lab_pipeline.settings import Settings
-from lab_pipeline_tests.api.conftest import stock
 from lab_pipeline_tests.api.labs import REQUEST, StandInWebserver
-from lab_pipeline_tests.markets import candles
+from lab_pipeline_tests.support.markets import candles, stock
 
 
 @pytest.fixture(scope="module")

@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from lab_pipeline_tests.api.conftest import stock
+from lab_pipeline_tests.support.markets import stock
 
 CONFIG = {
     "exit": {"targets": [{"multiple": 2.0, "fraction": 0.5}], "stopLoss": 0.3, "breakEvenAfter": 1},

@@ -32,11 +32,11 @@ from lab_pipeline.defs.operations.runs import RunFilter, Runs
 from lab_pipeline.runs.artifacts import ArtifactStore
 from lab_pipeline.runs.idempotency import IdempotencyKeys
 from lab_pipeline.settings import Settings
-from lab_pipeline_tests.api.conftest import stock
 from lab_pipeline_tests.api.labs import REQUEST, StandInWebserver, finish, finished
 from lab_pipeline_tests.api.servers import connect, get, serving
-from lab_pipeline_tests.clickhouse.conftest import skip_without_chdb
-from lab_pipeline_tests.clickhouse.logbook import MOMENT, lines_of
+from lab_pipeline_tests.support.embedded import skip_without_chdb
+from lab_pipeline_tests.support.logbook import MOMENT, lines_of
+from lab_pipeline_tests.support.markets import stock
 
 LINES = 250
 

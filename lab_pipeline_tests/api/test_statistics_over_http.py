@@ -5,7 +5,7 @@ import pytest
 from lab_pipeline.statistics import Statistics, refresh
 from lab_pipeline.statistics.catalog import Catalog
 from lab_pipeline.statistics.segments import SegmentFiles
-from lab_pipeline_tests.statistics.world import CAPITAL, START, Call, World
+from lab_pipeline_tests.support.world import CAPITAL, START, Call, World
 
 BOARDS = ("/leaderboard", "/leaderboard/strategies", "/leaderboard/callers")
 PATHS = ("/statistics/overview", "/statistics/pnl", "/statistics/distribution", "/statistics/correlation", *BOARDS)

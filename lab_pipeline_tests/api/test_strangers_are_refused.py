@@ -7,7 +7,7 @@ from pydantic import SecretStr
 from lab_pipeline.api.app import create_app
 from lab_pipeline.doors import SAFE_METHODS, OpenDoorError
 from lab_pipeline.settings import Settings
-from lab_pipeline_tests.api.test_every_error_has_one_shape import error
+from lab_pipeline_tests.api.errors import error
 
 ROUTES = sorted(
     (method.upper(), path.format(runId="x", id="ladder", name="x"))

@@ -1,10 +1,25 @@
 """The OpenAPI document: a change shows in review, and nothing is left unexplained."""
 
+import json
 from pathlib import Path
 
-from lab_pipeline_tests.api.conftest import pretty, snapshot
+import pytest
 
 DOCS = (Path(__file__).parents[2] / "docs" / "api.md").read_text()
+
+
+def snapshot(name, text):
+    """Compare with the text that is kept beside the tests; an absent one is written, and the test fails once."""
+    path = Path(__file__).parent / "snapshots" / name
+    if not path.exists():
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(text)
+        pytest.fail(f"{path.name} was written: look at it and run again")
+    assert text == path.read_text(), f"{name} has changed: delete it to write it anew, and review the difference"
+
+
+def pretty(document):
+    return json.dumps(document, indent=1, sort_keys=True, ensure_ascii=False) + "\n"
 
 
 def test_the_document_is_as_reviewed(openapi):

@@ -1,4 +1,3 @@
-import os
 import re
 
 import pytest
@@ -7,9 +6,7 @@ from playwright.sync_api import expect, sync_playwright
 from lab_pipeline.api.app import create_app
 from lab_pipeline.settings import Settings
 from lab_pipeline_tests.api.servers import serving
-from lab_pipeline_tests.ui.conftest import FLAGS, PATIENCE_MS, ROOT_FLAGS, chromium, listen
-
-__all__ = ["chromium"]  # a fixture
+from lab_pipeline_tests.support.browser import FLAGS, PATIENCE_MS, listen
 
 
 def test_everything_that_the_page_loads_is_served_here(api):
@@ -28,9 +25,8 @@ def test_everything_that_the_page_loads_is_served_here(api):
 
 @pytest.mark.slow
 def test_the_page_shows_and_sends_requests(home, chromium):
-    flags = [*FLAGS, *(ROOT_FLAGS if os.geteuid() == 0 else [])]
     with serving(create_app(Settings(home=home, port=1)), lifespan="on") as port, sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=chromium, args=flags)
+        browser = playwright.chromium.launch(executable_path=chromium, args=FLAGS)
         page = browser.new_page(locale="en-US")
         page.set_default_timeout(PATIENCE_MS)
         expect.set_options(timeout=PATIENCE_MS)

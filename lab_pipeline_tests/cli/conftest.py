@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import pytest
 
 from lab_pipeline.cli import main
-from lab_pipeline_tests.markets import calls, candles
+from lab_pipeline_tests.support.markets import calls, candles
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from dagster._daemon.types import DaemonHeartbeat
 from lab_pipeline.cli import up
 from lab_pipeline.defs.operations.instance import open_instance
 from lab_pipeline.settings import load_settings
-from lab_pipeline_tests.defs.test_retention_mistrusts_the_clock import tick
+from lab_pipeline_tests.support.ticks import tick
 
 YEAR = timedelta(days=365)
 

@@ -14,8 +14,9 @@ import yaml
 from lab_pipeline.defs.operations import workers
 from lab_pipeline.defs.operations.instance import instance_config
 from lab_pipeline.settings import Settings
-from lab_pipeline_tests.cli.test_lab_up_runs_what_the_launchpad_starts import FINAL, RunningLab, stock
-from lab_pipeline_tests.processes import of_home
+from lab_pipeline_tests.support.markets import stock
+from lab_pipeline_tests.support.processes import of_home
+from lab_pipeline_tests.support.running_lab import FINAL, RunningLab
 
 RUNS = int(os.environ.get("LAB_TEST_RUNS", "6"))
 LIMIT = 2

@@ -21,7 +21,7 @@ from lab_pipeline.runs.idempotency import IdempotencyKeys
 from lab_pipeline.settings import load_settings
 from lab_pipeline.statistics.catalog import TABLES
 from lab_pipeline.storage.catalog_file import open_catalog
-from lab_pipeline_tests.markets import candles
+from lab_pipeline_tests.support.markets import candles
 
 BACKTEST = ("backtest", "--strategy", "ladder", "--timeframe", "1m", "--json")
 

@@ -13,7 +13,7 @@ from lab_pipeline.runs.strategies import StrategyStore
 from lab_pipeline.settings import load_settings
 from lab_pipeline.storage import catalog_file
 from lab_pipeline.storage.duck_file import DuckFile
-from lab_pipeline_tests.duck_files import content, leave_no_log
+from lab_pipeline_tests.support.duck_files import content, leave_no_log
 
 BACKTEST = ("backtest", "--strategy", "ladder", "--timeframe", "1m", "--json")
 OLD_CONFIG = """

@@ -16,7 +16,7 @@ from lab_pipeline.defs.operations.instance import open_instance
 from lab_pipeline.defs.operations.shipper import shipping
 from lab_pipeline.settings import load_settings
 from lab_pipeline.storage.migration import MOVED, Stores
-from lab_pipeline_tests.postgres import cluster
+from lab_pipeline_tests.support.postgres import cluster
 
 TARGET = Path(__file__).parents[2] / "deploy" / "dagster.yaml"
 NUMBERS = re.compile(r'(?<="storage_id": )\d+|(?<=": ")\d+(?=")')

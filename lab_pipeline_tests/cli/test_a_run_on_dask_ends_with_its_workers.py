@@ -7,16 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from lab_pipeline_tests.cli.test_lab_up_runs_what_the_launchpad_starts import RunningLab
-from lab_pipeline_tests.cli.test_the_lab_recovers_from_kills import (
-    cancel,
-    cpu_seconds,
-    left_over,
-    processes,
-    statuses,
-    stock_endless,
-    until,
-)
+from lab_pipeline_tests.support.markets import stock_endless
+from lab_pipeline_tests.support.processes import cpu_seconds, processes
+from lab_pipeline_tests.support.running_lab import RunningLab, backtests, cancel, left_over
+from lab_pipeline_tests.support.waiting import until
 
 DASK = {"dask": {"cluster": {"local": {"n_workers": 2}}}}
 
@@ -45,7 +39,7 @@ def test_a_canceled_and_a_killed_run_leave_no_worker_no_handover_and_no_artifact
     os.kill(run, signal.SIGKILL)
     assert lab.wait(run_id, 60) == "FAILURE"
     assert_nothing_left(lab.home, run)
-    assert len(statuses(lab)) == 2
+    assert len(backtests(lab)) == 2
 
 
 def simulating(lab):

@@ -11,12 +11,12 @@ from lab_pipeline.definitions import defs
 from lab_pipeline.defs.operations.instance import open_instance
 from lab_pipeline.defs.operations.recovery import QUEUED_WITHIN
 from lab_pipeline.settings import load_settings
-from lab_pipeline_tests.cli.test_a_running_lab_works_by_itself import runs_of, until
-from lab_pipeline_tests.cli.test_lab_up_runs_what_the_launchpad_starts import RunningLab, stock
-from lab_pipeline_tests.defs.daemon import daemon
-from lab_pipeline_tests.mailbox import receiving_mails
-from lab_pipeline_tests.markets import candles
-from lab_pipeline_tests.receiver import SECRET, receiving
+from lab_pipeline_tests.support.daemon import daemon
+from lab_pipeline_tests.support.mailbox import receiving_mails
+from lab_pipeline_tests.support.markets import candles, stock
+from lab_pipeline_tests.support.receiver import SECRET, receiving
+from lab_pipeline_tests.support.running_lab import RunningLab, runs_of
+from lab_pipeline_tests.support.waiting import until
 
 PINNED = {"lab/pinned": ""}
 """Retention leaves it alone, though only one run a strategy is kept here."""
@@ -119,21 +119,21 @@ def test_every_schedule_and_sensor_does_its_work(lab, instance, receiver, mailbo
     thin = candles(mints=("AAA",))
     kept = [10 * row + row % 7 for row in range(thin.height // 10 - 1)]  # a tenth, on no grid of longer candles
     thin = thin[kept].with_columns(mint=pl.lit("THIN"))
-    inbox = until(lambda: (lab.home / "inbox").is_dir() and lab.home / "inbox", "the inbox")
+    inbox = until(lambda: (lab.home / "inbox").is_dir() and lab.home / "inbox", 90, what="the inbox")
     thin.write_csv(inbox / "thin-1m.csv")
     like = lab.launch(strategy="ladder", timeframe="1m")["run"]["runId"]
     lost = forgotten(instance, like)
-    until(lambda: watches(instance, "email_failures"), "the first look at failures")
+    until(lambda: watches(instance, "email_failures"), 90, what="the first look at failures")
     failing = lab.launch(strategy="nothing", timeframe="1m")["run"]["runId"]
 
-    until(lambda: "SUCCESS" in by_schedule(lab, "statistics"), "the statistics of a minute")
-    until(lambda: "SUCCESS" in by_schedule(lab, "retention"), "the retention of a minute")
-    until(lambda: not instance.has_run(older), "the end of the older run")
+    until(lambda: "SUCCESS" in by_schedule(lab, "statistics"), 90, what="the statistics of a minute")
+    until(lambda: "SUCCESS" in by_schedule(lab, "retention"), 90, what="the retention of a minute")
+    until(lambda: not instance.has_run(older), 90, what="the end of the older run")
     assert instance.has_run(newer)
     assert lab.wait(lost) == "SUCCESS"
     assert lab.wait(failing) == "FAILURE"
-    mail = until(lambda: [text for text in mailbox.mails if failing in text], "the mail")
-    until(lambda: [told for _, told in receiver.taken if told["type"] == "data_quality.failed"], "the notice")
+    mail = until(lambda: [text for text in mailbox.mails if failing in text], 90, what="the mail")
+    until(lambda: [told for _, told in receiver.taken if told["type"] == "data_quality.failed"], 90, what="the notice")
     assert lab.stop()[0] == 0
 
     assert len(mail) == 1

@@ -6,8 +6,10 @@ from lab_pipeline_tests.cli.small_disk import told_by
 
 ON_A_DISK_THAT_FILLS = """
 import signal, time, urllib.error, urllib.request
-from lab_pipeline_tests.cli.test_lab_up_runs_what_the_launchpad_starts import FINAL, RunningLab, stock
-from lab_pipeline_tests.processes import of_home
+from lab_pipeline_tests.support.running_lab import FINAL
+from lab_pipeline_tests.support.running_lab import RunningLab
+from lab_pipeline_tests.support.markets import stock
+from lab_pipeline_tests.support.processes import of_home
 
 RUNS = "{ runsOrError { ... on Runs { results { runId status parentRunId pipelineName } } } }"
 BACKTEST = {"strategyId": "ladder", "timeframe": "1m",

@@ -8,10 +8,11 @@ from dagster._core.storage.tags import SCHEDULED_EXECUTION_TIME_TAG
 
 from lab_pipeline.defs.operations.instance import open_instance
 from lab_pipeline.settings import load_settings
-from lab_pipeline_tests.cli.test_a_running_lab_works_by_itself import until
-from lab_pipeline_tests.cli.test_lab_up_runs_what_the_launchpad_starts import RunningLab, assert_log_arrives, stock
-from lab_pipeline_tests.defs.daemon import daemon
-from lab_pipeline_tests.wrong_clock import Clock
+from lab_pipeline_tests.support.daemon import daemon
+from lab_pipeline_tests.support.markets import stock
+from lab_pipeline_tests.support.running_lab import RunningLab, assert_log_arrives
+from lab_pipeline_tests.support.waiting import until
+from lab_pipeline_tests.support.wrong_clock import Clock
 
 AHEAD = timedelta(days=400)
 HOUR = timedelta(hours=1)
@@ -78,17 +79,17 @@ def backtest(lab):
 def test_a_clock_put_ahead_and_back_stops_no_schedule_and_loses_no_run(lab, clock, instance):
     first = datetime.now(UTC).replace(minute=0, second=0, microsecond=0) + HOUR
     clock.show(first - SHORTLY)
-    until(lambda: done(instance, first), "the statistics of an hour", PATIENCE_SECONDS)
+    until(lambda: done(instance, first), PATIENCE_SECONDS, what="the statistics of an hour")
     today = backtest(lab)
 
     next_year = first + AHEAD
     clock.show(next_year - SHORTLY)
     ahead = backtest(lab)
-    until(lambda: done(instance, next_year), "the statistics of next year", PATIENCE_SECONDS)
+    until(lambda: done(instance, next_year), PATIENCE_SECONDS, what="the statistics of next year")
 
     second = first + HOUR
     clock.show(second - SHORTLY)
-    until(lambda: done(instance, second), "the statistics of the hour after the first", PATIENCE_SECONDS)
+    until(lambda: done(instance, second), PATIENCE_SECONDS, what="the statistics of the hour after the first")
     again = backtest(lab)
     times = scheduled(instance)
     assert all(len(statuses) == 1 for statuses in times.values()), times

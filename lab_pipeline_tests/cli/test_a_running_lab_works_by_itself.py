@@ -2,7 +2,6 @@
 
 import os
 import signal
-import time
 from datetime import UTC, datetime, timedelta
 
 import polars as pl
@@ -11,35 +10,16 @@ import pytest
 from lab_pipeline.defs.operations.instance import open_instance
 from lab_pipeline.runs.strategies import StrategyStore
 from lab_pipeline.settings import load_settings
-from lab_pipeline_tests.cli.test_lab_up_runs_what_the_launchpad_starts import FINAL, RunningLab, stock
-from lab_pipeline_tests.defs.daemon import daemon
-from lab_pipeline_tests.markets import MINUTE, START, candles
-from lab_pipeline_tests.processes import of_home
-from lab_pipeline_tests.receiver import SECRET, receiving
+from lab_pipeline_tests.support.daemon import daemon
+from lab_pipeline_tests.support.markets import MINUTE, START, candles, stock
+from lab_pipeline_tests.support.processes import of_home
+from lab_pipeline_tests.support.receiver import SECRET, receiving
+from lab_pipeline_tests.support.running_lab import FINAL, RunningLab, runs_of
+from lab_pipeline_tests.support.waiting import until
 
-RUNS = "{ runsOrError { ... on Runs { results { runId jobName status tags { key value } } } } }"
 NIGHTLY = ["dip-scalper", "ladder"]
 LOST_SECONDS = 180
 """On a busy machine; a run without a process when the daemon was killed is failed after 25 s, and is run again."""
-
-
-def until(found, what, seconds=90):
-    """Wait for something to be there, and return it."""
-    deadline = time.monotonic() + seconds
-    while not (value := found()):
-        assert time.monotonic() < deadline, f"{what}: not within {seconds} s"
-        time.sleep(0.2)
-    return value
-
-
-def runs_of(lab, job):
-    """Return tags and status of the runs of a job."""
-    results = lab.graphql(RUNS)["runsOrError"]["results"]
-    return [
-        ({tag["key"]: tag["value"] for tag in run["tags"]}, run["status"], run["runId"])
-        for run in results
-        if run["jobName"] == job
-    ]
 
 
 def daemon_of(home):
@@ -90,23 +70,23 @@ def lab(tmp_path, monkeypatch, clickhouse_url, receiver):
 
 @pytest.mark.long
 def test_nights_files_calls_and_failures_are_seen_once_though_the_daemon_is_killed(lab, receiver):
-    until(lambda: runs_of(lab, "backtest"), "the night that was missed")
+    until(lambda: runs_of(lab, "backtest"), 90, what="the night that was missed")
     os.kill(daemon_of(lab.home), signal.SIGKILL)
-    inbox = until(lambda: (lab.home / "inbox").is_dir() and lab.home / "inbox", "the inbox")
-    night = until(lambda: done(lab, "backtest", len(NIGHTLY)), "the backtests of the night", LOST_SECONDS)
+    inbox = until(lambda: (lab.home / "inbox").is_dir() and lab.home / "inbox", 90, what="the inbox")
+    night = until(lambda: done(lab, "backtest", len(NIGHTLY)), LOST_SECONDS, what="the backtests of the night")
     seen = lab.home / "dagster" / "seen_calls"
-    until(lambda: seen.is_dir() and any(seen.glob("*.parquet")), "the first look at the calls")
+    until(lambda: seen.is_dir() and any(seen.glob("*.parquet")), 90, what="the first look at the calls")
 
     new = {"call_id": ["new"], "caller": ["dan"], "mint": ["AAA"], "called_at": [START + 50 * MINUTE]}
     pl.DataFrame(new).write_csv(inbox / "calls.csv")
     candles().with_columns(low=pl.lit(99.0)).write_csv(inbox / "bad-1m.csv")
     (inbox / "half.csv.part").write_text("mint,")
     error = inbox / "rejected" / "bad-1m.csv.error.txt"
-    until(lambda: error.exists() and (inbox / "done" / "calls.csv").exists(), "the files of the inbox")
+    until(lambda: error.exists() and (inbox / "done" / "calls.csv").exists(), 90, what="the files of the inbox")
     os.kill(daemon_of(lab.home), signal.SIGKILL)
-    every = until(lambda: done(lab, "backtest", len(NIGHTLY) + 1), "the backtest of the new call", LOST_SECONDS)
+    every = until(lambda: done(lab, "backtest", len(NIGHTLY) + 1), LOST_SECONDS, what="the backtest of the new call")
     failed = [run_id for job in ("inbox", "backtest") for _, status, run_id in runs_of(lab, job) if status == "FAILURE"]
-    until(lambda: set(failed) <= set(failures_told(receiver)), "the notices")
+    until(lambda: set(failed) <= set(failures_told(receiver)), 90, what="the notices")
     ingests = runs_of(lab, "inbox")
     status, _ = lab.stop()
 

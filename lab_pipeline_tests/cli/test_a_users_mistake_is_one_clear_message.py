@@ -3,7 +3,7 @@ import json
 import polars as pl
 import pytest
 
-from lab_pipeline_tests.markets import candles
+from lab_pipeline_tests.support.markets import candles
 
 BACKTEST = ("backtest", "--strategy", "ladder", "--timeframe", "1m")
 

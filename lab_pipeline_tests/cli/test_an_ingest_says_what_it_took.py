@@ -2,7 +2,7 @@ import polars as pl
 import pytest
 
 from lab_pipeline.lake import Lake, ingest
-from lab_pipeline_tests.markets import candles
+from lab_pipeline_tests.support.markets import candles
 
 
 def test_ignored_columns_are_named(lab, tmp_path):

@@ -22,7 +22,8 @@ from lab_pipeline.runs.artifacts import ArtifactStore
 from lab_pipeline.runs.strategies import StrategyStore
 from lab_pipeline.settings import load_settings
 from lab_pipeline.statistics import Statistics, refresh
-from lab_pipeline_tests.cli.test_lab_up_runs_what_the_launchpad_starts import FINAL, RunningLab, stock
+from lab_pipeline_tests.support.markets import stock
+from lab_pipeline_tests.support.running_lab import FINAL, RunningLab
 
 pytestmark = pytest.mark.long
 RUNS = 4

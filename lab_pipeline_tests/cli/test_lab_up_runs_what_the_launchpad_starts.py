@@ -2,99 +2,19 @@
 
 import json
 import os
-import re
 import signal
-import sqlite3
 import subprocess
-import sys
 import threading
 import time
 import urllib.error
 import urllib.request
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
-import polars as pl
 import pytest
 
-from lab_pipeline.clickhouse.client import ClickHouse
-from lab_pipeline.clickhouse.config import clickhouse_config
-from lab_pipeline.clickhouse.logs import list_lines
-from lab_pipeline.lake import Lake
-from lab_pipeline.settings import load_settings
-from lab_pipeline_tests.markets import calls, candles
-from lab_pipeline_tests.processes import of_home
-
-LAB = Path(sys.executable).parent / "lab"
-FINAL = {"SUCCESS", "FAILURE", "CANCELED"}
-LAUNCH = """
-mutation($params: ExecutionParams!) {
-  launchRun(executionParams: $params) {
-    __typename
-    ... on LaunchRunSuccess { run { runId } }
-    ... on RunConfigValidationInvalid { errors { message } }
-    ... on PythonError { message }
-  }
-}"""
-STATUS = "query($id: ID!) { runOrError(runId: $id) { ... on Run { status } } }"
-
-
-class RunningLab:
-    """A lab on a home with a small market, and its GraphQL."""
-
-    def __init__(self, home):
-        self.home = home
-        environment = {**os.environ, "LAB_HOME": str(home), "LAB_PORT": "0", "LAB_API_PORT": "0"}
-        self.process = subprocess.Popen([LAB, "up"], env=environment, stdout=subprocess.PIPE, text=True)
-        self.url = self.api = None
-        for line in self.process.stdout:
-            if found := re.search(r"Dagster UI\s+(http://\S+)", line):
-                self.url = found[1]
-            if found := re.search(r"HTTP API\s+(http://\S+)/docs", line):
-                self.api = found[1]
-            if "Ctrl-C" in line:
-                break
-        assert self.url, "the lab did not start"
-
-    def graphql(self, query, **variables):
-        body = json.dumps({"query": query, "variables": variables}).encode()
-        request = urllib.request.Request(f"{self.url}/graphql", body, {"content-type": "application/json"})  # noqa: S310
-        opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-        with opener.open(request, timeout=60) as answer:
-            return json.load(answer)["data"]
-
-    def launch(self, executor=None, **config):
-        selector = {
-            "repositoryName": "__repository__",
-            "repositoryLocationName": "lab_pipeline",
-            "jobName": "backtest",
-        }
-        execution = {} if executor is None else {"execution": {"config": executor}}
-        params = {
-            "selector": selector,
-            "mode": "default",
-            "runConfigData": json.dumps({"ops": {"run": {"config": config}}, **execution}),
-        }
-        return self.graphql(LAUNCH, params=params)["launchRun"]
-
-    def wait(self, run_id, seconds=120):
-        deadline = time.monotonic() + seconds
-        while (status := self.graphql(STATUS, id=run_id)["runOrError"]["status"]) not in FINAL:
-            assert time.monotonic() < deadline, f"run {run_id} is still {status}"
-            time.sleep(0.3)
-        return status
-
-    def stop(self):
-        self.process.send_signal(signal.SIGINT)
-        rest, _ = self.process.communicate(timeout=60)
-        return self.process.returncode, rest
-
-
-def stock(home):
-    lake = Lake(home / "lake")
-    time_type = pl.Datetime("ms", "UTC")
-    lake.write_candles(candles().with_columns(pl.col("timestamp").cast(time_type)), "1m")
-    lake.write_calls(calls().with_columns(pl.col("called_at").cast(time_type)))
+from lab_pipeline_tests.support.markets import stock
+from lab_pipeline_tests.support.processes import of_home
+from lab_pipeline_tests.support.running_lab import LAB, RunningLab, assert_log_arrives
 
 
 @pytest.fixture
@@ -105,22 +25,6 @@ def running(tmp_path, monkeypatch, clickhouse_url):
     yield lab
     if lab.process.poll() is None:
         lab.stop()
-
-
-def assert_log_arrives(home, run_id, seconds):
-    """Wait for the whole event log of a run in ClickHouse, whither the lab's shipper brings it."""
-    deadline = time.monotonic() + seconds
-    settings = load_settings().model_copy(update={"home": home})
-    log = sqlite3.connect(home / "dagster" / "history" / "runs" / f"{run_id}.db")
-    with ClickHouse(clickhouse_config(settings)) as clickhouse:
-        while True:
-            stored = log.execute("SELECT id FROM event_logs ORDER BY id").fetchall()
-            arrived = list_lines(clickhouse, run_id, limit=10_000).lines["seq"].to_list()
-            if arrived and arrived == [number for (number,) in stored]:
-                break
-            assert time.monotonic() < deadline, f"{len(arrived)} of {len(stored)} lines arrived in {seconds} s"
-            time.sleep(0.1)
-    log.close()
 
 
 @pytest.mark.long

@@ -14,8 +14,8 @@ import pytest
 
 from lab_pipeline.client import Lab
 from lab_pipeline.doors import listen
-from lab_pipeline_tests.cli.test_lab_up_runs_what_the_launchpad_starts import stock
-from lab_pipeline_tests.processes import of_home
+from lab_pipeline_tests.support.markets import stock
+from lab_pipeline_tests.support.processes import of_home
 
 LAB = Path(sys.executable).parent / "lab"
 TOKEN = "s3cret"  # noqa: S105 - of a lab that lives for a minute

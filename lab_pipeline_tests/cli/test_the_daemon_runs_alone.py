@@ -12,8 +12,8 @@ import pytest
 from lab_pipeline.cli.daemons import AnotherDaemonError, daemons, only_daemon
 from lab_pipeline.defs.operations.instance import open_instance
 from lab_pipeline.settings import load_settings
-from lab_pipeline_tests.defs.test_retention_mistrusts_the_clock import tick
-from lab_pipeline_tests.wrong_clock import Clock
+from lab_pipeline_tests.support.ticks import tick
+from lab_pipeline_tests.support.wrong_clock import Clock
 
 LAB = Path(sys.executable).parent / "lab"
 AHEAD = timedelta(days=400)

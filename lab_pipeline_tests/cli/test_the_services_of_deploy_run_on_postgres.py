@@ -12,7 +12,7 @@ import pytest
 import yaml
 
 from lab_pipeline.client import Lab
-from lab_pipeline_tests.postgres import cluster
+from lab_pipeline_tests.support.postgres import cluster
 
 DEPLOY = Path(__file__).parents[2] / "deploy"
 SERVICES = yaml.safe_load((DEPLOY / "compose.yaml").read_text())["services"]

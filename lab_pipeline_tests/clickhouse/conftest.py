@@ -1,8 +1,6 @@
 """One server for all tests of the room: that of LAB_CLICKHOUSE_URL where it is set, otherwise an embedded one."""
 
-import importlib.util
 import os
-from contextlib import contextmanager
 from dataclasses import replace
 from urllib.parse import urlencode, urlsplit
 from uuid import uuid4
@@ -14,23 +12,9 @@ import urllib3
 from lab_pipeline.clickhouse.client import ClickHouse
 from lab_pipeline.clickhouse.config import ClickHouseConfig, clickhouse_config
 from lab_pipeline.clickhouse.gateway.files import StateFiles
-from lab_pipeline.clickhouse.gateway.launch import lease_server, stop_server
+from lab_pipeline.clickhouse.gateway.launch import lease_server
 from lab_pipeline.settings import load_settings
-
-HAS_CHDB = importlib.util.find_spec("chdb") is not None
-
-
-def skip_without_chdb():
-    if not HAS_CHDB:
-        pytest.skip("chdb is not installed: pip install 'lab-pipeline[embedded]'")
-
-
-@contextmanager
-def stopped_at_the_end(config):
-    try:
-        yield config
-    finally:
-        stop_server(config)
+from lab_pipeline_tests.support.embedded import skip_without_chdb, stopped_at_the_end
 
 
 @pytest.fixture(scope="session")

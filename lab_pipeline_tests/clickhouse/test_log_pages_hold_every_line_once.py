@@ -5,7 +5,7 @@ import pytest
 
 from lab_pipeline.clickhouse.client import ClickHouse
 from lab_pipeline.clickhouse.logs import LEVELS, Order, append_lines, last_lines, list_lines
-from lab_pipeline_tests.clickhouse.logbook import MOMENT, lines_of, walk
+from lab_pipeline_tests.support.logbook import MOMENT, lines_of, walk
 
 
 @pytest.fixture

@@ -16,8 +16,8 @@ from lab_pipeline.clickhouse.gateway.files import StateFiles
 from lab_pipeline.clickhouse.logs import append_lines, list_lines
 from lab_pipeline.clickhouse.series import visible_rows
 from lab_pipeline.clickhouse.writer import METRIC_KINDS, publish_run
-from lab_pipeline_tests.clickhouse.logbook import lines_of
 from lab_pipeline_tests.clickhouse.market import equity_frame, fills_frame
+from lab_pipeline_tests.support.logbook import lines_of
 
 pytestmark = pytest.mark.long
 SERVER_KILLS = 30

@@ -20,7 +20,7 @@ from lab_pipeline.clickhouse.errors import EmbeddedServerError
 from lab_pipeline.clickhouse.gateway import launch
 from lab_pipeline.clickhouse.gateway.files import StateFiles
 from lab_pipeline.clickhouse.gateway.launch import lease_server, stop_server
-from lab_pipeline_tests.clickhouse.conftest import stopped_at_the_end
+from lab_pipeline_tests.support.embedded import stopped_at_the_end
 
 STARTER = """
 import json, sys

@@ -6,7 +6,7 @@ from lab_pipeline.defs.backtest.foreground import run_backtest_job
 from lab_pipeline.defs.operations.instance import open_instance
 from lab_pipeline.lake import Lake
 from lab_pipeline.settings import load_settings
-from lab_pipeline_tests.markets import calls, candles
+from lab_pipeline_tests.support.markets import calls, candles
 
 
 @pytest.fixture(scope="module")

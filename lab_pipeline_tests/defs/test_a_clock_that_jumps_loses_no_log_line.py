@@ -14,8 +14,8 @@ from lab_pipeline.defs.operations import shipper
 from lab_pipeline.defs.operations.instance import open_instance
 from lab_pipeline.defs.operations.shipper import Shipper, backlog, ship_runs
 from lab_pipeline.settings import load_settings
-from lab_pipeline_tests.clickhouse.logbook import walk
-from lab_pipeline_tests.defs.test_logs_are_shipped_once_and_whole import start_run, stored
+from lab_pipeline_tests.defs.event_logs import start_run, stored
+from lab_pipeline_tests.support.logbook import walk
 
 MOMENT = datetime(2026, 5, 1, 0, 0, 30, tzinfo=UTC)
 YEAR = timedelta(days=365)

@@ -12,8 +12,8 @@ from lab_pipeline.defs.operations.instance import open_instance
 from lab_pipeline.lake import Lake
 from lab_pipeline.runs.strategies import example_strategies
 from lab_pipeline.settings import load_settings
-from lab_pipeline_tests.defs.daemon import daemon, dying_at, queued
-from lab_pipeline_tests.markets import calls, candles
+from lab_pipeline_tests.support.daemon import daemon, dying_at, queued
+from lab_pipeline_tests.support.markets import calls, candles
 
 NIGHT = datetime(2018, 1, 12, 2, tzinfo=UTC)
 HOUR, DAY, YEAR = timedelta(hours=1), timedelta(days=1), timedelta(days=365)

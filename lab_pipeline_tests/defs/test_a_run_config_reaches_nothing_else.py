@@ -21,7 +21,7 @@ from lab_pipeline.defs.operations.resources import Lab
 from lab_pipeline.domain.errors import InvalidConfigError, LabError
 from lab_pipeline.lake.inbox import key_of
 from lab_pipeline.settings import load_settings
-from lab_pipeline_tests.defs.daemon import daemon
+from lab_pipeline_tests.support.daemon import daemon
 
 SECRET = "not-for-the-author-of-a-run"  # noqa: S105 - an example
 OPEN = {

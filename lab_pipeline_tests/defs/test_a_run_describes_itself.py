@@ -14,7 +14,7 @@ from lab_pipeline.defs.lake.assets import CallFiles, CandleFiles
 from lab_pipeline.defs.lake.checks import evaluate
 from lab_pipeline.defs.lake.metadata import measure
 from lab_pipeline.lake import Lake
-from lab_pipeline_tests.markets import calls, candles
+from lab_pipeline_tests.support.markets import calls, candles
 
 NAMES = ["equity", "fills", "outcomes", "paths", "report", "summary", "trades"]
 

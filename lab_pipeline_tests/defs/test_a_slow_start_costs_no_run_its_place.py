@@ -20,7 +20,7 @@ from lab_pipeline.defs.operations import launcher as launching
 from lab_pipeline.defs.operations import recovery, workers
 from lab_pipeline.defs.operations.instance import open_instance
 from lab_pipeline.settings import Settings
-from lab_pipeline_tests.defs.test_the_queue_keeps_its_limits import origin_of
+from lab_pipeline_tests.defs.queueing import origin_of
 
 STARTING, CANCELING = dg.DagsterRunStatus.STARTING, dg.DagsterRunStatus.CANCELING
 FINISHED = [dg.DagsterRunStatus.SUCCESS, dg.DagsterRunStatus.FAILURE, dg.DagsterRunStatus.CANCELED]

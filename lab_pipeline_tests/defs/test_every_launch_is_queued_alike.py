@@ -20,8 +20,8 @@ from lab_pipeline.defs.operations.runs import ASSET_JOB
 from lab_pipeline.defs.operations.webserver import LOCATION, REPOSITORY
 from lab_pipeline.defs.statistics.foreground import run_statistics_job
 from lab_pipeline.settings import load_settings
-from lab_pipeline_tests.defs.daemon import daemon
-from lab_pipeline_tests.defs.test_the_queue_keeps_its_limits import chosen
+from lab_pipeline_tests.defs.queueing import chosen
+from lab_pipeline_tests.support.daemon import daemon
 
 LAUNCHED = """
 __typename

@@ -15,9 +15,9 @@ from lab_pipeline.defs.operations.sensors import notify_data_quality, notify_fai
 from lab_pipeline.defs.operations.webhook import DeliveryError, Notice, Webhook
 from lab_pipeline.lake import Lake
 from lab_pipeline.settings import load_settings
-from lab_pipeline_tests.defs.daemon import daemon, tick_of
-from lab_pipeline_tests.markets import candles
-from lab_pipeline_tests.receiver import SECRET, receiving
+from lab_pipeline_tests.support.daemon import daemon, tick_of
+from lab_pipeline_tests.support.markets import candles
+from lab_pipeline_tests.support.receiver import SECRET, receiving
 
 NOTICE = Notice("n1", "run.failed", datetime(2025, 3, 1, tzinfo=UTC), {"text": "größer"})
 

@@ -23,7 +23,7 @@ from lab_pipeline.defs.operations.runs import Runs
 from lab_pipeline.defs.operations.withdraw import withdraw_if_ended
 from lab_pipeline.lake import Lake
 from lab_pipeline.runs.artifacts import ArtifactStore
-from lab_pipeline_tests.markets import calls, candles
+from lab_pipeline_tests.support.markets import calls, candles
 
 MANY = [f"mint{number}" for number in range(12)]
 PROCESSES = {"max_concurrent": 2, "start_method": {"forkserver": {}}}

@@ -4,11 +4,9 @@ import threading
 import time
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from uuid import uuid4
 
 import dagster as dg
 import pytest
-from dagster._core.test_utils import create_run_for_test
 from sqlalchemy import text
 
 from lab_pipeline.clickhouse import logs
@@ -21,7 +19,8 @@ from lab_pipeline.defs.operations.event_lines import level_of, plain
 from lab_pipeline.defs.operations.instance import open_instance
 from lab_pipeline.defs.operations.shipper import Shipper, backlog, run_shipper, ship_runs, shipping
 from lab_pipeline.settings import Settings, load_settings
-from lab_pipeline_tests.clickhouse.logbook import lines_of
+from lab_pipeline_tests.defs.event_logs import start_run, stored
+from lab_pipeline_tests.support.logbook import lines_of
 
 STARTED, SUCCESS = dg.DagsterRunStatus.STARTED, dg.DagsterRunStatus.SUCCESS
 
@@ -46,10 +45,6 @@ def instance(home):
 def clickhouse(home):
     with ClickHouse(clickhouse_config(home[0])) as clickhouse:
         yield clickhouse
-
-
-def start_run(instance, status=STARTED):
-    return create_run_for_test(instance, run_id=str(uuid4()), job_name="backtest", status=status).run_id
 
 
 def hurry(monkeypatch):
@@ -81,10 +76,6 @@ def shipped(clickhouse, run_id):
 
 def read(clickhouse, run_id):
     return list_lines(clickhouse, run_id, limit=100_000).lines
-
-
-def stored(instance, run_id):
-    return [record.storage_id for record in instance.get_records_for_run(run_id).records]
 
 
 @dg.asset

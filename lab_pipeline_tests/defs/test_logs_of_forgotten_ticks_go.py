@@ -11,7 +11,7 @@ from lab_pipeline.defs.operations.resources import Lab
 from lab_pipeline.defs.operations.retention import leftovers
 from lab_pipeline.defs.operations.runs import Runs
 from lab_pipeline.settings import load_settings
-from lab_pipeline_tests.defs.daemon import daemon
+from lab_pipeline_tests.support.daemon import daemon
 
 SENSOR = "notify_failures"
 TWO_DAYS = 2 * 86_400

@@ -9,7 +9,7 @@ from lab_pipeline.defs.operations import recovery, worker
 from lab_pipeline.defs.operations.instance import open_instance
 from lab_pipeline.defs.operations.workers import WORKER_TAG, take, workers_dir
 from lab_pipeline.settings import load_settings
-from lab_pipeline_tests.defs.daemon import daemon
+from lab_pipeline_tests.support.daemon import daemon
 
 RETRY = "dagster._daemon.auto_run_reexecution.auto_run_reexecution.retry_run"
 CONFIG = {"strategy": "ladder", "timeframe": "1m"}

@@ -11,8 +11,8 @@ from lab_pipeline.lake import Lake
 from lab_pipeline.runs.strategies import StrategyStore, example_strategies
 from lab_pipeline.settings import load_settings
 from lab_pipeline.storage.duck_file import DuckFile
-from lab_pipeline_tests.defs.daemon import daemon, dying_at, queued
-from lab_pipeline_tests.markets import calls, candles
+from lab_pipeline_tests.support.daemon import daemon, dying_at, queued
+from lab_pipeline_tests.support.markets import calls, candles
 
 NIGHT = datetime(2018, 1, 12, 2, tzinfo=UTC)
 DAY = timedelta(days=1)

@@ -13,7 +13,7 @@ from lab_pipeline.defs.operations.retention import Policy, expired
 from lab_pipeline.defs.operations.runs import Runs
 from lab_pipeline.settings import load_settings
 from lab_pipeline.statistics import refresh
-from lab_pipeline_tests.statistics.world import Call, World
+from lab_pipeline_tests.support.world import Call, World
 
 NOW = datetime.now(UTC)
 

@@ -5,7 +5,6 @@ from datetime import UTC, datetime, timedelta
 
 import dagster as dg
 import pytest
-from dagster._core.scheduler.instigation import InstigatorState, InstigatorStatus, InstigatorType, TickData, TickStatus
 from dagster._daemon.types import DaemonHeartbeat
 
 from lab_pipeline.defs.operations.assets import retention
@@ -15,7 +14,7 @@ from lab_pipeline.defs.operations.resources import Lab
 from lab_pipeline.defs.operations.retention import Policy, expired
 from lab_pipeline.defs.operations.runs import Runs
 from lab_pipeline.settings import load_settings
-from lab_pipeline_tests.storage.test_storage_moves_to_postgres_and_back import origin_of
+from lab_pipeline_tests.support.ticks import tick
 
 NOW = datetime.now(UTC)
 YEAR = timedelta(days=365)
@@ -45,17 +44,6 @@ def gone(instance, now, policy=MONTH, **options):
 
 def beat(instance, at):
     instance.add_daemon_heartbeat(DaemonHeartbeat(at.timestamp(), "SENSOR", "one", []))
-
-
-def tick(instance, at):
-    origin = origin_of("inbox")
-    state = InstigatorState(origin, InstigatorType.SENSOR, InstigatorStatus.RUNNING)
-    if not instance.all_instigator_state():
-        instance.add_instigator_state(state)
-    at = at.timestamp()
-    instance.create_tick(
-        TickData(origin.get_id(), "inbox", InstigatorType.SENSOR, TickStatus.SKIPPED, at, selector_id=state.selector_id)
-    )
 
 
 def test_what_is_dated_after_the_clock_was_put_ahead_bears_no_witness(instance):

@@ -16,7 +16,7 @@ from lab_pipeline.lake import Lake
 from lab_pipeline.settings import load_settings
 from lab_pipeline.statistics import Statistics, overview
 from lab_pipeline.storage.duck_file import DuckFile
-from lab_pipeline_tests.markets import calls, candles
+from lab_pipeline_tests.support.markets import calls, candles
 
 
 @pytest.fixture(scope="module")

@@ -20,9 +20,9 @@ from lab_pipeline.defs.operations.instance import open_instance
 from lab_pipeline.defs.operations.resources import Lab
 from lab_pipeline.lake import Lake
 from lab_pipeline.settings import load_settings
-from lab_pipeline_tests.defs.daemon import daemon, queued
-from lab_pipeline_tests.markets import MINUTE, START, calls, candles
-from lab_pipeline_tests.receiver import SECRET, receiving
+from lab_pipeline_tests.support.daemon import daemon, queued
+from lab_pipeline_tests.support.markets import MINUTE, START, calls, candles
+from lab_pipeline_tests.support.receiver import SECRET, receiving
 
 TIME = pl.Datetime("ms", "UTC")
 FOREIGN = {

@@ -20,8 +20,8 @@ from lab_pipeline.lake import Inbox, LakeUnwritableError
 from lab_pipeline.lake import inbox as inbox_module
 from lab_pipeline.lake import lake as lake_module
 from lab_pipeline.settings import load_settings
-from lab_pipeline_tests.defs.daemon import daemon, dying_at, queued
-from lab_pipeline_tests.markets import calls, candles
+from lab_pipeline_tests.support.daemon import daemon, dying_at, queued
+from lab_pipeline_tests.support.markets import calls, candles
 
 
 class Clock:

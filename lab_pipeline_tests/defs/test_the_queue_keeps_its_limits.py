@@ -3,14 +3,13 @@ import pytest
 import yaml
 from dagster._core.events import DagsterEvent, RunFailureReason
 from dagster._core.execution.retries import auto_reexecution_should_retry_run
-from dagster._core.remote_origin import GrpcServerCodeLocationOrigin, RemoteJobOrigin, RemoteRepositoryOrigin
 from dagster._core.run_coordinator import SubmitRunContext
-from dagster._daemon.run_coordinator.queued_run_coordinator_daemon import QueuedRunCoordinatorDaemon
 
 from lab_pipeline.definitions import defs
 from lab_pipeline.defs.operations.instance import HEADER, open_instance, prepare_environment
 from lab_pipeline.defs.operations.queue import queue_tags
 from lab_pipeline.settings import Settings
+from lab_pipeline_tests.defs.queueing import chosen, origin_of
 
 
 @pytest.fixture
@@ -77,25 +76,12 @@ def test_a_configuration_that_is_nonsense_waits_for_the_op_to_refuse_it(config):
     assert queue_tags(config) == {}
 
 
-def origin_of(job):
-    location = GrpcServerCodeLocationOrigin(host="127.0.0.1", port=1, location_name="lab_pipeline")
-    return RemoteJobOrigin(RemoteRepositoryOrigin(location, "__repository__"), job)
-
-
 def queued(instance, strategy, priority=None):
     tags = {"lab/strategy": strategy, **({"dagster/priority": str(priority)} if priority is not None else {})}
     run = dg.DagsterRun(
         job_name="backtest", status=dg.DagsterRunStatus.QUEUED, tags=tags, remote_job_origin=origin_of("backtest")
     )
     return instance.add_run(run).run_id
-
-
-def chosen(instance):
-    """Return the runs that the daemon would take from the queue now."""
-    daemon = QueuedRunCoordinatorDaemon(interval_seconds=1)
-    config = instance.get_concurrency_config()
-    # The very method that each turn of the daemon asks; a turn itself would also start what it chose.
-    return [run.run_id for run in daemon._get_runs_to_dequeue(instance, config, None)]  # noqa: SLF001
 
 
 def test_the_queue_obeys_the_limits_and_the_priorities(settings):

@@ -7,8 +7,8 @@ from lab_pipeline.defs.operations.instance import open_instance
 from lab_pipeline.defs.operations.resources import Lab
 from lab_pipeline.lake import Lake
 from lab_pipeline.settings import load_settings
-from lab_pipeline_tests.defs.daemon import daemon, dying_at, queued
-from lab_pipeline_tests.markets import MINUTE, START, calls, candles
+from lab_pipeline_tests.support.daemon import daemon, dying_at, queued
+from lab_pipeline_tests.support.markets import MINUTE, START, calls, candles
 
 TIME = pl.Datetime("ms", "UTC")
 

@@ -9,7 +9,7 @@ from lab_pipeline.domain.strategy import FractionSizing, Portfolio
 from lab_pipeline.engine import Simulator
 
 from .market import bytes_of
-from .test_results_are_pinned import CONFIG, market
+from .whole_numbers import CONFIG, market
 
 FRAMES = ("fills", "trades", "paths", "outcomes", "equity")
 CANDLES, CALLS = market()

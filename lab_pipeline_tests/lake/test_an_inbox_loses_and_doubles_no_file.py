@@ -11,7 +11,7 @@ import pytest
 from lab_pipeline.lake import Inbox, LakeError
 from lab_pipeline.lake.inbox import kind_of, mint_of
 from lab_pipeline.lake.layout import CANDLES
-from lab_pipeline_tests.markets import calls, candles
+from lab_pipeline_tests.support.markets import calls, candles
 
 
 @pytest.fixture

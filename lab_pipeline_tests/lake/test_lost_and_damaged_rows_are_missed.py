@@ -9,7 +9,7 @@ from lab_pipeline.lake import Lake
 from lab_pipeline.lake.coverage import quality
 from lab_pipeline.lake.inventory import INVENTORY, LakeDamagedError
 from lab_pipeline_tests.lake.samples import candles, everything
-from lab_pipeline_tests.markets import calls
+from lab_pipeline_tests.support.markets import calls
 
 ROWS = candles(["AAA", "BBB", "CCC"], 40)
 DAMAGE = {

@@ -21,7 +21,7 @@ from lab_pipeline.runs.artifacts import (
     read_manifest,
 )
 from lab_pipeline.statistics.manifests import read_head
-from lab_pipeline_tests.runs.results import PROVENANCE, SUMMARY, result_frames
+from lab_pipeline_tests.support.results import PROVENANCE, SUMMARY, result_frames
 
 FILES = {
     "fills.parquet",
@@ -136,7 +136,7 @@ def test_a_file_that_outgrows_the_disk_publishes_nothing(tmp_path):
         import resource, signal, sys
         from pathlib import Path
         from lab_pipeline.runs.artifacts import ArtifactStore, PublishError
-        from lab_pipeline_tests.runs.results import PROVENANCE, SUMMARY, result_frames
+        from lab_pipeline_tests.support.results import PROVENANCE, SUMMARY, result_frames
         frames = result_frames(200_000)
         signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
         resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))
@@ -159,7 +159,7 @@ def test_a_publisher_killed_anywhere_leaves_all_or_nothing(tmp_path, step):
         import os, signal, sys
         from pathlib import Path
         from lab_pipeline.runs.artifacts import ArtifactStore
-        from lab_pipeline_tests.runs.results import PROVENANCE, SUMMARY, result_frames
+        from lab_pipeline_tests.support.results import PROVENANCE, SUMMARY, result_frames
         left = int(sys.argv[2])
         def dying(function):
             def call(*args, **kwargs):

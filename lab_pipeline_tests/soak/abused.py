@@ -16,7 +16,7 @@ import tenacity
 
 from lab_pipeline.client import ApiError, Lab
 from lab_pipeline.domain.errors import LabError
-from lab_pipeline_tests.processes import of_home
+from lab_pipeline_tests.support.processes import of_home
 
 PROGRAM = Path(sys.executable).parent / "lab"
 PAUSE_SECONDS = (1.0, 20.0)

@@ -1,6 +1,6 @@
 import pytest
 
-from lab_pipeline_tests.statistics.world import World
+from lab_pipeline_tests.support.world import World
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ from scipy import stats
 
 from lab_pipeline.statistics import FEATURES, Method, correlation, refresh
 from lab_pipeline.statistics.correlations import OUTCOMES, correlate, interval, pearson, spearman
-from lab_pipeline_tests.statistics.world import START, Call
+from lab_pipeline_tests.support.world import START, Call
 
 CHANCE = np.random.default_rng(5)
 

@@ -10,7 +10,7 @@ from lab_pipeline.statistics import Board, Filters, RankBy, leaderboard, refresh
 from lab_pipeline.statistics.leaderboards import frontier
 from lab_pipeline.statistics.queries import sql
 from lab_pipeline.statistics.workbench import Workbench
-from lab_pipeline_tests.statistics.world import CAPITAL, DONE, START, Call
+from lab_pipeline_tests.support.world import CAPITAL, DONE, START, Call
 
 RISING = [CAPITAL * (1 + 0.01 * day) for day in range(1, 11)]
 FALLING = [CAPITAL * (1 - 0.01 * day) for day in range(1, 11)]

@@ -8,8 +8,8 @@ import pytest
 from lab_pipeline.runs.artifacts import DamagedArtifactError
 from lab_pipeline.statistics.answers import Binning, Bins, distribution
 from lab_pipeline.statistics.refreshing import refresh
-from lab_pipeline_tests.statistics.test_increments_equal_a_recomputation import add_some, from_nothing, rows_of
-from lab_pipeline_tests.statistics.world import World
+from lab_pipeline_tests.statistics.chance import add_some, from_nothing
+from lab_pipeline_tests.support.world import World, rows_of
 
 DAMAGE = {
     "cut": lambda path: path.write_bytes(path.read_bytes()[: path.stat().st_size // 2]),

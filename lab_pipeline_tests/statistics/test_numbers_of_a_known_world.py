@@ -15,7 +15,7 @@ from lab_pipeline.statistics import (
     pnl,
     refresh,
 )
-from lab_pipeline_tests.statistics.world import START, Call
+from lab_pipeline_tests.support.world import START, Call
 
 DAY = timedelta(days=1)
 

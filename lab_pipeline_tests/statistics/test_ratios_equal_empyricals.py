@@ -10,7 +10,7 @@ import pytest
 from lab_pipeline.domain import frames
 from lab_pipeline.engine.summary import DAYS_A_YEAR, annual_ratios, daily_returns
 from lab_pipeline.statistics import Board, leaderboard, refresh
-from lab_pipeline_tests.statistics.world import CAPITAL, START, Call
+from lab_pipeline_tests.support.world import CAPITAL, START, Call
 
 RETURNS = np.random.default_rng(11).normal(0.002, 0.02, 90)
 CLOSES = CAPITAL * np.cumprod(1 + RETURNS)

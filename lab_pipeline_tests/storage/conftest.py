@@ -6,11 +6,11 @@ import sys
 import tarfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Protocol
 
 import pytest
 
 from lab_pipeline.storage.run_storage import DuckDBRunStorage
+from lab_pipeline_tests.storage.talking import StartPython
 
 PROBE = "iniconfig"
 """A small package that any index has: where even it cannot be had, there is no index."""
@@ -64,10 +64,6 @@ def upstream_tests(fetch_distribution: Callable[..., Path], tmp_path_factory: py
     return unpacked
 
 
-class StartPython(Protocol):
-    def __call__(self, code: str, *arguments: object) -> subprocess.Popen[str]: ...
-
-
 @pytest.fixture
 def start_python() -> Iterator[StartPython]:
     """Start Python processes that end with the test, whatever state they are in."""
@@ -88,13 +84,3 @@ def start_python() -> Iterator[StartPython]:
     for process in started:
         process.kill()
         process.communicate()
-
-
-def said(process: subprocess.Popen[str]) -> str:
-    """Wait for the next line that a process prints."""
-    assert process.stdout is not None
-    line = process.stdout.readline().strip()
-    if not line:
-        assert process.stderr is not None
-        pytest.fail(f"the process ended: {process.stderr.read()}")
-    return line

@@ -12,7 +12,7 @@ import pytest
 
 from lab_pipeline.storage.duck_file import DuckFile
 from lab_pipeline.storage.errors import StorageError, StorageTimeoutError
-from lab_pipeline_tests.storage.conftest import StartPython, said
+from lab_pipeline_tests.storage.talking import StartPython, said
 
 STOP_INSIDE = """
 import os, signal, sys

@@ -11,7 +11,7 @@ from dagster import DagsterEvent, DagsterEventType, DagsterRun
 from lab_pipeline.storage.errors import StorageError
 from lab_pipeline.storage.export import export_runs
 from lab_pipeline.storage.run_storage import DuckDBRunStorage
-from lab_pipeline_tests.storage.conftest import StartPython, said
+from lab_pipeline_tests.storage.talking import StartPython, said
 
 
 def test_parquet_has_a_row_for_each_run_with_its_tags(

@@ -15,7 +15,7 @@ from dagster import DagsterRun, DagsterRunStatus
 from lab_pipeline.storage.duck_file import DuckFile
 from lab_pipeline.storage.errors import StorageError
 from lab_pipeline.storage.run_storage import DuckDBRunStorage
-from lab_pipeline_tests.storage.conftest import StartPython, said
+from lab_pipeline_tests.storage.talking import StartPython, said
 
 ROUNDS = 25
 WRITERS = 2

@@ -12,11 +12,6 @@ from dagster._core.definitions.run_status_sensor_definition import RunStatusSens
 from dagster._core.definitions.sensor_definition import SensorType
 from dagster._core.execution.backfill import BulkActionStatus, PartitionBackfill
 from dagster._core.instance.ref import InstanceRef
-from dagster._core.remote_origin import (
-    ManagedGrpcPythonEnvCodeLocationOrigin,
-    RemoteInstigatorOrigin,
-    RemoteRepositoryOrigin,
-)
 from dagster._core.scheduler.instigation import (
     InstigatorState,
     InstigatorStatus,
@@ -28,7 +23,6 @@ from dagster._core.scheduler.instigation import (
 from dagster._core.storage.event_log.schema import AssetEventTagsTable, SqlEventLogStorageTable
 from dagster._core.storage.runs.schema import RunsTable
 from dagster._core.storage.schedules.schema import JobTickTable
-from dagster._core.types.loadable_target_origin import LoadableTargetOrigin
 from dagster._daemon.asset_daemon import (
     asset_daemon_cursor_from_instigator_serialized_cursor,
     asset_daemon_cursor_to_instigator_serialized_cursor,
@@ -39,7 +33,8 @@ from dagster._time import get_current_timestamp
 from lab_pipeline.storage import migration
 from lab_pipeline.storage.migration import MOVED, StorageMoveError, Stores, move
 from lab_pipeline.storage.numbering import Numbering
-from lab_pipeline_tests.postgres import cluster
+from lab_pipeline_tests.support.postgres import cluster
+from lab_pipeline_tests.support.ticks import origin_of
 
 NUMBERED = {"numbered"}
 
@@ -102,11 +97,6 @@ def opened(tmp_path, new_database):
     yield opened
     for instance in instances.values():
         instance.dispose()
-
-
-def origin_of(name):
-    location = ManagedGrpcPythonEnvCodeLocationOrigin(LoadableTargetOrigin(module_name="nowhere"), "nowhere")
-    return RemoteInstigatorOrigin(RemoteRepositoryOrigin(location, "__repository__"), name)
 
 
 def add_sensor(instance, name, kind, cursor):

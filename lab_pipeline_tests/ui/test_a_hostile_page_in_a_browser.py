@@ -10,7 +10,8 @@ import httpx
 import pytest
 from playwright.sync_api import expect
 
-from lab_pipeline_tests.cli.test_lab_up_runs_what_the_launchpad_starts import RunningLab, stock
+from lab_pipeline_tests.support.markets import stock
+from lab_pipeline_tests.support.running_lab import RunningLab
 
 TOKEN = "s3cret"  # noqa: S105 - of a lab that lives for a minute
 RUNS = "query { runsOrError { ... on Runs { results { runId } } } }"

@@ -9,14 +9,10 @@ from lab_pipeline.defs.backtest.nightly import SCHEDULE
 from lab_pipeline.defs.lake.events import report_calls, report_candles
 from lab_pipeline.lake import Lake, generate_market
 from lab_pipeline.settings import load_settings
-from lab_pipeline_tests.cli.test_lab_up_runs_what_the_launchpad_starts import RunningLab
-from lab_pipeline_tests.cli.test_the_lab_recovers_from_kills import (
-    in_the_kernel,
-    left_over,
-    processes,
-    stock_endless,
-    until,
-)
+from lab_pipeline_tests.support.markets import stock_endless
+from lab_pipeline_tests.support.processes import processes
+from lab_pipeline_tests.support.running_lab import RunningLab, in_the_kernel, left_over
+from lab_pipeline_tests.support.waiting import until
 
 RUN = re.compile("/runs/([0-9a-f-]{36})$")
 ASSETS = ("fills", "trades", "paths", "outcomes", "equity", "summary", "report", "run_fills", "run_metrics")

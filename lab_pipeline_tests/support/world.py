@@ -14,7 +14,7 @@ from lab_pipeline.runs.artifacts import ArtifactStore, Provenance
 from lab_pipeline.statistics import KnownRun, Statistics
 from lab_pipeline.statistics.catalog import Catalog
 from lab_pipeline.statistics.segments import SegmentFiles
-from lab_pipeline_tests.runs.results import SUMMARY
+from lab_pipeline_tests.support.results import SUMMARY
 
 START = datetime(2025, 1, 1, tzinfo=UTC)
 DONE = datetime(2025, 6, 1, tzinfo=UTC)
