@@ -5,15 +5,38 @@ import shutil
 import signal
 
 import pytest
+from filelock import FileLock
 
-from lab_pipeline.clickhouse.config import ClickHouseConfig
+from lab_pipeline.clickhouse.config import ClickHouseConfig, clickhouse_config
 from lab_pipeline.clickhouse.gateway.launch import lease_server, stop_server
+from lab_pipeline.settings import Settings
 from lab_pipeline_tests.support.embedded import skip_without_chdb
+from lab_pipeline_tests.support.running_lab import EVERYWHERE, TOKEN, RunningLab
 
 # A script that starts the tests in its background has them ignore SIGINT, and Dagster, once it has executed a run, then
 # has this process and all that it starts ignore SIGTERM too.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items):
+    """Let what takes long begin early, and have a process make what several tests share once, not each process.
+
+    Only with `--dist loadgroup` do groups mean anything.
+    """
+    long = {item.path for item in items if item.get_closest_marker("slow") or item.get_closest_marker("long")}
+    items.sort(key=lambda item: item.path not in long)
+    for item in items:
+        if "open_lab" in item.fixturenames:
+            item.add_marker(pytest.mark.xdist_group("open lab"))
+        elif has_fixtures_of_its_module(item):
+            item.add_marker(pytest.mark.xdist_group(str(item.path)))
+
+
+def has_fixtures_of_its_module(item):
+    found = item._fixtureinfo.name2fixturedefs.values()  # noqa: SLF001 - pytest tells it nowhere else
+    return any(fixture.scope == "module" for fixtures in found for fixture in fixtures)
 
 
 @pytest.fixture(scope="session")
@@ -38,3 +61,52 @@ def chromium():
     if program is None:
         pytest.skip("no Chromium: apt-get install --no-install-recommends chromium")
     return program
+
+
+@pytest.fixture(scope="session")
+def open_lab(tmp_path_factory):
+    """A lab on the small market that listens on every address, with a token and a ClickHouse of its own.
+
+    One for all tests that leave it running as it was; see `pytest_collection_modifyitems`.
+    """
+    skip_without_chdb()
+    from lab_pipeline_tests.support.markets import stock  # noqa: PLC0415 - as below
+
+    home = tmp_path_factory.mktemp("open")
+    stock(home)
+    lab = RunningLab(home, LAB_HOST=EVERYWHERE, LAB_API_TOKEN=TOKEN)
+    lab.url, lab.api = (url.replace(EVERYWHERE, "127.0.0.1") for url in (lab.url, lab.api))
+    yield lab
+    lab.stop()
+    stop_server(clickhouse_config(Settings(home=home)))
+
+
+@pytest.fixture(scope="session")
+def made_once(tmp_path_factory):
+    """Return the directory of a name, filled by whichever process of this session asks first; the others only read."""
+    base = tmp_path_factory.getbasetemp()
+    shared = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+
+    def made(name, fill):
+        directory, draft = shared / name, shared / f"{name}.draft"
+        with FileLock(shared / f"{name}.lock"):
+            if not directory.exists():
+                shutil.rmtree(draft, ignore_errors=True)
+                draft.mkdir()
+                fill(draft)
+                draft.rename(directory)
+        return directory
+
+    return made
+
+
+@pytest.fixture(scope="session")
+def stock_endless(made_once):
+    """A function that puts a market into a home on which a backtest stays in the kernel for minutes."""
+    # Polars and the engine take seconds to import, which tests of other things need not wait for.
+    from lab_pipeline_tests.support.markets import make_endless  # noqa: PLC0415
+
+    def stock_endless(home):
+        shutil.copytree(made_once("endless", make_endless), home, dirs_exist_ok=True)
+
+    return stock_endless

@@ -5,11 +5,8 @@ import json
 import os
 import re
 import signal
-import subprocess
-import sys
 import time
 from dataclasses import replace
-from pathlib import Path
 
 import httpx
 import pytest
@@ -32,72 +29,36 @@ from schemathesis.specs.openapi.checks import (
 )
 
 from lab_pipeline.api.app import create_app
-from lab_pipeline.clickhouse.config import clickhouse_config
 from lab_pipeline.clickhouse.gateway.files import StateFiles
-from lab_pipeline.clickhouse.gateway.launch import stop_server
 from lab_pipeline.client import Lab, RunFailedError
 from lab_pipeline.defs.operations.instance import SILENT_SECONDS, open_instance
 from lab_pipeline.settings import Settings
 from lab_pipeline.storage.duck_file import DuckFile
 from lab_pipeline.storage.errors import StorageTimeoutError
 from lab_pipeline_tests.api.labs import REQUEST, StandInWebserver
-from lab_pipeline_tests.support.markets import stock
+from lab_pipeline_tests.support.processes import processes
+from lab_pipeline_tests.support.running_lab import BEARER, TOKEN
 
-LAB = Path(sys.executable).parent / "lab"
 RANGE = {"start": "2018-01-10", "end": "2018-01-30"}
 PROMPTLY = 40.0
-TOKEN = "s3cret"  # noqa: S105 - of a lab that lives for a minute
-BEARER = {"Authorization": f"Bearer {TOKEN}"}
 
 pytestmark = pytest.mark.slow
 
 
-class RunningLab:
-    def __init__(self, home):
-        self.home, self.settings = home, Settings(home=home)
-        environment = {
-            **os.environ,
-            "LAB_HOME": str(home),
-            "LAB_PORT": "0",
-            "LAB_API_PORT": "0",
-            "LAB_API_TOKEN": TOKEN,
-        }
-        self.process = subprocess.Popen([LAB, "up"], env=environment, stdout=subprocess.PIPE, text=True)
-        self.url = None
-        for line in self.process.stdout:
-            if found := re.search(r"HTTP API\s+(http://\S+)/docs", line):
-                self.url = found[1]
-            if "Ctrl-C" in line:
-                break
-        assert self.url, "the lab did not start"
+class OverHTTP:
+    def __init__(self, lab):
+        self.home, self.settings, self.url = lab.home, Settings(home=lab.home), lab.api
         self.lab = Lab(self.url, TOKEN)
 
     def pid_of(self, program):
-        for directory in Path("/proc").glob("[0-9]*"):
-            try:
-                mine = f"LAB_HOME={self.home}\0".encode() in (directory / "environ").read_bytes()
-                if mine and program.encode() in (directory / "cmdline").read_bytes().replace(b"\0", b" "):
-                    return int(directory.name)
-            except OSError:
-                continue
-        raise AssertionError(f"no process of {program}")
-
-    def stop(self):
-        self.process.send_signal(signal.SIGINT)
-        self.process.communicate(timeout=60)
-        stop_server(clickhouse_config(self.settings))
+        return processes(self.home, program)[0]
 
 
-@pytest.fixture(scope="module")
-def running(tmp_path_factory):
-    home = tmp_path_factory.mktemp("home")
-    stock(home)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("LAB_HOME", str(home))
-        patch.setenv("DAGSTER_HOME", str(home / "dagster"))
-        lab = RunningLab(home)
-        yield lab
-        lab.stop()
+@pytest.fixture
+def running(open_lab, monkeypatch):
+    monkeypatch.setenv("LAB_HOME", str(open_lab.home))
+    monkeypatch.setenv("DAGSTER_HOME", str(open_lab.home / "dagster"))
+    return OverHTTP(open_lab)
 
 
 def test_a_run_from_request_to_results(running):
@@ -260,8 +221,9 @@ def has_a_wrong_body(case):
 
 
 @pytest.fixture(scope="module")
-def schema(running):
+def schema(open_lab):
     """The document as the server tells it, and a run and a strategy for those requests that want one that is there."""
+    running = OverHTTP(open_lab)
     run_id = running.lab.backtest("ladder", "1m", **RANGE, key="life", seed=3, callers=["ann"]).wait(120).run_id
     deadline = time.monotonic() + 120
     while httpx.get(f"{running.url}/statistics/overview", headers=BEARER).status_code != 200:

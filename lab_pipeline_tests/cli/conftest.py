@@ -1,11 +1,13 @@
 import json
 import os
+import shutil
 import sys
 from dataclasses import dataclass
 
 import pytest
 
 from lab_pipeline.cli import main
+from lab_pipeline_tests.support.duck_files import leave_no_logs
 from lab_pipeline_tests.support.markets import calls, candles
 
 
@@ -53,8 +55,30 @@ def files(tmp_path):
 
 
 @pytest.fixture
-def stocked(lab, files):
+def stocked(lab, files, stocked_home):  # noqa: ARG001 - what was ingested is there as files, too
     """The command line on a home that has the small market in its lake."""
-    assert lab("ingest", "candles", files / "candles.csv", "--timeframe", "1m").status == 0
-    assert lab("ingest", "calls", files / "calls.csv").status == 0
+    shutil.copytree(stocked_home, lab.home)
     return lab
+
+
+@pytest.fixture(scope="session")
+def stocked_home(made_once, clickhouse_url):
+    """A home into which the small market was ingested, to be copied."""
+
+    def ingest(directory):
+        candles().write_csv(directory / "candles.csv")
+        calls().write_csv(directory / "calls.csv")
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setenv("LAB_HOME", str(directory / "home"))
+            patch.setenv("LAB_CLICKHOUSE_URL", clickhouse_url)
+            for words in (
+                ("candles", directory / "candles.csv", "--timeframe", "1m"),
+                ("calls", directory / "calls.csv"),
+            ):
+                patch.setattr(sys, "argv", ["lab", "ingest", *map(str, words)])
+                with pytest.raises(SystemExit) as ended:
+                    main()
+                assert not ended.value.code
+        leave_no_logs(directory / "home")
+
+    return made_once("stocked", ingest) / "home"

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pytest
 
-from lab_pipeline_tests.support.markets import stock_endless
 from lab_pipeline_tests.support.processes import cpu_seconds, processes
 from lab_pipeline_tests.support.running_lab import RunningLab, backtests, cancel, left_over
 from lab_pipeline_tests.support.waiting import until
@@ -16,7 +15,7 @@ DASK = {"dask": {"cluster": {"local": {"n_workers": 2}}}}
 
 
 @pytest.fixture
-def lab(tmp_path, monkeypatch, clickhouse_url):
+def lab(tmp_path, monkeypatch, clickhouse_url, stock_endless):
     if importlib.util.find_spec("dagster_dask") is None:
         pytest.skip("dagster-dask is not installed: pip install 'lab-pipeline[dask]'")
     monkeypatch.setenv("LAB_CLICKHOUSE_URL", clickhouse_url)

@@ -1,12 +1,7 @@
 """`LAB_HOST` off loopback: with the token everything works, without it nothing answers, or nothing starts."""
 
 import ipaddress
-import os
 import re
-import signal
-import subprocess
-import sys
-from pathlib import Path
 
 import httpx
 import psutil
@@ -14,13 +9,9 @@ import pytest
 
 from lab_pipeline.client import Lab
 from lab_pipeline.doors import listen
-from lab_pipeline_tests.support.markets import stock
 from lab_pipeline_tests.support.processes import of_home
+from lab_pipeline_tests.support.running_lab import BEARER, EVERYWHERE, TOKEN
 
-LAB = Path(sys.executable).parent / "lab"
-TOKEN = "s3cret"  # noqa: S105 - of a lab that lives for a minute
-BEARER = {"Authorization": f"Bearer {TOKEN}"}
-EVERYWHERE = "0.0.0.0"  # noqa: S104 - that is the point
 QUERY = {"query": "{ version }"}
 
 
@@ -45,28 +36,6 @@ def test_a_port_that_is_taken_is_one_clear_message(lab, monkeypatch, tmp_path):
     assert re.fullmatch(r"error: cannot listen on 127.0.0.1:\d+: .*\. Set LAB_PORT to another\.\n", ended.err)
 
 
-@pytest.fixture
-def open_lab(tmp_path):
-    """A lab that listens on every address, with a token and with its own ClickHouse; yields UI and API."""
-    stock(tmp_path)
-    environment = {
-        **os.environ,
-        "LAB_HOME": str(tmp_path),
-        "LAB_HOST": EVERYWHERE,
-        "LAB_API_TOKEN": TOKEN,
-        "LAB_PORT": "0",
-        "LAB_API_PORT": "0",
-    }
-    with subprocess.Popen([LAB, "up"], env=environment, stdout=subprocess.PIPE, text=True) as process:
-        said = ""
-        while "Ctrl-C" not in said and (line := process.stdout.readline()):
-            said += line
-        yield [f"http://127.0.0.1:{port}" for port in re.findall(r"http://0\.0\.0\.0:(\d+)", said)]
-        process.send_signal(signal.SIGINT)
-        process.stdout.read()
-    subprocess.run([LAB, "clickhouse", "stop"], env=environment, check=True, capture_output=True)
-
-
 def listeners(home):
     """Return the addresses on which processes of a home listen."""
     found = set()
@@ -85,16 +54,16 @@ def loopback(host):
 
 
 @pytest.mark.slow
-def test_with_it_everything_works_and_without_it_nothing_answers(open_lab, tmp_path):
-    ui, api = open_lab
+def test_with_it_everything_works_and_without_it_nothing_answers(open_lab):
+    ui, api = urls = (open_lab.url, open_lab.api)
     run = Lab(api, TOKEN).backtest("ladder", "1m", start="2018-01-10", end="2018-01-30")  # through the UI's server
     run.cancel()
     assert httpx.post(f"{ui}/graphql", json=QUERY, headers=BEARER).json()["data"]
     assert httpx.get(f"{api}/api/health").status_code in {200, 503}
 
-    open_ports = {address.port for address in listeners(tmp_path) if not loopback(address.ip)}
-    assert open_ports == {httpx.URL(url).port for url in open_lab}
-    for url in open_lab:
+    open_ports = {address.port for address in listeners(open_lab.home) if not loopback(address.ip)}
+    assert open_ports == {httpx.URL(url).port for url in urls}
+    for url in urls:
         for headers in ({}, {"Authorization": "Bearer wrong"}, {"Host": "127.0.0.1"}):
             assert httpx.get(url, headers=headers).status_code == 401
             assert httpx.post(f"{url}/graphql", json=QUERY, headers=headers).status_code == 401

@@ -9,7 +9,6 @@ import pytest
 
 from lab_pipeline.defs.operations import workers
 from lab_pipeline.settings import Settings
-from lab_pipeline_tests.support.markets import stock_endless
 from lab_pipeline_tests.support.processes import processes
 from lab_pipeline_tests.support.running_lab import FINAL, LAB, RunningLab, backtests, cancel, in_the_kernel, left_over
 from lab_pipeline_tests.support.waiting import until
@@ -18,7 +17,7 @@ pytestmark = pytest.mark.long
 
 
 @pytest.fixture
-def lab_on(tmp_path, monkeypatch):
+def lab_on(tmp_path, monkeypatch, stock_endless):
     monkeypatch.setenv("LAB_MAX_CONCURRENT_RUNS", "1")
     stock_endless(tmp_path)
     started = []

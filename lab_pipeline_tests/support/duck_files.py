@@ -1,4 +1,4 @@
-"""For tests that compare the bytes of a DuckDB file before and after."""
+"""DuckDB files at rest: for tests that compare their bytes, and for homes that are copied."""
 
 from pathlib import Path
 
@@ -24,3 +24,9 @@ def content(path: Path) -> tuple[bytes, bytes]:
     """Return what is stored: the bytes of the file, and of its log, where a transaction's rows are at first."""
     log = Path(f"{path}.wal")
     return path.read_bytes(), log.read_bytes() if log.exists() else b""
+
+
+def leave_no_logs(home: Path) -> None:
+    """Bring every DuckDB file of a home to rest, so that a copy of the home is whole."""
+    for path in home.rglob("*.duckdb"):
+        leave_no_log(path)

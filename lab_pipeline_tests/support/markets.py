@@ -9,6 +9,7 @@ from lab_pipeline.domain.strategy import Strategy
 from lab_pipeline.lake import Lake
 from lab_pipeline.runs.strategies import StrategyStore
 from lab_pipeline.settings import Settings
+from lab_pipeline_tests.support.duck_files import leave_no_logs
 
 MINUTE = 60_000
 ENDLESS_MINUTES, ENDLESS_CALLS = 600_000, 400_000
@@ -53,7 +54,7 @@ def stock(home):
     lake.write_calls(calls().with_columns(pl.col("called_at").cast(time_type)))
 
 
-def stock_endless(home):
+def make_endless(home):
     """Add a market on which a backtest stays in the kernel for minutes: every call watches every candle."""
     stock(home)
     start = int(datetime(2019, 1, 1, tzinfo=UTC).timestamp() * 1000)
@@ -72,3 +73,4 @@ def stock_endless(home):
         "exit": {"trailing": {"activation": 1.0001, "distance": 0.9}},
     }
     StrategyStore(Settings(home=home).catalog_path).add(Strategy.parse(document))
+    leave_no_logs(home)

@@ -20,6 +20,9 @@ from lab_pipeline_tests.support.waiting import until
 
 LAB = Path(sys.executable).parent / "lab"
 FINAL = {"SUCCESS", "FAILURE", "CANCELED"}
+EVERYWHERE = "0.0.0.0"  # noqa: S104 - only a lab that listens there needs a token for everything
+TOKEN = "s3cret"  # noqa: S105 - of a lab that lives for minutes
+BEARER = {"Authorization": f"Bearer {TOKEN}"}
 LAUNCH = """
 mutation($params: ExecutionParams!) {
   launchRun(executionParams: $params) {
@@ -40,11 +43,11 @@ BACKTESTS = """{
 
 
 class RunningLab:
-    """A lab on a home, and its GraphQL."""
+    """A lab on a home, with variables of its own, and its GraphQL."""
 
-    def __init__(self, home):
+    def __init__(self, home, **variables):
         self.home = home
-        environment = {**os.environ, "LAB_HOME": str(home), "LAB_PORT": "0", "LAB_API_PORT": "0"}
+        environment = {**os.environ, "LAB_HOME": str(home), "LAB_PORT": "0", "LAB_API_PORT": "0", **variables}
         self.process = subprocess.Popen([LAB, "up"], env=environment, stdout=subprocess.PIPE, text=True)
         self.url = self.api = None
         for line in self.process.stdout:

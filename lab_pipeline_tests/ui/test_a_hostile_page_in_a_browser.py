@@ -11,9 +11,8 @@ import pytest
 from playwright.sync_api import expect
 
 from lab_pipeline_tests.support.markets import stock
-from lab_pipeline_tests.support.running_lab import RunningLab
+from lab_pipeline_tests.support.running_lab import TOKEN, RunningLab
 
-TOKEN = "s3cret"  # noqa: S105 - of a lab that lives for a minute
 RUNS = "query { runsOrError { ... on Runs { results { runId } } } }"
 SELECTOR = '{repositoryName: "__repository__", repositoryLocationName: "lab_pipeline", jobName: "backtest"}'
 CONFIG = json.dumps(json.dumps({"ops": {"run": {"config": {"strategy": "ladder", "timeframe": "1m"}}}}))
@@ -134,32 +133,25 @@ def test_a_hostile_page_launches_nothing_and_the_labs_own_pages_work(browser, tm
 
 
 @pytest.mark.slow
-def test_a_person_logs_in_and_the_ui_works_off_loopback(browser, tmp_path, monkeypatch, clickhouse_url):
-    monkeypatch.setenv("LAB_CLICKHOUSE_URL", clickhouse_url)
-    monkeypatch.setenv("LAB_API_TOKEN", TOKEN)
-    monkeypatch.setenv("LAB_HOST", "0.0.0.0")  # noqa: S104 - that is the point
-    lab = RunningLab(tmp_path)
-    try:
-        url = lab.url.replace("0.0.0.0", "127.0.0.1")  # noqa: S104 - how to reach it
-        page, frames = browser.new_page(), []
-        page.on("websocket", lambda socket: socket.on("framereceived", lambda frame: frames.append(frame)))  # noqa: PLW0108 - Playwright marks the function
-        page.goto(f"{url}/automation")
-        page.get_by_label("Token").fill("wrong")
-        page.get_by_role("button", name="Log in").click()
-        expect(page.get_by_text("This is not the token.")).to_be_visible()
-        page.get_by_label("Token").fill(TOKEN)
-        page.get_by_role("button", name="Log in").click()
-        page.wait_for_url(f"{url}/automation")
+def test_a_person_logs_in_and_the_ui_works_off_loopback(browser, open_lab):
+    url = open_lab.url
+    page, frames = browser.new_page(), []
+    page.on("websocket", lambda socket: socket.on("framereceived", lambda frame: frames.append(frame)))  # noqa: PLW0108 - Playwright marks the function
+    page.goto(f"{url}/automation")
+    page.get_by_label("Token").fill("wrong")
+    page.get_by_role("button", name="Log in").click()
+    expect(page.get_by_text("This is not the token.")).to_be_visible()
+    page.get_by_label("Token").fill(TOKEN)
+    page.get_by_role("button", name="Log in").click()
+    page.wait_for_url(f"{url}/automation")
+    expect(page.get_by_text("nightly_backtests")).to_be_visible()
+    assert frames  # the websocket has been let in, too
+    with served() as port:
+        page.goto(f"http://localhost:{port}/")
+        page.evaluate(f"location = '{url}/automation'")  # such a link comes without the cookie
         expect(page.get_by_text("nightly_backtests")).to_be_visible()
-        assert frames  # the websocket has been let in, too
-        with served() as port:
-            page.goto(f"http://localhost:{port}/")
-            page.evaluate(f"location = '{url}/automation'")  # such a link comes without the cookie
-            expect(page.get_by_text("nightly_backtests")).to_be_visible()
-        page.goto(f"{url}/login")
-        page.get_by_role("button", name="Log out").click()
-        expect(page.get_by_label("Token")).to_be_visible()
-        page.goto(f"{url}/automation")
-        expect(page.get_by_label("Token")).to_be_visible()
-    finally:
-        lab.stop()
+    page.goto(f"{url}/login")
+    page.get_by_role("button", name="Log out").click()
+    expect(page.get_by_label("Token")).to_be_visible()
+    page.goto(f"{url}/automation")
+    expect(page.get_by_label("Token")).to_be_visible()

@@ -9,7 +9,6 @@ from lab_pipeline.defs.backtest.nightly import SCHEDULE
 from lab_pipeline.defs.lake.events import report_calls, report_candles
 from lab_pipeline.lake import Lake, generate_market
 from lab_pipeline.settings import load_settings
-from lab_pipeline_tests.support.markets import stock_endless
 from lab_pipeline_tests.support.processes import processes
 from lab_pipeline_tests.support.running_lab import RunningLab, in_the_kernel, left_over
 from lab_pipeline_tests.support.waiting import until
@@ -26,7 +25,7 @@ SCHEDULE_STATUS = """query($name: String!) {
 
 
 @pytest.fixture
-def lab(chromium, tmp_path, monkeypatch, clickhouse_url):  # noqa: ARG001 - it skips before anything is made
+def lab(chromium, tmp_path, monkeypatch, clickhouse_url, stock_endless):  # noqa: ARG001 - it skips before anything is made
     """A lab that runs, on a made-up market and on one that keeps a backtest busy for minutes."""
     monkeypatch.setenv("LAB_CLICKHOUSE_URL", clickhouse_url)
     monkeypatch.setenv("LAB_HOME", str(tmp_path))
