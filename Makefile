@@ -8,6 +8,9 @@ PYTEST := $(BIN)/python -m pytest -n auto --dist loadgroup --no-loadscope-reorde
 RUNTIME := .venv/.runtime
 DEVELOPMENT := .venv/.development
 
+# Every process of the tests would compile the lab anew.
+unexport PYTHONDONTWRITEBYTECODE
+
 .PHONY: demo up test test-all test-quick soak lint bench clean
 
 demo: $(RUNTIME)  ## Load a made-up market, run a real backtest through Dagster, print the result.
@@ -20,10 +23,10 @@ test: $(DEVELOPMENT) lint  ## Lint, type-check and run what proves the behaviour
 	$(PYTEST) -m "not long"
 
 test-all: $(DEVELOPMENT) lint  ## All of that, and what takes its time: kills by the dozen, full disks, Postgres, a browser, soak.
-	$(PYTEST)
+	$(PYTEST) --hypothesis-profile=thorough
 
 test-quick: $(DEVELOPMENT)  ## The tests that take no more than a few seconds each.
-	$(PYTEST) -m "not slow and not long"
+	$(PYTEST) --hypothesis-profile=quick -m "not slow and not long"
 
 soak: $(DEVELOPMENT)  ## Hundreds of backtests while every process is killed at random; then everything is counted.
 	LAB_SOAK_RUNS=$(SOAK_RUNS) LAB_SOAK_SEED=$(SOAK_SEED) $(BIN)/python -m pytest lab_pipeline_tests/soak -o log_cli=true --log-cli-level=INFO

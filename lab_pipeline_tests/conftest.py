@@ -6,12 +6,16 @@ import signal
 
 import pytest
 from filelock import FileLock
+from hypothesis import settings
 
 from lab_pipeline.clickhouse.config import ClickHouseConfig, clickhouse_config
 from lab_pipeline.clickhouse.gateway.launch import lease_server, stop_server
 from lab_pipeline.settings import Settings
 from lab_pipeline_tests.support.embedded import skip_without_chdb
 from lab_pipeline_tests.support.running_lab import EVERYWHERE, TOKEN, RunningLab
+
+settings.register_profile("quick", max_examples=20)
+settings.register_profile("thorough", max_examples=500)
 
 # A script that starts the tests in its background has them ignore SIGINT, and Dagster, once it has executed a run, then
 # has this process and all that it starts ignore SIGTERM too.

@@ -9,6 +9,11 @@ from .generated import configs, markets, small_candles
 from .market import assert_same_simulation, calls
 
 RELAXED = {"deadline": None, "suppress_health_check": [HealthCheck.too_slow, HealthCheck.data_too_large]}
+PROFILE = settings.get_current_profile_name()
+"""pytest's option --hypothesis-profile; the top conftest.py has them."""
+THOROUGH = PROFILE == "thorough"
+MARKETS, HANDFULS = {"quick": (20, 40), "thorough": (250, 2_500)}.get(PROFILE, (80, 150))
+parts = pytest.mark.parametrize("part", range(4 if THOROUGH else 1))  # of chance each; for several processes
 
 
 def assert_engines_agree(candles, calls, config) -> None:
@@ -16,27 +21,15 @@ def assert_engines_agree(candles, calls, config) -> None:
     assert_same_simulation(fast, reference.simulate(candles, calls, config, timeframe="1m"))
 
 
-@given(market=markets(), config=configs())
-@settings(max_examples=80, **RELAXED)
-def test_on_markets_of_many_calls(market, config):
+@parts
+@given(market=markets(mints=60 if THOROUGH else 20), config=configs())
+@settings(max_examples=MARKETS, **RELAXED)
+def test_on_markets_of_many_calls(market, config, part):  # noqa: ARG001
     assert_engines_agree(market.candles, market.calls, config)
 
 
+@parts
 @given(candles=small_candles(), config=configs())
-@settings(max_examples=150, **RELAXED)
-def test_on_a_handful_of_candles(candles, config):
-    assert_engines_agree(candles, calls(("a", "m", 0), ("b", "m", 0.5)), config)
-
-
-@pytest.mark.long
-@given(market=markets(mints=60), config=configs())
-@settings(max_examples=1_000, **RELAXED)
-def test_on_very_many_markets(market, config):
-    assert_engines_agree(market.candles, market.calls, config)
-
-
-@pytest.mark.long
-@given(candles=small_candles(), config=configs())
-@settings(max_examples=10_000, **RELAXED)
-def test_on_very_many_handfuls_of_candles(candles, config):
+@settings(max_examples=HANDFULS, **RELAXED)
+def test_on_a_handful_of_candles(candles, config, part):  # noqa: ARG001
     assert_engines_agree(candles, calls(("a", "m", 0), ("b", "m", 0.5)), config)
