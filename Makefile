@@ -4,7 +4,7 @@ PYTHON ?= python3
 SOAK_RUNS ?= 500
 SOAK_SEED ?= 1
 BIN := .venv/bin
-PYTEST := $(BIN)/python -m pytest -n auto --dist loadgroup --no-loadscope-reorder --durations=20
+PYTEST := $(BIN)/python -m pytest -n auto --durations=20
 RUNTIME := .venv/.runtime
 DEVELOPMENT := .venv/.development
 

@@ -13,6 +13,7 @@ from lab_pipeline.clickhouse.gateway.launch import lease_server, stop_server
 from lab_pipeline.settings import Settings
 from lab_pipeline_tests.support.embedded import skip_without_chdb
 from lab_pipeline_tests.support.running_lab import EVERYWHERE, TOKEN, RunningLab
+from lab_pipeline_tests.support.scheduling import OF_THE_OPEN_LAB, ModuleByModule
 
 settings.register_profile("quick", max_examples=20)
 settings.register_profile("thorough", max_examples=500)
@@ -23,24 +24,18 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items):
-    """Let what takes long begin early, and have a process make what several tests share once, not each process.
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config, log):
+    return ModuleByModule(config, log) if config.getvalue("dist") == "load" else None
 
-    Only with `--dist loadgroup` do groups mean anything.
-    """
+
+def pytest_collection_modifyitems(items):
+    """Begin with modules that take long, so that in the end no process waits for another."""
     long = {item.path for item in items if item.get_closest_marker("slow") or item.get_closest_marker("long")}
     items.sort(key=lambda item: item.path not in long)
     for item in items:
-        if "open_lab" in item.fixturenames:
-            item.add_marker(pytest.mark.xdist_group("open lab"))
-        elif has_fixtures_of_its_module(item):
-            item.add_marker(pytest.mark.xdist_group(str(item.path)))
-
-
-def has_fixtures_of_its_module(item):
-    found = item._fixtureinfo.name2fixturedefs.values()  # noqa: SLF001 - pytest tells it nowhere else
-    return any(fixture.scope == "module" for fixtures in found for fixture in fixtures)
+        if "open_lab" in item.fixturenames and item.path.name not in OF_THE_OPEN_LAB:
+            raise pytest.UsageError(f"{item.path} uses the open lab: add it to support/scheduling.py")
 
 
 @pytest.fixture(scope="session")
@@ -71,7 +66,7 @@ def chromium():
 def open_lab(tmp_path_factory):
     """A lab on the small market that listens on every address, with a token and a ClickHouse of its own.
 
-    One for all tests that leave it running as it was; see `pytest_collection_modifyitems`.
+    One for all tests that leave it running as it was; support/scheduling.py names their modules.
     """
     skip_without_chdb()
     from lab_pipeline_tests.support.markets import stock  # noqa: PLC0415 - as below
