@@ -73,14 +73,13 @@ def slowest_answer(port):
 @pytest.mark.parametrize(
     ("number", "path", "headers"),
     [
-        (200, "/runs/{}/logs", ["Accept: text/event-stream"]),
-        (100, "/runs/{}/logs", ["Accept: text/plain"]),
-        (100, "/runs/{}/artifacts/equity?format=json", []),
-        (100, "/runs/{}/artifacts/report", []),
-        (200, "/runs/{}/logs?limit=1000", []),
-        (100, "/runs/{}/metrics", []),
+        pytest.param(200, "/runs/{}/logs", ["Accept: text/event-stream"], id="streams"),
+        pytest.param(100, "/runs/{}/logs", ["Accept: text/plain"], id="text", marks=pytest.mark.long),
+        pytest.param(100, "/runs/{}/artifacts/equity?format=json", [], id="converted"),
+        pytest.param(100, "/runs/{}/artifacts/report", [], id="files", marks=pytest.mark.long),
+        pytest.param(200, "/runs/{}/logs?limit=1000", [], id="pages", marks=pytest.mark.long),
+        pytest.param(100, "/runs/{}/metrics", [], id="series", marks=pytest.mark.long),
     ],
-    ids=["streams", "text", "converted", "files", "pages", "series"],
 )
 def test_health_and_lists_are_answered_beside_many_that_read_nothing(served, number, path, headers):
     port, run_id = served
@@ -95,8 +94,10 @@ def test_health_and_lists_are_answered_beside_many_that_read_nothing(served, num
 
 @pytest.mark.parametrize(
     "half",
-    [b"GET /runs HTTP/1.1\r\nHost: 127", get("/backtest", "Content-Length: 1000").replace(b"GET", b"POST") + b"{"],
-    ids=["head", "body"],
+    [
+        pytest.param(b"GET /runs HTTP/1.1\r\nHost: 127", id="head", marks=pytest.mark.long),
+        pytest.param(get("/backtest", "Content-Length: 1000").replace(b"GET", b"POST") + b"{", id="body"),
+    ],
 )
 def test_health_and_lists_are_answered_beside_thousands_of_half_requests(served, half):
     port, _ = served

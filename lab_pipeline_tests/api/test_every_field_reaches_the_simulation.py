@@ -51,6 +51,11 @@ def run(tmp_path_factory):
             yield run
 
 
+@pytest.fixture(scope="module")
+def base(run):
+    return run()
+
+
 @pytest.mark.parametrize(
     ("change", "changed"),
     [
@@ -70,9 +75,9 @@ def run(tmp_path_factory):
         ({"params": {"portfolio": {"initialCapital": 500.0, "maxOpenPositions": None}}}, "equity.parquet"),
     ],
 )
-def test_each_field_changes_the_result(run, change, changed):
-    (base, before), (manifest, after) = run(), run(**change)
-    assert manifest.fingerprint != base.fingerprint
+def test_each_field_changes_the_result(run, base, change, changed):
+    (plain, before), (manifest, after) = base, run(**change)
+    assert manifest.fingerprint != plain.fingerprint
     if changed is not None:
         assert before[changed] != after[changed]
 

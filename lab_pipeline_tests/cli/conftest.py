@@ -61,24 +61,48 @@ def stocked(lab, files, stocked_home):  # noqa: ARG001 - what was ingested is th
     return lab
 
 
+@pytest.fixture
+def backtested(lab, backtested_home):
+    """The command line on such a home with two completed backtests; `runs` are what it lists, by strategy."""
+    shutil.copytree(backtested_home, lab.home)
+    lab.runs = {run["strategyId"]: run for run in lab("runs", "list", "--json").json["runs"]}
+    return lab
+
+
 @pytest.fixture(scope="session")
-def stocked_home(made_once, clickhouse_url):
+def stocked_home(made_once):
     """A home into which the small market was ingested, to be copied."""
 
     def ingest(directory):
         candles().write_csv(directory / "candles.csv")
         calls().write_csv(directory / "calls.csv")
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setenv("LAB_HOME", str(directory / "home"))
-            patch.setenv("LAB_CLICKHOUSE_URL", clickhouse_url)
-            for words in (
-                ("candles", directory / "candles.csv", "--timeframe", "1m"),
-                ("calls", directory / "calls.csv"),
-            ):
-                patch.setattr(sys, "argv", ["lab", "ingest", *map(str, words)])
-                with pytest.raises(SystemExit) as ended:
-                    main()
-                assert not ended.value.code
-        leave_no_logs(directory / "home")
+        run_on(
+            directory / "home",
+            ("ingest", "candles", directory / "candles.csv", "--timeframe", "1m"),
+            ("ingest", "calls", directory / "calls.csv"),
+        )
 
     return made_once("stocked", ingest) / "home"
+
+
+@pytest.fixture(scope="session")
+def backtested_home(stocked_home, tmp_path_factory, clickhouse_url):
+    """A home with two backtests, to be copied; their rows are in the ClickHouse of this process' tests."""
+    home = tmp_path_factory.mktemp("backtested") / "home"
+    shutil.copytree(stocked_home, home)
+    commands = [("backtest", "--strategy", name, "--timeframe", "1m") for name in ("ladder", "trend-rider")]
+    run_on(home, *commands, LAB_CLICKHOUSE_URL=clickhouse_url)
+    return home
+
+
+def run_on(home, *commands, **variables):
+    """Run commands in this process on a home, and leave it as it can be copied."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in {"LAB_HOME": str(home), **variables}.items():
+            patch.setenv(name, value)
+        for words in commands:
+            patch.setattr(sys, "argv", ["lab", *map(str, words)])
+            with pytest.raises(SystemExit) as ended:
+                main()
+            assert not ended.value.code, words
+    leave_no_logs(home)

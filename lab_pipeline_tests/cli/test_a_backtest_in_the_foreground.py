@@ -127,37 +127,36 @@ def test_a_run_that_fails_says_why_and_leaves_nothing(stocked, monkeypatch):
     assert run["summary"] is None
 
 
-def test_artifacts_can_be_fetched_by_name(stocked, tmp_path):
-    run_id = stocked(*BACKTEST, "--json").json["runId"]
-    ended = stocked("artifacts", "get", run_id[:8], "summary")
+def test_artifacts_can_be_fetched_by_name(backtested, tmp_path):
+    run_id = backtested.runs["ladder"]["runId"]
+    ended = backtested("artifacts", "get", run_id[:8], "summary")
     assert json.loads(ended.out)["trades"] >= 1
-    assert stocked("artifacts", "get", run_id, "trades.parquet", "--to", tmp_path).status == 0
+    assert backtested("artifacts", "get", run_id, "trades.parquet", "--to", tmp_path).status == 0
     assert pl.read_parquet(tmp_path / "trades.parquet").height >= 1
 
 
-def test_a_copy_of_an_artifact_that_is_cut_off_leaves_what_was_there(stocked, tmp_path, monkeypatch):
+def test_a_copy_of_an_artifact_that_is_cut_off_leaves_what_was_there(backtested, tmp_path, monkeypatch):
     def full(source, target):
         Path(target).write_bytes(Path(source).read_bytes()[:10])
         raise OSError(28, "No space left on device", str(source), None, str(target))
 
-    run_id = stocked(*BACKTEST, "--json").json["runId"]
+    run_id = backtested.runs["ladder"]["runId"]
     kept = tmp_path / "copies" / "trades.parquet"
     kept.parent.mkdir()
     kept.write_bytes(b"before")
     monkeypatch.setattr("lab_pipeline.cli.artifacts.shutil.copyfile", full)
-    ended = stocked("artifacts", "get", run_id, "trades", "--to", kept.parent)
+    ended = backtested("artifacts", "get", run_id, "trades", "--to", kept.parent)
     assert ended.status == 2
     assert f"the disk of {kept.parent}" in ended.err
     assert list(kept.parent.iterdir()) == [kept]
     assert kept.read_bytes() == b"before"
-    ended = stocked("artifacts", "get", run_id, "nothing")
+    ended = backtested("artifacts", "get", run_id, "nothing")
     assert ended.status == 2
     assert "it has fills.parquet" in ended.err
 
 
-def test_the_doctor_finds_nothing_wrong_with_a_healthy_lab(stocked):
-    stocked(*BACKTEST)
-    ended = stocked("doctor")
+def test_the_doctor_finds_nothing_wrong_with_a_healthy_lab(backtested):
+    ended = backtested("doctor")
     assert ended.status == 0, ended.out
     assert "FAIL" not in ended.out
     assert "GiB free; MiB used: " in ended.out
@@ -183,24 +182,22 @@ def test_a_new_lab_is_empty_and_not_ill(lab):
     assert lines[lake + 1].split(maxsplit=1) == ["->", "`lab demo` makes up a market, `lab ingest` brings yours"]
 
 
-def test_the_doctor_names_whoever_holds_a_store_and_what_was_killed(stocked, monkeypatch, start_holder):
+def test_the_doctor_names_whoever_holds_a_store_and_what_was_killed(backtested, monkeypatch, start_holder):
     monkeypatch.setattr("lab_pipeline.cli.health.LOCK_SECONDS", 0.3)
-    stocked(*BACKTEST)
     holder = start_holder(load_settings().catalog_path)
     locks = load_settings().dagster_home / "workers"
     locks.mkdir(exist_ok=True)
     (locks / "dead.lock").touch()
-    ended = stocked("doctor")
+    ended = backtested("doctor")
     assert ended.status == 1
     assert str(holder.pid) in next(line for line in ended.out.splitlines() if line.startswith("FAIL locks"))
     assert "FAIL run processes 0 are executing, 1 were killed" in ended.out
 
 
-def test_the_doctor_sees_a_daemon_that_is_silent_while_the_lab_is_up(stocked, monkeypatch):
-    stocked(*BACKTEST)
+def test_the_doctor_sees_a_daemon_that_is_silent_while_the_lab_is_up(backtested, monkeypatch):
     monkeypatch.setenv("LAB_PORT", "1")
     with only_one(load_settings()):
-        ended = stocked("doctor")
+        ended = backtested("doctor")
     assert ended.status == 1
     assert "silent for over 90 s" in next(line for line in ended.out.splitlines() if line.startswith("FAIL daemon"))
     assert "FAIL webserver    `lab up` runs, but nothing answers on 127.0.0.1:1" in ended.out
@@ -223,11 +220,11 @@ def start_holder():
         process.communicate()
 
 
-def test_the_doctor_names_what_is_wrong_and_the_remedy(stocked, monkeypatch):
-    run_id = stocked(*BACKTEST, "--json").json["runId"]
-    (stocked.home / "artifacts" / run_id / "trades.parquet").unlink()
+def test_the_doctor_names_what_is_wrong_and_the_remedy(backtested, monkeypatch):
+    run_id = backtested.runs["ladder"]["runId"]
+    (backtested.home / "artifacts" / run_id / "trades.parquet").unlink()
     monkeypatch.setenv("LAB_HOEM", "x")
-    ended = stocked("doctor")
+    ended = backtested("doctor")
     assert ended.status == 1
     assert f"{run_id}/trades.parquet" in ended.out
     assert "unknown: LAB_HOEM" in ended.out
@@ -282,14 +279,14 @@ def test_an_empty_selection_is_not_everything(stocked, option):
     assert f"{option} is empty" in ended.err
 
 
-def test_a_damaged_manifest_is_named_and_the_other_runs_still_list(stocked):
-    bad, good = (stocked(*BACKTEST, "--json").json["runId"] for _ in range(2))
-    (stocked.home / "artifacts" / bad / "manifest.json").write_text("{")
-    runs = {run["runId"]: run for run in stocked("runs", "list", "--json").json["runs"]}
+def test_a_damaged_manifest_is_named_and_the_other_runs_still_list(backtested):
+    bad, good = (run["runId"] for run in backtested.runs.values())
+    (backtested.home / "artifacts" / bad / "manifest.json").write_text("{")
+    runs = {run["runId"]: run for run in backtested("runs", "list", "--json").json["runs"]}
     assert runs[good]["summary"]["calls"] == 3
     assert runs[bad]["summary"] is None
     assert f"{bad}/manifest.json is damaged" in runs[bad]["error"]
-    ended = stocked("artifacts", "list", bad)
+    ended = backtested("artifacts", "list", bad)
     assert ended.status == 2
     assert "is damaged" in ended.err
 

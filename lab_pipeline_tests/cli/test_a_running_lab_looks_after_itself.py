@@ -113,7 +113,7 @@ def by_schedule(lab, job):
     return [status for tags, status, _ in runs_of(lab, job) if tags.get("dagster/schedule_name") == f"{job}_schedule"]
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_every_schedule_and_sensor_does_its_work(lab, instance, receiver, mailbox):
     older, newer = (finished(instance, timedelta(minutes=age)) for age in (10, 5))
     thin = candles(mints=("AAA",))

@@ -2,14 +2,9 @@ import pytest
 
 
 @pytest.fixture
-def ran(stocked):
+def ran(backtested):
     """The command line on a home with two completed backtests, and the summary of each by strategy."""
-    summaries = {}
-    for strategy in ("ladder", "trend-rider"):
-        ended = stocked("backtest", "--strategy", strategy, "--timeframe", "1m", "--json")
-        assert ended.status == 0, ended.err
-        summaries[strategy] = ended.json["summary"]
-    return stocked, summaries
+    return backtested, {strategy: run["summary"] for strategy, run in backtested.runs.items()}
 
 
 def test_before_anything_was_computed_it_says_how(stocked):
