@@ -23,7 +23,7 @@ def test_everything_that_the_page_loads_is_served_here(api):
     assert api.get("/redoc").status_code == 404
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_the_page_shows_and_sends_requests(home, chromium):
     with serving(create_app(Settings(home=home, port=1)), lifespan="on") as port, sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=chromium, args=FLAGS)

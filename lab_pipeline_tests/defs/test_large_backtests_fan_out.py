@@ -64,7 +64,7 @@ def plain(lab, market):  # noqa: ARG001 - the market has to be there
 
 @pytest.mark.parametrize(
     "kind",
-    ["in_process", pytest.param("multiprocess", marks=pytest.mark.slow), pytest.param("dask", marks=pytest.mark.slow)],
+    ["in_process", pytest.param("multiprocess", marks=pytest.mark.slow), pytest.param("dask", marks=pytest.mark.long)],
 )
 def test_every_executor_publishes_the_bytes_of_the_plain_run(lab, plain, kind):
     if kind == "dask" and importlib.util.find_spec("dagster_dask") is None:

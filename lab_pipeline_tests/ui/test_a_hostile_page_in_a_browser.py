@@ -13,6 +13,7 @@ from playwright.sync_api import expect
 from lab_pipeline_tests.support.markets import stock
 from lab_pipeline_tests.support.running_lab import TOKEN, RunningLab
 
+pytestmark = pytest.mark.long
 RUNS = "query { runsOrError { ... on Runs { results { runId } } } }"
 SELECTOR = '{repositoryName: "__repository__", repositoryLocationName: "lab_pipeline", jobName: "backtest"}'
 CONFIG = json.dumps(json.dumps({"ops": {"run": {"config": {"strategy": "ladder", "timeframe": "1m"}}}}))
@@ -94,7 +95,6 @@ def runs(lab):
     return {run["runId"] for run in lab.graphql(RUNS)["runsOrError"]["results"]}
 
 
-@pytest.mark.slow
 def test_a_hostile_page_launches_nothing_and_the_labs_own_pages_work(browser, tmp_path, monkeypatch, clickhouse_url):
     monkeypatch.setenv("LAB_CLICKHOUSE_URL", clickhouse_url)
     stock(tmp_path)
@@ -132,7 +132,6 @@ def test_a_hostile_page_launches_nothing_and_the_labs_own_pages_work(browser, tm
         lab.stop()
 
 
-@pytest.mark.slow
 def test_a_person_logs_in_and_the_ui_works_off_loopback(browser, open_lab):
     url = open_lab.url
     page, frames = browser.new_page(), []
