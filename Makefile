@@ -22,7 +22,7 @@ up: $(RUNTIME)  ## Run the Dagster UI and everything behind it.
 test: $(DEVELOPMENT) lint  ## Lint, type-check and run what proves the behaviour of every part.
 	$(PYTEST) -m "not long"
 
-test-all: $(DEVELOPMENT) lint  ## All of that, and what takes its time: kills by the dozen, full disks, Postgres, a browser, soak.
+test-all: $(DEVELOPMENT) lint  ## All of that, and what takes its time: kills by the dozen, full disks, Postgres, Dask, a browser, soak.
 	$(PYTEST) --hypothesis-profile=thorough
 
 test-quick: $(DEVELOPMENT)  ## The tests that take no more than a few seconds each.
