@@ -25,11 +25,15 @@ from lab_pipeline.engine import simulate
 from .generated import MINUTE_MS, START_MS
 from .market import calls, candles, strategy
 
-vectorbt = pytest.importorskip("vectorbt", reason="vectorbt is the peer of this test", exc_type=ImportError)
 pytestmark = pytest.mark.slow  # vectorbt compiles itself anew in every process
 
 ROWS, COLUMNS = 120, 400
 Prices = dict[str, np.ndarray]
+
+
+def peer():
+    """Return vectorbt, imported as late as this: it takes seconds, and every process collects this module."""
+    return pytest.importorskip("vectorbt", reason="vectorbt is the peer of this test", exc_type=ImportError)
 
 
 def market(seed: int, *, grid: bool) -> Prices:
@@ -75,6 +79,7 @@ def trades_there(prices: Prices, config: StrategyConfig) -> pl.DataFrame:
     entries = np.zeros((ROWS + 1, COLUMNS), np.bool_)
     entries[0] = True
     leave = config.exit
+    vectorbt = peer()
     portfolio = vectorbt.Portfolio.from_signals(
         **padded,
         entries=entries,
@@ -132,6 +137,7 @@ def test_an_open_above_the_target_fills_here_although_the_stop_is_reached_later(
     table = candles(rows)
     here = simulate(table, calls(), config, timeframe="1m")
     prices = {name: table[name].to_numpy().reshape(-1, 1) for name in ("open", "high", "low", "close")}
+    vectorbt = peer()
     there = vectorbt.Portfolio.from_signals(
         **prices, entries=np.array([[True], [False]]), exits=False, size=1.0, init_cash=1e6, tp_stop=1.0, sl_stop=0.25
     ).exit_trades.records
