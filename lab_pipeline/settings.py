@@ -244,6 +244,7 @@ NOT_IN_A_HOME = {
 """What no part of LAB_HOME may hold, since a library makes more of it than a name and offers no way to write it."""
 PRIVATE = 0o077
 """The umask under which the processes of a lab make files: what they hold is for their user alone."""
+NUMBA = "NUMBA_CACHE_DIR"
 AREAS = frozenset({
     "artifacts", "cache", "catalog", "clickhouse", "dagster", "handover", "inbox", "lake", "logs", "statistics",
     "strategies",
@@ -278,12 +279,9 @@ def places_of_libraries(home: Path) -> dict[str, str]:
     A user of a service often has no directory, or one that cannot be written. Variables that are set stay as they are.
     """
     users, code = Path(os.path.expanduser("~")), Path(__file__).parent / "engine" / "__pycache__"  # noqa: PTH111 - pathlib's raises where there is none
-    places = {}
-    if not (users.is_absolute() and _is_writable(users)):
-        places["MPLCONFIGDIR"] = home / "cache" / "matplotlib"
-        if not _is_writable(code):
-            places["NUMBA_CACHE_DIR"] = home / "cache" / "numba"
-    return {name: str(place) for name, place in places.items() if name not in os.environ}
+    if NUMBA in os.environ or (users.is_absolute() and _is_writable(users)) or _is_writable(code):
+        return {}
+    return {NUMBA: str(home / "cache" / "numba")}
 
 
 def _is_writable(directory: Path) -> bool:
