@@ -6,6 +6,7 @@ import re
 import stat
 import unicodedata
 from contextlib import suppress
+from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, Literal, Self
 from urllib.parse import urlsplit
@@ -303,8 +304,10 @@ def load_settings() -> Settings:
     Raises:
         InvalidConfigError: naming every variable whose value cannot be used.
     """
+    variables = frozenset((name, value) for name, value in os.environ.items() if name.upper().startswith(PREFIX))
+    has_home = any(name.upper() == f"{PREFIX}HOME" and value for name, value in variables)
     try:
-        settings = Settings()
+        settings = _settings_of(variables, None if has_home else default_home())
     except ValidationError as error:
         problems = [type(p)(PREFIX + p.path.upper(), p.message) for p in field_errors(error)]
         raise InvalidConfigError("the environment", problems) from None
@@ -315,6 +318,12 @@ def load_settings() -> Settings:
             "the environment", [FieldError(f"{PREFIX}HOME", f"{shown(str(home))}: {shown(odd)} {why}")]
         )
     return settings.model_copy(update={"home": home})
+
+
+@lru_cache(maxsize=8)
+def _settings_of(variables: frozenset[tuple[str, str]], home: Path | None) -> Settings:  # noqa: ARG001 - what is remembered
+    """Read the settings once for the same variables; it takes as long as thousands of looks at them."""
+    return Settings() if home is None else Settings(home=home)
 
 
 def origin(name: str) -> str:
