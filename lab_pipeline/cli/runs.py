@@ -8,10 +8,7 @@ import typer
 
 from lab_pipeline.cli.app import app, out, settings, table
 from lab_pipeline.cli.summary import percent, summary_table
-from lab_pipeline.domain.backtest import iso
 from lab_pipeline.domain.errors import LabError
-from lab_pipeline.domain.model import to_camel_keys
-from lab_pipeline.runs.artifacts import ArtifactStore
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -151,12 +148,16 @@ def _opened() -> "Iterator[Runs]":
     """Open the record of backtests."""
     from lab_pipeline.defs.operations.instance import open_instance
     from lab_pipeline.defs.operations.runs import Runs
+    from lab_pipeline.runs.artifacts import ArtifactStore
 
     with open_instance(settings()) as instance:
         yield Runs(instance, ArtifactStore(settings().artifacts_dir))
 
 
 def _describe(runs: "Runs", run: "Run") -> dict[str, Any]:
+    from lab_pipeline.domain.backtest import iso
+    from lab_pipeline.domain.model import to_camel_keys
+
     return {
         "runId": run.run_id,
         "status": run.status,
