@@ -6,6 +6,7 @@ import re
 import stat
 import unicodedata
 from contextlib import suppress
+from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, Literal, Self
 from urllib.parse import urlsplit
@@ -244,6 +245,7 @@ NOT_IN_A_HOME = {
 """What no part of LAB_HOME may hold, since a library makes more of it than a name and offers no way to write it."""
 PRIVATE = 0o077
 """The umask under which the processes of a lab make files: what they hold is for their user alone."""
+NUMBA = "NUMBA_CACHE_DIR"
 AREAS = frozenset({
     "artifacts", "cache", "catalog", "clickhouse", "dagster", "handover", "inbox", "lake", "logs", "statistics",
     "strategies",
@@ -278,12 +280,9 @@ def places_of_libraries(home: Path) -> dict[str, str]:
     A user of a service often has no directory, or one that cannot be written. Variables that are set stay as they are.
     """
     users, code = Path(os.path.expanduser("~")), Path(__file__).parent / "engine" / "__pycache__"  # noqa: PTH111 - pathlib's raises where there is none
-    places = {}
-    if not (users.is_absolute() and _is_writable(users)):
-        places["MPLCONFIGDIR"] = home / "cache" / "matplotlib"
-        if not _is_writable(code):
-            places["NUMBA_CACHE_DIR"] = home / "cache" / "numba"
-    return {name: str(place) for name, place in places.items() if name not in os.environ}
+    if NUMBA in os.environ or (users.is_absolute() and _is_writable(users)) or _is_writable(code):
+        return {}
+    return {NUMBA: str(home / "cache" / "numba")}
 
 
 def _is_writable(directory: Path) -> bool:
@@ -305,8 +304,10 @@ def load_settings() -> Settings:
     Raises:
         InvalidConfigError: naming every variable whose value cannot be used.
     """
+    variables = frozenset((name, value) for name, value in os.environ.items() if name.upper().startswith(PREFIX))
+    has_home = any(name.upper() == f"{PREFIX}HOME" and value for name, value in variables)
     try:
-        settings = Settings()
+        settings = _settings_of(variables, None if has_home else default_home())
     except ValidationError as error:
         problems = [type(p)(PREFIX + p.path.upper(), p.message) for p in field_errors(error)]
         raise InvalidConfigError("the environment", problems) from None
@@ -317,6 +318,12 @@ def load_settings() -> Settings:
             "the environment", [FieldError(f"{PREFIX}HOME", f"{shown(str(home))}: {shown(odd)} {why}")]
         )
     return settings.model_copy(update={"home": home})
+
+
+@lru_cache(maxsize=8)
+def _settings_of(variables: frozenset[tuple[str, str]], home: Path | None) -> Settings:  # noqa: ARG001 - what is remembered
+    """Read the settings once for the same variables; it takes as long as thousands of looks at them."""
+    return Settings() if home is None else Settings(home=home)
 
 
 def origin(name: str) -> str:

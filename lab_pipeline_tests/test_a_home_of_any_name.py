@@ -97,16 +97,11 @@ def test_a_directory_of_everybody_is_left_alone(tmp_path):
 def test_libraries_get_a_place_where_the_user_has_none(tmp_path, monkeypatch, users):
     (tmp_path / "file").write_text("no directory")
     monkeypatch.setenv("HOME", users if users == "~" else str(tmp_path / "file" / users))
-    monkeypatch.delenv("MPLCONFIGDIR", raising=False)
     monkeypatch.delenv("NUMBA_CACHE_DIR", raising=False)
     monkeypatch.setattr("lab_pipeline.settings.os.access", lambda path, _: os.path.realpath(path) == str(tmp_path))
-    places = places_of_libraries(tmp_path)
-    assert places == {
-        "MPLCONFIGDIR": str(tmp_path / "cache" / "matplotlib"),
-        "NUMBA_CACHE_DIR": str(tmp_path / "cache" / "numba"),
-    }
-    monkeypatch.setenv("MPLCONFIGDIR", "/mine")
-    assert places_of_libraries(tmp_path).keys() == {"NUMBA_CACHE_DIR"}
+    assert places_of_libraries(tmp_path) == {"NUMBA_CACHE_DIR": str(tmp_path / "cache" / "numba")}
+    monkeypatch.setenv("NUMBA_CACHE_DIR", "/mine")
+    assert places_of_libraries(tmp_path) == {}
 
 
 def test_libraries_keep_their_own_places_where_there_are_some(tmp_path, monkeypatch):

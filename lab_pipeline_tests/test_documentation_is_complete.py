@@ -2,14 +2,15 @@
 
 import json
 import re
+from importlib import import_module
 from pathlib import Path
 
 import pytest
 import typer.main
 
-import lab_pipeline.cli.commands  # registers the commands
 from lab_pipeline.api.schemas.health import Checks, Health
 from lab_pipeline.cli import app
+from lab_pipeline.cli.commands import COMMANDS as CATALOGUE
 from lab_pipeline.definitions import defs
 from lab_pipeline.defs.operations.disk import disk_use
 from lab_pipeline.defs.operations.sensors import FAILING
@@ -17,7 +18,9 @@ from lab_pipeline.domain.strategy import Strategy, StrategyConfig
 from lab_pipeline.runs.strategies import example_strategies
 from lab_pipeline.settings import PREFIX, Settings
 
-assert lab_pipeline.cli.commands
+for listed in CATALOGUE.values():
+    for module in listed.modules:
+        import_module(f"lab_pipeline.cli.{module}")  # adds its commands
 REPOSITORY = Path(__file__).resolve().parent.parent
 README = (REPOSITORY / "README.md").read_text()
 OPERATIONS = (REPOSITORY / "docs" / "operations.md").read_text()

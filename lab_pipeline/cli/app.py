@@ -4,24 +4,49 @@ import errno
 import os
 import sys
 from contextlib import suppress
-from typing import Any
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
 import typer
+import typer.main
 from rich.console import Console, RenderableType
 from rich.highlighter import JSONHighlighter
 from rich.table import Table
 from rich.text import Text
+from typer.core import TyperCommand, TyperGroup
 
 from lab_pipeline import __version__
+from lab_pipeline.cli.commands import COMMANDS
 from lab_pipeline.domain.errors import LabError
 from lab_pipeline.domain.text import visible, visible_json
-from lab_pipeline.settings import PRIVATE, Settings, keep_private, load_settings, places_of_libraries
+
+if TYPE_CHECKING:
+    from lab_pipeline.settings import Settings
 
 RUN_FAILED = 1
 BAD_INPUT = 2
 
+
+class LazyGroup(TyperGroup):
+    """Commands whose modules are imported when one of them is called: to tell of all of them takes none."""
+
+    def __init__(self, **attributes: Any) -> None:  # noqa: ANN401 - typer's own
+        listed = {name: TyperCommand(name, help=known.help) for name, known in COMMANDS.items()}
+        super().__init__(**{**attributes, "commands": listed | dict(attributes.get("commands") or {})})
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:  # noqa: ANN401 - typer's own copy of click
+        """Import the command that is called, and find it."""
+        if args and args[0] in COMMANDS:
+            _make_ready()
+            for module in COMMANDS[args[0]].modules:
+                import_module(f"lab_pipeline.cli.{module}")
+            self.commands.update(typer.main.get_group(app).commands)
+        return super().resolve_command(ctx, args)
+
+
 app = typer.Typer(
     name="lab",
+    cls=LazyGroup,
     help="Trading backtests as data pipelines.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
@@ -60,11 +85,6 @@ err = TextConsole(stderr=True, highlight=False, markup=False, emoji=False, soft_
 
 def main() -> None:
     """Run a command; a mistake of the user gives one message, no traceback, and exit status 2."""
-    import lab_pipeline.cli.commands  # noqa: F401 - registers the commands on `app`
-
-    os.umask(PRIVATE)
-    with suppress(LabError):  # of a wrong setting the command tells
-        os.environ |= places_of_libraries(load_settings().home)  # before anything imports them
     try:
         app()
     except LabError as error:
@@ -81,6 +101,15 @@ def main() -> None:
         sys.exit(BAD_INPUT)
 
 
+def _make_ready() -> None:
+    """Keep what the command makes for its user alone, and tell libraries their places before anything imports them."""
+    from lab_pipeline.settings import PRIVATE, load_settings, places_of_libraries
+
+    os.umask(PRIVATE)
+    with suppress(LabError):  # of a wrong setting the command tells
+        os.environ |= places_of_libraries(load_settings().home)
+
+
 def _what_the_system_says(error: Exception) -> str | None:
     """Return one line for an error of the machine, such as a full disk, in whatever store of the lab it was met."""
     from lab_pipeline.storage.trouble import disk_trouble, is_full
@@ -94,8 +123,10 @@ def _what_the_system_says(error: Exception) -> str | None:
     return reason
 
 
-def settings() -> Settings:
+def settings() -> "Settings":
     """Return the settings of this process; a home that is open to others is closed."""
+    from lab_pipeline.settings import keep_private, load_settings
+
     found = load_settings()
     keep_private(found.home)
     return found

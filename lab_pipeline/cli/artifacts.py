@@ -10,7 +10,6 @@ import typer
 
 from lab_pipeline.cli.app import RUN_FAILED, app, out, settings, table
 from lab_pipeline.cli.runs import AsJson, RunId
-from lab_pipeline.runs.artifacts import REMEDY, ArtifactStore
 
 artifacts_app = typer.Typer(help="Files that runs published.", no_args_is_help=True)
 app.add_typer(artifacts_app, name="artifacts")
@@ -19,6 +18,8 @@ app.add_typer(artifacts_app, name="artifacts")
 @artifacts_app.command("list")
 def list_artifacts(run: RunId, as_json: AsJson = False) -> None:
     """List the artifacts of a run."""
+    from lab_pipeline.runs.artifacts import ArtifactStore
+
     store = ArtifactStore(settings().artifacts_dir)
     manifest = store.manifest(store.find(run))
     if as_json:
@@ -38,6 +39,8 @@ def get(
     to: Annotated[Path | None, typer.Option(help="Copy it there instead of writing it to standard output.")] = None,
 ) -> None:
     """Copy an artifact to a file, or to standard output."""
+    from lab_pipeline.runs.artifacts import ArtifactStore
+
     store = ArtifactStore(settings().artifacts_dir)
     source = store.path(store.find(run), name, verify=True)
     if to is None:
@@ -59,6 +62,8 @@ def verify(
     run: Annotated[str | None, typer.Argument(help="A run id, or the start of one; all runs by default.")] = None,
 ) -> None:
     """Read every artifact and compare it with the hash in its manifest; exit status 1 if one differs."""
+    from lab_pipeline.runs.artifacts import REMEDY, ArtifactStore
+
     store = ArtifactStore(settings().artifacts_dir)
     run_ids = sorted(store.run_ids()) if run is None else [store.find(run)]
     damage = [problem for run_id in run_ids for problem in store.damage(run_id)]

@@ -1,37 +1,64 @@
-"""Import every module that adds commands."""
+"""The commands there are, so that `lab --help` can tell of all of them and import none."""
 
-from lab_pipeline.cli import (
-    api,
-    artifacts,
-    backtest,
-    backup,
-    clickhouse,
-    demo,
-    gc,
-    health,
-    ingest,
-    logs,
-    migrate,
-    runs,
-    statistics,
-    strategies,
-    up,
-)
+from dataclasses import dataclass
 
-__all__ = [
-    "api",
-    "artifacts",
-    "backtest",
-    "backup",
-    "clickhouse",
-    "demo",
-    "gc",
-    "health",
-    "ingest",
-    "logs",
-    "migrate",
-    "runs",
-    "statistics",
-    "strategies",
-    "up",
-]
+
+@dataclass(frozen=True)
+class Listed:
+    """A command, or a group of them.
+
+    Attributes:
+        help: what it is for, as its own help begins.
+        modules: of this package, which add it to the command line.
+    """
+
+    help: str
+    modules: tuple[str, ...]
+
+
+COMMANDS = {
+    "demo": Listed(
+        "Make up a token market, load it into the lake, and run a backtest on it through Dagster.", ("demo",)
+    ),
+    "up": Listed(
+        "Run the Dagster UI, the HTTP API, the daemon (queue, schedules, sensors) and the code server until Ctrl-C.",
+        ("up",),
+    ),
+    "ingest": Listed("Bring files into the lake: all of a file's rows or none.", ("ingest",)),
+    "strategies": Listed("Named, versioned strategies.", ("strategies",)),
+    "backtest": Listed(
+        "Run a backtest through Dagster, in the foreground; the run is in the UI like any other.", ("backtest",)
+    ),
+    "runs": Listed("Backtests that have run, are running or wait.", ("runs", "logs")),
+    "artifacts": Listed("Files that runs published.", ("artifacts",)),
+    "statistics": Listed(
+        "Show what all completed runs together say: totals, net returns by group, distributions, correlations.",
+        ("statistics",),
+    ),
+    "leaderboard": Listed("Show the best runs, strategies or callers: filter first, then rank.", ("statistics",)),
+    "settings": Listed("Print every setting with its value and where the value comes from.", ("health",)),
+    "doctor": Listed("Check every part of the lab, one line each; exit status 1 if one needs attention.", ("health",)),
+    "gc": Listed(
+        "Delete old runs with artifacts, rows, logs and events; pinned ones (tag lab/pinned) and leaders stay.", ("gc",)
+    ),
+    "backup": Listed(
+        "Add a snapshot of the home to a backup while everything runs; what is there already is not written again.",
+        ("backup",),
+    ),
+    "restore": Listed(
+        "Bring a snapshot back as LAB_HOME, which must be new or empty, with its rows and logs in ClickHouse.",
+        ("backup",),
+    ),
+    "api": Listed("Serve the HTTP API alone; `lab up` serves it beside Dagster.", ("api",)),
+    "daemon": Listed(
+        "Run the daemon (queue, schedules, sensors) alone until Ctrl-C, and set it right when the clock is put back.",
+        ("up",),
+    ),
+    "webserver": Listed(
+        "Serve the Dagster UI alone until Ctrl-C, behind the lab's guard; `lab up` serves it beside everything else.",
+        ("up",),
+    ),
+    "clickhouse": Listed("The store of metrics, fills and logs.", ("clickhouse",)),
+    "migrate": Listed("Take over what was kept elsewhere.", ("migrate",)),
+}
+"""By name, in the order of `lab --help`."""

@@ -170,7 +170,8 @@ def _unpublished(lab: Settings, published: Sequence[str]) -> list[str]:
     import dagster as dg
 
     from lab_pipeline.defs.operations.instance import open_instance
-    from lab_pipeline.defs.operations.runs import BACKTEST_JOB, LEGACY_RESULT_TAG
+    from lab_pipeline.defs.operations.runs import LEGACY_RESULT_TAG
+    from lab_pipeline.runs.recorded import BACKTEST_JOB
 
     if not lab.dagster_home.is_dir():
         return []

@@ -11,9 +11,7 @@ import typer
 
 from lab_pipeline.cli.app import out, settings
 from lab_pipeline.cli.runs import AsJson, RunId, runs_app
-from lab_pipeline.domain.backtest import iso
 from lab_pipeline.domain.text import visible_json
-from lab_pipeline.runs.artifacts import UnknownRunError
 
 if TYPE_CHECKING:
     import dagster as dg
@@ -96,6 +94,8 @@ def _show(lines: Iterator[dict[str, Any]], show: Callable[[dict[str, Any]], None
 
 
 def _print_text(line: dict[str, Any]) -> None:
+    from lab_pipeline.domain.backtest import iso
+
     where = f" {line['step_key']}" if line["step_key"] else ""
     out.print(
         f"{iso(line['timestamp'])} {line['level']:8}{where} {line['message']}",
@@ -107,6 +107,8 @@ def _print_text(line: dict[str, Any]) -> None:
 
 
 def _print_json(line: dict[str, Any]) -> None:
+    from lab_pipeline.domain.backtest import iso
+
     record = {
         "seq": line["seq"],
         "timestamp": iso(line["timestamp"]),
@@ -121,6 +123,8 @@ def _print_json(line: dict[str, Any]) -> None:
 
 
 def _find(instance: "dg.DagsterInstance", start: str) -> str:
+    from lab_pipeline.runs.artifacts import UnknownRunError
+
     if instance.has_run(start):
         return start
     found = [run_id for run_id in instance.get_run_ids() if run_id.startswith(start)]

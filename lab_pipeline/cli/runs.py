@@ -8,15 +8,13 @@ import typer
 
 from lab_pipeline.cli.app import app, out, settings, table
 from lab_pipeline.cli.summary import percent, summary_table
-from lab_pipeline.domain.backtest import iso
 from lab_pipeline.domain.errors import LabError
-from lab_pipeline.domain.model import to_camel_keys
-from lab_pipeline.runs.artifacts import ArtifactStore
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from lab_pipeline.defs.operations.runs import Run, Runs
+    from lab_pipeline.runs.listing import ListedRun
 
 runs_app = typer.Typer(help="Backtests that have run, are running or wait.", no_args_is_help=True)
 app.add_typer(runs_app, name="runs")
@@ -35,24 +33,24 @@ def list_runs(
     as_json: AsJson = False,
 ) -> None:
     """List the backtests, newest first."""
-    with _opened() as record:
-        runs = [_describe(record, run) for run in record.page(limit=limit)[0]]
     if as_json:
-        out.show_json({"runs": runs})
+        with _opened() as record:
+            out.show_json({"runs": [_describe(record, run) for run in record.page(limit=limit)[0]]})
         return
+    runs = _newest(limit)
     rows = table("run", "status", "strategy", "candles", "created (UTC)", "trades", "mean net", "total return",
                  right=("trades", "mean net", "total return"))  # fmt: skip
     for run in runs:
-        summary = run["summary"] or {}
+        summary = run.summary or {}
         rows.add_row(
-            run["runId"][:8],
-            run["status"],
-            f"{run['strategyId'] or '?'} v{run['strategyVersion'] or '?'}",
-            run["timeframe"] or "?",
-            run["createdAt"][:16].replace("T", " "),
+            run.run_id[:8],
+            run.status,
+            f"{run.strategy_id or '?'} v{run.strategy_version or '?'}",
+            run.timeframe or "?",
+            f"{run.created_at:%Y-%m-%d %H:%M}",
             f"{summary['trades']:,}" if summary else "-",
             percent(summary.get("expectancy")),
-            percent(summary.get("totalReturn")),
+            percent(summary.get("total_return")),
         )
     out.print(rows if runs else "no backtests yet: `lab demo` makes one, `lab backtest` another")
 
@@ -146,17 +144,43 @@ def delete(
                 out.print(f"deleted run {run_id}")
 
 
+def _newest(limit: int) -> "list[ListedRun]":
+    """Read the newest runs without Dagster if that is possible, or else with it."""
+    from lab_pipeline.runs.listing import ListedRun, newest
+
+    found = newest(settings(), limit)
+    if found is not None:
+        return found
+    with _opened() as record:
+        return [
+            ListedRun(
+                run.run_id,
+                run.status,
+                run.strategy_id,
+                run.strategy_version,
+                run.timeframe,
+                run.created_at,
+                run.published.summary.model_dump() if run.published else None,
+            )
+            for run in record.page(limit=limit)[0]
+        ]
+
+
 @contextmanager
 def _opened() -> "Iterator[Runs]":
     """Open the record of backtests."""
     from lab_pipeline.defs.operations.instance import open_instance
     from lab_pipeline.defs.operations.runs import Runs
+    from lab_pipeline.runs.artifacts import ArtifactStore
 
     with open_instance(settings()) as instance:
         yield Runs(instance, ArtifactStore(settings().artifacts_dir))
 
 
 def _describe(runs: "Runs", run: "Run") -> dict[str, Any]:
+    from lab_pipeline.domain.backtest import iso
+    from lab_pipeline.domain.model import to_camel_keys
+
     return {
         "runId": run.run_id,
         "status": run.status,

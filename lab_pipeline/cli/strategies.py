@@ -1,12 +1,14 @@
 """`lab strategies`: list, add and check strategies."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from lab_pipeline.cli.app import app, out, settings, table
-from lab_pipeline.runs.strategies import StrategyStore, read_strategy
+
+if TYPE_CHECKING:
+    from lab_pipeline.runs.strategies import StrategyStore
 
 strategies_app = typer.Typer(help="Named, versioned strategies.", no_args_is_help=True)
 app.add_typer(strategies_app, name="strategies")
@@ -15,8 +17,10 @@ StrategyFile = Annotated[Path, typer.Argument(help="A strategy in JSON.", metava
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
-def strategy_store() -> StrategyStore:
+def strategy_store() -> "StrategyStore":
     """Open the lab's strategies, with the examples that ship with it."""
+    from lab_pipeline.runs.strategies import StrategyStore
+
     return StrategyStore.of(settings())
 
 
@@ -37,6 +41,8 @@ def list_strategies(as_json: AsJson = False) -> None:
 @strategies_app.command("add")
 def add(file: StrategyFile) -> None:
     """Store a strategy; an identical configuration keeps its version, a changed one gets the next."""
+    from lab_pipeline.runs.strategies import read_strategy
+
     stored = strategy_store().add(read_strategy(file))
     out.print(f"strategy {stored.strategy.id} version {stored.version} ({stored.config_hash[:12]})")
 
@@ -61,5 +67,7 @@ def describe(
 @strategies_app.command("validate")
 def validate(file: StrategyFile) -> None:
     """Check a strategy file; every wrong field is named."""
+    from lab_pipeline.runs.strategies import read_strategy
+
     strategy = read_strategy(file)
     out.print(f"{file} is valid: strategy {strategy.id} ({strategy.config_hash()[:12]})")

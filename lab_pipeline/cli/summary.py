@@ -1,9 +1,13 @@
 """How a run's summary reads in a terminal."""
 
+from typing import TYPE_CHECKING
+
 from rich.table import Table
 
 from lab_pipeline.cli.app import table
-from lab_pipeline.domain.summary import Summary
+
+if TYPE_CHECKING:
+    from lab_pipeline.domain.summary import Summary
 
 UNDEFINED = "-"
 
@@ -18,7 +22,7 @@ def number(value: float | None) -> str:
     return UNDEFINED if value is None else f"{value:,.2f}"
 
 
-def summary_table(summary: Summary) -> Table:
+def summary_table(summary: "Summary") -> Table:
     """Lay the headline numbers out in two pairs of columns."""
     skipped = summary.skipped_no_cash + summary.skipped_no_slot
     interval = f"{percent(summary.expectancy_low)} to {percent(summary.expectancy_high)}"

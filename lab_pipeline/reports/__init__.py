@@ -1,6 +1,6 @@
-"""Pictures and tear sheets. Importing this loads matplotlib: do it where a report is made, not before."""
+"""Pictures and tear sheets."""
 
-from lab_pipeline.reports.charts import buckets_png, equity_png
+from lab_pipeline.reports.charts import buckets_picture, equity_picture
 from lab_pipeline.reports.sheet import RunResult, render_report
 
-__all__ = ["RunResult", "buckets_png", "equity_png", "render_report"]
+__all__ = ["RunResult", "buckets_picture", "equity_picture", "render_report"]

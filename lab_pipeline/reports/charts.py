@@ -1,26 +1,30 @@
-"""The charts of a run."""
+"""The charts of a run and of the statistics, as SVG."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import cast
 
 import numpy as np
 import numpy.typing as npt
 import polars as pl
-from matplotlib.axes import Axes
-from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
-from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator, MultipleLocator, PercentFormatter, StrMethodFormatter
 
-from lab_pipeline.reports.canvas import PAGE, PICTURE, POINTS_PER_INCH, Palette, house_style, new_figure, to_png
+from lab_pipeline.reports.canvas import PAGE, PICTURE, Canvas, Interval, Panel, Place
 from lab_pipeline.reports.downsample import every_kth, extremes
-from lab_pipeline.reports.formats import signed_percent
+from lab_pipeline.reports.formats import number, signed_percent
+from lab_pipeline.reports.ticks import Tick, count_ticks, log_ticks, number_ticks, percent_ticks, span, time_ticks
 
 Floats = npt.NDArray[np.float64]
 
 WIDE, HALF = 1120, 540
 """Widths on the page, in CSS pixels."""
+EQUITY_HEIGHT, HALF_HEIGHT, EXCURSIONS_HEIGHT = 430, 270, 340
 LOG_FROM = 20.0
 """The equity is drawn on a logarithmic scale if its highest value is this many times its lowest."""
 TAIL_LOW, TAIL_HIGH = 0.005, 0.985
 """Quantiles of the returns outside which the distribution is gathered into its outermost bars."""
 BARS = 40
+BAR_WIDTH = 0.84
+"""Of the room that there is for a bar."""
 SETTLED = 0.2
 """The part of the running mean that may be off its chart: the first few trades swing without meaning."""
 FIRST_MEAN = 10
@@ -32,111 +36,94 @@ OUTER = 0.995
 """Quantile beyond which points of the scatter are drawn at its edge."""
 PIXELS_A_BIN = 3
 """A bin of a long series gives two points, its lowest and its highest."""
-COARSER = (PIXELS_A_BIN, 6, 12, 24, 48)
-"""Widths of a bin to try in turn until the picture is small enough for the event log."""
-PICTURE_BYTES = 60_000
+PICTURE_PIXELS_A_BIN = 8
+"""The same of a picture for the event log, which holds it several times."""
 HOURS = 24
-LEFT, RIGHT, BOTTOM, PANEL_GAP = 58, 14, 28, 34
-"""Margins around the axes, in CSS pixels: room for labels, without a layout pass."""
-TITLE_AT = 1.0
-"""Given explicitly, or matplotlib measures every label to find out where a title fits."""
+LEFT, RIGHT, BOTTOM, PANEL_GAP = 58, 18, 28, 34
+"""Margins around the axes, in CSS pixels."""
+TITLE = 26
+"""Room above a panel, in CSS pixels."""
+LITTLE_TITLE = 20
+PANELS = {"Equity": 5.0, "Drawdown": 2.2, "Exposure": 1.3}
+"""The panels of an account and how high they are, in proportion."""
+NOTHING = "No trade was taken, so there is no equity to draw"
 _NORMAL_975 = 1.959964
 
 
-def equity_png(equity: pl.DataFrame, *, initial_capital: float, width_px: int = 900, height_px: int = 400) -> bytes:
+def equity_picture(equity: pl.DataFrame, *, initial_capital: float, width: int = 900, height: int = 400) -> str:
     """Draw equity and drawdown, one above the other, for a light or dark ground.
 
     Args:
         equity: columns of `frames.EQUITY`; may be empty.
         initial_capital: where the dashed line is, in quote currency.
-        width_px: size of the picture.
-        height_px: size of the picture.
+        width: of the picture, CSS pixels.
+        height: of the picture, CSS pixels.
 
     Returns:
-        A PNG, byte-identical for equal input; under 60 kB at the default size, however rough the series is.
+        An SVG document, byte-identical for equal input; under 8 kB at the default size, however rough the series is.
     """
-    with house_style(PICTURE):
-        for pixels_a_bin in COARSER:
-            figure = equity_figure(
-                equity, initial_capital, PICTURE, (width_px, height_px), with_exposure=False, pixels_a_bin=pixels_a_bin
-            )
-            picture = to_png(figure)
-            if len(picture) < PICTURE_BYTES:
-                break
-        return picture
+    canvas = Canvas("equity", width, height, PICTURE, fine=1)
+    _draw_account(canvas, equity, initial_capital, ["Equity", "Drawdown"], pixels_a_bin=PICTURE_PIXELS_A_BIN)
+    return canvas.to_document("Equity and drawdown")
 
 
-def buckets_png(
-    labels: list[str], counts: list[int], *, title: str, width_px: int = 900, height_px: int = 320
-) -> bytes:
+def buckets_picture(labels: list[str], counts: list[int], *, title: str, width: int = 900, height: int = 320) -> str:
     """Draw how many values lie in each bucket, one bar each, for a light or dark ground.
 
     Returns:
-        A PNG, byte-identical for equal input.
+        An SVG document, byte-identical for equal input.
     """
-    with house_style(PICTURE):
-        figure = new_figure(width_px, height_px)
-        axes = _place(figure, LEFT + 24, BOTTOM, width_px - LEFT - 24 - RIGHT, height_px - BOTTOM - 26)
-        places = np.arange(len(labels))
-        axes.bar(places, counts, color=PICTURE.accent, width=0.8)
-        axes.set_xticks(places, labels)
-        axes.yaxis.set_major_locator(MaxNLocator(5, integer=True))
-        axes.yaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
-        axes.set_title(title, y=TITLE_AT)
-        return to_png(figure)
+    canvas = Canvas("buckets", width, height, PICTURE, fine=1)
+    left, highest = LEFT + 24, max(counts) * 1.04
+    wide = width - left - RIGHT
+    panel = canvas.panel((left, TITLE, wide, height - BOTTOM - TITLE), (-0.6, len(labels) - 0.4), (0, highest))
+    rows = count_ticks(highest, 5)
+    panel.grid(rows)
+    panel.bars(np.arange(len(labels), dtype=np.float64), np.array(counts, np.float64), PICTURE.accent,
+               wide=0.8 * wide / len(labels))  # fmt: skip
+    panel.label_rows(rows)
+    panel.label_columns([Tick(place, label) for place, label in enumerate(labels)])
+    panel.title(title)
+    return canvas.to_document(title)
 
 
-def equity_figure(
-    equity: pl.DataFrame,
-    initial_capital: float,
-    palette: Palette,
-    size: tuple[int, int],
-    *,
-    with_exposure: bool,
-    pixels_a_bin: int = PIXELS_A_BIN,
-) -> Figure:
-    """Stack equity, drawdown and, if wanted, exposure over one time axis."""
-    width, height = size
-    bins = max(1, width // pixels_a_bin)
-    figure = new_figure(width, height)
-    weights = [5.0, 2.2, 1.3] if with_exposure else [5.0, 2.2]
-    panels = _stack(figure, weights, width, height)
-    if equity.is_empty():
-        _say_nothing_to_draw(figure, panels, "No trade was taken, so there is no equity to draw")
-        return figure
-    when = _times(equity["timestamp"])
-    panels[0].set_title(f"{_day(when[0])} to {_day(when[-1])} UTC", loc="right", y=TITLE_AT)
-    _draw_equity(panels[0], when, equity["equity"].to_numpy(), initial_capital, palette=palette, bins=bins)
-    _draw_drawdown(panels[1], when, equity["drawdown"].to_numpy(), palette=palette, bins=bins)
-    if with_exposure:
-        _draw_exposure(panels[2], when, equity["exposure"].to_numpy(), palette=palette, bins=bins)
-    for panel in panels[:-1]:
-        panel.tick_params(labelbottom=False)
-        panel.spines["bottom"].set_visible(False)
-    _date_axis(panels[-1], when)
-    return figure
+def equity_chart(equity: pl.DataFrame, *, initial_capital: float) -> str:
+    """Stack equity, drawdown and exposure over one time axis; the frame has rows."""
+    canvas = Canvas("equity", WIDE, EQUITY_HEIGHT, PAGE)
+    _draw_account(canvas, equity, initial_capital, list(PANELS), pixels_a_bin=PIXELS_A_BIN)
+    values = equity["equity"]
+    lowest, highest = cast("float", values.min()), cast("float", values.max())
+    said = (
+        f"{_days(equity['timestamp'])}: equity from {number(initial_capital)} to {number(values[-1])}, between "
+        f"{number(lowest)} and {number(highest)}; deepest drawdown "
+        f"{signed_percent(cast('float', equity['drawdown'].min()))}; exposure at most "
+        f"{signed_percent(cast('float', equity['exposure'].max())).lstrip('+')}."
+    )
+    return canvas.to_svg("Equity, drawdown and exposure over time", said)
 
 
-def distribution_figure(trades: pl.DataFrame) -> Figure:
+def distribution_chart(trades: pl.DataFrame) -> str:
     """Draw how the net returns are spread, tails gathered into the outermost bars, with median and mean."""
     returns = trades["net_return"].to_numpy()
     edges = return_bins(returns)
-    counts = np.histogram(np.clip(returns, edges[0], edges[-1]), edges)[0]
-    figure, axes = _single(HALF, 270, top=26)
-    axes.set_xlim(edges[0], edges[-1])
-    axes.set_ylim(0, counts.max() * 1.04)
-    _bars(axes, (edges[:-1] + edges[1:]) / 2, counts, sign=edges[1:], wide=(HALF - LEFT - RIGHT) / len(counts))
-    axes.axvline(0, color=PAGE.ink, linewidth=1)
+    counts = np.histogram(np.clip(returns, edges[0], edges[-1]), edges)[0].astype(np.float64)
+    highest = float(counts.max()) * 1.04
+    canvas, panel = _half("distribution", TITLE, x=(float(edges[0]), float(edges[-1])), y=(0, highest))
+    rows = count_ticks(highest, 5)
+    panel.grid(rows)
+    _signed_bars(panel, (edges[:-1] + edges[1:]) / 2, counts, sign=edges[1:], places=len(counts))
+    panel.upright(0, PAGE.ink)
     median, mean = float(np.median(returns)), float(returns.mean())
-    for value, dashes in ((median, ":"), (mean, "--")):
-        axes.axvline(min(max(value, edges[0]), edges[-1]), color=PAGE.ink, linewidth=1.2, linestyle=dashes)
-    key = f"dotted: median {signed_percent(median)}, dashed: mean {signed_percent(mean)}"
-    axes.set_title(key, loc="right", y=TITLE_AT)
-    axes.xaxis.set_major_locator(MaxNLocator(7))
-    axes.xaxis.set_major_formatter(PercentFormatter(1))
-    axes.yaxis.set_major_locator(MaxNLocator(4, integer=True))
-    axes.yaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
-    return figure
+    for value, dashes in ((median, "1.2 2"), (mean, "4.4 1.9")):
+        panel.upright(min(max(value, edges[0]), edges[-1]), PAGE.ink, width=1.2, dashes=dashes)
+    panel.note(f"dotted: median {signed_percent(median)}, dashed: mean {signed_percent(mean)}")
+    panel.label_rows(rows)
+    panel.label_columns(percent_ticks(*panel.x, 8))
+    said = (
+        f"{len(returns):,} trades, {int((returns > 0).sum()):,} of them above zero; "
+        f"median {signed_percent(median)}, mean {signed_percent(mean)}."
+    )
+    return canvas.to_svg("Distribution of net returns", said)
 
 
 def return_bins(returns: Floats) -> Floats:
@@ -150,7 +137,7 @@ def return_bins(returns: Floats) -> Floats:
     return edges
 
 
-def running_mean_figure(trades: pl.DataFrame) -> Figure:
+def running_mean_chart(trades: pl.DataFrame) -> str:
     """Draw the mean net return of all trades so far, in order of call, with its 95 % band."""
     ordered = trades.select("called_at", "call_id", "trade_no", "net_return").sort("called_at", "call_id", "trade_no")
     returns = ordered["net_return"].to_numpy()
@@ -159,189 +146,187 @@ def running_mean_figure(trades: pl.DataFrame) -> Figure:
     variance = np.maximum(np.cumsum(returns**2) / count - mean**2, 0) * count / np.maximum(count - 1, 1)
     half = _NORMAL_975 * np.sqrt(variance / count)
     shown = slice(min(FIRST_MEAN, len(returns)) - 1, None)
-    when, mean, half = _times(ordered["called_at"])[shown], mean[shown], half[shown]
+    moments, mean, half = ordered["called_at"][shown], mean[shown], half[shown]
     at = extremes(mean, HALF // PIXELS_A_BIN)
-    figure, axes = _single(HALF, 270, top=20)
-    axes.fill_between(when[at], (mean - half)[at], (mean + half)[at], color=PAGE.accent, alpha=0.16, linewidth=0)
-    axes.plot(when[at], mean[at], color=PAGE.accent)
-    axes.axhline(0, color=PAGE.ink, linewidth=1)
     settled = slice(int(len(mean) * SETTLED), None)
-    _limit_y(axes, min(0.0, (mean - half)[settled].min()), max(0.0, (mean + half)[settled].max()))
-    axes.yaxis.set_major_locator(MaxNLocator(5))
-    axes.yaxis.set_major_formatter(PercentFormatter(1))
-    _date_axis(axes, when)
-    return figure
+    limits = _with_margin(min(0.0, (mean - half)[settled].min()), max(0.0, (mean + half)[settled].max()))
+    first, last = span(moments[0], moments[-1])
+    canvas, panel = _half("running-mean", LITTLE_TITLE, x=_in_ms(first, last), y=limits)
+    rows = percent_ticks(*limits, 5)
+    panel.grid(rows)
+    when = _ms(moments)[at]
+    panel.area(when, (mean - half)[at], (mean + half)[at], PAGE.accent, opacity=0.16)
+    panel.line(when, mean[at], PAGE.accent, clipped=True)
+    panel.level(0, PAGE.ink)
+    panel.label_rows(rows)
+    panel.label_columns(time_ticks(first, last))
+    said = (
+        f"{_days(moments)}: after all {len(returns):,} trades the mean is {signed_percent(mean[-1])}, "
+        f"its 95% band from {signed_percent(mean[-1] - half[-1])} to {signed_percent(mean[-1] + half[-1])}."
+    )
+    return canvas.to_svg("Running mean of the net return by date", said)
 
 
-def hours_figure(trades: pl.DataFrame) -> Figure:
+def hours_chart(trades: pl.DataFrame) -> str:
     """Draw the mean net return by the UTC hour of the call, with its 95 % interval."""
     hours = (
         trades.group_by(hour=pl.col("called_at").dt.hour())
         .agg(mean=pl.col("net_return").mean(), error=pl.col("net_return").std() / pl.len().sqrt())
         .sort("hour")
     )
-    mean = hours["mean"].to_numpy()
-    figure, axes = _single(HALF, 270, top=20)
-    hour = hours["hour"].to_numpy()
+    hour, mean = hours["hour"].to_numpy().astype(np.float64), hours["mean"].to_numpy()
     error = _NORMAL_975 * hours["error"].fill_null(0).to_numpy()
-    _bars(axes, hour, mean, sign=mean, wide=(HALF - LEFT - RIGHT) / HOURS)
-    axes.vlines(hour, mean - error, mean + error, color=PAGE.ink, linewidth=1)
-    axes.axhline(0, color=PAGE.ink, linewidth=1)
-    axes.set_xlim(-0.6, HOURS - 0.4)
-    axes.xaxis.set_major_locator(MultipleLocator(3))
-    axes.xaxis.set_major_formatter(StrMethodFormatter("{x:02.0f}"))
-    axes.yaxis.set_major_locator(MaxNLocator(5))
-    axes.yaxis.set_major_formatter(PercentFormatter(1))
-    return figure
+    low, high = min(0.0, float((mean - error).min())), max(0.0, float((mean + error).max()))
+    limits = _with_margin(low, high)
+    canvas, panel = _half("hours", LITTLE_TITLE, x=(-0.6, HOURS - 0.4), y=limits)
+    rows = percent_ticks(*limits, 5)
+    panel.grid(rows)
+    _signed_bars(panel, hour, mean, sign=mean, places=HOURS)
+    panel.whiskers(hour, mean - error, mean + error, PAGE.ink)
+    panel.level(0, PAGE.ink)
+    panel.label_rows(rows)
+    panel.label_columns([Tick(one, f"{one:02}") for one in range(0, HOURS, 3)])
+    best, worst = int(mean.argmax()), int(mean.argmin())
+    said = (
+        f"Highest on calls of the hour {hour[best]:02.0f} with {signed_percent(mean[best])}, "
+        f"lowest on those of {hour[worst]:02.0f} with {signed_percent(mean[worst])}."
+    )
+    return canvas.to_svg("Mean net return by hour of the call, UTC", said)
 
 
-def excursions_figure(trades: pl.DataFrame) -> Figure:
+def excursions_chart(trades: pl.DataFrame) -> str:
     """Draw what each trade ended with against its worst and its best moment; on the diagonal it was sold there."""
     sample = trades[every_kth(len(trades), POINTS)]
     net = sample["net_return"].to_numpy()
-    figure = new_figure(WIDE, 340)
-    wide = (WIDE - LEFT - RIGHT - PANEL_GAP) / 2
+    canvas = Canvas("excursions", WIDE, EXCURSIONS_HEIGHT, PAGE, fine=2)
+    wide, below = (WIDE - LEFT - RIGHT - PANEL_GAP) / 2, 48
     limits = _central(net)
+    y = _with_margin(*limits)
+    rows = percent_ticks(*y, 6)
+    size = {
+        "diameter": float(np.clip(90 / np.sqrt(len(net)), 3.0, 6.0)),
+        "opacity": float(np.clip(12 / np.sqrt(len(net)), 0.15, 0.75)),
+    }
     for index, (column, label) in enumerate((("mae", "Worst moment of the trade"), ("mfe", "Best moment"))):
-        axes = _place(figure, LEFT + index * (wide + PANEL_GAP), 48, wide, 340 - 48 - 26)
         moment = sample[column].to_numpy()
         across = _central(moment)
-        for colour, chosen in ((PICTURE.down, net <= 0), (PICTURE.up, net > 0)):
-            axes.plot(
-                np.clip(moment[chosen], *across),
-                np.clip(net[chosen], *limits),
-                "o",
-                color=colour,
-                markersize=float(np.clip(90 / np.sqrt(len(net)), 3.0, 6.0)),
-                markeredgewidth=0,
-                alpha=float(np.clip(12 / np.sqrt(len(net)), 0.15, 0.75)),
-                rasterized=True,
-            )
-        axes.axline((0, 0), slope=1, color=PAGE.muted, linewidth=1, linestyle="--")
-        _limit_x(axes, *across)
-        _limit_y(axes, *limits)
-        axes.set_xlabel(label)
-        for axis in (axes.xaxis, axes.yaxis):
-            axis.set_major_locator(MaxNLocator(6))
-            axis.set_major_formatter(PercentFormatter(1))
-        axes.grid(visible=True, axis="both")
-    figure.axes[0].set_title("Net return", y=TITLE_AT)
-    figure.axes[1].tick_params(labelleft=False)
-    return figure
+        left, high = LEFT + index * (wide + PANEL_GAP), EXCURSIONS_HEIGHT - below - TITLE
+        panel = canvas.panel((left, TITLE, wide, high), _with_margin(*across, share=0.03), y)
+        columns = percent_ticks(*panel.x, 6)
+        panel.grid(rows, columns)
+        for colour, chosen in ((PAGE.down, net <= 0), (PAGE.up, net > 0)):
+            panel.dots(np.clip(moment[chosen], *across), np.clip(net[chosen], *limits), colour, **size)
+        panel.diagonal(PAGE.muted, dashes="3.7 1.6")
+        panel.label_columns(columns)
+        panel.name_columns(label)
+        if index == 0:
+            panel.title("Net return")
+            panel.label_rows(rows)
+    best, worst = sample["mfe"].median(), sample["mae"].median()
+    said = (
+        f"{len(net):,} of {len(trades):,} trades; half of them fell to {signed_percent(cast('float', worst))} or lower "
+        f"while open, half rose to {signed_percent(cast('float', best))} or higher."
+    )
+    return canvas.to_svg("Net return against worst and best moment", said)
 
 
-def _draw_equity(
-    axes: Axes,
-    when: npt.NDArray[np.datetime64],
-    equity: Floats,
-    initial_capital: float,
-    *,
-    palette: Palette,
-    bins: int,
+def _draw_account(
+    canvas: Canvas, equity: pl.DataFrame, initial_capital: float, names: Sequence[str], *, pixels_a_bin: int
 ) -> None:
-    at = extremes(equity, bins)
-    lowest, highest = min(equity.min(), initial_capital), max(equity.max(), initial_capital)
+    """Draw the named panels one above the other."""
+    if equity.is_empty():
+        canvas.text(canvas.width / 2, canvas.height / 2, NOTHING, anchor="middle")
+        return
+    first, last = span(equity["timestamp"][0], equity["timestamp"][-1])
+    bins, when, x = max(1, int(canvas.width) // pixels_a_bin), _ms(equity["timestamp"]), _in_ms(first, last)
+    room = canvas.height - BOTTOM - TITLE * len(names)
+    unit = room / sum(PANELS[name] for name in names)
+    top = 0.0
+    for name in names:
+        values = equity[name.lower()].to_numpy()
+        at = extremes(values, bins)
+        place = (LEFT, top + TITLE, canvas.width - LEFT - RIGHT, unit * PANELS[name])
+        match name:
+            case "Equity":
+                panel = _equity_panel(canvas, place, x, when[at], values[at], initial_capital=initial_capital)
+                panel.note(f"{_days(equity['timestamp'])} UTC")
+            case "Drawdown":
+                panel = _drawdown_panel(canvas, place, x, when[at], values[at])
+            case _:
+                panel = _exposure_panel(canvas, place, x, when[at], values[at])
+        panel.title(name)
+        top += TITLE + unit * PANELS[name]
+    panel.label_columns(time_ticks(first, last))
+
+
+def _equity_panel(
+    canvas: Canvas, place: Place, x: Interval, when: Floats, equity: Floats, *, initial_capital: float
+) -> Panel:
+    lowest, highest = min(float(equity.min()), initial_capital), max(float(equity.max()), initial_capital)
+    palette = canvas.palette
     if lowest > 0 and highest > LOG_FROM * lowest:
-        axes.set_yscale("log")
+        limits = _with_margin(np.log10(lowest), np.log10(highest), share=0.05)
+        panel, rows = canvas.panel(place, x, limits), log_ticks(*limits, 6)
+        equity, level = np.log10(equity), float(np.log10(initial_capital))
+        panel.grid(rows)
     else:
-        axes.fill_between(when[at], equity[at], initial_capital, color=palette.accent, alpha=0.10, linewidth=0)
-        _limit_y(axes, lowest, highest)
-        axes.yaxis.set_major_locator(MaxNLocator(5))
-    axes.plot(when[at], equity[at], color=palette.accent)
-    axes.axhline(initial_capital, color=palette.ink, linewidth=0.9, linestyle=(0, (4, 3)))
-    axes.yaxis.set_major_formatter(StrMethodFormatter("{x:,.10g}"))
-    axes.set_title("Equity", y=TITLE_AT)
+        limits = _with_margin(lowest, highest)
+        panel, rows, level = canvas.panel(place, x, limits), number_ticks(*limits, 5), initial_capital
+        panel.grid(rows)
+        panel.area(when, level, equity, palette.accent, opacity=0.1)
+    panel.line(when, equity, palette.accent)
+    panel.level(level, palette.ink, width=0.9, dashes="3.6 2.7")
+    panel.label_rows(rows)
+    return panel
 
 
-def _draw_drawdown(
-    axes: Axes, when: npt.NDArray[np.datetime64], drawdown: Floats, *, palette: Palette, bins: int
-) -> None:
-    at = extremes(drawdown, bins)
-    axes.fill_between(when[at], drawdown[at], 0, color=palette.down, alpha=0.22, linewidth=0)
-    axes.plot(when[at], drawdown[at], color=palette.down, linewidth=1)
-    axes.set_ylim(min(float(drawdown.min()) * 1.08, -0.001), 0)
-    axes.yaxis.set_major_locator(MaxNLocator(3))
-    axes.yaxis.set_major_formatter(PercentFormatter(1))
-    axes.set_title("Drawdown", y=TITLE_AT)
+def _drawdown_panel(canvas: Canvas, place: Place, x: Interval, when: Floats, drawdown: Floats) -> Panel:
+    panel = canvas.panel(place, x, (min(float(drawdown.min()) * 1.08, -0.001), 0))
+    rows = percent_ticks(*panel.y, 3)
+    panel.grid(rows)
+    panel.area(when, 0, drawdown, canvas.palette.down, opacity=0.22)
+    panel.line(when, drawdown, canvas.palette.down, width=1)
+    panel.label_rows(rows)
+    return panel
 
 
-def _draw_exposure(
-    axes: Axes, when: npt.NDArray[np.datetime64], exposure: Floats, *, palette: Palette, bins: int
-) -> None:
-    at = extremes(exposure, bins)
-    axes.fill_between(when[at], exposure[at], 0, color=palette.muted, alpha=0.45, linewidth=0)
-    axes.set_ylim(0, max(float(exposure.max()) * 1.08, 0.01))
-    axes.yaxis.set_major_locator(MaxNLocator(2))
-    axes.yaxis.set_major_formatter(PercentFormatter(1))
-    axes.set_title("Exposure", y=TITLE_AT)
+def _exposure_panel(canvas: Canvas, place: Place, x: Interval, when: Floats, exposure: Floats) -> Panel:
+    panel = canvas.panel(place, x, (0, max(float(exposure.max()) * 1.08, 0.01)))
+    rows = percent_ticks(*panel.y, 2)
+    panel.grid(rows)
+    panel.area(when, 0, exposure, canvas.palette.muted, opacity=0.45)
+    panel.label_rows(rows)
+    return panel
 
 
-def _bars(axes: Axes, at: Floats, heights: Floats, *, sign: Floats, wide: float) -> None:
-    colours = [PAGE.up if value > SIGN_TOLERANCE else PAGE.down for value in sign]
-    # one collection of broad lines: ten times as fast as a rectangle a bar
-    axes.vlines(at, 0, heights, colors=colours, linewidth=0.84 * wide, alpha=0.8)
+def _signed_bars(panel: Panel, at: Floats, heights: Floats, *, sign: Floats, places: int) -> None:
+    above = sign > SIGN_TOLERANCE
+    for colour, chosen in ((PAGE.down, ~above), (PAGE.up, above)):
+        panel.bars(at[chosen], heights[chosen], colour, wide=BAR_WIDTH * panel.width / places)
 
 
-def _stack(figure: Figure, weights: list[float], width: float, height: float) -> list[Axes]:
-    title = 26
-    room = height - BOTTOM - title * len(weights)
-    panels = []
-    top = height
-    for weight in weights:
-        tall = room * weight / sum(weights)
-        top -= title + tall
-        panels.append(_place(figure, LEFT, top, width - LEFT - RIGHT, tall))
-    for panel in panels[1:]:
-        panel.sharex(panels[0])
-    return panels
+def _half(name: str, top: float, *, x: Interval, y: Interval) -> tuple[Canvas, Panel]:
+    canvas = Canvas(name, HALF, HALF_HEIGHT, PAGE)
+    return canvas, canvas.panel((LEFT, top, HALF - LEFT - RIGHT, HALF_HEIGHT - BOTTOM - top), x, y)
 
 
-def _single(width: float, height: float, *, top: float) -> tuple[Figure, Axes]:
-    figure = new_figure(width, height)
-    return figure, _place(figure, LEFT, BOTTOM, width - LEFT - RIGHT, height - BOTTOM - top)
+def _ms(moments: pl.Series) -> Floats:
+    return moments.dt.epoch("ms").cast(pl.Float64).to_numpy()
 
 
-def _place(figure: Figure, left: float, bottom: float, width: float, height: float) -> Axes:
-    whole_width, whole_height = figure.get_size_inches() * POINTS_PER_INCH
-    return figure.add_axes((left / whole_width, bottom / whole_height, width / whole_width, height / whole_height))
+def _in_ms(first: datetime, last: datetime) -> Interval:
+    return first.timestamp() * 1000, last.timestamp() * 1000
 
 
-def _date_axis(axes: Axes, when: npt.NDArray[np.datetime64]) -> None:
-    first, last = when[0], when[-1]
-    if first == last:
-        first, last = first - np.timedelta64(1, "h"), last + np.timedelta64(1, "h")
-    axes.set_xlim(first, last)
-    locator = AutoDateLocator(minticks=4, maxticks=9)  # type: ignore[no-untyped-call] # theirs
-    axes.xaxis.set_major_locator(locator)
-    formatter = ConciseDateFormatter(locator, show_offset=False)  # type: ignore[no-untyped-call] # theirs
-    axes.xaxis.set_major_formatter(formatter)
+def _days(moments: pl.Series) -> str:
+    return f"{moments[0]:%Y-%m-%d} to {moments[-1]:%Y-%m-%d}"
 
 
-def _say_nothing_to_draw(figure: Figure, panels: list[Axes], text: str) -> None:
-    for panel in panels:
-        panel.remove()
-    figure.text(0.5, 0.5, text, ha="center", va="center")
-
-
-def _times(moments: pl.Series) -> npt.NDArray[np.datetime64]:
-    times: npt.NDArray[np.datetime64] = moments.dt.replace_time_zone(None).to_numpy()
-    return times
-
-
-def _day(moment: np.datetime64) -> str:
-    return str(np.datetime_as_string(moment, unit="D"))
-
-
-def _central(values: Floats) -> tuple[float, float]:
+def _central(values: Floats) -> Interval:
     low, high = np.quantile(values, [1 - OUTER, OUTER])
     return float(low), float(max(high, low + 1e-6))
 
 
-def _limit_y(axes: Axes, low: float, high: float) -> None:
-    margin = 0.06 * ((high - low) or abs(high) or 1.0)
-    axes.set_ylim(low - margin, high + margin)
-
-
-def _limit_x(axes: Axes, low: float, high: float) -> None:
-    margin = 0.03 * (high - low)
-    axes.set_xlim(low - margin, high + margin)
+def _with_margin(low: float, high: float, *, share: float = 0.06) -> Interval:
+    margin = share * ((high - low) or abs(high) or 1.0)
+    return float(low - margin), float(high + margin)

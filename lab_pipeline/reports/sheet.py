@@ -1,11 +1,10 @@
 """The tear sheet: one HTML page that needs nothing but itself."""
 
 from dataclasses import dataclass
-from functools import cache
 from typing import TYPE_CHECKING, Any, Protocol
 
 import polars as pl
-from jinja2 import Environment, PackageLoader, StrictUndefined
+from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 from markupsafe import Markup
 
 from lab_pipeline.domain.backtest import ResolvedSpec
@@ -13,20 +12,16 @@ from lab_pipeline.domain.enums import Outcome
 from lab_pipeline.domain.summary import Summary
 from lab_pipeline.domain.text import visible, visible_json
 from lab_pipeline.reports import charts, formats, tables
-from lab_pipeline.reports.canvas import PAGE, house_style, to_svg
 from lab_pipeline.reports.wording import sentences, universe_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-
-    from matplotlib.figure import Figure
 
 CALLERS_SHOWN = 15
 CALLERS_AT_MOST = 100
 TRADES_SHOWN = 10
 FEW_TRADES = 30
 """Below this many trades the page says that they are few."""
-EQUITY_HEIGHT = 430
 
 
 class RunResult(Protocol):
@@ -69,38 +64,34 @@ def render_report(
         engine_version: version of the simulation.
 
     Returns:
-        A whole HTML document, under 600 kB.
+        A whole HTML document, under 200 kB.
     """
     callers = tables.by_caller(result.trades, result.outcomes, result.paths)
-    return (
-        _templates()
-        .get_template("report.html")
-        .render(
-            spec=spec,
-            summary=result.summary,
-            verdict=_verdict(result.summary),
-            without_costs=not (spec.strategy.costs.fee_bps or spec.strategy.costs.slippage_bps),
-            cautions=_cautions(result.summary, spec),
-            nothing_traded=_nothing_traded(result) if result.trades.is_empty() else None,
-            final_equity=spec.strategy.portfolio.initial_capital * (1 + result.summary.total_return),
-            expectancy_scale=_scale_of_expectancy(result.summary),
-            charts=_charts(result, spec),
-            tails=_tails(result.trades),
-            callers=callers.head(CALLERS_AT_MOST).to_dicts(),
-            callers_shown=CALLERS_SHOWN,
-            callers_count=len(callers),
-            caller_scale=_scale_of_callers(callers),
-            exits=tables.by_exit_reason(result.trades).to_dicts(),
-            outcomes=tables.by_outcome(result.outcomes).to_dicts(),
-            best=tables.ranked(result.trades, TRADES_SHOWN, best=True).to_dicts(),
-            worst=tables.ranked(result.trades, TRADES_SHOWN, best=False).to_dicts(),
-            sentences=list(sentences(spec.strategy)),
-            universe=universe_text(spec.universe),
-            document=visible_json(spec.to_json_dict(), indent=2),
-            fingerprint=fingerprint,
-            snapshot=snapshot,
-            engine_version=engine_version,
-        )
+    return _PAGE.render(
+        spec=spec,
+        summary=result.summary,
+        verdict=_verdict(result.summary),
+        without_costs=not (spec.strategy.costs.fee_bps or spec.strategy.costs.slippage_bps),
+        cautions=_cautions(result.summary, spec),
+        nothing_traded=_nothing_traded(result) if result.trades.is_empty() else None,
+        final_equity=spec.strategy.portfolio.initial_capital * (1 + result.summary.total_return),
+        expectancy_scale=_scale_of_expectancy(result.summary),
+        charts=_charts(result, spec),
+        tails=_tails(result.trades),
+        callers=callers.head(CALLERS_AT_MOST).to_dicts(),
+        callers_shown=CALLERS_SHOWN,
+        callers_count=len(callers),
+        caller_scale=_scale_of_callers(callers),
+        exits=tables.by_exit_reason(result.trades).to_dicts(),
+        outcomes=tables.by_outcome(result.outcomes).to_dicts(),
+        best=tables.ranked(result.trades, TRADES_SHOWN, best=True).to_dicts(),
+        worst=tables.ranked(result.trades, TRADES_SHOWN, best=False).to_dicts(),
+        sentences=list(sentences(spec.strategy)),
+        universe=universe_text(spec.universe),
+        document=visible_json(spec.to_json_dict(), indent=2),
+        fingerprint=fingerprint,
+        snapshot=snapshot,
+        engine_version=engine_version,
     )
 
 
@@ -166,28 +157,16 @@ def _nothing_traded(result: RunResult) -> str:
 
 
 def _charts(result: RunResult, spec: ResolvedSpec) -> dict[str, Markup]:
-    capital = spec.strategy.portfolio.initial_capital
-    trades = result.trades
-    drawings: dict[str, tuple[str, Callable[[], Figure]]] = {}
+    drawn: dict[str, str] = {}
     if not result.equity.is_empty():
-        drawings["equity"] = (
-            "Equity, drawdown and exposure over time",
-            lambda: charts.equity_figure(
-                result.equity, capital, PAGE, (charts.WIDE, EQUITY_HEIGHT), with_exposure=True
-            ),
-        )
-    if not trades.is_empty():
-        drawings |= {
-            "distribution": ("Distribution of net returns", lambda: charts.distribution_figure(trades)),
-            "running_mean": ("Running mean of the net return by date", lambda: charts.running_mean_figure(trades)),
-            "hours": ("Mean net return by hour of the call, UTC", lambda: charts.hours_figure(trades)),
-            "excursions": ("Net return against worst and best moment", lambda: charts.excursions_figure(trades)),
-        }
-    with house_style(PAGE):
-        return {
-            name: Markup(to_svg(draw(), name=name, label=label))  # noqa: S704 - charts hold numbers and dates, no names
-            for name, (label, draw) in drawings.items()
-        }
+        capital = spec.strategy.portfolio.initial_capital
+        drawn["equity"] = charts.equity_chart(result.equity, initial_capital=capital)
+    if not result.trades.is_empty():
+        drawn["distribution"] = charts.distribution_chart(result.trades)
+        drawn["running_mean"] = charts.running_mean_chart(result.trades)
+        drawn["hours"] = charts.hours_chart(result.trades)
+        drawn["excursions"] = charts.excursions_chart(result.trades)
+    return {name: Markup(chart) for name, chart in drawn.items()}  # noqa: S704 - their text is escaped by the canvas
 
 
 def _tails(trades: pl.DataFrame) -> str:
@@ -230,8 +209,7 @@ def _as_text(value: object) -> object:
     return visible(value, keep="\n\t") if isinstance(value, str) and not isinstance(value, Markup) else value
 
 
-@cache
-def _templates() -> Environment:
+def _page() -> Template:
     environment = Environment(
         loader=PackageLoader("lab_pipeline.reports"),
         autoescape=True,
@@ -256,4 +234,10 @@ def _templates() -> Environment:
         )
     }
     environment.filters.update(filters)
-    return environment
+    for name in environment.list_templates():
+        environment.get_template(name)  # compiled, and kept
+    return environment.get_template("report.html")
+
+
+_PAGE = _page()
+"""Made with the module: compiling it takes longer than filling it, and a process that forks has it for all its runs."""

@@ -17,6 +17,7 @@ from lab_pipeline.domain.backtest import (
     override,
 )
 from lab_pipeline.domain.errors import FieldError, InvalidConfigError, LabError
+from lab_pipeline.domain.results import RESULTS, check
 from lab_pipeline.engine import ENGINE_VERSION, PartialSimulation, Simulation, Simulator
 from lab_pipeline.lake import CandleSlice, Lake, SlicePiece, combine, snapshot_hash
 from lab_pipeline.runs.artifacts import ArtifactStore, Manifest, Provenance
@@ -206,23 +207,16 @@ def merge(
 
 
 def publish(run_id: str, result: SimulatedBacktest, artifacts: ArtifactStore) -> Manifest:
-    """Draw the tear sheet, check every frame against its schema, and make the artifacts visible at once.
+    """Draw the tear sheet, hold every frame to its rules, and make the artifacts visible at once.
 
     Raises:
+        WrongResultError: if the engine made something that cannot be; nothing is published.
         PublishError: if they cannot be written.
     """
-    from lab_pipeline.domain import schemas  # noqa: PLC0415 - half a second, needed only here
-    from lab_pipeline.reports import render_report  # noqa: PLC0415 - the same
+    from lab_pipeline.reports import render_report  # noqa: PLC0415 - a tenth of a second, needed only here
 
     simulation, provenance = result.simulation, result.provenance
-    tables = {
-        "fills": schemas.FILLS,
-        "trades": schemas.TRADES,
-        "paths": schemas.PATHS,
-        "outcomes": schemas.OUTCOMES,
-        "equity": schemas.EQUITY,
-    }
-    frames = {name: schema.validate(getattr(simulation, name)) for name, schema in tables.items()}
+    frames = {name: check(name, getattr(simulation, name)) for name in RESULTS}
     report = render_report(
         simulation,
         provenance.spec,

@@ -11,9 +11,7 @@ from lab_pipeline.domain.errors import later_layout
 from lab_pipeline.storage.dialect import DuckDBDialect
 from lab_pipeline.storage.duck_connection import DuckConnection
 from lab_pipeline.storage.errors import StorageError
-
-# What this project decides about a file beyond Dagster's own tables. A file of a later layout is not touched.
-LAYOUT = 1
+from lab_pipeline.storage.run_rows import LAYOUT
 
 
 def is_current(connection: DuckConnection) -> bool:

@@ -1,11 +1,13 @@
-import base64
 import logging
 import os
+import xml.etree.ElementTree as ET
+from urllib.parse import unquote
 
 import dagster as dg
 import polars as pl
 import pytest
 from dagster._core.errors import DagsterExecutionInterruptedError
+from dagster._serdes import serialize_value
 
 from lab_pipeline.definitions import defs
 from lab_pipeline.defs.backtest.config import BacktestConfig
@@ -49,10 +51,19 @@ def test_headline_numbers_are_numbers_so_that_they_plot(lab, run):
 def test_the_equity_picture_is_inside_the_event(lab, run):
     _, instance = lab
     text = metadata(instance, "backtest", "equity")["equity and drawdown"].value
-    head, _, data = text.partition("base64,")
-    assert head == "![equity and drawdown](data:image/png;"
-    assert base64.b64decode(data.rstrip(")")).startswith(b"\x89PNG")
+    head, _, data = text.partition(",")
+    assert head == "![equity and drawdown](<data:image/svg+xml"
+    assert ET.fromstring(unquote(data.removesuffix(">)"))).tag == "{http://www.w3.org/2000/svg}svg"  # noqa: S314 - ours
+    assert not set("<>\n") & set(data.removesuffix(">)")), "they would end the address"
     assert run.run_id
+
+
+def test_the_equity_picture_takes_little_of_the_event_storage(lab, run):
+    _, instance = lab
+    said = [one.dagster_event for one in instance.all_logs(run.run_id) if one.dagster_event]
+    holding = [serialize_value(event) for event in said if "data:image" in serialize_value(event)]
+    assert len(holding) == 2, "the output and its materialisation"
+    assert all(len(text) < 10_000 for text in holding)
 
 
 def test_tags_make_the_run_searchable(lab, run):
@@ -96,7 +107,7 @@ def test_a_picture_that_fails_publishes_nothing(lab, monkeypatch):
     def broken(*_args, **_kwargs):
         raise RuntimeError("no ink")
 
-    monkeypatch.setattr("lab_pipeline.reports.equity_png", broken)
+    monkeypatch.setattr("lab_pipeline.reports.equity_picture", broken)
     ended = run_backtest_job(instance, BacktestConfig(strategy="ladder", timeframe="1m"))
     assert ended.error == "RuntimeError: no ink"
     assert not (settings.artifacts_dir / ended.run_id).exists()

@@ -16,9 +16,9 @@ from lab_pipeline.defs.backtest.foreground import run_backtest_job
 from lab_pipeline.defs.operations import foreground
 from lab_pipeline.defs.operations.handover import HandoverIOManager
 from lab_pipeline.defs.operations.instance import open_instance
-from lab_pipeline.defs.operations.runs import ASSET_JOB
 from lab_pipeline.defs.operations.webserver import LOCATION, REPOSITORY
 from lab_pipeline.defs.statistics.foreground import run_statistics_job
+from lab_pipeline.runs.recorded import ASSET_JOB
 from lab_pipeline.settings import load_settings
 from lab_pipeline_tests.defs.queueing import chosen
 from lab_pipeline_tests.support.daemon import daemon

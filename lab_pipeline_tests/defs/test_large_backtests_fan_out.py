@@ -85,7 +85,7 @@ def test_a_run_that_fails_leaves_nothing_to_hand_over(lab, market, monkeypatch):
     def broken(*_args, **_kwargs):
         raise RuntimeError("no ink")
 
-    monkeypatch.setattr("lab_pipeline.reports.equity_png", broken)
+    monkeypatch.setattr("lab_pipeline.reports.equity_picture", broken)
     config = BacktestConfig(strategy="ladder", timeframe="1m", candles_per_part=500)
     run = run_backtest_job(instance, config)
     assert run.error == "RuntimeError: no ink"

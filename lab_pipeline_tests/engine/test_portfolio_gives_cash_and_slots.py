@@ -3,9 +3,9 @@
 import polars as pl
 import pytest
 
-from lab_pipeline.domain import schemas
 from lab_pipeline.domain.enums import SizingKind
 from lab_pipeline.domain.errors import LabError
+from lab_pipeline.domain.results import check
 from lab_pipeline.domain.strategy import Costs, FixedSizing, FractionSizing, Portfolio, RiskSizing
 from lab_pipeline.engine import portfolio as portfolio_module
 from lab_pipeline.engine import simulate
@@ -128,7 +128,7 @@ def test_equal_slices_of_the_cash_are_all_bought(engine: Engine, kind: SizingKin
         assert simulation.trades["invested"].to_list() == pytest.approx([10_000 / count] * count, rel=1e-12)
         assert simulation.equity["cash"].min() >= -1e-9 * 10_000
         assert simulation.equity["exposure"].max() <= 1
-        schemas.EQUITY.validate(simulation.equity)
+        check("equity", simulation.equity)
 
 
 @pytest.mark.parametrize("kind", SizingKind)
@@ -166,7 +166,7 @@ def test_an_account_below_zero_buys_nothing(engine: Engine):
     simulation = engine(prices, calls(*slices, ("z", "n", 3)), strategy(stop=0.3, portfolio=portfolio), timeframe="1m")
     assert simulation.equity["cash"][-1] < 0
     assert simulation.trades["skip_reason"].to_list() == [None] * 7 + ["no_cash"]
-    schemas.EQUITY.validate(simulation.equity)
+    check("equity", simulation.equity)
 
 
 def test_slots_go_to_the_earlier_call_then_the_smaller_call_id(engine: Engine):

@@ -5,8 +5,9 @@ from datetime import timedelta
 import polars as pl
 import pytest
 
-from lab_pipeline.domain import frames, schemas
+from lab_pipeline.domain import frames
 from lab_pipeline.domain.candles import LARGEST, SMALLEST_PRICE
+from lab_pipeline.domain.results import check
 from lab_pipeline.domain.strategy import LONGEST_MINUTES, Entry, Exit, StrategyConfig
 from lab_pipeline.engine import simulate
 from lab_pipeline.lake import LakeError
@@ -52,8 +53,8 @@ def simulated(lake, tmp_path, candles, called_at):
 )
 def test_the_first_and_the_last_instants(lake, tmp_path, first, called_at):
     simulation = simulated(lake, tmp_path, market(first), called_at)
-    schemas.TRADES.validate(simulation.trades)
-    schemas.EQUITY.validate(simulation.equity)
+    check("trades", simulation.trades)
+    check("equity", simulation.equity)
     assert simulation.trades.height == (called_at < frames.END - DAY)
 
 
@@ -64,7 +65,7 @@ def test_the_first_and_the_last_instants(lake, tmp_path, first, called_at):
 def test_the_smallest_and_the_largest_numbers(lake, tmp_path, low, high, volume):
     candles = market(frames.EARLIEST, low=low, high=high, volume=volume)
     simulation = simulated(lake, tmp_path, candles, frames.EARLIEST)
-    schemas.TRADES.validate(simulation.trades)
+    check("trades", simulation.trades)
 
 
 @pytest.mark.parametrize(

@@ -210,10 +210,10 @@ def _previews(result: steps.SimulatedBacktest) -> dict[str, dict[str, dg.Metadat
         "summary": headline(simulation.summary),
     }
     if not simulation.equity.is_empty():
-        from lab_pipeline.reports import equity_png  # noqa: PLC0415 - matplotlib, needed only here
+        from lab_pipeline.reports import equity_picture  # noqa: PLC0415 - needed only here
 
-        png = equity_png(simulation.equity, initial_capital=capital)
-        shown["equity"] = {"equity and drawdown": picture(png, "equity and drawdown")}
+        drawn = equity_picture(simulation.equity, initial_capital=capital)
+        shown["equity"] = {"equity and drawdown": picture(drawn, "equity and drawdown")}
     return shown
 
 

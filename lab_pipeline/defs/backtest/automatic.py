@@ -6,9 +6,9 @@ import dagster as dg
 
 from lab_pipeline.defs.backtest.config import BacktestConfig
 from lab_pipeline.defs.backtest.foreground import run_config
-from lab_pipeline.defs.operations.runs import STRATEGY_TAG, TIMEFRAME_TAG, VERSION_TAG
 from lab_pipeline.lake import Lake
 from lab_pipeline.runs.backtest import EmptyLakeError
+from lab_pipeline.runs.recorded import STRATEGY_TAG, TIMEFRAME_TAG, VERSION_TAG
 from lab_pipeline.settings import Settings
 
 WINDOW_TAG = "lab/window"

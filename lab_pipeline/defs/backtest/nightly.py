@@ -10,9 +10,9 @@ from dagster._core.storage.tags import SCHEDULE_NAME_TAG, SCHEDULED_EXECUTION_TI
 from lab_pipeline.defs.backtest.automatic import WINDOW_TAG, automation_timeframe, request
 from lab_pipeline.defs.backtest.config import BacktestConfig
 from lab_pipeline.defs.operations.resources import Lab
-from lab_pipeline.defs.operations.runs import STRATEGY_TAG
 from lab_pipeline.domain.backtest import BacktestSpec, TimeRange
 from lab_pipeline.runs.backtest import EmptyLakeError
+from lab_pipeline.runs.recorded import STRATEGY_TAG
 from lab_pipeline.runs.strategies import StoredStrategy
 
 SCHEDULE = "nightly_backtests"

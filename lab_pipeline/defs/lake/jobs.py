@@ -4,6 +4,7 @@ import errno
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import dagster as dg
 from pydantic import Field
@@ -15,9 +16,11 @@ from lab_pipeline.defs.operations.resources import Lab
 from lab_pipeline.domain.errors import LabError
 from lab_pipeline.lake import Drop, Inbox, Lake, LakeError, LakeUnwritableError
 from lab_pipeline.lake.inbox import kind_of, mint_of
-from lab_pipeline.lake.ingest import IngestReport
 from lab_pipeline.lake.layout import CALLS, CANDLES, MOST_FILES
 from lab_pipeline.storage.trouble import disk_trouble
+
+if TYPE_CHECKING:
+    from lab_pipeline.lake.ingest import IngestReport
 
 OF_THE_DISK = {errno.ENOSPC, errno.EDQUOT, errno.EROFS}
 """What the next file would meet, too."""
@@ -199,8 +202,10 @@ class _Batch:
         self.reports[kind.name] = _sum(self.reports.get(kind.name), report)
 
 
-def _sum(before: IngestReport | None, report: IngestReport) -> IngestReport:
+def _sum(before: "IngestReport | None", report: "IngestReport") -> "IngestReport":
     """Count what several files brought."""
+    from lab_pipeline.lake.ingest import IngestReport  # noqa: PLC0415 - pandera, which only ingests need
+
     if before is None:
         return report
     return IngestReport(

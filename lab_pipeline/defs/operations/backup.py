@@ -31,11 +31,11 @@ from lab_pipeline.backup.repository import LAYOUT, Progress, taken_at
 from lab_pipeline.defs.operations.deletions import nothing_deleted
 from lab_pipeline.defs.operations.instance import open_instance
 from lab_pipeline.defs.operations.legacy import LEGACY_TAG
-from lab_pipeline.defs.operations.runs import BACKTEST_JOB
 from lab_pipeline.defs.operations.workers import workers_dir
 from lab_pipeline.lake import Lake
 from lab_pipeline.lake.inbox import DONE, REJECTED, TAKEN
 from lab_pipeline.runs.artifacts import MANIFEST, STAGING
+from lab_pipeline.runs.recorded import BACKTEST_JOB
 from lab_pipeline.settings import Settings
 from lab_pipeline.statistics import Statistics
 from lab_pipeline.statistics.refreshing import alone

@@ -10,16 +10,9 @@ import dagster as dg
 import sqlalchemy as sa
 from dagster._core.storage.runs.schema import RunsTable
 
-from lab_pipeline.defs.operations.runs import (
-    BACKTEST_JOB,
-    ERROR_TAG,
-    LEGACY_RESULT_TAG,
-    STRATEGY_TAG,
-    TIMEFRAME_TAG,
-    VERSION_TAG,
-    Runs,
-)
+from lab_pipeline.defs.operations.runs import ERROR_TAG, LEGACY_RESULT_TAG, Runs
 from lab_pipeline.runs.legacy import LegacyRun
+from lab_pipeline.runs.recorded import BACKTEST_JOB, STRATEGY_TAG, TIMEFRAME_TAG, VERSION_TAG
 
 LEGACY_TAG = "lab/legacy"
 REQUEST_FIELDS = ("strategy_id", "strategy_version", "caller", "mint", "timeframe", "start", "end")

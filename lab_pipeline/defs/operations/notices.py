@@ -13,9 +13,9 @@ from dagster._core.storage.tags import WILL_RETRY_TAG
 
 from lab_pipeline.defs.backtest.automatic import WINDOW_TAG
 from lab_pipeline.defs.operations.reasons import failure_reason
-from lab_pipeline.defs.operations.runs import STRATEGY_TAG, TIMEFRAME_TAG
 from lab_pipeline.defs.operations.webhook import Notice
 from lab_pipeline.defs.operations.webserver import webserver_url
+from lab_pipeline.runs.recorded import STRATEGY_TAG, TIMEFRAME_TAG
 from lab_pipeline.settings import Settings
 
 RUN_FAILED = "run.failed"

@@ -27,16 +27,17 @@ from lab_pipeline.runs.artifacts import (
     UnreadableManifestError,
     read_manifest,
 )
+from lab_pipeline.runs.recorded import (
+    ASSET_JOB,
+    BACKTEST_ASSETS,
+    BACKTEST_JOB,
+    STATUSES,
+    STRATEGY_TAG,
+    TIMEFRAME_TAG,
+    VERSION_TAG,
+    status_of,
+)
 
-BACKTEST_JOB = "backtest"
-ASSET_JOB = "__ASSET_JOB"
-"""Dagster's own job, in which the UI's *Materialize* runs assets."""
-BACKTEST_ASSETS = "backtest"
-"""First part of the keys of the assets that a backtest materialises."""
-
-STRATEGY_TAG = "lab/strategy"
-VERSION_TAG = "lab/strategy_version"
-TIMEFRAME_TAG = "lab/timeframe"
 FINGERPRINT_TAG = "lab/fingerprint"
 ERROR_TAG = "lab/error"
 """Why a run failed that has no events to tell, such as one that was taken over."""
@@ -44,25 +45,9 @@ PARENT_TAG = "dagster/parent_run_id"
 LEGACY_RESULT_TAG = "lab/legacy_result"
 """The numbers that the old lab kept of a run that was taken over, JSON, in the units of this one."""
 
-STATUSES = {
-    "QUEUED": RunStatus.QUEUED,
-    "NOT_STARTED": RunStatus.QUEUED,
-    "STARTING": RunStatus.QUEUED,
-    "STARTED": RunStatus.RUNNING,
-    "CANCELING": RunStatus.RUNNING,
-    "SUCCESS": RunStatus.COMPLETED,
-    "FAILURE": RunStatus.FAILED,
-    "CANCELED": RunStatus.CANCELED,
-}
 ROWS_AT_ONCE = 100
 REMEMBERED = 20_000
 """Bodies and manifests kept in memory; neither changes without changing what it is known by."""
-
-
-def status_of(dagster_status: str) -> str:
-    """Return the lab's word for a status of Dagster's: one that is new to us keeps its name, in lower case."""
-    known = STATUSES.get(dagster_status)
-    return dagster_status.lower() if known is None else known.value
 
 
 @dataclass(frozen=True)

@@ -65,11 +65,11 @@ def _distribution(statistics: Statistics) -> Metadata:
     shown: Metadata = {name: _table(rows) for name, rows in distributions.items()}
     returns = distributions[Metric.PNL.value]
     if any(row["count"] for row in returns):
-        from lab_pipeline.reports import buckets_png  # noqa: PLC0415 - matplotlib, needed only here
+        from lab_pipeline.reports import buckets_picture  # noqa: PLC0415 - needed only here
 
         title = "Trades by net return"
-        png = buckets_png([row["bucket"] for row in returns], [row["count"] for row in returns], title=title)
-        shown["picture"] = picture(png, title)
+        drawn = buckets_picture([row["bucket"] for row in returns], [row["count"] for row in returns], title=title)
+        shown["picture"] = picture(drawn, title)
     return shown
 
 

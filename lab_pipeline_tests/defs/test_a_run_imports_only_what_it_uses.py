@@ -1,0 +1,20 @@
+import subprocess
+import sys
+
+SCRIPT = """
+import sys
+from lab_pipeline.defs.backtest.config import BacktestConfig
+from lab_pipeline.defs.backtest.foreground import run_backtest_job
+from lab_pipeline.defs.operations.instance import open_instance
+from lab_pipeline.settings import load_settings
+with open_instance(load_settings()) as instance:
+    assert run_backtest_job(instance, BacktestConfig(strategy="ladder", timeframe="1m")).error is None
+print({"hypothesis", "matplotlib", "PIL", "pandera"} & set(sys.modules))
+"""
+
+
+def test_the_process_of_a_backtest_has_nothing_for_drawing_tests_or_incoming_rows(lab):
+    settings, _ = lab
+    assert settings.home.is_dir(), "its variables are those of this process"
+    done = subprocess.run([sys.executable, "-c", SCRIPT], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "set()"
