@@ -13,6 +13,8 @@ import polars as pl
 import polars.selectors as cs
 
 from lab_pipeline.domain import schemas
+from lab_pipeline.domain.candles import prices_hold
+from lab_pipeline.domain.identifiers import is_identifier
 from lab_pipeline.lake.errors import VIOLATIONS_SHOWN, IngestError, Violation
 from lab_pipeline.lake.layout import CALLS, CANDLES, Table
 from lab_pipeline.lake.parsing import Parsed, TimeUnit, time_column, value_at, why_null
@@ -84,9 +86,12 @@ class Findings:
         self._table = table
         self._grid = grid
         self._first: list[Finding] = []
+        self._identifiers: set[str] = set()
 
     def check(self, batch: Batch) -> None:
         """Record what breaks the rules in a batch, all rules and rows at once."""
+        if self._table is CANDLES and self._keeps_rules(batch.parsed):
+            return
         broken = pl.concat([_schema_failures(batch.parsed.frame, self._table), self._off_grid(batch.parsed)])
         first = broken.sort("index", maintain_order=True).head(VIOLATIONS_SHOWN)
         findings = []
@@ -126,6 +131,15 @@ class Findings:
             place = places[finding.file][finding.row]
             violations.append(Violation(sources[finding.file].name, place, finding.column, finding.value, rule))
         raise IngestError(violations, self.total, hint)
+
+    def _keeps_rules(self, parsed: Parsed) -> bool:
+        """Tell in one pass whether candles break no rule: pandera says which they break, in five times the time."""
+        frame = parsed.frame
+        if parsed.off_grid.any() or any(frame.null_count().row(0)) or not frame.select(prices_hold().all()).item():
+            return False
+        new = set(frame["mint"].unique()) - self._identifiers
+        self._identifiers |= {mint for mint in new if is_identifier(mint)}
+        return new <= self._identifiers
 
     def _off_grid(self, parsed: Parsed) -> pl.DataFrame:
         rows = parsed.off_grid.arg_true().cast(pl.Int64).alias("index").to_frame()
