@@ -1,18 +1,17 @@
 """Hold rows against the rules of `domain.schemas`, all at once, and say which cells break them.
 
-Import this only where rows come in: pandera costs half a second.
+pandera, which costs half a second, is imported once it has something to say.
 """
 
 from collections.abc import Sequence
 from copy import deepcopy
 from dataclasses import dataclass
+from functools import cache
+from typing import TYPE_CHECKING
 
-import pandera.errors
-import pandera.polars as pa
 import polars as pl
 import polars.selectors as cs
 
-from lab_pipeline.domain import schemas
 from lab_pipeline.domain.candles import prices_hold
 from lab_pipeline.domain.identifiers import is_identifier
 from lab_pipeline.lake.errors import VIOLATIONS_SHOWN, IngestError, Violation
@@ -21,17 +20,10 @@ from lab_pipeline.lake.parsing import Parsed, TimeUnit, time_column, value_at, w
 from lab_pipeline.lake.sniffing import plain
 from lab_pipeline.lake.sources import ROW, Source
 
+if TYPE_CHECKING:
+    import pandera.polars as pa
+
 NULL_CHECK = "not_nullable"
-
-
-def _without_unique(schema: pa.DataFrameSchema) -> pa.DataFrameSchema:
-    """Leave uniqueness to the merge, which sorts by key anyway and sees all files; pandera takes 15 times longer."""
-    copy = deepcopy(schema)
-    copy.unique = None
-    return copy
-
-
-SCHEMAS = {CANDLES.name: _without_unique(schemas.CANDLES), CALLS.name: _without_unique(schemas.CALLS)}
 
 
 @dataclass(frozen=True)
@@ -147,10 +139,22 @@ class Findings:
         return rows.with_columns(pl.lit(time_column(self._table)).alias("column"), rule)
 
 
+@cache
+def _schema(name: str) -> "pa.DataFrameSchema":
+    """Leave uniqueness to the merge, which sorts by key anyway and sees all files; pandera takes 15 times longer."""
+    from lab_pipeline.domain import schemas  # noqa: PLC0415 - as above
+
+    schema = deepcopy({CANDLES.name: schemas.CANDLES, CALLS.name: schemas.CALLS}[name])
+    schema.unique = None
+    return schema
+
+
 def _schema_failures(frame: pl.DataFrame, table: Table) -> pl.DataFrame:
     """Return index, column and rule of every cell that breaks the table's schema."""
+    import pandera.errors  # noqa: PLC0415 - as above
+
     try:
-        SCHEMAS[table.name].validate(frame, lazy=True)
+        _schema(table.name).validate(frame, lazy=True)
     except pandera.errors.SchemaErrors as error:
         cases: pl.DataFrame = error.failure_cases
         whole_row = pl.col("column").is_null()  # such a rule starts with the name of the column it is about

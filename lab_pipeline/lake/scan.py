@@ -358,22 +358,27 @@ def _vouched_for(part: _Part, candles: CandleColumns, digest: str) -> CandleColu
 
 def _merge(buckets: list[CandleColumns]) -> CandleColumns:
     """Put buckets together, mints ascending."""
+    buckets = [candles for candles in buckets if len(candles)] or buckets[:1]
     if len(buckets) == 1:
         return buckets[0]
-    base = np.cumsum([0, *map(len, buckets)])
-    arrays = [np.concatenate([getattr(candles, name) for candles in buckets]) for name in COLUMNS]
-    segments = [
-        (mint, int(start + low), int(start + high))
-        for start, candles in zip(base, buckets, strict=False)
+    segments = sorted(
+        (mint, number, int(low), int(high))
+        for number, candles in enumerate(buckets)
         for mint, low, high in zip(candles.mints, candles.offsets[:-1], candles.offsets[1:], strict=True)
+    )
+    laid = [
+        np.concatenate([columns[number][low:high] for _, number, low, high in segments])
+        for columns in ([getattr(candles, name) for candles in buckets] for name in COLUMNS)
     ]
-    checked = {candles.checked for candles in buckets if len(candles)}
-    return replace(_gather(sorted(segments), arrays), checked=checked.pop() if len(checked) == 1 else 0)
+    checked = {candles.checked for candles in buckets}
+    return replace(
+        _columns([(mint, low, high) for mint, _, low, high in segments], laid),
+        checked=checked.pop() if len(checked) == 1 else 0,
+    )
 
 
 def _gather(segments: list[tuple[str, int, int]], arrays: list[Column]) -> CandleColumns:
     """Lay (mint, first row, last row + 1) segments end to end; arrays that already are so stay where they are."""
-    lengths = [high - low for _, low, high in segments]
     spans = _joined([(low, high) for _, low, high in segments])
     if len(spans) == 1:
         laid = [array[slice(*spans[0])] for array in arrays]
@@ -381,10 +386,16 @@ def _gather(segments: list[tuple[str, int, int]], arrays: list[Column]) -> Candl
         laid = [np.concatenate([array[low:high] for low, high in spans]) for array in arrays]
     else:
         laid = [array[:0] for array in arrays]
+    return _columns(segments, laid)
+
+
+def _columns(segments: list[tuple[str, int, int]], laid: list[Column]) -> CandleColumns:
+    """Name columns in which the rows of (mint, first row, last row + 1) segments lie end to end."""
     for array in laid:
         array.flags.writeable = False  # as arrays that lie in Parquet buffers are: one type, one compiled kernel
-    offsets = np.cumsum([0, *lengths], dtype=np.int64)
-    return CandleColumns([mint for mint, _, _ in segments], offsets, *laid)
+    offsets = np.cumsum([0, *(high - low for _, low, high in segments)], dtype=np.int64)
+    timestamp, opens, highs, lows, closes, volumes = laid
+    return CandleColumns([mint for mint, _, _ in segments], offsets, timestamp, opens, highs, lows, closes, volumes)
 
 
 def _joined(spans: list[tuple[int, int]]) -> list[tuple[int, int]]:
