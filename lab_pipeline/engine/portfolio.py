@@ -110,7 +110,7 @@ class Series:
 
 
 def run_portfolio(
-    trades: Records, fills: Records, store: MarkStore, config: StrategyConfig, timeframe: int
+    trades: Records, fills: Records, store: MarkStore, config: StrategyConfig, timeframe: int, threads: int
 ) -> tuple[Allocation, Series]:
     """Give the trades cash and slots in the order of time and follow the account.
 
@@ -120,6 +120,7 @@ def run_portfolio(
         store: closes from entry to exit of every trade; only those that are needed are taken out, the rest is let go.
         config: sizing, limits, costs and capital.
         timeframe: length of a candle in milliseconds.
+        threads: that gather the closes; the result does not depend on it.
 
     Raises:
         LabError: if the series would have more than `MAX_POINTS` points.
@@ -127,10 +128,10 @@ def run_portfolio(
     account = _account(config, timeframe)
     owner = np.repeat(np.arange(len(trades)), trades["fills"])
     order = _event_order(trades, fills, owner)
-    marks = NO_MARKS if account.sizing == FIXED else store.collect(trades, np.ones(len(trades), np.bool_))
+    marks = NO_MARKS if account.sizing == FIXED else store.collect(trades, np.ones(len(trades), np.bool_), threads)
     allocation = Allocation(*_allocate(trades, fills, owner, order, marks, account))
     if account.sizing == FIXED:
-        marks = store.collect(trades, allocation.skipped == TAKEN)
+        marks = store.collect(trades, allocation.skipped == TAKEN, threads)
     taken = trades[allocation.skipped == TAKEN]
     points = _count_points(taken, timeframe)
     first = int(taken["entry_time"].min()) if points else 0

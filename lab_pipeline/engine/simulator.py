@@ -206,7 +206,7 @@ class Simulator:
         self._require_unfinished()
         self._finished = True
         trades, fills = self._ordered()
-        allocation, series = run_portfolio(trades, fills, self._marks, self._config, self._timeframe)
+        allocation, series = run_portfolio(trades, fills, self._marks, self._config, self._timeframe, self._threads)
         outcomes = self._outcomes()
         fills_frame = _fills_frame(self._calls, trades, fills, allocation, self._rules)
         trades_frame = _trades_frame(self._calls, trades, allocation)
