@@ -350,10 +350,12 @@ class _Ingest:
     def _buckets_of(self, rows: pl.DataFrame) -> Integers:
         if self._timeframe is None:
             return np.zeros(rows.height, np.int64)
-        mints = rows["mint"].unique()
+        runs = rows["mint"].rle().struct  # few where a file is sorted by mint
+        mints = runs.field("value").unique()
         self._buckets |= {mint: mint_bucket(mint) for mint in mints if mint not in self._buckets}
-        buckets = pl.Series([self._buckets[mint] for mint in mints], dtype=pl.Int64)
-        return rows["mint"].replace_strict(mints, buckets, return_dtype=pl.Int64).to_numpy()
+        known = pl.Series([self._buckets[mint] for mint in mints], dtype=pl.Int64)
+        buckets = runs.field("value").replace_strict(mints, known, return_dtype=pl.Int64)
+        return np.repeat(buckets.to_numpy(), runs.field("len").to_numpy())
 
     def _merge(self, bucket: int) -> _Merged:
         """Write the new part of one partition, if its rows change; what is found is left to `_note_merged`."""
@@ -410,14 +412,17 @@ class _Ingest:
 
     def _unique(self, bucket: int, merged: _Merged) -> pl.DataFrame:
         """Read one partition's rows with each key once, sorted by key; repeated keys that disagree are noted."""
-        rows = _sorted(self._spill.take(bucket), self._table.key)
+        rows = self._spill.take(bucket)
+        once = _ascend(rows, self._table.key)
+        if not once:
+            rows = _sorted(rows, self._table.key)
         if self._grid_ms:
             for number in rows[FILE].unique():
                 part = rows if rows[FILE].n_unique() == 1 else rows.filter(pl.col(FILE) == number)
                 spacing = self._spacings[number]
                 merged.spacing[number] = spacing.of_mints(part["mint"], part[time_column(self._table)])
         repeats = pl.all_horizontal(pl.col(name) == pl.col(name).shift() for name in self._table.key)
-        if not rows.select(repeats.any()).item():
+        if once or not rows.select(repeats.any()).item():
             return rows.select(self._table.columns.names())
         same_file = pl.col(FILE) == pl.col(FILE).shift()
         same_values = pl.all_horizontal(pl.col(name).eq_missing(pl.col(name).shift()) for name in self._table.columns)
@@ -483,14 +488,17 @@ def _workers(threads: int) -> Iterator[ThreadPoolExecutor]:
         workers.shutdown(cancel_futures=True)
 
 
-def _sorted(rows: pl.DataFrame, by: Sequence[str]) -> pl.DataFrame:
-    """Sort rows by columns without null, equal ones as they were; what is sorted already is left as it is."""
+def _ascend(rows: pl.DataFrame, by: Sequence[str]) -> bool:
+    """Tell whether rows are sorted by columns without null, and no two are equal in them."""
     ascends = pl.lit(value=False)
     for name in reversed(by):
         before = pl.col(name).shift()
         ascends = (pl.col(name) > before) | ((pl.col(name) == before) & ascends)
-    if rows.select(ascends.all()).item():
-        return rows
+    return bool(rows.select(ascends.all()).item())
+
+
+def _sorted(rows: pl.DataFrame, by: Sequence[str]) -> pl.DataFrame:
+    """Sort rows by columns without null, equal ones as they were; texts by their ranks, which takes a third."""
     ranks = [
         rows[name].cast(pl.Enum(rows[name].unique().sort())).to_physical() if dtype == pl.String else rows[name]
         for name, dtype in rows.select(by).schema.items()

@@ -91,11 +91,12 @@ def parse(raw: pl.DataFrame, table: Table, unit: TimeUnit | None, grid_ms: int |
             columns.append(_numbers(values))
         else:
             ticks, per_ms = _ticks(values, unit)
-            whole = -(-ticks // per_ms)
+            whole = ticks if per_ms == 1 else -(-ticks // per_ms)
             taken = whole.is_between(EARLIEST_MS, END_MS, closed="left")
             if grid_ms:
                 off_grid = (taken & (ticks % (grid_ms * per_ms) != 0)).fill_null(value=False)
-            columns.append(whole.set(~taken, None).cast(frames.TIMESTAMP).alias(name))
+            times = whole if taken.all() else whole.set(~taken, None)
+            columns.append(times.cast(frames.TIMESTAMP).alias(name))
     return Parsed(pl.DataFrame(columns), off_grid)
 
 
@@ -166,7 +167,8 @@ def _numbers(values: pl.Series) -> pl.Series:
     numbers = values.cast(pl.Float64, strict=False)
     if values.dtype == pl.String and numbers.null_count() > values.null_count():
         numbers = values.str.strip_chars().cast(pl.Float64, strict=False)
-    return numbers.set(numbers == 0, 0.0)  # -0.0 becomes 0.0, so that equal values have equal bytes
+    zeros = numbers == 0
+    return numbers.set(zeros, 0.0) if zeros.any() else numbers  # -0.0 is 0.0, so that equal values have equal bytes
 
 
 def _ticks(values: pl.Series, unit: TimeUnit | None) -> tuple[pl.Series, int]:
@@ -176,7 +178,7 @@ def _ticks(values: pl.Series, unit: TimeUnit | None) -> tuple[pl.Series, int]:
     if unit is None:
         return pl.repeat(None, len(values), dtype=pl.Int64, eager=True).alias(values.name), NS_PER_MS
     if unit is TimeUnit.ISO:
-        return _iso_nanoseconds(values.cast(pl.String)), NS_PER_MS
+        return _iso_ticks(values.cast(pl.String))
     return _unix_nanoseconds(values, NS_PER_UNIT[unit]), NS_PER_MS
 
 
@@ -190,13 +192,13 @@ def _unix_nanoseconds(values: pl.Series, factor: int) -> pl.Series:
     return (number.set(~in_range, None) * factor).cast(pl.Int64, strict=False)
 
 
-def _iso_nanoseconds(values: pl.Series) -> pl.Series:
+def _iso_ticks(values: pl.Series) -> tuple[pl.Series, int]:
     """Read ISO 8601 of any year, null where it is not a time that may be taken."""
-    taken = _whole_seconds(values) * NS_PER_MS
+    taken = _whole_seconds(values)
     left = taken.is_null() & values.is_not_null()
     if not left.any():
-        return taken
-    return taken.scatter(left.arg_true(), _any_iso_nanoseconds(values.filter(left)))
+        return taken, 1
+    return (taken * NS_PER_MS).scatter(left.arg_true(), _any_iso_nanoseconds(values.filter(left))), NS_PER_MS
 
 
 def _whole_seconds(values: pl.Series) -> pl.Series:
