@@ -6,6 +6,7 @@ import sys
 BENCHMARKS = (
     "kernel_vs_vectorbt",
     "lake_scan",
+    "ingest",
     "pipeline",
     "tear_sheet",
     "startup",

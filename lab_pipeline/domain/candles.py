@@ -12,6 +12,26 @@ Integers = npt.NDArray[np.int64]
 SMALLEST_PRICE, LARGEST = 1e-100, 1e100
 """Bounds of prices and volumes, of what comes in and of what is simulated: within them no ratio and no sum overflows.
 """
+RULES = 1
+"""Number of the rules that candles keep: one more whenever they become stricter, so that what was checked by the rules
+before is checked again."""
+
+
+def prices_hold() -> pl.Expr:
+    """Return, by row of candles without null, whether prices and volume keep the rules; what is no number does not."""
+    low, high, volume = pl.col("low"), pl.col("high"), pl.col("volume")
+    prices = ("open", "high", "low", "close")
+    return (
+        pl.sum_horizontal(*prices, "volume").is_finite()
+        & (low >= SMALLEST_PRICE)
+        & (high <= LARGEST)
+        & (volume >= 0)
+        & (volume <= LARGEST)
+        & (low <= pl.col("open"))
+        & (low <= pl.col("close"))
+        & (high >= pl.col("open"))
+        & (high >= pl.col("close"))
+    )
 
 
 @dataclass(frozen=True, eq=False)
@@ -26,6 +46,7 @@ class CandleColumns:
         timestamp: open time in milliseconds since the epoch, UTC; ascending and unique within a mint. Length n.
         open: price at the open, quote currency per token; so are `high`, `low` and `close`. Length n.
         volume: traded volume in the units of the source. Length n.
+        checked: length of a candle in milliseconds, if the candles are known to keep the rules for it; else 0.
     """
 
     mints: list[str]
@@ -36,6 +57,7 @@ class CandleColumns:
     low: Floats
     close: Floats
     volume: Floats
+    checked: int = 0
 
     def __len__(self) -> int:
         return len(self.timestamp)

@@ -1,5 +1,6 @@
 """The closes that value positions: what is kept of the candles until the portfolio has been run."""
 
+from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
 
 import numpy as np
@@ -69,28 +70,35 @@ class MarkStore:
         trades["shard"] += len(self._shards)
         self._shards += shards
 
-    def collect(self, trades: Records, wanted: npt.NDArray[np.bool_]) -> Marks:
+    def collect(self, trades: Records, wanted: npt.NDArray[np.bool_], threads: int) -> Marks:
         """Return the closes of the wanted trades in one piece and let go of all others. Call it once.
 
         Args:
             trades: records of `kernel.TRADE` of all shards; `mark` and `mark_time` of the wanted ones are set to
                 their places in what is returned, `mark_time` to -1 where the candles follow without a gap.
             wanted: which trades.
+            threads: that copy, shard by shard.
         """
         chosen = [np.flatnonzero(wanted & (trades["shard"] == shard)) for shard in range(len(self._shards))]
         stretches = [Stretches.of(trades[part]) for part in chosen]
         timed = [part.rows if len(marks.times) else 0 for part, marks in zip(stretches, self._shards, strict=True)]
         collected = Marks(np.empty(sum(part.rows for part in stretches), np.float64), np.empty(sum(timed), np.int64))
-        begin, begin_time = 0, 0
-        for shard, (part, stretch, times) in enumerate(zip(chosen, stretches, timed, strict=True)):
+        begins = np.cumsum([0, *(part.rows for part in stretches)])
+        begin_times = np.cumsum([0, *timed])
+
+        def copy(shard: int) -> None:
             target = Marks(
-                collected.closes[begin : begin + stretch.rows], collected.times[begin_time : begin_time + times]
+                collected.closes[begins[shard] : begins[shard + 1]],
+                collected.times[begin_times[shard] : begin_times[shard + 1]],
             )
-            stretch.copy(self._shards[shard], target)
+            stretches[shard].copy(self._shards[shard], target)
+            self._shards[shard] = NO_MARKS
+
+        with ThreadPoolExecutor(threads) as pool:
+            list(pool.map(copy, range(len(self._shards))))
+        for part, stretch, begin, begin_time in zip(chosen, stretches, begins, begin_times, strict=False):
             trades["mark"][part] = begin + stretch.places
             trades["mark_time"][part] = np.where(self._with_gaps(trades[part]), begin_time + stretch.places, -1)
-            self._shards[shard] = NO_MARKS
-            begin, begin_time = begin + stretch.rows, begin_time + times
         return collected
 
     def _with_gaps(self, trades: Records) -> npt.NDArray[np.bool_]:
@@ -166,7 +174,8 @@ def _copy_rows(
     place, end = 0, -1
     for index in order:
         begin = max(first[index], end + 1)
-        for row in range(begin, last[index] + 1):
-            target[place] = values[row]
-            place += 1
+        rows = max(0, last[index] + 1 - begin)
+        for row in range(rows):
+            target[place + row] = values[begin + row]
+        place += rows
         end = max(end, last[index])

@@ -110,7 +110,7 @@ class Series:
 
 
 def run_portfolio(
-    trades: Records, fills: Records, store: MarkStore, config: StrategyConfig, timeframe: int
+    trades: Records, fills: Records, store: MarkStore, config: StrategyConfig, timeframe: int, threads: int
 ) -> tuple[Allocation, Series]:
     """Give the trades cash and slots in the order of time and follow the account.
 
@@ -120,6 +120,7 @@ def run_portfolio(
         store: closes from entry to exit of every trade; only those that are needed are taken out, the rest is let go.
         config: sizing, limits, costs and capital.
         timeframe: length of a candle in milliseconds.
+        threads: that gather the closes; the result does not depend on it.
 
     Raises:
         LabError: if the series would have more than `MAX_POINTS` points.
@@ -127,13 +128,16 @@ def run_portfolio(
     account = _account(config, timeframe)
     owner = np.repeat(np.arange(len(trades)), trades["fills"])
     order = _event_order(trades, fills, owner)
-    marks = NO_MARKS if account.sizing == FIXED else store.collect(trades, np.ones(len(trades), np.bool_))
+    marks = NO_MARKS if account.sizing == FIXED else store.collect(trades, np.ones(len(trades), np.bool_), threads)
     allocation = Allocation(*_allocate(trades, fills, owner, order, marks, account))
     if account.sizing == FIXED:
-        marks = store.collect(trades, allocation.skipped == TAKEN)
+        marks = store.collect(trades, allocation.skipped == TAKEN, threads)
     taken = trades[allocation.skipped == TAKEN]
     points = _count_points(taken, timeframe)
     first = int(taken["entry_time"].min()) if points else 0
+    bought = order[_is_buy(owner)[order]]
+    opened = bought[allocation.skipped[owner[bought]] == TAKEN]
+    value = _value_steps(trades, fills, owner, opened, allocation.quantity, marks, account.timeframe, first, points)
     series = _follow(
         trades,
         fills,
@@ -142,10 +146,9 @@ def run_portfolio(
         allocation.quantity,
         allocation.invested,
         allocation.skipped,
-        marks,
+        value,
         account,
         first,
-        points,
     )
     return allocation, Series(*series)
 
@@ -176,11 +179,16 @@ def _account(config: StrategyConfig, timeframe: int) -> Account:
 
 def _event_order(trades: Records, fills: Records, owner: Integers) -> Integers:
     """Return the fills' indices in the order in which they reach the account."""
-    first = np.ones(len(fills), np.bool_)
-    first[1:] = owner[1:] != owner[:-1]
     same_time = fills["time"] == trades["entry_time"][owner]
-    phase = np.where(first, 1, np.where(same_time, 2, 0))
+    phase = np.where(_is_buy(owner), 1, np.where(same_time, 2, 0))
     return np.argsort(fills["time"] * 3 + phase, kind="stable")
+
+
+def _is_buy(owner: Integers) -> npt.NDArray[np.bool_]:
+    """Tell the fills that are the first of their trades."""
+    buys = np.ones(len(owner), np.bool_)
+    buys[1:] = owner[1:] != owner[:-1]
+    return buys
 
 
 def _count_points(taken: Records, timeframe: int) -> int:
@@ -227,6 +235,49 @@ def _allocate(
 
 
 @compiled
+def _value_steps(
+    trades: Records,
+    fills: Records,
+    owner: Integers,
+    opened: Integers,
+    quantity: Floats,
+    marks: Marks,
+    timeframe: int,
+    first: int,
+    points: int,
+) -> Floats:
+    """Return what the open positions are worth at every step of the series.
+
+    Position after position, so that its closes are read in a row; every step still adds the positions up in the
+    order of their opening, which decides the last digits. `opened` has their buys in that order, as indices of fills;
+    `first` is the label of the first step.
+    """
+    value = np.zeros(points)
+    for buy in opened:
+        index = owner[buy]
+        trade = trades[index]
+        remaining = 1.0
+        passed = 0
+        for fill in range(buy, buy + trade["fills"] - 1):
+            if fill > buy:
+                remaining -= fills[fill]["fraction"]
+            begin = -((first - fills[fill]["time"]) // timeframe)  # the first step that holds the fill
+            end = min(points, -((first - fills[fill + 1]["time"]) // timeframe))
+            held = quantity[index] * remaining
+            if trade["mark_time"] < 0:
+                row = trade["mark"] + (first - trade["entry_time"]) // timeframe
+                for point in range(begin, end):
+                    value[point] += held * marks.closes[row + point]
+            else:
+                rows = trade["exit_row"] - trade["entry_row"] + 1
+                for point in range(begin, end):
+                    while passed < rows and marks.times[trade["mark_time"] + passed] <= first + point * timeframe:
+                        passed += 1
+                    value[point] += held * marks.closes[trade["mark"] + passed - 1]
+    return value
+
+
+@compiled
 def _follow(
     trades: Records,
     fills: Records,
@@ -235,16 +286,16 @@ def _follow(
     quantity: Floats,
     invested: Floats,
     skipped: npt.NDArray[np.int8],
-    marks: Marks,
+    value: Floats,
     account: Account,
     first: int,
-    points: int,
 ) -> tuple[Integers, Floats, Floats, Floats, Floats, npt.NDArray[np.int32]]:
+    points = len(value)
     timestamp = np.empty(points, np.int64)
     equity, cash_at = np.empty(points), np.empty(points)
     exposure, drawdown = np.empty(points), np.empty(points)
     open_positions = np.empty(points, np.int32)
-    book = _empty_book(quantity)
+    sells = trades["fills"] - 1
     cash, highest, held, position = account.capital, account.capital, 0, 0
     for point in range(points):
         label = first + point * account.timeframe
@@ -257,17 +308,16 @@ def _follow(
             if event == 0 or owner[event - 1] != index:
                 cash -= invested[index]
                 held += 1
-                _open(book, index, trades[index]["fills"] - 1)
             else:
                 cash += _received(account, quantity[index], fill)
-                held -= _sell(book, index, fill["fraction"])
-        value = _value(trades, marks, book, account, label)
-        worth = cash + value
+                sells[index] -= 1
+                held -= sells[index] == 0
+        worth = cash + value[point]
         highest = max(highest, worth)
         timestamp[point] = label + account.timeframe
         equity[point] = worth
         cash_at[point] = cash
-        exposure[point] = min(value / worth, 1.0) if worth > 0.0 else 0.0
+        exposure[point] = min(value[point] / worth, 1.0) if worth > 0.0 else 0.0
         drawdown[point] = worth / highest - 1.0
         open_positions[point] = held
     return timestamp, equity, cash_at, exposure, drawdown, open_positions

@@ -122,7 +122,7 @@ class Simulator:
 
         Args:
             candles: every candle of its mints that the calls' windows and the hour before the entries need. Each
-                mint comes in one shard only.
+                mint comes in one shard only. What is `checked` already is not checked again.
 
         Raises:
             LabError: naming the mint and time of a candle that breaks a rule, or a mint that comes twice.
@@ -133,7 +133,8 @@ class Simulator:
             *(_column(c, np.float64) for c in (candles.open, candles.high, candles.low, candles.close, candles.volume)),
         )
         with ThreadPoolExecutor(self._threads) as pool:
-            self._check_candles(candles, columns, pool)
+            if candles.checked != self._timeframe:
+                self._check_candles(candles, columns, pool)
             ranks, first, last = self._calls_on(candles)
             called_at = readonly(self._called_at[ranks])
             bounds = self._chunks(len(ranks), CALLS_A_CHUNK)
@@ -205,7 +206,7 @@ class Simulator:
         self._require_unfinished()
         self._finished = True
         trades, fills = self._ordered()
-        allocation, series = run_portfolio(trades, fills, self._marks, self._config, self._timeframe)
+        allocation, series = run_portfolio(trades, fills, self._marks, self._config, self._timeframe, self._threads)
         outcomes = self._outcomes()
         fills_frame = _fills_frame(self._calls, trades, fills, allocation, self._rules)
         trades_frame = _trades_frame(self._calls, trades, allocation)

@@ -2,20 +2,25 @@
 
 Files are read in batches, checked, and spilled by partition to the transaction's own directory; then each partition is
 sorted, searched for repeated keys and merged with what the lake already has. Only partitions that change get a new
-part. Memory holds one batch or one partition at a time.
+part. Memory holds two batches or `WORKERS` partitions at a time.
 """
 
+import os
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import polars as pl
 from pydantic import TypeAdapter
 
+from lab_pipeline.domain.candles import RULES, CandleColumns, Integers, prices_hold
 from lab_pipeline.domain.identifiers import IDENTIFIER_RULE, is_identifier
 from lab_pipeline.domain.timeframe import timeframe_ms
 from lab_pipeline.lake import commit, inventory
@@ -24,25 +29,32 @@ from lab_pipeline.lake.layout import (
     CALLS,
     CANDLES,
     MINT_BUCKETS,
+    Note,
     Table,
     bucket_dir,
     mint_bucket,
     parts,
+    read_part,
     timeframe_dir,
     write_part,
 )
 from lab_pipeline.lake.lengths import matching, name_of, names_of
 from lab_pipeline.lake.parsing import TimeUnit, parse, time_column, time_unit
 from lab_pipeline.lake.rules import Batch, Finding, Findings, shown
+from lab_pipeline.lake.snapshot import bucket_digest
 from lab_pipeline.lake.sniffing import listed, plain
 from lab_pipeline.lake.sources import ROW, FrameSource, Source, check_readable, open_source, reading
-from lab_pipeline.lake.spacing import Spacing
+from lab_pipeline.lake.spacing import MintLabels, Spacing
+from lab_pipeline.lake.spill import FILE, Spill
 from lab_pipeline.storage.trouble import disk_trouble
 
 CHANGED_KEYS_SHOWN = 5
-FILE = "file"
-BUCKET = "bucket"
+ORDER = "order"
 RECEIPTS = "receipts"
+SPILL_ROWS = 1 << 18
+"""Rows that are put aside at once, so that what a partition has of them is worth a batch of its own."""
+WORKERS = min(4, os.cpu_count() or 1)
+"""Partitions merged and written at once."""
 
 Progress = Callable[[int, int], None]
 
@@ -173,6 +185,31 @@ def _ingest(
         raise LakeUnwritableError(f"cannot write to the lake at {root}: {reason}; {fate}") from error
 
 
+@dataclass
+class _Merged:
+    """What came of the rows of one partition.
+
+    Attributes:
+        spacing: by file, where its labels lie.
+        clashes: rows that repeat the key of another, with `FILE`, `ROW`, `same_file` and `other`.
+        mints: different mints among the rows.
+        added: keys that the lake did not have; likewise `changed` and `unchanged`.
+        changed_keys: the first few that changed.
+        replaced: files that the new one replaces.
+        staged: the new file, if anything changes.
+    """
+
+    spacing: dict[int, MintLabels] = field(default_factory=dict)
+    clashes: pl.DataFrame | None = None
+    mints: int = 0
+    added: int = 0
+    changed: int = 0
+    unchanged: int = 0
+    changed_keys: list[dict[str, Any]] = field(default_factory=list)
+    replaced: list[Path] = field(default_factory=list)
+    staged: Path | None = None
+
+
 class _Ingest:
     """One ingest on its way: what was found, and what the report will say."""
 
@@ -195,7 +232,8 @@ class _Ingest:
         self._choices = choices
         self._steps_done = 0
         self._sources: list[Source] = []
-        self._spills: dict[int, list[Path]] = {}
+        self._spill = Spill(transaction.directory)
+        self._buckets: dict[str, int] = {}
         self._findings = Findings(table, timeframe)
         self._said: Counter[str] = Counter()
         self._spacings: list[Spacing] = []
@@ -206,9 +244,12 @@ class _Ingest:
         for opener in openers:
             self._read(opener())
             self._step(1, steps)
-        for bucket in sorted(self._spills):
-            self._merge(bucket)
-            self._step(1, steps)
+        with _workers(WORKERS) as workers:
+            for bucket, merged in zip(
+                self._spill.partitions, workers.map(self._merge, self._spill.partitions), strict=True
+            ):
+                self._note_merged(bucket, merged)
+                self._step(1, steps)
         self._findings.raise_if_any(self._sources, self._lengths_said())
         self._judge_spacing()
         if receipt is not None:
@@ -232,20 +273,34 @@ class _Ingest:
             self._report.ignored_columns[source.name] = source.ignored
         read = 0
         unit: TimeUnit | None = None
-        batches = source.batches()
-        while True:
-            with reading(source.name):
-                raw = next(batches, None)
+        with _workers(2) as workers:
+            spilling: Future[None] | None = None
+            aside: list[pl.DataFrame] = []
+            batches = source.batches()
+            ahead = workers.submit(next, batches, None)
+            while True:
+                with reading(source.name):
+                    raw = ahead.result()
+                    if raw is not None:
+                        ahead = workers.submit(next, batches, None)
+                        read += raw.height
+                        raw = self._of_this_length(number, raw)
+                        unit = unit or time_unit(raw[time_column(self._table)])
+                        parsed = parse(raw, self._table, unit, self._grid_ms)
+                        self._findings.check(Batch(number, raw, parsed, unit))
+                if raw is not None:
+                    self._note(parsed.frame)
+                    places = [pl.lit(number, pl.UInt32).alias(FILE), raw[ROW]]
+                    aside.append(parsed.frame.with_columns(places).drop_nulls(self._table.key))
+                if aside and (raw is None or sum(map(len, aside)) >= SPILL_ROWS):
+                    if spilling is not None:
+                        spilling.result()
+                    spilling = workers.submit(self._put_aside, pl.concat(aside))
+                    aside = []
                 if raw is None:
                     break
-                read += raw.height
-                raw = self._of_this_length(number, raw)
-                unit = unit or time_unit(raw[time_column(self._table)])
-                parsed = parse(raw, self._table, unit, self._grid_ms)
-                self._findings.check(Batch(number, raw, parsed, unit))
-            self._note(parsed.frame)
-            places = [pl.lit(number, pl.UInt32).alias(FILE), raw[ROW]]
-            self._spill(parsed.frame.with_columns(places).drop_nulls(self._table.key))
+            if spilling is not None:
+                spilling.result()
         if not read and not isinstance(source, FrameSource):
             raise LakeError(f"{source.name} has no rows: {self._table.name} were expected")
 
@@ -288,53 +343,86 @@ class _Ingest:
             report.last = max(report.last or last, last)
             self._spacings[-1].note(times.to_physical())
 
-    def _spill(self, rows: pl.DataFrame) -> None:
-        for (bucket,), part in rows.with_columns(self._buckets(rows)).partition_by(BUCKET, as_dict=True).items():
-            spills = self._spills.setdefault(bucket, [])
-            path = self._transaction.directory / f"spill-{bucket:02d}-{len(spills):06d}.arrow"
-            part.drop(BUCKET).write_ipc(path)
-            spills.append(path)
+    def _put_aside(self, rows: pl.DataFrame) -> None:
+        if rows.height:
+            self._spill.add(rows, self._buckets_of(rows))
 
-    def _buckets(self, rows: pl.DataFrame) -> pl.Series:
+    def _buckets_of(self, rows: pl.DataFrame) -> Integers:
         if self._timeframe is None:
-            return pl.repeat(0, rows.height, dtype=pl.UInt8, eager=True).alias(BUCKET)
-        mints = rows["mint"].unique()
-        buckets = pl.Series([mint_bucket(mint) for mint in mints], dtype=pl.UInt8)
-        return rows["mint"].replace_strict(mints, buckets, return_dtype=pl.UInt8).alias(BUCKET)
+            return np.zeros(rows.height, np.int64)
+        runs = rows["mint"].rle().struct  # few where a file is sorted by mint
+        mints = runs.field("value").unique()
+        self._buckets |= {mint: mint_bucket(mint) for mint in mints if mint not in self._buckets}
+        known = pl.Series([self._buckets[mint] for mint in mints], dtype=pl.Int64)
+        buckets = runs.field("value").replace_strict(mints, known, return_dtype=pl.Int64)
+        return np.repeat(buckets.to_numpy(), runs.field("len").to_numpy())
 
-    def _merge(self, bucket: int) -> None:
-        """Stage the new part of one partition, if its rows change."""
-        rows = self._unique(bucket)
-        if self._findings.total:
-            return
-        partition = self._partition(bucket)
-        replaced = parts(partition)
-        with inventory.explained(self._root):
-            old = pl.read_parquet(replaced, glob=False) if replaced else None
-        if not self._compare(rows, old):
-            return
+    def _merge(self, bucket: int) -> _Merged:
+        """Write the new part of one partition, if its rows change; what is found is left to `_note_merged`."""
+        merged = _Merged()
+        rows = self._unique(bucket, merged)
+        if self._findings.total or merged.clashes is not None:
+            return merged
+        merged.mints = rows["mint"].n_unique()
+        merged.replaced = parts(self._partition(bucket))
+        old, note = self._read_old(merged.replaced)
+        if not self._compare(rows, old, merged):
+            return merged
         if old is not None:
             rows = pl.concat([old.join(rows, on=self._table.key, how="anti"), rows])
-        merged = rows.sort(*self._table.order)
-        write_part(merged, self._table, self._transaction.stage(partition, replaced))
-        self._report.partitions_written += 1
+        if old is not None or self._table.order != self._table.key:
+            rows = _sorted(rows, self._table.order)
+        written = None
+        if self._grid_ms and (old is None or note or _keep_rules(old, self._grid_ms)):
+            written = Note(RULES, self._grid_ms, bucket_digest(CandleColumns.from_frame(rows)).hex())
+        merged.staged = self._transaction.directory / f"merged-{bucket:02d}.parquet"
+        write_part(rows, self._table, merged.staged, written)
+        return merged
+
+    def _read_old(self, files: list[Path]) -> tuple[pl.DataFrame | None, bool]:
+        """Read what the lake has of a partition, and tell whether it is known to keep the rules of candles."""
+        if not files:
+            return None, False
+        with inventory.explained(self._root):
+            ((rows, note),) = map(read_part, files)
+        if note is not None and bucket_digest(CandleColumns.from_frame(rows)).hex() != note.digest:
+            raise inventory.damaged_rows(files[0])
+        return rows, note is not None and note.rules >= RULES and note.timeframe_ms == self._grid_ms
+
+    def _note_merged(self, bucket: int, merged: _Merged) -> None:
+        """Record what a worker found in a partition, and stage what it wrote."""
+        for number, seen in merged.spacing.items():
+            self._spacings[number].note_mints(seen)
+        if merged.clashes is not None:
+            self._report_clashes(merged.clashes)
+        report = self._report
+        report.mints += merged.mints
+        report.added += merged.added
+        report.changed += merged.changed
+        report.unchanged += merged.unchanged
+        report.changed_keys.extend(merged.changed_keys[: CHANGED_KEYS_SHOWN - len(report.changed_keys)])
+        if merged.staged is not None:
+            merged.staged.replace(self._transaction.stage(self._partition(bucket), merged.replaced))
+            report.partitions_written += 1
 
     def _partition(self, bucket: int) -> Path:
         if self._timeframe is None:
             return self._root / CALLS.name
         return bucket_dir(self._root, self._timeframe, bucket)
 
-    def _unique(self, bucket: int) -> pl.DataFrame:
-        """Read one partition's spilled rows with each key once; repeated keys that disagree go to the findings."""
-        spills = self._spills[bucket]
-        rows = pl.concat([pl.scan_ipc(path, glob=False).collect() for path in spills]).sort(*self._table.key, FILE, ROW)
-        for path in spills:
-            path.unlink()
+    def _unique(self, bucket: int, merged: _Merged) -> pl.DataFrame:
+        """Read one partition's rows with each key once, sorted by key; repeated keys that disagree are noted."""
+        rows = self._spill.take(bucket)
+        once = _ascend(rows, self._table.key)
+        if not once:
+            rows = _sorted(rows, self._table.key)
         if self._grid_ms:
-            for (number,), part in rows.partition_by(FILE, as_dict=True).items():
-                self._spacings[number].note_mints(part["mint"], part[time_column(self._table)])
+            for number in rows[FILE].unique():
+                part = rows if rows[FILE].n_unique() == 1 else rows.filter(pl.col(FILE) == number)
+                spacing = self._spacings[number]
+                merged.spacing[number] = spacing.of_mints(part["mint"], part[time_column(self._table)])
         repeats = pl.all_horizontal(pl.col(name) == pl.col(name).shift() for name in self._table.key)
-        if not rows.select(repeats.any()).item():
+        if once or not rows.select(repeats.any()).item():
             return rows.select(self._table.columns.names())
         same_file = pl.col(FILE) == pl.col(FILE).shift()
         same_values = pl.all_horizontal(pl.col(name).eq_missing(pl.col(name).shift()) for name in self._table.columns)
@@ -344,7 +432,8 @@ class _Ingest:
             (same_file | ~same_values).alias("clashes"),
             pl.struct(FILE, ROW).shift().alias("other"),
         )
-        self._report_clashes(rows.filter("repeats", "clashes"))
+        clashes = rows.filter("repeats", "clashes")
+        merged.clashes = clashes if clashes.height else None
         return rows.filter(~pl.col("repeats")).select(self._table.columns.names())
 
     def _judge_spacing(self) -> None:
@@ -372,24 +461,56 @@ class _Ingest:
             findings.append(Finding(row[FILE], row[ROW], column, value, rule, tuple(row["other"].values())))
         self._findings.add(clashes.height, findings)
 
-    def _compare(self, rows: pl.DataFrame, old: pl.DataFrame | None) -> bool:
+    def _compare(self, rows: pl.DataFrame, old: pl.DataFrame | None, merged: _Merged) -> bool:
         """Count what is new, changed and unchanged; tell whether anything has to be written."""
-        report = self._report
-        report.mints += rows["mint"].n_unique()
         if old is None:
-            report.added += rows.height
+            merged.added = rows.height
             return True
         key = list(self._table.key)
         values = [name for name in self._table.columns if name not in key]
         joined = rows.join(old.with_columns(known=True), on=key, how="left", suffix="_old", maintain_order="left")
         differs = pl.any_horizontal(pl.col(name) != pl.col(f"{name}_old") for name in values)
         changed = joined.filter(differs & pl.col("known")).select(key)
-        added = joined["known"].null_count()
-        report.added += added
-        report.changed += changed.height
-        report.unchanged += rows.height - added - changed.height
-        report.changed_keys.extend(changed.head(CHANGED_KEYS_SHOWN - len(report.changed_keys)).to_dicts())
-        return bool(added or changed.height)
+        merged.added = joined["known"].null_count()
+        merged.changed = changed.height
+        merged.unchanged = rows.height - merged.added - merged.changed
+        merged.changed_keys = changed.head(CHANGED_KEYS_SHOWN).to_dicts()
+        return bool(merged.added or merged.changed)
+
+
+@contextmanager
+def _workers(threads: int) -> Iterator[ThreadPoolExecutor]:
+    """Give threads; after an error what has not begun is not begun any more."""
+    workers = ThreadPoolExecutor(threads, thread_name_prefix="lake-ingest")
+    try:
+        yield workers
+    finally:
+        workers.shutdown(cancel_futures=True)
+
+
+def _ascend(rows: pl.DataFrame, by: Sequence[str]) -> bool:
+    """Tell whether rows are sorted by columns without null, and no two are equal in them."""
+    ascends = pl.lit(value=False)
+    for name in reversed(by):
+        before = pl.col(name).shift()
+        ascends = (pl.col(name) > before) | ((pl.col(name) == before) & ascends)
+    return bool(rows.select(ascends.all()).item())
+
+
+def _sorted(rows: pl.DataFrame, by: Sequence[str]) -> pl.DataFrame:
+    """Sort rows by columns without null, equal ones as they were; texts by their ranks, which takes a third."""
+    ranks = [
+        rows[name].cast(pl.Enum(rows[name].unique().sort())).to_physical() if dtype == pl.String else rows[name]
+        for name, dtype in rows.select(by).schema.items()
+    ]
+    return rows[pl.DataFrame(ranks).with_row_index(ORDER).sort(*by, maintain_order=True)[ORDER]]
+
+
+def _keep_rules(candles: pl.DataFrame, timeframe_ms: int) -> bool:
+    """Tell whether sorted candles keep the rules that `engine.kernel.first_bad_row` looks after."""
+    apart = pl.col("timestamp").to_physical().diff() >= timeframe_ms
+    follows = (apart | (pl.col("mint") != pl.col("mint").shift())).fill_null(value=True)
+    return bool(candles.select((prices_hold() & follows).all()).item())
 
 
 def _shown(value: object) -> str:

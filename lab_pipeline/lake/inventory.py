@@ -78,6 +78,11 @@ def damage(root: Path) -> list[str]:
     return problems
 
 
+def damaged_rows(path: Path) -> LakeDamagedError:
+    """Say that a file can be read, but that its rows are not those that were written."""
+    return LakeDamagedError(f"{path} is damaged (its checksum does not hold), its rows are lost: {REMEDY}")
+
+
 @contextmanager
 def explained(place: Path) -> Iterator[None]:
     """Name the damaged file if that is why rows cannot be read: the one at `place`, or those of the lake there."""

@@ -61,7 +61,7 @@ class Lake:
             LakeError: if a file cannot be used; IngestError, naming rows and rules, if its rows are wrong;
                 LakeUnwritableError if the disk does not take them.
         """
-        from lab_pipeline.lake import ingest  # noqa: PLC0415 - pandera costs half a second that readers need not pay
+        from lab_pipeline.lake import ingest  # noqa: PLC0415 - what readers need not pay for
 
         choices = ingest.Choices(mint, matching_only, force)
         return ingest.ingest_files(self.root, files, timeframe, on_progress, receipt=receipt, choices=choices)

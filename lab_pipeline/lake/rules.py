@@ -1,35 +1,29 @@
 """Hold rows against the rules of `domain.schemas`, all at once, and say which cells break them.
 
-Import this only where rows come in: pandera costs half a second.
+pandera, which costs half a second, is imported once it has something to say.
 """
 
 from collections.abc import Sequence
 from copy import deepcopy
 from dataclasses import dataclass
+from functools import cache
+from typing import TYPE_CHECKING
 
-import pandera.errors
-import pandera.polars as pa
 import polars as pl
 import polars.selectors as cs
 
-from lab_pipeline.domain import schemas
+from lab_pipeline.domain.candles import prices_hold
+from lab_pipeline.domain.identifiers import is_identifier
 from lab_pipeline.lake.errors import VIOLATIONS_SHOWN, IngestError, Violation
 from lab_pipeline.lake.layout import CALLS, CANDLES, Table
 from lab_pipeline.lake.parsing import Parsed, TimeUnit, time_column, value_at, why_null
 from lab_pipeline.lake.sniffing import plain
 from lab_pipeline.lake.sources import ROW, Source
 
+if TYPE_CHECKING:
+    import pandera.polars as pa
+
 NULL_CHECK = "not_nullable"
-
-
-def _without_unique(schema: pa.DataFrameSchema) -> pa.DataFrameSchema:
-    """Leave uniqueness to the merge, which sorts by key anyway and sees all files; pandera takes 15 times longer."""
-    copy = deepcopy(schema)
-    copy.unique = None
-    return copy
-
-
-SCHEMAS = {CANDLES.name: _without_unique(schemas.CANDLES), CALLS.name: _without_unique(schemas.CALLS)}
 
 
 @dataclass(frozen=True)
@@ -84,9 +78,12 @@ class Findings:
         self._table = table
         self._grid = grid
         self._first: list[Finding] = []
+        self._identifiers: set[str] = set()
 
     def check(self, batch: Batch) -> None:
         """Record what breaks the rules in a batch, all rules and rows at once."""
+        if self._table is CANDLES and self._keeps_rules(batch.parsed):
+            return
         broken = pl.concat([_schema_failures(batch.parsed.frame, self._table), self._off_grid(batch.parsed)])
         first = broken.sort("index", maintain_order=True).head(VIOLATIONS_SHOWN)
         findings = []
@@ -127,16 +124,37 @@ class Findings:
             violations.append(Violation(sources[finding.file].name, place, finding.column, finding.value, rule))
         raise IngestError(violations, self.total, hint)
 
+    def _keeps_rules(self, parsed: Parsed) -> bool:
+        """Tell in one pass whether candles break no rule: pandera says which they break, in five times the time."""
+        frame = parsed.frame
+        if parsed.off_grid.any() or any(frame.null_count().row(0)) or not frame.select(prices_hold().all()).item():
+            return False
+        new = set(frame["mint"].unique()) - self._identifiers
+        self._identifiers |= {mint for mint in new if is_identifier(mint)}
+        return new <= self._identifiers
+
     def _off_grid(self, parsed: Parsed) -> pl.DataFrame:
         rows = parsed.off_grid.arg_true().cast(pl.Int64).alias("index").to_frame()
         rule = pl.lit(f"must be on the {self._grid} grid").alias("rule")
         return rows.with_columns(pl.lit(time_column(self._table)).alias("column"), rule)
 
 
+@cache
+def _schema(name: str) -> "pa.DataFrameSchema":
+    """Leave uniqueness to the merge, which sorts by key anyway and sees all files; pandera takes 15 times longer."""
+    from lab_pipeline.domain import schemas  # noqa: PLC0415 - as above
+
+    schema = deepcopy({CANDLES.name: schemas.CANDLES, CALLS.name: schemas.CALLS}[name])
+    schema.unique = None
+    return schema
+
+
 def _schema_failures(frame: pl.DataFrame, table: Table) -> pl.DataFrame:
     """Return index, column and rule of every cell that breaks the table's schema."""
+    import pandera.errors  # noqa: PLC0415 - as above
+
     try:
-        SCHEMAS[table.name].validate(frame, lazy=True)
+        _schema(table.name).validate(frame, lazy=True)
     except pandera.errors.SchemaErrors as error:
         cases: pl.DataFrame = error.failure_cases
         whole_row = pl.col("column").is_null()  # such a rule starts with the name of the column it is about

@@ -12,7 +12,7 @@ from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import TracebackType
@@ -23,9 +23,9 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from lab_pipeline.domain.candles import CandleColumns, Integers
+from lab_pipeline.domain.candles import RULES, CandleColumns, Integers
 from lab_pipeline.lake import commit, inventory
-from lab_pipeline.lake.layout import bucket_dir, mint_bucket, parts, timeframe_dir
+from lab_pipeline.lake.layout import Note, bucket_dir, mint_bucket, parts, timeframe_dir
 from lab_pipeline.lake.snapshot import COLUMNS, bucket_digest, combine
 
 Column = npt.NDArray[Any]
@@ -252,6 +252,8 @@ class _Part:
         groups: those row groups.
         rows: rows in them.
         bytes: their compressed size.
+        whole: rows of the file.
+        note: what the lake wrote down when it checked them.
     """
 
     def __init__(self, bucket: int, path: Path, mints: list[str], start_ms: int, end_ms: int) -> None:
@@ -264,6 +266,8 @@ class _Part:
         self.groups = [number for number, group in enumerate(groups) if self._may_hold(group)]
         self.rows = sum(groups[number].num_rows for number in self.groups)
         self.bytes = sum(_compressed_size(groups[number]) for number in self.groups)
+        self.whole = self._file.metadata.num_rows
+        self.note = Note.of(self._file.metadata.metadata)
 
     @property
     def mints(self) -> tuple[str, ...]:
@@ -294,7 +298,7 @@ class _Part:
         position = bisect_left(self._mints, mint.min)
         if position == len(self._mints) or self._mints[position] > mint.max:
             return False
-        return milliseconds(timestamp.max) >= self._start_ms and milliseconds(timestamp.min) < self._end_ms
+        return bool(timestamp.max_raw >= self._start_ms and timestamp.min_raw < self._end_ms)
 
 
 def _named(path: Path, directory: Path, bucket: int) -> Path:
@@ -327,28 +331,54 @@ def _read_ahead(shards: list[list[_Part]]) -> Iterator[_Shard]:
 
 
 def _read_shard(parts_of_shard: list[_Part]) -> _Shard:
-    buckets = [(part.bucket, part.read()) for part in parts_of_shard]
-    digests = [(bucket, bucket_digest(candles)) for bucket, candles in buckets if len(candles)]
-    return _Shard(_merge([candles for _, candles in buckets]), digests)
+    buckets: list[CandleColumns] = []
+    digests: list[tuple[int, bytes]] = []
+    for part in parts_of_shard:
+        candles = part.read()
+        if len(candles):
+            digest = bucket_digest(candles)
+            digests.append((part.bucket, digest))
+            candles = _vouched_for(part, candles, digest.hex())
+        buckets.append(candles)
+    return _Shard(_merge(buckets), digests)
+
+
+def _vouched_for(part: _Part, candles: CandleColumns, digest: str) -> CandleColumns:
+    """Mark candles that are those which the lake has checked; of a part of a file the digest does not tell.
+
+    Raises:
+        LakeDamagedError: if they are not those that were written.
+    """
+    if part.note is None or len(candles) < part.whole:
+        return candles
+    if digest != part.note.digest:
+        raise inventory.damaged_rows(part.path)
+    return replace(candles, checked=part.note.timeframe_ms if part.note.rules >= RULES else 0)
 
 
 def _merge(buckets: list[CandleColumns]) -> CandleColumns:
     """Put buckets together, mints ascending."""
+    buckets = [candles for candles in buckets if len(candles)] or buckets[:1]
     if len(buckets) == 1:
         return buckets[0]
-    base = np.cumsum([0, *map(len, buckets)])
-    arrays = [np.concatenate([getattr(candles, name) for candles in buckets]) for name in COLUMNS]
-    segments = [
-        (mint, int(start + low), int(start + high))
-        for start, candles in zip(base, buckets, strict=False)
+    segments = sorted(
+        (mint, number, int(low), int(high))
+        for number, candles in enumerate(buckets)
         for mint, low, high in zip(candles.mints, candles.offsets[:-1], candles.offsets[1:], strict=True)
+    )
+    laid = [
+        np.concatenate([columns[number][low:high] for _, number, low, high in segments])
+        for columns in ([getattr(candles, name) for candles in buckets] for name in COLUMNS)
     ]
-    return _gather(sorted(segments), arrays)
+    checked = {candles.checked for candles in buckets}
+    return replace(
+        _columns([(mint, low, high) for mint, _, low, high in segments], laid),
+        checked=checked.pop() if len(checked) == 1 else 0,
+    )
 
 
 def _gather(segments: list[tuple[str, int, int]], arrays: list[Column]) -> CandleColumns:
     """Lay (mint, first row, last row + 1) segments end to end; arrays that already are so stay where they are."""
-    lengths = [high - low for _, low, high in segments]
     spans = _joined([(low, high) for _, low, high in segments])
     if len(spans) == 1:
         laid = [array[slice(*spans[0])] for array in arrays]
@@ -356,10 +386,16 @@ def _gather(segments: list[tuple[str, int, int]], arrays: list[Column]) -> Candl
         laid = [np.concatenate([array[low:high] for low, high in spans]) for array in arrays]
     else:
         laid = [array[:0] for array in arrays]
+    return _columns(segments, laid)
+
+
+def _columns(segments: list[tuple[str, int, int]], laid: list[Column]) -> CandleColumns:
+    """Name columns in which the rows of (mint, first row, last row + 1) segments lie end to end."""
     for array in laid:
         array.flags.writeable = False  # as arrays that lie in Parquet buffers are: one type, one compiled kernel
-    offsets = np.cumsum([0, *lengths], dtype=np.int64)
-    return CandleColumns([mint for mint, _, _ in segments], offsets, **dict(zip(COLUMNS, laid, strict=True)))
+    offsets = np.cumsum([0, *(high - low for _, low, high in segments)], dtype=np.int64)
+    timestamp, opens, highs, lows, closes, volumes = laid
+    return CandleColumns([mint for mint, _, _ in segments], offsets, timestamp, opens, highs, lows, closes, volumes)
 
 
 def _joined(spans: list[tuple[int, int]]) -> list[tuple[int, int]]:

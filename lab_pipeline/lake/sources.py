@@ -20,7 +20,7 @@ from lab_pipeline.lake.layout import CANDLES, Table
 from lab_pipeline.lake.lengths import LENGTH_COLUMNS, MOST_LENGTHS, Lengths, lengths_of, name_of
 from lab_pipeline.lake.sniffing import listed, not_utf8, plain, read_head, separator_of, what_else
 
-BATCH_ROWS = 1 << 20
+BATCH_ROWS = 1 << 17
 GZIP_MAGIC = b"\x1f\x8b"
 HARMLESS_BYTES, LARGEST_RATIO = 1 << 30, 300
 """Of a file that is unpacked; beyond both it is made to fill disks, of no candles."""
@@ -181,7 +181,7 @@ class ParquetSource(ArrowSource):
     def _record_batches(self, names: list[str]) -> Iterator[pa.RecordBatch]:
         """Read no more columns than are used; times of 96 bits become what does not wrap around."""
         with self._readable(self.name), pq.ParquetFile(self._path, coerce_int96_timestamp_unit="us") as file:
-            yield from file.iter_batches(BATCH_ROWS, columns=names)
+            yield from file.iter_batches(BATCH_ROWS, columns=names, use_threads=False)  # others have work to do
 
     @contextmanager
     def _readable(self, name: str) -> Iterator[None]:

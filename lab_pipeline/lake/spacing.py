@@ -8,7 +8,9 @@ the first and the last are on it once in k times each, and of all ways to choose
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import NamedTuple
 
+import numpy as np
 import polars as pl
 
 from lab_pipeline.lake.lengths import DAY_MS, HOUR_MS, MINUTE_MS, SECOND_MS
@@ -58,6 +60,13 @@ class Labels:
         return _log_choose(steps - 1, between) - _log_choose(k * steps - 1, between) - ends * math.log(k)
 
 
+class MintLabels(NamedTuple):
+    """How many mints were looked at, and the labels of those which may lie as longer candles do."""
+
+    mints: int
+    suspects: list[Labels]
+
+
 class Spacing:
     """The labels of one file, of all its rows together and of each mint."""
 
@@ -84,20 +93,31 @@ class Spacing:
         self._fitting = _fitting(steps, self._fitting)
         self._steps = pl.concat([self._steps, steps]).unique() if self._fitting else self._steps.clear()
 
-    def note_mints(self, mints: pl.Series, times: pl.Series) -> None:
-        """Look at all labels of some mints."""
-        if not self._longer:
-            return
-        time = pl.col("time")
-        on_one = pl.any_horizontal(((time - time.min()) % length == 0).all() for length in self._least)
-        labels = pl.DataFrame({"mint": mints, "time": times.to_physical()})
-        found = labels.group_by("mint").agg(on_one.alias("suspect"), times=time.n_unique())
-        self._mints += found.height
-        suspects = found.filter("suspect", pl.col("times") >= FEWEST_TIMES)["mint"]
-        for (mint,), some in labels.filter(pl.col("mint").is_in(suspects.implode())).group_by("mint"):
-            at = some["time"].unique().sort()
-            first, last = int(at[0]), int(at[-1])
-            self._suspects.append(Labels(str(mint), len(at), first, last, _fitting(at - first, self._longer)))
+    def of_mints(self, mints: pl.Series, times: pl.Series) -> "MintLabels":
+        """Look at all labels of some mints; the rows are sorted by mint, then time."""
+        if not self._longer or not len(mints):
+            return MintLabels(0, [])
+        runs = mints.rle().struct
+        lengths = runs.field("len").to_numpy().astype(np.int64)
+        starts = np.cumsum(lengths) - lengths
+        labels = times.to_physical().to_numpy()
+        steps = np.diff(labels, prepend=labels[:1])
+        steps[starts] = 0
+        apart = np.gcd.reduceat(steps, starts)  # what divides it divides every step
+        suspects = np.flatnonzero(np.any([apart % length == 0 for length in self._least], axis=0))
+        found = []
+        for suspect in suspects.tolist():
+            begin = starts[suspect]
+            at = np.unique(labels[begin : begin + lengths[suspect]])
+            if len(at) >= FEWEST_TIMES:
+                fitting = [length for length in self._longer if apart[suspect] % length == 0]
+                found.append(Labels(runs.field("value")[suspect], len(at), int(at[0]), int(at[-1]), fitting))
+        return MintLabels(len(starts), found)
+
+    def note_mints(self, seen: "MintLabels") -> None:
+        """Take over what was seen of some mints, by which all of them have been looked at once."""
+        self._mints += seen.mints
+        self._suspects += seen.suspects
 
     def seems(self) -> tuple[str, int] | None:
         """Return whose candles lie as longer ones do, and how long those are; null if none do."""

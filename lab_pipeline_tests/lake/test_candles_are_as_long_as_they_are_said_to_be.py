@@ -207,7 +207,8 @@ def test_thin_candles_are_not_taken_for_longer_ones():
             slots = sorted(dice.sample(range(12 * hours), dice.randint(1, 12)))
             times = pl.Series([START_MS + slot * 5 * MINUTE for slot in slots])
             spacing.note(times)
-            spacing.note_mints(pl.Series([str(mint)] * len(slots)), times.cast(pl.Datetime("ms")))
+            labels = spacing.of_mints(pl.Series([str(mint)] * len(slots)), times.cast(pl.Datetime("ms")))
+            spacing.note_mints(labels)
         refused += spacing.seems() is not None
     assert refused < 20
 
