@@ -237,7 +237,7 @@ def measure_posts(settings: Settings, posts: int) -> None:
         for line in lab.stdout or ():
             if "Ctrl-C" in line:
                 break
-        daemon = process_of(settings.home, "dagster-daemon")
+        daemon = process_of(settings.home, "lab_pipeline.daemon")
         os.kill(daemon, signal.SIGSTOP)
         try:
             taken = [post(port) for _ in range(posts)][2:]  # the first ones load what is loaded once

@@ -98,7 +98,7 @@ def daemon(workspace: Workspace = Path("workspace.yaml")) -> None:
         with open_instance(lab) as instance:
             rewind(instance, now())
         Supervisor(environment, lab.home, _say, log_to_files=False).run(
-            [_daemon(workspace, environment)],
+            [_daemon(workspace)],
             on_ready=lambda: _say(f"the daemon of {lab.home} runs; Ctrl-C stops it"),
             on_put_back=lambda: rewind_automation(lab),
         )
@@ -117,8 +117,8 @@ def _say(text: str) -> None:
     out.print(text, markup=False)
 
 
-def _daemon(workspace: Path, environment: Mapping[str, str]) -> Service:
-    command = [_program("dagster-daemon", environment), "run", "-w", str(workspace)]
+def _daemon(workspace: Path) -> Service:
+    command = [sys.executable, "-m", "lab_pipeline.daemon", "run", "-w", str(workspace)]
     return Service("daemon", command, ready=lambda: True, by_the_clock=True)
 
 
@@ -134,7 +134,7 @@ def _services(lab: Settings, port: int, api_port: int, environment: Mapping[str,
     return [
         Service("code-server", code, ready=lambda: connects(LOOPBACK, code_port)),
         Service("webserver", web, ready=lambda: _answers(lab, port)),
-        _daemon(workspace, environment),
+        _daemon(workspace),
         Service("api", [_program("lab", environment), "api"], ready=lambda: connects(lab.host, api_port)),
         Service("log-shipper", shipper, ready=lambda: True),
     ]

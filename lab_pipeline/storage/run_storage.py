@@ -277,7 +277,9 @@ class DuckDBRunStorage(SqlRunStorage, ConfigurableClass):
         self._upsert(DaemonHeartbeatsTable, "daemon_type", [row])
 
     def set_cursor_values(self, pairs: Mapping[str, str]) -> None:
-        """Store values by key, all or none."""
+        """Store values by key, all or none; Dagster's daemon stores the same ones again and again."""
+        if self.get_cursor_values(set(pairs)) == dict(pairs):
+            return
         self._upsert(KeyValueStoreTable, "key", [{"key": key, "value": value} for key, value in pairs.items()])
 
     def _add_snapshot(self, snapshot_id: str, snapshot_obj: Any, snapshot_type: SnapshotType) -> str:  # noqa: ANN401 - the base class'

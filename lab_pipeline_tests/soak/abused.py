@@ -33,7 +33,7 @@ KINDS = {
     "lab up": "/lab up ",
     "code server": "dagster api grpc ",
     "webserver": "/lab webserver ",
-    "daemon": "/dagster-daemon ",
+    "daemon": " lab_pipeline.daemon ",
     "api": "/lab api ",
     "log shipper": "clickhouse ship ",
     "run": "operations.worker",
