@@ -20,6 +20,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import psutil  # type: ignore[import-untyped]  # it ships no types
@@ -126,7 +127,7 @@ def stock(home: Path) -> Iterator[None]:
             with (home / "log.txt").open("ab") as log:
                 started.append(subprocess.Popen(command, env=environment, stdout=log, stderr=log, cwd=home))
             if port is not None:
-                wait_until(lambda port=port: listens(port), started[-1])
+                wait_until(partial(listens, port), started[-1])
         yield
     finally:
         for process in reversed(started):
