@@ -35,7 +35,6 @@ KINDS = {
     "webserver": "/lab webserver ",
     "daemon": " lab_pipeline.daemon ",
     "api": "/lab api ",
-    "log shipper": "clickhouse ship ",
     "run": "operations.worker",
     "clickhouse": "clickhouse.gateway",
 }
