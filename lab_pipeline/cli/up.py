@@ -62,7 +62,7 @@ def up() -> None:
         supervisor = Supervisor(environment, lab.home, _say)
         out.print("starting the lab ...")
         supervisor.run(
-            _services(lab, port, api_port, environment),
+            _services(lab, api_port, environment),
             on_ready=lambda: out.print(
                 f"Dagster UI  {ui}\nHTTP API    {api}/docs\nhome        {lab.home}\n"
                 f"logs        {lab.home / 'logs'}\nCtrl-C stops it.",
@@ -147,7 +147,7 @@ def _daemon(workspace: Path) -> Service:
     return Service("daemon", command, ready=lambda: True, by_the_clock=True)
 
 
-def _services(lab: Settings, port: int, api_port: int, environment: Mapping[str, str]) -> list[Service]:
+def _services(lab: Settings, api_port: int, environment: Mapping[str, str]) -> list[Service]:
     code_port = _free_port()
     workspace = lab.dagster_home / "workspace.yaml"
     write_whole(workspace, WORKSPACE.format(host=LOOPBACK, port=code_port, name=LOCATION))

@@ -52,12 +52,12 @@ class Causes:
         thing = self._things.get(sensor.tags.get(WAITS_FOR_TAG, ""))
         now, looks_like = time.monotonic(), _looks_like(state)
         last = self._ticked.get(sensor.selector_id)
+        is_stirred = thing is None or thing.is_stirred(now)
         if (
-            thing is not None
+            not is_stirred
             and last is not None
             and last.state == looks_like
             and now - last.at < LONGEST_PAUSE_SECONDS
-            and not thing.is_stirred(now)
             and not self._failed(sensor, state)
         ):
             return False

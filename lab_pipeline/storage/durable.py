@@ -3,7 +3,7 @@
 import os
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO
 
@@ -28,6 +28,23 @@ def whole_file(path: Path) -> Iterator[IO[bytes]]:
             file.flush()
             os.fsync(file.fileno())
         draft.replace(path)
+    finally:
+        draft.unlink(missing_ok=True)
+    sync_directory(path.parent)
+
+
+def copy_if_missing(content: bytes, path: Path) -> None:
+    """Put a file in its place, for this user only, unless another has put one there, who may be writing it already."""
+    draft = path.with_name(f".{path.name}.{os.getpid()}.{threading.get_native_id()}")
+    try:
+        draft.unlink(missing_ok=True)
+        descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, PRIVATE)
+        with open(descriptor, "wb") as file:  # noqa: PTH123 - a path has no mode to create with
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        with suppress(FileExistsError):
+            path.hardlink_to(draft)
     finally:
         draft.unlink(missing_ok=True)
     sync_directory(path.parent)
