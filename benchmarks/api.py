@@ -152,7 +152,7 @@ def serving(command: list[object], path: str) -> Iterator[tuple[int, int]]:
     words = [*map(str, command), *([] if command[0] == LAB else [str(port)])]
     with subprocess.Popen(words, env=environment, stderr=subprocess.DEVNULL) as process:
         try:
-            deadline = time.monotonic() + 60
+            deadline = time.monotonic() + 240
             while not answers(port, path):
                 if process.poll() is not None or time.monotonic() > deadline:
                     raise RuntimeError(f"{words} does not answer")

@@ -20,7 +20,6 @@ from dagster._core.storage.dagster_run import JobBucket, TagBucket
 from dagster._core.storage.runs.schema import (
     BackfillTagsTable,
     BulkActionsTable,
-    DaemonHeartbeatsTable,
     KeyValueStoreTable,
     RunsTable,
     RunTagsTable,
@@ -31,7 +30,7 @@ from dagster._core.storage.runs.sql_run_storage import SnapshotType, SqlRunStora
 from dagster._core.storage.sql import AlembicVersion, SqlAlchemyQuery
 from dagster._daemon.types import DaemonHeartbeat
 from dagster._serdes import ConfigurableClass, ConfigurableClassData, serialize_value
-from dagster._time import datetime_from_timestamp, get_current_datetime
+from dagster._time import get_current_datetime
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.engine import Connection
 
@@ -39,6 +38,7 @@ from lab_pipeline.storage import schema
 from lab_pipeline.storage.duck_connection import DuckConnection
 from lab_pipeline.storage.duck_file import DEFAULT_TIMEOUT_SECONDS, DuckFile
 from lab_pipeline.storage.errors import StorageError
+from lab_pipeline.storage.heartbeats import Heartbeats
 
 TEMPORARY_HOME_PREFIX = ".tmp_dagster_home_"
 """Fixed by Dagster so that projects can rely on it."""
@@ -52,7 +52,7 @@ _EVENTS_ABOUT_THE_BODY = {DagsterEventType.PIPELINE_FAILURE, DagsterEventType.PI
 
 
 class DuckDBRunStorage(SqlRunStorage, ConfigurableClass):
-    """Keep runs, their tags, snapshots, backfills, cursors and heartbeats in one DuckDB file.
+    """Keep runs, their tags, snapshots, backfills and cursors in one DuckDB file, and heartbeats beside it.
 
     Webserver, daemon, code servers and run processes may all use it at once; there is no server. Put this into the
     ``dagster.yaml`` of the instance (event log and schedules stay where they are):
@@ -82,6 +82,7 @@ class DuckDBRunStorage(SqlRunStorage, ConfigurableClass):
         self._inst_data = inst_data
         self._timeout = timeout
         self._file = DuckFile.at(under_dagster_home(path))
+        self._heartbeats = Heartbeats(self._file.path.with_name(f"{self._file.path.name}.heartbeats"))
         self._columns: dict[str, set[str]] = {}
         self._built_indexes: set[str] = set()
         self._answers: OrderedDict[Hashable, tuple[tuple[int, ...] | None, Any]] = OrderedDict()
@@ -296,14 +297,22 @@ class DuckDBRunStorage(SqlRunStorage, ConfigurableClass):
     # -- inserting what may be there: a failed statement would take DuckDB's whole transaction with it ----------------
 
     def add_daemon_heartbeat(self, daemon_heartbeat: DaemonHeartbeat) -> None:
-        """Store a daemon's latest sign of life."""
-        row = {
-            "timestamp": datetime_from_timestamp(daemon_heartbeat.timestamp),
-            "daemon_type": daemon_heartbeat.daemon_type,
-            "daemon_id": daemon_heartbeat.daemon_id,
-            "body": serialize_value(daemon_heartbeat),
-        }
-        self._upsert(DaemonHeartbeatsTable, "daemon_type", [row])
+        """Store a daemon's latest sign of life, beside the file of the runs."""
+        self._heartbeats.add(daemon_heartbeat)
+
+    def get_daemon_heartbeats(self) -> Mapping[str, DaemonHeartbeat]:
+        """Return the latest signs of life, those of an earlier version of the lab from the file of the runs."""
+        return {**super().get_daemon_heartbeats(), **self._heartbeats.all()}
+
+    def wipe_daemon_heartbeats(self) -> None:
+        """Forget all signs of life."""
+        super().wipe_daemon_heartbeats()
+        self._heartbeats.wipe()
+
+    def wipe(self) -> None:
+        """Forget everything."""
+        super().wipe()
+        self._heartbeats.wipe()
 
     def set_cursor_values(self, pairs: Mapping[str, str]) -> None:
         """Store values by key, all or none; Dagster's daemon stores the same ones again and again."""

@@ -109,15 +109,13 @@ def test_a_file_in_the_inbox_wakes_who_waits_for_it_until_it_is_put_away(lab, at
     clock(2)
     (inbox / "may" / "calls.csv").touch()
     assert at_rest() == {FILES}
-    clock(10 * LONGEST_PAUSE_SECONDS)
-    at_rest()
-    clock(2)
-    assert FILES in at_rest()
+    clock(10 * LINGER_SECONDS)
+    assert at_rest() == {FILES}
     (inbox / "may" / "calls.csv").unlink()
-    clock(LINGER_SECONDS + 2)
-    at_rest()
     clock(2)
-    assert FILES not in at_rest()
+    assert at_rest() == {FILES}  # which forgets it
+    clock(LINGER_SECONDS + 1)
+    assert at_rest() == set()
 
 
 def test_a_file_that_was_taken_and_came_to_no_end_is_waited_for(lab, at_rest):
