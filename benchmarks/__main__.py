@@ -12,6 +12,8 @@ BENCHMARKS = (
     "clickhouse",
     "run_statistics",
     "api",
+    "idle",
+    "growth",
 )
 
 for name in BENCHMARKS:

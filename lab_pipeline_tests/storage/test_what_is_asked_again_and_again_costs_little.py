@@ -17,12 +17,12 @@ from lab_pipeline.storage.duck_file import DuckFile
 from lab_pipeline.storage.run_storage import DuckDBRunStorage
 from lab_pipeline.storage.schedule_storage import AnyPathScheduleStorage
 
-WAITING = RunsFilter(statuses=[DagsterRunStatus.QUEUED])
+RUNNING = RunsFilter(statuses=[DagsterRunStatus.STARTED])
 ANOTHER = """
 import sys
 from dagster import DagsterRun, DagsterRunStatus
 from lab_pipeline.storage.run_storage import DuckDBRunStorage
-DuckDBRunStorage(sys.argv[1]).add_run(DagsterRun("backtest", run_id=sys.argv[2], status=DagsterRunStatus.QUEUED))
+DuckDBRunStorage(sys.argv[1]).add_run(DagsterRun("backtest", run_id=sys.argv[2], status=DagsterRunStatus.STARTED))
 """
 
 
@@ -46,53 +46,53 @@ def attached():
         yield counted
 
 
-def queued(run_id):
-    return DagsterRun("backtest", run_id=run_id, status=DagsterRunStatus.QUEUED)
+def running(run_id):
+    return DagsterRun("backtest", run_id=run_id, status=DagsterRunStatus.STARTED)
 
 
 def test_the_same_question_opens_the_file_once(runs, attached):
-    runs.add_run(queued("first"))
+    runs.add_run(running("first"))
     time.sleep(0.1)  # the lease of the writer is over
-    assert [run.run_id for run in runs.get_runs(WAITING)] == ["first"]
+    assert [run.run_id for run in runs.get_runs(RUNNING)] == ["first"]
     time.sleep(0.1)
     opened = attached.call_count
     for _ in range(5):
-        assert [run.run_id for run in runs.get_runs(WAITING)] == ["first"]
+        assert [run.run_id for run in runs.get_runs(RUNNING)] == ["first"]
         time.sleep(0.05)
     assert attached.call_count == opened
 
 
 def test_what_another_process_writes_is_seen_at_once(runs, tmp_path):
     for number in range(3):
-        assert len(runs.get_runs(WAITING)) == number
+        assert len(runs.get_runs(RUNNING)) == number
         subprocess.run([sys.executable, "-c", ANOTHER, tmp_path / "runs.duckdb", f"run {number}"], check=True)
-        assert len(runs.get_runs(WAITING)) == number + 1
+        assert len(runs.get_runs(RUNNING)) == number + 1
 
 
 def test_what_this_process_writes_is_seen_at_once_also_within_its_transaction(runs):
     for number in range(50):
-        assert len(runs.get_runs(WAITING)) == number
+        assert len(runs.get_runs(RUNNING)) == number
         with runs.connect():
-            runs.add_run(queued(f"run {number}"))
-            assert len(runs.get_runs(WAITING)) == number + 1
-        assert len(runs.get_runs(WAITING)) == number + 1
+            runs.add_run(running(f"run {number}"))
+            assert len(runs.get_runs(RUNNING)) == number + 1
+        assert len(runs.get_runs(RUNNING)) == number + 1
         assert len(runs.get_runs(RunsFilter(run_ids=[f"run {number}"]))) == 1
 
 
 def test_what_is_not_committed_is_not_remembered(runs):
     def interrupted():
         with runs.connect():
-            runs.add_run(queued("first"))
-            assert len(runs.get_runs(WAITING)) == 1
+            runs.add_run(running("first"))
+            assert len(runs.get_runs(RUNNING)) == 1
             raise ZeroDivisionError
 
     with pytest.raises(ZeroDivisionError):
         interrupted()
-    assert runs.get_runs(WAITING) == []
+    assert runs.get_runs(RUNNING) == []
 
 
 def test_questions_that_differ_in_a_value_alone_have_answers_of_their_own(runs):
-    runs.add_run(queued("first"))
+    runs.add_run(running("first"))
     for _ in range(2):
         assert len(runs.get_runs(RunsFilter(job_name="backtest"))) == 1
         assert runs.get_runs(RunsFilter(job_name="inbox")) == []
