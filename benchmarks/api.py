@@ -267,7 +267,7 @@ def running(port: int) -> int:
     """Count the runs that execute."""
     connection = http.client.HTTPConnection("127.0.0.1", port)
     connection.request("GET", "/runs?status=running")
-    return len(json.loads(connection.getresponse().read())["items"])
+    return len(json.loads(connection.getresponse().read())["runs"])
 
 
 def post(port: int) -> float:
