@@ -3,7 +3,7 @@
 import os
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
@@ -33,8 +33,12 @@ def whole_file(path: Path) -> Iterator[IO[bytes]]:
     sync_directory(path.parent)
 
 
-def copy_if_missing(content: bytes, path: Path) -> None:
-    """Put a file in its place, for this user only, unless another has put one there, who may be writing it already."""
+def copy_if_missing(content: bytes, path: Path) -> bool:
+    """Put a file in its place, for this user only, unless another has put one there, who may be writing it already.
+
+    Returns:
+        Whether it is this one that is there.
+    """
     draft = path.with_name(f".{path.name}.{os.getpid()}.{threading.get_native_id()}")
     try:
         draft.unlink(missing_ok=True)
@@ -43,11 +47,13 @@ def copy_if_missing(content: bytes, path: Path) -> None:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
-        with suppress(FileExistsError):
-            path.hardlink_to(draft)
+        path.hardlink_to(draft)
+    except FileExistsError:
+        return False
     finally:
         draft.unlink(missing_ok=True)
     sync_directory(path.parent)
+    return True
 
 
 def put_in_place(draft: Path, path: Path) -> None:

@@ -149,10 +149,11 @@ class BatchingEventLogStorage(SqliteEventLogStorage):
             self._drop(shard)
         if shard not in self._initialized_dbs:
             path = Path(self.path_for_shard(shard))
-            if not path.exists():
-                copy_if_missing(self._pattern(), path)
-            with super()._connect(shard):  # makes tables where there are none
-                pass
+            if not path.exists() and copy_if_missing(self._pattern(), path):
+                self._initialized_dbs.add(shard)
+            else:
+                with super()._connect(shard):  # makes tables where there are none
+                    pass
         engine = create_engine(
             self.conn_string_for_shard(shard),
             poolclass=NullPool,

@@ -95,6 +95,10 @@ class DuckDBRunStorage(SqlRunStorage, ConfigurableClass):
         """The file that holds the runs."""
         return self._file.path
 
+    def state(self) -> tuple[int, ...] | None:
+        """Return what is another after every change; none where there is no file."""
+        return self._file.state()
+
     @property
     def inst_data(self) -> ConfigurableClassData | None:
         """The configuration this object was made from."""

@@ -33,6 +33,7 @@ from lab_pipeline.clickhouse.writer import delete_run
 from lab_pipeline.defs.operations.event_lines import line_of
 from lab_pipeline.defs.operations.instance import open_instance
 from lab_pipeline.settings import Settings
+from lab_pipeline.storage.run_storage import DuckDBRunStorage
 
 RUNNING = [dg.DagsterRunStatus.STARTING, dg.DagsterRunStatus.STARTED, dg.DagsterRunStatus.CANCELING]
 WAITING = [dg.DagsterRunStatus.QUEUED, dg.DagsterRunStatus.NOT_STARTED]
@@ -98,6 +99,8 @@ class Shipper:
         self._looked: tuple[datetime, float] | None = None
         """When runs were last looked for, by the clock and by the machine's own count."""
         self._behind = True
+        self._rested_at: tuple[int, ...] | None = None
+        """State of the record of runs at the last look, if nothing was to ship: nothing will be until it is another."""
 
     @property
     def behind(self) -> bool:
@@ -111,7 +114,11 @@ class Shipper:
             ClickHouseUnavailableError: if ClickHouse does not answer; nothing is lost, ship again later.
         """
         deadline = time.monotonic() + seconds
+        state = _state(instance)
+        if state is not None and state == self._rested_at:
+            return 0
         running = self._look(instance)
+        self._rested_at = None if running or self._waiting else state
         old = [run_id for run_id in self._waiting if run_id not in running]
         sent, looked = 0, 0
         unfinished: list[str] = []
@@ -309,6 +316,11 @@ def shipping(settings: Settings) -> Iterator[bool]:
             yield False
         else:
             yield True
+
+
+def _state(instance: dg.DagsterInstance) -> tuple[int, ...] | None:
+    storage = instance.run_storage
+    return storage.state() if isinstance(storage, DuckDBRunStorage) else None
 
 
 def _frame(lines: list[dict[str, Any]]) -> pl.DataFrame:
