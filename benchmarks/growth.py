@@ -33,12 +33,16 @@ from dagster._serdes import serialize_value
 from sqlalchemy import create_engine
 
 from benchmarks.statistics_world import World
+from lab_pipeline.clickhouse.client import ClickHouse
+from lab_pipeline.clickhouse.config import clickhouse_config
+from lab_pipeline.clickhouse.gateway.launch import stop_server
+from lab_pipeline.clickhouse.logs import seal_logs
 from lab_pipeline.defs.operations.instance import open_instance
 from lab_pipeline.defs.operations.runs import Runs
 from lab_pipeline.defs.statistics.records import known_runs
 from lab_pipeline.runs.artifacts import MANIFEST, ArtifactStore
 from lab_pipeline.settings import Settings
-from lab_pipeline.statistics import Statistics, refresh
+from lab_pipeline.statistics import KnownRun, Statistics, refresh
 from lab_pipeline.statistics.catalog import insert, read_table
 from lab_pipeline.statistics.manifests import signature
 from lab_pipeline.storage.catalog_file import open_catalog
@@ -83,6 +87,7 @@ def main() -> None:
 
 def make(home: Path, count: int) -> None:
     """Fill a home."""
+    home.mkdir(mode=0o700, parents=True)
     settings = settings_of(home)
     world = World(settings.artifacts_dir, TRADES)
     patterns = [world.add_run()[0] for _ in range(min(PATTERNS, count))]
@@ -96,11 +101,14 @@ def make(home: Path, count: int) -> None:
                 (directory / MANIFEST).write_text(path.read_text().replace(like, run_id))
             else:
                 os.link(path, directory / path.name)
+    remember(settings, patterns, others)
+
+
+def remember(settings: Settings, patterns: list[str], others: list[str]) -> None:
+    """Fill the stores with what is known of published runs."""
     record(settings, [*patterns, *others])
-    statistics = Statistics.of(settings)
-    with open_instance(settings) as instance:
-        runs = known_runs(Runs(instance, ArtifactStore(settings.artifacts_dir)), {})
-    refresh(statistics, [run for run in runs if run.run_id in set(patterns)])
+    seal(settings, [*patterns, *others])
+    refresh(Statistics.of(settings), [KnownRun(run_id, "completed", "strategy-0") for run_id in patterns])
     with open_catalog(settings.catalog_path).transaction(write=True) as connection:
         rows = read_table(connection, "FROM leaderboard_runs ORDER BY run_no")
         by_id = dict(zip(rows["run_id"].to_pylist(), rows.to_pylist(), strict=True))
@@ -115,8 +123,8 @@ def make(home: Path, count: int) -> None:
                 for number, run_id in enumerate(others[first : first + AT_ONCE], first)
             ]
             insert(connection, "leaderboard_runs", pa.Table.from_pylist(more, schema=rows.schema))
-        connection.execute("UPDATE statistics_state SET next_run_no = ?", [count])
-    measure_refresh(home)
+        connection.execute("UPDATE statistics_state SET next_run_no = ?", [len(patterns) + len(others)])
+    measure_refresh(settings.home)
 
 
 def record(settings: Settings, run_ids: list[str]) -> None:
@@ -163,6 +171,15 @@ def record(settings: Settings, run_ids: list[str]) -> None:
                     connection.raw.unregister("content")
         instance.event_log_storage.get_maximum_record_id()
     index(settings, run_ids)
+
+
+def seal(settings: Settings, run_ids: list[str]) -> None:
+    """Say of all logs that they have been shipped."""
+    config = clickhouse_config(settings)
+    with ClickHouse(config) as clickhouse:
+        for first in range(0, len(run_ids), AT_ONCE):
+            seal_logs(clickhouse, dict.fromkeys(run_ids[first : first + AT_ONCE], 3))
+    stop_server(config)
 
 
 def index(settings: Settings, run_ids: list[str]) -> None:
@@ -233,6 +250,7 @@ def measure_start(home: Path) -> float:
                 break
         taken = time.perf_counter() - began
         up.send_signal(signal.SIGTERM)
+    stop_server(clickhouse_config(Settings(home=home)))
     return taken
 
 

@@ -14,7 +14,7 @@ from dagster._core.storage.dagster_run import NOT_FINISHED_STATUSES
 from dagster._core.storage.runs.schema import RunsTable
 from dagster._core.storage.runs.sql_run_storage import SqlRunStorage
 
-from lab_pipeline.defs.operations.waiting import CALLS, FILES, RUNS, WAITS_FOR_TAG
+from lab_pipeline.defs.operations.waiting import CALLS, FILES, RUNS, WAITS_FOR
 from lab_pipeline.settings import Settings
 
 LINGER_SECONDS = 120.0
@@ -30,7 +30,7 @@ PUT_AWAY, TAKEN, PARTS = ("done", "rejected"), ".taken", ".parts.json"
 class Causes:
     """Tells which sensors have something to look at.
 
-    A sensor of the lab names what it waits for in a tag (`WAITS_FOR_TAG`). One that does not, such as of another code
+    A sensor of the lab names what it waits for in a tag (`WAITS_FOR`). One that does not, such as of another code
     location, ticks as often as it asks for.
     """
 
@@ -49,7 +49,7 @@ class Causes:
         Beside what it waits for, a sensor has cause to tick if its last tick failed or was cut off, if somebody
         switched it on or set its cursor since, and after a while in any case.
         """
-        thing = self._things.get(sensor.tags.get(WAITS_FOR_TAG, ""))
+        thing = self._things.get(sensor.tags.get(WAITS_FOR, ""))
         now, looks_like = time.monotonic(), _looks_like(state)
         last = self._ticked.get(sensor.selector_id)
         is_stirred = thing is None or thing.is_stirred(now)

@@ -19,7 +19,7 @@ from lab_pipeline.daemon import causes as causes_module
 from lab_pipeline.daemon.causes import LINGER_SECONDS, LONGEST_PAUSE_SECONDS, Causes
 from lab_pipeline.daemon.sensing import CausedAssetDaemon, CausedSensorDaemon, _Caused, daemons
 from lab_pipeline.defs.operations.instance import open_instance
-from lab_pipeline.defs.operations.waiting import CALLS, FILES, RUNS, WAITS_FOR_TAG
+from lab_pipeline.defs.operations.waiting import CALLS, FILES, RUNS, WAITS_FOR
 from lab_pipeline.defs.operations.webserver import LOCATION
 from lab_pipeline.lake import Inbox, Lake
 from lab_pipeline.lake.inbox import DONE, REJECTED, TAKEN
@@ -47,7 +47,7 @@ def clock(monkeypatch):
 
 
 def sensor(waits_for=None):
-    tags = {WAITS_FOR_TAG: waits_for} if waits_for else {}
+    tags = {WAITS_FOR: waits_for} if waits_for else {}
     return SimpleNamespace(selector_id=f"of {waits_for}", tags=tags, sensor_type=SensorType.STANDARD)
 
 

@@ -9,7 +9,7 @@ from dagster._core.definitions.run_status_sensor_definition import RunStatusSens
 
 from lab_pipeline.defs.operations.notices import last_failure
 from lab_pipeline.defs.operations.ticks import TESTED, is_tick
-from lab_pipeline.defs.operations.waiting import RUNS, WAITS_FOR_TAG
+from lab_pipeline.defs.operations.waiting import RUNS, WAITS_FOR
 from lab_pipeline.domain.text import visible
 from lab_pipeline.settings import load_settings
 
@@ -43,7 +43,7 @@ def email() -> dg.Definitions:
 
     @dg.sensor(
         name=NAME,
-        tags={WAITS_FOR_TAG: RUNS},
+        tags={WAITS_FOR: RUNS},
         default_status=dg.DefaultSensorStatus.RUNNING,
         description="Mails about every failed run.",
     )

@@ -214,7 +214,7 @@ class Runs:
 
     def all(self, wanted: RunFilter | None = None) -> Iterator[Run]:
         """Iterate over runs, newest first."""
-        return self._walk(wanted or RunFilter(), None, ROWS_AT_ONCE)
+        return self._walk(wanted or RunFilter(), None, FIRST_WINDOW)
 
     def statuses(self) -> dict[str, str]:
         """Return the status of every backtest by run id: one light query, whatever their number."""

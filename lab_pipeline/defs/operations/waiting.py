@@ -1,6 +1,6 @@
 """What a sensor waits for, as it says of itself: the lab's own daemon lets it tick when that stirs."""
 
-WAITS_FOR_TAG = "lab/waits_for"
+WAITS_FOR = "lab/waits_for"
 FILES = "files"
 """In the inbox."""
 CALLS = "calls"
