@@ -15,6 +15,8 @@ BENCHMARKS = (
     "clickhouse",
     "run_statistics",
     "api",
+    "idle",
+    "growth",
 )
 
 for name in BENCHMARKS:

@@ -10,6 +10,7 @@ import uvicorn
 from lab_pipeline.api.app import create_app
 from lab_pipeline.api.connections import MOST_CONNECTIONS, Connection, Server
 from lab_pipeline.defs.operations.instance import open_instance
+from lab_pipeline.defs.operations.shipper import shipping_beside
 from lab_pipeline.domain.loglines import log_to_stderr
 from lab_pipeline.doors import BACKLOG, address, listen, require_token_off_loopback
 from lab_pipeline.settings import Settings
@@ -22,8 +23,12 @@ GOODBYE_SECONDS = 3
 """For which requests may go on once the server was told to stop; streams that follow a run never end by themselves."""
 
 
-def serve(settings: Settings) -> None:
+def serve(settings: Settings, *, ship_logs: bool = False) -> None:
     """Serve until a signal comes.
+
+    Args:
+        settings: of the lab.
+        ship_logs: whether this process ships logs to ClickHouse, too: it has loaded what a shipper needs.
 
     Raises:
         OpenDoorError: if the API would be open to the network without a token.
@@ -48,7 +53,9 @@ def serve(settings: Settings) -> None:
             server_header=False,
             timeout_graceful_shutdown=GOODBYE_SECONDS,
         )
-        with contextlib.suppress(KeyboardInterrupt):  # the server has stopped in order; the signal is raised once more
+        shipping = shipping_beside(settings) if ship_logs else contextlib.nullcontext()
+        # The server has stopped in order; the signal is raised once more.
+        with contextlib.suppress(KeyboardInterrupt), shipping:
             Server(config).run(sockets=[listener])
 
 

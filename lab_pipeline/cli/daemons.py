@@ -12,7 +12,7 @@ import psutil  # type: ignore[import-untyped]  # it ships no types
 
 from lab_pipeline.domain.errors import LabError
 
-MODULE = "dagster._daemon"
+MODULES = ("dagster._daemon", "lab_pipeline.daemon")
 PROGRAM = "dagster-daemon"
 LOCK = "daemon.lock"
 POLL_SECONDS = 0.2
@@ -82,7 +82,7 @@ def _another(dagster_home: Path, named: str) -> AnotherDaemonError:
 
 
 def daemons(dagster_home: Path) -> Iterator[psutil.Process]:
-    """Find the daemons on this machine that work on a home: `dagster-daemon run` and that of `dagster dev`."""
+    """Find the daemons on this machine that work on a home: of the lab, `dagster-daemon run`, and of `dagster dev`."""
     for process in psutil.process_iter():
         try:
             if is_daemon(process.cmdline()) and _works_on(dagster_home, process.environ()):
@@ -96,13 +96,13 @@ def is_daemon(command: Sequence[str]) -> bool:
 
     >>> is_daemon(["python", "/venv/bin/dagster-daemon", "run"])
     True
-    >>> is_daemon(["python", "-m", "dagster._daemon", "run"])
-    True
+    >>> is_daemon(["python", "-m", "dagster._daemon", "run"]), is_daemon(["python", "-m", "lab_pipeline.daemon", "run"])
+    (True, True)
     >>> is_daemon(["tail", "-f", "dagster-daemon.log"]), is_daemon(["/venv/bin/dagster-daemon", "heartbeat-dump"])
     (False, False)
     """
     return any(
-        argument == "run" and (Path(before).name == PROGRAM or before == MODULE)
+        argument == "run" and (Path(before).name == PROGRAM or before in MODULES)
         for before, argument in itertools.pairwise(command)
     )
 

@@ -221,7 +221,7 @@ def _log_shipper(lab: Settings) -> Finding:
     lines = f"{'at least ' if waiting.runs > COUNTED_RUNS else ''}{waiting.lines:,} log lines of {waiting.runs:,} runs"
     age = abs(time.time() - waiting.oldest)  # a line of a time that is yet to come is an old one
     if at_work and age > WAITING_SECONDS:
-        log = f"see {lab.home / 'logs' / 'log-shipper.log'}" if is_up(lab) else "`lab clickhouse ship` is the service"
+        log = f"see {lab.home / 'logs' / 'api.log'}" if is_up(lab) else "`lab clickhouse ship` is the service"
         remedy = f"{log}; `lab clickhouse ship --once` ships them, or says why it cannot"
         return Finding("log shipper", f"{lines} wait, the oldest for {age / 60:,.0f} minutes", remedy)
     return Finding("log shipper", f"{lines} are on their way (`lab up` or `lab clickhouse ship`)")

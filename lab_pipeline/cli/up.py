@@ -6,15 +6,17 @@ import shutil
 import socket
 import sys
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import closing, contextmanager
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
+from multiprocessing import get_context
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, TypeVar
+from urllib.request import ProxyHandler, Request, build_opener
 
 import typer
 
 from lab_pipeline.cli.app import app, out, settings
-from lab_pipeline.cli.strategies import strategy_store
 from lab_pipeline.cli.supervisor import Service, Supervisor
 from lab_pipeline.domain.backtest import now
 from lab_pipeline.domain.errors import LabError
@@ -25,6 +27,7 @@ from lab_pipeline.storage.durable import write_whole
 LOCATION = "lab_pipeline"
 LOOPBACK = "127.0.0.1"
 SLACK_SECONDS = 5.0
+ANSWER_SECONDS = 2.0
 WORKSPACE = """\
 # Written by `lab up`: the code server that it runs for the UI and the daemon.
 load_from:
@@ -33,6 +36,7 @@ load_from:
 
 
 UP_LOCK = "up.lock"
+Result = TypeVar("Result")
 Workspace = Annotated[
     Path, typer.Option("--workspace", "-w", exists=True, dir_okay=False, help="Where the code server is.")
 ]
@@ -46,41 +50,26 @@ class AlreadyUpError(LabError):
 def up() -> None:
     """Run the Dagster UI, the HTTP API, the daemon (queue, schedules, sensors) and the code server until Ctrl-C."""
     from lab_pipeline.cli.daemons import only_daemon
-    from lab_pipeline.defs.operations import handover, workers
-    from lab_pipeline.defs.operations.automation import rewind
-    from lab_pipeline.defs.operations.instance import open_instance, prepare_environment
-    from lab_pipeline.defs.operations.webserver import webserver_url
-    from lab_pipeline.defs.operations.withdraw import settle_dead
 
     lab = settings()
     require_token_off_loopback(lab)
-    prepare_environment(lab)
+    aside(home_prepared, lab)
     with only_one(lab), only_daemon(lab.dagster_home):
-        environment = {**os.environ, **prepare_environment(lab, apply_settings=True)}
-        strategy_store()
-        running = workers.workers_dir(lab.dagster_home)
-        with open_instance(lab) as instance:
-            settle_dead(instance, lab)
-            handover.sweep(lab, instance)
-            rewind(instance, now())
         port, ui = _free(lab.host, lab.port, "LAB_PORT")
         api_port, api = _free(lab.host, lab.api_port, "LAB_API_PORT")
-        environment |= {
-            "LAB_DAGSTER_URL": webserver_url(lab, port),
-            "LAB_PORT": str(port),
-            "LAB_API_PORT": str(api_port),
-        }
+        environment = {**os.environ, **aside(lab_prepared, lab, port)}
+        environment |= {"LAB_PORT": str(port), "LAB_API_PORT": str(api_port)}
         supervisor = Supervisor(environment, lab.home, _say)
         out.print("starting the lab ...")
         supervisor.run(
-            _services(lab, port, api_port, environment),
+            _services(lab, api_port, environment),
             on_ready=lambda: out.print(
                 f"Dagster UI  {ui}\nHTTP API    {api}/docs\nhome        {lab.home}\n"
                 f"logs        {lab.home / 'logs'}\nCtrl-C stops it.",
             ),
-            on_put_back=lambda: rewind_automation(lab),
+            on_put_back=lambda: aside(rewind_automation, lab),
         )
-        _await_end_of_runs(running)
+        _await_end_of_runs(lab)
     out.print("the lab has stopped")
 
 
@@ -88,21 +77,17 @@ def up() -> None:
 def daemon(workspace: Workspace = Path("workspace.yaml")) -> None:
     """Run the daemon (queue, schedules, sensors) alone until Ctrl-C, and set it right when the clock is put back."""
     from lab_pipeline.cli.daemons import only_daemon
-    from lab_pipeline.defs.operations import workers
-    from lab_pipeline.defs.operations.automation import rewind
-    from lab_pipeline.defs.operations.instance import open_instance, prepare_environment
 
     lab = settings()
-    environment = {**os.environ, **prepare_environment(lab)}
+    environment = {**os.environ, **aside(home_prepared, lab)}
     with only_daemon(lab.dagster_home):
-        with open_instance(lab) as instance:
-            rewind(instance, now())
+        aside(automation_prepared, lab)
         Supervisor(environment, lab.home, _say, log_to_files=False).run(
-            [_daemon(workspace, environment)],
+            [_daemon(workspace)],
             on_ready=lambda: _say(f"the daemon of {lab.home} runs; Ctrl-C stops it"),
-            on_put_back=lambda: rewind_automation(lab),
+            on_put_back=lambda: aside(rewind_automation, lab),
         )
-        _await_end_of_runs(workers.workers_dir(lab.dagster_home))
+        _await_end_of_runs(lab)
 
 
 @app.command("webserver")
@@ -113,16 +98,56 @@ def webserver(workspace: Workspace = Path("workspace.yaml")) -> None:
     serve(settings(), workspace)
 
 
+def aside(work: Callable[..., Result], *arguments: object) -> Result:
+    """Do something in a process of its own: what it loads, such as Dagster, this one need not hold for months."""
+    with ProcessPoolExecutor(max_workers=1, mp_context=get_context("fork")) as process:
+        return process.submit(work, *arguments).result()
+
+
+def home_prepared(lab: Settings) -> dict[str, str]:
+    """Make the home, and return the variables that every process of the lab needs."""
+    from lab_pipeline.defs.operations.instance import prepare_environment
+
+    return prepare_environment(lab)
+
+
+def lab_prepared(lab: Settings, port: int) -> dict[str, str]:
+    """Bring the home to these settings and to rest, and return the variables of the lab's services."""
+    from lab_pipeline.cli.strategies import strategy_store
+    from lab_pipeline.defs.operations import handover
+    from lab_pipeline.defs.operations.automation import rewind
+    from lab_pipeline.defs.operations.instance import open_instance, prepare_environment
+    from lab_pipeline.defs.operations.webserver import webserver_url
+    from lab_pipeline.defs.operations.withdraw import settle_dead
+
+    environment = prepare_environment(lab, apply_settings=True)
+    strategy_store()
+    with open_instance(lab) as instance:
+        settle_dead(instance, lab)
+        handover.sweep(lab, instance)
+        rewind(instance, now())
+    return {**environment, "LAB_DAGSTER_URL": webserver_url(lab, port)}
+
+
+def automation_prepared(lab: Settings) -> None:
+    """Let schedules and sensors go on by the clock as it is now."""
+    from lab_pipeline.defs.operations.automation import rewind
+    from lab_pipeline.defs.operations.instance import open_instance
+
+    with open_instance(lab) as instance:
+        rewind(instance, now())
+
+
 def _say(text: str) -> None:
     out.print(text, markup=False)
 
 
-def _daemon(workspace: Path, environment: Mapping[str, str]) -> Service:
-    command = [_program("dagster-daemon", environment), "run", "-w", str(workspace)]
+def _daemon(workspace: Path) -> Service:
+    command = [sys.executable, "-m", "lab_pipeline.daemon", "run", "-w", str(workspace)]
     return Service("daemon", command, ready=lambda: True, by_the_clock=True)
 
 
-def _services(lab: Settings, port: int, api_port: int, environment: Mapping[str, str]) -> list[Service]:
+def _services(lab: Settings, api_port: int, environment: Mapping[str, str]) -> list[Service]:
     code_port = _free_port()
     workspace = lab.dagster_home / "workspace.yaml"
     write_whole(workspace, WORKSPACE.format(host=LOOPBACK, port=code_port, name=LOCATION))
@@ -130,13 +155,12 @@ def _services(lab: Settings, port: int, api_port: int, environment: Mapping[str,
     code = [_program("dagster", environment), "api", "grpc", "-m", "lab_pipeline.definitions"]
     code += ["-h", LOOPBACK, "-p", str(code_port), "--location-name", LOCATION, "--use-python-environment-entry-point"]
     web = [_program("lab", environment), "webserver", "-w", str(workspace)]
-    shipper = [_program("lab", environment), "clickhouse", "ship"]
+    api = [_program("lab", environment), "api", "--ship-logs"]
     return [
         Service("code-server", code, ready=lambda: connects(LOOPBACK, code_port)),
-        Service("webserver", web, ready=lambda: _answers(lab, port)),
-        _daemon(workspace, environment),
-        Service("api", [_program("lab", environment), "api"], ready=lambda: connects(lab.host, api_port)),
-        Service("log-shipper", shipper, ready=lambda: True),
+        Service("webserver", web, ready=lambda: _answers(lab, environment["LAB_DAGSTER_URL"])),
+        _daemon(workspace),
+        Service("api", api, ready=lambda: connects(lab.host, api_port)),
     ]
 
 
@@ -155,10 +179,11 @@ def rewind_automation(lab: Settings) -> None:
         _say(f"ahead of the clock were {', '.join(rewound) or 'no schedules or sensors'}")
 
 
-def _await_end_of_runs(running: Path) -> None:
+def _await_end_of_runs(lab: Settings) -> None:
     """Wait until the runs have stopped, which the end of the supervisor tells them; the next start runs them again."""
     from lab_pipeline.defs.operations import workers
 
+    running = workers.workers_dir(lab.dagster_home)
     deadline = time.monotonic() + workers.GRACE_SECONDS + SLACK_SECONDS
     while names := [name for name in workers.living(running) if not name.startswith(workers.FOREGROUND)]:
         if time.monotonic() > deadline:
@@ -222,8 +247,13 @@ def connects(host: str, port: int) -> bool:
         return False
 
 
-def _answers(lab: Settings, port: int) -> bool:
-    from lab_pipeline.defs.operations.webserver import Webserver
-
-    with closing(Webserver.of(lab, port)) as webserver:
-        return webserver.is_alive()
+def _answers(lab: Settings, url: str) -> bool:
+    """Tell whether the webserver answers."""
+    request = Request(f"{url}/server_info")  # noqa: S310 - our own
+    if lab.api_token is not None:
+        request.add_header("Authorization", f"Bearer {lab.api_token.get_secret_value()}")
+    try:
+        with build_opener(ProxyHandler({})).open(request, timeout=ANSWER_SECONDS):
+            return True
+    except OSError:
+        return False

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import polars as pl
 
@@ -18,11 +19,14 @@ from lab_pipeline.domain.backtest import (
 )
 from lab_pipeline.domain.errors import FieldError, InvalidConfigError, LabError
 from lab_pipeline.domain.results import RESULTS, check
-from lab_pipeline.engine import ENGINE_VERSION, PartialSimulation, Simulation, Simulator
+from lab_pipeline.engine import ENGINE_VERSION
 from lab_pipeline.lake import CandleSlice, Lake, SlicePiece, combine, snapshot_hash
 from lab_pipeline.runs.artifacts import ArtifactStore, Manifest, Provenance
 from lab_pipeline.runs.progress import Progress
 from lab_pipeline.runs.strategies import StrategyStore, UnknownStrategyError
+
+if TYPE_CHECKING:
+    from lab_pipeline.engine import PartialSimulation, Simulation, Simulator
 
 FEATURE_LOOKBACK = timedelta(hours=1)
 SHOWN_NAMES = 10
@@ -49,7 +53,7 @@ class ResolvedBacktest:
 class SimulatedBacktest:
     """A result and where it comes from."""
 
-    simulation: Simulation
+    simulation: "Simulation"
     provenance: Provenance
     candles: int
     """Candles read."""
@@ -65,7 +69,7 @@ class SimulatedPart:
         candles: how many were read.
     """
 
-    simulation: PartialSimulation
+    simulation: "PartialSimulation"
     digests: list[tuple[int, bytes]]
     candles: int
 
@@ -243,11 +247,13 @@ def run_backtest(
     return publish(run_id, result, artifacts)
 
 
-def _simulator(backtest: ResolvedBacktest, threads: int | None) -> Simulator:
+def _simulator(backtest: ResolvedBacktest, threads: int | None) -> "Simulator":
+    from lab_pipeline.engine import Simulator  # noqa: PLC0415 - numba, which who only asks for a run goes without
+
     return Simulator(backtest.calls, backtest.spec.strategy, timeframe=backtest.spec.timeframe, threads=threads)
 
 
-def _feed(simulator: Simulator, candles: CandleSlice, calls: int, on_progress: Progress | None) -> None:
+def _feed(simulator: "Simulator", candles: CandleSlice, calls: int, on_progress: Progress | None) -> None:
     """Hand the candles over shard by shard, telling how many of the calls are done."""
     done = 0
     with candles:
@@ -257,7 +263,7 @@ def _feed(simulator: Simulator, candles: CandleSlice, calls: int, on_progress: P
                 on_progress(done, calls)
 
 
-def _result(backtest: ResolvedBacktest, simulator: Simulator, digest: str, candles: int) -> SimulatedBacktest:
+def _result(backtest: ResolvedBacktest, simulator: "Simulator", digest: str, candles: int) -> SimulatedBacktest:
     spec = backtest.spec
     simulation = simulator.finish(seed=spec.seed)
     return SimulatedBacktest(

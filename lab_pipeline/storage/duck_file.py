@@ -182,6 +182,25 @@ class DuckFile:
         finally:
             part.unlink(missing_ok=True)
 
+    def is_in_transaction(self) -> bool:
+        """Tell whether this thread is inside a transaction."""
+        return getattr(self._local, "connection", None) is not None
+
+    def state(self) -> tuple[int, ...] | None:
+        """Return what every commit and checkpoint of any process changes; none where there is no file.
+
+        A commit makes the log longer before anybody hears of it; a checkpoint writes the file and empties the log.
+        """
+        try:
+            file = os.stat(self.path)  # noqa: PTH116 - asked for several times a second
+        except OSError:
+            return None
+        try:
+            log = os.stat(self._log_path)  # noqa: PTH116 - the same
+        except OSError:
+            return file.st_ino, file.st_size, file.st_mtime_ns
+        return file.st_ino, file.st_size, file.st_mtime_ns, log.st_ino, log.st_size, log.st_mtime_ns
+
     def is_lost(self) -> bool:
         """Tell whether something was stored in the file, and it is not there any more."""
         return not self.path.exists() and self._lock.is_marked()

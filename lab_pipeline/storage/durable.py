@@ -33,6 +33,29 @@ def whole_file(path: Path) -> Iterator[IO[bytes]]:
     sync_directory(path.parent)
 
 
+def copy_if_missing(content: bytes, path: Path) -> bool:
+    """Put a file in its place, for this user only, unless another has put one there, who may be writing it already.
+
+    Returns:
+        Whether it is this one that is there.
+    """
+    draft = path.with_name(f".{path.name}.{os.getpid()}.{threading.get_native_id()}")
+    try:
+        draft.unlink(missing_ok=True)
+        descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, PRIVATE)
+        with open(descriptor, "wb") as file:  # noqa: PTH123 - a path has no mode to create with
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        path.hardlink_to(draft)
+    except FileExistsError:
+        return False
+    finally:
+        draft.unlink(missing_ok=True)
+    sync_directory(path.parent)
+    return True
+
+
 def put_in_place(draft: Path, path: Path) -> None:
     """Rename what another wrote to where it is looked for, its content and its name on the disk afterwards."""
     sync_file(draft)

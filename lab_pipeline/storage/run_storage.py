@@ -1,8 +1,10 @@
 """Dagster's run storage in a DuckDB file that many processes share."""
 
 import os
+import threading
 import zlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections import OrderedDict
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from datetime import datetime
 from pathlib import Path
@@ -18,7 +20,6 @@ from dagster._core.storage.dagster_run import JobBucket, TagBucket
 from dagster._core.storage.runs.schema import (
     BackfillTagsTable,
     BulkActionsTable,
-    DaemonHeartbeatsTable,
     KeyValueStoreTable,
     RunsTable,
     RunTagsTable,
@@ -29,7 +30,7 @@ from dagster._core.storage.runs.sql_run_storage import SnapshotType, SqlRunStora
 from dagster._core.storage.sql import AlembicVersion, SqlAlchemyQuery
 from dagster._daemon.types import DaemonHeartbeat
 from dagster._serdes import ConfigurableClass, ConfigurableClassData, serialize_value
-from dagster._time import datetime_from_timestamp, get_current_datetime
+from dagster._time import get_current_datetime
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.engine import Connection
 
@@ -37,16 +38,21 @@ from lab_pipeline.storage import schema
 from lab_pipeline.storage.duck_connection import DuckConnection
 from lab_pipeline.storage.duck_file import DEFAULT_TIMEOUT_SECONDS, DuckFile
 from lab_pipeline.storage.errors import StorageError
+from lab_pipeline.storage.heartbeats import Heartbeats
 
 TEMPORARY_HOME_PREFIX = ".tmp_dagster_home_"
 """Fixed by Dagster so that projects can rely on it."""
+
+KEPT_ANSWERS = 32
+LONGEST_ANSWER = 100
+"""Rows up to which an answer is kept until the file changes."""
 
 _END_EVENTS = {DagsterEventType.PIPELINE_CANCELED, DagsterEventType.PIPELINE_SUCCESS}
 _EVENTS_ABOUT_THE_BODY = {DagsterEventType.PIPELINE_FAILURE, DagsterEventType.PIPELINE_ENQUEUED}
 
 
 class DuckDBRunStorage(SqlRunStorage, ConfigurableClass):
-    """Keep runs, their tags, snapshots, backfills, cursors and heartbeats in one DuckDB file.
+    """Keep runs, their tags, snapshots, backfills and cursors in one DuckDB file, and heartbeats beside it.
 
     Webserver, daemon, code servers and run processes may all use it at once; there is no server. Put this into the
     ``dagster.yaml`` of the instance (event log and schedules stay where they are):
@@ -76,8 +82,11 @@ class DuckDBRunStorage(SqlRunStorage, ConfigurableClass):
         self._inst_data = inst_data
         self._timeout = timeout
         self._file = DuckFile.at(under_dagster_home(path))
+        self._heartbeats = Heartbeats(self._file.path.with_name(f"{self._file.path.name}.heartbeats"))
         self._columns: dict[str, set[str]] = {}
         self._built_indexes: set[str] = set()
+        self._answers: OrderedDict[Hashable, tuple[tuple[int, ...] | None, Any]] = OrderedDict()
+        self._lock = threading.Lock()
         self._create_if_missing()
         super().__init__()  # type: ignore[no-untyped-call]  # Dagster's
 
@@ -85,6 +94,10 @@ class DuckDBRunStorage(SqlRunStorage, ConfigurableClass):
     def path(self) -> Path:
         """The file that holds the runs."""
         return self._file.path
+
+    def state(self) -> tuple[int, ...] | None:
+        """Return what is another after every change; none where there is no file."""
+        return self._file.state()
 
     @property
     def inst_data(self) -> ConfigurableClassData | None:
@@ -114,13 +127,34 @@ class DuckDBRunStorage(SqlRunStorage, ConfigurableClass):
 
     def fetchall(self, query: SqlAlchemyQuery) -> Sequence[Any]:
         """Run a query in a reading transaction and return its rows."""
-        with self._transaction(write=False) as connection:
-            return connection.sqlalchemy.execute(query).mappings().all()
+        found: Sequence[Any] = self._answer(query, "all")
+        return found
 
     def fetchone(self, query: SqlAlchemyQuery) -> Any | None:  # noqa: ANN401 - the base class' type of a row
         """Run a query in a reading transaction and return its first row."""
+        return self._answer(query, "first")
+
+    def _answer(self, query: SqlAlchemyQuery, rows: str) -> Any:  # noqa: ANN401 - the base class' type of rows
+        """Run a query, or return what it answered the last time if nobody has written the file since.
+
+        Queue, monitor and log shipper ask the same every second, day and night: that costs them a look at the file.
+        """
+        state = None if self._file.is_in_transaction() else self._file.state()
+        asked = None if state is None else _name_of(query, rows)
+        if asked is not None:
+            with self._lock:
+                known = self._answers.get(asked)
+            if known is not None and known[0] == state:
+                return known[1]
         with self._transaction(write=False) as connection:
-            return connection.sqlalchemy.execute(query).mappings().first()
+            answer = getattr(connection.sqlalchemy.execute(query).mappings(), rows)()
+        if asked is not None and (rows == "first" or len(answer) <= LONGEST_ANSWER):
+            with self._lock:
+                self._answers[asked] = state, answer
+                self._answers.move_to_end(asked)
+                while len(self._answers) > KEPT_ANSWERS:
+                    self._answers.popitem(last=False)
+        return answer
 
     def dispose(self) -> None:
         """Give the file up now rather than a moment later."""
@@ -267,17 +301,27 @@ class DuckDBRunStorage(SqlRunStorage, ConfigurableClass):
     # -- inserting what may be there: a failed statement would take DuckDB's whole transaction with it ----------------
 
     def add_daemon_heartbeat(self, daemon_heartbeat: DaemonHeartbeat) -> None:
-        """Store a daemon's latest sign of life."""
-        row = {
-            "timestamp": datetime_from_timestamp(daemon_heartbeat.timestamp),
-            "daemon_type": daemon_heartbeat.daemon_type,
-            "daemon_id": daemon_heartbeat.daemon_id,
-            "body": serialize_value(daemon_heartbeat),
-        }
-        self._upsert(DaemonHeartbeatsTable, "daemon_type", [row])
+        """Store a daemon's latest sign of life, beside the file of the runs."""
+        self._heartbeats.add(daemon_heartbeat)
+
+    def get_daemon_heartbeats(self) -> Mapping[str, DaemonHeartbeat]:
+        """Return the latest signs of life, those of an earlier version of the lab from the file of the runs."""
+        return {**super().get_daemon_heartbeats(), **self._heartbeats.all()}
+
+    def wipe_daemon_heartbeats(self) -> None:
+        """Forget all signs of life."""
+        super().wipe_daemon_heartbeats()
+        self._heartbeats.wipe()
+
+    def wipe(self) -> None:
+        """Forget everything."""
+        super().wipe()
+        self._heartbeats.wipe()
 
     def set_cursor_values(self, pairs: Mapping[str, str]) -> None:
-        """Store values by key, all or none."""
+        """Store values by key, all or none; Dagster's daemon stores the same ones again and again."""
+        if self.get_cursor_values(set(pairs)) == dict(pairs):
+            return
         self._upsert(KeyValueStoreTable, "key", [{"key": key, "value": value} for key, value in pairs.items()])
 
     def _add_snapshot(self, snapshot_id: str, snapshot_obj: Any, snapshot_type: SnapshotType) -> str:  # noqa: ANN401 - the base class'
@@ -299,6 +343,12 @@ class DuckDBRunStorage(SqlRunStorage, ConfigurableClass):
                 )
                 if not connection.execute(update).rowcount:
                     connection.execute(table.insert().values(row))
+
+
+def _name_of(query: SqlAlchemyQuery, rows: str) -> Hashable | None:
+    """Return what is the same of two queries that ask the same; none if that is not known."""
+    key = query._generate_cache_key()  # noqa: SLF001 - by which SQLAlchemy itself finds what it has compiled
+    return None if key is None else (rows, key.key, repr([bound.effective_value for bound in key.bindparams]))
 
 
 def under_dagster_home(path: str | Path) -> Path:

@@ -166,7 +166,7 @@ def test_a_webserver_that_died_makes_requests_come_back_later_and_loses_nothing(
 
 def stopped_daemon(running):
     """Stop the daemon while it is not in the middle of a transaction, which everybody else would wait for."""
-    daemon, runs = running.pid_of("dagster-daemon"), DuckFile.at(running.settings.dagster_home / "runs.duckdb")
+    daemon, runs = running.pid_of("lab_pipeline.daemon"), DuckFile.at(running.settings.dagster_home / "runs.duckdb")
     while True:
         os.kill(daemon, signal.SIGSTOP)
         try:

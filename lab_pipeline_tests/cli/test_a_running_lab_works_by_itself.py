@@ -24,7 +24,7 @@ LOST_SECONDS = 180
 
 def daemon_of(home):
     """Return the process id of the daemon of a home."""
-    return next(pid for pid, command in of_home(home).items() if "/dagster-daemon " in command)
+    return next(pid for pid, command in of_home(home).items() if " lab_pipeline.daemon " in command)
 
 
 def done(lab, job, count):

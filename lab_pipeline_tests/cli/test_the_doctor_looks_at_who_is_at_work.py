@@ -65,7 +65,7 @@ def test_lines_that_wait_for_long_are_a_failure_where_something_should_ship_them
     with only_one(load_settings()):
         line, remedy = finding(lab, "log shipper")
     assert line.startswith("FAIL")
-    assert "log-shipper.log" in remedy
+    assert "api.log" in remedy
     assert lab("clickhouse", "ship", "--once").status == 0
     beat(0)
     assert finding(lab, "log shipper")[0] == "ok   log shipper  every log line is there"

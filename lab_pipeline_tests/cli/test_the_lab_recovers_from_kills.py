@@ -61,10 +61,12 @@ def test_services_may_die_under_a_run_and_a_dead_run_is_run_again(lab_on):
     lab = lab_on()
     running = endless(lab)
     worker = in_the_kernel(lab, running)
-    for words in (("dagster api grpc",), ("/lab webserver ",), ("dagster-daemon",)):
+    for words in (("dagster api grpc",), ("/lab webserver ",), ("lab_pipeline.daemon",)):
         for pid in processes(lab.home, *words):
             os.kill(pid, signal.SIGKILL)
-    until(lambda: len(processes(lab.home, "dagster-daemon")) > 0 and len(processes(lab.home, "/lab webserver ")) > 0)
+    until(
+        lambda: len(processes(lab.home, "lab_pipeline.daemon")) > 0 and len(processes(lab.home, "/lab webserver ")) > 0
+    )
     until(lambda: answers(lab), 60)
     assert backtests(lab)[running]["status"] == "STARTED"
     assert processes(lab.home, "operations.worker", running) == [worker]

@@ -33,9 +33,8 @@ KINDS = {
     "lab up": "/lab up ",
     "code server": "dagster api grpc ",
     "webserver": "/lab webserver ",
-    "daemon": "/dagster-daemon ",
+    "daemon": " lab_pipeline.daemon ",
     "api": "/lab api ",
-    "log shipper": "clickhouse ship ",
     "run": "operations.worker",
     "clickhouse": "clickhouse.gateway",
 }

@@ -8,6 +8,7 @@ from lab_pipeline.defs.backtest.jobs import backtest
 from lab_pipeline.defs.backtest.new_calls import NewCalls, SeenCalls, calls_now, compare, name_now
 from lab_pipeline.defs.operations.resources import Lab
 from lab_pipeline.defs.operations.ticks import is_tick, stored_cursors
+from lab_pipeline.defs.operations.waiting import CALLS, WAITS_FOR
 from lab_pipeline.domain.backtest import BacktestSpec, CallersUniverse
 from lab_pipeline.runs.backtest import EmptyLakeError
 from lab_pipeline.runs.strategies import StoredStrategy
@@ -23,6 +24,7 @@ FROM_NOW_ON = "calls that come from now on are seen"
 @dg.sensor(
     job_name=backtest.name,
     minimum_interval_seconds=INTERVAL_SECONDS,
+    tags={WAITS_FOR: CALLS},
     default_status=dg.DefaultSensorStatus.RUNNING,
     description=f"Runs the active strategies that are tagged `{WATCHED}` on calls that have come or changed.",
 )

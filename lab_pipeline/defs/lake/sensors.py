@@ -11,6 +11,7 @@ import dagster as dg
 from lab_pipeline.defs.lake.jobs import DroppedFile, InboxFiles, inbox_job, ingest_inbox
 from lab_pipeline.defs.operations.resources import Lab
 from lab_pipeline.defs.operations.ticks import is_tick
+from lab_pipeline.defs.operations.waiting import FILES, WAITS_FOR
 from lab_pipeline.domain.backtest import now
 from lab_pipeline.lake import Drop, Inbox
 
@@ -31,6 +32,7 @@ FILES_TAG = "lab/inbox"
 @dg.sensor(
     job_name=inbox_job.name,
     minimum_interval_seconds=INTERVAL_SECONDS,
+    tags={WAITS_FOR: FILES},
     default_status=dg.DefaultSensorStatus.RUNNING,
     description="Ingests files that are dropped into LAB_INBOX, once they do not change any more.",
 )

@@ -9,6 +9,7 @@ from dagster._core.definitions.run_status_sensor_definition import RunStatusSens
 
 from lab_pipeline.defs.operations.notices import last_failure
 from lab_pipeline.defs.operations.ticks import TESTED, is_tick
+from lab_pipeline.defs.operations.waiting import RUNS, WAITS_FOR
 from lab_pipeline.domain.text import visible
 from lab_pipeline.settings import load_settings
 
@@ -40,7 +41,12 @@ def email() -> dg.Definitions:
         webserver_base_url=settings.dagster_url,
     )
 
-    @dg.sensor(name=NAME, default_status=dg.DefaultSensorStatus.RUNNING, description="Mails about every failed run.")
+    @dg.sensor(
+        name=NAME,
+        tags={WAITS_FOR: RUNS},
+        default_status=dg.DefaultSensorStatus.RUNNING,
+        description="Mails about every failed run.",
+    )
     def email_failures(context: dg.SensorEvaluationContext) -> Iterator[dg.SkipReason | DagsterRunReaction]:
         """Let Dagster's sensor go on from the cursor in a tick; in a test, it would send mails, too."""
         if not is_tick(context):

@@ -14,12 +14,14 @@ from lab_pipeline.defs.operations.recovery import (
 )
 from lab_pipeline.defs.operations.resources import Lab
 from lab_pipeline.defs.operations.ticks import TESTED, is_tick
+from lab_pipeline.defs.operations.waiting import RUNS, WAITS_FOR
 
 INTERVAL_SECONDS = 10
 
 
 @dg.sensor(
     minimum_interval_seconds=INTERVAL_SECONDS,
+    tags={WAITS_FOR: RUNS},
     default_status=dg.DefaultSensorStatus.RUNNING,
     description="Queues runs whose launcher died over it, settles those that start or stop without a process, has dead "
     "ones repeated that Dagster could not repeat, ends processes of ended runs, and withdraws what those left visible.",

@@ -46,6 +46,10 @@ LEGACY_RESULT_TAG = "lab/legacy_result"
 """The numbers that the old lab kept of a run that was taken over, JSON, in the units of this one."""
 
 ROWS_AT_ONCE = 100
+FIRST_WINDOW, WIDER = 1_000, 10
+"""Runs among which a page is looked for first, and by how much more the next time."""
+BEFORE_ALL = 0
+"""Storage ids begin above it."""
 REMEMBERED = 20_000
 """Bodies and manifests kept in memory; neither changes without changing what it is known by."""
 
@@ -195,7 +199,7 @@ class Runs:
 
     def all(self, wanted: RunFilter | None = None) -> Iterator[Run]:
         """Iterate over runs, newest first."""
-        return self._walk(wanted or RunFilter(), None, ROWS_AT_ONCE)
+        return self._walk(wanted or RunFilter(), None, FIRST_WINDOW)
 
     def statuses(self) -> dict[str, str]:
         """Return the status of every backtest by run id: one light query, whatever their number."""
@@ -298,17 +302,35 @@ class Runs:
         return storage
 
     def _walk(self, wanted: RunFilter, after: Position | None, at_once: int) -> Iterator[Run]:
+        """Go from window to window, each of more runs than the one before while little is found in them.
+
+        To sort and search all runs for each page would take as long as there are many.
+        """
         query = _columns().where(*_conditions(wanted)).limit(at_once)
         query = query.order_by(RunsTable.c.create_timestamp.desc(), RunsTable.c.id.desc())
+        window = FIRST_WINDOW
         while True:
-            rows = self.storage.fetchall(query if after is None else query.where(_beyond(after)))
+            since = self._begin_of_window(after, window)
+            inside = [] if since is None else [RunsTable.c.create_timestamp >= since]
+            inside += [] if after is None else [_beyond(after)]
+            rows = self.storage.fetchall(query.where(*inside))
             for row in rows:
                 run = self._run(row)
                 if run is not None and _matches(run, wanted):
                     yield run
-            if len(rows) < at_once:
+            if len(rows) == at_once:
+                after = _position(rows[-1])
+            elif since is None:
                 return
-            after = _position(rows[-1])
+            else:
+                after, window = Position(since.replace(tzinfo=UTC), BEFORE_ALL), window * WIDER
+
+    def _begin_of_window(self, after: Position | None, size: int) -> datetime | None:
+        """Return when the last of so many runs was created, newest first; none if there are fewer."""
+        created = sa.select(RunsTable.c.create_timestamp).where(*([] if after is None else [_beyond(after)]))
+        last = self.storage.fetchone(created.order_by(RunsTable.c.create_timestamp.desc()).offset(size - 1).limit(1))
+        found: datetime | None = None if last is None else last["create_timestamp"]
+        return found
 
     def _run(self, row: Mapping[str, Any]) -> Run | None:
         """Describe a row, unless it is of another job."""

@@ -10,6 +10,7 @@ from lab_pipeline.defs.operations import notices
 from lab_pipeline.defs.operations.marks import mark_of, set_mark
 from lab_pipeline.defs.operations.resources import Lab
 from lab_pipeline.defs.operations.ticks import TESTED, is_tick
+from lab_pipeline.defs.operations.waiting import RUNS, WAITS_FOR
 from lab_pipeline.defs.operations.webhook import Notice, Webhook
 
 INTERVAL_SECONDS = 10
@@ -23,6 +24,7 @@ FAILING = "lab/failing_checks"
 
 @dg.sensor(
     minimum_interval_seconds=INTERVAL_SECONDS,
+    tags={WAITS_FOR: RUNS},
     default_status=dg.DefaultSensorStatus.RUNNING,
     description="Reports runs of every job that failed: a line in the log, and LAB_WEBHOOK_URL if it is set.",
 )
@@ -49,6 +51,7 @@ def notify_failures(context: dg.SensorEvaluationContext, lab: Lab) -> dg.SkipRea
 
 @dg.sensor(
     minimum_interval_seconds=INTERVAL_SECONDS,
+    tags={WAITS_FOR: RUNS},
     default_status=dg.DefaultSensorStatus.RUNNING,
     description="Reports checks of assets that do not pass any more, such as a coverage below LAB_MIN_COVERAGE.",
 )

@@ -9,12 +9,14 @@ event log; one that is sent twice, by two shippers even, is one.
 import fcntl
 import logging
 import math
+import os
+import signal
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
-from threading import Event
+from threading import Event, Thread
 from typing import Any
 
 import dagster as dg
@@ -24,12 +26,14 @@ from dagster._core.event_api import EventLogCursor  # the public API has cursors
 from sqlalchemy.exc import SQLAlchemyError
 
 from lab_pipeline.clickhouse.client import ClickHouse
-from lab_pipeline.clickhouse.config import ClickHouseConfig
+from lab_pipeline.clickhouse.config import ClickHouseConfig, clickhouse_config
 from lab_pipeline.clickhouse.errors import ClickHouseError
 from lab_pipeline.clickhouse.logs import LOG_LINES, append_lines, last_lines, seal_logs, sealed_runs
 from lab_pipeline.clickhouse.writer import delete_run
 from lab_pipeline.defs.operations.event_lines import line_of
+from lab_pipeline.defs.operations.instance import open_instance
 from lab_pipeline.settings import Settings
+from lab_pipeline.storage.run_storage import DuckDBRunStorage
 
 RUNNING = [dg.DagsterRunStatus.STARTING, dg.DagsterRunStatus.STARTED, dg.DagsterRunStatus.CANCELING]
 WAITING = [dg.DagsterRunStatus.QUEUED, dg.DagsterRunStatus.NOT_STARTED]
@@ -47,6 +51,8 @@ OVERLAP = timedelta(seconds=10)
 SEEN_BY_ANY = timedelta(days=1)
 """After which a shipper that was at work has shipped what an updated run had."""
 LONGEST_PAUSE_SECONDS = 5.0
+STOPPED_WITHIN_SECONDS = 10.0
+"""A write to ClickHouse is given up sooner; what it was about is shipped again."""
 COUNTED_RUNS = 1_000
 LOCK = "shipper.lock"
 
@@ -93,6 +99,8 @@ class Shipper:
         self._looked: tuple[datetime, float] | None = None
         """When runs were last looked for, by the clock and by the machine's own count."""
         self._behind = True
+        self._rested_at: tuple[int, ...] | None = None
+        """State of the record of runs at the last look, if nothing was to ship: nothing will be until it is another."""
 
     @property
     def behind(self) -> bool:
@@ -106,7 +114,11 @@ class Shipper:
             ClickHouseUnavailableError: if ClickHouse does not answer; nothing is lost, ship again later.
         """
         deadline = time.monotonic() + seconds
+        state = _state(instance)
+        if state is not None and state == self._rested_at:
+            return 0
         running = self._look(instance)
+        self._rested_at = None if running or self._waiting else state
         old = [run_id for run_id in self._waiting if run_id not in running]
         sent, looked = 0, 0
         unfinished: list[str] = []
@@ -266,6 +278,28 @@ def run_shipper(settings: Settings, instance: dg.DagsterInstance, clickhouse: Cl
         stop.wait(TICK_SECONDS)
 
 
+@contextmanager
+def shipping_beside(settings: Settings) -> Iterator[None]:
+    """Ship meanwhile, in a thread; an error that nobody foresaw ends the process, as it would one of the shipper's."""
+    stop = Event()
+
+    def ship() -> None:
+        try:
+            with open_instance(settings) as instance, ClickHouse(impatient(clickhouse_config(settings))) as clickhouse:
+                run_shipper(settings, instance, clickhouse, stop)
+        except BaseException:
+            logger.exception("the log shipper has failed")
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    thread = Thread(target=ship, name="log-shipper", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        thread.join(STOPPED_WITHIN_SECONDS)
+
+
 def impatient(config: ClickHouseConfig) -> ClickHouseConfig:
     """Return the configuration of a shipper, which gives a write up soon because it will come again."""
     return replace(config, write_deadline_seconds=min(config.write_deadline_seconds, LONGEST_PAUSE_SECONDS))
@@ -282,6 +316,11 @@ def shipping(settings: Settings) -> Iterator[bool]:
             yield False
         else:
             yield True
+
+
+def _state(instance: dg.DagsterInstance) -> tuple[int, ...] | None:
+    storage = instance.run_storage
+    return storage.state() if isinstance(storage, DuckDBRunStorage) else None
 
 
 def _frame(lines: list[dict[str, Any]]) -> pl.DataFrame:

@@ -10,7 +10,6 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from lab_pipeline.defs.operations import handover, workers
 from lab_pipeline.domain.errors import LabError
-from lab_pipeline.runs.artifacts import ArtifactStore
 from lab_pipeline.settings import Settings
 
 STORE_ERRORS = (LabError, SQLAlchemyError, OSError)
@@ -85,6 +84,8 @@ def withdraw(settings: Settings, run_id: str) -> bool:
     Raises:
         LabError: if a store does not answer.
     """
+    from lab_pipeline.runs.artifacts import ArtifactStore  # noqa: PLC0415 - polars, which a daemon at rest goes without
+
     if not ArtifactStore(settings.artifacts_dir).has(run_id):
         return False
     _take_back(settings, run_id)
@@ -95,6 +96,7 @@ def _take_back(settings: Settings, run_id: str) -> None:
     from lab_pipeline.clickhouse.client import ClickHouse  # noqa: PLC0415 - seldom needed, and not light
     from lab_pipeline.clickhouse.config import clickhouse_config  # noqa: PLC0415
     from lab_pipeline.clickhouse.writer import delete_run  # noqa: PLC0415
+    from lab_pipeline.runs.artifacts import ArtifactStore  # noqa: PLC0415
 
     with ClickHouse(clickhouse_config(settings)) as clickhouse:
         delete_run(clickhouse, run_id, logs=False)

@@ -1,0 +1,1 @@
+"""Dagster's daemon as the lab runs it."""

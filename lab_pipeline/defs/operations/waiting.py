@@ -1,0 +1,9 @@
+"""What a sensor waits for, as it says of itself: the lab's own daemon lets it tick when that stirs."""
+
+WAITS_FOR = "lab/waits_for"
+FILES = "files"
+"""In the inbox."""
+CALLS = "calls"
+"""In the lake, and candles."""
+RUNS = "runs"
+"""Of any job: their records and events."""

@@ -1,0 +1,53 @@
+"""Signs of life of Dagster's daemon, a small file for each part of it.
+
+Eight parts write one every half minute, day and night. None of it need stay through a power cut, so it is not worth a
+transaction each, which would also have everybody read the runs again who has read them since the last one.
+"""
+
+import os
+import threading
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from dagster._daemon.types import DaemonHeartbeat
+from dagster._serdes import deserialize_value, serialize_value
+from dagster_shared.serdes.errors import DeserializationError
+
+
+@dataclass(frozen=True)
+class Heartbeats:
+    """The latest heartbeat of each part of a daemon.
+
+    Attributes:
+        directory: of the files; made with the first of them.
+    """
+
+    directory: Path
+
+    def add(self, heartbeat: DaemonHeartbeat) -> None:
+        """Keep a heartbeat in place of the one before it."""
+        self.directory.mkdir(parents=True, exist_ok=True)
+        path = self.directory / heartbeat.daemon_type
+        draft = path.with_name(f".{path.name}.{os.getpid()}.{threading.get_native_id()}")
+        draft.write_text(serialize_value(heartbeat))
+        draft.replace(path)
+
+    def all(self) -> dict[str, DaemonHeartbeat]:
+        """Return the heartbeats by part; one that a power cut has torn is none."""
+        found = {}
+        for path in self._files():
+            with suppress(FileNotFoundError, ValueError, DeserializationError):
+                heartbeat = deserialize_value(path.read_text(), DaemonHeartbeat)
+                found[heartbeat.daemon_type] = heartbeat
+        return found
+
+    def wipe(self) -> None:
+        """Forget them."""
+        for path in self._files():
+            path.unlink(missing_ok=True)
+
+    def _files(self) -> Iterator[Path]:
+        if self.directory.is_dir():
+            yield from (path for path in self.directory.iterdir() if not path.name.startswith("."))
