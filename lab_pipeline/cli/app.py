@@ -13,6 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from lab_pipeline import __version__
+from lab_pipeline.cli import forked
 from lab_pipeline.domain.errors import LabError
 from lab_pipeline.domain.text import visible, visible_json
 from lab_pipeline.settings import PRIVATE, Settings, keep_private, load_settings, places_of_libraries
@@ -59,7 +60,17 @@ err = TextConsole(stderr=True, highlight=False, markup=False, emoji=False, soft_
 
 
 def main() -> None:
-    """Run a command; a mistake of the user gives one message, no traceback, and exit status 2."""
+    """Run a command, where the fork server of a `lab up` has all loaded that it needs or else here."""
+    if sys.argv[1:2] == ["backtest"]:
+        with suppress(LabError):  # of a wrong setting the command tells
+            status = forked.carry_out(load_settings().dagster_home, sys.argv[1:])
+            if status is not None:
+                sys.exit(status)
+    carry_out()
+
+
+def carry_out() -> None:
+    """Run a command here; a mistake of the user gives one message, no traceback, and exit status 2."""
     import lab_pipeline.cli.commands  # noqa: F401 - registers the commands on `app`
 
     os.umask(PRIVATE)

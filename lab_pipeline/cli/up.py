@@ -122,6 +122,11 @@ def _daemon(workspace: Path, environment: Mapping[str, str]) -> Service:
     return Service("daemon", command, ready=lambda: True, by_the_clock=True)
 
 
+def _fork_server() -> Service:
+    """Nobody waits for it: runs that come before it is there are started without it."""
+    return Service("fork-server", [sys.executable, "-m", "lab_pipeline.defs.operations.forking"], ready=lambda: True)
+
+
 def _services(lab: Settings, port: int, api_port: int, environment: Mapping[str, str]) -> list[Service]:
     code_port = _free_port()
     workspace = lab.dagster_home / "workspace.yaml"
@@ -132,6 +137,7 @@ def _services(lab: Settings, port: int, api_port: int, environment: Mapping[str,
     web = [_program("lab", environment), "webserver", "-w", str(workspace)]
     shipper = [_program("lab", environment), "clickhouse", "ship"]
     return [
+        _fork_server(),
         Service("code-server", code, ready=lambda: connects(LOOPBACK, code_port)),
         Service("webserver", web, ready=lambda: _answers(lab, port)),
         _daemon(workspace, environment),
