@@ -13,8 +13,12 @@ MAY_IMPORT = {
     "engine": {"domain"},
     "settings": {"domain"},
     "doors": {"domain", "settings"},
+    "forkserver": set(),
     **{room: {"domain", "engine", "settings", "doors"} | MIDDLE for room in MIDDLE},
-    **{room: {"domain", "engine", "settings", "doors", "definitions", "execution"} | MIDDLE | OUTER for room in OUTER},
+    **{
+        room: {"domain", "engine", "settings", "doors", "definitions", "execution", "forkserver"} | MIDDLE | OUTER
+        for room in OUTER
+    },
     "execution": set(),
     "definitions": {"defs"},
     "client": {"domain"},

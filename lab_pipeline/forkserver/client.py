@@ -76,13 +76,13 @@ def fork(
     """
     if not hasattr(os, "pidfd_open"):  # a system without the handle by which a process is watched
         return None
-    request = {"target": target, "arguments": list(arguments), "environment": dict(environment), "cwd": os.getcwd()}
+    request = {"target": target, "arguments": list(arguments), "environment": dict(environment)}
     connection = socket.socket(socket.AF_UNIX)
+    connection.settimeout(ANSWER_SECONDS)
     try:
-        connection.settimeout(ANSWER_SECONDS)
         with address(directory) as path:
             connection.connect(path)
-        text = json.dumps(request).encode() + b"\n"
+        text = json.dumps({**request, "cwd": str(Path.cwd())}).encode() + b"\n"
         connection.sendall(text[socket.send_fds(connection, [text], descriptors) :])
         answer, handles, _, _ = socket.recv_fds(connection, LONGEST_ANSWER, 1)
         if not handles:

@@ -11,10 +11,10 @@ import struct
 import sys
 import threading
 import traceback
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import NamedTuple
 
 from setproctitle import setproctitle
 
@@ -24,8 +24,10 @@ REQUEST_SECONDS = 1.0
 """Within which a client that has connected has said what it wants; nobody else is served meanwhile."""
 LONGEST_REQUEST = 2**20
 WAITING = 64
+CREDENTIALS = "3i"
+"""Process, user and group of a peer, as the system tells them."""
 
-READ_AT_IMPORT = ("BLIS_", "LD_", "MALLOC_", "MKL_", "NUMBA_", "OMP_", "OPENBLAS_", "POLARS_", "PYTHON", "_RJEM_")
+READ_AT_IMPORT = ("BLIS_", "LD_", "MALLOC_", "MKL_", "NUMBA_", "OMP_", "OPENBLAS_", "POLARS_", "PYTHON")
 """How variables begin that libraries read as they are loaded: a process that is to have others needs its own start."""
 
 Target = Callable[[int], None]
@@ -75,20 +77,42 @@ def serve(directory: Path, targets: Mapping[str, tuple[str, Target]], reason_to_
     return reason
 
 
-def _accept(selector: selectors.BaseSelector, listener: socket.socket, targets: Mapping[str, tuple[str, Target]]) -> None:
+class _Request(NamedTuple):
+    """What a client wants, and where it waits for its end.
+
+    Attributes:
+        connection: to the client.
+        descriptors: standard input, output and error, and one that the target knows of.
+        target: one of what is offered.
+        arguments: of it.
+        environment: all variables.
+        cwd: the directory to work in.
+    """
+
+    connection: socket.socket
+    descriptors: list[int]
+    target: str
+    arguments: list[str]
+    environment: dict[str, str]
+    cwd: str
+
+
+def _accept(
+    selector: selectors.BaseSelector, listener: socket.socket, targets: Mapping[str, tuple[str, Target]]
+) -> None:
     connection, _ = listener.accept()
     connection.settimeout(REQUEST_SECONDS)
     descriptors: list[int] = []
     try:
         request = _request(connection, descriptors)
-        title, target = targets[request["target"]]
-    except (OSError, ValueError, KeyError, _RefusedError) as error:
+        title, target = targets[request.target]
+    except (OSError, ValueError, KeyError, TypeError, _RefusedError) as error:
         sys.stderr.write(f"no process for a request: {error!r}\n")
         connection.close()
     else:
         pid = os.fork()
         if not pid:
-            _be_the_child(selector, connection, descriptors, request, title, target)
+            _be_the_child(selector, request, title, target)
         handle = os.pidfd_open(pid)
         selector.register(handle, selectors.EVENT_READ, (pid, connection))
         with suppress(OSError):  # the client has gone, and its process hears no word to go
@@ -98,13 +122,12 @@ def _accept(selector: selectors.BaseSelector, listener: socket.socket, targets: 
             os.close(descriptor)
 
 
-def _request(connection: socket.socket, descriptors: list[int]) -> dict[str, Any]:
-    _, owner, _ = struct.unpack("3i", connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i")))
+def _request(connection: socket.socket, descriptors: list[int]) -> _Request:
+    credentials = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize(CREDENTIALS))
+    _, owner, _ = struct.unpack(CREDENTIALS, credentials)
     if owner != os.getuid():
         raise _RefusedError(f"user {owner} is another one")
-    text, received, _, _ = socket.recv_fds(
-        connection, LONGEST_REQUEST, DESCRIPTORS_SENT, socket.MSG_CMSG_CLOEXEC
-    )
+    text, received, _, _ = socket.recv_fds(connection, LONGEST_REQUEST, DESCRIPTORS_SENT, socket.MSG_CMSG_CLOEXEC)
     descriptors += received
     while not text.endswith(b"\n"):
         more = connection.recv(LONGEST_REQUEST)
@@ -113,8 +136,8 @@ def _request(connection: socket.socket, descriptors: list[int]) -> dict[str, Any
             raise _RefusedError("it is cut off, or too long")
     if len(descriptors) != DESCRIPTORS_SENT:
         raise _RefusedError("its descriptors are missing")
-    request: dict[str, Any] = json.loads(text)
-    if _read_at_import(request["environment"]) != _read_at_import(os.environ):
+    request = _Request(connection, descriptors, **json.loads(text))
+    if _read_at_import(request.environment) != _read_at_import(os.environ):
         raise _RefusedError("it wants libraries set up in another way")
     return request
 
@@ -136,14 +159,7 @@ def _end(selector: selectors.BaseSelector, key: selectors.SelectorKey) -> None:
     connection.close()
 
 
-def _be_the_child(
-    selector: selectors.BaseSelector,
-    connection: socket.socket,
-    descriptors: Sequence[int],
-    request: Mapping[str, Any],
-    title: str,
-    target: Target,
-) -> None:
+def _be_the_child(selector: selectors.BaseSelector, request: _Request, title: str, target: Target) -> None:
     """Become the process that was asked for, and end as it does."""
     status = 1
     try:
@@ -153,20 +169,17 @@ def _be_the_child(
             if key.data:
                 key.data[1].close()
         selector.close()
-        connection.settimeout(None)
-        if connection.recv(1) != GO:
-            os._exit(status)
-        connection.close()
-        for number, descriptor in enumerate(descriptors[:3]):
+        _await_go(request.connection)
+        for number, descriptor in enumerate(request.descriptors[:3]):
             os.dup2(descriptor, number)
             os.close(descriptor)
         sys.stdout.reconfigure(line_buffering=os.isatty(1))  # type: ignore[union-attr]  # the interpreter's own
+        sys.argv = [title, *request.arguments]
+        setproctitle(" ".join(sys.argv))  # before the variables change, beside which the system keeps it
         os.environ.clear()
-        os.environ |= request["environment"]
-        os.chdir(request["cwd"])
-        sys.argv = [title, *request["arguments"]]
-        setproctitle(" ".join(sys.argv))
-        target(descriptors[3])
+        os.environ |= request.environment
+        os.chdir(request.cwd)
+        target(request.descriptors[3])
         status = 0
     except SystemExit as error:
         status = error.code if isinstance(error.code, int) else int(error.code is not None)
@@ -175,15 +188,22 @@ def _be_the_child(
     except BaseException:  # noqa: BLE001 - the child must not go on in the server's loop
         traceback.print_exc()
     finally:
-        atexit._run_exitfuncs()  # noqa: SLF001 - there is no public name; the interpreter itself would take half a second
+        atexit._run_exitfuncs()  # noqa: SLF001 - nameless in public; the interpreter's own end takes half a second more
         for stream in (sys.stdout, sys.stderr):
             with suppress(OSError):
                 stream.flush()
         os._exit(status)
 
 
+def _await_go(connection: socket.socket) -> None:
+    connection.settimeout(None)
+    if connection.recv(1) != GO:
+        os._exit(1)  # nobody waits for this process, or somebody has started another instead
+    connection.close()
+
+
 def _native_threads() -> int:
-    return len(os.listdir("/proc/self/task"))
+    return sum(1 for _ in Path("/proc/self/task").iterdir())
 
 
 def _threads_since(native: int) -> str | None:

@@ -15,9 +15,8 @@ import os
 import pkgutil
 import sys
 import sysconfig
-from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
@@ -26,6 +25,9 @@ from lab_pipeline.defs.operations.worker import execute
 from lab_pipeline.defs.operations.workers import LIFELINE
 from lab_pipeline.forkserver.server import serve
 from lab_pipeline.settings import PRIVATE, load_settings
+
+if TYPE_CHECKING:
+    from multiprocessing.connection import Connection
 
 PACKAGE = Path(lab_pipeline.__file__).parent
 NOT_LOADED = tuple(f"lab_pipeline.{room}" for room in ("api", "backup", "cli", "clickhouse.gateway", "ui"))
@@ -59,7 +61,9 @@ def load() -> None:
         importlib.import_module(name)
     from lab_pipeline import definitions  # noqa: PLC0415 - it loads the folder of this module
     from lab_pipeline.engine import compiled  # noqa: PLC0415 - it loads numba
+    from lab_pipeline.storage.event_log_storage import migrations  # noqa: PLC0415 - it loads Alembic
 
+    migrations().get_heads()
     loaded = definitions.defs()
     loaded.get_repository_def().get_all_jobs()
     definitions.defs = dg.definitions(lambda: loaded)  # what a run loads by that name

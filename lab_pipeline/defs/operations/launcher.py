@@ -88,10 +88,12 @@ class LabRunLauncher(RunLauncher, ConfigurableClass):
     was killed together with it stays "started" for ever. This one needs no code server, notices the end of a process
     at once, and can tell after any crash which runs have no process any more (`workers`).
 
+    Where a fork server is at work (`forking`) it starts the process, else this launcher does: which of the two makes
+    no difference but for the seconds that loading takes.
+
     The queue counts runs, not processes: the place of a run that was failed or canceled over the head of its process
     is free to it at once. So nothing is started while the process of a run lives that has ended, and what does not end
-    by itself is killed. Where a fork server is at work (`forking`), it starts the process, else this one does: which of
-    the two makes no difference but for the seconds that loading takes. Dagster's own timeouts for runs that start or stop have no part in it, and are as good as off;
+    by itself is killed. Dagster's own timeouts for runs that start or stop have no part in it, and are as good as off;
     `recovery` has ones that know of processes. Put this into the ``dagster.yaml`` of the instance:
 
     .. code-block:: YAML
