@@ -5,25 +5,18 @@ import threading
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple, Self
 
-import dagster
-from alembic.runtime.migration import MigrationContext
-from alembic.script import ScriptDirectory
 from dagster import EventLogEntry, Field, StringSource
 from dagster._config.config_schema import UserConfigSchema
 from dagster._core.event_api import EventHandlerFn
 from dagster._core.storage.event_log import SqliteEventLogStorage
-from dagster._core.storage.event_log.schema import SqlEventLogStorageMetadata
 from dagster._core.storage.event_log.sqlite.sqlite_event_log import SqliteEventLogStorageWatchdog
 from dagster._core.storage.sql import create_engine
 from dagster._core.storage.sqlite import SQLITE_BUSY_TIMEOUT_SECONDS
 from dagster._serdes import ConfigurableClassData
-from sqlalchemy import inspect, text
-from sqlalchemy.engine import Connection, Engine
-from sqlalchemy.exc import DatabaseError
+from sqlalchemy.engine import Connection
 from sqlalchemy.pool import NullPool
 from watchdog.events import FileSystemEvent
 
@@ -114,25 +107,6 @@ class BatchingEventLogStorage(SqliteEventLogStorage):
     def _db_lock(self, theirs: object) -> None:
         """Leave ours, which is taken again inside itself, in place of Dagster's, which is not."""
 
-    def _initdb(self, engine: Engine, for_index_shard: bool = False) -> None:  # noqa: FBT001, FBT002 - Dagster's
-        """Make the tables of a file where it has none, as Dagster does, with one look at its migrations a process.
-
-        Dagster itself reads them twice for a new file and once for any other, which takes longer than what it reads.
-        """
-        if for_index_shard:
-            super()._initdb(engine, for_index_shard)
-            return
-        try:
-            with engine.connect() as connection:
-                context = MigrationContext.configure(connection)
-                if context.get_current_revision() is None and not inspect(connection).get_table_names():
-                    SqlEventLogStorageMetadata.create_all(connection)
-                    context.stamp(migrations(), "head")
-                    connection.commit()
-                    connection.execute(text("PRAGMA journal_mode=WAL"))
-        except DatabaseError:  # another process makes them, for which Dagster waits
-            super()._initdb(engine)
-
     def _in_batch(self) -> bool:
         return getattr(self._batch, "stack", None) is not None
 
@@ -194,12 +168,6 @@ class BatchingEventLogStorage(SqliteEventLogStorage):
             kept is not None
         ):  # SQLite lets no connection be closed on the other side of a fork, by the collector either
             _OF_THE_PARENT.append(kept)
-
-
-@cache
-def migrations() -> ScriptDirectory:
-    """Return Dagster's migrations of its storage, read once a process."""
-    return ScriptDirectory(str(Path(dagster.__file__).parent / "_core" / "storage" / "alembic"))
 
 
 class _Kept(NamedTuple):

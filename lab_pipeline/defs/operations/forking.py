@@ -61,9 +61,7 @@ def load() -> None:
         importlib.import_module(name)
     from lab_pipeline import definitions  # noqa: PLC0415 - it loads the folder of this module
     from lab_pipeline.engine import compiled  # noqa: PLC0415 - it loads numba
-    from lab_pipeline.storage.event_log_storage import migrations  # noqa: PLC0415 - it loads Alembic
 
-    migrations().get_heads()
     loaded = definitions.defs()
     loaded.get_repository_def().get_all_jobs()
     definitions.defs = dg.definitions(lambda: loaded)  # what a run loads by that name
