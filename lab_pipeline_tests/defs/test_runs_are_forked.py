@@ -163,7 +163,7 @@ def test_a_command_looks_as_if_it_were_carried_out_where_it_was_typed(lab, serve
     typed = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     until(lambda: server_children(server))
     out, err = typed.communicate(timeout=DONE_SECONDS)
-    assert (typed.returncode, err) == (0, "")
+    assert (typed.returncode, err.strip()) == (0, "")
     published = json.loads(out)
     assert published["status"] == "completed"
     assert instance.get_run_by_id(published["runId"]).status is dg.DagsterRunStatus.SUCCESS
