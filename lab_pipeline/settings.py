@@ -19,6 +19,7 @@ from lab_pipeline.domain.errors import FieldError, InvalidConfigError
 from lab_pipeline.domain.model import field_errors, problem_at
 from lab_pipeline.domain.text import shown
 from lab_pipeline.domain.timeframe import Timeframe
+from lab_pipeline.home import default_home
 
 PREFIX = "LAB_"
 HOST_NAME = re.compile(r"[a-z0-9_.-]+|[0-9a-f:.]+")
@@ -29,21 +30,6 @@ MOST = 1_000_000
 MOST_PROCESSES = 1_000
 MOST_DAYS = 36_500
 MOST_SECONDS = 366 * 86_400.0
-
-
-def project_root() -> Path:
-    """Return the directory that holds dagster.yaml and workspace.yaml: the checkout, or else the installed package."""
-    package = Path(__file__).resolve().parent
-    return package.parent if (package.parent / "dagster.yaml").is_file() else package
-
-
-def default_home() -> Path:
-    """Return `.lab` beside the nearest dagster.yaml from here upwards, or in this directory where there is none."""
-    here = Path.cwd()
-    for directory in (here, *here.parents):
-        if (directory / "dagster.yaml").is_file():
-            return directory / ".lab"
-    return here / ".lab"
 
 
 def _web_address(value: SecretStr) -> SecretStr:

@@ -9,7 +9,7 @@ import pytest
 import typer.main
 
 from lab_pipeline.api.schemas.health import Checks, Health
-from lab_pipeline.cli import app
+from lab_pipeline.cli.app import app
 from lab_pipeline.cli.commands import COMMANDS as CATALOGUE
 from lab_pipeline.definitions import defs
 from lab_pipeline.defs.operations.disk import disk_use

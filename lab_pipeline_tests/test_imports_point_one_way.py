@@ -11,10 +11,17 @@ MIDDLE = {"backup", "runs", "statistics", "clickhouse", "storage", "lake", "repo
 MAY_IMPORT = {
     "domain": set(),
     "engine": {"domain"},
-    "settings": {"domain"},
+    "home": set(),
+    "settings": {"domain", "home"},
     "doors": {"domain", "settings"},
+    "forkserver": set(),
     **{room: {"domain", "engine", "settings", "doors"} | MIDDLE for room in MIDDLE},
-    **{room: {"domain", "engine", "settings", "doors", "definitions", "execution"} | MIDDLE | OUTER for room in OUTER},
+    **{
+        room: {"domain", "engine", "settings", "doors", "definitions", "execution", "forkserver", "home"}
+        | MIDDLE
+        | OUTER
+        for room in OUTER
+    },
     "execution": set(),
     "definitions": {"defs"},
     "client": {"domain"},

@@ -83,8 +83,8 @@ out = TextConsole(
 err = TextConsole(stderr=True, highlight=False, markup=False, emoji=False, soft_wrap=True)
 
 
-def main() -> None:
-    """Run a command; a mistake of the user gives one message, no traceback, and exit status 2."""
+def carry_out() -> None:
+    """Run a command here; a mistake of the user gives one message, no traceback, and exit status 2."""
     try:
         app()
     except LabError as error:

@@ -147,6 +147,11 @@ def _daemon(workspace: Path) -> Service:
     return Service("daemon", command, ready=lambda: True, by_the_clock=True)
 
 
+def _fork_server() -> Service:
+    """Nobody waits for it: runs that come before it is there are started without it."""
+    return Service("fork-server", [sys.executable, "-m", "lab_pipeline.defs.operations.forking"], ready=lambda: True)
+
+
 def _services(lab: Settings, api_port: int, environment: Mapping[str, str]) -> list[Service]:
     code_port = _free_port()
     workspace = lab.dagster_home / "workspace.yaml"
@@ -157,6 +162,7 @@ def _services(lab: Settings, api_port: int, environment: Mapping[str, str]) -> l
     web = [_program("lab", environment), "webserver", "-w", str(workspace)]
     api = [_program("lab", environment), "api", "--ship-logs"]
     return [
+        _fork_server(),
         Service("code-server", code, ready=lambda: connects(LOOPBACK, code_port)),
         Service("webserver", web, ready=lambda: _answers(lab, environment["LAB_DAGSTER_URL"])),
         _daemon(workspace),

@@ -1,6 +1,6 @@
 """How every compiled function of the engine is compiled."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, ParamSpec, TypeVar, cast
 
 import numpy as np
@@ -12,6 +12,9 @@ R = TypeVar("R")
 T = TypeVar("T", bound=np.generic)
 
 
+_kept: dict[str, Any] = {}
+
+
 def compiled(function: Callable[P, R]) -> Callable[P, R]:
     """Compile with numba: exact IEEE arithmetic, the GIL released, the machine code kept on disk if there is a place.
 
@@ -20,9 +23,23 @@ def compiled(function: Callable[P, R]) -> Callable[P, R]:
     """
     options: Any = {"nogil": True, "fastmath": False, "error_model": "numpy"}
     try:
-        return cast("Callable[P, R]", njit(cache=True, **options)(function))
+        made = njit(cache=True, **options)(function)
     except RuntimeError:  # numba found no directory that it may write: the code is made again in every process
         return cast("Callable[P, R]", njit(**options)(function))
+    _kept[f"{function.__module__}.{function.__qualname__}"] = made
+    return cast("Callable[P, R]", made)
+
+
+def types_in_use() -> dict[str, list[Any]]:
+    """Return, of each function that `compiled` made, the types of arguments for which this process has machine code."""
+    return {name: list(made.signatures) for name, made in _kept.items()}
+
+
+def load(types: Mapping[str, list[Any]]) -> None:
+    """Load the machine code for what `types_in_use` told in another process, from where it is kept on disk."""
+    for name, signatures in types.items():
+        for signature in signatures:
+            _kept[name].compile(signature)
 
 
 def inner(function: Callable[P, R]) -> Callable[P, R]:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from lab_pipeline.settings import project_root
+from lab_pipeline.home import project_root
 
 pytestmark = pytest.mark.long  # every kernel is compiled anew
 READ_ONLY = 0o555

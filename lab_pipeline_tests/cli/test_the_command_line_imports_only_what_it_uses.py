@@ -8,7 +8,7 @@ from importlib import import_module
 import pytest
 import typer.main
 
-from lab_pipeline.cli import app
+from lab_pipeline.cli.app import app
 from lab_pipeline.cli.commands import COMMANDS
 from lab_pipeline.settings import load_settings
 

@@ -90,7 +90,8 @@ def launched(monkeypatch):
 
     def start(_launcher, run_id, lock):
         found.append(run_id)
-        return subprocess.Popen([sys.executable, "-c", "pass"], pass_fds=[lock], start_new_session=True)
+        process = subprocess.Popen([sys.executable, "-c", "pass"], pass_fds=[lock], start_new_session=True)
+        return launching.Spawned(process)
 
     monkeypatch.setattr(launching.LabRunLauncher, "_start", start)
     return found
@@ -180,7 +181,7 @@ def test_a_process_that_does_not_hear_that_it_is_to_stop_is_killed_by_its_launch
     deaf = process(run_id)
     os.kill(deaf.pid, signal.SIGSTOP)
     instance.run_launcher.terminate(run_id)
-    instance.run_launcher._await(instance, run_id, deaf)  # noqa: SLF001 - which its thread does
+    instance.run_launcher._await(instance, run_id, launching.Spawned(deaf))  # noqa: SLF001 - which its thread does
     assert deaf.returncode == -signal.SIGKILL
     assert status(instance, run_id) is dg.DagsterRunStatus.CANCELED
 

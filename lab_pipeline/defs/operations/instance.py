@@ -11,7 +11,8 @@ from dagster._daemon.types import DaemonHeartbeat
 from sqlalchemy.exc import SQLAlchemyError
 
 from lab_pipeline.domain.errors import LabError
-from lab_pipeline.settings import Settings, keep_private, places_of_libraries, project_root
+from lab_pipeline.home import project_root
+from lab_pipeline.settings import Settings, keep_private, places_of_libraries
 from lab_pipeline.storage.durable import write_whole
 from lab_pipeline.storage.event_log_storage import batches_allowed
 from lab_pipeline.storage.trouble import disk_trouble

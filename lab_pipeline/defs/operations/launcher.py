@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Protocol, Self
 
 import dagster as dg
 from dagster._config.config_schema import UserConfigSchema
@@ -20,6 +20,7 @@ from dagster._serdes import ConfigurableClass, ConfigurableClassData
 from lab_pipeline.defs.operations import workers
 from lab_pipeline.defs.operations.withdraw import STORE_ERRORS, settle_dead
 from lab_pipeline.defs.operations.workers import LIFELINE, WORKER_TAG
+from lab_pipeline.forkserver.client import Forked, fork
 from lab_pipeline.settings import PRIVATE, load_settings
 
 KILLED_AFTER_SECONDS = workers.GRACE_SECONDS + 1.0
@@ -35,12 +36,60 @@ FOREIGN = "whoever executes it was not started by this launcher, and has to be s
 logger = logging.getLogger(__name__)
 
 
+class Process(Protocol):
+    """The process of a run, however it was started: a `client.Forked`, or a `Spawned`."""
+
+    @property
+    def pid(self) -> int:
+        """Its number."""
+
+    def has_ended(self, within_seconds: float) -> bool:
+        """Wait for its end, for so long, and tell whether it came."""
+
+    def send_signal(self, number: int) -> None:
+        """Send it a signal, unless it has ended."""
+
+    def status(self) -> int | None:
+        """End what it has left running, and return its exit status, negative for a signal; None if nobody knows it."""
+
+
+class Spawned:
+    """A process that this one started, as the leader of a session."""
+
+    def __init__(self, process: subprocess.Popen[bytes]) -> None:
+        self._process = process
+        self.pid = process.pid
+
+    def has_ended(self, within_seconds: float) -> bool:
+        """Wait for its end, for so long, and tell whether it came."""
+        deadline = time.monotonic() + within_seconds
+        while not (ended := os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOWAIT | os.WNOHANG)):
+            if time.monotonic() > deadline:
+                break
+            time.sleep(LOOK_SECONDS)
+        return ended is not None
+
+    def send_signal(self, number: int) -> None:
+        """Send it a signal, unless it has ended."""
+        with suppress(ProcessLookupError):
+            os.kill(self.pid, number)
+
+    def status(self) -> int:
+        """End what it has left running, and return its exit status, negative for a signal."""
+        with suppress(ProcessLookupError):  # it is not collected yet, so that its number is still its own
+            os.killpg(self.pid, signal.SIGKILL)
+        return self._process.wait()
+
+
 class LabRunLauncher(RunLauncher, ConfigurableClass):
     """Start a process for each run, on the machine of the daemon.
 
     Dagster's default launcher lets the code server start the runs and forgets them with it: a run whose code server
     was killed together with it stays "started" for ever. This one needs no code server, notices the end of a process
     at once, and can tell after any crash which runs have no process any more (`workers`).
+
+    Where a fork server is at work (`forking`) it starts the process, else this launcher does: which of the two makes
+    no difference but for the seconds that loading takes.
 
     The queue counts runs, not processes: the place of a run that was failed or canceled over the head of its process
     is free to it at once. So nothing is started while the process of a run lives that has ended, and what does not end
@@ -84,7 +133,7 @@ class LabRunLauncher(RunLauncher, ConfigurableClass):
         instance: dg.DagsterInstance = self._instance
         run = context.dagster_run
         lock = workers.take(self._workers, run.run_id)
-        process = None
+        process: Process | None = None
         try:
             instance.add_run_tags(run.run_id, {WORKER_TAG: run.run_id})
             lingering = self._end_lingering(run.run_id)
@@ -141,7 +190,19 @@ class LabRunLauncher(RunLauncher, ConfigurableClass):
     def _workers(self) -> Path:
         return workers.workers_dir(Path(self._instance.root_directory))
 
-    def _start(self, run_id: str, lock: int) -> subprocess.Popen[bytes]:
+    def _start(self, run_id: str, lock: int) -> Process:
+        process = self._forked(run_id, lock) or self._spawned(run_id, lock)
+        self._children.add(run_id)
+        workers.sign(lock, process.pid)
+        return process
+
+    def _forked(self, run_id: str, lock: int) -> Forked | None:
+        home = self._instance.root_directory
+        with Path(os.devnull).open() as nothing:
+            descriptors = [nothing.fileno(), 1, 2, lock]
+            return fork(Path(home), "run", [run_id], {**os.environ, "DAGSTER_HOME": home}, descriptors)
+
+    def _spawned(self, run_id: str, lock: int) -> Spawned:
         lifeline = os.environ.get(LIFELINE)
         process = subprocess.Popen(  # noqa: S603 - our own module
             [sys.executable, "-m", "lab_pipeline.defs.operations.worker", run_id, str(lock)],
@@ -151,9 +212,7 @@ class LabRunLauncher(RunLauncher, ConfigurableClass):
             start_new_session=True,  # what stops the daemon must not stop its runs
             umask=PRIVATE,
         )
-        self._children.add(run_id)
-        workers.sign(lock, process.pid)
-        return process
+        return Spawned(process)
 
     def _end_lingering(self, starting: str) -> list[str]:
         """Wait for processes of runs that have ended; stop, then kill, what goes on. Return the runs that still do."""
@@ -174,9 +233,12 @@ class LabRunLauncher(RunLauncher, ConfigurableClass):
         found = {name: self._instance.get_run_by_id(name) for name in names if name != starting}
         return [run_id for run_id, run in found.items() if run is None or run.is_finished]
 
-    def _await(self, instance: dg.DagsterInstance, run_id: str, process: subprocess.Popen[bytes]) -> None:
+    def _await(self, instance: dg.DagsterInstance, run_id: str, process: Process) -> None:
         status = _end(process, lambda: workers.stop_requested_at(self._workers, run_id) is not None)
-        how = f"was killed by signal {-status}" if status < 0 else f"ended with status {status}"
+        if status is None:
+            how = "is gone, and so is the fork server that started it,"
+        else:
+            how = f"was killed by signal {-status}" if status < 0 else f"ended with status {status}"
         _until_done(run_id, lambda: self._settle(instance, run_id, how))
         self._children.discard(run_id)
 
@@ -213,18 +275,15 @@ def _until_done(run_id: str, settle: Callable[[], None]) -> None:
             return
 
 
-def _end(process: subprocess.Popen[bytes], is_to_stop: Callable[[], bool]) -> int:
-    """Wait for the end of a run's process, and end the processes of its ops that it leaves when it is killed.
+def _end(process: Process, is_to_stop: Callable[[], bool]) -> int | None:
+    """Wait for the end of a run's process, and return its status.
 
     One that is to stop, and cannot hear of it, such as while it is still being loaded, is killed.
     """
     kill_at = None
-    while os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT | os.WNOHANG) is None:
+    while not process.has_ended(LOOK_SECONDS):
         if kill_at is None and is_to_stop():
             kill_at = time.monotonic() + KILLED_AFTER_SECONDS
         if kill_at is not None and time.monotonic() > kill_at:
-            break
-        time.sleep(LOOK_SECONDS)
-    with suppress(ProcessLookupError):  # it is not collected yet, so that its number is still its own
-        os.killpg(process.pid, signal.SIGKILL)
-    return process.wait()
+            process.send_signal(signal.SIGKILL)
+    return process.status()

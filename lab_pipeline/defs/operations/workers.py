@@ -174,7 +174,7 @@ def kill(directory: Path, name: str) -> None:
 
     with suppress(OSError, IndexError, ValueError, psutil.Error):
         pid = int(_lock_path(directory, name).read_text().split()[1])
-        if name in psutil.Process(pid).cmdline() and is_alive(directory, name):
+        if name in " ".join(psutil.Process(pid).cmdline()) and is_alive(directory, name):
             os.killpg(pid, signal.SIGKILL)
 
 

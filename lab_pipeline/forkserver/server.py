@@ -1,0 +1,213 @@
+"""The process that forks: one thread, one loop, and nothing that a fork would break."""
+
+import atexit
+import gc
+import json
+import os
+import selectors
+import signal
+import socket
+import struct
+import sys
+import threading
+import traceback
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import NamedTuple
+
+from setproctitle import setproctitle
+
+from lab_pipeline.forkserver.client import DESCRIPTORS_SENT, GO, address
+
+REQUEST_SECONDS = 1.0
+"""Within which a client that has connected has said what it wants; nobody else is served meanwhile."""
+LONGEST_REQUEST = 2**20
+WAITING = 64
+CREDENTIALS = "3i"
+"""Process, user and group of a peer, as the system tells them."""
+
+READ_AT_IMPORT = ("BLIS_", "LD_", "MALLOC_", "MKL_", "NUMBA_", "OMP_", "OPENBLAS_", "POLARS_", "PYTHON")
+"""How variables begin that libraries read as they are loaded: a process that is to have others needs its own start."""
+
+Target = Callable[[int], None]
+"""What a child does; it is given the descriptor that came with the request, and finds its arguments in sys.argv."""
+
+
+class _RefusedError(Exception):
+    """A request that gets no process."""
+
+
+def serve(directory: Path, targets: Mapping[str, tuple[str, Target]], reason_to_end: Callable[[], str | None]) -> str:
+    """Fork a process for each request until there is a reason to stop; return that once all of them have ended.
+
+    Everything that children are to find loaded has been loaded. The caller must have no other thread, now or later:
+    a child inherits what other threads hold locked, and never gets it.
+
+    Args:
+        directory: for the socket, which only its owner may enter.
+        targets: what may be asked for: the name that a child has in lists of processes, and what it does.
+        reason_to_end: says, before each fork, why there must be none any more, such as code that changed.
+
+    Raises:
+        RuntimeError: if there are other threads already.
+    """
+    if threading.active_count() > 1:
+        raise RuntimeError(f"threads that a fork would break: {[thread.name for thread in threading.enumerate()]}")
+    native = _native_threads()
+    gc.collect()
+    gc.freeze()  # a collection in a child would write to, and so copy, all that it shares
+    listener = socket.socket(socket.AF_UNIX)
+    with address(directory) as path:
+        Path(path).unlink(missing_ok=True)
+        listener.bind(path)
+        listener.listen(WAITING)
+    with selectors.DefaultSelector() as selector:
+        selector.register(listener, selectors.EVENT_READ)
+        reason = None
+        while reason is None or len(selector.get_map()):
+            for key, _ in selector.select():
+                if key.fileobj is not listener:
+                    _end(selector, key)
+                elif reason := _threads_since(native) or reason_to_end():
+                    selector.unregister(listener)
+                    listener.close()  # whoever waits is told so, and whoever comes finds nobody
+                else:
+                    _accept(selector, listener, targets)
+    return reason
+
+
+class _Request(NamedTuple):
+    """What a client wants, and where it waits for its end.
+
+    Attributes:
+        connection: to the client.
+        descriptors: standard input, output and error, and one that the target knows of.
+        target: one of what is offered.
+        arguments: of it.
+        environment: all variables.
+        cwd: the directory to work in.
+    """
+
+    connection: socket.socket
+    descriptors: list[int]
+    target: str
+    arguments: list[str]
+    environment: dict[str, str]
+    cwd: str
+
+
+def _accept(
+    selector: selectors.BaseSelector, listener: socket.socket, targets: Mapping[str, tuple[str, Target]]
+) -> None:
+    connection, _ = listener.accept()
+    connection.settimeout(REQUEST_SECONDS)
+    descriptors: list[int] = []
+    try:
+        request = _request(connection, descriptors)
+        title, target = targets[request.target]
+    except (OSError, ValueError, KeyError, TypeError, _RefusedError) as error:
+        sys.stderr.write(f"no process for a request: {error!r}\n")
+        connection.close()
+    else:
+        pid = os.fork()
+        if not pid:
+            _be_the_child(selector, request, title, target)
+        handle = os.pidfd_open(pid)
+        selector.register(handle, selectors.EVENT_READ, (pid, connection))
+        with suppress(OSError):  # the client has gone, and its process hears no word to go
+            socket.send_fds(connection, [str(pid).encode()], [handle])
+    finally:
+        for descriptor in descriptors:
+            os.close(descriptor)
+
+
+def _request(connection: socket.socket, descriptors: list[int]) -> _Request:
+    credentials = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize(CREDENTIALS))
+    _, owner, _ = struct.unpack(CREDENTIALS, credentials)
+    if owner != os.getuid():
+        raise _RefusedError(f"user {owner} is another one")
+    text, received, _, _ = socket.recv_fds(connection, LONGEST_REQUEST, DESCRIPTORS_SENT, socket.MSG_CMSG_CLOEXEC)
+    descriptors += received
+    while not text.endswith(b"\n"):
+        more = connection.recv(LONGEST_REQUEST)
+        text += more
+        if not more or len(text) > LONGEST_REQUEST:
+            raise _RefusedError("it is cut off, or too long")
+    if len(descriptors) != DESCRIPTORS_SENT:
+        raise _RefusedError("its descriptors are missing")
+    request = _Request(connection, descriptors, **json.loads(text))
+    if _read_at_import(request.environment) != _read_at_import(os.environ):
+        raise _RefusedError("it wants libraries set up in another way")
+    return request
+
+
+def _read_at_import(environment: Mapping[str, str]) -> dict[str, str]:
+    return {name: value for name, value in environment.items() if name.startswith(READ_AT_IMPORT)}
+
+
+def _end(selector: selectors.BaseSelector, key: selectors.SelectorKey) -> None:
+    """Collect a child that has ended, and what it leaves in its session, and tell its client."""
+    pid, connection = key.data
+    with suppress(ProcessLookupError):  # not collected yet, its number is still its own
+        os.killpg(pid, signal.SIGKILL)
+    _, status = os.waitpid(pid, 0)
+    selector.unregister(key.fileobj)
+    os.close(key.fd)
+    with suppress(OSError):  # nobody waits for it
+        connection.sendall(str(os.waitstatus_to_exitcode(status)).encode())
+    connection.close()
+
+
+def _be_the_child(selector: selectors.BaseSelector, request: _Request, title: str, target: Target) -> None:
+    """Become the process that was asked for, and end as it does."""
+    status = 1
+    try:
+        os.setsid()  # what ends the server, or its terminal, is not meant for its children
+        for key in list(selector.get_map().values()):
+            os.close(key.fd)
+            if key.data:
+                key.data[1].close()
+        selector.close()
+        _await_go(request.connection)
+        for number, descriptor in enumerate(request.descriptors[:3]):
+            os.dup2(descriptor, number)
+            os.close(descriptor)
+        sys.stdout.reconfigure(line_buffering=os.isatty(1))  # type: ignore[union-attr]  # the interpreter's own
+        sys.argv = [title, *request.arguments]
+        setproctitle(" ".join(sys.argv))  # before the variables change, beside which the system keeps it
+        os.environ.clear()
+        os.environ |= request.environment
+        os.chdir(request.cwd)
+        target(request.descriptors[3])
+        status = 0
+    except SystemExit as error:
+        status = error.code if isinstance(error.code, int) else int(error.code is not None)
+        if isinstance(error.code, str):
+            sys.stderr.write(f"{error.code}\n")
+    except BaseException:  # noqa: BLE001 - the child must not go on in the server's loop
+        traceback.print_exc()
+    finally:
+        atexit._run_exitfuncs()  # noqa: SLF001 - nameless in public; the interpreter's own end takes half a second more
+        for stream in (sys.stdout, sys.stderr):
+            with suppress(OSError):
+                stream.flush()
+        os._exit(status)
+
+
+def _await_go(connection: socket.socket) -> None:
+    connection.settimeout(None)
+    if connection.recv(1) != GO:
+        os._exit(1)  # nobody waits for this process, or somebody has started another instead
+    connection.close()
+
+
+def _native_threads() -> int:
+    return sum(1 for _ in Path("/proc/self/task").iterdir())
+
+
+def _threads_since(native: int) -> str | None:
+    """Say that threads have come up which a child would not have."""
+    if threading.active_count() > 1 or _native_threads() > native:
+        return f"{_native_threads() - native} threads have come up"
+    return None

@@ -1,0 +1,49 @@
+"""A program that serves: `program.py DIRECTORY`; it ends for the reason that a file `end` in the directory holds."""
+
+import json
+import os
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import psutil
+
+from lab_pipeline.forkserver.server import serve
+
+directory = Path(sys.argv[1])
+
+
+def tell(descriptor):
+    found = {"arguments": sys.argv[1:], "environment": dict(os.environ), "cwd": str(Path.cwd()), "pid": os.getpid()}
+    found |= {"session": os.getsid(0), "title": psutil.Process().cmdline(), "sent": os.read(descriptor, 100).decode()}
+    found["open"] = len(list(Path("/proc/self/fd").iterdir()))
+    sys.stdout.write(json.dumps(found) + "\n")
+    sys.stderr.write("to standard error" + "\n")
+
+
+def leave_another(_):
+    sys.stdout.write(f"{subprocess.Popen(['sleep', '60']).pid}\n")
+
+
+def end(_):
+    how = json.loads(sys.argv[1])
+    if how == "raise":
+        raise ValueError("as asked")
+    sys.exit(how)
+
+
+def reason():
+    path = directory / "end"
+    return path.read_text() if path.exists() else None
+
+
+def have_a_thread():
+    if (directory / "thread").exists() and threading.active_count() == 1:
+        threading.Thread(target=time.sleep, args=(60,), daemon=True).start()
+
+
+targets = {"tell": tell, "sleep": lambda _: time.sleep(60), "leave_another": leave_another, "end": end}
+named = {name: (f"a {name}", target) for name, target in targets.items()}
+sys.stdout.write(f"ended: {serve(directory, named, lambda: have_a_thread() or reason())}")
