@@ -10,6 +10,7 @@ BENCHMARKS = (
     "pipeline",
     "tear_sheet",
     "startup",
+    "launch",
     "command_line",
     "run_storage",
     "clickhouse",
