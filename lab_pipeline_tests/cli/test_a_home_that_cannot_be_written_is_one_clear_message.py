@@ -13,7 +13,8 @@ reading = {" ".join(words): lab(*words) for words in [
     ("strategies", "list"), ("settings",), ("artifacts", "verify"), ("clickhouse", "status"), ("doctor",),
     ("runs", "list")]}
 writing = {" ".join(words): lab(*words) for words in [
-    ("up",), ("runs", "list", "--json"), ("ingest", "calls", str(files / "calls.csv")), ("strategies", "describe", "ladder"),
+    ("up",), ("runs", "list", "--json"), ("ingest", "calls", str(files / "calls.csv")),
+    ("strategies", "describe", "ladder"),
     ("backtest", "--strategy", "ladder", "--timeframe", "1m"), ("statistics", "--refresh"), ("gc",),
     ("settings", "--apply"), ("api",), ("migrate", "storage", "embedded")]}
 print(json.dumps({"reading": reading, "writing": writing}))
