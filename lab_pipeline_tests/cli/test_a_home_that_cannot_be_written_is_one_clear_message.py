@@ -10,9 +10,11 @@ if sys.argv[3:] == ["prepare"]:
         ("ingest", "candles", str(files / "candles.csv"), "--timeframe", "1m"),
         ("ingest", "calls", str(files / "calls.csv")), ("strategies", "list"), ("runs", "list")]))
 reading = {" ".join(words): lab(*words) for words in [
-    ("strategies", "list"), ("settings",), ("artifacts", "verify"), ("clickhouse", "status"), ("doctor",)]}
+    ("strategies", "list"), ("settings",), ("artifacts", "verify"), ("clickhouse", "status"), ("doctor",),
+    ("runs", "list")]}
 writing = {" ".join(words): lab(*words) for words in [
-    ("up",), ("runs", "list"), ("ingest", "calls", str(files / "calls.csv")), ("strategies", "describe", "ladder"),
+    ("up",), ("runs", "list", "--json"), ("ingest", "calls", str(files / "calls.csv")),
+    ("strategies", "describe", "ladder"),
     ("backtest", "--strategy", "ladder", "--timeframe", "1m"), ("statistics", "--refresh"), ("gc",),
     ("settings", "--apply"), ("api",), ("migrate", "storage", "embedded")]}
 print(json.dumps({"reading": reading, "writing": writing}))
