@@ -241,15 +241,16 @@ class _Ingest:
 
     def carry_out(self, openers: Sequence[Callable[[], Source]], receipt: Path | None) -> IngestReport:
         steps = len(openers) + (1 if self._timeframe is None else MINT_BUCKETS)
-        for opener in openers:
-            self._read(opener())
-            self._step(1, steps)
-        with _workers(WORKERS) as workers:
-            for bucket, merged in zip(
-                self._spill.partitions, workers.map(self._merge, self._spill.partitions), strict=True
-            ):
-                self._note_merged(bucket, merged)
+        with self._spill:
+            for opener in openers:
+                self._read(opener())
                 self._step(1, steps)
+            with _workers(WORKERS) as workers:
+                for bucket, merged in zip(
+                    self._spill.partitions, workers.map(self._merge, self._spill.partitions), strict=True
+                ):
+                    self._note_merged(bucket, merged)
+                    self._step(1, steps)
         self._findings.raise_if_any(self._sources, self._lengths_said())
         self._judge_spacing()
         if receipt is not None:

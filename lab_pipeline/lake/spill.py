@@ -1,7 +1,10 @@
 """Rows on their way from files to partitions: on the disk, for no ingest holds all of them in memory."""
 
 import threading
+from contextlib import ExitStack
 from pathlib import Path
+from types import TracebackType
+from typing import Self
 
 import numpy as np
 import polars as pl
@@ -14,19 +17,33 @@ FILE = "file"
 
 
 class Spill:
-    """Rows by partition: each addition is one Arrow file, with a batch for each partition that has rows in it."""
+    """Rows by partition, in one Arrow file with a batch for each partition that an addition has rows of.
+
+    Use it as a context manager, to let go of the file. First all rows are added, then they are taken.
+    """
 
     def __init__(self, directory: Path) -> None:
         """Take a directory that is there, for as long as the spill is used, and removed by another."""
-        self._directory = directory
-        self._places: dict[int, list[tuple[int, int]]] = {}
-        self._files: list[pa.ipc.RecordBatchFileReader] = []
+        self._path = directory / "spill.arrow"
+        self._open = ExitStack()
+        self._writer: pa.RecordBatchFileWriter | None = None
+        self._reader: pa.ipc.RecordBatchFileReader | None = None
         self._reading = threading.Lock()
+        self._batches: dict[int, list[int]] = {}
+        self._written = 0
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._open.close()
 
     @property
     def partitions(self) -> list[int]:
         """The partitions that have rows, ascending."""
-        return sorted(self._places)
+        return sorted(self._batches)
 
     def add(self, rows: pl.DataFrame, partitions: Integers) -> None:
         """Put rows aside.
@@ -42,19 +59,22 @@ class Spill:
             begins = _begins(partitions)
         table = rows.rechunk().to_arrow(compat_level=pl.CompatLevel.oldest())
         (batch,) = table.combine_chunks().to_batches()
-        path = self._directory / f"spill-{len(self._files):06d}.arrow"
-        with path.open("wb") as file, pa.ipc.new_file(file, table.schema) as batches:
-            for number, (begin, rows_of_it) in enumerate(
-                zip(begins.tolist(), np.diff(begins, append=len(partitions)).tolist(), strict=True)
-            ):
-                batches.write_batch(batch.slice(begin, rows_of_it))
-                self._places.setdefault(int(partitions[begin]), []).append((len(self._files), number))
-        self._files.append(pa.ipc.open_file(pa.OSFile(str(path))))
+        if self._writer is None:
+            file = self._open.enter_context(self._path.open("wb"))
+            self._writer = self._open.enter_context(pa.ipc.new_file(file, table.schema))
+        for begin, count in zip(begins.tolist(), np.diff(begins, append=len(partitions)).tolist(), strict=True):
+            self._writer.write_batch(batch.slice(begin, count))
+            self._batches.setdefault(int(partitions[begin]), []).append(self._written)
+            self._written += 1
 
     def take(self, partition: int) -> pl.DataFrame:
         """Read the rows of a partition, in the order in which they were added. Threads may take several at once."""
         with self._reading:
-            batches = [self._files[file].get_batch(number) for file, number in self._places[partition]]
+            if self._reader is None:
+                self._open.close()
+                file = self._open.enter_context(pa.OSFile(str(self._path)))
+                self._reader = self._open.enter_context(pa.ipc.open_file(file))
+            batches = [self._reader.get_batch(number) for number in self._batches[partition]]
         rows = pl.from_arrow(pa.Table.from_batches(batches))
         assert isinstance(rows, pl.DataFrame)  # noqa: S101 - a table is one
         return rows

@@ -4,7 +4,7 @@ from datetime import UTC, date, datetime, timedelta
 
 import polars as pl
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lab_pipeline.domain import frames
@@ -136,6 +136,7 @@ def test_the_first_and_the_last_time(lake, tmp_path, text):
     assert frames.EARLIEST <= ingest_call_at(lake, tmp_path, text) < frames.END
 
 
+@settings(deadline=None)
 @given(st.datetimes(), st.integers(-30 * 60, 30 * 60))
 def test_iso_times_are_read_exactly_or_not_at_all(moment, offset):
     sign, minutes = "-" if offset < 0 else "+", abs(offset)
