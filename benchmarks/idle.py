@@ -5,7 +5,7 @@ Run: python -m benchmarks.idle [--seconds 300] [--settle 150] [--fsyncs 20]
 For two minutes sensors tick as if something had happened, then they rest, and tick every five minutes: so long is
 measured by default. Both run in these same minutes, each in a home of its own with nothing to do. Processes are found
 by their home, so that what a service starts counts, too. Memory is the proportional share (PSS): pages that processes
-share count once. With `--fsyncs` strace counts the fsyncs of both for so many more seconds, after the rest has been measured.
+share count once. With `--fsyncs` strace counts the fsyncs of both for so many more seconds, when the rest is measured.
 """
 
 import argparse
