@@ -123,6 +123,10 @@ def remember(settings: Settings, patterns: list[str], others: list[str]) -> None
                 for number, run_id in enumerate(others[first : first + AT_ONCE], first)
             ]
             insert(connection, "leaderboard_runs", pa.Table.from_pylist(more, schema=rows.schema))
+        known = read_table(connection, "FROM statistics_runs LIMIT 1")
+        for first in range(0, len(others), AT_ONCE):
+            more = [{**known.to_pylist()[0], "run_id": run_id} for run_id in others[first : first + AT_ONCE]]
+            insert(connection, "statistics_runs", pa.Table.from_pylist(more, schema=known.schema))
         connection.execute("UPDATE statistics_state SET next_run_no = ?", [len(patterns) + len(others)])
     measure_refresh(settings.home)
 

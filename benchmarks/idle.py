@@ -1,10 +1,11 @@
 """What a lab costs that nobody uses: `lab up` beside a stock Dagster (daemon, webserver, code server).
 
-Run: python -m benchmarks.idle [--seconds 60] [--settle 45] [--fsyncs 20]
+Run: python -m benchmarks.idle [--seconds 300] [--settle 150] [--fsyncs 20]
 
-Both run in these same minutes, each in a home of its own with nothing to do. Processes are found by their home, so
-that what a service starts counts, too. Memory is the proportional share (PSS): pages that processes share count once.
-With `--fsyncs` strace counts the fsyncs of both for so many more seconds, after the rest has been measured.
+For two minutes sensors tick as if something had happened, then they rest, and tick every five minutes: so long is
+measured by default. Both run in these same minutes, each in a home of its own with nothing to do. Processes are found
+by their home, so that what a service starts counts, too. Memory is the proportional share (PSS): pages that processes
+share count once. With `--fsyncs` strace counts the fsyncs of both for so many more seconds, when the rest is measured.
 """
 
 import argparse
@@ -59,8 +60,8 @@ class Use:
 
 def main() -> None:
     options = argparse.ArgumentParser(description=__doc__)
-    options.add_argument("--seconds", type=float, default=60.0)
-    options.add_argument("--settle", type=float, default=45.0, help="after the start, before anything is measured")
+    options.add_argument("--seconds", type=float, default=300.0)
+    options.add_argument("--settle", type=float, default=150.0, help="after the start, before anything is measured")
     options.add_argument("--fsyncs", type=float, default=0.0, help="seconds to count fsyncs for")
     asked = options.parse_args()
     with ExitStack() as stack:

@@ -14,6 +14,7 @@ from lab_pipeline.cli.commands import COMMANDS as CATALOGUE
 from lab_pipeline.definitions import defs
 from lab_pipeline.defs.operations.disk import disk_use
 from lab_pipeline.defs.operations.sensors import FAILING
+from lab_pipeline.defs.operations.waiting import WAITS_FOR
 from lab_pipeline.domain.strategy import Strategy, StrategyConfig
 from lab_pipeline.runs.strategies import example_strategies
 from lab_pipeline.settings import PREFIX, Settings
@@ -72,7 +73,7 @@ def found(pattern, *directories):
 AUTOMATION = defs().get_repository_def()
 DOCTOR = found(r'(?:Finding|_port)\(\s*"([^"]+)"', "cli/health.py")
 ERRORS = found(r"(?m)^class ([A-Z]\w*Error)\(")
-TAGS = [tag for tag in found(r'"(lab/[a-z_]+)"', "defs") if tag != FAILING]
+TAGS = [tag for tag in found(r'"(lab/[a-z_]+)"', "defs") if tag not in {FAILING, WAITS_FOR}]
 
 
 @pytest.mark.parametrize("name", [one.name for one in (*AUTOMATION.schedule_defs, *AUTOMATION.sensor_defs)])

@@ -70,14 +70,13 @@ class IdempotencyKeys:
         """
         wanted = hashlib.sha256(request).hexdigest()
         with self._alone(key):
-            found = self._find(key)
+            found = self._reserve(key, wanted)
             if found is not None:
                 request_hash, reservation = found
                 if request_hash != wanted:
                     raise IdempotencyConflictError("the idempotency key was used before, for another request")
                 if reservation.run_id is not None:
                     return reservation.run_id
-            self._reserve(key, wanted)
             try:
                 run_id = launch(None if found is None else found[1])
             except LaunchUnknownError:
@@ -101,20 +100,20 @@ class IdempotencyKeys:
                 [list(run_ids)],
             )
 
-    def _find(self, key: str) -> tuple[str, Reservation] | None:
-        with self._file().transaction(write=False) as connection:
+    def _reserve(self, key: str, request_hash: str) -> tuple[str, Reservation] | None:
+        """Reserve a key unless it has a run or stands for another request; return what was known of it, if anything."""
+        with self._file().transaction(write=True) as connection:
             rows = connection.execute(
                 "SELECT request_hash, run_id, reserved_at FROM idempotency_keys WHERE key = ?", [key]
             )
-        return (rows[0][0], Reservation(rows[0][1], rows[0][2].replace(tzinfo=UTC))) if rows else None
-
-    def _reserve(self, key: str, request_hash: str) -> None:
-        with self._file().transaction(write=True) as connection:
-            connection.execute(
-                "INSERT INTO idempotency_keys VALUES (?, ?, NULL, ?) "
-                "ON CONFLICT (key) DO UPDATE SET reserved_at = excluded.reserved_at",
-                [key, request_hash, now().replace(tzinfo=None)],
-            )
+            found = (rows[0][0], Reservation(rows[0][1], rows[0][2].replace(tzinfo=UTC))) if rows else None
+            if found is None or (found[0] == request_hash and found[1].run_id is None):
+                connection.execute(
+                    "INSERT INTO idempotency_keys VALUES (?, ?, NULL, ?) "
+                    "ON CONFLICT (key) DO UPDATE SET reserved_at = excluded.reserved_at",
+                    [key, request_hash, now().replace(tzinfo=None)],
+                )
+        return found
 
     def _complete(self, key: str, run_id: str) -> None:
         with self._file().transaction(write=True) as connection:

@@ -410,10 +410,11 @@ def _body_has(text: str) -> sa.ColumnElement[bool]:
 
 
 def _beyond(position: Position) -> sa.ColumnElement[bool]:
+    """Select what is behind a position, by a plain bound first: a database leaves out what lies before it."""
     created, storage_id = _naive(position.created_at), position.storage_id
-    return sa.or_(
-        RunsTable.c.create_timestamp < created,
-        sa.and_(RunsTable.c.create_timestamp == created, RunsTable.c.id < storage_id),
+    return sa.and_(
+        RunsTable.c.create_timestamp <= created,
+        sa.or_(RunsTable.c.create_timestamp < created, RunsTable.c.id < storage_id),
     )
 
 
