@@ -9,36 +9,21 @@ share count once. With `--fsyncs` strace counts the fsyncs of both for so many m
 """
 
 import argparse
-import os
 import re
 import shutil
 import signal
-import socket
 import subprocess
-import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 
 import psutil  # type: ignore[import-untyped]  # it ships no types
 
+from benchmarks.running import lab, stock
+
 CPU_LIMIT, WRITES_LIMIT, MEMORY_LIMIT = 1.5, 1.5, 2.5
-BIN = Path(sys.executable).parent
-STOCK = """\
-import dagster as dg
-
-@dg.op
-def nothing():
-    pass
-
-@dg.job
-def idle():
-    nothing()
-"""
 
 
 @dataclass(frozen=True)
@@ -90,70 +75,6 @@ def main() -> None:
 def print_row(title: str, limit: float | None, ours: float, peer: float) -> None:
     ratio = f"{ours / peer:.2f}" if peer else "-"
     print(f"{title:22}{ours:>10.1f}{peer:>10.1f}{ratio:>8}{'' if limit is None else f'{limit:g}':>8}")
-
-
-@contextmanager
-def lab(home: Path) -> Iterator[None]:
-    """Run `lab up` on free ports."""
-    environment = {**os.environ, "LAB_HOME": str(home), "LAB_PORT": "0", "LAB_API_PORT": "0"}
-    environment.pop("DAGSTER_HOME", None)
-    with (home / "up.txt").open("w") as said:
-        up = subprocess.Popen([BIN / "lab", "up"], env=environment, stdout=said, stderr=said)
-    try:
-        wait_until(lambda: "Ctrl-C stops it" in (home / "up.txt").read_text(), up)
-        yield
-    finally:
-        up.send_signal(signal.SIGTERM)
-        up.wait()
-        subprocess.run([BIN / "lab", "clickhouse", "stop"], env=environment, stdout=subprocess.DEVNULL, check=True)
-
-
-@contextmanager
-def stock(home: Path) -> Iterator[None]:
-    """Run Dagster as it is installed, with its default storages: code server, webserver and daemon."""
-    (home / "dagster.yaml").write_text("telemetry: {enabled: false}\n")
-    (home / "jobs.py").write_text(STOCK)
-    code, web = free_port(), free_port()
-    (home / "workspace.yaml").write_text(f"load_from:\n  - grpc_server: {{host: 127.0.0.1, port: {code}}}\n")
-    environment = {**os.environ, "DAGSTER_HOME": str(home)}
-    environment.pop("LAB_HOME", None)
-    commands: list[list[str | Path]] = [
-        [BIN / "dagster", "api", "grpc", "-f", home / "jobs.py", "-h", "127.0.0.1", "-p", str(code)],
-        [BIN / "dagster-webserver", "-h", "127.0.0.1", "-p", str(web), "-w", home / "workspace.yaml"],
-        [BIN / "dagster-daemon", "run", "-w", home / "workspace.yaml"],
-    ]
-    started: list[subprocess.Popen[bytes]] = []
-    try:
-        for command, port in zip(commands, (code, web, None), strict=True):
-            with (home / "log.txt").open("ab") as log:
-                started.append(subprocess.Popen(command, env=environment, stdout=log, stderr=log, cwd=home))
-            if port is not None:
-                wait_until(partial(listens, port), started[-1])
-        yield
-    finally:
-        for process in reversed(started):
-            process.send_signal(signal.SIGTERM)
-        for process in started:
-            process.wait()
-
-
-def wait_until(ready: Callable[[], bool], process: "subprocess.Popen[bytes]", seconds: float = 240.0) -> None:
-    deadline = time.monotonic() + seconds
-    while not ready():
-        if process.poll() is not None or time.monotonic() > deadline:
-            raise RuntimeError(f"{process.args!r} does not answer")
-        time.sleep(0.2)
-
-
-def listens(port: int) -> bool:
-    with socket.socket() as probe:
-        return probe.connect_ex(("127.0.0.1", port)) == 0
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def of(home: Path) -> list[psutil.Process]:

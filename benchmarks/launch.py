@@ -24,12 +24,10 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from benchmarks.idle import BIN, lab, stock
+from benchmarks.running import BIN, lab, stock
 from lab_pipeline.domain.backtest import TimeRange
-from lab_pipeline.forkserver.client import SOCKET
 from lab_pipeline.lake import Lake, generate_market
 from lab_pipeline.runs.backtest import full_range
-from lab_pipeline.settings import Settings
 
 LIMITS = {"p50": 0.3, "p95": 0.5}
 THROUGHPUT_LIMIT = 0.5
@@ -53,7 +51,7 @@ from lab_pipeline.runs.strategies import StrategyStore
 home, count, callers = Path(sys.argv[1]), int(sys.argv[2]), sys.argv[3:]
 lake, strategies, artifacts = Lake(home / "lake"), StrategyStore(home / "catalog.duckdb"), ArtifactStore(home / "plain")
 strategies.add_examples()
-universe = {"universe": CallersUniverse(callers=callers)} if callers else {}
+universe = {"universe": CallersUniverse(type="callers", callers=tuple(callers))} if callers else {}
 spec = BacktestSpec(strategy_id="ladder", timeframe="5m", range=full_range(lake), **universe)
 for number in range(count + 1):
     if number == 1:
@@ -77,9 +75,6 @@ def main() -> None:
         os.environ["LAB_MAX_CONCURRENT_RUNS_PER_STRATEGY"] = "4"  # as many as of all: they are all of one strategy
         ours = stack.enter_context(lab(home))
         peer = stack.enter_context(stock(theirs))
-        socket = Settings(home=home).dagster_home / SOCKET
-        while not socket.exists():
-            time.sleep(0.2)
         launches = {
             "stock Dagster, one op": partial(launched, peer.ui, "idle", {}),
             "lab, GraphQL": partial(launched, ours.ui, "backtest", backtest()),

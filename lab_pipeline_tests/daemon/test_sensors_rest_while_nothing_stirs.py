@@ -25,7 +25,7 @@ from lab_pipeline.lake import Inbox, Lake
 from lab_pipeline.lake.inbox import DONE, REJECTED, TAKEN
 from lab_pipeline.lake.inventory import INVENTORY
 from lab_pipeline.settings import load_settings
-from lab_pipeline_tests.markets import calls
+from lab_pipeline_tests.support.markets import calls
 
 STARTED_AT = datetime(2025, 3, 1, tzinfo=UTC).timestamp()
 
