@@ -17,7 +17,9 @@ from dagster._core.storage.event_log.sqlite.sqlite_event_log import SqliteEventL
 from dagster._core.storage.sql import create_engine
 from dagster._core.storage.sqlite import SQLITE_BUSY_TIMEOUT_SECONDS
 from dagster._serdes import ConfigurableClassData
-from sqlalchemy.engine import Connection
+from sqlalchemy import text
+from sqlalchemy.engine import Connection, Engine
+from sqlalchemy.exc import DatabaseError
 from sqlalchemy.pool import NullPool
 from watchdog.events import FileSystemEvent
 
@@ -94,6 +96,20 @@ class BatchingEventLogStorage(SqliteEventLogStorage):
         self._obs.remove_handler_for_watch(theirs, watch)  # type: ignore[attr-defined]
         self._watchers[run_id][callback] = (ours, watch)
 
+    def pattern(self) -> bytes:
+        """Return a file with all tables and no row: a copy takes less time than twenty tables and indexes.
+
+        It is made once a process.
+        """
+        if not _PATTERNS:
+            with TemporaryDirectory() as directory:
+                path = Path(directory) / "pattern.db"
+                engine = create_engine(f"sqlite:///{path}", poolclass=NullPool)
+                self._initdb(engine)
+                engine.dispose()
+                _PATTERNS.append(path.read_bytes())
+        return _PATTERNS[0]
+
     def dispose(self) -> None:
         """Close the kept connections, which brings the files to rest."""
         with self._db_lock:
@@ -147,35 +163,37 @@ class BatchingEventLogStorage(SqliteEventLogStorage):
             return kept.connection
         if kept is not None:
             self._drop(shard)
-        if shard not in self._initialized_dbs:
-            path = Path(self.path_for_shard(shard))
-            if not path.exists() and copy_if_missing(self._pattern(), path):
-                self._initialized_dbs.add(shard)
-            else:
-                with super()._connect(shard):  # makes tables where there are none
-                    pass
-        engine = create_engine(
-            self.conn_string_for_shard(shard),
-            poolclass=NullPool,
-            connect_args={"timeout": SQLITE_BUSY_TIMEOUT_SECONDS, "check_same_thread": False},
-        )
-        connection = engine.connect()
+        if shard not in self._initialized_dbs and not self._is_made(shard):
+            with super()._connect(shard):  # makes tables where there are none
+                pass
+        connection = self._engine(shard).connect()
         self._kept[shard] = _Kept(connection, _identity(self.path_for_shard(shard)))
         for oldest in list(self._kept)[:-KEPT_CONNECTIONS]:
             if not self._kept[oldest].connection.in_transaction():
                 self._drop(oldest)
         return connection
 
-    def _pattern(self) -> bytes:
-        """Return a file with all tables and no row: a copy takes less time than twenty tables and indexes."""
-        if not _PATTERNS:
-            with TemporaryDirectory() as directory:
-                path = Path(directory) / "pattern.db"
-                engine = create_engine(f"sqlite:///{path}", poolclass=NullPool)
-                self._initdb(engine)
-                engine.dispose()
-                _PATTERNS.append(path.read_bytes())
-        return _PATTERNS[0]
+    def _is_made(self, shard: str) -> bool:
+        """Tell whether a file has its tables by now; Dagster reads all of its migrations to answer that."""
+        path = Path(self.path_for_shard(shard))
+        if not path.exists():
+            made = copy_if_missing(self.pattern(), path)
+        else:
+            try:
+                with self._engine(shard).connect() as connection:
+                    made = connection.execute(text("SELECT version_num FROM alembic_version")).first() is not None
+            except DatabaseError:  # of which Dagster makes more, or says what is wrong
+                return False
+        if made:
+            self._initialized_dbs.add(shard)
+        return made
+
+    def _engine(self, shard: str) -> Engine:
+        return create_engine(
+            self.conn_string_for_shard(shard),
+            poolclass=NullPool,
+            connect_args={"timeout": SQLITE_BUSY_TIMEOUT_SECONDS, "check_same_thread": False},
+        )
 
     def _drop(self, shard: str) -> None:
         kept = self._kept.pop(shard, None)

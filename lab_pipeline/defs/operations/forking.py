@@ -16,6 +16,7 @@ import pkgutil
 import sys
 import sysconfig
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 import dagster as dg
@@ -25,6 +26,7 @@ from lab_pipeline.defs.operations.worker import execute
 from lab_pipeline.defs.operations.workers import LIFELINE
 from lab_pipeline.forkserver.server import serve
 from lab_pipeline.settings import PRIVATE, load_settings
+from lab_pipeline.storage.event_log_storage import BatchingEventLogStorage
 
 if TYPE_CHECKING:
     from multiprocessing.connection import Connection
@@ -62,6 +64,8 @@ def load() -> None:
     from lab_pipeline import definitions  # noqa: PLC0415 - it loads the folder of this module
     from lab_pipeline.engine import compiled  # noqa: PLC0415 - it loads numba
 
+    with TemporaryDirectory() as directory:
+        BatchingEventLogStorage(directory).pattern()  # as which the log of a run begins
     loaded = definitions.defs()
     loaded.get_repository_def().get_all_jobs()
     definitions.defs = dg.definitions(lambda: loaded)  # what a run loads by that name
