@@ -24,22 +24,28 @@ from lab_pipeline.runs.artifacts import ArtifactStore
 
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(sys.platform != "linux", reason="needs handles of processes")]
 LADDER = BacktestConfig(strategy="ladder", timeframe="1m")
+IN_PARTS = {"multiprocess": {"max_concurrent": 2}}
+"""How a run takes seconds: each of its ops in a process that loads everything."""
 DONE_SECONDS = 120
 LAB = Path(sys.executable).parent / "lab"
 
 
 @contextmanager
 def fork_server(settings):
-    (settings.dagster_home / SOCKET).unlink(missing_ok=True)
-    process = subprocess.Popen(
-        [sys.executable, "-m", "lab_pipeline.defs.operations.forking"], stderr=subprocess.PIPE, text=True
-    )
+    """Run one, instead of another that may be at work and is again afterwards."""
+    place, aside = settings.dagster_home / SOCKET, settings.dagster_home / f"{SOCKET}.aside"
+    if place.exists():
+        place.rename(aside)
+    command = [sys.executable, "-m", "lab_pipeline.defs.operations.forking"]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
     try:
-        until((settings.dagster_home / SOCKET).exists)
+        until(place.exists)
         yield process
     finally:
         process.kill()
         process.communicate()
+        if aside.exists():
+            aside.rename(place)
 
 
 @pytest.fixture(scope="module")
@@ -75,9 +81,12 @@ def files_of(settings, run_id):
     return manifest.fingerprint, {file.name: file.sha256 for file in manifest.files}
 
 
-def forked(server, run_id):
-    """Wait for the process of a run among those that the server has forked."""
-    return until(lambda: next((one for one in server_children(server) if run_id in " ".join(one.cmdline())), None))
+def forked(lab, server, run_id):
+    """Return the process of a run, which the server must have forked."""
+    directory = workers.workers_dir(lab[0].dagster_home)
+    process = psutil.Process(int((directory / f"{run_id}.lock").read_text().split()[1]))
+    assert process.ppid() == server.pid
+    return process
 
 
 def server_children(server):
@@ -87,19 +96,21 @@ def server_children(server):
 def test_a_forked_run_has_the_name_of_any_run_and_publishes_the_bytes_of_one_in_the_foreground(lab, run, server):
     settings, instance = lab
     run_id = launched(instance)
-    assert "lab_pipeline.defs.operations.worker" in " ".join(forked(server, run_id).cmdline())
+    process = forked(lab, server, run_id)
+    until(lambda: f"lab_pipeline.defs.operations.worker {run_id}" in " ".join(process.cmdline()))
     assert ended(instance, run_id) == "SUCCESS"
     assert files_of(settings, run_id) == files_of(settings, run.run_id)
     until(lambda: not server_children(server))
 
 
-@pytest.mark.parametrize("executor", [{"multiprocess": {"max_concurrent": 2}}, {"dask": {"cluster": {"local": {}}}}])
+@pytest.mark.long
+@pytest.mark.parametrize("executor", [IN_PARTS, {"dask": {"cluster": {"local": {}}}}])
 def test_its_ops_may_run_in_other_processes(lab, run, server, executor):
     if "dask" in executor:
         pytest.importorskip("dagster_dask", reason="dagster-dask is not installed: pip install 'lab-pipeline[dask]'")
     settings, instance = lab
     run_id = launched(instance, executor)
-    forked(server, run_id)
+    forked(lab, server, run_id)
     assert ended(instance, run_id) == "SUCCESS"
     assert files_of(settings, run_id) == files_of(settings, run.run_id)
 
@@ -120,7 +131,7 @@ def test_a_run_outlives_the_server_that_is_killed(lab, run):
     settings, instance = lab
     with fork_server(settings) as server:
         run_id = launched(instance)
-        forked(server, run_id)
+        forked(lab, server, run_id)
         server.kill()
         assert ended(instance, run_id) == "SUCCESS"
     assert files_of(settings, run_id) == files_of(settings, run.run_id)
@@ -128,8 +139,8 @@ def test_a_run_outlives_the_server_that_is_killed(lab, run):
 
 def test_one_that_is_killed_has_failed_and_says_by_what(lab, server):
     _, instance = lab
-    run_id = launched(instance)
-    forked(server, run_id).kill()
+    run_id = launched(instance, IN_PARTS)
+    forked(lab, server, run_id).kill()
     assert ended(instance, run_id) == "FAILURE"
     (failure,) = instance.all_logs(run_id, of_type=dg.DagsterEventType.RUN_FAILURE)
     assert "was killed by signal 9" in failure.message
@@ -137,8 +148,8 @@ def test_one_that_is_killed_has_failed_and_says_by_what(lab, server):
 
 def test_one_that_is_to_stop_is_canceled(lab, server):
     _, instance = lab
-    run_id = launched(instance)
-    forked(server, run_id)
+    run_id = launched(instance, IN_PARTS)
+    forked(lab, server, run_id)
     assert instance.run_launcher.terminate(run_id)
     assert ended(instance, run_id) == "CANCELED"
     until(lambda: not workers.is_alive(workers.workers_dir(lab[0].dagster_home), run_id))
@@ -147,8 +158,8 @@ def test_one_that_is_to_stop_is_canceled(lab, server):
 def test_a_killed_run_and_a_killed_server_leave_a_run_that_has_failed(lab):
     settings, instance = lab
     with fork_server(settings) as server:
-        run_id = launched(instance)
-        process = forked(server, run_id)
+        run_id = launched(instance, IN_PARTS)
+        process = forked(lab, server, run_id)
         server.kill()
         server.wait()
         process.kill()
@@ -175,7 +186,9 @@ def test_a_command_looks_as_if_it_were_carried_out_where_it_was_typed(lab, serve
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGKILL])
 def test_a_command_ends_with_the_one_that_it_was_typed_to(lab, server, how):
     _, instance = lab
-    typed = subprocess.Popen([LAB, "backtest", "--strategy", "ladder", "--timeframe", "1m"])
+    typed = subprocess.Popen(
+        [LAB, "backtest", "--strategy", "ladder", "--timeframe", "1m", "--executor", "multiprocess"]
+    )
     until(lambda: any(run.status is dg.DagsterRunStatus.STARTED for run in instance.get_runs(limit=1)))
     typed.send_signal(how)
     typed.wait(timeout=DONE_SECONDS)
