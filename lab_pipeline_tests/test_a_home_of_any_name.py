@@ -85,7 +85,8 @@ def test_a_home_that_is_open_to_others_is_closed_with_what_the_lab_keeps_in_it(t
 
 
 def test_a_directory_of_everybody_is_left_alone(tmp_path):
-    (tmp_path / "lake").mkdir(mode=0o755)
+    (tmp_path / "lake").mkdir()
+    (tmp_path / "lake").chmod(0o755)  # whatever the umask is
     tmp_path.chmod(0o1777)
     keep_private(tmp_path)
     keep_private(tmp_path / "absent")

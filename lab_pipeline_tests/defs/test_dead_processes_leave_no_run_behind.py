@@ -247,7 +247,7 @@ def test_a_run_whose_end_could_not_be_recorded_is_settled_when_the_disk_has_room
     settled = launcher._settle  # noqa: SLF001
     monkeypatch.setattr(type(launcher), "_settle", staticmethod(settle))
     process = subprocess.Popen([sys.executable, "-c", "raise SystemExit(3)"], start_new_session=True)
-    launcher._await(instance, run_id, process)  # noqa: SLF001
+    launcher._await(instance, run_id, launching.Spawned(process))  # noqa: SLF001
     assert tries == [dg.DagsterRunStatus.STARTED] * 3
     assert status(instance, run_id) is dg.DagsterRunStatus.FAILURE
     (failure,) = instance.all_logs(run_id, of_type=dg.DagsterEventType.RUN_FAILURE)

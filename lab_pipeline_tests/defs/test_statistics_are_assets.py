@@ -55,7 +55,7 @@ def test_the_job_counts_completed_backtests_and_shows_what_it_found(lab):
     assert seen["totalTrades"].value == body["totalTrades"]
     assert isinstance(seen["winRate"], dg.FloatMetadataValue)
     shown = metadata(instance, dg.AssetKey(["statistics", "distribution"]))["picture"].value
-    assert shown.startswith("![Trades by net return](data:image/png;base64,")
+    assert shown.startswith("![Trades by net return](<data:image/svg+xml,")
     (record,) = instance.get_run_records(dg.RunsFilter(job_name="statistics"))
     events = instance.all_logs(record.dagster_run.run_id, of_type=dg.DagsterEventType.ASSET_CHECK_EVALUATION)
     results = [event.dagster_event.asset_check_evaluation_data for event in events]

@@ -8,8 +8,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from lab_pipeline.domain import frames, schemas
+from lab_pipeline.domain import frames
 from lab_pipeline.domain.candles import CandleColumns
+from lab_pipeline.domain.results import check
 from lab_pipeline.domain.strategy import StrategyConfig
 from lab_pipeline.engine import Simulation, Simulator, simulate
 
@@ -147,10 +148,10 @@ def test_nothing_fills_before_the_delay_is_over_or_after_the_horizon(market, con
 
 @FEW
 @given(market=markets(), config=configs())
-def test_every_frame_keeps_the_rules_of_its_schema(market, config):
+def test_every_frame_keeps_its_rules(market, config):
     simulation = run(market, config)
     for name in FRAMES:
-        getattr(schemas, name.upper()).validate(getattr(simulation, name))
+        check(name, getattr(simulation, name))
 
 
 @FEW
