@@ -27,6 +27,8 @@ SLOW_START = """\
 import sys, time
 if "lab_pipeline.defs.operations.worker" in " ".join(sys.orig_argv):
     time.sleep({seconds})
+if "lab_pipeline.defs.operations.forking" in " ".join(sys.orig_argv):
+    time.sleep(1_000_000)  # so long does the fork server load: every run loads by itself
 """
 
 

@@ -30,13 +30,16 @@ print(json.dumps({"before": before, "full": full, "found": found, "left": left, 
 
 
 @pytest.mark.long
-def test_every_command_names_the_full_disk_and_works_once_there_is_room(tmp_path, files, clickhouse_url):
+def test_every_command_that_writes_names_the_full_disk_and_works_once_there_is_room(tmp_path, files, clickhouse_url):
     (files / "more.csv").write_text("call_id,caller,mint,called_at\nd9,dan,AAA,2018-01-10T00:05:00Z\n")
     strategy = {"id": "big", "name": "Big", "description": "x" * 10_000, "exit": {"stopLoss": 0.2}}
     (files / "big.json").write_text(json.dumps(strategy))
     told = told_by(ON_A_SMALL_DISK, tmp_path, files, clickhouse_url)
 
     assert [status for status, _, _ in told["before"]] == [0, 0, 0, 0]
+    status, out, err = told["full"].pop("runs list")  # it only reads
+    assert (status, err) == (0, "")
+    assert "completed" in out
     for command, (status, out, err) in told["full"].items():
         text = out if command == "doctor" else err
         assert status == (1 if command == "doctor" else 2), (command, out, err)

@@ -46,24 +46,30 @@ def simulating(lab):
     asked = {"strategy": "endless", "timeframe": "1m", "callers": ["slow"], "candles_per_part": 1000}
     run_id = lab.launch(DASK, **asked)["run"]["runId"]
     (run,) = until(lambda: processes(lab.home, "operations.worker", run_id))
-    until(lambda: any(cpu_seconds(pid) > 8 for pid in workers(lab.home, run)), 180)
+    until(lambda: any(cpu_seconds(pid) > 8 for pid in session_of(run) if pid != run), 180)
     return run_id, run
 
 
-def workers(home, run):
-    """Find the processes that a run's process has started, by their session; they outlive it if nobody ends them."""
-    return [pid for pid in processes(home) if pid != run and session(pid) == run]
+def session_of(run):
+    """Find a run's process and those that it has started; these outlive it if nobody ends them.
+
+    By their session, since Dask's workers write their titles over the variables that name their home.
+    """
+    found = [int(directory.name) for directory in Path("/proc").glob("[0-9]*")]
+    return [pid for pid in found if session(pid) == run]
 
 
 def session(pid):
+    """Tell the session of a process that lives."""
     try:
-        return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[3])
+        state, *fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     except (FileNotFoundError, ProcessLookupError):
         return None
+    return None if state == "Z" else int(fields[2])
 
 
 def assert_nothing_left(home, run):
-    until(lambda: not [pid for pid in processes(home) if session(pid) == run])
+    until(lambda: not session_of(run))
     # A killed run is failed first, and cleared away then.
     until(lambda: not list((home / "handover").iterdir()), 15)
     assert left_over(home) == []

@@ -26,8 +26,8 @@ from lab_pipeline_tests.support.markets import stock
 from lab_pipeline_tests.support.running_lab import FINAL, RunningLab
 
 pytestmark = pytest.mark.long
-RUNS = 4
-PAUSE_SECONDS = 3.0
+RUNS = 24
+PAUSE_SECONDS = 0.5
 LOOKED_AT = 6
 CALM_SECONDS = 25.0
 
