@@ -55,6 +55,9 @@ def serve(directory: Path, targets: Mapping[str, tuple[str, Target]], reason_to_
     if threading.active_count() > 1:
         raise RuntimeError(f"threads that a fork would break: {[thread.name for thread in threading.enumerate()]}")
     native = _native_threads()
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # children inherit what is ignored, as under nohup
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
     gc.collect()
     gc.freeze()  # a collection in a child would write to, and so copy, all that it shares
     listener = socket.socket(socket.AF_UNIX)
@@ -169,6 +172,7 @@ def _be_the_child(selector: selectors.BaseSelector, request: _Request, title: st
             if key.data:
                 key.data[1].close()
         selector.close()
+        gc.enable()  # for what comes from here on
         _await_go(request.connection)
         for number, descriptor in enumerate(request.descriptors[:3]):
             os.dup2(descriptor, number)

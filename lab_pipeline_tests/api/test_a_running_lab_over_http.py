@@ -87,15 +87,20 @@ def events(lines):
 
 
 def test_a_stream_follows_a_run_from_the_queue_to_its_end(running):
-    run = running.lab.backtest("ladder", "1m", **RANGE, seed=11)
-    headers = {**BEARER, "Accept": "text/event-stream"}
-    with httpx.stream("GET", f"{running.url}/runs/{run.run_id}/logs", headers=headers, timeout=120) as answer:
-        assert answer.status_code == 200
-        seen, first_came_while = [], None
-        for event in events(answer.iter_lines()):
-            first_came_while = first_came_while or run.refresh().status
-            seen.append(event)
-    assert first_came_while in {"queued", "running"}
+    daemon = stopped_daemon(running)  # so that the run waits, however fast it is
+    try:
+        run = running.lab.backtest("ladder", "1m", **RANGE, seed=11)
+        headers = {**BEARER, "Accept": "text/event-stream"}
+        with httpx.stream("GET", f"{running.url}/runs/{run.run_id}/logs", headers=headers, timeout=120) as answer:
+            assert answer.status_code == 200
+            seen, first_came_while = [], None
+            for event in events(answer.iter_lines()):
+                first_came_while = first_came_while or run.refresh().status
+                os.kill(daemon, signal.SIGCONT)
+                seen.append(event)
+    finally:
+        os.kill(daemon, signal.SIGCONT)
+    assert first_came_while == "queued"
     assert seen[-1] == ("end", {"status": "completed"})
     messages = [line["message"] for kind, line in seen if kind == "log"]
     assert messages == run.logs(limit="1000")["message"].to_list()

@@ -1,5 +1,6 @@
 """A program that serves: `program.py DIRECTORY`; it ends for the reason that a file `end` in the directory holds."""
 
+import gc
 import json
 import os
 import subprocess
@@ -13,11 +14,13 @@ import psutil
 from lab_pipeline.forkserver.server import serve
 
 directory = Path(sys.argv[1])
+gc.disable()
 
 
 def tell(descriptor):
     found = {"arguments": sys.argv[1:], "environment": dict(os.environ), "cwd": str(Path.cwd()), "pid": os.getpid()}
     found |= {"session": os.getsid(0), "title": psutil.Process().cmdline(), "sent": os.read(descriptor, 100).decode()}
+    found["collects"] = gc.isenabled()
     found["open"] = len(list(Path("/proc/self/fd").iterdir()))
     sys.stdout.write(json.dumps(found) + "\n")
     sys.stderr.write("to standard error" + "\n")

@@ -13,6 +13,12 @@ import pytest
 from lab_pipeline.forkserver import client
 from lab_pipeline.forkserver.client import SOCKET, address, fork
 
+IGNORING = """\
+import os, signal, sys
+for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+    signal.signal(number, signal.SIG_IGN)
+os.execv(sys.executable, [sys.executable, *sys.argv[1:]])
+"""
 PROGRAM = Path(__file__).parent / "program.py"
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="needs handles of processes")
 
@@ -90,6 +96,7 @@ def test_it_works_with_the_arguments_variables_directory_and_descriptors_of_the_
     assert told["environment"]["OF_THE_CLIENT"] == "1"
     assert "OF_THE_SERVER" not in told["environment"]
     assert told["sent"] == "by the way"
+    assert told["collects"]
     assert told["pid"] == told["session"] == asked.process.pid
     assert " ".join(told["title"]).strip() == "a tell one two words"
     assert told["open"] == 5, "standard input, output, error, what was sent, and the directory that lists them"
@@ -112,6 +119,21 @@ def test_signals_reach_it_and_its_end_by_one_is_told(directory):
     assert not asked.process.has_ended(0.1)
     asked.process.send_signal(signal.SIGTERM)
     assert asked.end()[0] == -signal.SIGTERM
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_signals_reach_it_though_the_server_was_started_to_ignore_them(directory, server, number):
+    server.kill()
+    server.wait()
+    deaf = subprocess.Popen([sys.executable, "-c", IGNORING, PROGRAM, directory], stdout=subprocess.DEVNULL)
+    try:
+        until(lambda: answers(directory))
+        asked = Asked(directory, "sleep")
+        asked.process.send_signal(number)
+        assert asked.end()[0] not in {0, None}
+    finally:
+        deaf.kill()
+        deaf.wait()
 
 
 @pytest.mark.usefixtures("server")
