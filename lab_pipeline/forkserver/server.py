@@ -30,6 +30,9 @@ CREDENTIALS = "3i"
 READ_AT_IMPORT = ("BLIS_", "LD_", "MALLOC_", "MKL_", "NUMBA_", "OMP_", "OPENBLAS_", "POLARS_", "PYTHON")
 """How variables begin that libraries read as they are loaded: a process that is to have others needs its own start."""
 
+SIGNALS = {signal.SIGINT, signal.SIGTERM, signal.SIGHUP}
+"""By which people and programs end a program."""
+
 Target = Callable[[int], None]
 """What a child does; it is given the descriptor that came with the request, and finds its arguments in sys.argv."""
 
@@ -113,9 +116,11 @@ def _accept(
         sys.stderr.write(f"no process for a request: {error!r}\n")
         connection.close()
     else:
+        signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)  # what comes while the interpreter forks would be swallowed
         pid = os.fork()
         if not pid:
             _be_the_child(selector, request, title, target)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
         handle = os.pidfd_open(pid)
         selector.register(handle, selectors.EVENT_READ, (pid, connection))
         with suppress(OSError):  # the client has gone, and its process hears no word to go
@@ -166,6 +171,7 @@ def _be_the_child(selector: selectors.BaseSelector, request: _Request, title: st
     """Become the process that was asked for, and end as it does."""
     status = 1
     try:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
         os.setsid()  # what ends the server, or its terminal, is not meant for its children
         for key in list(selector.get_map().values()):
             os.close(key.fd)
