@@ -47,6 +47,7 @@ class CandleColumns:
         open: price at the open, quote currency per token; so are `high`, `low` and `close`. Length n.
         volume: traded volume in the units of the source. Length n.
         checked: length of a candle in milliseconds, if the candles are known to keep the rules for it; else 0.
+        liquidity: value of both sides of the pool at the close, NaN where it is not known; null without such a column.
     """
 
     mints: list[str]
@@ -58,6 +59,7 @@ class CandleColumns:
     close: Floats
     volume: Floats
     checked: int = 0
+    liquidity: Floats | None = None
 
     def __len__(self) -> int:
         return len(self.timestamp)
@@ -67,7 +69,7 @@ class CandleColumns:
         """Take the columns of a frame that is sorted by mint and timestamp, without copying where polars allows.
 
         Args:
-            frame: columns and types of `frames.CANDLES`; the order is the caller's promise and is not checked here.
+            frame: columns and types of `frames.CANDLES`, with or without `frames.CANDLE_OPTIONS`; the order is the caller's promise and is not checked here.
         """
         frame = frame.rechunk()
         runs = frame["mint"].rle().struct
@@ -81,4 +83,5 @@ class CandleColumns:
             low=frame["low"].to_numpy(),
             close=frame["close"].to_numpy(),
             volume=frame["volume"].to_numpy(),
+            liquidity=frame["liquidity"].fill_null(np.nan).to_numpy() if "liquidity" in frame.columns else None,
         )

@@ -9,6 +9,7 @@ class EntryKind(StrEnum):
     MARKET = "market"
     DIP = "dip"
     REBOUND = "rebound"
+    SIGNAL = "signal"
 
 
 class IntrabarPolicy(StrEnum):
@@ -17,6 +18,22 @@ class IntrabarPolicy(StrEnum):
     STOP_FIRST = "stop_first"
     TARGET_FIRST = "target_first"
     NEAREST_OPEN = "nearest_open"
+    FINER = "finer"
+
+
+class ExitUse(StrEnum):
+    """Whose targets and stop a position is sold by."""
+
+    RULES = "rules"
+    SIGNAL = "signal"
+
+
+class ImpactModel(StrEnum):
+    """How the size of a fill moves its price."""
+
+    NONE = "none"
+    VOLUME_SHARE = "volume_share"
+    AMM = "amm"
 
 
 class SizingKind(StrEnum):
@@ -25,6 +42,25 @@ class SizingKind(StrEnum):
     FIXED = "fixed"
     FRACTION = "fraction"
     RISK = "risk"
+
+
+class SignalKind(StrEnum):
+    """What a condition looks at."""
+
+    EMA_CROSS = "ema_cross"
+    SMA_CROSS = "sma_cross"
+    RSI = "rsi"
+    BREAKOUT = "breakout"
+    VOLUME_SPIKE = "volume_spike"
+    ICHIMOKU_CROSS = "ichimoku_cross"
+    REGISTERED = "registered"
+
+
+class CrossDirection(StrEnum):
+    """Which way a level is crossed."""
+
+    UP = "up"
+    DOWN = "down"
 
 
 class Side(StrEnum):
@@ -44,6 +80,7 @@ class FillReason(StrEnum):
     BREAK_EVEN = "break_even"
     TRAILING_STOP = "trailing_stop"
     TIME = "time"
+    SIGNAL = "signal"
     HORIZON = "horizon"
     END_OF_DATA = "end_of_data"
 
@@ -54,6 +91,12 @@ class Outcome(StrEnum):
     ENTERED = "entered"
     NO_ENTRY = "no_entry"
     NO_CANDLES = "no_candles"
+    NOT_LONG = "not_long"
+    FILTERED = "filtered"
+    NO_HISTORY = "no_history"
+    INVALID_PLAN = "invalid_plan"
+    STAKE_TOO_SMALL = "stake_too_small"
+    NO_LIQUIDITY = "no_liquidity"
 
 
 class RunStatus(StrEnum):
@@ -71,3 +114,7 @@ class SkipReason(StrEnum):
 
     NO_CASH = "no_cash"
     NO_SLOT = "no_slot"
+    MAX_PER_TOKEN = "max_per_token"
+    COOLDOWN = "cooldown"
+    PAUSE_AFTER_LOSSES = "pause_after_losses"
+    STOP_AT_DRAWDOWN = "stop_at_drawdown"

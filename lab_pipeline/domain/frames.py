@@ -21,6 +21,23 @@ CANDLES = pl.Schema(
     }
 )
 CALLS = pl.Schema({"call_id": pl.String(), "caller": pl.String(), "mint": pl.String(), "called_at": TIMESTAMP})
+CANDLE_OPTIONS = pl.Schema({"liquidity": pl.Float64()})
+"""What candles may have, too, null where it is not known: value of both sides of the pool at the close, in quote currency.
+"""
+CALL_OPTIONS = pl.Schema(
+    {
+        "direction": pl.String(),
+        "entry_price": pl.Float64(),
+        "targets": pl.List(pl.Float64()),
+        "stop_price": pl.Float64(),
+        "price_at_call": pl.Float64(),
+        "market_cap_at_call": pl.Float64(),
+        "liquidity_at_call": pl.Float64(),
+        "chain": pl.String(),
+        "source_url": pl.String(),
+    }
+)
+"""What calls may have, too, null where the caller did not say it; prices, caps and pools in quote currency."""
 
 FILLS = pl.Schema(
     {
@@ -35,6 +52,8 @@ FILLS = pl.Schema(
         "quantity": pl.Float64(),
         "fee": pl.Float64(),
         "reason": pl.String(),
+        "slippage": pl.Float64(),
+        "filled": pl.Float64(),
     }
 )
 TRADES = pl.Schema(
@@ -89,6 +108,7 @@ OUTCOMES = pl.Schema(
         "outcome": pl.String(),
         "trades": pl.Int32(),
         "ambiguous_candles": pl.Int32(),
+        "ambiguous_resolved": pl.Int32(),
     }
 )
 EQUITY = pl.Schema(

@@ -12,7 +12,9 @@ from lab_pipeline.domain.errors import FieldError, InvalidConfigError
 from lab_pipeline.domain.json_text import odd_values, read_json
 from lab_pipeline.domain.text import shortened, shown
 
-TAGGED_UNIONS = ("sizing", "universe")
+TAGGED_UNIONS = ("sizing", "universe", "impact", "stopLoss", "distance")
+TAGGED_LISTS = ("all", "any", "in")
+"""Fields whose value, or whose items, are one of several variants."""
 LONGEST_TEXT = 10_000
 """Characters of any text in a document."""
 
@@ -95,8 +97,8 @@ def field_errors(error: ValidationError) -> list[FieldError]:
 
 def _path(item: Any) -> str:  # noqa: ANN401 - pydantic's ErrorDetails leaves ctx open
     path = ""
-    for before, part in zip(("", *item["loc"]), item["loc"], strict=False):
-        if before in TAGGED_UNIONS:
+    for list_name, before, part in zip(("", "", *item["loc"]), ("", *item["loc"]), item["loc"], strict=False):
+        if before in TAGGED_UNIONS or (isinstance(before, int) and list_name in TAGGED_LISTS):
             continue  # pydantic puts the tag of the chosen variant here, which no document has as a key
         path += f"[{part}]" if isinstance(part, int) else f".{shortened(part)}"
     if item["type"] == "problem_at":

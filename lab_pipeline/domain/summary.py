@@ -8,7 +8,8 @@ class Summary(Record):
 
     Every simulated trade counts in trades, wins, win_rate, profit_factor, expectancy and avg_hold_minutes,
     taken by the portfolio or not; total_return, max_drawdown, sharpe, sortino, avg_exposure and fees_paid
-    describe the portfolio. Names are those of `summary.json`.
+    describe the portfolio; what ends in _taken is about the trades that it took. Names are those of `summary.json`,
+    which has no more than the first of them in runs of earlier engines.
     """
 
     calls: int
@@ -49,3 +50,31 @@ class Summary(Record):
     """Trades that the portfolio had no cash for."""
     skipped_no_slot: int
     """Trades that the portfolio had no free position for."""
+    skipped_max_per_token: int = 0
+    """Trades on a token on which as many positions were open as may be."""
+    skipped_cooldown: int = 0
+    """Trades on a token on which a position had just been closed."""
+    skipped_pause_after_losses: int = 0
+    """Trades in a pause after losses."""
+    skipped_stop_at_drawdown: int = 0
+    """Trades after the equity had fallen too far."""
+    ambiguous_resolved: int = 0
+    """Of the ambiguous candles, those that finer candles decided."""
+    ambiguous_unresolved: int = 0
+    """Those that an assumption decided."""
+    expectancy_stop_at_level: float | None = None
+    """Expectancy of the same trades had every stop inside a candle filled at its level."""
+    expectancy_stop_at_low: float | None = None
+    """Expectancy of the same trades had every stop inside a candle filled at its low."""
+    expectancy_if_dead: float | None = None
+    """Expectancy of the same trades had tokens whose candles end been worth nothing."""
+    ended_trades: int = 0
+    """Trades that were sold because the candles ended."""
+    taken_trades: int = 0
+    """Trades that the portfolio took."""
+    expectancy_taken: float | None = None
+    """Mean net_return of a taken trade."""
+    win_rate_taken: float | None = None
+    """Taken trades with net_return > 0 / taken_trades."""
+    profit_factor_taken: float | None = None
+    """profit_factor of the taken trades."""

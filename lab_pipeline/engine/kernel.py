@@ -5,6 +5,8 @@ call's window are read once, on vector registers, for the highest high and lowes
 (`_summarise`). Most blocks touch neither the stop nor a target and make no difference to the path, which their two
 numbers tell; only the others are looked at row by row. Levels are scalars that are computed again only when the state
 changes; times become rows by binary search, once a call or trade.
+
+What size does to costs is no business of this file: it notes by what the impact of a fill is measured, for `portfolio`.
 """
 # ruff: noqa: PLR0917 - scalars by position are what compiled functions pass in registers
 
@@ -23,6 +25,8 @@ BLOCK = 64
 """Rows whose extremes are looked at together."""
 REMAINDER = 1e-12
 """What is left of a position up to this fraction counts as nothing."""
+LOWEST_LEVEL = 0.01
+"""Part of the entry price below which no level lies that follows the true range."""
 
 REASONS = (
     FillReason.ENTRY,
@@ -34,13 +38,38 @@ REASONS = (
     FillReason.TIME,
     FillReason.HORIZON,
     FillReason.END_OF_DATA,
+    FillReason.SIGNAL,
 )
-ENTRY, REENTRY, TARGET, STOP_LOSS, BREAK_EVEN, TRAILING_STOP, TIME, HORIZON, END_OF_DATA = range(9)
-OUTCOMES = (Outcome.NO_CANDLES, Outcome.NO_ENTRY, Outcome.ENTERED)
-NO_CANDLES, NO_ENTRY, ENTERED = range(3)
-MARKET, DIP, REBOUND = range(3)
-STOP_FIRST, TARGET_FIRST, NEAREST_OPEN = range(3)
+ENTRY, REENTRY, TARGET, STOP_LOSS, BREAK_EVEN, TRAILING_STOP, TIME, HORIZON, END_OF_DATA, SIGNAL = range(10)
+OUTCOMES = (
+    Outcome.NO_CANDLES,
+    Outcome.NO_ENTRY,
+    Outcome.ENTERED,
+    Outcome.NOT_LONG,
+    Outcome.FILTERED,
+    Outcome.NO_HISTORY,
+    Outcome.INVALID_PLAN,
+    Outcome.STAKE_TOO_SMALL,
+    Outcome.NO_LIQUIDITY,
+)
+(
+    NO_CANDLES,
+    NO_ENTRY,
+    ENTERED,
+    NOT_LONG,
+    FILTERED,
+    NO_HISTORY,
+    INVALID_PLAN,
+    STAKE_TOO_SMALL,
+    NO_LIQUIDITY,
+) = range(9)
+MARKET, DIP, REBOUND, LIMIT = range(4)
+STOP_FIRST, TARGET_FIRST, NEAREST_OPEN, FINER = range(4)
+NO_IMPACT, VOLUME_SHARE, AMM = range(3)
+CLEAR, UNRESOLVED, RESOLVED = range(3)
+"""What a candle that touches is: one side alone, or both, of which finer candles may tell the first."""
 
+Flags = npt.NDArray[np.bool_]
 Records = npt.NDArray[np.void]
 
 CALL = np.dtype(
@@ -48,6 +77,7 @@ CALL = np.dtype(
         ("outcome", np.int8),
         ("trades", np.int32),
         ("ambiguous", np.int32),
+        ("resolved", np.int32),
         ("entry_time", np.int64),
         ("ath_multiple", np.float64),
         ("time_to_ath_minutes", np.float64),
@@ -80,16 +110,41 @@ TRADE = np.dtype(
         ("net_return", np.float64),
         ("mfe", np.float64),
         ("mae", np.float64),
+        ("net_at_level", np.float64),
+        ("net_at_low", np.float64),
+        ("net_if_dead", np.float64),
+        ("at_level", np.float64),
+        ("at_low", np.float64),
+        ("if_dead", np.float64),
+        ("depth_at_level", np.float64),
+        ("depth_at_low", np.float64),
+        ("stop_distance", np.float64),
         ("shard", np.int64),
         ("mark", np.int64),
         ("mark_time", np.int64),
         ("reason", np.int8),
     ]
 )
-"""One record a trade. `fills` counts its fills, buy included; `proceeds` is net of costs, per unit bought;
-`shard`, `mark` and `mark_time` are of `marks`."""
+"""One record a trade. `fills` counts its fills, buy included; `proceeds` is net of costs, per unit bought; `at_level`,
+`at_low` and `if_dead` are prices of the last fill if a stop filled at its level or at the candle's low, and if a token
+whose candles end were worth nothing, with the returns that they would give; `stop_distance` is the
+part of the entry price that is lost at the stop; `shard`, `mark` and `mark_time` are of `marks`."""
 
-FILL = np.dtype([("time", np.int64), ("price", np.float64), ("fraction", np.float64), ("reason", np.int8)])
+FILL = np.dtype(
+    [
+        ("time", np.int64),
+        ("row", np.int64),
+        ("price", np.float64),
+        ("fraction", np.float64),
+        ("depth", np.float64),
+        ("reason", np.int8),
+    ]
+)
+"""One record a fill. `depth` is by what its impact is measured: the value that the candle traded, or half of the pool's;
+NaN where nobody tells it."""
+
+OPENED = np.dtype([("call", np.int64), ("row", np.int64)])
+"""One record a candle that is ambiguous, where finer candles decide."""
 
 
 class Candles(NamedTuple):
@@ -101,10 +156,69 @@ class Candles(NamedTuple):
     low: Floats
     close: Floats
     volume: Floats
+    liquidity: Floats
+    """Empty if there is no such column; NaN where it is not known."""
+
+
+class FinerCandles(NamedTuple):
+    """Columns of shorter candles of the same mints."""
+
+    timestamp: Integers
+    open: Floats
+    high: Floats
+    low: Floats
+
+
+class Heard(NamedTuple):
+    """What conditions say at the close of candles.
+
+    Attributes:
+        first_row: by call, from which on they were asked.
+        place: by call, of the answer for that row.
+        said: the answers, of all calls; calls may share them.
+    """
+
+    first_row: Integers
+    place: Integers
+    said: Flags
+
+
+class Calls(NamedTuple):
+    """What is known of each call; arrays that the rules do not ask for are empty.
+
+    Attributes:
+        called_at: in milliseconds.
+        first_row: of its mint's candles; `last_row` is the row after the last.
+        entry_price: that the caller posted, NaN for none; `stop_price` likewise.
+        first_target: of the caller's targets; `last_target` is the index after the last.
+        targets: prices, of all calls.
+        liquidity: value of the pool at the call, NaN where nobody told it.
+        enter: what the conditions of the entry say; `leave` those of the exit.
+        first_finer: row of its mint's finer candles; `last_finer` is the row after the last.
+    """
+
+    called_at: Integers
+    first_row: Integers
+    last_row: Integers
+    entry_price: Floats
+    stop_price: Floats
+    first_target: Integers
+    last_target: Integers
+    targets: Floats
+    liquidity: Floats
+    enter: Heard
+    leave: Heard
+    first_finer: Integers
+    last_finer: Integers
 
 
 class Rules(NamedTuple):
-    """A strategy as scalars. Times in milliseconds; 0.0 or 0 for a rule that is not set, -1 for no `max_hold`."""
+    """A strategy as scalars. Times in milliseconds; 0.0 or 0 for a rule that is not set, -1 for no `max_hold`.
+
+    `stop_ranges` and `trail_ranges` count the candles of true ranges, `…_reach` is how long before they may open,
+    `…_factor` how many of them; `own` tells whether there are rules for a call without a plan; `at_risk` is what may be
+    lost at the stop where that decides the stake, else 0; `pool` is NaN where the strategy does not tell it.
+    """
 
     delay: int
     max_wait: int
@@ -113,17 +227,64 @@ class Rules(NamedTuple):
     entry_kind: int
     entry_fraction: float
     stop_loss: float
+    stop_ranges: int
+    stop_factor: float
+    stop_reach: int
+    trailing: bool
     trail_activation: float
     trail_distance: float
+    trail_ranges: int
+    trail_factor: float
+    trail_reach: int
     break_even_after: int
     max_hold: int
     reentry_retrace: float
     reentry_count: int
     policy: int
+    through: float
+    haircut: float
+    plan: bool
+    own: bool
+    enter_on_signal: bool
+    leave_on_signal: bool
     fee: float
     slip: float
+    fixed_fee: float
+    impact: int
+    max_share: float
+    pool: float
+    pool_age: int
+    stake: float
+    at_risk: float
     multiples: Floats
     fractions: Floats
+    plan_fractions: Floats
+
+
+class Levels(NamedTuple):
+    """What a trade is sold at.
+
+    Attributes:
+        count: of targets.
+        multiples: of the entry price, ascending, and room for more.
+        fractions: that they sell.
+        stop: price of the stop loss, minus infinity without one.
+        trail: distance of the trail below the peak as a price, -1 if it is a fraction of the peak.
+    """
+
+    count: int
+    multiples: Floats
+    fractions: Floats
+    stop: float
+    trail: float
+
+
+class Pool(NamedTuple):
+    """What is known of a call's pool: where its candles begin, the window's first open, and its value there or NaN."""
+
+    first_row: int
+    first_open: float
+    liquidity: float
 
 
 class Window(NamedTuple):
@@ -144,58 +305,101 @@ class Window(NamedTuple):
 
 @compiled
 def simulate_calls(
-    candles: Candles, rules: Rules, called_at: Integers, first_row: Integers, last_row: Integers
-) -> tuple[Records, Records, Records]:
-    """Simulate calls, each on the rows `first_row[k]:last_row[k]` of its mint.
+    candles: Candles, finer: FinerCandles, rules: Rules, calls: Calls
+) -> tuple[Records, Records, Records, Records]:
+    """Simulate calls, each on the rows of its mint.
 
     Returns:
-        Records of `CALL` (one a call), `TRADE` and `FILL` (in order of call, trade, fill).
+        Records of `CALL` (one a call), `TRADE` and `FILL` (in order of call, trade, fill), and `OPENED`.
     """
-    calls = np.zeros(len(called_at), CALL)
-    trades = np.empty(len(called_at) + 1, TRADE)
-    fills = np.empty(2 * len(called_at) + len(rules.multiples) + 2, FILL)
-    trade_count = 0
-    fill_count = 0
+    count = len(calls.called_at)
+    records = np.zeros(count, CALL)
+    trades = np.empty(count + 1, TRADE)
+    opened = np.empty(1, OPENED)
+    trade_count, fill_count, opened_count = 0, 0, 0
     tops, bottoms = np.empty(BLOCK, np.float64), np.empty(BLOCK, np.float64)
-    for k in range(len(called_at)):
-        call = calls[k]
-        end = called_at[k] + rules.horizon
-        start = called_at[k] + rules.delay
-        begin = _first_at(candles.timestamp, first_row[k], last_row[k], start, rules.timeframe)
-        end_row = _first_at(candles.timestamp, begin, last_row[k], end, rules.timeframe)
+    most = len(rules.multiples)
+    for k in range(len(calls.first_target)):
+        most = max(most, calls.last_target[k] - calls.first_target[k])
+    fills = np.empty(2 * count + most + 2, FILL)
+    multiples, fractions = np.empty(most, np.float64), np.empty(most, np.float64)
+    for k in range(count):
+        record = records[k]
+        first_row, last_row, called_at = calls.first_row[k], calls.last_row[k], calls.called_at[k]
+        end = called_at + rules.horizon
+        start = called_at + rules.delay
+        begin = _first_at(candles.timestamp, first_row, last_row, start, rules.timeframe)
+        end_row = _first_at(candles.timestamp, begin, last_row, end, rules.timeframe)
         if begin == end_row:
             continue
         deadline = _first_at(candles.timestamp, begin, end_row, start + rules.max_wait, rules.timeframe)
-        row, price, inside = _find_entry(candles, rules, begin, deadline)
+        row, price, inside = _find_entry(candles, rules, calls, k, begin, deadline)
         if row < 0:
-            call["outcome"] = NO_ENTRY
+            record["outcome"] = NO_ENTRY
             continue
-        call["outcome"] = ENTERED
-        call["entry_time"] = candles.timestamp[row]
+        record["outcome"] = ENTERED
+        record["entry_time"] = candles.timestamp[row]
         blocks = (end_row - row) // BLOCK + 1
         if blocks > len(tops):
             tops, bottoms = np.empty(2 * blocks, np.float64), np.empty(2 * blocks, np.float64)
         window = Window(row + inside, end_row, tops, bottoms)
         _summarise(candles.high, candles.low, window)
-        _measure_path(candles, window, row, price, call)
-        _measure_before(candles, first_row[k], row, rules.timeframe, call)
+        _measure_path(candles, window, row, price, record)
+        _measure_before(candles, first_row, row, rules.timeframe, record)
+        pool = Pool(first_row, candles.open[begin], calls.liquidity[k] if rules.impact == AMM else np.nan)
         while row >= 0:
+            outcome, targets, stop, trail, distance = _find_levels(
+                candles, rules, calls, k, first_row, row, price, multiples, fractions
+            )
+            if outcome == ENTERED:
+                outcome = _afford(candles, rules, pool, row, price, distance)
+            if outcome != ENTERED:
+                if record["trades"] == 0:
+                    record["outcome"] = outcome
+                break
+            levels = Levels(targets, multiples, fractions, stop, trail)
             if trade_count == len(trades):
                 trades = _doubled(trades)
-            if fill_count + len(rules.multiples) + 2 > len(fills):
+            if fill_count + targets + 2 > len(fills):
                 fills = _doubled(fills)
+            if opened_count == len(opened):
+                opened = _doubled(opened)
             trade = trades[trade_count]
             trade["call"] = k
-            call["trades"] += 1
-            trade["trade_no"] = call["trades"]
-            call["ambiguous"] += _run_trade(candles, rules, window, row, end, price, inside, trade, fills, fill_count)
+            trade["stop_distance"] = distance
+            record["trades"] += 1
+            trade["trade_no"] = record["trades"]
+            ambiguous, resolved = _run_trade(
+                candles,
+                finer,
+                rules,
+                calls,
+                levels,
+                window,
+                row,
+                end,
+                price,
+                inside,
+                trade,
+                fills,
+                fill_count,
+                opened,
+                opened_count,
+            )
+            record["ambiguous"] += ambiguous
+            record["resolved"] += resolved
+            if rules.policy == FINER:
+                opened_count += ambiguous
             trade_count += 1
-            fill_count += trade["fills"]
+            last_fill = fill_count + trade["fills"]
+            if rules.impact != NO_IMPACT:
+                _note_depths(candles, rules, pool, fills, fill_count, last_fill, trade)
+            fill_count = last_fill
             row = -1
-            if call["trades"] <= rules.reentry_count and TARGET <= trade["reason"] <= TRAILING_STOP:
+            if record["trades"] <= rules.reentry_count and TARGET <= trade["reason"] <= TRAILING_STOP:
                 limit = fills[fill_count - 1]["price"] * (1.0 - rules.reentry_retrace)
                 row, price, inside = _find_dip(candles, trade["exit_row"] + 1, end_row, limit)
-    return calls, trades[:trade_count], fills[:fill_count]
+    return records, trades[:trade_count], fills[:fill_count], opened[:opened_count]
 
 
 @compiled
@@ -266,15 +470,25 @@ def _first_at(timestamp: Integers, begin: int, end: int, time: int, timeframe: i
 
 
 @inner
-def _find_entry(candles: Candles, rules: Rules, begin: int, deadline: int) -> tuple[int, float, bool]:
+def _find_entry(
+    candles: Candles, rules: Rules, calls: Calls, k: int, begin: int, deadline: int
+) -> tuple[int, float, bool]:
     """Return row, price and whether the fill is inside the candle; row -1 if nothing fills before `deadline`."""
     if begin == deadline:
         return -1, 0.0, False
     first_open = candles.open[begin]
     if rules.entry_kind == MARKET:
-        return begin, first_open, False
+        if not rules.enter_on_signal:
+            return begin, first_open, False
+        for row in range(begin, deadline):
+            if _holds_before(calls.enter, k, row):
+                return row, candles.open[row], False
+        return -1, 0.0, False
     if rules.entry_kind == DIP:
         return _find_dip(candles, begin, deadline, first_open * (1.0 - rules.entry_fraction))
+    if rules.entry_kind == LIMIT:
+        limit = calls.entry_price[k]
+        return (begin, first_open, False) if np.isnan(limit) else _find_dip(candles, begin, deadline, limit)
     trough = first_open
     for row in range(begin, deadline):
         level = trough * (1.0 + rules.entry_fraction)
@@ -284,6 +498,13 @@ def _find_entry(candles: Candles, rules: Rules, begin: int, deadline: int) -> tu
             return row, level, True
         trough = min(trough, candles.low[row])
     return -1, 0.0, False
+
+
+@inner
+def _holds_before(heard: Heard, k: int, row: int) -> bool:
+    """Return what the conditions said at the close of the candle before, false where they were not asked."""
+    asked = row - 1 - heard.first_row[k]
+    return asked >= 0 and heard.said[heard.place[k] + asked]
 
 
 @inner
@@ -297,9 +518,158 @@ def _find_dip(candles: Candles, begin: int, end_row: int, limit: float) -> tuple
 
 
 @inner
-def _run_trade(
+def _find_levels(
     candles: Candles,
     rules: Rules,
+    calls: Calls,
+    k: int,
+    first_row: int,
+    row: int,
+    entry: float,
+    multiples: Floats,
+    fractions: Floats,
+) -> tuple[int, int, float, float, float]:
+    """Find what a trade is sold at; `multiples` and `fractions` are written to.
+
+    Returns:
+        Outcome, number of targets, stop, trail (both as in `Levels`) and the distance of the stop.
+    """
+    stop, trail, distance = -np.inf, -1.0, 1.0
+    if rules.stop_loss > 0.0:
+        stop, distance = entry * (1.0 - rules.stop_loss), rules.stop_loss
+    if rules.stop_ranges > 0:
+        true_range = _true_range(candles, first_row, row, rules.stop_ranges, rules.stop_reach)
+        if np.isnan(true_range):
+            return NO_HISTORY, 0, stop, trail, distance
+        stop = max(entry - rules.stop_factor * true_range, entry * LOWEST_LEVEL)
+        distance = 1.0 - stop / entry
+    if rules.trail_ranges > 0:
+        true_range = _true_range(candles, first_row, row, rules.trail_ranges, rules.trail_reach)
+        if np.isnan(true_range):
+            return NO_HISTORY, 0, stop, trail, distance
+        trail = rules.trail_factor * true_range
+    if rules.plan:
+        stop_price = calls.stop_price[k]
+        posted = calls.last_target[k] > calls.first_target[k]
+        if posted or not np.isnan(stop_price):
+            if stop_price >= entry:
+                return INVALID_PLAN, 0, stop, trail, distance
+            count = _plan_targets(rules, calls, k, entry, multiples, fractions)
+            if np.isnan(stop_price):
+                return ENTERED, count, -np.inf, trail, 1.0
+            return ENTERED, count, stop_price, trail, 1.0 - stop_price / entry
+        if not rules.own:
+            return INVALID_PLAN, 0, stop, trail, distance
+    for index in range(len(rules.multiples)):
+        multiples[index] = rules.multiples[index]
+        fractions[index] = rules.fractions[index]
+    return ENTERED, len(rules.multiples), stop, trail, distance
+
+
+@inner
+def _plan_targets(rules: Rules, calls: Calls, k: int, entry: float, multiples: Floats, fractions: Floats) -> int:
+    """Write the caller's targets above the entry price, ascending, with what each sells; return how many sell."""
+    count = 0
+    for index in range(calls.first_target[k], calls.last_target[k]):
+        price = calls.targets[index]
+        if price > entry:
+            multiple = price / entry
+            place = count
+            while place > 0 and multiples[place - 1] > multiple:
+                multiples[place] = multiples[place - 1]
+                place -= 1
+            multiples[place] = multiple
+            count += 1
+    if len(rules.plan_fractions) == 0:
+        for index in range(count):
+            fractions[index] = 1.0 / count
+        return count
+    count = min(count, len(rules.plan_fractions))
+    total = 0.0
+    for index in range(count):
+        total += rules.plan_fractions[index]
+    for index in range(count):
+        fractions[index] = rules.plan_fractions[index] / total
+    return count
+
+
+@inner
+def _true_range(candles: Candles, first_row: int, row: int, count: int, reach: int) -> float:
+    """Return the mean true range of the candles before a row, NaN if there are too few."""
+    before = row - count - 1
+    if before < first_row or candles.timestamp[before] < candles.timestamp[row] - reach:
+        return np.nan
+    total = 0.0
+    for index in range(before + 1, row):
+        close = candles.close[index - 1]
+        total += max(candles.high[index], close) - min(candles.low[index], close)
+    return total / count
+
+
+@inner
+def _afford(candles: Candles, rules: Rules, pool: Pool, row: int, entry: float, distance: float) -> int:
+    """Return `ENTERED` if the stake buys something, else why not."""
+    if rules.fixed_fee > 0.0:
+        stake = rules.stake
+        if rules.at_risk > 0.0 and distance > 0.0:
+            stake = min(rules.at_risk / distance, stake)
+        if stake <= rules.fixed_fee:
+            return STAKE_TOO_SMALL
+    if rules.impact == AMM and np.isnan(_depth(candles, rules, pool, row, entry, False)):  # noqa: FBT003
+        return NO_LIQUIDITY
+    if rules.max_share > 0.0 and rules.max_share * _depth(candles, rules, pool, row, entry, False) == 0.0:  # noqa: FBT003
+        return NO_LIQUIDITY
+    return ENTERED
+
+
+@inner
+def _depth(
+    candles: Candles,
+    rules: Rules,
+    pool: Pool,
+    row: int,
+    price: float,
+    at_close: bool,  # noqa: FBT001 - compiled functions take positional arguments
+) -> float:
+    """Return the value that a candle traded, or half of the pool's value; NaN where nobody tells it."""
+    if rules.impact == VOLUME_SHARE:
+        prices = candles.open[row] + candles.high[row] + candles.low[row] + candles.close[row]
+        return candles.volume[row] * prices / 4.0
+    moment = candles.timestamp[row] - rules.timeframe
+    near = row - 1
+    if at_close:
+        moment += rules.timeframe
+        near = row
+    if len(candles.liquidity) > 0:
+        while near >= pool.first_row and moment - candles.timestamp[near] <= rules.pool_age:
+            if not np.isnan(candles.liquidity[near]):
+                return candles.liquidity[near] / 2.0
+            near -= 1
+    liquidity = rules.pool if np.isnan(pool.liquidity) else pool.liquidity
+    return liquidity * np.sqrt(price / pool.first_open) / 2.0
+
+
+@inner
+def _note_depths(
+    candles: Candles, rules: Rules, pool: Pool, fills: Records, first_fill: int, end_fill: int, trade: np.void
+) -> None:
+    """Note by what the impact of a trade's fills is measured, and of what its last might have been."""
+    row, at_close = 0, False
+    for index in range(first_fill, end_fill):
+        fill = fills[index]
+        row, at_close = fill["row"], fill["reason"] == HORIZON or fill["reason"] == END_OF_DATA
+        fill["depth"] = _depth(candles, rules, pool, row, fill["price"], at_close)
+    trade["depth_at_level"] = _depth(candles, rules, pool, row, trade["at_level"], at_close)
+    trade["depth_at_low"] = _depth(candles, rules, pool, row, trade["at_low"], at_close)
+
+
+@inner
+def _run_trade(
+    candles: Candles,
+    finer: FinerCandles,
+    rules: Rules,
+    calls: Calls,
+    levels: Levels,
     window: Window,
     row: int,
     end: int,
@@ -308,52 +678,73 @@ def _run_trade(
     trade: np.void,
     fills: Records,
     first_fill: int,
-) -> int:
-    """Run one trade from its entry candle, write its record and its fills, and return the ambiguous candles."""
+    opened: Records,
+    opened_count: int,
+) -> tuple[int, int]:
+    """Run one trade from its entry candle, write its record and its fills.
+
+    Returns:
+        How many candles were ambiguous, and how many of them finer candles resolved; if they are to decide, the
+        ambiguous ones are noted in `opened`.
+    """
     entry_row, end_row = row, window.end
     time = candles.timestamp[row]
-    count = _fill(fills, first_fill, time, entry, 1.0, ENTRY if trade["trade_no"] == 1 else REENTRY)
-    hold_row = end_row
+    count = _fill(fills, first_fill, time, row, entry, 1.0, ENTRY if trade["trade_no"] == 1 else REENTRY)
+    hold_row, leaving = end_row, TIME
     if rules.max_hold >= 0:
         held = _first_at(candles.timestamp, row, end_row, time + rules.max_hold, rules.timeframe)
         hold_row = max(row + 1, held)
-    stop, reason = _stop_level(rules, entry, entry, 0)
-    remaining, filled, ambiguous = 1.0, 0, 0
+    if rules.leave_on_signal:
+        for near in range(row + 1, hold_row):
+            if _holds_before(calls.leave, trade["call"], near):
+                hold_row, leaving = near, SIGNAL
+                break
+    trade["at_level"] = np.nan
+    stop, reason = _stop_level(rules, levels, entry, entry, 0)
+    remaining, filled, ambiguous, resolved = 1.0, 0, 0, 0
     peak, highest, lowest = entry, entry, entry
     if inside:
+        low = candles.low[row]
         highest = max(entry, candles.close[row])
-        lowest = min(entry, candles.low[row])
-        if candles.low[row] <= stop:
-            count = _fill(fills, count, time, stop, remaining, reason)
+        lowest = min(entry, low)
+        if low <= stop:
+            count = _fill_stop(rules, trade, fills, count, time, row, low, stop, remaining, reason)
             remaining = 0.0
         else:
             row += 1
     while remaining > 0.0:
-        target = _target_level(rules, entry, filled)
+        target = _target_level(levels, entry, filled)
         row, peak, lowest, stop, reason = _skip_quiet(
-            candles, rules, window, row, hold_row, entry, filled, target, peak, lowest, stop, reason
+            candles, rules, levels, window, row, hold_row, entry, filled, target, peak, lowest, stop, reason
         )
         if row == hold_row:
             break
-        count, filled, remaining, both = _touch(
-            candles, rules, row, entry, stop, reason, fills, count, filled, remaining
+        count, filled, remaining, found = _touch(
+            candles, finer, rules, calls, levels, row, entry, stop, reason, trade, fills, count, filled, remaining
         )
-        ambiguous += both
+        if found != CLEAR:
+            if rules.policy == FINER:  # it sells all that remains
+                opened[opened_count]["call"] = trade["call"]
+                opened[opened_count]["row"] = row
+            ambiguous += 1
+            resolved += found == RESOLVED
         peak = max(peak, candles.high[row])
         lowest = min(lowest, candles.low[row])
         if remaining > 0.0:
-            stop, reason = _stop_level(rules, entry, peak, filled)
+            stop, reason = _stop_level(rules, levels, entry, peak, filled)
             row += 1
     highest = max(highest, peak)
     if remaining > 0.0 and row < end_row:
-        opened = candles.open[row]
-        highest = max(highest, opened)
-        lowest = min(lowest, opened)
-        count = _fill(fills, count, candles.timestamp[row], opened, remaining, TIME)
+        first = candles.open[row]
+        highest = max(highest, first)
+        lowest = min(lowest, first)
+        count = _fill(fills, count, candles.timestamp[row], row, first, remaining, leaving)
     elif remaining > 0.0:
         row = end_row - 1
-        reason = HORIZON if candles.timestamp[row] >= end - rules.timeframe else END_OF_DATA
-        count = _fill(fills, count, candles.timestamp[row], candles.close[row], remaining, reason)
+        price, reason = candles.close[row], HORIZON
+        if candles.timestamp[row] < end - rules.timeframe:
+            price, reason = price * (1.0 - rules.haircut), END_OF_DATA
+        count = _fill(fills, count, candles.timestamp[row], row, price, remaining, reason)
     trade["entry_row"] = entry_row
     trade["exit_row"] = row
     trade["entry_time"] = time
@@ -362,13 +753,14 @@ def _run_trade(
     trade["mfe"] = highest / entry - 1.0
     trade["mae"] = lowest / entry - 1.0
     _settle(rules, entry, fills, first_fill, count, trade)
-    return ambiguous
+    return ambiguous, resolved
 
 
 @inner
 def _skip_quiet(
     candles: Candles,
     rules: Rules,
+    levels: Levels,
     window: Window,
     row: int,
     end_row: int,
@@ -389,14 +781,14 @@ def _skip_quiet(
         The row of the first candle that touches, or `end_row`, with peak, lowest low, stop level and its reason.
     """
     highs, lows, tops, bottoms = candles.high, candles.low, window.tops, window.bottoms
-    trailing = rules.trail_distance > 0.0
+    trailing = rules.trailing
     while row < end_row:
         block = (row - window.begin) // BLOCK
         block_end = window.begin + (block + 1) * BLOCK
         if row == block_end - BLOCK and min(block_end, window.end) <= end_row and tops[block] < target:
             level, name = stop, reason
             if trailing and tops[block] > peak:
-                level, name = _stop_level(rules, entry, tops[block], filled)
+                level, name = _stop_level(rules, levels, entry, tops[block], filled)
             if bottoms[block] > level:
                 stop, reason = level, name
                 peak = max(peak, tops[block])
@@ -411,7 +803,7 @@ def _skip_quiet(
             if high > peak:
                 peak = high
                 if trailing:
-                    stop, reason = _stop_level(rules, entry, peak, filled)
+                    stop, reason = _stop_level(rules, levels, entry, peak, filled)
         row = min(block_end, end_row)
     return row, peak, lowest, stop, reason
 
@@ -438,55 +830,123 @@ def _summarise(highs: Floats, lows: Floats, window: Window) -> None:
 @inner
 def _touch(
     candles: Candles,
+    finer: FinerCandles,
     rules: Rules,
+    calls: Calls,
+    levels: Levels,
     row: int,
     entry: float,
     stop: float,
     reason: int,
+    trade: np.void,
     fills: Records,
     count: int,
     filled: int,
     remaining: float,
-) -> tuple[int, int, float, bool]:
+) -> tuple[int, int, float, int]:
     """Fill what a candle that touches the stop or a target fills.
 
     Returns:
-        Fills written so far, targets filled, fraction remaining, and whether the candle is ambiguous.
+        Fills written so far, targets filled, fraction remaining, and whether the candle is `CLEAR` or ambiguous.
     """
     time, opened, high, low = candles.timestamp[row], candles.open[row], candles.high[row], candles.low[row]
     if opened <= stop:
-        return _fill(fills, count, time, opened, remaining, reason), filled, 0.0, False
-    count, filled, remaining = _fill_targets(rules, entry, opened, opened, time, fills, count, filled, remaining)
+        return _fill(fills, count, time, row, opened, remaining, reason), filled, 0.0, CLEAR
+    count, filled, remaining = _fill_targets(levels, entry, opened, opened, time, row, fills, count, filled, remaining)
     if remaining == 0.0:
-        return count, filled, remaining, False
+        return count, filled, remaining, CLEAR
     stop_hit = low <= stop
-    target_hit = high >= _target_level(rules, entry, filled)
+    target_hit = high >= _target_level(levels, entry, filled)
+    found = UNRESOLVED if stop_hit and target_hit else CLEAR
+    if found != CLEAR and rules.policy == FINER:
+        return _touch_finer(
+            finer, rules, calls, levels, time, row, low, entry, stop, reason, trade, fills, count, filled, remaining
+        )
     if target_hit and (not stop_hit or _target_comes_first(rules.policy, opened, high, low)):
-        count, filled, remaining = _fill_targets(rules, entry, high, opened, time, fills, count, filled, remaining)
+        count, filled, remaining = _fill_targets(
+            levels, entry, high, opened, time, row, fills, count, filled, remaining
+        )
     if stop_hit and remaining > 0.0:
-        count = _fill(fills, count, time, stop, remaining, reason)
+        count = _fill_stop(rules, trade, fills, count, time, row, low, stop, remaining, reason)
         remaining = 0.0
-    return count, filled, remaining, stop_hit and target_hit
+    return count, filled, remaining, found
 
 
 @inner
-def _stop_level(rules: Rules, entry: float, peak: float, filled: int) -> tuple[float, int]:
+def _touch_finer(
+    finer: FinerCandles,
+    rules: Rules,
+    calls: Calls,
+    levels: Levels,
+    time: int,
+    row: int,
+    low: float,
+    entry: float,
+    stop: float,
+    reason: int,
+    trade: np.void,
+    fills: Records,
+    count: int,
+    filled: int,
+    remaining: float,
+) -> tuple[int, int, float, int]:
+    """Fill what the finer candles of an ambiguous candle fill; arguments and result as of `_touch`."""
+    k = trade["call"]
+    begin = _at_or_after(finer.timestamp, calls.first_finer[k], calls.last_finer[k], time)
+    end = _at_or_after(finer.timestamp, begin, calls.last_finer[k], time + rules.timeframe)
+    for near in range(begin, end):
+        opened = finer.open[near]
+        if near > begin:
+            if opened <= stop:
+                return _fill(fills, count, time, row, opened, remaining, reason), filled, 0.0, RESOLVED
+            count, filled, remaining = _fill_targets(
+                levels, entry, opened, opened, time, row, fills, count, filled, remaining
+            )
+        if remaining > 0.0:
+            target_hit = finer.high[near] >= _target_level(levels, entry, filled)
+            if finer.low[near] <= stop:
+                count = _fill_stop(rules, trade, fills, count, time, row, finer.low[near], stop, remaining, reason)
+                return count, filled, 0.0, UNRESOLVED if target_hit else RESOLVED
+            if target_hit:
+                count, filled, remaining = _fill_targets(
+                    levels, entry, finer.high[near], 0.0, time, row, fills, count, filled, remaining
+                )
+        if remaining == 0.0:
+            return count, filled, remaining, RESOLVED
+    count = _fill_stop(rules, trade, fills, count, time, row, low, stop, remaining, reason)
+    return count, filled, 0.0, UNRESOLVED
+
+
+@inner
+def _at_or_after(timestamp: Integers, begin: int, end: int, time: int) -> int:
+    while begin < end:
+        middle = (begin + end) // 2
+        if timestamp[middle] < time:
+            begin = middle + 1
+        else:
+            end = middle
+    return begin
+
+
+@inner
+def _stop_level(rules: Rules, levels: Levels, entry: float, peak: float, filled: int) -> tuple[float, int]:
     """Return the highest stop and its reason; of equal levels the first in the contract's order names it."""
-    level, reason = -np.inf, STOP_LOSS
-    if rules.stop_loss > 0.0:
-        level = entry * (1.0 - rules.stop_loss)
+    level, reason = levels.stop, STOP_LOSS
     if 0 < rules.break_even_after <= filled and entry > level:
         level, reason = entry, BREAK_EVEN
-    if rules.trail_distance > 0.0 and peak >= entry * rules.trail_activation:
-        trail = peak * (1.0 - rules.trail_distance)
+    if rules.trailing and peak >= entry * rules.trail_activation:
+        if levels.trail < 0.0:
+            trail = peak * (1.0 - rules.trail_distance)
+        else:
+            trail = max(peak - levels.trail, entry * LOWEST_LEVEL)
         if trail > level:
             level, reason = trail, TRAILING_STOP
     return level, reason
 
 
 @inner
-def _target_level(rules: Rules, entry: float, filled: int) -> float:
-    return entry * rules.multiples[filled] if filled < len(rules.multiples) else np.inf
+def _target_level(levels: Levels, entry: float, filled: int) -> float:
+    return entry * levels.multiples[filled] if filled < levels.count else np.inf
 
 
 @inner
@@ -497,34 +957,56 @@ def _target_comes_first(policy: int, opened: float, high: float, low: float) -> 
 
 
 @inner
-def _fill(fills: Records, count: int, time: int, price: float, fraction: float, reason: int) -> int:
+def _fill(fills: Records, count: int, time: int, row: int, price: float, fraction: float, reason: int) -> int:
     fill = fills[count]
     fill["time"] = time
+    fill["row"] = row
     fill["price"] = price
     fill["fraction"] = fraction
+    fill["depth"] = 0.0
     fill["reason"] = reason
     return count + 1
 
 
 @inner
-def _fill_targets(
+def _fill_stop(
     rules: Rules,
+    trade: np.void,
+    fills: Records,
+    count: int,
+    time: int,
+    row: int,
+    low: float,
+    stop: float,
+    remaining: float,
+    reason: int,
+) -> int:
+    """Sell all that remains at a stop that a range reaches down to its low."""
+    trade["at_level"] = stop
+    trade["at_low"] = max(stop - (stop - low), low)
+    return _fill(fills, count, time, row, max(stop - rules.through * (stop - low), low), remaining, reason)
+
+
+@inner
+def _fill_targets(
+    levels: Levels,
     entry: float,
     reached: float,
     opened: float,
     time: int,
+    row: int,
     fills: Records,
     count: int,
     filled: int,
     remaining: float,
 ) -> tuple[int, int, float]:
     """Fill every target up to `reached`, each at its level or, if the candle opened above it, at the open."""
-    while remaining > 0.0 and filled < len(rules.multiples):
-        level = _target_level(rules, entry, filled)
+    while remaining > 0.0 and filled < levels.count:
+        level = _target_level(levels, entry, filled)
         if reached < level:
             break
-        fraction = min(rules.fractions[filled], remaining)
-        count = _fill(fills, count, time, max(level, opened), fraction, TARGET)
+        fraction = min(levels.fractions[filled], remaining)
+        count = _fill(fills, count, time, row, max(level, opened), fraction, TARGET)
         filled += 1
         remaining -= fraction
         if remaining <= REMAINDER:
@@ -534,18 +1016,36 @@ def _fill_targets(
 
 @inner
 def _settle(rules: Rules, entry: float, fills: Records, first_fill: int, end_fill: int, trade: np.void) -> None:
+    """Work out the returns without regard to the size of the fills, and what they would be if the last were another."""
+    last = fills[end_fill - 1]
     gross, proceeds, sold = 0.0, 0.0, 0.0
-    for index in range(first_fill + 1, end_fill):
+    for index in range(first_fill + 1, end_fill - 1):
         price, fraction = fills[index]["price"], fills[index]["fraction"]
         sold += fraction
         gross += fraction * price
         proceeds += fraction * price * (1.0 - rules.slip) * (1.0 - rules.fee)
+    fraction = last["fraction"]
+    spent = entry * (1.0 + rules.slip) * (1.0 + rules.fee)
+    if np.isnan(trade["at_level"]):
+        trade["at_level"] = last["price"]
+        trade["at_low"] = last["price"]
+    dead = 0.0 if last["reason"] == END_OF_DATA else last["price"]
+    gross += fraction * last["price"]
+    trade["if_dead"] = dead
     trade["entry_price"] = entry
-    trade["exit_price"] = gross / sold
-    trade["reason"] = fills[end_fill - 1]["reason"]
-    trade["proceeds"] = proceeds
+    trade["exit_price"] = gross / (sold + fraction)
+    trade["reason"] = last["reason"]
+    trade["proceeds"] = _with_last(rules, proceeds, fraction, last["price"])
     trade["gross_return"] = gross / entry - 1.0
-    trade["net_return"] = proceeds / (entry * (1.0 + rules.slip) * (1.0 + rules.fee)) - 1.0
+    trade["net_return"] = trade["proceeds"] / spent - 1.0
+    trade["net_at_level"] = _with_last(rules, proceeds, fraction, trade["at_level"]) / spent - 1.0
+    trade["net_at_low"] = _with_last(rules, proceeds, fraction, trade["at_low"]) / spent - 1.0
+    trade["net_if_dead"] = _with_last(rules, proceeds, fraction, dead) / spent - 1.0
+
+
+@inner
+def _with_last(rules: Rules, proceeds: float, fraction: float, price: float) -> float:
+    return proceeds + fraction * price * (1.0 - rules.slip) * (1.0 - rules.fee)
 
 
 @inner

@@ -1,9 +1,9 @@
 """From candles and calls to a simulation: in one call, or shard by shard in flat memory."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 import numba
 import numpy as np
@@ -12,30 +12,31 @@ import polars as pl
 
 from lab_pipeline.domain import frames
 from lab_pipeline.domain.candles import LARGEST, SMALLEST_PRICE, CandleColumns, Integers
-from lab_pipeline.domain.enums import EntryKind, IntrabarPolicy, Side
+from lab_pipeline.domain.enums import Side
 from lab_pipeline.domain.errors import LabError
-from lab_pipeline.domain.strategy import StrategyConfig, minutes_to_ms
+from lab_pipeline.domain.strategy import StrategyConfig
 from lab_pipeline.domain.timeframe import timeframe_ms
-from lab_pipeline.engine import kernel
+from lab_pipeline.engine import history, kernel
+from lab_pipeline.engine.calls import CallBook
 from lab_pipeline.engine.compiled import readonly
-from lab_pipeline.engine.kernel import Candles, Records, Rules
+from lab_pipeline.engine.kernel import Candles, FinerCandles, Records
 from lab_pipeline.engine.marks import Marks, MarkStore
 from lab_pipeline.engine.paths import paths_frame
 from lab_pipeline.engine.portfolio import SKIP_REASONS, TAKEN, Allocation, Series, run_portfolio
+from lab_pipeline.engine.rules import require_fitting, rules_of
+from lab_pipeline.engine.signals import require_signals
 from lab_pipeline.engine.simulation import Simulation
-from lab_pipeline.engine.summary import summarise
-
-FOREVER_MINUTES = 1e12
-"""Longer times are cut to this, two million years, so that they fit the kernel's clock."""
+from lab_pipeline.engine.summary import Bounds, summarise
 
 CHUNKS_A_THREAD = 4
 CALLS_A_CHUNK = 64
 """Fewer calls than this are not worth a task of their own."""
 
-ENTRY_KINDS = (EntryKind.MARKET, EntryKind.DIP, EntryKind.REBOUND)
-POLICIES = (IntrabarPolicy.STOP_FIRST, IntrabarPolicy.TARGET_FIRST, IntrabarPolicy.NEAREST_OPEN)
-
 T = TypeVar("T", bound=np.generic)
+
+FinerSource = Callable[[pl.DataFrame], pl.DataFrame]
+"""Gives the finer candles, columns of `frames.CANDLES`, of what it is asked for: candles named by `mint` and `timestamp`,
+their length being the run's timeframe."""
 
 
 def simulate(
@@ -46,24 +47,37 @@ def simulate(
     timeframe: str,
     seed: int = 0,
     threads: int | None = None,
+    finer: pl.DataFrame | None = None,
+    all_calls: pl.DataFrame | None = None,
 ) -> Simulation:
     """Simulate a strategy on every call, alone and in a portfolio.
 
     Args:
-        candles: columns and types of `frames.CANDLES`, in any order; candles outside the calls' windows are ignored,
-            but for the hour before an entry, which the features are measured on.
-        calls: columns and types of `frames.CALLS`, in any order, `call_id` unique.
+        candles: columns and types of `frames.CANDLES`, with or without `frames.CANDLE_OPTIONS`, in any order; candles
+            outside the calls' windows are ignored, but for `history.look_back_ms` before a call.
+        calls: columns and types of `frames.CALLS`, with any of `frames.CALL_OPTIONS`, in any order, `call_id` unique.
         config: the strategy.
         timeframe: length of a candle, such as `1m`.
         seed: of the resampling behind the confidence interval; it decides nothing else.
         threads: how many to use, all processors by default. The result does not depend on it.
+        finer: candles of the strategy's finer timeframe, where it has one.
+        all_calls: over which filters count, `calls` by default.
 
     Raises:
         LabError: naming the column, or the mint and time, that is not as it must be.
     """
     _check_columns("candles", candles, frames.CANDLES)
-    simulator = Simulator(calls, config, timeframe=timeframe, threads=threads)
-    columns = candles.select(frames.CANDLES.names()).sort("mint", "timestamp")
+    _check_options("candles", candles, frames.CANDLE_OPTIONS)
+    simulator = Simulator(
+        calls,
+        config,
+        timeframe=timeframe,
+        threads=threads,
+        finer=None if finer is None else lambda _: finer,
+        all_calls=all_calls,
+    )
+    known = [name for name in (*frames.CANDLES, *frames.CANDLE_OPTIONS) if name in candles.columns]
+    columns = candles.select(known).sort("mint", "timestamp")
     simulator.add(CandleColumns.from_frame(columns))
     return simulator.finish(seed=seed)
 
@@ -96,18 +110,35 @@ class Simulator:
     """
 
     def __init__(
-        self, calls: pl.DataFrame, config: StrategyConfig, *, timeframe: str, threads: int | None = None
+        self,
+        calls: pl.DataFrame,
+        config: StrategyConfig,
+        *,
+        timeframe: str,
+        threads: int | None = None,
+        finer: FinerSource | None = None,
+        all_calls: pl.DataFrame | None = None,
     ) -> None:
-        """Take the calls and the strategy; arguments and errors as of `simulate`."""
+        """Take the calls and the strategy; arguments and errors as of `simulate`, but for where finer candles are from.
+
+        Raises:
+            InvalidConfigError: naming what of the strategy does not fit the timeframe, the calls or the finer candles.
+        """
         _check_columns("calls", calls, frames.CALLS)
-        self._calls = calls.select(frames.CALLS.names()).sort("called_at", "call_id")
-        _check_unique(self._calls)
+        _check_options("calls", calls, frames.CALL_OPTIONS)
+        _check_unique(calls)
+        require_fitting(config, timeframe, calls, finer=finer is not None)
+        require_signals(config.entry.when, config.exit.when)
+        if history.counts_calls(config):
+            calls = history.count_calls(calls, calls if all_calls is None else all_calls)
+        self._calls = calls.sort("called_at", "call_id")
         self._config = config
         self._timeframe = timeframe_ms(timeframe)
         self._rules = rules_of(config, self._timeframe)
+        self._finer = finer
         processors: int = numba.config.NUMBA_DEFAULT_NUM_THREADS  # type: ignore[attr-defined] # set when numba is imported
         self._threads = threads or processors
-        self._called_at = self._calls["called_at"].to_physical().to_numpy()
+        self._book = CallBook(self._calls, config, self._timeframe)
         self._by_mint, self._groups = _group_by_mint(self._calls["mint"])
         self._simulated: set[str] = set()
         self._finished = False
@@ -121,42 +152,122 @@ class Simulator:
         """Simulate the calls on the mints of a shard and return how many there were.
 
         Args:
-            candles: every candle of its mints that the calls' windows and the hour before the entries need. Each
-                mint comes in one shard only. What is `checked` already is not checked again.
+            candles: every candle of its mints that the calls' windows need, and `history.look_back_ms` before the
+                calls. Each mint comes in one shard only. What is `checked` already is not checked again.
 
         Raises:
             LabError: naming the mint and time of a candle that breaks a rule, or a mint that comes twice.
         """
         self._require_unfinished()
+        liquidity = _column(np.empty(0) if candles.liquidity is None else candles.liquidity, np.float64)
         columns = Candles(
             _column(candles.timestamp, np.int64),
             *(_column(c, np.float64) for c in (candles.open, candles.high, candles.low, candles.close, candles.volume)),
+            liquidity,
         )
+        self._book.require_liquidity(candles)
         with ThreadPoolExecutor(self._threads) as pool:
             if candles.checked != self._timeframe:
                 self._check_candles(candles, columns, pool)
             ranks, first, last = self._calls_on(candles)
-            called_at = readonly(self._called_at[ranks])
-            bounds = self._chunks(len(ranks), CALLS_A_CHUNK)
-            results = pool.map(
-                lambda begin, end: kernel.simulate_calls(
-                    columns, self._rules, called_at[begin:end], first[begin:end], last[begin:end]
-                ),
-                bounds[:-1],
-                bounds[1:],
-            )
-            shard = list(results)
+            calls = self._book.of(ranks, first, last, columns)
+            shard = self._run(columns, NO_FINER, calls, pool)
+            refused = self._book.refuse(ranks, shard.records)
+            shard = shard.without_trades(refused)
+            if self._finer is not None and len(shard.opened):
+                shard = self._open_candles(self._finer, shard, candles, columns, calls, refused, pool)
         if not len(ranks):
             return 0
         self._ranks.append(ranks)
-        self._records[ranks] = np.concatenate([records for records, _, _ in shard])
-        for begin, (_, trades, _) in zip(bounds, shard, strict=False):
-            trades["call"] = ranks[begin + trades["call"]]
-        trades = np.concatenate([trades for _, trades, _ in shard])
+        self._records[ranks] = shard.records
+        trades = shard.trades
+        trades["call"] = ranks[trades["call"]]
         self._marks.add(columns.timestamp, columns.close, trades)
         self._trades.append(trades)
-        self._fills += [fills.copy() for _, _, fills in shard]
+        self._fills.append(shard.fills)
         return len(ranks)
+
+    def _run(self, columns: Candles, finer: FinerCandles, calls: kernel.Calls, pool: ThreadPoolExecutor) -> "_Shard":
+        """Simulate calls in chunks, as many at once as there are threads."""
+        bounds = self._chunks(len(calls.called_at), CALLS_A_CHUNK)
+        chunks = pool.map(
+            lambda begin, end: kernel.simulate_calls(columns, finer, self._rules, _some(calls, begin, end)),
+            bounds[:-1],
+            bounds[1:],
+        )
+        parts = [_Shard(*chunk).moved(begin) for begin, chunk in zip(bounds, chunks, strict=False)]
+        return _Shard(*(np.concatenate([part[number] for part in parts]) for number in range(4)))
+
+    def _open_candles(
+        self,
+        source: FinerSource,
+        shard: "_Shard",
+        candles: CandleColumns,
+        columns: Candles,
+        calls: kernel.Calls,
+        refused: npt.NDArray[np.bool_],
+        pool: ThreadPoolExecutor,
+    ) -> "_Shard":
+        """Simulate those calls again that met an ambiguous candle, with its finer candles, until none is left.
+
+        Only the finer candles of ambiguous candles are asked for.
+        """
+        mints = np.searchsorted(candles.offsets, calls.first_row, side="right") - 1
+        known = pl.DataFrame(schema=frames.CANDLES)
+        asked: set[int] = set()
+        while True:
+            met = shard.opened[~refused[shard.opened["call"]]]
+            new = ~np.isin(met["row"], np.fromiter(asked, np.int64, len(asked)))
+            rows = np.unique(met["row"][new])
+            if not len(rows):
+                return shard
+            asked.update(rows.tolist())
+            places = np.searchsorted(candles.offsets, rows, side="right") - 1
+            wanted = pl.DataFrame(
+                {
+                    "mint": [candles.mints[place] for place in places],
+                    "timestamp": pl.Series(columns.timestamp[rows]).cast(frames.TIMESTAMP),
+                }
+            )
+            found = self._cut(source(wanted), wanted)
+            known = pl.concat([known, found]).unique(["mint", "timestamp"]).sort("mint", "timestamp")
+            finer = CandleColumns.from_frame(known)
+            again = np.unique(met["call"][new])
+            some = _picked(calls, again)
+            first, last = _rows_of(finer, [candles.mints[mints[call]] for call in again])
+            some = some._replace(first_finer=readonly(first), last_finer=readonly(last))
+            arrays = (finer.open, finer.high, finer.low)
+            opened = FinerCandles(_column(finer.timestamp, np.int64), *(_column(one, np.float64) for one in arrays))
+            shard = shard.replaced(again, self._run(columns, opened, some, pool))
+
+    def _cut(self, finer: pl.DataFrame, wanted: pl.DataFrame) -> pl.DataFrame:
+        """Return the finer candles that lie in wanted candles, checked."""
+        _check_columns("finer candles", finer, frames.CANDLES)
+        length = self._timeframe
+        inside = (
+            finer.select(frames.CANDLES.names())
+            .sort("timestamp")
+            .join_asof(
+                wanted.sort("timestamp").select("mint", "timestamp", begin="timestamp"),
+                on="timestamp",
+                by="mint",
+                check_sortedness=False,
+            )
+            .filter((pl.col("timestamp") - pl.col("begin")).dt.total_milliseconds() < length)
+            .select(frames.CANDLES.names())
+            .sort("mint", "timestamp")
+        )
+        columns = CandleColumns.from_frame(inside)
+        held = Candles(
+            _column(columns.timestamp, np.int64),
+            *(_column(c, np.float64) for c in (columns.open, columns.high, columns.low, columns.close, columns.volume)),
+            _column(np.empty(0), np.float64),
+        )
+        finer_ms = timeframe_ms(self._config.finer_timeframe or "1m")
+        row = kernel.first_bad_row(held, _column(columns.offsets, np.int64), finer_ms)
+        if row >= 0:
+            raise LabError(f"finer {_candle_problem(columns, row)}")
+        return inside
 
     def part(self) -> PartialSimulation:
         """Return what was simulated so far, for `add_part` of a simulator of the same calls, in whatever process.
@@ -206,9 +317,13 @@ class Simulator:
         self._require_unfinished()
         self._finished = True
         trades, fills = self._ordered()
-        allocation, series = run_portfolio(trades, fills, self._marks, self._config, self._timeframe, self._threads)
+        tokens = self._book.tokens[trades["call"]]
+        allocation, series = run_portfolio(
+            trades, fills, tokens, self._marks, self._config, self._timeframe, self._threads
+        )
+        self._records["outcome"][self._book.not_long] = kernel.NOT_LONG  # those without candles, too
         outcomes = self._outcomes()
-        fills_frame = _fills_frame(self._calls, trades, fills, allocation, self._rules)
+        fills_frame = _fills_frame(self._calls, trades, fills, allocation)
         trades_frame = _trades_frame(self._calls, trades, allocation)
         equity = _equity_frame(series)
         return Simulation(
@@ -222,6 +337,7 @@ class Simulator:
                 trades=trades_frame,
                 outcomes=outcomes,
                 equity=equity,
+                bounds=Bounds(*(trades[name].copy() for name in ("net_at_level", "net_at_low", "net_if_dead"))),
                 initial_capital=self._config.portfolio.initial_capital,
                 timeframe=self._timeframe,
                 seed=seed,
@@ -283,6 +399,7 @@ class Simulator:
             _named(kernel.OUTCOMES, self._records["outcome"]).alias("outcome"),
             pl.Series("trades", self._records["trades"].copy()),
             pl.Series("ambiguous_candles", self._records["ambiguous"].copy()),
+            pl.Series("ambiguous_resolved", self._records["resolved"].copy()),
         )
 
 
@@ -302,47 +419,99 @@ def _group_by_mint(mints: pl.Series) -> tuple[Integers, dict[str, tuple[int, int
     return order, dict(zip(runs.field("value"), zip(begins.tolist(), ends.tolist(), strict=True), strict=True))
 
 
-def rules_of(config: StrategyConfig, timeframe: int) -> Rules:
-    """Return a strategy as the kernel takes it; `timeframe` in milliseconds."""
-    leave, trailing, reentry = config.exit, config.exit.trailing, config.reentry
-    return Rules(
-        delay=_milliseconds(config.entry.delay_minutes),
-        max_wait=_milliseconds(config.entry.max_wait_minutes),
-        horizon=_milliseconds(config.horizon_minutes),
-        timeframe=timeframe,
-        entry_kind=ENTRY_KINDS.index(config.entry.kind),
-        entry_fraction=config.entry.fraction or 0.0,
-        stop_loss=leave.stop_loss or 0.0,
-        trail_activation=trailing.activation if trailing else 0.0,
-        trail_distance=trailing.distance if trailing else 0.0,
-        break_even_after=leave.break_even_after or 0,
-        max_hold=-1 if leave.max_hold_minutes is None else _milliseconds(leave.max_hold_minutes),
-        reentry_retrace=reentry.retrace if reentry else 0.0,
-        reentry_count=reentry.max_count if reentry else 0,
-        policy=POLICIES.index(config.intrabar),
-        fee=config.costs.fee_bps / 1e4,
-        slip=config.costs.slippage_bps / 1e4,
-        multiples=readonly(np.array([target.multiple for target in leave.targets], np.float64)),
-        fractions=readonly(np.array([target.fraction for target in leave.targets], np.float64)),
+NO_FINER = FinerCandles(readonly(np.empty(0, np.int64)), *(readonly(np.empty(0)) for _ in range(3)))
+
+
+class _Shard(NamedTuple):
+    """What came of some calls; `call` of trades and opened candles is the place among them."""
+
+    records: Records
+    trades: Records
+    fills: Records
+    opened: Records
+
+    def moved(self, by: int) -> "_Shard":
+        """Return it as a part of more calls, of which `by` come before."""
+        self.trades["call"] += by
+        self.opened["call"] += by
+        return self
+
+    def without_trades(self, refused: npt.NDArray[np.bool_]) -> "_Shard":
+        """Return it without the trades of some calls."""
+        if not refused.any():
+            return self
+        records = self.records.copy()
+        for name in ("trades", "ambiguous", "resolved"):
+            records[name][refused] = 0
+        keep = ~refused[self.trades["call"]]
+        fills = self.fills[np.repeat(keep, self.trades["fills"])]
+        return _Shard(records, self.trades[keep], fills, self.opened[~refused[self.opened["call"]]])
+
+    def replaced(self, calls: Integers, other: "_Shard") -> "_Shard":
+        """Return it with what came of some calls replaced."""
+        again = np.zeros(len(self.records), np.bool_)
+        again[calls] = True
+        kept = self.without_trades(again)
+        kept.records[calls] = other.records
+        trades, opened = other.trades.copy(), other.opened.copy()
+        trades["call"], opened["call"] = calls[trades["call"]], calls[opened["call"]]
+        return _Shard(
+            kept.records,
+            np.concatenate([kept.trades, trades]),
+            np.concatenate([kept.fills, other.fills]),
+            np.concatenate([kept.opened, opened]),
+        )
+
+
+def _some(calls: kernel.Calls, begin: int, end: int) -> kernel.Calls:
+    """Return a run of calls."""
+    return _picked(calls, slice(begin, end))
+
+
+def _picked(calls: kernel.Calls, which: slice | Integers) -> kernel.Calls:
+    """Return some of the calls: what is kept by call is cut, if there is any."""
+
+    def cut(values: npt.NDArray[T]) -> npt.NDArray[T]:
+        return readonly(values[which]) if len(values) else values
+
+    def cut_heard(heard: kernel.Heard) -> kernel.Heard:
+        return kernel.Heard(cut(heard.first_row), cut(heard.place), heard.said)
+
+    return kernel.Calls(
+        called_at=cut(calls.called_at),
+        first_row=cut(calls.first_row),
+        last_row=cut(calls.last_row),
+        entry_price=cut(calls.entry_price),
+        stop_price=cut(calls.stop_price),
+        first_target=cut(calls.first_target),
+        last_target=cut(calls.last_target),
+        targets=calls.targets,
+        liquidity=cut(calls.liquidity),
+        enter=cut_heard(calls.enter),
+        leave=cut_heard(calls.leave),
+        first_finer=cut(calls.first_finer),
+        last_finer=cut(calls.last_finer),
     )
 
 
-def _milliseconds(minutes: float) -> int:
-    return minutes_to_ms(min(minutes, FOREVER_MINUTES))
+def _rows_of(candles: CandleColumns, mints: Sequence[str]) -> tuple[Integers, Integers]:
+    """Return the first row and the row after the last of each mint; both 0 for one without candles."""
+    rows = {
+        mint: (int(first), int(last))
+        for mint, first, last in zip(candles.mints, candles.offsets[:-1], candles.offsets[1:], strict=True)
+    }
+    found = np.array([rows.get(mint, (0, 0)) for mint in mints], np.int64).reshape(-1, 2)
+    return np.ascontiguousarray(found[:, 0]), np.ascontiguousarray(found[:, 1])
 
 
 def _column(values: npt.NDArray[T], dtype: type[T]) -> npt.NDArray[T]:
     return readonly(np.ascontiguousarray(values, dtype))
 
 
-def _fills_frame(
-    calls: pl.DataFrame, trades: Records, fills: Records, allocation: Allocation, rules: Rules
-) -> pl.DataFrame:
+def _fills_frame(calls: pl.DataFrame, trades: Records, fills: Records, allocation: Allocation) -> pl.DataFrame:
     owner = np.repeat(np.arange(len(trades)), trades["fills"])
     number = _ranges(np.ones(len(trades), np.int64), trades["fills"])
     bought = number == 1
-    quantity = allocation.quantity[owner] * fills["fraction"]
-    fee = quantity * fills["price"] * np.where(bought, 1.0 + rules.slip, 1.0 - rules.slip) * rules.fee
     return _of_calls(calls, trades["call"][owner], ["call_id", "mint"]).with_columns(
         pl.Series("trade_no", trades["trade_no"][owner]),
         pl.Series("fill_no", number, pl.Int32),
@@ -350,9 +519,11 @@ def _fills_frame(
         _named((Side.SELL, Side.BUY), bought.astype(np.int8)).alias("side"),
         pl.Series("price", fills["price"].copy()),
         pl.Series("fraction", fills["fraction"].copy()),
-        pl.Series("quantity", quantity),
-        pl.Series("fee", fee),
+        pl.Series("quantity", allocation.quantity[owner] * fills["fraction"]),
+        pl.Series("fee", allocation.fee),
         _named(kernel.REASONS, fills["reason"]).alias("reason"),
+        pl.Series("slippage", allocation.slippage),
+        pl.Series("filled", allocation.filled),
     )
 
 
@@ -413,6 +584,28 @@ def _check_columns(subject: str, frame: pl.DataFrame, columns: pl.Schema) -> Non
         if frame[name].null_count():
             row = frame[name].is_null().arg_max()
             raise LabError(f"{subject}: column {name} is null in row {row}; drop the row or fill the value in")
+
+
+def _check_options(subject: str, frame: pl.DataFrame, columns: pl.Schema) -> None:
+    """Hold the columns that may be there to their types, and numbers to what prices and values can be."""
+    for name, dtype in columns.items():
+        if name not in frame.columns:
+            continue
+        if frame.schema[name] != dtype:
+            raise LabError(f"{subject}: column {name} is {frame.schema[name]}, cast it to {dtype}")
+        number = pl.element() if isinstance(dtype, pl.List) else pl.col(name)
+        if dtype == pl.String:
+            continue
+        least = pl.lit(0.0) if name.startswith("liquidity") else pl.lit(SMALLEST_PRICE)
+        holds = number.is_between(least, LARGEST)
+        wrong = ~(pl.col(name).list.eval(holds).list.all() if isinstance(dtype, pl.List) else holds)
+        row = frame.select(wrong.fill_null(value=False).arg_true().first()).item()
+        if row is not None:
+            bound = "0" if name.startswith("liquidity") else f"{SMALLEST_PRICE:g}"
+            raise LabError(
+                f"{subject}: column {name} is {frame[name][row]} in row {row}; "
+                f"it must be null or a number from {bound} to {LARGEST:g}"
+            )
 
 
 def _check_unique(calls: pl.DataFrame) -> None:

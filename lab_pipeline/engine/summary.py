@@ -1,14 +1,16 @@
 """The headline numbers of a run, computed from its frames."""
 
 import math
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 import polars as pl
 
 from lab_pipeline.domain.candles import Floats
-from lab_pipeline.domain.enums import Outcome, SkipReason
+from lab_pipeline.domain.enums import FillReason, Outcome, SkipReason
 from lab_pipeline.domain.summary import Summary
 from lab_pipeline.engine.compiled import compiled, readonly
 
@@ -24,12 +26,33 @@ NO_VARIATION = 1e-9
 DAY_MS = 86_400_000
 
 
+@dataclass(frozen=True)
+class Bounds:
+    """Net returns of the trades, in their order, had their last fill been another.
+
+    Attributes:
+        at_level: if a stop inside a candle had filled at its level.
+        at_low: if it had filled at the low.
+        if_dead: if what was sold because its candles ended had been worth nothing.
+    """
+
+    at_level: Floats
+    at_low: Floats
+    if_dead: Floats
+
+    @classmethod
+    def of(cls, at_level: Sequence[float], at_low: Sequence[float], if_dead: Sequence[float]) -> "Bounds":
+        """Make arrays of sequences."""
+        return cls(*(np.array(values, np.float64) for values in (at_level, at_low, if_dead)))
+
+
 def summarise(
     *,
     fills: pl.DataFrame,
     trades: pl.DataFrame,
     outcomes: pl.DataFrame,
     equity: pl.DataFrame,
+    bounds: Bounds,
     initial_capital: float,
     timeframe: int,
     seed: int,
@@ -42,6 +65,7 @@ def summarise(
         trades: of `frames.TRADES`.
         outcomes: of `frames.OUTCOMES`.
         equity: of `frames.EQUITY`.
+        bounds: what the trades would have returned had they ended otherwise.
         initial_capital: cash at the start.
         timeframe: length of a candle in milliseconds.
         seed: of the resampling behind the confidence interval.
@@ -53,6 +77,8 @@ def summarise(
     returns = daily_returns(equity, initial_capital, timeframe)
     sharpe, sortino = annual_ratios(returns)
     skips = trades["skip_reason"]
+    taken = net[trades["taken"].to_numpy()]
+    ambiguous, resolved = (int(outcomes[name].sum()) for name in ("ambiguous_candles", "ambiguous_resolved"))
     return Summary(
         calls=len(outcomes),
         entered=int((outcomes["outcome"] == Outcome.ENTERED).sum()),
@@ -70,9 +96,18 @@ def summarise(
         avg_hold_minutes=_mean(trades["hold_minutes"].to_numpy()),
         avg_exposure=float(equity["exposure"].to_numpy().mean()) if len(equity) else None,
         fees_paid=math.fsum(fills["fee"].to_list()),
-        ambiguous_candles=int(outcomes["ambiguous_candles"].sum()),
-        skipped_no_cash=int((skips == SkipReason.NO_CASH).sum()),
-        skipped_no_slot=int((skips == SkipReason.NO_SLOT).sum()),
+        ambiguous_candles=ambiguous,
+        ambiguous_resolved=resolved,
+        ambiguous_unresolved=ambiguous - resolved,
+        **{f"skipped_{reason}": int((skips == reason).sum()) for reason in SkipReason},
+        expectancy_stop_at_level=_mean(bounds.at_level),
+        expectancy_stop_at_low=_mean(bounds.at_low),
+        expectancy_if_dead=_mean(bounds.if_dead),
+        ended_trades=int((trades["exit_reason"] == FillReason.END_OF_DATA).sum()),
+        taken_trades=len(taken),
+        expectancy_taken=_mean(taken),
+        win_rate_taken=float((taken > 0).sum()) / len(taken) if len(taken) else None,
+        profit_factor_taken=_profit_factor(taken),
     )
 
 
