@@ -5,6 +5,7 @@ import sys
 
 BENCHMARKS = (
     "kernel_vs_vectorbt",
+    "fills",
     "lake_scan",
     "ingest",
     "pipeline",

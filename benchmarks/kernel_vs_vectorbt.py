@@ -93,23 +93,24 @@ def lay_out(prices: Prices) -> tuple[CandleColumns, pl.DataFrame]:
 def kernel(candles: CandleColumns, calls: pl.DataFrame, threads: int) -> list[Callable[[], object]]:
     """Return the compiled simulation of all calls, in as many equal parts as threads."""
     from lab_pipeline.engine import kernel as compiled  # noqa: PLC0415 - what is measured, beside its import
+    from lab_pipeline.engine.calls import CallBook  # noqa: PLC0415
     from lab_pipeline.engine.compiled import readonly  # noqa: PLC0415
-    from lab_pipeline.engine.simulator import rules_of  # noqa: PLC0415
+    from lab_pipeline.engine.rules import rules_of  # noqa: PLC0415
+    from lab_pipeline.engine.simulator import NO_FINER  # noqa: PLC0415
 
     names = ("timestamp", "open", "high", "low", "close", "volume")
-    columns = compiled.Candles(*(readonly(getattr(candles, name)) for name in names))
-    rules = rules_of(CONFIG, MINUTE_MS)
-    inputs = calls["called_at"].to_physical().to_numpy(), candles.offsets[:-1], candles.offsets[1:]
+    columns = compiled.Candles(*(readonly(getattr(candles, name)) for name in names), readonly(np.empty(0)))
+    rules, book = rules_of(CONFIG, MINUTE_MS), CallBook(calls, CONFIG, MINUTE_MS)
+    first, last = readonly(candles.offsets[:-1]), readonly(candles.offsets[1:])
     bounds = [len(calls) * part // threads for part in range(threads + 1)]
+    parts = [
+        book.of(np.arange(begin, end), first[begin:end], last[begin:end], columns)
+        for begin, end in zip(bounds, bounds[1:], strict=False)
+    ]
     pool = ThreadPoolExecutor(threads)
 
     def run() -> object:
-        def simulate(begin: int, end: int) -> object:
-            return compiled.simulate_calls(
-                columns, rules, *(readonly(np.ascontiguousarray(i[begin:end])) for i in inputs)
-            )
-
-        return list(pool.map(simulate, bounds[:-1], bounds[1:]))
+        return list(pool.map(lambda part: compiled.simulate_calls(columns, NO_FINER, rules, part), parts))
 
     return [run]
 

@@ -144,7 +144,8 @@ def _metrics(equity: pl.DataFrame) -> Iterator[pl.DataFrame]:
 
 
 def _fills(fills: pl.DataFrame) -> Iterator[pl.DataFrame]:
-    numbered = fills.with_row_index("seq").with_columns(
+    kept = fills.drop("slippage", "filled", strict=False)  # the artifact's alone
+    numbered = kept.with_row_index("seq").with_columns(
         pl.col("seq").cast(pl.UInt64()), pl.col("mint", "side", "reason").cast(pl.Categorical())
     )
     yield from numbered.iter_slices(BATCH_ROWS)

@@ -69,7 +69,8 @@ class CandleColumns:
         """Take the columns of a frame that is sorted by mint and timestamp, without copying where polars allows.
 
         Args:
-            frame: columns and types of `frames.CANDLES`, with or without `frames.CANDLE_OPTIONS`; the order is the caller's promise and is not checked here.
+            frame: columns and types of `frames.CANDLES`, with or without `frames.CANDLE_OPTIONS`; the order is the
+                caller's promise and is not checked here.
         """
         frame = frame.rechunk()
         runs = frame["mint"].rle().struct

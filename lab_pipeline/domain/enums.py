@@ -114,7 +114,7 @@ class SkipReason(StrEnum):
 
     NO_CASH = "no_cash"
     NO_SLOT = "no_slot"
-    MAX_PER_TOKEN = "max_per_token"
+    MAX_PER_TOKEN = "max_per_token"  # noqa: S105 - a mint
     COOLDOWN = "cooldown"
     PAUSE_AFTER_LOSSES = "pause_after_losses"
     STOP_AT_DRAWDOWN = "stop_at_drawdown"

@@ -22,8 +22,8 @@ CANDLES = pl.Schema(
 )
 CALLS = pl.Schema({"call_id": pl.String(), "caller": pl.String(), "mint": pl.String(), "called_at": TIMESTAMP})
 CANDLE_OPTIONS = pl.Schema({"liquidity": pl.Float64()})
-"""What candles may have, too, null where it is not known: value of both sides of the pool at the close, in quote currency.
-"""
+"""What candles may have, too, null where it is not known: the value of both sides of the pool at the close, in quote
+currency."""
 CALL_OPTIONS = pl.Schema(
     {
         "direction": pl.String(),

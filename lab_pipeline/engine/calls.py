@@ -54,7 +54,8 @@ class CallBook:
 
         Args:
             ranks: which.
-            first: row of each one's mint; `last` is the row after the last.
+            first: row of each one's mint.
+            last: row after the last of each one's mint.
             candles: the shard that they are on.
         """
         called_at = self._called_at[ranks]
@@ -150,7 +151,7 @@ class CallBook:
         """Tell which calls pass every filter."""
         known = self._calls.select(pl.all().gather(ranks)).with_columns(
             *(pl.Series(name, records[name].copy()).fill_nan(None) for name in MEASURED if name != "hour_of_day"),
-            hour_of_day=pl.Series(records["entry_time"] // kernel.HOUR_MS % HOURS_A_DAY),
+            hour_of_day=pl.Series(records["entry_time"] // kernel.HOUR_MS % HOURS_A_DAY).cast(pl.Float64),
         )
         holds = reduce(and_, (_holds(one) for one in self._config.filters))
         fit: npt.NDArray[np.bool_] = known.select(holds.fill_null(value=False)).to_series().to_numpy()

@@ -65,11 +65,9 @@ def look_back_ms(config: StrategyConfig, timeframe: int) -> int:
 
     An hour for the features of every path; more only for a strategy that has a rule for which it is needed.
     """
-    reaches = [HOUR_MS]
     trailing = config.exit.trailing
-    for distance in (config.exit.stop_loss, trailing.distance if trailing else None):
-        if isinstance(distance, AtrDistance):
-            reaches.append(true_range_reach(distance, timeframe))
+    distances = (config.exit.stop_loss, trailing.distance if trailing else None)
+    reaches = [HOUR_MS, *(true_range_reach(one, timeframe) for one in distances if isinstance(one, AtrDistance))]
     reaches += [signal_reach(when, timeframe) for when in (config.entry.when, config.exit.when) if when is not None]
     if isinstance(config.costs.impact, AmmImpact):
         reaches.append(POOL_AGE_MS + timeframe)

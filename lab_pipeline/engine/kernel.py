@@ -9,6 +9,7 @@ changes; times become rows by binary search, once a call or trade.
 What size does to costs is no business of this file: it notes by what the impact of a fill is measured, for `portfolio`.
 """
 # ruff: noqa: PLR0917 - scalars by position are what compiled functions pass in registers
+# ruff: noqa: C901, PLR0912, PLR0915 - state that would be handed from function to function and back stays in one
 
 from typing import NamedTuple
 
@@ -140,8 +141,8 @@ FILL = np.dtype(
         ("reason", np.int8),
     ]
 )
-"""One record a fill. `depth` is by what its impact is measured: the value that the candle traded, or half of the pool's;
-NaN where nobody tells it."""
+"""One record a fill. `depth` is by what its impact is measured: the value that the candle traded, or half of the
+pool's; NaN where nobody tells it."""
 
 OPENED = np.dtype([("call", np.int64), ("row", np.int64)])
 """One record a candle that is ambiguous, where finer candles decide."""

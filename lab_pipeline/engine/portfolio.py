@@ -22,6 +22,7 @@
   an earlier one. If candles lie off the grid of the first entry, one more step takes up the last exit.
 """
 # ruff: noqa: PLR0917 - scalars and columns by position are what compiled functions take
+# ruff: noqa: C901, PLR0912, PLR0915 - state that would be handed from function to function and back stays in one
 
 from dataclasses import dataclass
 from typing import NamedTuple

@@ -31,7 +31,7 @@ import polars as pl
 from lab_pipeline.domain import frames
 from lab_pipeline.domain.conditions import When
 from lab_pipeline.domain.enums import EntryKind, ExitUse, FillReason, IntrabarPolicy, Outcome, Side
-from lab_pipeline.domain.filters import Filter
+from lab_pipeline.domain.filters import COUNTED, Filter
 from lab_pipeline.domain.strategy import AtrDistance, StrategyConfig, minutes_to_ms
 from lab_pipeline.domain.timeframe import timeframe_ms
 from lab_pipeline.engine import history, signals
@@ -250,7 +250,7 @@ def fits(call: Call, filters: Sequence[Filter], path: tuple[object, ...]) -> boo
     return True
 
 
-def find_levels(
+def find_levels(  # noqa: PLR0917 - what a step needs of the step before
     call: Call,
     entry: float,
     before: Sequence[Candle],
@@ -472,7 +472,7 @@ def fall_through(level: float, low: float, through: float) -> float:
     return max(level - through * (level - low), low)
 
 
-def run_trade(
+def run_trade(  # noqa: PLR0917 - what a step needs of the step before
     call: Call,
     trade_no: int,
     window: Sequence[Candle],
@@ -692,7 +692,8 @@ def _frame(schema: pl.Schema, rows: Sequence[tuple[object, ...]]) -> pl.DataFram
 
 
 def _calls(calls: pl.DataFrame, among: pl.DataFrame) -> list[Call]:
-    counted = history.count_calls(calls, among).sort("called_at", "call_id")
+    known = set(COUNTED) <= set(calls.columns)
+    counted = (calls if known else history.count_calls(calls, among)).sort("called_at", "call_id")
     times = counted["called_at"].to_physical().to_list()
     return [
         Call(row["call_id"], row["caller"], row["mint"], time, row)

@@ -98,7 +98,7 @@ def require_fitting(config: StrategyConfig, timeframe: str, calls: pl.DataFrame,
     if config.finer_timeframe is not None:
         coarse, fine = timeframe_ms(timeframe), timeframe_ms(config.finer_timeframe)
         if fine >= coarse or coarse % fine:
-            said = f"candles of {config.finer_timeframe} do not divide those of the run, of {timeframe}: choose shorter ones"
+            said = f"candles of {config.finer_timeframe} do not divide the run's, of {timeframe}: choose shorter ones"
             problems.append(FieldError("finerTimeframe", said))
         elif not finer:
             problems.append(FieldError("finerTimeframe", f"there are no candles of {config.finer_timeframe} to read"))

@@ -14,6 +14,7 @@ from lab_pipeline.domain import frames
 from lab_pipeline.domain.candles import LARGEST, SMALLEST_PRICE, CandleColumns, Integers
 from lab_pipeline.domain.enums import Side
 from lab_pipeline.domain.errors import LabError
+from lab_pipeline.domain.filters import COUNTED
 from lab_pipeline.domain.strategy import StrategyConfig
 from lab_pipeline.domain.timeframe import timeframe_ms
 from lab_pipeline.engine import history, kernel
@@ -35,8 +36,8 @@ CALLS_A_CHUNK = 64
 T = TypeVar("T", bound=np.generic)
 
 FinerSource = Callable[[pl.DataFrame], pl.DataFrame]
-"""Gives the finer candles, columns of `frames.CANDLES`, of what it is asked for: candles named by `mint` and `timestamp`,
-their length being the run's timeframe."""
+"""Gives the finer candles, columns of `frames.CANDLES`, of the candles that it is asked for: `mint` and `timestamp` of
+each."""
 
 
 def simulate(
@@ -61,7 +62,8 @@ def simulate(
         seed: of the resampling behind the confidence interval; it decides nothing else.
         threads: how many to use, all processors by default. The result does not depend on it.
         finer: candles of the strategy's finer timeframe, where it has one.
-        all_calls: over which filters count, `calls` by default.
+        all_calls: over which filters count, `calls` by default; unused if `calls` have the columns of
+            `history.count_calls`.
 
     Raises:
         LabError: naming the column, or the mint and time, that is not as it must be.
@@ -129,7 +131,7 @@ class Simulator:
         _check_unique(calls)
         require_fitting(config, timeframe, calls, finer=finer is not None)
         require_signals(config.entry.when, config.exit.when)
-        if history.counts_calls(config):
+        if history.counts_calls(config) and not set(COUNTED) <= set(calls.columns):
             calls = history.count_calls(calls, calls if all_calls is None else all_calls)
         self._calls = calls.sort("called_at", "call_id")
         self._config = config
@@ -198,7 +200,7 @@ class Simulator:
         parts = [_Shard(*chunk).moved(begin) for begin, chunk in zip(bounds, chunks, strict=False)]
         return _Shard(*(np.concatenate([part[number] for part in parts]) for number in range(4)))
 
-    def _open_candles(
+    def _open_candles(  # noqa: PLR0917 - what `add` holds
         self,
         source: FinerSource,
         shard: "_Shard",

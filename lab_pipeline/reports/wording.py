@@ -4,7 +4,15 @@ from collections.abc import Iterator
 
 from lab_pipeline.domain.backtest import AllUniverse, CallersUniverse, TokensUniverse
 from lab_pipeline.domain.enums import EntryKind, IntrabarPolicy
-from lab_pipeline.domain.strategy import Entry, Exit, FixedSizing, FractionSizing, Portfolio, StrategyConfig
+from lab_pipeline.domain.strategy import (
+    AtrDistance,
+    Entry,
+    Exit,
+    FixedSizing,
+    FractionSizing,
+    Portfolio,
+    StrategyConfig,
+)
 from lab_pipeline.reports.formats import TIMES, duration
 
 NAMES_SHOWN = 6
@@ -12,6 +20,7 @@ _INTRABAR = {
     IntrabarPolicy.STOP_FIRST: "the stop is taken to come first.",
     IntrabarPolicy.TARGET_FIRST: "the target is taken to come first.",
     IntrabarPolicy.NEAREST_OPEN: "the side nearer to the open is taken to come first.",
+    IntrabarPolicy.FINER: "its finer candles tell which comes first; where they do not, the stop is taken to.",
 }
 
 
@@ -56,6 +65,10 @@ def _entry(entry: Entry) -> str:
             return (
                 f"When the price has risen {_percent(entry.fraction)} from its low since {after}, for at most {wait}."
             )
+        case EntryKind.SIGNAL:
+            return (
+                f"With a limit at the caller's entry price from {after} on, for at most {wait}; without one, at once."
+            )
 
 
 def _exits(exits: Exit) -> Iterator[tuple[str, str]]:
@@ -63,11 +76,11 @@ def _exits(exits: Exit) -> Iterator[tuple[str, str]]:
         steps = [f"{_percent(target.fraction)} at {target.multiple:g}{TIMES}" for target in exits.targets]
         yield "Take profit", f"Sell {', '.join(steps)} the entry price."
     if exits.stop_loss is not None:
-        yield "Stop loss", f"Sell everything {_percent(exits.stop_loss)} below the entry price."
+        yield "Stop loss", f"Sell everything {_distance(exits.stop_loss)} below the entry price."
     if exits.trailing is not None:
         activation = exits.trailing.activation
         armed = f"Once the price has reached {activation:g}{TIMES}" if activation > 1 else "From the entry on"
-        yield "Trail", f"{armed}, sell everything {_percent(exits.trailing.distance)} below the peak."
+        yield "Trail", f"{armed}, sell everything {_distance(exits.trailing.distance)} below the peak."
     if exits.break_even_after is not None:
         count = "one target has" if exits.break_even_after == 1 else f"{exits.break_even_after} targets have"
         yield "Break even", f"Once {count} filled, the stop is at the entry price."
@@ -89,6 +102,12 @@ def _portfolio(portfolio: Portfolio) -> str:
     limit = portfolio.max_open_positions
     slots = "no limit on open positions" if limit is None else f"at most {limit:,} open at once"
     return f"Starts with {portfolio.initial_capital:,.10g}, {size}, {slots}."
+
+
+def _distance(distance: float | AtrDistance) -> str:
+    if isinstance(distance, AtrDistance):
+        return f"{distance.atr.k:g} true ranges (mean of {distance.atr.n:,} candles)"
+    return _percent(distance)
 
 
 def _percent(fraction: float | None) -> str:

@@ -19,7 +19,9 @@ from lab_pipeline.domain.backtest import (
 )
 from lab_pipeline.domain.errors import FieldError, InvalidConfigError, LabError
 from lab_pipeline.domain.results import RESULTS, check
+from lab_pipeline.domain.timeframe import timeframe_ms
 from lab_pipeline.engine import ENGINE_VERSION
+from lab_pipeline.engine.history import count_calls, counts_calls, look_back_ms
 from lab_pipeline.lake import CandleSlice, Lake, SlicePiece, combine, snapshot_hash
 from lab_pipeline.runs.artifacts import ArtifactStore, Manifest, Provenance
 from lab_pipeline.runs.progress import Progress
@@ -28,7 +30,6 @@ from lab_pipeline.runs.strategies import StrategyStore, UnknownStrategyError
 if TYPE_CHECKING:
     from lab_pipeline.engine import PartialSimulation, Simulation, Simulator
 
-FEATURE_LOOKBACK = timedelta(hours=1)
 SHOWN_NAMES = 10
 
 
@@ -105,6 +106,8 @@ def resolve(spec: BacktestSpec, strategies: StrategyStore, lake: Lake) -> Resolv
         mints=spec.universe.mints if isinstance(spec.universe, TokensUniverse) else None,
         callers=spec.universe.callers if isinstance(spec.universe, CallersUniverse) else None,
     )
+    if counts_calls(config):
+        calls = count_calls(calls, lake.calls())
     resolved = ResolvedSpec(
         strategy_id=spec.strategy_id,
         strategy_version=stored.version,
@@ -159,7 +162,8 @@ def plan(backtest: ResolvedBacktest, lake: Lake, *, hold: Path | None = None) ->
     first, last = calls.select(first=pl.col("called_at").min(), last=pl.col("called_at").max()).row(0)
     mints = calls["mint"].unique().sort().to_list()
     horizon = timedelta(minutes=spec.strategy.horizon_minutes)
-    return lake.slice(spec.timeframe, mints, first - FEATURE_LOOKBACK, last + horizon, hold=hold)
+    look_back = timedelta(milliseconds=look_back_ms(spec.strategy, timeframe_ms(spec.timeframe)))
+    return lake.slice(spec.timeframe, mints, first - look_back, last + horizon, hold=hold)
 
 
 def simulate(

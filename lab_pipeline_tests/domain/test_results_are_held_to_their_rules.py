@@ -13,6 +13,7 @@ TRADE = {
 FILL = {
     "call_id": "c1", "mint": "A", "trade_no": 1, "fill_no": 1, "timestamp": 0, "side": "buy", "price": 1.0,
     "fraction": 1.0, "quantity": 1.0, "fee": 0.0, "reason": "entry",
+    "slippage": 0.0, "filled": 1.0,
 }  # fmt: skip
 PATH = {
     "call_id": "c1", "caller": "ann", "mint": "A", "ath_multiple": 2.0, "time_to_ath_minutes": 5.0,
@@ -22,7 +23,7 @@ PATH = {
 }  # fmt: skip
 OUTCOME = {
     "call_id": "c1", "caller": "ann", "mint": "A", "called_at": 0, "outcome": "entered", "trades": 1,
-    "ambiguous_candles": 0,
+    "ambiguous_candles": 0, "ambiguous_resolved": 0,
 }  # fmt: skip
 POINT = {"timestamp": 0, "equity": 1.0, "cash": 1.0, "exposure": 0.5, "drawdown": -0.5, "open_positions": 0}
 ROWS = {"fills": FILL, "trades": TRADE, "paths": PATH, "outcomes": OUTCOME, "equity": POINT}
@@ -77,7 +78,11 @@ def test_rows_are_unique_and_complete(name):
         ("trades", {"taken": False, "skip_reason": "luck"}),
         ("trades", {"trade_no": 0}),
         ("trades", {"hold_minutes": float("nan")}),
-        ("fills", {"price": 0.0}),
+        ("fills", {"price": -0.1}),
+        ("fills", {"slippage": 1.1}),
+        ("fills", {"slippage": -0.1}),
+        ("fills", {"filled": 0.0}),
+        ("fills", {"filled": 1.1}),
         ("fills", {"fraction": 1.1}),
         ("fills", {"fraction": 0.0}),
         ("fills", {"fee": -0.1}),
@@ -89,6 +94,7 @@ def test_rows_are_unique_and_complete(name):
         ("paths", {"hour_of_day": 24}),
         ("outcomes", {"outcome": "luck"}),
         ("outcomes", {"trades": -1}),
+        ("outcomes", {"ambiguous_resolved": -1}),
         ("equity", {"equity": float("inf")}),
         ("equity", {"exposure": 1.1}),
         ("equity", {"drawdown": 0.1}),

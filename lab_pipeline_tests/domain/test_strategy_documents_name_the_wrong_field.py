@@ -3,27 +3,44 @@ import copy
 import pytest
 
 from lab_pipeline.domain.errors import InvalidConfigError
-from lab_pipeline.domain.strategy import Strategy
+from lab_pipeline.domain.strategy import NEUTRAL, Strategy, StrategyConfig
 
 LADDER = {
     "id": "ladder",
     "name": "Ladder with trail",
     "description": "",
     "tags": [],
-    "entry": {"kind": "market", "fraction": None, "delayMinutes": 0, "maxWaitMinutes": 60},
+    "entry": {"kind": "market", "fraction": None, "when": None, "delayMinutes": 0, "maxWaitMinutes": 60},
     "exit": {
+        "use": "rules",
         "targets": [{"multiple": 2.0, "fraction": 0.5}, {"multiple": 3.0, "fraction": 0.3}],
+        "targetFractions": None,
         "stopLoss": 0.3,
+        "stopFill": {"through": 0.5},
         "trailing": {"activation": 1.5, "distance": 0.25},
         "breakEvenAfter": 1,
         "maxHoldMinutes": 1440,
+        "when": None,
     },
     "reentry": {"retrace": 0.3, "maxCount": 1},
-    "costs": {"feeBps": 30, "slippageBps": 10},
+    "costs": {"feeBps": 30, "slippageBps": 10, "fixedFee": 0, "impact": {"model": "none"}},
     "intrabar": "stop_first",
+    "finerTimeframe": None,
     "horizonMinutes": 1440,
-    "portfolio": {"initialCapital": 10000, "sizing": {"kind": "fixed", "amount": 100}, "maxOpenPositions": 25},
+    "endOfData": {"haircut": 0},
+    "filters": [],
+    "portfolio": {
+        "initialCapital": 10000,
+        "sizing": {"kind": "fixed", "amount": 100},
+        "maxOpenPositions": 25,
+        "maxPerToken": None,
+        "cooldownMinutes": None,
+        "pauseAfterLosses": None,
+        "stopAtDrawdown": None,
+    },
 }
+
+RISES = {"all": [{"kind": "breakout", "n": 3}]}
 
 
 def changed(path, value):
@@ -56,7 +73,7 @@ def test_the_documented_strategy_is_valid_and_survives_a_round_trip():
         (("exit", "stopLoss"), "0.3", "exit.stopLoss", "valid number (got '0.3')"),
         (("exit", "stopLoss"), float("nan"), "exit.stopLoss", "finite"),
         (("exit", "trailing", "distance"), 0, "exit.trailing.distance", "greater than 0"),
-        (("entry", "kind"), "limit", "entry.kind", "'market', 'dip' or 'rebound'"),
+        (("entry", "kind"), "limit", "entry.kind", "'market', 'dip', 'rebound' or 'signal'"),
         (("entry", "kind"), "dip", "entry.fraction", "missing"),
         (("entry", "fraction"), 0.2, "entry.fraction", "no meaning for a market entry"),
         (("reentry", "retrace"), 1.5, "reentry.retrace", "less than 1"),
@@ -67,6 +84,45 @@ def test_the_documented_strategy_is_valid_and_survives_a_round_trip():
         (("portfolio", "sizing"), {"kind": "all_in"}, "portfolio.sizing", "unknown kind 'all_in'"),
         (("portfolio", "sizing", "amount"), -5, "portfolio.sizing.amount", "greater than 0"),
         (("id",), "../evil", "id", "match pattern"),
+        (("exit", "use"), "caller", "exit.use", "'rules' or 'signal'"),
+        (("exit", "targetFractions"), [0.5], "exit.targetFractions", "set use to signal"),
+        (("exit", "stopFill", "through"), 1.5, "exit.stopFill.through", "less than or equal to 1"),
+        (("exit", "stopLoss"), {"atr": {"n": 0, "k": 1}}, "exit.stopLoss.atr.n", "greater than or equal to 1"),
+        (("exit", "stopLoss"), {"atr": {"n": 5}}, "exit.stopLoss.atr.k", "missing"),
+        (("exit", "trailing", "distance"), {"atr": {"n": 5, "k": 0}}, "exit.trailing.distance.atr.k", "greater than 0"),
+        (("exit", "when"), {}, "exit.when", "one of all and any"),
+        (("exit", "when"), {"all": []}, "exit.when.all", "at least one"),
+        (("exit", "when"), {"any": [{"kind": "magic"}]}, "exit.when.any[0]", "unknown kind 'magic'"),
+        (("exit", "when"), {"any": [{"kind": "rsi", "n": 2}]}, "exit.when.any[0]", "one of above and below"),
+        (
+            ("exit", "when"),
+            {"all": [{"kind": "ema_cross", "fast": 9, "slow": 9}]},
+            "exit.when.all[0].slow",
+            "must exceed fast",
+        ),
+        (("entry",), {"kind": "dip", "fraction": 0.1, "when": RISES}, "entry.when", "must be market, not dip"),
+        (("entry", "when"), {"all": [{"kind": "breakout", "n": 0}]}, "entry.when.all[0].n", "greater than or equal to"),
+        (("entry",), {"kind": "signal", "fraction": 0.1}, "entry.fraction", "no meaning for a signal entry"),
+        (("costs", "fixedFee"), -1, "costs.fixedFee", "greater than or equal to 0"),
+        (("costs", "impact"), {"model": "square"}, "costs.impact", "unknown model 'square'"),
+        (("costs", "impact"), {"model": "amm", "liquidity": -1}, "costs.impact.liquidity", "greater than 0"),
+        (("costs", "impact"), {"model": "volume_share", "maxShare": 2}, "costs.impact.maxShare", "less than or equal"),
+        (("costs", "impact"), {"model": "volume_share", "exponent": 0}, "costs.impact.exponent", "greater than 0"),
+        (("intrabar",), "finer", "finerTimeframe", "missing"),
+        (("finerTimeframe",), "1m", "finerTimeframe", "no meaning for intrabar stop_first"),
+        (("finerTimeframe",), "7m", "finerTimeframe", "does not divide a day"),
+        (("endOfData", "haircut"), 1.5, "endOfData.haircut", "less than or equal to 1"),
+        (("filters",), [{"field": "luck", "min": 1}], "filters[0].field", "unknown"),
+        (("filters",), [{"field": "hour_of_day"}], "filters[0]", "set min, max or in"),
+        (("filters",), [{"field": "hour_of_day", "min": 3, "max": 2}], "filters[0].max", "at least min"),
+        (("filters",), [{"field": "caller", "min": 3}], "filters[0].min", "is text"),
+        (("filters",), [{"field": "caller", "in": ["ann", 3]}], "filters[0].in[1]", "is text"),
+        (("filters",), [{"field": "hour_of_day", "in": ["noon"]}], "filters[0].in[0]", "is a number"),
+        (("filters",), [{"field": "hour_of_day", "in": [None]}], "filters[0].in[0]", "valid number"),
+        (("portfolio", "maxPerToken"), 0, "portfolio.maxPerToken", "greater than or equal to 1"),
+        (("portfolio", "cooldownMinutes"), 0, "portfolio.cooldownMinutes", "greater than 0"),
+        (("portfolio", "pauseAfterLosses"), {"count": 1}, "portfolio.pauseAfterLosses.minutes", "missing"),
+        (("portfolio", "stopAtDrawdown"), 1.1, "portfolio.stopAtDrawdown", "less than or equal to 1"),
     ],
 )
 def test_a_wrong_field_is_named_with_its_path(path, value, where, what):
@@ -75,6 +131,51 @@ def test_a_wrong_field_is_named_with_its_path(path, value, where, what):
     (error,) = raised.value.errors
     assert error.path == where
     assert what in error.message
+
+
+RICH = {
+    "entry": {
+        "kind": "market",
+        "when": {"any": [{"kind": "rsi", "n": 3, "below": 20}, {"kind": "registered", "name": "a"}]},
+    },
+    "exit": {"use": "signal", "targetFractions": [0.5], "stopFill": {"through": 1}, "when": RISES}
+    | {"stopLoss": {"atr": {"n": 14, "k": 2}}, "trailing": {"activation": 1, "distance": {"atr": {"n": 3, "k": 1}}}},
+    "costs": {"fixedFee": 1, "impact": {"model": "amm", "liquidity": 1e4}},
+    "intrabar": "finer",
+    "finerTimeframe": "1s",
+    "endOfData": {"haircut": 1},
+    "filters": [{"field": "caller", "in": ["ann"]}, {"field": "hour_of_day", "min": 1, "in": [2, 3.5]}],
+    "portfolio": {"maxPerToken": 1, "cooldownMinutes": 5, "stopAtDrawdown": 0.5}
+    | {"pauseAfterLosses": {"count": 2, "minutes": 30}},
+}
+
+
+def test_a_strategy_with_every_rule_survives_a_round_trip():
+    config = StrategyConfig.parse(RICH)
+    assert StrategyConfig.parse(config.to_json_dict()) == config
+
+
+def test_a_strategy_without_rules_for_its_fills_keeps_the_hash_that_it_had_before_there_were_any():
+    old = StrategyConfig.parse({"exit": {"stopLoss": 0.3, "stopFill": {"through": 0}}})
+    assert old.config_hash() == "67b3b0c8ebb3d58f0c877d7e569e6328d0265386ab4593389f28c600f00ee52a"
+
+
+@pytest.mark.parametrize("path", NEUTRAL)
+def test_each_rule_of_fills_decides_the_hash(path):
+    neutral = StrategyConfig.parse({"exit": {"stopLoss": 0.3, "stopFill": {"through": 0}}}).to_json_dict()
+    *parents, last = path.split(".")
+    rich = StrategyConfig.parse(RICH).to_json_dict()
+    source, target = rich, copy.deepcopy(neutral)
+    node = target
+    for parent in parents:
+        source, node = source[parent], node[parent]
+    node[last] = source[last]
+    if last == "targetFractions":
+        neutral["exit"]["use"] = node["use"] = "signal"
+    if last == "finerTimeframe":
+        node["intrabar"] = "finer"
+        neutral = target | {"finerTimeframe": "5s"}
+    assert StrategyConfig.parse(target).config_hash() != StrategyConfig.parse(neutral).config_hash()
 
 
 def test_every_wrong_field_is_named_at_once():

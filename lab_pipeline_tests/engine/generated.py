@@ -102,7 +102,7 @@ def portfolios(draw, stop_loss: float | None) -> Portfolio:
 
 @st.composite
 def configs(draw) -> StrategyConfig:
-    kind = draw(st.sampled_from([EntryKind.MARKET, *EntryKind]))
+    kind = draw(st.sampled_from([EntryKind.MARKET, EntryKind.MARKET, EntryKind.DIP, EntryKind.REBOUND]))
     delay = draw(st.sampled_from([0.0, 0.0, 1.0, 2.5]))
     leave = draw(exits())
     return StrategyConfig(
@@ -115,7 +115,7 @@ def configs(draw) -> StrategyConfig:
         exit=leave,
         reentry=draw(st.none() | st.builds(Reentry, retrace=distances(), max_count=st.integers(0, 4))),
         costs=draw(st.builds(Costs, fee_bps=st.sampled_from([0.0, 30.0]), slippage_bps=st.sampled_from([0.0, 12.5]))),
-        intrabar=draw(st.sampled_from(IntrabarPolicy)),
+        intrabar=draw(st.sampled_from([policy for policy in IntrabarPolicy if policy is not IntrabarPolicy.FINER])),
         horizon_minutes=delay + draw(st.sampled_from([10.0, 90.0, 400.0, 1.0])),
         portfolio=draw(portfolios(leave.stop_loss)),
     )

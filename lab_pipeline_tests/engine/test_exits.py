@@ -130,7 +130,8 @@ def test_the_exit_price_weighs_fills_by_size(engine: Engine):
 
 @pytest.mark.parametrize("policy", IntrabarPolicy)
 def test_an_open_at_the_stop_is_the_stop_whatever_the_high(engine: Engine, policy: IntrabarPolicy):
-    config = strategy([(2, 1)], stop=0.5, intrabar=policy)
-    simulation = engine(candles([flat(1), (0.5, 3, 0.5, 1)]), calls(), config, timeframe="1m")
+    finer = "30s" if policy is IntrabarPolicy.FINER else None
+    config = strategy([(2, 1)], stop=0.5, intrabar=policy, finer_timeframe=finer)
+    simulation = engine(candles([flat(1), (0.5, 3, 0.5, 1)]), calls(), config, timeframe="1m", finer=candles([]))
     assert simulation.trades.select("exit_reason", "exit_price").rows() == [("stop_loss", 0.5)]
     assert simulation.outcomes["ambiguous_candles"].to_list() == [0]

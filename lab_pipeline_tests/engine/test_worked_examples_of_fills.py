@@ -115,9 +115,7 @@ def run(engine: Engine, example: Example) -> Simulation:
     frame = calls().with_columns(*(pl.Series(name, [value], TYPES[name]) for name, value in example.said.items()))
     finer = candles(example.finer, minutes=[0.5 * number for number in range(len(example.finer))])
     document = example.strategy | ({"finerTimeframe": "30s"} if example.finer else {})
-    return engine(
-        prices, frame, StrategyConfig.parse(document), timeframe="1m", finer=finer if example.finer else None
-    )
+    return engine(prices, frame, StrategyConfig.parse(document), timeframe="1m", finer=finer if example.finer else None)
 
 
 @pytest.mark.parametrize("example", EXAMPLES, ids=lambda example: example.number)

@@ -111,7 +111,9 @@ def made_up_run(trades: int = 300, points: int = 2_000, callers: int = 12, seed:
         outcome=pl.when(pl.int_range(pl.len()) % 3 == 0).then(pl.lit("no_candles")).otherwise(pl.lit("no_entry")),
         trades=pl.lit(0, pl.Int32),
     )
-    outcomes = pl.concat([entered, missed]).with_columns(ambiguous_candles=pl.lit(0, pl.Int32))
+    outcomes = pl.concat([entered, missed]).with_columns(
+        ambiguous_candles=pl.lit(0, pl.Int32), ambiguous_resolved=pl.lit(0, pl.Int32)
+    )
     equity = made_up_equity(points, rng)
     low, high = net.mean() - 1.96 * net.std() / trades**0.5, net.mean() + 1.96 * net.std() / trades**0.5
     lost = -net[net < 0].sum()

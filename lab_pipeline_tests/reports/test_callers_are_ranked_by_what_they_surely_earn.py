@@ -21,7 +21,14 @@ def trades_of(**returns):
         taken=pl.lit(value=True),
     )
     outcomes = trades.select(
-        "call_id", "caller", "mint", "called_at", outcome=pl.lit("entered"), trades=1, ambiguous_candles=0
+        "call_id",
+        "caller",
+        "mint",
+        "called_at",
+        outcome=pl.lit("entered"),
+        trades=1,
+        ambiguous_candles=0,
+        ambiguous_resolved=0,
     )
     return trades, outcomes.cast(dict(frames.OUTCOMES)), pl.DataFrame(schema=frames.PATHS)
 

@@ -42,6 +42,7 @@ def result_frames(rows=3):
             "outcome": ["no_candles"] * rows,
             "trades": [0] * rows,
             "ambiguous_candles": [0] * rows,
+            "ambiguous_resolved": [0] * rows,
         },
         schema=frames.OUTCOMES,
     )
