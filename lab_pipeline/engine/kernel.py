@@ -266,14 +266,14 @@ class Levels(NamedTuple):
     """What a trade is sold at.
 
     Attributes:
-        count: of targets.
+        targets: how many there are.
         multiples: of the entry price, ascending, and room for more.
         fractions: that they sell.
         stop: price of the stop loss, minus infinity without one.
         trail: distance of the trail below the peak as a price, -1 if it is a fraction of the peak.
     """
 
-    count: int
+    targets: int
     multiples: Floats
     fractions: Floats
     stop: float
@@ -505,7 +505,7 @@ def _find_entry(
 def _holds_before(heard: Heard, k: int, row: int) -> bool:
     """Return what the conditions said at the close of the candle before, false where they were not asked."""
     asked = row - 1 - heard.first_row[k]
-    return asked >= 0 and heard.said[heard.place[k] + asked]
+    return asked >= 0 and bool(heard.said[heard.place[k] + asked])
 
 
 @inner
@@ -635,7 +635,8 @@ def _depth(
     """Return the value that a candle traded, or half of the pool's value; NaN where nobody tells it."""
     if rules.impact == VOLUME_SHARE:
         prices = candles.open[row] + candles.high[row] + candles.low[row] + candles.close[row]
-        return candles.volume[row] * prices / 4.0
+        traded: float = candles.volume[row] * prices / 4.0
+        return traded
     moment = candles.timestamp[row] - rules.timeframe
     near = row - 1
     if at_close:
@@ -643,11 +644,13 @@ def _depth(
         near = row
     if len(candles.liquidity) > 0:
         while near >= pool.first_row and moment - candles.timestamp[near] <= rules.pool_age:
-            if not np.isnan(candles.liquidity[near]):
-                return candles.liquidity[near] / 2.0
+            told: float = candles.liquidity[near]
+            if not np.isnan(told):
+                return told / 2.0
             near -= 1
     liquidity = rules.pool if np.isnan(pool.liquidity) else pool.liquidity
-    return liquidity * np.sqrt(price / pool.first_open) / 2.0
+    half: float = liquidity * np.sqrt(price / pool.first_open) / 2.0
+    return half
 
 
 @inner
@@ -947,7 +950,7 @@ def _stop_level(rules: Rules, levels: Levels, entry: float, peak: float, filled:
 
 @inner
 def _target_level(levels: Levels, entry: float, filled: int) -> float:
-    return entry * levels.multiples[filled] if filled < levels.count else np.inf
+    return entry * levels.multiples[filled] if filled < levels.targets else np.inf
 
 
 @inner
@@ -1002,7 +1005,7 @@ def _fill_targets(
     remaining: float,
 ) -> tuple[int, int, float]:
     """Fill every target up to `reached`, each at its level or, if the candle opened above it, at the open."""
-    while remaining > 0.0 and filled < levels.count:
+    while remaining > 0.0 and filled < levels.targets:
         level = _target_level(levels, entry, filled)
         if reached < level:
             break

@@ -321,6 +321,7 @@ def _slippage(
     if not depth > 0.0:  # empty, or not known
         return 1.0 if costs.impact == AMM and not buying else costs.max_slippage
     share = min(value / depth, LARGEST_SHARE)
+    moved: float
     if costs.impact == VOLUME_SHARE:
         moved = costs.slip + costs.coefficient * share**costs.exponent
     elif buying:

@@ -166,9 +166,11 @@ def simulate_call(
         levels = find_levels(
             call, bought.price, candles[: first + bought.place], window[bought.place], config, timeframe
         )
-        purchase = levels if isinstance(levels, Outcome) else costs.buy_for_stake(bought, levels.stop_distance)
-        if isinstance(levels, Outcome) or isinstance(purchase, Outcome):
-            return result if result.trades else CallResult(levels if isinstance(levels, Outcome) else purchase)
+        if isinstance(levels, Outcome):
+            return result if result.trades else CallResult(levels)
+        purchase = costs.buy_for_stake(bought, levels.stop_distance)
+        if isinstance(purchase, Outcome):
+            return result if result.trades else CallResult(purchase)
         trade, position = run_trade(
             call,
             len(result.trades) + 1,
@@ -201,10 +203,15 @@ def listen(call: Call, candles: Sequence[Candle], config: StrategyConfig, timefr
             return {}
         reach = call.called_at - history.signal_reach(when, timeframe)
         places = [place for place, candle in enumerate(candles) if reach <= candle.timestamp < end]
-        columns = {name: [getattr(candles[place], name) for place in places] for name in signals.COLUMNS}
-        schema = {name: frames.CANDLES[name] for name in signals.COLUMNS}
-        physical = schema | {"timestamp": pl.Int64()}
-        said = signals.holds(when, pl.DataFrame(columns, schema=physical).cast(schema))
+        types = {name: pl.Int64 if name == "timestamp" else pl.Float64 for name in signals.COLUMNS}
+        frame = pl.DataFrame(
+            [
+                pl.Series(name, [getattr(candles[place], name) for place in places], dtype)
+                for name, dtype in types.items()
+            ]
+        )
+        frame = frame.with_columns(pl.col("timestamp").cast(frames.TIMESTAMP))
+        said = signals.holds(when, frame)
         return dict(zip(places, said.tolist(), strict=True))
 
     return Said(ask(config.entry.when), ask(config.exit.when))

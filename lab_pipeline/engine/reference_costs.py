@@ -115,7 +115,7 @@ class Costs:
             if depth == 0:
                 return impact.max_slippage
             share = min(value / depth, LARGEST_SHARE)
-            return min(impact.max_slippage, self.slip + impact.coefficient * share**impact.exponent)
+            return min(impact.max_slippage, self.slip + impact.coefficient * float(share**impact.exponent))
         if isinstance(impact, AmmImpact):
             if not depth > 0:  # empty, or not known
                 return impact.max_slippage if buying else 1.0

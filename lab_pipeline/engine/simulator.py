@@ -165,7 +165,7 @@ class Simulator:
         columns = Candles(
             _column(candles.timestamp, np.int64),
             *(_column(c, np.float64) for c in (candles.open, candles.high, candles.low, candles.close, candles.volume)),
-            liquidity,
+            liquidity=liquidity,
         )
         self._book.require_liquidity(candles)
         with ThreadPoolExecutor(self._threads) as pool:
@@ -263,7 +263,7 @@ class Simulator:
         held = Candles(
             _column(columns.timestamp, np.int64),
             *(_column(c, np.float64) for c in (columns.open, columns.high, columns.low, columns.close, columns.volume)),
-            _column(np.empty(0), np.float64),
+            liquidity=_column(np.empty(0), np.float64),
         )
         finer_ms = timeframe_ms(self._config.finer_timeframe or "1m")
         row = kernel.first_bad_row(held, _column(columns.offsets, np.int64), finer_ms)
