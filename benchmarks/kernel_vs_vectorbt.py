@@ -13,6 +13,7 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -95,22 +96,24 @@ def kernel(candles: CandleColumns, calls: pl.DataFrame, threads: int) -> list[Ca
     from lab_pipeline.engine import kernel as compiled  # noqa: PLC0415 - what is measured, beside its import
     from lab_pipeline.engine.calls import CallBook  # noqa: PLC0415
     from lab_pipeline.engine.compiled import readonly  # noqa: PLC0415
-    from lab_pipeline.engine.rules import rules_of  # noqa: PLC0415
+    from lab_pipeline.engine.rules import options_of, rules_of  # noqa: PLC0415
     from lab_pipeline.engine.simulator import NO_FINER  # noqa: PLC0415
 
     names = ("timestamp", "open", "high", "low", "close", "volume")
-    columns = compiled.Candles(*(readonly(getattr(candles, name)) for name in names), readonly(np.empty(0)))
-    rules, book = rules_of(CONFIG, MINUTE_MS), CallBook(calls, CONFIG, MINUTE_MS)
+    columns = compiled.Candles(*(readonly(getattr(candles, name)) for name in names))
+    rules, options = rules_of(CONFIG, MINUTE_MS), options_of(CONFIG, MINUTE_MS)
+    book, unknown = CallBook(calls, CONFIG, MINUTE_MS), readonly(np.empty(0))
     first, last = readonly(candles.offsets[:-1]), readonly(candles.offsets[1:])
     bounds = [len(calls) * part // threads for part in range(threads + 1)]
     parts = [
-        book.of(np.arange(begin, end), first[begin:end], last[begin:end], columns)
-        for begin, end in zip(bounds, bounds[1:], strict=False)
+        book.of(np.arange(begin, end), first[begin:end], last[begin:end], columns) for begin, end in pairwise(bounds)
     ]
     pool = ThreadPoolExecutor(threads)
 
     def run() -> object:
-        return list(pool.map(lambda part: compiled.simulate_calls(columns, NO_FINER, rules, part), parts))
+        return list(
+            pool.map(lambda part: compiled.simulate_calls(columns, unknown, NO_FINER, rules, options, part), parts)
+        )
 
     return [run]
 

@@ -157,8 +157,6 @@ class Candles(NamedTuple):
     low: Floats
     close: Floats
     volume: Floats
-    liquidity: Floats
-    """Empty if there is no such column; NaN where it is not known."""
 
 
 class FinerCandles(NamedTuple):
@@ -214,11 +212,9 @@ class Calls(NamedTuple):
 
 
 class Rules(NamedTuple):
-    """A strategy as scalars. Times in milliseconds; 0.0 or 0 for a rule that is not set, -1 for no `max_hold`.
+    """What of a strategy every trade is run by, as scalars.
 
-    `stop_ranges` and `trail_ranges` count the candles of true ranges, `…_reach` is how long before they may open,
-    `…_factor` how many of them; `own` tells whether there are rules for a call without a plan; `at_risk` is what may be
-    lost at the stop where that decides the stake, else 0; `pool` is NaN where the strategy does not tell it.
+    Times in milliseconds; 0.0 or 0 for a rule that is not set, -1 for no `max_hold`.
     """
 
     delay: int
@@ -228,15 +224,9 @@ class Rules(NamedTuple):
     entry_kind: int
     entry_fraction: float
     stop_loss: float
-    stop_ranges: int
-    stop_factor: float
-    stop_reach: int
     trailing: bool
     trail_activation: float
     trail_distance: float
-    trail_ranges: int
-    trail_factor: float
-    trail_reach: int
     break_even_after: int
     max_hold: int
     reentry_retrace: float
@@ -244,12 +234,42 @@ class Rules(NamedTuple):
     policy: int
     through: float
     haircut: float
+    fee: float
+    slip: float
+
+
+class Options(NamedTuple):
+    """What else a strategy may ask for: kept apart, so that what runs trades hands on less.
+
+    Attributes:
+        stop_ranges: candles of the true range that the stop follows, 0 if it does not; `trail_ranges` likewise.
+        stop_factor: how many of them; `trail_factor` likewise.
+        stop_reach: milliseconds before the entry candle in which they may open; `trail_reach` likewise.
+        plan: whether the caller's targets and stop hold.
+        own: whether there are rules for a call without them.
+        enter_on_signal: whether conditions are waited for; `leave_on_signal` likewise.
+        fixed_fee: per fill.
+        impact: what a fill's impact is measured by.
+        max_share: of the candle's traded value that a buy may be, 0 for no limit.
+        pool: value at the first open, NaN where the strategy does not tell it.
+        pool_age: milliseconds for which a candle's liquidity is believed.
+        stake: that the sizing gives, at the most.
+        at_risk: what may be lost at the stop where that decides the stake, else 0.
+        multiples: of the targets.
+        fractions: that they sell.
+        plan_fractions: that the caller's targets sell, empty for equal parts.
+    """
+
+    stop_ranges: int
+    stop_factor: float
+    stop_reach: int
+    trail_ranges: int
+    trail_factor: float
+    trail_reach: int
     plan: bool
     own: bool
     enter_on_signal: bool
     leave_on_signal: bool
-    fee: float
-    slip: float
     fixed_fee: float
     impact: int
     max_share: float
@@ -306,9 +326,11 @@ class Window(NamedTuple):
 
 @compiled
 def simulate_calls(
-    candles: Candles, finer: FinerCandles, rules: Rules, calls: Calls
+    candles: Candles, liquidity: Floats, finer: FinerCandles, rules: Rules, options: Options, calls: Calls
 ) -> tuple[Records, Records, Records, Records]:
     """Simulate calls, each on the rows of its mint.
+
+    `liquidity` is of the candles, NaN where it is not known, and empty where nobody knows it.
 
     Returns:
         Records of `CALL` (one a call), `TRADE` and `FILL` (in order of call, trade, fill), and `OPENED`.
@@ -319,7 +341,7 @@ def simulate_calls(
     opened = np.empty(1, OPENED)
     trade_count, fill_count, opened_count = 0, 0, 0
     tops, bottoms = np.empty(BLOCK, np.float64), np.empty(BLOCK, np.float64)
-    most = len(rules.multiples)
+    most = len(options.multiples)
     for k in range(len(calls.first_target)):
         most = max(most, calls.last_target[k] - calls.first_target[k])
     fills = np.empty(2 * count + most + 2, FILL)
@@ -334,7 +356,9 @@ def simulate_calls(
         if begin == end_row:
             continue
         deadline = _first_at(candles.timestamp, begin, end_row, start + rules.max_wait, rules.timeframe)
-        row, price, inside = _find_entry(candles, rules, calls, k, begin, deadline)
+        limit = calls.entry_price[k] if rules.entry_kind == LIMIT else np.nan
+        first = _row_heard(calls.enter, k, begin, deadline) if options.enter_on_signal else begin
+        row, price, inside = _find_entry(candles, rules, limit, first, deadline)
         if row < 0:
             record["outcome"] = NO_ENTRY
             continue
@@ -347,13 +371,13 @@ def simulate_calls(
         _summarise(candles.high, candles.low, window)
         _measure_path(candles, window, row, price, record)
         _measure_before(candles, first_row, row, rules.timeframe, record)
-        pool = Pool(first_row, candles.open[begin], calls.liquidity[k] if rules.impact == AMM else np.nan)
+        pool = Pool(first_row, candles.open[begin], calls.liquidity[k] if options.impact == AMM else np.nan)
         while row >= 0:
             outcome, targets, stop, trail, distance = _find_levels(
-                candles, rules, calls, k, first_row, row, price, multiples, fractions
+                candles, rules, options, calls, k, first_row, row, price, multiples, fractions
             )
-            if outcome == ENTERED:
-                outcome = _afford(candles, rules, pool, row, price, distance)
+            if outcome == ENTERED and (options.fixed_fee > 0.0 or options.impact != NO_IMPACT):
+                outcome = _afford(candles, liquidity, rules, options, pool, row, price, distance)
             if outcome != ENTERED:
                 if record["trades"] == 0:
                     record["outcome"] = outcome
@@ -370,31 +394,34 @@ def simulate_calls(
             trade["stop_distance"] = distance
             record["trades"] += 1
             trade["trade_no"] = record["trades"]
+            leave_row = _row_heard(calls.leave, k, row + 1, end_row) if options.leave_on_signal else end_row
             ambiguous, resolved = _run_trade(
                 candles,
                 finer,
                 rules,
-                calls,
                 levels,
                 window,
                 row,
+                leave_row,
                 end,
                 price,
                 inside,
                 trade,
                 fills,
                 fill_count,
-                opened,
-                opened_count,
+                calls.first_finer[k],
+                calls.last_finer[k],
             )
             record["ambiguous"] += ambiguous
             record["resolved"] += resolved
-            if rules.policy == FINER:
-                opened_count += ambiguous
+            if rules.policy == FINER and ambiguous:  # it sold all that remained
+                opened[opened_count]["call"] = k
+                opened[opened_count]["row"] = trade["exit_row"]
+                opened_count += 1
             trade_count += 1
             last_fill = fill_count + trade["fills"]
-            if rules.impact != NO_IMPACT:
-                _note_depths(candles, rules, pool, fills, fill_count, last_fill, trade)
+            if options.impact != NO_IMPACT:
+                _note_depths(candles, liquidity, rules, options, pool, fills, fill_count, last_fill, trade)
             fill_count = last_fill
             row = -1
             if record["trades"] <= rules.reentry_count and TARGET <= trade["reason"] <= TRAILING_STOP:
@@ -471,24 +498,16 @@ def _first_at(timestamp: Integers, begin: int, end: int, time: int, timeframe: i
 
 
 @inner
-def _find_entry(
-    candles: Candles, rules: Rules, calls: Calls, k: int, begin: int, deadline: int
-) -> tuple[int, float, bool]:
+def _find_entry(candles: Candles, rules: Rules, limit: float, begin: int, deadline: int) -> tuple[int, float, bool]:
     """Return row, price and whether the fill is inside the candle; row -1 if nothing fills before `deadline`."""
     if begin == deadline:
         return -1, 0.0, False
     first_open = candles.open[begin]
     if rules.entry_kind == MARKET:
-        if not rules.enter_on_signal:
-            return begin, first_open, False
-        for row in range(begin, deadline):
-            if _holds_before(calls.enter, k, row):
-                return row, candles.open[row], False
-        return -1, 0.0, False
+        return begin, first_open, False
     if rules.entry_kind == DIP:
         return _find_dip(candles, begin, deadline, first_open * (1.0 - rules.entry_fraction))
     if rules.entry_kind == LIMIT:
-        limit = calls.entry_price[k]
         return (begin, first_open, False) if np.isnan(limit) else _find_dip(candles, begin, deadline, limit)
     trough = first_open
     for row in range(begin, deadline):
@@ -502,10 +521,13 @@ def _find_entry(
 
 
 @inner
-def _holds_before(heard: Heard, k: int, row: int) -> bool:
-    """Return what the conditions said at the close of the candle before, false where they were not asked."""
-    asked = row - 1 - heard.first_row[k]
-    return asked >= 0 and bool(heard.said[heard.place[k] + asked])
+def _row_heard(heard: Heard, k: int, begin: int, end: int) -> int:
+    """Return the first row of begin:end before which conditions held at a close, or `end`."""
+    for row in range(begin, end):
+        asked = row - 1 - heard.first_row[k]
+        if asked >= 0 and heard.said[heard.place[k] + asked]:
+            return row
+    return end
 
 
 @inner
@@ -522,6 +544,7 @@ def _find_dip(candles: Candles, begin: int, end_row: int, limit: float) -> tuple
 def _find_levels(
     candles: Candles,
     rules: Rules,
+    options: Options,
     calls: Calls,
     k: int,
     first_row: int,
@@ -538,37 +561,37 @@ def _find_levels(
     stop, trail, distance = -np.inf, -1.0, 1.0
     if rules.stop_loss > 0.0:
         stop, distance = entry * (1.0 - rules.stop_loss), rules.stop_loss
-    if rules.stop_ranges > 0:
-        true_range = _true_range(candles, first_row, row, rules.stop_ranges, rules.stop_reach)
+    if options.stop_ranges > 0:
+        true_range = _true_range(candles, first_row, row, options.stop_ranges, options.stop_reach)
         if np.isnan(true_range):
             return NO_HISTORY, 0, stop, trail, distance
-        stop = max(entry - rules.stop_factor * true_range, entry * LOWEST_LEVEL)
+        stop = max(entry - options.stop_factor * true_range, entry * LOWEST_LEVEL)
         distance = 1.0 - stop / entry
-    if rules.trail_ranges > 0:
-        true_range = _true_range(candles, first_row, row, rules.trail_ranges, rules.trail_reach)
+    if options.trail_ranges > 0:
+        true_range = _true_range(candles, first_row, row, options.trail_ranges, options.trail_reach)
         if np.isnan(true_range):
             return NO_HISTORY, 0, stop, trail, distance
-        trail = rules.trail_factor * true_range
-    if rules.plan:
+        trail = options.trail_factor * true_range
+    if options.plan:
         stop_price = calls.stop_price[k]
         posted = calls.last_target[k] > calls.first_target[k]
         if posted or not np.isnan(stop_price):
             if stop_price >= entry:
                 return INVALID_PLAN, 0, stop, trail, distance
-            count = _plan_targets(rules, calls, k, entry, multiples, fractions)
+            count = _plan_targets(options, calls, k, entry, multiples, fractions)
             if np.isnan(stop_price):
                 return ENTERED, count, -np.inf, trail, 1.0
             return ENTERED, count, stop_price, trail, 1.0 - stop_price / entry
-        if not rules.own:
+        if not options.own:
             return INVALID_PLAN, 0, stop, trail, distance
-    for index in range(len(rules.multiples)):
-        multiples[index] = rules.multiples[index]
-        fractions[index] = rules.fractions[index]
-    return ENTERED, len(rules.multiples), stop, trail, distance
+    for index in range(len(options.multiples)):
+        multiples[index] = options.multiples[index]
+        fractions[index] = options.fractions[index]
+    return ENTERED, len(options.multiples), stop, trail, distance
 
 
 @inner
-def _plan_targets(rules: Rules, calls: Calls, k: int, entry: float, multiples: Floats, fractions: Floats) -> int:
+def _plan_targets(options: Options, calls: Calls, k: int, entry: float, multiples: Floats, fractions: Floats) -> int:
     """Write the caller's targets above the entry price, ascending, with what each sells; return how many sell."""
     count = 0
     for index in range(calls.first_target[k], calls.last_target[k]):
@@ -581,16 +604,16 @@ def _plan_targets(rules: Rules, calls: Calls, k: int, entry: float, multiples: F
                 place -= 1
             multiples[place] = multiple
             count += 1
-    if len(rules.plan_fractions) == 0:
+    if len(options.plan_fractions) == 0:
         for index in range(count):
             fractions[index] = 1.0 / count
         return count
-    count = min(count, len(rules.plan_fractions))
+    count = min(count, len(options.plan_fractions))
     total = 0.0
     for index in range(count):
-        total += rules.plan_fractions[index]
+        total += options.plan_fractions[index]
     for index in range(count):
-        fractions[index] = rules.plan_fractions[index] / total
+        fractions[index] = options.plan_fractions[index] / total
     return count
 
 
@@ -608,17 +631,27 @@ def _true_range(candles: Candles, first_row: int, row: int, count: int, reach: i
 
 
 @inner
-def _afford(candles: Candles, rules: Rules, pool: Pool, row: int, entry: float, distance: float) -> int:
+def _afford(
+    candles: Candles,
+    liquidity: Floats,
+    rules: Rules,
+    options: Options,
+    pool: Pool,
+    row: int,
+    entry: float,
+    distance: float,
+) -> int:
     """Return `ENTERED` if the stake buys something, else why not."""
-    if rules.fixed_fee > 0.0:
-        stake = rules.stake
-        if rules.at_risk > 0.0 and distance > 0.0:
-            stake = min(rules.at_risk / distance, stake)
-        if stake <= rules.fixed_fee:
+    if options.fixed_fee > 0.0:
+        stake = options.stake
+        if options.at_risk > 0.0 and distance > 0.0:
+            stake = min(options.at_risk / distance, stake)
+        if stake <= options.fixed_fee:
             return STAKE_TOO_SMALL
-    if rules.impact == AMM and np.isnan(_depth(candles, rules, pool, row, entry, False)):  # noqa: FBT003
-        return NO_LIQUIDITY
-    if rules.max_share > 0.0 and rules.max_share * _depth(candles, rules, pool, row, entry, False) == 0.0:  # noqa: FBT003
+    if options.impact == NO_IMPACT:
+        return ENTERED
+    depth = _depth(candles, liquidity, rules, options, pool, row, entry, False)  # noqa: FBT003
+    if np.isnan(depth) or (options.max_share > 0.0 and options.max_share * depth == 0.0):
         return NO_LIQUIDITY
     return ENTERED
 
@@ -626,14 +659,16 @@ def _afford(candles: Candles, rules: Rules, pool: Pool, row: int, entry: float, 
 @inner
 def _depth(
     candles: Candles,
+    liquidity: Floats,
     rules: Rules,
+    options: Options,
     pool: Pool,
     row: int,
     price: float,
     at_close: bool,  # noqa: FBT001 - compiled functions take positional arguments
 ) -> float:
     """Return the value that a candle traded, or half of the pool's value; NaN where nobody tells it."""
-    if rules.impact == VOLUME_SHARE:
+    if options.impact == VOLUME_SHARE:
         prices = candles.open[row] + candles.high[row] + candles.low[row] + candles.close[row]
         traded: float = candles.volume[row] * prices / 4.0
         return traded
@@ -642,29 +677,37 @@ def _depth(
     if at_close:
         moment += rules.timeframe
         near = row
-    if len(candles.liquidity) > 0:
-        while near >= pool.first_row and moment - candles.timestamp[near] <= rules.pool_age:
-            told: float = candles.liquidity[near]
+    if len(liquidity) > 0:
+        while near >= pool.first_row and moment - candles.timestamp[near] <= options.pool_age:
+            told: float = liquidity[near]
             if not np.isnan(told):
                 return told / 2.0
             near -= 1
-    liquidity = rules.pool if np.isnan(pool.liquidity) else pool.liquidity
-    half: float = liquidity * np.sqrt(price / pool.first_open) / 2.0
+    first = options.pool if np.isnan(pool.liquidity) else pool.liquidity
+    half: float = first * np.sqrt(price / pool.first_open) / 2.0
     return half
 
 
 @inner
 def _note_depths(
-    candles: Candles, rules: Rules, pool: Pool, fills: Records, first_fill: int, end_fill: int, trade: np.void
+    candles: Candles,
+    liquidity: Floats,
+    rules: Rules,
+    options: Options,
+    pool: Pool,
+    fills: Records,
+    first_fill: int,
+    end_fill: int,
+    trade: np.void,
 ) -> None:
     """Note by what the impact of a trade's fills is measured, and of what its last might have been."""
     row, at_close = 0, False
     for index in range(first_fill, end_fill):
         fill = fills[index]
         row, at_close = fill["row"], fill["reason"] == HORIZON or fill["reason"] == END_OF_DATA
-        fill["depth"] = _depth(candles, rules, pool, row, fill["price"], at_close)
-    trade["depth_at_level"] = _depth(candles, rules, pool, row, trade["at_level"], at_close)
-    trade["depth_at_low"] = _depth(candles, rules, pool, row, trade["at_low"], at_close)
+        fill["depth"] = _depth(candles, liquidity, rules, options, pool, row, fill["price"], at_close)
+    trade["depth_at_level"] = _depth(candles, liquidity, rules, options, pool, row, trade["at_level"], at_close)
+    trade["depth_at_low"] = _depth(candles, liquidity, rules, options, pool, row, trade["at_low"], at_close)
 
 
 @inner
@@ -672,24 +715,23 @@ def _run_trade(
     candles: Candles,
     finer: FinerCandles,
     rules: Rules,
-    calls: Calls,
     levels: Levels,
     window: Window,
     row: int,
+    leave_row: int,
     end: int,
     entry: float,
     inside: bool,  # noqa: FBT001 - compiled functions take positional arguments
     trade: np.void,
     fills: Records,
     first_fill: int,
-    opened: Records,
-    opened_count: int,
+    first_finer: int,
+    last_finer: int,
 ) -> tuple[int, int]:
     """Run one trade from its entry candle, write its record and its fills.
 
     Returns:
-        How many candles were ambiguous, and how many of them finer candles resolved; if they are to decide, the
-        ambiguous ones are noted in `opened`.
+        How many candles were ambiguous, and how many of them finer candles resolved.
     """
     entry_row, end_row = row, window.end
     time = candles.timestamp[row]
@@ -698,11 +740,8 @@ def _run_trade(
     if rules.max_hold >= 0:
         held = _first_at(candles.timestamp, row, end_row, time + rules.max_hold, rules.timeframe)
         hold_row = max(row + 1, held)
-    if rules.leave_on_signal:
-        for near in range(row + 1, hold_row):
-            if _holds_before(calls.leave, trade["call"], near):
-                hold_row, leaving = near, SIGNAL
-                break
+    if leave_row < hold_row:
+        hold_row, leaving = leave_row, SIGNAL
     trade["at_level"] = np.nan
     stop, reason = _stop_level(rules, levels, entry, entry, 0)
     remaining, filled, ambiguous, resolved = 1.0, 0, 0, 0
@@ -724,14 +763,24 @@ def _run_trade(
         if row == hold_row:
             break
         count, filled, remaining, found = _touch(
-            candles, finer, rules, calls, levels, row, entry, stop, reason, trade, fills, count, filled, remaining
+            candles,
+            finer,
+            rules,
+            levels,
+            row,
+            entry,
+            stop,
+            reason,
+            trade,
+            fills,
+            count,
+            filled,
+            remaining,
+            first_finer,
+            last_finer,
         )
-        if found != CLEAR:
-            if rules.policy == FINER:  # it sells all that remains
-                opened[opened_count]["call"] = trade["call"]
-                opened[opened_count]["row"] = row
-            ambiguous += 1
-            resolved += found == RESOLVED
+        ambiguous += found != CLEAR
+        resolved += found == RESOLVED
         peak = max(peak, candles.high[row])
         lowest = min(lowest, candles.low[row])
         if remaining > 0.0:
@@ -836,7 +885,6 @@ def _touch(
     candles: Candles,
     finer: FinerCandles,
     rules: Rules,
-    calls: Calls,
     levels: Levels,
     row: int,
     entry: float,
@@ -847,6 +895,8 @@ def _touch(
     count: int,
     filled: int,
     remaining: float,
+    first_finer: int,
+    last_finer: int,
 ) -> tuple[int, int, float, int]:
     """Fill what a candle that touches the stop or a target fills.
 
@@ -864,7 +914,22 @@ def _touch(
     found = UNRESOLVED if stop_hit and target_hit else CLEAR
     if found != CLEAR and rules.policy == FINER:
         return _touch_finer(
-            finer, rules, calls, levels, time, row, low, entry, stop, reason, trade, fills, count, filled, remaining
+            finer,
+            rules,
+            levels,
+            time,
+            row,
+            low,
+            entry,
+            stop,
+            reason,
+            trade,
+            fills,
+            count,
+            filled,
+            remaining,
+            first_finer,
+            last_finer,
         )
     if target_hit and (not stop_hit or _target_comes_first(rules.policy, opened, high, low)):
         count, filled, remaining = _fill_targets(
@@ -880,7 +945,6 @@ def _touch(
 def _touch_finer(
     finer: FinerCandles,
     rules: Rules,
-    calls: Calls,
     levels: Levels,
     time: int,
     row: int,
@@ -893,11 +957,12 @@ def _touch_finer(
     count: int,
     filled: int,
     remaining: float,
+    first_finer: int,
+    last_finer: int,
 ) -> tuple[int, int, float, int]:
     """Fill what the finer candles of an ambiguous candle fill; arguments and result as of `_touch`."""
-    k = trade["call"]
-    begin = _at_or_after(finer.timestamp, calls.first_finer[k], calls.last_finer[k], time)
-    end = _at_or_after(finer.timestamp, begin, calls.last_finer[k], time + rules.timeframe)
+    begin = _at_or_after(finer.timestamp, first_finer, last_finer, time)
+    end = _at_or_after(finer.timestamp, begin, last_finer, time + rules.timeframe)
     for near in range(begin, end):
         opened = finer.open[near]
         if near > begin:

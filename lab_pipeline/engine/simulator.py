@@ -11,7 +11,7 @@ import numpy.typing as npt
 import polars as pl
 
 from lab_pipeline.domain import frames
-from lab_pipeline.domain.candles import LARGEST, SMALLEST_PRICE, CandleColumns, Integers
+from lab_pipeline.domain.candles import LARGEST, SMALLEST_PRICE, CandleColumns, Floats, Integers
 from lab_pipeline.domain.enums import Side
 from lab_pipeline.domain.errors import LabError
 from lab_pipeline.domain.filters import COUNTED
@@ -24,7 +24,7 @@ from lab_pipeline.engine.kernel import Candles, FinerCandles, Records
 from lab_pipeline.engine.marks import Marks, MarkStore
 from lab_pipeline.engine.paths import paths_frame
 from lab_pipeline.engine.portfolio import SKIP_REASONS, TAKEN, Allocation, Series, run_portfolio
-from lab_pipeline.engine.rules import require_fitting, rules_of
+from lab_pipeline.engine.rules import options_of, require_fitting, rules_of
 from lab_pipeline.engine.signals import require_signals
 from lab_pipeline.engine.simulation import Simulation
 from lab_pipeline.engine.summary import Bounds, summarise
@@ -136,7 +136,7 @@ class Simulator:
         self._calls = calls.sort("called_at", "call_id")
         self._config = config
         self._timeframe = timeframe_ms(timeframe)
-        self._rules = rules_of(config, self._timeframe)
+        self._rules, self._options = rules_of(config, self._timeframe), options_of(config, self._timeframe)
         self._finer = finer
         processors: int = numba.config.NUMBA_DEFAULT_NUM_THREADS  # type: ignore[attr-defined] # set when numba is imported
         self._threads = threads or processors
@@ -165,7 +165,6 @@ class Simulator:
         columns = Candles(
             _column(candles.timestamp, np.int64),
             *(_column(c, np.float64) for c in (candles.open, candles.high, candles.low, candles.close, candles.volume)),
-            liquidity=liquidity,
         )
         self._book.require_liquidity(candles)
         with ThreadPoolExecutor(self._threads) as pool:
@@ -173,11 +172,11 @@ class Simulator:
                 self._check_candles(candles, columns, pool)
             ranks, first, last = self._calls_on(candles)
             calls = self._book.of(ranks, first, last, columns)
-            shard = self._run(columns, NO_FINER, calls, pool)
+            shard = self._run(columns, liquidity, NO_FINER, calls, pool)
             refused = self._book.refuse(ranks, shard.records)
             shard = shard.without_trades(refused)
             if self._finer is not None and len(shard.opened):
-                shard = self._open_candles(self._finer, shard, candles, columns, calls, refused, pool)
+                shard = self._open_candles(self._finer, shard, candles, columns, liquidity, calls, refused, pool)
         if not len(ranks):
             return 0
         self._ranks.append(ranks)
@@ -189,11 +188,15 @@ class Simulator:
         self._fills.append(shard.fills)
         return len(ranks)
 
-    def _run(self, columns: Candles, finer: FinerCandles, calls: kernel.Calls, pool: ThreadPoolExecutor) -> "_Shard":
+    def _run(
+        self, columns: Candles, liquidity: Floats, finer: FinerCandles, calls: kernel.Calls, pool: ThreadPoolExecutor
+    ) -> "_Shard":
         """Simulate calls in chunks, as many at once as there are threads."""
         bounds = self._chunks(len(calls.called_at), CALLS_A_CHUNK)
         chunks = pool.map(
-            lambda begin, end: kernel.simulate_calls(columns, finer, self._rules, _some(calls, begin, end)),
+            lambda begin, end: kernel.simulate_calls(
+                columns, liquidity, finer, self._rules, self._options, _some(calls, begin, end)
+            ),
             bounds[:-1],
             bounds[1:],
         )
@@ -206,6 +209,7 @@ class Simulator:
         shard: "_Shard",
         candles: CandleColumns,
         columns: Candles,
+        liquidity: Floats,
         calls: kernel.Calls,
         refused: npt.NDArray[np.bool_],
         pool: ThreadPoolExecutor,
@@ -240,7 +244,7 @@ class Simulator:
             some = some._replace(first_finer=readonly(first), last_finer=readonly(last))
             arrays = (finer.open, finer.high, finer.low)
             opened = FinerCandles(_column(finer.timestamp, np.int64), *(_column(one, np.float64) for one in arrays))
-            shard = shard.replaced(again, self._run(columns, opened, some, pool))
+            shard = shard.replaced(again, self._run(columns, liquidity, opened, some, pool))
 
     def _cut(self, finer: pl.DataFrame, wanted: pl.DataFrame) -> pl.DataFrame:
         """Return the finer candles that lie in wanted candles, checked."""
@@ -263,7 +267,6 @@ class Simulator:
         held = Candles(
             _column(columns.timestamp, np.int64),
             *(_column(c, np.float64) for c in (columns.open, columns.high, columns.low, columns.close, columns.volume)),
-            liquidity=_column(np.empty(0), np.float64),
         )
         finer_ms = timeframe_ms(self._config.finer_timeframe or "1m")
         row = kernel.first_bad_row(held, _column(columns.offsets, np.int64), finer_ms)
