@@ -335,7 +335,8 @@ def simulate_calls(
     Returns:
         Records of `CALL` (one a call), `TRADE` and `FILL` (in order of call, trade, fill), and `OPENED`.
     """
-    count = len(calls.called_at)
+    times, first_rows, last_rows = calls.called_at, calls.first_row, calls.last_row
+    count = len(times)
     records = np.zeros(count, CALL)
     trades = np.empty(count + 1, TRADE)
     opened = np.empty(1, OPENED)
@@ -346,9 +347,13 @@ def simulate_calls(
         most = max(most, calls.last_target[k] - calls.first_target[k])
     fills = np.empty(2 * count + most + 2, FILL)
     multiples, fractions = np.empty(most, np.float64), np.empty(most, np.float64)
+    followed = options.plan or options.stop_ranges > 0 or options.trail_ranges > 0
+    if not followed:
+        multiples[:] = options.multiples
+        fractions[:] = options.fractions
     for k in range(count):
         record = records[k]
-        first_row, last_row, called_at = calls.first_row[k], calls.last_row[k], calls.called_at[k]
+        first_row, last_row, called_at = first_rows[k], last_rows[k], times[k]
         end = called_at + rules.horizon
         start = called_at + rules.delay
         begin = _first_at(candles.timestamp, first_row, last_row, start, rules.timeframe)
@@ -373,9 +378,13 @@ def simulate_calls(
         _measure_before(candles, first_row, row, rules.timeframe, record)
         pool = Pool(first_row, candles.open[begin], calls.liquidity[k] if options.impact == AMM else np.nan)
         while row >= 0:
-            outcome, targets, stop, trail, distance = _find_levels(
-                candles, rules, options, calls, k, first_row, row, price, multiples, fractions
-            )
+            outcome, targets, stop, trail, distance = ENTERED, most, -np.inf, -1.0, 1.0
+            if followed:
+                outcome, targets, stop, trail, distance = _find_levels(
+                    candles, rules, options, calls, k, first_row, row, price, multiples, fractions
+                )
+            elif rules.stop_loss > 0.0:
+                stop, distance = price * (1.0 - rules.stop_loss), rules.stop_loss
             if outcome == ENTERED and (options.fixed_fee > 0.0 or options.impact != NO_IMPACT):
                 outcome = _afford(candles, liquidity, rules, options, pool, row, price, distance)
             if outcome != ENTERED:
@@ -394,6 +403,9 @@ def simulate_calls(
             trade["stop_distance"] = distance
             record["trades"] += 1
             trade["trade_no"] = record["trades"]
+            first_finer, last_finer = 0, 0
+            if rules.policy == FINER:
+                first_finer, last_finer = calls.first_finer[k], calls.last_finer[k]
             leave_row = _row_heard(calls.leave, k, row + 1, end_row) if options.leave_on_signal else end_row
             ambiguous, resolved = _run_trade(
                 candles,
@@ -409,8 +421,8 @@ def simulate_calls(
                 trade,
                 fills,
                 fill_count,
-                calls.first_finer[k],
-                calls.last_finer[k],
+                first_finer,
+                last_finer,
             )
             record["ambiguous"] += ambiguous
             record["resolved"] += resolved
