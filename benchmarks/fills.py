@@ -22,6 +22,9 @@ from lab_pipeline.engine import Simulator
 
 EXIT = {"targets": [{"multiple": 1.5, "fraction": 0.5}, {"multiple": 2.0, "fraction": 0.5}], "stopLoss": 0.3}
 NEUTRAL: dict[str, Any] = {"exit": EXIT | {"stopFill": {"through": 0}}}
+NARROW = {"targets": [{"multiple": 1.004, "fraction": 1.0}], "stopLoss": 0.004}
+"""So near to one another that one candle may reach both."""
+
 CROSS = {"all": [{"kind": "ema_cross", "fast": 9, "slow": 21}]}
 RULES: dict[str, tuple[dict[str, Any], float | None]] = {
     "through 0.5": ({"exit": EXIT | {"stopFill": {"through": 0.5}}}, 1.05),
@@ -29,7 +32,7 @@ RULES: dict[str, tuple[dict[str, Any], float | None]] = {
     "volume share": (NEUTRAL | {"costs": {"impact": {"model": "volume_share"}}}, 2.0),
     "pool": (NEUTRAL | {"costs": {"impact": {"model": "amm", "liquidity": 1e5}}}, 2.0),
     "true range": ({"exit": EXIT | {"stopLoss": {"atr": {"n": 14, "k": 20}}}, "entry": {"delayMinutes": 60}}, None),
-    "finer candles": (NEUTRAL | {"intrabar": "finer", "finerTimeframe": "30s"}, None),
+    "finer candles": ({"exit": NARROW, "intrabar": "finer", "finerTimeframe": "30s"}, None),
     "signal": (NEUTRAL | {"entry": {"when": CROSS}}, None),
 }
 
