@@ -25,7 +25,7 @@ MOST_CANDLES = 1_000
 """Of an average true range."""
 MOST = 1_000_000
 """Of anything that a strategy counts."""
-DEFAULT_THROUGH = 0.0
+DEFAULT_THROUGH = 0.5
 """How far a stop that is hit inside a candle fills below its level, where a strategy does not say it."""
 
 Distance = Annotated[float, Field(gt=0, lt=1)]

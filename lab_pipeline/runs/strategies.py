@@ -256,13 +256,9 @@ def _words(strategy: Strategy) -> list[str]:
 
 def _stored(row: Sequence[Any]) -> StoredStrategy:
     strategy_id, version, name, description, tags, config, config_hash, is_active, created_at = row
-    document = {
-        "id": strategy_id,
-        "name": name,
-        "description": description,
-        "tags": json.loads(tags),
-        **json.loads(config),
-    }
+    rules = json.loads(config)
+    rules["exit"].setdefault("stopFill", {"through": 0.0})  # as stored before there was another
+    document = {"id": strategy_id, "name": name, "description": description, "tags": json.loads(tags), **rules}
     return StoredStrategy(
         version=str(version),
         config_hash=config_hash,

@@ -155,6 +155,10 @@ def test_a_strategy_with_every_rule_survives_a_round_trip():
     assert StrategyConfig.parse(config.to_json_dict()) == config
 
 
+def test_stops_fall_half_way_to_the_low_where_a_strategy_does_not_say_it():
+    assert StrategyConfig.parse({"exit": {"stopLoss": 0.3}}).exit.stop_fill.through == 0.5
+
+
 def test_a_strategy_without_rules_for_its_fills_keeps_the_hash_that_it_had_before_there_were_any():
     old = StrategyConfig.parse({"exit": {"stopLoss": 0.3, "stopFill": {"through": 0}}})
     assert old.config_hash() == "67b3b0c8ebb3d58f0c877d7e569e6328d0265386ab4593389f28c600f00ee52a"

@@ -8,7 +8,7 @@ import polars as pl
 import polars.selectors as cs
 
 from lab_pipeline.domain import frames
-from lab_pipeline.domain.strategy import Exit, StrategyConfig, Target, TrailingStop
+from lab_pipeline.domain.strategy import Exit, StopFill, StrategyConfig, Target, TrailingStop
 from lab_pipeline.engine import Simulation
 
 T0 = datetime(2024, 1, 1, tzinfo=UTC)
@@ -55,13 +55,14 @@ def strategy(
     max_hold: float | None = None,
     **blocks: Any,
 ) -> StrategyConfig:
-    """Make a strategy; without any exit rule it holds to the horizon."""
+    """Make a strategy whose stops fill at their levels; without any exit rule it holds to the horizon."""
     if not targets and stop is None and trail is None and max_hold is None:
         max_hold = 1e6
     return StrategyConfig(
         exit=Exit(
             targets=tuple(Target(multiple=multiple, fraction=fraction) for multiple, fraction in targets),
             stop_loss=stop,
+            stop_fill=StopFill(through=0),
             trailing=TrailingStop(activation=trail[0], distance=trail[1]) if trail else None,
             break_even_after=break_even_after,
             max_hold_minutes=max_hold,

@@ -13,6 +13,7 @@ CONFIG = StrategyConfig.parse(
         "exit": {
             "targets": [{"multiple": 1.07, "fraction": 0.3}, {"multiple": 1.2, "fraction": 0.3}],
             "stopLoss": 0.11,
+            "stopFill": {"through": 0},
             "trailing": {"activation": 1.15, "distance": 0.1},
             "breakEvenAfter": 1,
             "maxHoldMinutes": 50,

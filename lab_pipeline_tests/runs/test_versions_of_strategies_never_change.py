@@ -2,6 +2,7 @@ import json
 import multiprocessing
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 
+import duckdb
 import pytest
 
 from lab_pipeline.domain.strategy import Strategy
@@ -132,3 +133,13 @@ def test_a_damaged_file_of_the_previous_layout_moves_nothing(tmp_path):
         store.ids()
     (previous / "mine" / "2.json").unlink()
     assert [stored.version for stored in store.versions("mine")] == ["1"]
+
+
+def test_a_version_from_before_stops_fell_through_their_levels_keeps_them_there(tmp_path):
+    store = StrategyStore(tmp_path / "catalog.duckdb")
+    store.add(Strategy.parse({"id": "old", "exit": {"stopLoss": 0.3, "stopFill": {"through": 0}}}))
+    with duckdb.connect(str(tmp_path / "catalog.duckdb")) as connection:
+        connection.execute('UPDATE strategies SET config = json_merge_patch(config, \'{"exit": {"stopFill": null}}\')')
+    old = store.get("old")
+    assert old.strategy.exit.stop_fill.through == 0
+    assert old.strategy.config_hash() == old.config_hash
