@@ -239,7 +239,7 @@ def test_what_does_not_fit_is_named_by_its_path():
 def test_numbers_that_calls_cannot_bring_are_refused(said, problem):
     with pytest.raises(LabError, match=problem):
         run(simulate, [flat(1)], {"exit": HOLD}, told(**said))
-    with pytest.raises(LabError, match="column liquidity is -1.0"):
+    with pytest.raises(LabError, match=r"column liquidity is -1.0"):
         run(simulate, [flat(1)], {"exit": HOLD}, liquidity=[-1.0])
 
 
