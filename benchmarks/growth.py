@@ -37,9 +37,9 @@ from lab_pipeline.clickhouse.client import ClickHouse
 from lab_pipeline.clickhouse.config import clickhouse_config
 from lab_pipeline.clickhouse.gateway.launch import stop_server
 from lab_pipeline.clickhouse.logs import seal_logs
-from lab_pipeline.defs.operations.instance import open_instance
-from lab_pipeline.defs.operations.runs import Runs
-from lab_pipeline.defs.statistics.records import known_runs
+from lab_pipeline.dagster_ext.instance import open_instance
+from lab_pipeline.operations.run_records import known_runs
+from lab_pipeline.operations.runs import Runs
 from lab_pipeline.runs.artifacts import MANIFEST, ArtifactStore
 from lab_pipeline.settings import Settings
 from lab_pipeline.statistics import KnownRun, Statistics, refresh

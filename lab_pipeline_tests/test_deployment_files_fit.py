@@ -18,7 +18,7 @@ from dagster._serdes import ConfigurableClass
 from fastapi.testclient import TestClient
 
 from lab_pipeline.api.app import create_app
-from lab_pipeline.defs.operations.webserver import LOCATION
+from lab_pipeline.dagster_ext.graphql import LOCATION
 from lab_pipeline.settings import PREFIX, Settings
 
 REPOSITORY = Path(__file__).parent.parent

@@ -11,11 +11,11 @@ import typer.main
 from lab_pipeline.api.schemas.health import Checks, Health
 from lab_pipeline.cli.app import app
 from lab_pipeline.cli.commands import COMMANDS as CATALOGUE
+from lab_pipeline.dagster_ext.sensor_causes import WAITS_FOR
 from lab_pipeline.definitions import defs
-from lab_pipeline.defs.operations.disk import disk_use
 from lab_pipeline.defs.operations.sensors import FAILING
-from lab_pipeline.defs.operations.waiting import WAITS_FOR
 from lab_pipeline.domain.strategy import Strategy, StrategyConfig
+from lab_pipeline.operations.disk_usage import disk_use
 from lab_pipeline.runs.strategies import example_strategies
 from lab_pipeline.settings import PREFIX, Settings
 

@@ -25,7 +25,7 @@ from lab_pipeline.backup.errors import BackupError, DamagedBackupError
 from lab_pipeline.domain.backtest import Moment
 from lab_pipeline.domain.errors import later_layout
 from lab_pipeline.domain.model import Record, field_errors
-from lab_pipeline.storage.durable import sync_directory, write_whole
+from lab_pipeline.files.atomic import sync_directory, write_whole
 
 LAYOUT = 1
 """Of the directory: names, contents, snapshots."""

@@ -17,7 +17,7 @@ from lab_pipeline.backup.repository import (
     Snapshot,
     path_of,
 )
-from lab_pipeline.storage.durable import sync_directory
+from lab_pipeline.files.atomic import sync_directory
 
 
 @contextmanager

@@ -22,7 +22,7 @@ from lab_pipeline.domain.model import to_camel_keys
 from lab_pipeline.runs.strategies import read_strategy
 
 if TYPE_CHECKING:
-    from lab_pipeline.defs.backtest.config import BacktestConfig
+    from lab_pipeline.operations.backtest_config import BacktestConfig
     from lab_pipeline.runs.artifacts import Manifest
 
 
@@ -66,8 +66,8 @@ def backtest(  # noqa: PLR0917 - one parameter an option
     """Run a backtest through Dagster, in the foreground; the run is in the UI like any other."""
     if sum([mints is not None, callers is not None, all_calls]) > 1:
         raise BadOptionError("give one of --mints, --callers and --all")
-    from lab_pipeline.defs.backtest.config import NULL, BacktestConfig
-    from lab_pipeline.defs.operations.executors import KINDS, require_installed
+    from lab_pipeline.dagster_ext.executor import KINDS, require_installed
+    from lab_pipeline.operations.backtest_config import NULL, BacktestConfig
 
     if executor not in KINDS:
         raise BadOptionError(f"--executor {executor}: choose one of {', '.join(KINDS)}")
@@ -113,9 +113,9 @@ def run_foreground(
         LabError: if the request cannot run; nothing was started then.
         typer.Exit: with status 1, if the run failed; the reason has been printed.
     """
+    from lab_pipeline.dagster_ext.foreground import alive
+    from lab_pipeline.dagster_ext.instance import open_instance
     from lab_pipeline.defs.backtest.foreground import run_backtest_job
-    from lab_pipeline.defs.operations.foreground import alive
-    from lab_pipeline.defs.operations.instance import open_instance
     from lab_pipeline.lake import Lake
     from lab_pipeline.runs import backtest as steps
     from lab_pipeline.runs import progress

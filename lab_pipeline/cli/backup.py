@@ -45,9 +45,9 @@ def restore(
     ] = None,
 ) -> None:
     """Bring a snapshot back as LAB_HOME, which must be new or empty, with its rows and logs in ClickHouse."""
-    from lab_pipeline.defs.operations.instance import open_instance
-    from lab_pipeline.defs.operations.rebuilding import rebuild_rows
-    from lab_pipeline.defs.operations.restore import restore_home
+    from lab_pipeline.dagster_ext.instance import open_instance
+    from lab_pipeline.operations.rebuild_clickhouse import rebuild_rows
+    from lab_pipeline.operations.restore import restore_home
 
     lab = settings()
     with progress_bar("restoring", "files") as bar:
@@ -68,7 +68,7 @@ def restore(
 
 
 def _take(directory: Path, keep: int | None) -> None:
-    from lab_pipeline.defs.operations.backup import take_backup
+    from lab_pipeline.operations.backup import take_backup
 
     with progress_bar("backing up", "files") as bar:
         taken = take_backup(settings(), directory, keep=keep, on_progress=bar)

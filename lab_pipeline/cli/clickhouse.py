@@ -73,8 +73,8 @@ def rebuild(
     runs: Annotated[list[str] | None, typer.Argument(help="Run ids, or starts of them; all by default.")] = None,
 ) -> None:
     """Write metrics and fills of published runs again from their artifacts, and logs of runs from the event log."""
-    from lab_pipeline.defs.operations.instance import open_instance
-    from lab_pipeline.defs.operations.rebuilding import rebuild_rows
+    from lab_pipeline.dagster_ext.instance import open_instance
+    from lab_pipeline.operations.rebuild_clickhouse import rebuild_rows
     from lab_pipeline.runs.artifacts import ArtifactStore
 
     artifacts = ArtifactStore(settings().artifacts_dir)
@@ -94,8 +94,8 @@ def ship(
     from threading import Event
 
     from lab_pipeline.clickhouse.client import ClickHouse
-    from lab_pipeline.defs.operations.instance import open_instance
-    from lab_pipeline.defs.operations.shipper import Shipper, impatient, run_shipper
+    from lab_pipeline.dagster_ext.instance import open_instance
+    from lab_pipeline.operations.log_shipper import Shipper, impatient, run_shipper
 
     config = clickhouse_config(settings())
     with open_instance(settings()) as instance:

@@ -12,7 +12,7 @@ import psutil  # type: ignore[import-untyped]  # it ships no types
 
 from lab_pipeline.domain.errors import LabError
 
-MODULES = ("dagster._daemon", "lab_pipeline.daemon")
+MODULES = ("dagster._daemon", "lab_pipeline.dagster_ext.daemon")
 PROGRAM = "dagster-daemon"
 LOCK = "daemon.lock"
 POLL_SECONDS = 0.2
@@ -96,7 +96,7 @@ def is_daemon(command: Sequence[str]) -> bool:
 
     >>> is_daemon(["python", "/venv/bin/dagster-daemon", "run"])
     True
-    >>> is_daemon(["python", "-m", "dagster._daemon", "run"]), is_daemon(["python", "-m", "lab_pipeline.daemon", "run"])
+    >>> is_daemon(["python", "-m", "dagster._daemon", "run"]), is_daemon(["python", "-m", "lab_pipeline.dagster_ext.daemon", "run"])
     (True, True)
     >>> is_daemon(["tail", "-f", "dagster-daemon.log"]), is_daemon(["/venv/bin/dagster-daemon", "heartbeat-dump"])
     (False, False)

@@ -29,9 +29,9 @@ def demo(
     """Make up a token market, load it into the lake, and run a backtest on it through Dagster."""
     import polars as pl
 
-    from lab_pipeline.defs.backtest.config import BacktestConfig
     from lab_pipeline.defs.lake.events import report_calls, report_candles
     from lab_pipeline.lake import Lake, generate_market
+    from lab_pipeline.operations.backtest_config import BacktestConfig
 
     lake = Lake(settings().lake_dir)
     with progress_bar("making up a market", "steps") as bar:

@@ -27,9 +27,9 @@ def gc(
     as_json: AsJson = False,
 ) -> None:
     """Delete old runs with artifacts, rows, logs and events; pinned ones (tag lab/pinned) and leaders stay."""
-    from lab_pipeline.defs.operations.instance import open_instance
-    from lab_pipeline.defs.operations.retention import Policy, collect, expired, leftovers
-    from lab_pipeline.defs.operations.runs import Runs
+    from lab_pipeline.dagster_ext.instance import open_instance
+    from lab_pipeline.operations.retention import Policy, collect, expired, leftovers
+    from lab_pipeline.operations.runs import Runs
     from lab_pipeline.runs.artifacts import ArtifactStore
 
     lab = settings()

@@ -48,8 +48,8 @@ def logs(  # noqa: PLR0917 - one parameter an option
     from lab_pipeline.clickhouse.client import ClickHouse
     from lab_pipeline.clickhouse.config import clickhouse_config
     from lab_pipeline.clickhouse.logs import Order, list_lines
-    from lab_pipeline.defs.operations.instance import open_instance
-    from lab_pipeline.defs.operations.shipper import ship_runs
+    from lab_pipeline.dagster_ext.instance import open_instance
+    from lab_pipeline.operations.log_shipper import ship_runs
 
     show = _print_json if as_json else _print_text
     wanted: dict[str, Any] = {"level": level.name, "text": search}

@@ -22,9 +22,9 @@ def legacy(
 
     Percentages become fractions and times UTC. What cannot be converted is named, row by row.
     """
-    from lab_pipeline.defs.operations.instance import open_instance
-    from lab_pipeline.defs.operations.legacy import take_over
-    from lab_pipeline.defs.operations.runs import Runs
+    from lab_pipeline.dagster_ext.instance import open_instance
+    from lab_pipeline.operations.legacy_import import take_over
+    from lab_pipeline.operations.runs import Runs
     from lab_pipeline.runs.artifacts import ArtifactStore
     from lab_pipeline.runs.legacy import read_legacy
 
@@ -53,7 +53,7 @@ def storage(
     Everything is copied and compared before the lab changes over; what it leaves stays where it is. Twice does no harm.
     """
     from lab_pipeline.cli.up import only_one
-    from lab_pipeline.defs.operations.moving import move_storage
+    from lab_pipeline.operations.move_storage import move_storage
 
     lab = settings()
     lab.dagster_home.mkdir(parents=True, exist_ok=True)

@@ -13,7 +13,7 @@ from lab_pipeline.domain.errors import LabError
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from lab_pipeline.defs.operations.runs import Run, Runs
+    from lab_pipeline.operations.runs import Run, Runs
     from lab_pipeline.runs.listing import ListedRun
 
 runs_app = typer.Typer(help="Backtests that have run, are running or wait.", no_args_is_help=True)
@@ -91,7 +91,7 @@ def export(
     file: Annotated[Path, typer.Argument(help="Ends in .parquet (one row a run) or .duckdb (a whole copy).")],
 ) -> None:
     """Copy the record of all runs, in one state, while everything goes on; open the copy, never the live file."""
-    from lab_pipeline.defs.operations.instance import open_instance
+    from lab_pipeline.dagster_ext.instance import open_instance
     from lab_pipeline.storage.export import export_runs
     from lab_pipeline.storage.run_storage import DuckDBRunStorage
 
@@ -106,7 +106,7 @@ def export(
 @runs_app.command("cancel")
 def cancel(run: RunId) -> None:
     """Stop a backtest: one that waits never starts, one that runs stops."""
-    from lab_pipeline.defs.operations.run_actions import cancel as cancel_run
+    from lab_pipeline.operations.run_actions import cancel as cancel_run
 
     with _opened() as runs:
         found = runs.find(run)
@@ -117,8 +117,8 @@ def cancel(run: RunId) -> None:
 @runs_app.command("retry")
 def retry(run: RunId) -> None:
     """Queue the same backtest again, with the version it ran with; `lab up` must be running."""
-    from lab_pipeline.defs.operations.launching import Launcher
-    from lab_pipeline.defs.operations.webserver import Webserver
+    from lab_pipeline.dagster_ext.graphql import Webserver
+    from lab_pipeline.operations.launch import Launcher
     from lab_pipeline.runs.idempotency import IdempotencyKeys
 
     with _opened() as runs, closing(Webserver.of(settings())) as webserver:
@@ -134,7 +134,7 @@ def delete(
 ) -> None:
     """Delete backtests with their artifacts, metrics and logs; what is queued or running must be canceled first."""
     from lab_pipeline.clickhouse.config import clickhouse_config
-    from lab_pipeline.defs.operations.run_actions import delete as delete_run
+    from lab_pipeline.operations.run_actions import delete as delete_run
 
     with _opened() as runs:
         found = [runs.find(run).run_id for run in runs_to_delete]
@@ -169,8 +169,8 @@ def _newest(limit: int) -> "list[ListedRun]":
 @contextmanager
 def _opened() -> "Iterator[Runs]":
     """Open the record of backtests."""
-    from lab_pipeline.defs.operations.instance import open_instance
-    from lab_pipeline.defs.operations.runs import Runs
+    from lab_pipeline.dagster_ext.instance import open_instance
+    from lab_pipeline.operations.runs import Runs
     from lab_pipeline.runs.artifacts import ArtifactStore
 
     with open_instance(settings()) as instance:

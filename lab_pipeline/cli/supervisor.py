@@ -13,9 +13,9 @@ from pathlib import Path
 from types import FrameType
 from typing import IO
 
-from lab_pipeline.cli import tether
+from lab_pipeline.cli import pdeathsig
 from lab_pipeline.domain.errors import LabError
-from lab_pipeline.storage.trouble import disk_trouble, full_disk, is_full
+from lab_pipeline.files.disk_errors import disk_trouble, full_disk, is_full
 
 POLL_SECONDS = 0.2
 STOP_SECONDS = 15.0
@@ -147,7 +147,7 @@ class Supervisor:
         # A session of its own, so that Ctrl-C reaches this process alone and the order of the end is ours.
         try:
             process = subprocess.Popen(  # noqa: S603 - our own commands
-                [sys.executable, "-S", tether.__file__, str(os.getpid()), *service.command],
+                [sys.executable, "-S", pdeathsig.__file__, str(os.getpid()), *service.command],
                 env={**self._environment, LIFELINE: str(self._lifeline)},
                 pass_fds=[self._lifeline],
                 stdin=subprocess.DEVNULL,

@@ -21,8 +21,8 @@ from lab_pipeline.cli.supervisor import Service, Supervisor
 from lab_pipeline.domain.backtest import now
 from lab_pipeline.domain.errors import LabError
 from lab_pipeline.doors import address, listen, require_token_off_loopback
+from lab_pipeline.files.atomic import write_whole
 from lab_pipeline.settings import Settings
-from lab_pipeline.storage.durable import write_whole
 
 LOCATION = "lab_pipeline"
 LOOPBACK = "127.0.0.1"
@@ -106,7 +106,7 @@ def aside(work: Callable[..., Result], *arguments: object) -> Result:
 
 def home_prepared(lab: Settings) -> dict[str, str]:
     """Make the home, and return the variables that every process of the lab needs."""
-    from lab_pipeline.defs.operations.instance import prepare_environment
+    from lab_pipeline.dagster_ext.instance import prepare_environment
 
     return prepare_environment(lab)
 
@@ -114,25 +114,25 @@ def home_prepared(lab: Settings) -> dict[str, str]:
 def lab_prepared(lab: Settings, port: int) -> dict[str, str]:
     """Bring the home to these settings and to rest, and return the variables of the lab's services."""
     from lab_pipeline.cli.strategies import strategy_store
-    from lab_pipeline.defs.operations import handover
+    from lab_pipeline.dagster_ext import io_manager
+    from lab_pipeline.dagster_ext.graphql import webserver_url
+    from lab_pipeline.dagster_ext.instance import open_instance, prepare_environment
+    from lab_pipeline.dagster_ext.unpublish import settle_dead
     from lab_pipeline.defs.operations.automation import rewind
-    from lab_pipeline.defs.operations.instance import open_instance, prepare_environment
-    from lab_pipeline.defs.operations.webserver import webserver_url
-    from lab_pipeline.defs.operations.withdraw import settle_dead
 
     environment = prepare_environment(lab, apply_settings=True)
     strategy_store()
     with open_instance(lab) as instance:
         settle_dead(instance, lab)
-        handover.sweep(lab, instance)
+        io_manager.sweep(lab, instance)
         rewind(instance, now())
     return {**environment, "LAB_DAGSTER_URL": webserver_url(lab, port)}
 
 
 def automation_prepared(lab: Settings) -> None:
     """Let schedules and sensors go on by the clock as it is now."""
+    from lab_pipeline.dagster_ext.instance import open_instance
     from lab_pipeline.defs.operations.automation import rewind
-    from lab_pipeline.defs.operations.instance import open_instance
 
     with open_instance(lab) as instance:
         rewind(instance, now())
@@ -143,13 +143,13 @@ def _say(text: str) -> None:
 
 
 def _daemon(workspace: Path) -> Service:
-    command = [sys.executable, "-m", "lab_pipeline.daemon", "run", "-w", str(workspace)]
+    command = [sys.executable, "-m", "lab_pipeline.dagster_ext.daemon", "run", "-w", str(workspace)]
     return Service("daemon", command, ready=lambda: True, by_the_clock=True)
 
 
 def _fork_server() -> Service:
     """Nobody waits for it: runs that come before it is there are started without it."""
-    return Service("fork-server", [sys.executable, "-m", "lab_pipeline.defs.operations.forking"], ready=lambda: True)
+    return Service("fork-server", [sys.executable, "-m", "lab_pipeline.cli.fork_server"], ready=lambda: True)
 
 
 def _services(lab: Settings, api_port: int, environment: Mapping[str, str]) -> list[Service]:
@@ -172,9 +172,9 @@ def _services(lab: Settings, api_port: int, environment: Mapping[str, str]) -> l
 
 def rewind_automation(lab: Settings) -> None:
     """Let schedules and sensors go on by the clock as it is now; what stands against it ends no service."""
+    from lab_pipeline.dagster_ext.instance import open_instance
+    from lab_pipeline.dagster_ext.unpublish import STORE_ERRORS
     from lab_pipeline.defs.operations.automation import rewind
-    from lab_pipeline.defs.operations.instance import open_instance
-    from lab_pipeline.defs.operations.withdraw import STORE_ERRORS
 
     try:
         with open_instance(lab) as instance:
@@ -187,15 +187,15 @@ def rewind_automation(lab: Settings) -> None:
 
 def _await_end_of_runs(lab: Settings) -> None:
     """Wait until the runs have stopped, which the end of the supervisor tells them; the next start runs them again."""
-    from lab_pipeline.defs.operations import workers
+    from lab_pipeline.dagster_ext import worker_locks
 
-    running = workers.workers_dir(lab.dagster_home)
-    deadline = time.monotonic() + workers.GRACE_SECONDS + SLACK_SECONDS
-    while names := [name for name in workers.living(running) if not name.startswith(workers.FOREGROUND)]:
+    running = worker_locks.workers_dir(lab.dagster_home)
+    deadline = time.monotonic() + worker_locks.GRACE_SECONDS + SLACK_SECONDS
+    while names := [name for name in worker_locks.living(running) if not name.startswith(worker_locks.FOREGROUND)]:
         if time.monotonic() > deadline:
             out.print(f"runs that do not stop: {', '.join(names)}")
             return
-        time.sleep(workers.POLL_SECONDS)
+        time.sleep(worker_locks.POLL_SECONDS)
 
 
 def _program(name: str, environment: Mapping[str, str]) -> str:

@@ -27,7 +27,7 @@ from lab_pipeline.domain.enums import SizingKind, SkipReason
 from lab_pipeline.domain.errors import LabError
 from lab_pipeline.domain.strategy import FixedSizing, FractionSizing, RiskSizing, StrategyConfig
 from lab_pipeline.engine.compiled import compiled
-from lab_pipeline.engine.marks import NO_MARKS, Marks, MarkStore
+from lab_pipeline.engine.mark_prices import NO_MARKS, Marks, MarkStore
 
 SKIP_REASONS = (None, SkipReason.NO_CASH, SkipReason.NO_SLOT)
 TAKEN, NO_CASH, NO_SLOT = range(3)

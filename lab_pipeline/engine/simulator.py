@@ -19,7 +19,7 @@ from lab_pipeline.domain.timeframe import timeframe_ms
 from lab_pipeline.engine import kernel
 from lab_pipeline.engine.compiled import readonly
 from lab_pipeline.engine.kernel import Candles, Records, Rules
-from lab_pipeline.engine.marks import Marks, MarkStore
+from lab_pipeline.engine.mark_prices import Marks, MarkStore
 from lab_pipeline.engine.paths import paths_frame
 from lab_pipeline.engine.portfolio import SKIP_REASONS, TAKEN, Allocation, Series, run_portfolio
 from lab_pipeline.engine.simulation import Simulation

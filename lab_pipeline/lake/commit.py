@@ -19,9 +19,9 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from lab_pipeline.domain.errors import later_layout
+from lab_pipeline.files import atomic
 from lab_pipeline.lake import inventory
 from lab_pipeline.lake.errors import LakeError
-from lab_pipeline.storage import durable
 
 READ_LOCK = ".lock"
 WRITE_LOCK = ".writer.lock"
@@ -47,7 +47,7 @@ def reading(root: Path) -> Iterator[None]:
 @contextmanager
 def writing(root: Path) -> Iterator["Transaction"]:
     """Give the one writer a transaction; whatever it staged is gone after an error or without `commit`."""
-    durable.make_directory(root)
+    atomic.make_directory(root)
     with _locked(root / WRITE_LOCK, fcntl.LOCK_EX):
         _record_layout(root)
         _recover(root)
@@ -82,7 +82,7 @@ class Transaction:
         """Have a small file appear at `target` together with the parts."""
         staged = self.directory / f"{len(self._moves):04d}.file"
         staged.write_bytes(content.encode() if isinstance(content, str) else content)
-        durable.sync_file(staged)
+        atomic.sync_file(staged)
         self._moves.append((staged, target))
 
     def commit(self) -> None:
@@ -96,8 +96,8 @@ class Transaction:
         }
         draft = self.directory / "commit.json"
         draft.write_text(json.dumps(record))
-        durable.sync_directory(self.directory)
-        durable.put_in_place(draft, self._root / RECORD)
+        atomic.sync_directory(self.directory)
+        atomic.put_in_place(draft, self._root / RECORD)
         _recover(self._root)
 
     def _relative(self, path: Path) -> str:
@@ -148,7 +148,7 @@ def _require_known(root: Path) -> bool:
 def _record_layout(root: Path) -> None:
     if _require_known(root):
         return
-    durable.write_whole(root / LAYOUT_FILE, f"{LAYOUT}\n")
+    atomic.write_whole(root / LAYOUT_FILE, f"{LAYOUT}\n")
 
 
 def _recover(root: Path) -> None:
@@ -168,9 +168,9 @@ def _recover(root: Path) -> None:
         for path in record["removals"]:
             (root / path).unlink(missing_ok=True)
         for directory in _with_parents({target.parent for _, target in moves}, root):
-            durable.sync_directory(directory)
+            atomic.sync_directory(directory)
         (root / RECORD).unlink()
-        durable.sync_directory(root)
+        atomic.sync_directory(root)
 
 
 def _with_parents(directories: set[Path], root: Path) -> list[Path]:

@@ -23,6 +23,7 @@ from pydantic import TypeAdapter
 from lab_pipeline.domain.candles import RULES, CandleColumns, Integers, prices_hold
 from lab_pipeline.domain.identifiers import IDENTIFIER_RULE, is_identifier
 from lab_pipeline.domain.timeframe import timeframe_ms
+from lab_pipeline.files.disk_errors import disk_trouble
 from lab_pipeline.lake import commit, inventory
 from lab_pipeline.lake.errors import VIOLATIONS_SHOWN, LakeError, LakeUnwritableError
 from lab_pipeline.lake.layout import (
@@ -46,7 +47,6 @@ from lab_pipeline.lake.sniffing import listed, plain
 from lab_pipeline.lake.sources import ROW, FrameSource, Source, check_readable, open_source, reading
 from lab_pipeline.lake.spacing import MintLabels, Spacing
 from lab_pipeline.lake.spill import FILE, Spill
-from lab_pipeline.storage.trouble import disk_trouble
 
 CHANGED_KEYS_SHOWN = 5
 ORDER = "order"

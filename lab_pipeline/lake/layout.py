@@ -13,8 +13,8 @@ import pyarrow.parquet as pq
 
 from lab_pipeline.domain import frames
 from lab_pipeline.domain.timeframe import timeframe_ms
+from lab_pipeline.files import atomic
 from lab_pipeline.lake.errors import LakeError
-from lab_pipeline.storage import durable
 
 MINT_BUCKETS = 64
 ROW_GROUP_ROWS = 32_768
@@ -152,7 +152,7 @@ def write_part(frame: pl.DataFrame, table: Table, path: Path, note: Note | None 
         parquet.write_table(rows, row_group_size=ROW_GROUP_ROWS)
         if note is not None:
             parquet.add_key_value_metadata({NOTE: json.dumps(asdict(note))})
-    durable.sync_file(path)
+    atomic.sync_file(path)
 
 
 def read_part(path: Path) -> tuple[pl.DataFrame, Note | None]:

@@ -25,7 +25,7 @@ from lab_pipeline.domain.backtest import Moment, ResolvedSpec, now
 from lab_pipeline.domain.errors import LabError, later_layout
 from lab_pipeline.domain.model import Record, field_errors
 from lab_pipeline.domain.summary import Summary
-from lab_pipeline.storage.durable import make_directory, sync_directory, sync_file
+from lab_pipeline.files.atomic import make_directory, sync_directory, sync_file
 
 MANIFEST = "manifest.json"
 LAYOUT = 1

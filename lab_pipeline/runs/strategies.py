@@ -13,12 +13,12 @@ from lab_pipeline.domain.backtest import Moment, now
 from lab_pipeline.domain.errors import InvalidConfigError, LabError
 from lab_pipeline.domain.model import Document
 from lab_pipeline.domain.strategy import CONFIG_FIELDS, Strategy
+from lab_pipeline.files.disk_errors import is_writable
 from lab_pipeline.runs.queries import sql
 from lab_pipeline.settings import Settings
 from lab_pipeline.storage.catalog_file import open_catalog, record_layout
 from lab_pipeline.storage.duck_connection import DuckConnection
 from lab_pipeline.storage.duck_file import DuckFile
-from lab_pipeline.storage.trouble import is_writable
 
 ALL = 2**31 - 1
 FILES_OF_VERSIONS = "*/[1-9]*.json"

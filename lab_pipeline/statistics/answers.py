@@ -15,10 +15,10 @@ from lab_pipeline.domain.model import canonical_json, to_camel_keys
 from lab_pipeline.statistics.buckets import COLUMNS, Binning, Bins, Bucket, Metric, buckets_between
 from lab_pipeline.statistics.catalog import State, read_state, read_table
 from lab_pipeline.statistics.correlations import FEATURES, Method
+from lab_pipeline.statistics.duckdb_session import Workbench
 from lab_pipeline.statistics.queries import sql
 from lab_pipeline.statistics.refreshing import Statistics, count_in_buckets, refresh
 from lab_pipeline.statistics.segments import TRADES
-from lab_pipeline.statistics.workbench import Workbench
 from lab_pipeline.storage.duck_connection import DuckConnection
 from lab_pipeline.storage.duck_file import DuckFile
 

@@ -10,8 +10,8 @@ from typing import Any
 import pyarrow as pa
 
 from lab_pipeline.domain.errors import LabError, later_layout
-from lab_pipeline.statistics.known import KnownRun
 from lab_pipeline.statistics.queries import sql
+from lab_pipeline.statistics.run_record import KnownRun
 from lab_pipeline.statistics.segments import Segment
 from lab_pipeline.storage.catalog_file import open_catalog, record_layout
 from lab_pipeline.storage.duck_connection import DuckConnection

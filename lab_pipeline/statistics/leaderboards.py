@@ -18,9 +18,9 @@ from lab_pipeline.domain.model import to_camel_keys
 from lab_pipeline.domain.text import shown
 from lab_pipeline.statistics.answers import Answer, answer_of, computed, select_trades
 from lab_pipeline.statistics.catalog import State, read_table
+from lab_pipeline.statistics.duckdb_session import Workbench
 from lab_pipeline.statistics.queries import sql
 from lab_pipeline.statistics.refreshing import Statistics, measure_callers
-from lab_pipeline.statistics.workbench import Workbench
 from lab_pipeline.storage.duck_connection import DuckConnection
 
 Floats = npt.NDArray[np.float64]

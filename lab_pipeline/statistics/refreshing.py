@@ -15,18 +15,18 @@ import pyarrow as pa
 from filelock import FileLock
 
 from lab_pipeline.domain.backtest import now
-from lab_pipeline.domain.student import student_t_975
+from lab_pipeline.domain.t_quantile import student_t_975
 from lab_pipeline.domain.timeframe import timeframe_ms
 from lab_pipeline.runs.artifacts import MANIFEST, REMEDY, ArtifactStore, DamagedArtifactError
 from lab_pipeline.settings import Settings
 from lab_pipeline.statistics.buckets import COLUMNS, Bucket, Metric, bucket_number, classic_buckets
 from lab_pipeline.statistics.catalog import FORMAT, Catalog, Change, NotComputedError, State, read_table
 from lab_pipeline.statistics.correlations import correlate
-from lab_pipeline.statistics.known import KnownRun, completed
+from lab_pipeline.statistics.duckdb_session import Workbench
 from lab_pipeline.statistics.manifests import ManifestHead, SummaryHead, read_head, signature
 from lab_pipeline.statistics.queries import sql
+from lab_pipeline.statistics.run_record import KnownRun, completed
 from lab_pipeline.statistics.segments import CALLS, Segment, SegmentFiles
-from lab_pipeline.statistics.workbench import Workbench
 from lab_pipeline.storage.plain_path import plain
 
 ESTABLISHED_CALLS = 20

@@ -11,11 +11,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from lab_pipeline.domain.errors import LabError
+from lab_pipeline.files.atomic import put_in_place
+from lab_pipeline.files.disk_errors import disk_trouble
+from lab_pipeline.statistics.duckdb_session import Workbench
 from lab_pipeline.statistics.queries import sql
-from lab_pipeline.statistics.workbench import Workbench
-from lab_pipeline.storage.durable import put_in_place
 from lab_pipeline.storage.plain_path import plain, quoted
-from lab_pipeline.storage.trouble import disk_trouble
 
 TRADES, PATHS, CALLS = "trades", "paths", "calls"
 LARGE = 500_000

@@ -23,7 +23,7 @@ from sqlalchemy.exc import DatabaseError
 from sqlalchemy.pool import NullPool
 from watchdog.events import FileSystemEvent
 
-from lab_pipeline.storage.durable import copy_if_missing
+from lab_pipeline.files.atomic import copy_if_missing
 from lab_pipeline.storage.plain_path import plain
 from lab_pipeline.storage.run_storage import under_dagster_home
 

@@ -12,7 +12,7 @@ from dagster_webserver.app import create_app_from_workspace_process_context
 from dagster_webserver.version import __version__
 from starlette.types import ASGIApp
 
-from lab_pipeline.defs.operations.instance import open_instance
+from lab_pipeline.dagster_ext.instance import open_instance
 from lab_pipeline.doors import Door, address, listen
 from lab_pipeline.settings import Settings
 from lab_pipeline.ui.guard import Guard

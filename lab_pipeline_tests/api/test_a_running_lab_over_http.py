@@ -31,7 +31,7 @@ from schemathesis.specs.openapi.checks import (
 from lab_pipeline.api.app import create_app
 from lab_pipeline.clickhouse.gateway.files import StateFiles
 from lab_pipeline.client import Lab, RunFailedError
-from lab_pipeline.defs.operations.instance import SILENT_SECONDS, open_instance
+from lab_pipeline.dagster_ext.instance import SILENT_SECONDS, open_instance
 from lab_pipeline.settings import Settings
 from lab_pipeline.storage.duck_file import DuckFile
 from lab_pipeline.storage.errors import StorageTimeoutError
@@ -171,7 +171,10 @@ def test_a_webserver_that_died_makes_requests_come_back_later_and_loses_nothing(
 
 def stopped_daemon(running):
     """Stop the daemon while it is not in the middle of a transaction, which everybody else would wait for."""
-    daemon, runs = running.pid_of("lab_pipeline.daemon"), DuckFile.at(running.settings.dagster_home / "runs.duckdb")
+    daemon, runs = (
+        running.pid_of("lab_pipeline.dagster_ext.daemon"),
+        DuckFile.at(running.settings.dagster_home / "runs.duckdb"),
+    )
     while True:
         os.kill(daemon, signal.SIGSTOP)
         try:

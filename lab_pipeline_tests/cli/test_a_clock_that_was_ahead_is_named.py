@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 from dagster._daemon.types import DaemonHeartbeat
 
 from lab_pipeline.cli import up
-from lab_pipeline.defs.operations.instance import open_instance
+from lab_pipeline.dagster_ext.instance import open_instance
 from lab_pipeline.settings import load_settings
 from lab_pipeline_tests.support.ticks import tick
 

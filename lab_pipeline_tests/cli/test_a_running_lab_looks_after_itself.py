@@ -7,14 +7,14 @@ import dagster as dg
 import polars as pl
 import pytest
 
+from lab_pipeline.dagster_ext.instance import open_instance
 from lab_pipeline.definitions import defs
-from lab_pipeline.defs.operations.instance import open_instance
-from lab_pipeline.defs.operations.recovery import QUEUED_WITHIN
+from lab_pipeline.operations.recovery import QUEUED_WITHIN
 from lab_pipeline.settings import load_settings
 from lab_pipeline_tests.support.daemon import daemon
-from lab_pipeline_tests.support.mailbox import receiving_mails
+from lab_pipeline_tests.support.fake_smtp import receiving_mails
+from lab_pipeline_tests.support.fake_webhook import SECRET, receiving
 from lab_pipeline_tests.support.markets import candles, stock
-from lab_pipeline_tests.support.receiver import SECRET, receiving
 from lab_pipeline_tests.support.running_lab import RunningLab, runs_of
 from lab_pipeline_tests.support.waiting import until
 

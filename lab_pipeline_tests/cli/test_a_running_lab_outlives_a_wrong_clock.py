@@ -6,13 +6,13 @@ import dagster as dg
 import pytest
 from dagster._core.storage.tags import SCHEDULED_EXECUTION_TIME_TAG
 
-from lab_pipeline.defs.operations.instance import open_instance
+from lab_pipeline.dagster_ext.instance import open_instance
 from lab_pipeline.settings import load_settings
 from lab_pipeline_tests.support.daemon import daemon
+from lab_pipeline_tests.support.fake_clock import Clock
 from lab_pipeline_tests.support.markets import stock
 from lab_pipeline_tests.support.running_lab import RunningLab, assert_log_arrives
 from lab_pipeline_tests.support.waiting import until
-from lab_pipeline_tests.support.wrong_clock import Clock
 
 AHEAD = timedelta(days=400)
 HOUR = timedelta(hours=1)

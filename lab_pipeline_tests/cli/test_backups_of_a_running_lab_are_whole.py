@@ -12,12 +12,12 @@ import pytest
 
 from lab_pipeline.backup import Repository
 from lab_pipeline.clickhouse.config import clickhouse_config
-from lab_pipeline.defs.operations.backup import take_backup
-from lab_pipeline.defs.operations.instance import open_instance
-from lab_pipeline.defs.operations.restore import restore_home
-from lab_pipeline.defs.operations.run_actions import erase
-from lab_pipeline.defs.operations.runs import Runs
-from lab_pipeline.defs.statistics.records import known_runs
+from lab_pipeline.dagster_ext.instance import open_instance
+from lab_pipeline.operations.backup import take_backup
+from lab_pipeline.operations.restore import restore_home
+from lab_pipeline.operations.run_actions import erase
+from lab_pipeline.operations.run_records import known_runs
+from lab_pipeline.operations.runs import Runs
 from lab_pipeline.runs.artifacts import ArtifactStore
 from lab_pipeline.runs.strategies import StrategyStore
 from lab_pipeline.settings import load_settings

@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 
 from lab_pipeline.cli.daemons import AnotherDaemonError, daemons, only_daemon
-from lab_pipeline.defs.operations.instance import open_instance
+from lab_pipeline.dagster_ext.instance import open_instance
 from lab_pipeline.settings import load_settings
+from lab_pipeline_tests.support.fake_clock import Clock
 from lab_pipeline_tests.support.ticks import tick
-from lab_pipeline_tests.support.wrong_clock import Clock
 
 LAB = Path(sys.executable).parent / "lab"
 AHEAD = timedelta(days=400)

@@ -10,9 +10,9 @@ from dagster._core.test_utils import freeze_time
 from lab_pipeline.clickhouse.client import ClickHouse
 from lab_pipeline.clickhouse.config import clickhouse_config
 from lab_pipeline.clickhouse.logs import Order, list_lines, sealed_runs
-from lab_pipeline.defs.operations import shipper
-from lab_pipeline.defs.operations.instance import open_instance
-from lab_pipeline.defs.operations.shipper import Shipper, backlog, ship_runs
+from lab_pipeline.dagster_ext.instance import open_instance
+from lab_pipeline.operations import log_shipper
+from lab_pipeline.operations.log_shipper import Shipper, backlog, ship_runs
 from lab_pipeline.settings import load_settings
 from lab_pipeline_tests.defs.event_logs import start_run, stored
 from lab_pipeline_tests.support.logbook import walk
@@ -42,8 +42,8 @@ class Clock:
 @pytest.fixture
 def clock(monkeypatch):
     clock = Clock()
-    monkeypatch.setattr(shipper, "datetime", SimpleNamespace(now=lambda _zone: clock.at))
-    monkeypatch.setattr(shipper, "time", SimpleNamespace(time=clock.seconds, monotonic=lambda: clock.count))
+    monkeypatch.setattr(log_shipper, "datetime", SimpleNamespace(now=lambda _zone: clock.at))
+    monkeypatch.setattr(log_shipper, "time", SimpleNamespace(time=clock.seconds, monotonic=lambda: clock.count))
     return clock
 
 
@@ -120,10 +120,10 @@ def test_runs_of_a_time_that_is_yet_to_come_are_sealed_and_left_alone(instance, 
     tail.ship(instance)
     clock.at -= YEAR
     for _ in range(3):
-        clock.go_on(shipper.GRACE_SECONDS + 1)
+        clock.go_on(log_shipper.GRACE_SECONDS + 1)
         tail.ship(instance)
     assert run_id in sealed_runs(clickhouse)
-    assert backlog(instance, clickhouse) == shipper.Backlog(0, 0)
+    assert backlog(instance, clickhouse) == log_shipper.Backlog(0, 0)
     monkeypatch.setattr(instance, "get_records_for_run", lambda *_a, **_k: pytest.fail("it was looked at again"))
     clock.go_on(1)
     tail.ship(instance)

@@ -7,8 +7,8 @@ import polars as pl
 import pytest
 from dagster._core.scheduler.instigation import TickStatus
 
+from lab_pipeline.dagster_ext.instance import open_instance
 from lab_pipeline.defs.operations.automation import ahead, rewind
-from lab_pipeline.defs.operations.instance import open_instance
 from lab_pipeline.lake import Lake
 from lab_pipeline.runs.strategies import example_strategies
 from lab_pipeline.settings import load_settings

@@ -9,17 +9,17 @@ from dagster._config import ConfigTypeKind
 from dagster._core.errors import DagsterInvalidSubsetError
 from dagster._core.system_config.objects import ResolvedRunConfig
 
+from lab_pipeline.dagster_ext.executor import MOST_PROCESSES, ExecutorConfigError, lab_executor
+from lab_pipeline.dagster_ext.instance import open_instance
+from lab_pipeline.dagster_ext.run_admission import refusal
 from lab_pipeline.definitions import defs
 from lab_pipeline.defs.backtest.foreground import backtest_job
 from lab_pipeline.defs.lake.assets import in_inbox
 from lab_pipeline.defs.lake.jobs import DroppedFile, InboxFiles, ingest_inbox
-from lab_pipeline.defs.operations.admission import refusal
-from lab_pipeline.defs.operations.executors import MOST_PROCESSES, ExecutorConfigError, lab_executor
-from lab_pipeline.defs.operations.instance import open_instance
-from lab_pipeline.defs.operations.recovery import queue_forgotten
 from lab_pipeline.defs.operations.resources import Lab
 from lab_pipeline.domain.errors import InvalidConfigError, LabError
 from lab_pipeline.lake.inbox import key_of
+from lab_pipeline.operations.recovery import queue_forgotten
 from lab_pipeline.settings import load_settings
 from lab_pipeline_tests.support.daemon import daemon
 

@@ -16,9 +16,10 @@ from dagster._core.launcher.base import LaunchRunContext
 from dagster._core.test_utils import freeze_time
 from dagster._daemon.monitoring.run_monitoring import execute_run_monitoring_iteration
 
-from lab_pipeline.defs.operations import launcher as launching
-from lab_pipeline.defs.operations import recovery, workers
-from lab_pipeline.defs.operations.instance import open_instance
+from lab_pipeline.dagster_ext import run_launcher as launching
+from lab_pipeline.dagster_ext import worker_locks
+from lab_pipeline.dagster_ext.instance import open_instance
+from lab_pipeline.operations import recovery
 from lab_pipeline.settings import Settings
 from lab_pipeline_tests.defs.queueing import origin_of
 
@@ -30,7 +31,7 @@ FINISHED = [dg.DagsterRunStatus.SUCCESS, dg.DagsterRunStatus.FAILURE, dg.Dagster
 def instance(tmp_path, monkeypatch):
     for name in ("LAB_HOME", "DAGSTER_HOME"):
         monkeypatch.setenv(name, "set so that it is restored")
-    monkeypatch.setattr(workers, "GRACE_SECONDS", 0.3)
+    monkeypatch.setattr(worker_locks, "GRACE_SECONDS", 0.3)
     monkeypatch.setattr(launching, "KILLED_AFTER_SECONDS", 0.5)
     monkeypatch.setattr(launching, "ENDED_WITHIN_SECONDS", 2.0)
     with open_instance(Settings(home=tmp_path)) as opened:
@@ -39,7 +40,7 @@ def instance(tmp_path, monkeypatch):
 
 @pytest.fixture
 def directory(instance):
-    return workers.workers_dir(Path(instance.root_directory))
+    return worker_locks.workers_dir(Path(instance.root_directory))
 
 
 @pytest.fixture
@@ -48,10 +49,10 @@ def process(directory):
     started = []
 
     def process(run_id):
-        lock = workers.take(directory, run_id)
+        lock = worker_locks.take(directory, run_id)
         command = [sys.executable, "-c", "import time; time.sleep(60)", run_id]
         started.append(subprocess.Popen(command, pass_fds=[lock], start_new_session=True))
-        workers.sign(lock, started[-1].pid)
+        worker_locks.sign(lock, started[-1].pid)
         os.close(lock)
         return started[-1]
 
@@ -69,7 +70,7 @@ def run_of(instance, status):
 def reported(instance, status):
     """Record a run that leaves the queue or is told to stop, with the event of it that the monitor looks at."""
     run_id = run_of(instance, dg.DagsterRunStatus.QUEUED)
-    instance.add_run_tags(run_id, {workers.WORKER_TAG: run_id})
+    instance.add_run_tags(run_id, {worker_locks.WORKER_TAG: run_id})
     event = "PIPELINE_STARTING" if status is STARTING else "PIPELINE_CANCELING"
     instance.report_dagster_event(dg.DagsterEvent(event_type_value=event, job_name="backtest"), run_id)
     return run_id
@@ -126,7 +127,9 @@ def test_a_process_has_its_lock_before_it_begins_and_to_its_end(instance, direct
     monkeypatch.setattr(launching.sys, "executable", "/bin/cat")  # what reads nothing that it knows, and ends
     run_id = reported(instance, STARTING)
     seen = []
-    monkeypatch.setattr(workers, "sign", lambda _, pid: seen.append((pid, workers.is_alive(directory, run_id))))
+    monkeypatch.setattr(
+        worker_locks, "sign", lambda _, pid: seen.append((pid, worker_locks.is_alive(directory, run_id)))
+    )
     launch(instance, run_id)
     (mine, before), (its, _) = seen
     assert (mine, before) == (os.getpid(), True)
@@ -157,20 +160,20 @@ def test_a_run_goes_back_into_the_queue_if_what_should_be_gone_is_not(
     instance, directory, process, launched, monkeypatch
 ):
     process(over := run_of(instance, dg.DagsterRunStatus.FAILURE))
-    monkeypatch.setattr(workers, "kill", lambda *_: None)
+    monkeypatch.setattr(worker_locks, "kill", lambda *_: None)
     waiting = reported(instance, STARTING)
     launch(instance, waiting)
     assert launched == []
     assert status(instance, waiting) is dg.DagsterRunStatus.QUEUED
     messages = [event.message for event in instance.all_logs(waiting)]
     assert any(over in message and "Back into the queue" in message for message in messages)
-    assert workers.living(directory) == [over]
+    assert worker_locks.living(directory) == [over]
 
 
 def test_a_run_that_is_canceled_while_it_waits_for_a_place_never_starts(instance, process, launched, monkeypatch):
     process(run_of(instance, dg.DagsterRunStatus.FAILURE))
     waiting = reported(instance, STARTING)
-    monkeypatch.setattr(workers, "kill", lambda *_: instance.run_launcher.terminate(waiting))
+    monkeypatch.setattr(worker_locks, "kill", lambda *_: instance.run_launcher.terminate(waiting))
     launch(instance, waiting)
     assert launched == []
     assert status(instance, waiting) is dg.DagsterRunStatus.CANCELED
@@ -197,17 +200,17 @@ def test_a_process_that_goes_on_after_its_run_is_found_though_nothing_is_launche
         assert recovery.stop_ended(instance, datetime.now(UTC)) == []  # it may be about to leave
     later = datetime.now(UTC) + timedelta(minutes=1)
     assert recovery.stop_ended(instance, later) == [run_id]
-    assert workers.stop_requested_at(directory, run_id)
+    assert worker_locks.stop_requested_at(directory, run_id)
     assert recovery.stop_ended(instance, later) == [run_id]
     assert goes_on.wait(timeout=10) == -signal.SIGKILL
-    assert workers.living(directory) == [other]
+    assert worker_locks.living(directory) == [other]
 
 
 def test_no_other_process_is_killed_that_has_the_number_by_now(directory, process):
     process("one")
     lock = (directory / "one.lock").read_text()
     (directory / "one.lock").write_text(f"process {os.getpid()} works\n")
-    workers.kill(directory, "one")
-    assert workers.is_alive(directory, "one")
+    worker_locks.kill(directory, "one")
+    assert worker_locks.is_alive(directory, "one")
     (directory / "one.lock").write_text(lock)
-    workers.kill(directory, "two")
+    worker_locks.kill(directory, "two")

@@ -2,7 +2,7 @@
 
 import pytest
 
-from lab_pipeline.defs.operations.instance import CONFIG, HEADER, instance_config, open_instance, prepare_environment
+from lab_pipeline.dagster_ext.instance import CONFIG, HEADER, instance_config, open_instance, prepare_environment
 from lab_pipeline.domain.errors import LabError
 from lab_pipeline.settings import Settings
 

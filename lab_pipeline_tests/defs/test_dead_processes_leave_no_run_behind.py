@@ -14,12 +14,12 @@ from dagster._core.launcher.base import LaunchRunContext, WorkerStatus
 from dagster._core.storage.tags import PARENT_RUN_ID_TAG, ROOT_RUN_ID_TAG
 from sqlalchemy.exc import OperationalError
 
-from lab_pipeline.defs.operations import launcher as launching
-from lab_pipeline.defs.operations import withdraw as withdrawing
-from lab_pipeline.defs.operations import workers
-from lab_pipeline.defs.operations.instance import open_instance
-from lab_pipeline.defs.operations.withdraw import settle_dead
-from lab_pipeline.defs.operations.workers import WORKER_TAG
+from lab_pipeline.dagster_ext import run_launcher as launching
+from lab_pipeline.dagster_ext import unpublish as withdrawing
+from lab_pipeline.dagster_ext import worker_locks
+from lab_pipeline.dagster_ext.instance import open_instance
+from lab_pipeline.dagster_ext.unpublish import settle_dead
+from lab_pipeline.dagster_ext.worker_locks import WORKER_TAG
 from lab_pipeline.settings import Settings, load_settings
 
 HOLD = """
@@ -43,7 +43,7 @@ def instance(tmp_path, monkeypatch):
 
 @pytest.fixture
 def directory(tmp_path):
-    return workers.workers_dir(Settings(home=tmp_path).dagster_home)
+    return worker_locks.workers_dir(Settings(home=tmp_path).dagster_home)
 
 
 @pytest.fixture
@@ -73,13 +73,13 @@ def status(instance, run_id):
 
 
 def test_a_process_lives_until_it_ends_however_it_ends(directory, start):
-    assert not workers.is_alive(directory, "one")
+    assert not worker_locks.is_alive(directory, "one")
     process = start()
-    assert workers.is_alive(directory, "one")
-    assert workers.living(directory) == ["one"]
+    assert worker_locks.is_alive(directory, "one")
+    assert worker_locks.living(directory) == ["one"]
     process.kill()
     process.wait()
-    assert not workers.is_alive(directory, "one")
+    assert not worker_locks.is_alive(directory, "one")
     again = start(code="pass")
     again.wait()
     assert list(directory.iterdir()) == []
@@ -87,21 +87,21 @@ def test_a_process_lives_until_it_ends_however_it_ends(directory, start):
 
 def test_a_request_stops_a_process(directory, start):
     process = start()
-    assert workers.request_stop(directory, "one")
+    assert worker_locks.request_stop(directory, "one")
     assert process.wait(timeout=5) == -signal.SIGTERM
-    assert not workers.request_stop(directory, "one")
+    assert not worker_locks.request_stop(directory, "one")
 
 
 def test_a_process_that_hears_nothing_is_killed(directory, start):
     process = start(code="import signal; signal.signal(signal.SIGTERM, lambda *_: None)\nwhile True: time.sleep(1)")
     time.sleep(0.2)
-    workers.request_stop(directory, "one")
+    worker_locks.request_stop(directory, "one")
     assert process.wait(timeout=10) == -signal.SIGKILL
 
 
 def test_a_process_ends_with_the_lab_that_started_it(start):
     lifeline, end = os.pipe()
-    process = start(pass_fds=[lifeline], env={**os.environ, workers.LIFELINE: str(lifeline)})
+    process = start(pass_fds=[lifeline], env={**os.environ, worker_locks.LIFELINE: str(lifeline)})
     os.close(lifeline)
     time.sleep(1)
     assert process.poll() is None
@@ -116,7 +116,7 @@ def test_a_descriptor_of_any_number_tells_the_end_of_the_lab(start):
     resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, number + 1), hard))
     try:
         lifeline = fcntl.fcntl(low, fcntl.F_DUPFD, number)
-        process = start(pass_fds=[lifeline], env={**os.environ, workers.LIFELINE: str(lifeline)})
+        process = start(pass_fds=[lifeline], env={**os.environ, worker_locks.LIFELINE: str(lifeline)})
         os.close(lifeline)
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
@@ -150,7 +150,7 @@ def test_runs_of_dead_processes_are_settled_and_others_left_alone(instance, dire
         assert status(instance, starting) is dg.DagsterRunStatus.STARTING
         assert status(instance, living) is dg.DagsterRunStatus.STARTED
     assert len(instance.all_logs(dead, of_type=dg.DagsterEventType.RUN_FAILURE)) == 1
-    assert workers.living(directory) == ["living"]
+    assert worker_locks.living(directory) == ["living"]
 
 
 def test_the_monitor_learns_which_processes_are_gone(instance, start):
@@ -259,10 +259,10 @@ def test_a_full_disk_keeps_no_process_from_showing_that_it_lives(directory, monk
         raise OSError(errno.ENOSPC, "No space left on device")
 
     with monkeypatch.context() as patch:
-        patch.setattr(workers.os, "write", full)
-        with workers.working(directory, "one"):
-            assert workers.is_alive(directory, "one")
-    assert not workers.is_alive(directory, "one")
+        patch.setattr(worker_locks.os, "write", full)
+        with worker_locks.working(directory, "one"):
+            assert worker_locks.is_alive(directory, "one")
+    assert not worker_locks.is_alive(directory, "one")
 
 
 def full_disk(*_):
@@ -272,11 +272,11 @@ def full_disk(*_):
 def test_a_run_that_cannot_be_taken_back_by_its_own_process_is_found_again(instance, directory, monkeypatch):
     run_id = run_of(instance, "own", dg.DagsterRunStatus.CANCELED)
     taken_back = []
-    lock = workers.take(directory, "own")
-    with pytest.raises(OSError, match="No space left"), workers.working(directory, "own", inherited=lock):
+    lock = worker_locks.take(directory, "own")
+    with pytest.raises(OSError, match="No space left"), worker_locks.working(directory, "own", inherited=lock):
         full_disk()
     os.close(lock)  # which the end of a process does
-    assert workers.killed(directory) == ["own"]
+    assert worker_locks.killed(directory) == ["own"]
     monkeypatch.setattr(withdrawing, "withdraw", lambda _, run_id: taken_back.append(run_id))
     settle_dead(instance, load_settings())
     assert taken_back == [run_id]

@@ -3,7 +3,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from lab_pipeline.defs.operations.estimates import SECONDS_PER_CALL, START_SECONDS, estimate_seconds
+from lab_pipeline.operations.estimate import SECONDS_PER_CALL, START_SECONDS, estimate_seconds
 
 BEGAN = datetime(2026, 1, 1, tzinfo=UTC)
 

@@ -5,19 +5,19 @@ import dagster as dg
 import pytest
 from dagster._core.events import JobFailureData, RunFailureReason
 
+from lab_pipeline.dagster_ext.instance import open_instance
 from lab_pipeline.defs.lake.checks import evaluate
 from lab_pipeline.defs.lake.metadata import measure
-from lab_pipeline.defs.operations import webhook
 from lab_pipeline.defs.operations.email_sensor import email
-from lab_pipeline.defs.operations.instance import open_instance
 from lab_pipeline.defs.operations.resources import Lab
 from lab_pipeline.defs.operations.sensors import notify_data_quality, notify_failures
-from lab_pipeline.defs.operations.webhook import DeliveryError, Notice, Webhook
 from lab_pipeline.lake import Lake
+from lab_pipeline.operations import webhook
+from lab_pipeline.operations.webhook import DeliveryError, Notice, Webhook
 from lab_pipeline.settings import load_settings
 from lab_pipeline_tests.support.daemon import daemon, tick_of
+from lab_pipeline_tests.support.fake_webhook import SECRET, receiving
 from lab_pipeline_tests.support.markets import candles
-from lab_pipeline_tests.support.receiver import SECRET, receiving
 
 NOTICE = Notice("n1", "run.failed", datetime(2025, 3, 1, tzinfo=UTC), {"text": "größer"})
 

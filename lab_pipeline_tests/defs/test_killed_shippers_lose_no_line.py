@@ -15,8 +15,8 @@ from lab_pipeline.clickhouse.config import clickhouse_config
 from lab_pipeline.clickhouse.gateway.files import StateFiles
 from lab_pipeline.clickhouse.gateway.launch import stop_server
 from lab_pipeline.clickhouse.logs import list_lines
-from lab_pipeline.defs.operations.instance import open_instance
-from lab_pipeline.defs.operations.shipper import Shipper, backlog
+from lab_pipeline.dagster_ext.instance import open_instance
+from lab_pipeline.operations.log_shipper import Shipper, backlog
 from lab_pipeline.settings import load_settings
 
 pytestmark = pytest.mark.long

@@ -15,13 +15,13 @@ import pytest
 from lab_pipeline.clickhouse.client import ClickHouse
 from lab_pipeline.clickhouse.config import clickhouse_config
 from lab_pipeline.clickhouse.series import visible_rows
-from lab_pipeline.defs.backtest.config import BacktestConfig
+from lab_pipeline.dagster_ext import executor, io_manager
+from lab_pipeline.dagster_ext.unpublish import withdraw_if_ended
 from lab_pipeline.defs.backtest.foreground import run_backtest_job
-from lab_pipeline.defs.operations import executors, handover
-from lab_pipeline.defs.operations.launching import Launcher
-from lab_pipeline.defs.operations.runs import Runs
-from lab_pipeline.defs.operations.withdraw import withdraw_if_ended
 from lab_pipeline.lake import Lake
+from lab_pipeline.operations.backtest_config import BacktestConfig
+from lab_pipeline.operations.launch import Launcher
+from lab_pipeline.operations.runs import Runs
 from lab_pipeline.runs.artifacts import ArtifactStore
 from lab_pipeline_tests.support.markets import calls, candles
 
@@ -97,10 +97,10 @@ def test_what_dead_runs_left_is_swept_and_what_living_ones_need_stays(lab):
     living = instance.add_run(dg.DagsterRun(job_name="backtest", status=dg.DagsterRunStatus.STARTED)).run_id
     dead = instance.add_run(dg.DagsterRun(job_name="backtest", status=dg.DagsterRunStatus.FAILURE)).run_id
     for run_id in (living, dead, "unknown"):
-        handover.held_directory(settings, run_id).mkdir(parents=True)
-    handover.sweep(settings, instance)
+        io_manager.held_directory(settings, run_id).mkdir(parents=True)
+    io_manager.sweep(settings, instance)
     assert [path.name for path in settings.handover_dir.iterdir()] == [living]
-    handover.discard(settings, living)
+    io_manager.discard(settings, living)
     instance.delete_run(living)
 
 
@@ -144,14 +144,14 @@ def test_what_an_op_of_a_living_run_shows_stays(lab):
 
 def test_a_missing_dask_is_said_before_anything_starts(monkeypatch):
     monkeypatch.setattr(importlib.util, "find_spec", lambda _: None)
-    with pytest.raises(executors.DaskMissingError, match=r"pip install 'lab-pipeline\[dask\]'"):
-        executors.require_installed("dask")
-    executors.require_installed("multiprocess")
+    with pytest.raises(executor.DaskMissingError, match=r"pip install 'lab-pipeline\[dask\]'"):
+        executor.require_installed("dask")
+    executor.require_installed("multiprocess")
 
 
 PARENT = """
 import multiprocessing, time
-from lab_pipeline.defs.operations.workers import end_with_parent
+from lab_pipeline.dagster_ext.worker_locks import end_with_parent
 
 def op():
     end_with_parent()

@@ -14,10 +14,10 @@ from lab_pipeline.clickhouse.client import ClickHouse
 from lab_pipeline.clickhouse.config import clickhouse_config
 from lab_pipeline.clickhouse.errors import ClickHouseAwayError
 from lab_pipeline.clickhouse.logs import append_lines, list_lines, sealed_runs
-from lab_pipeline.defs.operations import shipper
-from lab_pipeline.defs.operations.event_lines import level_of, plain
-from lab_pipeline.defs.operations.instance import open_instance
-from lab_pipeline.defs.operations.shipper import Shipper, backlog, run_shipper, ship_runs, shipping
+from lab_pipeline.dagster_ext.event_lines import level_of, plain
+from lab_pipeline.dagster_ext.instance import open_instance
+from lab_pipeline.operations import log_shipper
+from lab_pipeline.operations.log_shipper import Shipper, backlog, run_shipper, ship_runs, shipping
 from lab_pipeline.settings import Settings, load_settings
 from lab_pipeline_tests.defs.event_logs import start_run, stored
 from lab_pipeline_tests.support.logbook import lines_of
@@ -49,8 +49,8 @@ def clickhouse(home):
 
 def hurry(monkeypatch):
     """Let a log be sealed right after its run, and believe all clocks."""
-    monkeypatch.setattr(shipper, "GRACE_SECONDS", 0.0)
-    monkeypatch.setattr(shipper, "OVERLAP", timedelta())
+    monkeypatch.setattr(log_shipper, "GRACE_SECONDS", 0.0)
+    monkeypatch.setattr(log_shipper, "OVERLAP", timedelta())
 
 
 def say(instance, run_id, message, level=logging.INFO):
@@ -128,24 +128,24 @@ def test_lines_of_a_running_run_arrive_as_they_come_whoever_ships(instance, clic
     for number in range(4):
         say(instance, run_id, f"line {number}")
         (written,) = [record.timestamp for record in instance.get_records_for_run(run_id).records][number:]
-        assert backlog(instance, clickhouse) == shipper.Backlog(1, 1, written)
+        assert backlog(instance, clickhouse) == log_shipper.Backlog(1, 1, written)
         assert (tail if number % 2 else Shipper(clickhouse)).ship(instance) >= 1
-        assert backlog(instance, clickhouse) == shipper.Backlog(1, 0)
+        assert backlog(instance, clickhouse) == log_shipper.Backlog(1, 0)
         assert shipped(clickhouse, run_id) == stored(instance, run_id)
     assert ship_runs(instance, clickhouse, [run_id]) == 0
 
 
 def test_lines_that_clickhouse_would_drop_at_once_for_their_age_do_not_wait(instance, clickhouse, monkeypatch):
-    class InThreeDays(shipper.datetime):
+    class InThreeDays(log_shipper.datetime):
         @classmethod
         def now(cls, tz=None):
             return super().now(tz) + timedelta(days=3)
 
     say(instance, start_run(instance, SUCCESS), "a line")
-    monkeypatch.setattr(shipper, "datetime", InThreeDays)
+    monkeypatch.setattr(log_shipper, "datetime", InThreeDays)
     assert backlog(instance, clickhouse).lines == 1
     monkeypatch.setattr(clickhouse, "config", replace(clickhouse.config, retention_days=1))
-    assert backlog(instance, clickhouse) == shipper.Backlog(0, 0)
+    assert backlog(instance, clickhouse) == log_shipper.Backlog(0, 0)
     assert Shipper(clickhouse).ship(instance) == 0
 
 
@@ -202,7 +202,7 @@ def test_a_log_is_sealed_some_time_after_its_run_and_then_left_alone(instance, c
     tail.ship(instance)
     assert run_id in sealed_runs(clickhouse)
     assert shipped(clickhouse, run_id) == stored(instance, run_id)
-    assert backlog(instance, clickhouse) == shipper.Backlog(0, 0)
+    assert backlog(instance, clickhouse) == log_shipper.Backlog(0, 0)
 
     monkeypatch.setattr(instance, "get_records_for_run", lambda *_a, **_k: pytest.fail("it was looked at again"))
     Shipper(clickhouse).ship(instance)
@@ -225,11 +225,11 @@ def test_what_a_log_gets_after_its_shipper_sealed_it_and_died_is_shipped_by_the_
     assert (waiting.runs, waiting.lines) == (1, 1)
     assert Shipper(clickhouse).ship(instance) == 1
     assert shipped(clickhouse, repeated) == stored(instance, repeated)
-    assert backlog(instance, clickhouse) == shipper.Backlog(0, 0)
+    assert backlog(instance, clickhouse) == log_shipper.Backlog(0, 0)
 
 
 def test_a_run_that_is_deleted_while_it_is_shipped_leaves_nothing(instance, clickhouse, monkeypatch):
-    monkeypatch.setattr(shipper, "GRACE_SECONDS", 0.0)
+    monkeypatch.setattr(log_shipper, "GRACE_SECONDS", 0.0)
     run_id = start_run(instance, SUCCESS)
     say(instance, run_id, "short")
     get_run_records = type(instance).get_run_records
@@ -256,7 +256,7 @@ def test_a_damaged_event_log_does_not_keep_others_from_being_shipped(instance, c
 
 
 def test_while_clickhouse_is_away_lines_wait(home, instance, clickhouse, monkeypatch, caplog):
-    monkeypatch.setattr(shipper, "TICK_SECONDS", 0.05)
+    monkeypatch.setattr(log_shipper, "TICK_SECONDS", 0.05)
     run_id = start_run(instance)
     failures = []
 
@@ -266,7 +266,7 @@ def test_while_clickhouse_is_away_lines_wait(home, instance, clickhouse, monkeyp
             raise ClickHouseAwayError("nobody there")
         append_lines(*arguments)
 
-    monkeypatch.setattr(shipper, "append_lines", away)
+    monkeypatch.setattr(log_shipper, "append_lines", away)
     say(instance, run_id, "first")
     stop = threading.Event()
     thread = threading.Thread(target=run_shipper, args=(*home, clickhouse, stop))

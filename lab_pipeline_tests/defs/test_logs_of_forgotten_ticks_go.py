@@ -6,10 +6,10 @@ from pathlib import Path
 import dagster as dg
 import pytest
 
-from lab_pipeline.defs.operations.instance import open_instance
+from lab_pipeline.dagster_ext.instance import open_instance
 from lab_pipeline.defs.operations.resources import Lab
-from lab_pipeline.defs.operations.retention import leftovers
-from lab_pipeline.defs.operations.runs import Runs
+from lab_pipeline.operations.retention import leftovers
+from lab_pipeline.operations.runs import Runs
 from lab_pipeline.settings import load_settings
 from lab_pipeline_tests.support.daemon import daemon
 

@@ -6,9 +6,9 @@ import dagster as dg
 import pytest
 from dagster._core.storage.runs.schema import RunsTable
 
-from lab_pipeline.defs.operations import runs as runs_module
-from lab_pipeline.defs.operations.instance import open_instance
-from lab_pipeline.defs.operations.runs import RunFilter, Runs
+from lab_pipeline.dagster_ext.instance import open_instance
+from lab_pipeline.operations import runs as runs_module
+from lab_pipeline.operations.runs import RunFilter, Runs
 from lab_pipeline.runs.artifacts import ArtifactStore
 from lab_pipeline.settings import load_settings
 

@@ -5,9 +5,10 @@ import pytest
 from dagster._core.errors import DagsterUserCodeUnreachableError
 from dagster._core.events import DagsterEvent, DagsterEventType, JobFailureData, RunFailureReason
 
-from lab_pipeline.defs.operations import recovery, worker
-from lab_pipeline.defs.operations.instance import open_instance
-from lab_pipeline.defs.operations.workers import WORKER_TAG, take, workers_dir
+from lab_pipeline.dagster_ext import run_worker
+from lab_pipeline.dagster_ext.instance import open_instance
+from lab_pipeline.dagster_ext.worker_locks import WORKER_TAG, take, workers_dir
+from lab_pipeline.operations import recovery
 from lab_pipeline.settings import load_settings
 from lab_pipeline_tests.support.daemon import daemon
 
@@ -183,7 +184,7 @@ def test_a_process_that_comes_after_its_run_was_failed_leaves_it_as_it_is(lab, t
     tick(lab)
     lab.instance.add_run_tags(lost, {WORKER_TAG: lost})
     with pytest.raises(SystemExit) as ended:
-        worker.execute(lost, take(workers_dir(tmp_path / "dagster"), lost))
+        run_worker.execute(lost, take(workers_dir(tmp_path / "dagster"), lost))
     assert ended.value.code == 0
     assert lab.instance.get_run_by_id(lost).status is dg.DagsterRunStatus.FAILURE
     assert lab.instance.all_logs(lost, of_type=dg.DagsterEventType.STEP_START) == []

@@ -5,12 +5,12 @@ from pathlib import Path
 import dagster as dg
 import pytest
 
+from lab_pipeline.dagster_ext.instance import open_instance
 from lab_pipeline.definitions import defs
 from lab_pipeline.defs.operations.assets import RETENTION_KEY, retention
-from lab_pipeline.defs.operations.instance import open_instance
 from lab_pipeline.defs.operations.resources import Lab
-from lab_pipeline.defs.operations.retention import Policy, expired
-from lab_pipeline.defs.operations.runs import Runs
+from lab_pipeline.operations.retention import Policy, expired
+from lab_pipeline.operations.runs import Runs
 from lab_pipeline.settings import load_settings
 from lab_pipeline.statistics import refresh
 from lab_pipeline_tests.support.world import Call, World

@@ -7,12 +7,12 @@ import dagster as dg
 import pytest
 from dagster._daemon.types import DaemonHeartbeat
 
+from lab_pipeline.dagster_ext.instance import open_instance
 from lab_pipeline.defs.operations.assets import retention
-from lab_pipeline.defs.operations.clock import LONGEST_GAP, SETTLED, ImplausibleClockError
-from lab_pipeline.defs.operations.instance import open_instance
 from lab_pipeline.defs.operations.resources import Lab
-from lab_pipeline.defs.operations.retention import Policy, expired
-from lab_pipeline.defs.operations.runs import Runs
+from lab_pipeline.operations.clock_check import LONGEST_GAP, SETTLED, ImplausibleClockError
+from lab_pipeline.operations.retention import Policy, expired
+from lab_pipeline.operations.runs import Runs
 from lab_pipeline.settings import load_settings
 from lab_pipeline_tests.support.ticks import tick
 

@@ -16,10 +16,10 @@ import psutil
 import pytest
 from dagster._core.launcher.base import LaunchRunContext
 
-from lab_pipeline.defs.backtest.config import BacktestConfig
+from lab_pipeline.dagster_ext import worker_locks
 from lab_pipeline.defs.backtest.foreground import backtest_job, run_config
-from lab_pipeline.defs.operations import workers
 from lab_pipeline.forkserver.client import SOCKET
+from lab_pipeline.operations.backtest_config import BacktestConfig
 from lab_pipeline.runs.artifacts import ArtifactStore
 
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(sys.platform != "linux", reason="needs handles of processes")]
@@ -36,7 +36,7 @@ def fork_server(settings):
     place, aside = settings.dagster_home / SOCKET, settings.dagster_home / f"{SOCKET}.aside"
     if place.exists():
         place.rename(aside)
-    command = [sys.executable, "-m", "lab_pipeline.defs.operations.forking"]
+    command = [sys.executable, "-m", "lab_pipeline.cli.fork_server"]
     process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
     try:
         until(place.exists)
@@ -83,7 +83,7 @@ def files_of(settings, run_id):
 
 def forked(lab, server, run_id):
     """Return the process of a run, which the server must have forked."""
-    directory = workers.workers_dir(lab[0].dagster_home)
+    directory = worker_locks.workers_dir(lab[0].dagster_home)
     process = psutil.Process(int((directory / f"{run_id}.lock").read_text().split()[1]))
     assert process.ppid() == server.pid
     return process
@@ -97,7 +97,7 @@ def test_a_forked_run_has_the_name_of_any_run_and_publishes_the_bytes_of_one_in_
     settings, instance = lab
     run_id = launched(instance)
     process = forked(lab, server, run_id)
-    until(lambda: f"lab_pipeline.defs.operations.worker {run_id}" in " ".join(process.cmdline()))
+    until(lambda: f"lab_pipeline.dagster_ext.run_worker {run_id}" in " ".join(process.cmdline()))
     assert ended(instance, run_id) == "SUCCESS"
     assert files_of(settings, run_id) == files_of(settings, run.run_id)
     until(lambda: not server_children(server))
@@ -152,7 +152,7 @@ def test_one_that_is_to_stop_is_canceled(lab, server):
     forked(lab, server, run_id)
     assert instance.run_launcher.terminate(run_id)
     assert ended(instance, run_id) == "CANCELED"
-    until(lambda: not workers.is_alive(workers.workers_dir(lab[0].dagster_home), run_id))
+    until(lambda: not worker_locks.is_alive(worker_locks.workers_dir(lab[0].dagster_home), run_id))
 
 
 def test_a_killed_run_and_a_killed_server_leave_a_run_that_has_failed(lab):

@@ -14,15 +14,15 @@ from dagster._core.definitions.asset_daemon_cursor import AssetDaemonCursor
 from dagster._core.scheduler.instigation import TickStatus
 from dagster._daemon.asset_daemon import asset_daemon_cursor_to_instigator_serialized_cursor
 
-from lab_pipeline.defs.operations import recovery
+from lab_pipeline.dagster_ext.instance import open_instance
 from lab_pipeline.defs.operations.automation import clear_unreadable
-from lab_pipeline.defs.operations.instance import open_instance
 from lab_pipeline.defs.operations.resources import Lab
 from lab_pipeline.lake import Lake
+from lab_pipeline.operations import recovery
 from lab_pipeline.settings import load_settings
 from lab_pipeline_tests.support.daemon import daemon, queued
+from lab_pipeline_tests.support.fake_webhook import SECRET, receiving
 from lab_pipeline_tests.support.markets import MINUTE, START, calls, candles
-from lab_pipeline_tests.support.receiver import SECRET, receiving
 
 TIME = pl.Datetime("ms", "UTC")
 FOREIGN = {

@@ -5,9 +5,9 @@ from dagster._core.events import DagsterEvent, RunFailureReason
 from dagster._core.execution.retries import auto_reexecution_should_retry_run
 from dagster._core.run_coordinator import SubmitRunContext
 
+from lab_pipeline.dagster_ext.instance import HEADER, open_instance, prepare_environment
+from lab_pipeline.dagster_ext.run_coordinator import queue_tags
 from lab_pipeline.definitions import defs
-from lab_pipeline.defs.operations.instance import HEADER, open_instance, prepare_environment
-from lab_pipeline.defs.operations.queue import queue_tags
 from lab_pipeline.settings import Settings
 from lab_pipeline_tests.defs.queueing import chosen, origin_of
 

@@ -30,9 +30,9 @@ from dagster._daemon.asset_daemon import (
 from dagster._serdes import deserialize_value, serialize_value
 from dagster._time import get_current_timestamp
 
-from lab_pipeline.storage import migration
-from lab_pipeline.storage.migration import MOVED, StorageMoveError, Stores, move
-from lab_pipeline.storage.numbering import Numbering
+from lab_pipeline.storage import copy
+from lab_pipeline.storage.copy import MOVED, StorageMoveError, Stores, move
+from lab_pipeline.storage.renumber import Numbering
 from lab_pipeline_tests.support.postgres import cluster
 from lab_pipeline_tests.support.ticks import origin_of
 
@@ -302,7 +302,7 @@ def test_twice_is_once(used, opened):
 def test_a_move_that_was_cut_off_is_begun_again(used, opened, monkeypatch):
     postgres = opened("postgres")
     with monkeypatch.context() as patch:
-        patch.setattr(migration, "_copy_events", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        patch.setattr(copy, "_copy_events", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
         with pytest.raises(KeyboardInterrupt):
             move(Stores.of(used), Stores.of(postgres))
     assert postgres.get_runs()
@@ -334,13 +334,13 @@ def test_the_way_back_replaces_what_was_moved_unless_it_was_used_since(used, ope
 
 def test_what_does_not_arrive_is_noticed(used, opened, monkeypatch):
     postgres = opened("postgres")
-    copy = migration._copy_events  # noqa: SLF001 - to be spoilt
+    copy = copy._copy_events  # noqa: SLF001 - to be spoilt
 
     def lossy(reader, log, layout, progress):
         copy(reader, log, layout, progress)
         log.delete_events(used.get_runs()[0].run_id)
 
-    monkeypatch.setattr(migration, "_copy_events", lossy)
+    monkeypatch.setattr(copy, "_copy_events", lossy)
     with pytest.raises(StorageMoveError, match="not everything arrived"):
         move(Stores.of(used), Stores.of(postgres))
     assert Stores.of(used).mark(MOVED) is None
@@ -359,7 +359,7 @@ SPOILT = {
 def test_a_row_that_arrives_as_another_is_noticed(used, opened, monkeypatch, name, goal):
     target = Stores.of(opened(goal))
     table, column, connecting = SPOILT[name]
-    copy = migration._copy_events  # noqa: SLF001 - to be spoilt
+    copy = copy._copy_events  # noqa: SLF001 - to be spoilt
 
     def spoiling(reader, log, layout, progress):
         copy(reader, log, layout, progress)
@@ -368,7 +368,7 @@ def test_a_row_that_arrives_as_another_is_noticed(used, opened, monkeypatch, nam
             done = connection.execute(table.update().where(table.c.id == last).values({column: "other"}))
             assert done.rowcount == 1
 
-    monkeypatch.setattr(migration, "_copy_events", spoiling)
+    monkeypatch.setattr(copy, "_copy_events", spoiling)
     with pytest.raises(StorageMoveError, match=rf"row \d+ differs in {column}"):
         move(Stores.of(used), target)
     assert Stores.of(used).mark(MOVED) is None
@@ -383,10 +383,10 @@ def test_a_log_that_was_lost_still_brings_what_the_index_has(used, opened, tmp_p
     latest = {str(key): used.get_latest_materialization_event(key).timestamp for key in used.all_asset_keys()}
     postgres = opened("postgres")
     used = dg.DagsterInstance.from_ref(used.get_ref())  # as the next process finds it
-    reader = migration.EventReader(Stores.of(used).log)
+    reader = copy.EventReader(Stores.of(used).log)
     only = [event for event in reader.of_run(run.run_id) if event.number is None]
     assert only
-    migration._copy(Stores.of(used), Stores.of(postgres), (), None)  # noqa: SLF001 - without the comparison, which would find it
+    copy._copy(Stores.of(used), Stores.of(postgres), (), None)  # noqa: SLF001 - without the comparison, which would find it
     assert {
         str(key): postgres.get_latest_materialization_event(key).timestamp for key in postgres.all_asset_keys()
     } == latest

@@ -9,8 +9,8 @@ from lab_pipeline.api.errors import describe
 from lab_pipeline.api.schemas.compare import AlignedEquity, Comparison, EquitySeries
 from lab_pipeline.api.schemas.runs import RUN_EXAMPLE, RunItem
 from lab_pipeline.api.stores import LabStores
-from lab_pipeline.defs.operations.launching import RunUnfinishedError
 from lab_pipeline.domain.errors import FieldError, InvalidConfigError
+from lab_pipeline.operations.launch import RunUnfinishedError
 from lab_pipeline.runs.artifacts import UnknownRunError
 from lab_pipeline.runs.compare import align_equity, differing_fields
 

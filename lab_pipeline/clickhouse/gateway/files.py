@@ -27,8 +27,8 @@ from typing import IO
 
 from pydantic import TypeAdapter, ValidationError
 
-from lab_pipeline.storage.durable import make_directory, write_whole
-from lab_pipeline.storage.process_lock import lock_holders
+from lab_pipeline.files.atomic import make_directory, write_whole
+from lab_pipeline.files.process_lock import lock_holders
 
 POLL_SECONDS = 0.02
 LARGEST_PORT = 65535

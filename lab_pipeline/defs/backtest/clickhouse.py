@@ -5,10 +5,10 @@ from collections.abc import Iterator
 import dagster as dg
 
 from lab_pipeline.clickhouse.warmup import connected
-from lab_pipeline.defs.operations.failures import failing_clearly
-from lab_pipeline.defs.operations.handover import crosses_processes
+from lab_pipeline.dagster_ext.io_manager import crosses_processes
+from lab_pipeline.dagster_ext.op_failure import failing_clearly
+from lab_pipeline.dagster_ext.unpublish import withdraw_if_ended
 from lab_pipeline.defs.operations.resources import Lab
-from lab_pipeline.defs.operations.withdraw import withdraw_if_ended
 from lab_pipeline.domain.errors import LabError
 from lab_pipeline.runs.artifacts import ArtifactStore
 

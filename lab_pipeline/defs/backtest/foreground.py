@@ -5,8 +5,8 @@ from typing import Any
 
 import dagster as dg
 
-from lab_pipeline.defs.backtest.config import BacktestConfig
-from lab_pipeline.defs.operations.foreground import FinishedRun, execute_here
+from lab_pipeline.dagster_ext.foreground import FinishedRun, execute_here
+from lab_pipeline.operations.backtest_config import BacktestConfig
 
 
 def backtest_job() -> dg.JobDefinition:

@@ -7,10 +7,10 @@ import dagster as dg
 from dagster._core.definitions.run_request import DagsterRunReaction
 from dagster._core.definitions.run_status_sensor_definition import RunStatusSensorCursor
 
-from lab_pipeline.defs.operations.notices import last_failure
-from lab_pipeline.defs.operations.ticks import TESTED, is_tick
-from lab_pipeline.defs.operations.waiting import RUNS, WAITS_FOR
+from lab_pipeline.dagster_ext.sensor_causes import RUNS, WAITS_FOR
+from lab_pipeline.dagster_ext.ticks import TESTED, is_tick
 from lab_pipeline.domain.text import visible
+from lab_pipeline.operations.notices import last_failure
 from lab_pipeline.settings import load_settings
 
 NAME = "email_failures"

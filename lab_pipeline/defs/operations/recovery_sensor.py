@@ -4,17 +4,17 @@ from datetime import UTC, datetime
 
 import dagster as dg
 
+from lab_pipeline.dagster_ext.sensor_causes import RUNS, WAITS_FOR
+from lab_pipeline.dagster_ext.ticks import TESTED, is_tick
 from lab_pipeline.defs.operations.automation import clear_unreadable
-from lab_pipeline.defs.operations.recovery import (
+from lab_pipeline.defs.operations.resources import Lab
+from lab_pipeline.operations.recovery import (
     ask_for_repetition,
     queue_forgotten,
     settle_lost,
     stop_ended,
     withdraw_ended,
 )
-from lab_pipeline.defs.operations.resources import Lab
-from lab_pipeline.defs.operations.ticks import TESTED, is_tick
-from lab_pipeline.defs.operations.waiting import RUNS, WAITS_FOR
 
 INTERVAL_SECONDS = 10
 

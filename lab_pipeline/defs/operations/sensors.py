@@ -6,12 +6,12 @@ from datetime import UTC, datetime
 
 import dagster as dg
 
-from lab_pipeline.defs.operations import notices
-from lab_pipeline.defs.operations.marks import mark_of, set_mark
+from lab_pipeline.dagster_ext.own_tags import mark_of, set_mark
+from lab_pipeline.dagster_ext.sensor_causes import RUNS, WAITS_FOR
+from lab_pipeline.dagster_ext.ticks import TESTED, is_tick
 from lab_pipeline.defs.operations.resources import Lab
-from lab_pipeline.defs.operations.ticks import TESTED, is_tick
-from lab_pipeline.defs.operations.waiting import RUNS, WAITS_FOR
-from lab_pipeline.defs.operations.webhook import Notice, Webhook
+from lab_pipeline.operations import notices
+from lab_pipeline.operations.webhook import Notice, Webhook
 
 INTERVAL_SECONDS = 10
 NOTIFIED_TAG = ".lab/notified"

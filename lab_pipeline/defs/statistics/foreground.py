@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 import dagster as dg
 
-from lab_pipeline.defs.operations.foreground import execute_here
+from lab_pipeline.dagster_ext.foreground import execute_here
 
 
 def statistics_job() -> dg.JobDefinition:
