@@ -18,12 +18,12 @@ from lab_pipeline.clickhouse.errors import ClickHouseError
 from lab_pipeline.dagster_ext.graphql import DagsterDownError, LaunchRefusedError
 from lab_pipeline.domain.errors import MOST_NAMED, FieldError, InvalidConfigError, LabError, listed, shortened
 from lab_pipeline.files.disk_errors import disk_trouble, full_disk, is_full
+from lab_pipeline.files.errors import StorageError
 from lab_pipeline.operations.launch import QueueFullError, RunUnfinishedError
 from lab_pipeline.operations.run_actions import RunFinishedError, RunNotStoppedError
 from lab_pipeline.runs.artifacts import UnknownArtifactError, UnknownRunError, UnreadableManifestError
 from lab_pipeline.runs.idempotency import IdempotencyBusyError, IdempotencyConflictError, LaunchUnknownError
 from lab_pipeline.runs.strategies import UnknownStrategyError
-from lab_pipeline.storage.errors import StorageError
 
 RETRY_AFTER_SECONDS = 5
 LONGEST_MESSAGE = 4000

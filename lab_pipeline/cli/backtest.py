@@ -113,9 +113,9 @@ def run_foreground(
         LabError: if the request cannot run; nothing was started then.
         typer.Exit: with status 1, if the run failed; the reason has been printed.
     """
+    from lab_pipeline.cli.jobs import run_backtest_job
     from lab_pipeline.dagster_ext.foreground import alive
     from lab_pipeline.dagster_ext.instance import open_instance
-    from lab_pipeline.defs.backtest.foreground import run_backtest_job
     from lab_pipeline.lake import Lake
     from lab_pipeline.runs import backtest as steps
     from lab_pipeline.runs import progress

@@ -51,7 +51,7 @@ COMMANDS = {
     ),
     "api": Listed("Serve the HTTP API alone; `lab up` serves it beside Dagster.", ("api",)),
     "daemon": Listed(
-        "Run the daemon (queue, schedules, sensors) alone until Ctrl-C, and set it right when the clock is put back.",
+        "Run the daemon (queue, schedules, sensors) alone until Ctrl-C.",
         ("up",),
     ),
     "webserver": Listed(

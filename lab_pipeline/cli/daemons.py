@@ -96,8 +96,8 @@ def is_daemon(command: Sequence[str]) -> bool:
 
     >>> is_daemon(["python", "/venv/bin/dagster-daemon", "run"])
     True
-    >>> is_daemon(["python", "-m", "dagster._daemon", "run"]), is_daemon(["python", "-m", "lab_pipeline.dagster_ext.daemon", "run"])
-    (True, True)
+    >>> [is_daemon(["python", "-m", module, "run"]) for module in MODULES]
+    [True, True]
     >>> is_daemon(["tail", "-f", "dagster-daemon.log"]), is_daemon(["/venv/bin/dagster-daemon", "heartbeat-dump"])
     (False, False)
     """

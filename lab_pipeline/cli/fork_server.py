@@ -32,7 +32,10 @@ if TYPE_CHECKING:
     from multiprocessing.connection import Connection
 
 PACKAGE = Path(lab_pipeline.__file__).parent
-NOT_LOADED = tuple(f"lab_pipeline.{room}" for room in ("api", "backup", "cli", "clickhouse.gateway", "daemon", "ui"))
+NOT_LOADED = tuple(
+    f"lab_pipeline.{part}"
+    for part in ("api", "backup", "cli", "clickhouse.gateway", "dagster_ext.daemon", "dagster_ext.webserver_app", "ui")
+)
 """What no run needs; and the command line, which looks at its terminal while it is imported."""
 LIBRARIES = ("dagster._core.storage.local_compute_log_manager", "dagster._core.storage.root", "encodings.idna")
 """What a run imports beyond that, since the configuration of its instance or a library names it when it is used."""

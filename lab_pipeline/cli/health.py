@@ -15,7 +15,6 @@ import typer
 from lab_pipeline.cli.app import RUN_FAILED, app, out, settings, table
 from lab_pipeline.cli.runs import AsJson
 from lab_pipeline.cli.up import connects, is_up
-from lab_pipeline.domain.backtest import now
 from lab_pipeline.domain.errors import LabError
 from lab_pipeline.files.disk_errors import disk_trouble
 from lab_pipeline.settings import PREFIX, Settings, origin, unknown_variables
@@ -287,18 +286,15 @@ def _daemon(lab: Settings) -> Finding:
 
 def _automation(lab: Settings) -> Finding:
     """Say which schedules and sensors are on, and whose last evaluation failed."""
-    from dagster._core.scheduler.instigation import TickStatus
-
     from lab_pipeline.dagster_ext.instance import open_instance
+    from lab_pipeline.dagster_ext.internals import TickStatus
     from lab_pipeline.definitions import defs
-    from lab_pipeline.defs.operations.automation import ahead
 
     repository = defs().get_repository_def()
     known = {one.name: one.default_status.value == "RUNNING" for one in repository.schedule_defs}
     known |= {one.name: one.default_status.value == "RUNNING" for one in repository.sensor_defs}
     failed = {}
     with open_instance(lab) as instance:
-        late = ahead(instance, now())
         for state in instance.all_instigator_state():
             if state.name in known:
                 known[state.name] = state.is_running
@@ -307,11 +303,6 @@ def _automation(lab: Settings) -> Finding:
                     failed[state.name] = ticks[0].error.message.strip().splitlines()[0]
     on, off = (", ".join(sorted(name for name in known if known[name] is wanted)) for wanted in (True, False))
     seen = f"on: {on or 'none'}; off: {off or 'none'}"
-    if late:
-        waits = f"{seen}; evaluated later than the clock says it is: {', '.join(late)}"
-        return Finding(
-            "automation", waits, "put the clock right, or start `lab up` (`lab daemon`) anew: until then they wait"
-        )
     if failed:
         why = "; ".join(f"{name}: {reason}" for name, reason in failed.items())
         return Finding("automation", f"{seen}; the last evaluation failed of {why}", "see its ticks in the UI")

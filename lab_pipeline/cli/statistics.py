@@ -149,9 +149,9 @@ _NAMED = (By.TOKEN, By.CALLER, By.STRATEGY)
 
 def _refresh() -> None:
     from lab_pipeline.cli.backtest import hushed
+    from lab_pipeline.cli.jobs import run_statistics_job
     from lab_pipeline.dagster_ext.foreground import alive
     from lab_pipeline.dagster_ext.instance import open_instance
-    from lab_pipeline.defs.statistics.foreground import run_statistics_job
 
     with open_instance(settings()) as instance, alive(settings(), instance) as tags, hushed():
         reason = run_statistics_job(instance, tags)

@@ -23,8 +23,6 @@ RESTARTS_IN_A_ROW = 3
 HEALTHY_SECONDS = 30.0
 SHORTEST_PAUSE_SECONDS = 1.0
 LONGEST_PAUSE_SECONDS = 10.0
-PUT_BACK_SECONDS = 30.0
-"""By so much a clock does not go back by itself: somebody put it."""
 LONGEST_LOG_BYTES = 16 * 2**20
 """Of a service's log; what is older is in a second file beside it, and what is older than that is gone."""
 LOOK_AT_LOGS_SECONDS = 10.0
@@ -44,14 +42,12 @@ class Service:
         name: also the name of its log file, if it has one.
         command: program and arguments.
         ready: says whether it answers; the next service is started once it does.
-        by_the_clock: whether it waits for times of day: it is started again if the clock is put back.
     """
 
     name: str
     command: Sequence[str]
     ready: Callable[[], bool]
     ready_within_seconds: float = 120.0
-    by_the_clock: bool = False
 
 
 @dataclass
@@ -97,7 +93,6 @@ class Supervisor:
         self._say = say
         self._stop = threading.Event()
         self._running: list[_Running] = []
-        self._ahead = _ahead()
         self._look_at_logs_at = 0.0
         self._lifeline, self._end_of_lifeline = os.pipe()
 
@@ -105,14 +100,12 @@ class Supervisor:
         self,
         services: Sequence[Service],
         on_ready: Callable[[], None],
-        on_put_back: Callable[[], None] = lambda: None,
     ) -> None:
         """Start the services in order, call `on_ready`, and watch them until a signal comes; then stop them all.
 
         Args:
             services: in the order of their start.
             on_ready: called once all of them answer.
-            on_put_back: called when the clock was put back, while what goes by it is stopped.
 
         Raises:
             ServiceError: if one does not start, or dies again and again; all are stopped then. Not while the disk of
@@ -130,8 +123,6 @@ class Supervisor:
             while not self._stop.wait(POLL_SECONDS):
                 self._running = [self._watched(running) for running in self._running]
                 self._shorten_logs()
-                if self._was_put_back():
-                    self._start_again_by_the_clock(on_put_back)
         finally:
             self._end(self._running)
             os.close(self._end_of_lifeline)
@@ -238,22 +229,6 @@ class Supervisor:
                 shutil.copyfile(log, log.with_name(f"{log.name}.1"))
                 os.ftruncate(running.log.fileno(), 0)  # all write at its end, wherever that is
 
-    def _was_put_back(self) -> bool:
-        """Tell whether the clock went back since it was last told, by the machine's own count."""
-        ahead = _ahead()
-        put_back = self._ahead - ahead > PUT_BACK_SECONDS
-        self._ahead = ahead if put_back else max(self._ahead, ahead)  # many small steps back make a large one
-        return put_back
-
-    def _start_again_by_the_clock(self, on_put_back: Callable[[], None]) -> None:
-        """Start the services again that remember times which are yet to come."""
-        stale = [running for running in self._running if running.service.by_the_clock]
-        self._say(f"the clock was put back; starting {', '.join(one.service.name for one in stale)} again")
-        self._end(stale)
-        on_put_back()
-        again = {running.service.name: self._started_again(running) for running in stale}
-        self._running = [again.get(running.service.name, running) for running in self._running]
-
     def _end(self, services: Sequence[_Running]) -> None:
         """Ask in reverse order, then insist."""
         for running in reversed(services):
@@ -267,8 +242,3 @@ class Supervisor:
                 running.process.kill()
                 running.process.wait()
             running.log.close()
-
-
-def _ahead() -> float:
-    """Return by how much the clock is ahead of the machine's own count, in seconds: the same while nobody puts it."""
-    return time.time() - time.monotonic()

@@ -18,7 +18,6 @@ import typer
 
 from lab_pipeline.cli.app import app, out, settings
 from lab_pipeline.cli.supervisor import Service, Supervisor
-from lab_pipeline.domain.backtest import now
 from lab_pipeline.domain.errors import LabError
 from lab_pipeline.doors import address, listen, require_token_off_loopback
 from lab_pipeline.files.atomic import write_whole
@@ -67,7 +66,6 @@ def up() -> None:
                 f"Dagster UI  {ui}\nHTTP API    {api}/docs\nhome        {lab.home}\n"
                 f"logs        {lab.home / 'logs'}\nCtrl-C stops it.",
             ),
-            on_put_back=lambda: aside(rewind_automation, lab),
         )
         _await_end_of_runs(lab)
     out.print("the lab has stopped")
@@ -75,17 +73,15 @@ def up() -> None:
 
 @app.command("daemon")
 def daemon(workspace: Workspace = Path("workspace.yaml")) -> None:
-    """Run the daemon (queue, schedules, sensors) alone until Ctrl-C, and set it right when the clock is put back."""
+    """Run the daemon (queue, schedules, sensors) alone until Ctrl-C."""
     from lab_pipeline.cli.daemons import only_daemon
 
     lab = settings()
     environment = {**os.environ, **aside(home_prepared, lab)}
     with only_daemon(lab.dagster_home):
-        aside(automation_prepared, lab)
         Supervisor(environment, lab.home, _say, log_to_files=False).run(
             [_daemon(workspace)],
             on_ready=lambda: _say(f"the daemon of {lab.home} runs; Ctrl-C stops it"),
-            on_put_back=lambda: aside(rewind_automation, lab),
         )
         _await_end_of_runs(lab)
 
@@ -118,24 +114,13 @@ def lab_prepared(lab: Settings, port: int) -> dict[str, str]:
     from lab_pipeline.dagster_ext.graphql import webserver_url
     from lab_pipeline.dagster_ext.instance import open_instance, prepare_environment
     from lab_pipeline.dagster_ext.unpublish import settle_dead
-    from lab_pipeline.defs.operations.automation import rewind
 
     environment = prepare_environment(lab, apply_settings=True)
     strategy_store()
     with open_instance(lab) as instance:
         settle_dead(instance, lab)
         io_manager.sweep(lab, instance)
-        rewind(instance, now())
     return {**environment, "LAB_DAGSTER_URL": webserver_url(lab, port)}
-
-
-def automation_prepared(lab: Settings) -> None:
-    """Let schedules and sensors go on by the clock as it is now."""
-    from lab_pipeline.dagster_ext.instance import open_instance
-    from lab_pipeline.defs.operations.automation import rewind
-
-    with open_instance(lab) as instance:
-        rewind(instance, now())
 
 
 def _say(text: str) -> None:
@@ -144,7 +129,7 @@ def _say(text: str) -> None:
 
 def _daemon(workspace: Path) -> Service:
     command = [sys.executable, "-m", "lab_pipeline.dagster_ext.daemon", "run", "-w", str(workspace)]
-    return Service("daemon", command, ready=lambda: True, by_the_clock=True)
+    return Service("daemon", command, ready=lambda: True)
 
 
 def _fork_server() -> Service:
@@ -168,21 +153,6 @@ def _services(lab: Settings, api_port: int, environment: Mapping[str, str]) -> l
         _daemon(workspace),
         Service("api", api, ready=lambda: connects(lab.host, api_port)),
     ]
-
-
-def rewind_automation(lab: Settings) -> None:
-    """Let schedules and sensors go on by the clock as it is now; what stands against it ends no service."""
-    from lab_pipeline.dagster_ext.instance import open_instance
-    from lab_pipeline.dagster_ext.unpublish import STORE_ERRORS
-    from lab_pipeline.defs.operations.automation import rewind
-
-    try:
-        with open_instance(lab) as instance:
-            rewound = rewind(instance, now())
-    except STORE_ERRORS as error:
-        _say(f"schedules and sensors may wait for later times ({error}): start this command anew")
-    else:
-        _say(f"ahead of the clock were {', '.join(rewound) or 'no schedules or sensors'}")
 
 
 def _await_end_of_runs(lab: Settings) -> None:

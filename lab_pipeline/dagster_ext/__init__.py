@@ -1,1 +1,1 @@
-"""What plugs into Dagster: run launcher, run worker, run coordinator, executors, IO manager, and the access to its internals."""
+"""What plugs into Dagster: launcher, worker, coordinator, executors, IO manager, daemon; and its internals."""

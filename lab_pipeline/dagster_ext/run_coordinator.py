@@ -10,11 +10,7 @@ from dagster._core.storage.tags import MAX_RETRIES_TAG, RETRY_NUMBER_TAG, RETRY_
 
 from lab_pipeline.dagster_ext.run_admission import is_admitted
 from lab_pipeline.dagster_ext.worker_locks import FOREGROUND, WORKER_TAG
-
-BACKTEST = "backtest"
-"""The job, and the first part of the keys of the assets that a backtest materialises."""
-STRATEGY_TAG = "lab/strategy"
-TIMEFRAME_TAG = "lab/timeframe"
+from lab_pipeline.runs.tags import BACKTEST_ASSETS, BACKTEST_JOB, STRATEGY_TAG, TIMEFRAME_TAG
 
 
 class LabRunCoordinator(QueuedRunCoordinator[dg.DagsterInstance]):
@@ -61,7 +57,7 @@ def make_ready(instance: dg.DagsterInstance, run: dg.DagsterRun) -> None:
 
 def is_backtest(run: dg.DagsterRun) -> bool:
     """Tell whether a run of any job simulates, rather than ingests, counts or cleans."""
-    return run.job_name == BACKTEST or any(key.path[0] == BACKTEST for key in run.asset_selection or ())
+    return run.job_name == BACKTEST_JOB or any(key.path[0] == BACKTEST_ASSETS for key in run.asset_selection or ())
 
 
 def queue_tags(run_config: object) -> dict[str, str]:

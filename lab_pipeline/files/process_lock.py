@@ -9,7 +9,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from lab_pipeline.storage.errors import StorageTimeoutError
+from lab_pipeline.files.errors import StorageTimeoutError
 
 
 class ProcessLock:

@@ -1,5 +1,6 @@
 """The launchpad's form of a backtest."""
 
+from collections.abc import Mapping
 from typing import Any, Self
 
 import dagster as dg
@@ -90,3 +91,9 @@ class BacktestConfig(dg.Config):
             },
             subject="backtest",
         )
+
+
+def run_config(config: BacktestConfig, executor: Mapping[str, Any] | None = None) -> dict[str, object]:
+    """Return what the launchpad would hold: the fields that differ from their defaults."""
+    execution = {} if executor is None else {"execution": {"config": dict(executor)}}
+    return {"ops": {"run": {"config": config.model_dump(exclude_defaults=True)}}, **execution}

@@ -21,14 +21,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import dagster as dg
-from dagster._core.storage.event_log import SqliteEventLogStorage
-from dagster._core.storage.schedules import SqliteScheduleStorage
 
 from lab_pipeline import __version__
 from lab_pipeline.backup import BackupError, DamagedBackupError, FileEntry, Repository, Snapshot
 from lab_pipeline.backup.copying import Copier, with_logs
 from lab_pipeline.backup.repository import LAYOUT, Progress, taken_at
 from lab_pipeline.dagster_ext.instance import open_instance
+from lab_pipeline.dagster_ext.internals import SqliteEventLogStorage, SqliteScheduleStorage
 from lab_pipeline.dagster_ext.worker_locks import workers_dir
 from lab_pipeline.lake import Lake
 from lab_pipeline.lake.inbox import DONE, REJECTED, TAKEN

@@ -6,12 +6,11 @@ from collections.abc import Mapping
 
 from lab_pipeline.dagster_ext.graphql import DagsterDownError, Webserver
 from lab_pipeline.dagster_ext.unpublish import STORE_ERRORS
-from lab_pipeline.defs.backtest.foreground import run_config
 from lab_pipeline.domain.errors import LabError
-from lab_pipeline.operations.backtest_config import BacktestConfig
-from lab_pipeline.operations.runs import FINGERPRINT_TAG, Run, Runs
+from lab_pipeline.operations.backtest_config import BacktestConfig, run_config
+from lab_pipeline.operations.runs import Run, Runs
 from lab_pipeline.runs.idempotency import IdempotencyKeys, LaunchUnknownError, Reservation
-from lab_pipeline.runs.tags import BACKTEST_JOB, STRATEGY_TAG, TIMEFRAME_TAG, VERSION_TAG
+from lab_pipeline.runs.tags import BACKTEST_JOB, FINGERPRINT_TAG, STRATEGY_TAG, TIMEFRAME_TAG, VERSION_TAG
 
 LAUNCH_TAG = ".lab/launch"
 """Tells the run of one request from all others, where its answer was lost; hidden in the UI, as its dot says."""

@@ -8,8 +8,8 @@ from typing import Any
 
 import dagster as dg
 import sqlalchemy as sa
-from dagster._core.storage.runs.schema import RunsTable
 
+from lab_pipeline.dagster_ext.internals import RunsTable
 from lab_pipeline.operations.runs import ERROR_TAG, LEGACY_RESULT_TAG, Runs
 from lab_pipeline.runs.legacy import LegacyRun
 from lab_pipeline.runs.tags import BACKTEST_JOB, STRATEGY_TAG, TIMEFRAME_TAG, VERSION_TAG

@@ -21,8 +21,6 @@ from typing import Any
 
 import dagster as dg
 import polars as pl
-from dagster._core.errors import DagsterEventLogInvalidForRun
-from dagster._core.event_api import EventLogCursor  # the public API has cursors only as a page returns them
 from sqlalchemy.exc import SQLAlchemyError
 
 from lab_pipeline.clickhouse.client import ClickHouse
@@ -32,6 +30,7 @@ from lab_pipeline.clickhouse.logs import LOG_LINES, append_lines, last_lines, se
 from lab_pipeline.clickhouse.writer import delete_run
 from lab_pipeline.dagster_ext.event_lines import line_of
 from lab_pipeline.dagster_ext.instance import open_instance
+from lab_pipeline.dagster_ext.internals import DagsterEventLogInvalidForRun, EventLogCursor
 from lab_pipeline.settings import Settings
 from lab_pipeline.storage.run_storage import DuckDBRunStorage
 

@@ -7,14 +7,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import dagster as dg
-from dagster._core.instance.ref import InstanceRef
 
 from lab_pipeline.clickhouse.client import ClickHouse
 from lab_pipeline.clickhouse.config import clickhouse_config
 from lab_pipeline.clickhouse.logs import forget_logs
 from lab_pipeline.dagster_ext import worker_locks
 from lab_pipeline.dagster_ext.instance import CONFIG, adopt, instance_config, open_instance
-from lab_pipeline.defs.operations.sensors import notify_failures
+from lab_pipeline.dagster_ext.internals import InstanceRef
 from lab_pipeline.domain.errors import LabError
 from lab_pipeline.operations.log_shipper import ship_runs, shipping
 from lab_pipeline.settings import Settings
@@ -22,7 +21,7 @@ from lab_pipeline.storage.copy import Progress, Stores, move
 
 EMBEDDED = "embedded"
 """Stands for the dagster.yaml that the lab writes itself."""
-NUMBERED_SENSORS = frozenset({notify_failures.name})
+NUMBERED_SENSORS = frozenset({"notify_failures"})
 """Sensors of the lab whose cursor is the number of an event."""
 HEARTBEAT_SECONDS = 30.0
 """In which a daemon that lives shows it again."""

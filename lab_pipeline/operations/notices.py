@@ -5,17 +5,16 @@ from datetime import UTC, datetime
 from typing import Any
 
 import dagster as dg
-from dagster._core.storage.asset_check_execution_record import (
-    AssetCheckExecutionRecord,
-    AssetCheckExecutionRecordStatus,
-)
-from dagster._core.storage.tags import WILL_RETRY_TAG
 
 from lab_pipeline.dagster_ext.failure_reason import failure_reason
 from lab_pipeline.dagster_ext.graphql import webserver_url
-from lab_pipeline.defs.backtest.run_requests import WINDOW_TAG
+from lab_pipeline.dagster_ext.internals import (
+    WILL_RETRY_TAG,
+    AssetCheckExecutionRecord,
+    AssetCheckExecutionRecordStatus,
+)
 from lab_pipeline.operations.webhook import Notice
-from lab_pipeline.runs.tags import STRATEGY_TAG, TIMEFRAME_TAG
+from lab_pipeline.runs.tags import STRATEGY_TAG, TIMEFRAME_TAG, WINDOW_TAG
 from lab_pipeline.settings import Settings
 
 RUN_FAILED = "run.failed"

@@ -5,14 +5,20 @@ from datetime import datetime, timedelta
 from pathlib import Path
 
 import dagster as dg
-from dagster._core.events import DagsterEvent, JobFailureData, RunFailureReason
-from dagster._core.execution.retries import auto_reexecution_should_retry_run
-from dagster._core.storage.tags import AUTO_RETRY_RUN_ID_TAG, RUN_FAILURE_REASON_TAG, WILL_RETRY_TAG
-from dagster._daemon.auto_run_reexecution.event_log_consumer import _create_cursor_key
 
+from lab_pipeline.dagster_ext.daemon_cursors import FAILED_RUNS_CURSOR
+from lab_pipeline.dagster_ext.internals import (
+    AUTO_RETRY_RUN_ID_TAG,
+    RUN_FAILURE_REASON_TAG,
+    WILL_RETRY_TAG,
+    DagsterEvent,
+    JobFailureData,
+    RunFailureReason,
+    auto_reexecution_should_retry_run,
+)
 from lab_pipeline.dagster_ext.own_tags import mark_of, set_mark
 from lab_pipeline.dagster_ext.run_admission import is_admitted
-from lab_pipeline.dagster_ext.run_coordinator import BACKTEST, make_ready
+from lab_pipeline.dagster_ext.run_coordinator import make_ready
 from lab_pipeline.dagster_ext.run_launcher import LabRunLauncher
 from lab_pipeline.dagster_ext.unpublish import withdraw_after_end
 from lab_pipeline.dagster_ext.worker_locks import (
@@ -26,6 +32,7 @@ from lab_pipeline.dagster_ext.worker_locks import (
     workers_dir,
 )
 from lab_pipeline.runs.artifacts import ArtifactStore
+from lab_pipeline.runs.tags import BACKTEST_JOB
 from lab_pipeline.settings import Settings
 
 QUEUED_WITHIN = timedelta(seconds=60)
@@ -45,8 +52,6 @@ ASKED_TAG = ".lab/retry_asked"
 """Counts how often it was asked for that a run be repeated; hidden in the UI, as tags that begin with a dot are."""
 ASKED_AT_MOST = 20
 """A run that cannot be repeated, such as one of a job that is no more, is given up then."""
-CURSOR = _create_cursor_key(dg.DagsterEventType.RUN_FAILURE)
-"""How far Dagster's daemon has come among the failed runs; it advances whether or not it could repeat them."""
 
 
 def queue_forgotten(instance: dg.DagsterInstance, now: datetime) -> list[str]:
@@ -124,11 +129,11 @@ def ask_for_repetition(instance: dg.DagsterInstance, now: datetime) -> list[str]
     for run in found.values():
         instance.add_run_tags(run.run_id, {WILL_RETRY_TAG: "true"})
         set_mark(instance, run.run_id, ASKED_TAG, str(_asked(run) + 1))
-    reached = instance.daemon_cursor_storage.get_cursor_values({CURSOR}).get(CURSOR)
+    reached = instance.daemon_cursor_storage.get_cursor_values({FAILED_RUNS_CURSOR}).get(FAILED_RUNS_CURSOR)
     before = min((event.storage_id for event in events), default=0) - 1
     if events and reached is not None and before < int(reached):
         # Runs that were repeated are not repeated again: the daemon looks for that first.
-        instance.daemon_cursor_storage.set_cursor_values({CURSOR: str(before)})
+        instance.daemon_cursor_storage.set_cursor_values({FAILED_RUNS_CURSOR: str(before)})
     return sorted(found)
 
 
@@ -139,7 +144,7 @@ def withdraw_ended(instance: dg.DagsterInstance, settings: Settings, now: dateti
         LabError: if a store does not answer; the others are withdrawn the next time.
     """
     ended = dg.RunsFilter(
-        job_name=BACKTEST,
+        job_name=BACKTEST_JOB,
         statuses=[dg.DagsterRunStatus.FAILURE, dg.DagsterRunStatus.CANCELED],
         updated_after=now - LOOK_BACK,
     )

@@ -6,13 +6,13 @@ from pathlib import Path
 
 import dagster as dg
 import sqlalchemy as sa
-from dagster._core.storage.dagster_run import NOT_FINISHED_STATUSES
-from dagster._core.storage.event_log.schema import SqlEventLogStorageTable as EventLogs
 from dagster_shared.serdes import deserialize_value
 
 from lab_pipeline.backup import Repository, Snapshot
 from lab_pipeline.backup.repository import Progress
 from lab_pipeline.backup.restoring import restoring
+from lab_pipeline.dagster_ext.internals import NOT_FINISHED_STATUSES
+from lab_pipeline.dagster_ext.internals import SqlEventLogStorageTable as EventLogs
 from lab_pipeline.dagster_ext.worker_locks import WORKER_TAG, leave_dead, worker_of, workers_dir
 from lab_pipeline.operations.backup import RUNS
 from lab_pipeline.runs.idempotency import IdempotencyKeys

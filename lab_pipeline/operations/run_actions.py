@@ -3,11 +3,11 @@
 from pathlib import Path
 
 import dagster as dg
-from dagster._core.storage.event_log import SqliteEventLogStorage
 
 from lab_pipeline.clickhouse.client import ClickHouse
 from lab_pipeline.clickhouse.config import ClickHouseConfig
 from lab_pipeline.clickhouse.writer import delete_run as delete_rows
+from lab_pipeline.dagster_ext.internals import SqliteEventLogStorage
 from lab_pipeline.domain.errors import LabError
 from lab_pipeline.operations.deletions import deleting
 from lab_pipeline.operations.launch import RunUnfinishedError

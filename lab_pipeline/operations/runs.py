@@ -10,12 +10,10 @@ from typing import Any
 
 import dagster as dg
 import sqlalchemy as sa
-from dagster._core.storage.dagster_run import FINISHED_STATUSES
-from dagster._core.storage.runs.schema import RunsTable, RunTagsTable
-from dagster._core.storage.runs.sql_run_storage import SqlRunStorage
 from dagster_shared.serdes import deserialize_value
 
 from lab_pipeline.dagster_ext.failure_reason import failure_reason
+from lab_pipeline.dagster_ext.internals import FINISHED_STATUSES, RunsTable, RunTagsTable, SqlRunStorage
 from lab_pipeline.dagster_ext.run_coordinator import is_backtest
 from lab_pipeline.domain.enums import RunStatus
 from lab_pipeline.domain.errors import LabError
@@ -31,6 +29,7 @@ from lab_pipeline.runs.tags import (
     ASSET_JOB,
     BACKTEST_ASSETS,
     BACKTEST_JOB,
+    FINGERPRINT_TAG,
     STATUSES,
     STRATEGY_TAG,
     TIMEFRAME_TAG,
@@ -38,7 +37,6 @@ from lab_pipeline.runs.tags import (
     status_of,
 )
 
-FINGERPRINT_TAG = "lab/fingerprint"
 ERROR_TAG = "lab/error"
 """Why a run failed that has no events to tell, such as one that was taken over."""
 PARENT_TAG = "dagster/parent_run_id"

@@ -11,6 +11,9 @@ BACKTEST_ASSETS = "backtest"
 STRATEGY_TAG = "lab/strategy"
 VERSION_TAG = "lab/strategy_version"
 TIMEFRAME_TAG = "lab/timeframe"
+FINGERPRINT_TAG = "lab/fingerprint"
+WINDOW_TAG = "lab/window"
+"""The calls that a run is about, as an ISO 8601 interval: start/end, the end not included."""
 
 STATUSES = {
     "QUEUED": RunStatus.QUEUED,

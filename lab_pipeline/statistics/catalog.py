@@ -10,13 +10,13 @@ from typing import Any
 import pyarrow as pa
 
 from lab_pipeline.domain.errors import LabError, later_layout
+from lab_pipeline.files.errors import StorageError
 from lab_pipeline.statistics.queries import sql
 from lab_pipeline.statistics.run_record import KnownRun
 from lab_pipeline.statistics.segments import Segment
 from lab_pipeline.storage.catalog_file import open_catalog, record_layout
 from lab_pipeline.storage.duck_connection import DuckConnection
 from lab_pipeline.storage.duck_file import DuckFile
-from lab_pipeline.storage.errors import StorageError
 
 FORMAT = 2
 """Of the tables and files: those of an earlier one are computed anew, those of a later one are left alone."""

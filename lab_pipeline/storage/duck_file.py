@@ -17,10 +17,10 @@ import duckdb
 
 from lab_pipeline.files.atomic import put_in_place
 from lab_pipeline.files.disk_errors import disk_trouble
+from lab_pipeline.files.errors import StorageError, StorageTimeoutError
 from lab_pipeline.files.process_lock import ProcessLock, describe_process, lock_holders
 from lab_pipeline.storage.damage import damaged, is_damage, lost, mend_log
 from lab_pipeline.storage.duck_connection import DuckConnection, keep_forever
-from lab_pipeline.storage.errors import StorageError, StorageTimeoutError
 from lab_pipeline.storage.plain_path import quoted
 
 DEFAULT_TIMEOUT_SECONDS = 60.0

@@ -34,10 +34,10 @@ from dagster._time import get_current_datetime
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.engine import Connection
 
+from lab_pipeline.files.errors import StorageError
 from lab_pipeline.storage import schema
 from lab_pipeline.storage.duck_connection import DuckConnection
 from lab_pipeline.storage.duck_file import DEFAULT_TIMEOUT_SECONDS, DuckFile
-from lab_pipeline.storage.errors import StorageError
 from lab_pipeline.storage.heartbeats import Heartbeats
 
 TEMPORARY_HOME_PREFIX = ".tmp_dagster_home_"

@@ -32,9 +32,9 @@ from lab_pipeline.api.app import create_app
 from lab_pipeline.clickhouse.gateway.files import StateFiles
 from lab_pipeline.client import Lab, RunFailedError
 from lab_pipeline.dagster_ext.instance import SILENT_SECONDS, open_instance
+from lab_pipeline.files.errors import StorageTimeoutError
 from lab_pipeline.settings import Settings
 from lab_pipeline.storage.duck_file import DuckFile
-from lab_pipeline.storage.errors import StorageTimeoutError
 from lab_pipeline_tests.api.labs import REQUEST, StandInWebserver
 from lab_pipeline_tests.support.processes import processes
 from lab_pipeline_tests.support.running_lab import BEARER, TOKEN

@@ -72,41 +72,6 @@ def test_a_service_that_dies_is_started_again(tmp_path):
     assert said == ["one ended with status -9; starting it again"]
 
 
-def test_what_goes_by_the_clock_is_started_again_when_it_is_put_back(tmp_path, monkeypatch):
-    starts = tmp_path / "starts"
-    code = "import os,sys,time; open(sys.argv[1],'a').write(f'{sys.argv[2]} {os.getpid()}\\n'); time.sleep(60)"
-
-    def started(name=""):
-        lines = starts.read_text().splitlines() if starts.exists() else []
-        return [int(line.split()[1]) for line in lines if line.startswith(name)]
-
-    services = [
-        Service(name, [sys.executable, "-c", code, str(starts), name], lambda name=name: bool(started(name)), **by)
-        for name, by in (("other", {}), ("daemon", {"by_the_clock": True}))
-    ]
-    ahead, alive_meanwhile, said = [1_000.0], [], []
-    monkeypatch.setattr(supervisor, "_ahead", lambda: ahead[0])
-    monkeypatch.setattr(supervisor, "POLL_SECONDS", 0.02)
-
-    def put_clock():
-        for put in (1e7, 1e7 - 20, 1e7 - 40):  # ahead, then back in two steps of which neither is large
-            ahead[0] = put
-            time.sleep(0.1)
-        while len(started("daemon")) < 2:
-            time.sleep(0.02)
-        time.sleep(0.1)
-        os.kill(os.getpid(), signal.SIGINT)
-
-    Supervisor(dict(os.environ), tmp_path, said.append).run(
-        services,
-        on_ready=threading.Thread(target=put_clock).start,
-        on_put_back=lambda: alive_meanwhile.append([alive(pid) for pid in started()]),
-    )
-    assert said == ["the clock was put back; starting daemon again"]
-    assert alive_meanwhile == [[True, False]]
-    assert [len(started(name)) for name in ("other", "daemon")] == [1, 2]
-
-
 def test_a_service_that_will_not_stay_up_stops_everything(tmp_path, monkeypatch):
     monkeypatch.setattr(supervisor, "POLL_SECONDS", 0.02)
     services = [

@@ -1,8 +1,8 @@
 import polars as pl
 import pytest
 
+from lab_pipeline.cli.jobs import run_backtest_job
 from lab_pipeline.dagster_ext.instance import open_instance
-from lab_pipeline.defs.backtest.foreground import run_backtest_job
 from lab_pipeline.lake import Lake
 from lab_pipeline.operations.backtest_config import BacktestConfig
 from lab_pipeline.settings import load_settings

@@ -9,11 +9,11 @@ from dagster._config import ConfigTypeKind
 from dagster._core.errors import DagsterInvalidSubsetError
 from dagster._core.system_config.objects import ResolvedRunConfig
 
+from lab_pipeline.cli.jobs import backtest_job
 from lab_pipeline.dagster_ext.executor import MOST_PROCESSES, ExecutorConfigError, lab_executor
 from lab_pipeline.dagster_ext.instance import open_instance
 from lab_pipeline.dagster_ext.run_admission import refusal
 from lab_pipeline.definitions import defs
-from lab_pipeline.defs.backtest.foreground import backtest_job
 from lab_pipeline.defs.lake.assets import in_inbox
 from lab_pipeline.defs.lake.jobs import DroppedFile, InboxFiles, ingest_inbox
 from lab_pipeline.defs.operations.resources import Lab

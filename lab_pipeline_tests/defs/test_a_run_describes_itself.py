@@ -9,8 +9,8 @@ import pytest
 from dagster._core.errors import DagsterExecutionInterruptedError
 from dagster._serdes import serialize_value
 
+from lab_pipeline.cli.jobs import run_backtest_job
 from lab_pipeline.definitions import defs
-from lab_pipeline.defs.backtest.foreground import run_backtest_job
 from lab_pipeline.defs.lake.assets import CallFiles, CandleFiles
 from lab_pipeline.defs.lake.checks import evaluate
 from lab_pipeline.defs.lake.metadata import measure

@@ -7,6 +7,7 @@ from dagster._core.errors import DagsterExecutionInterruptedError
 from dagster._core.events import JobFailureData, RunFailureReason
 from dagster._core.launcher.base import WorkerStatus
 
+from lab_pipeline.cli.jobs import backtest_job, run_backtest_job, run_config
 from lab_pipeline.clickhouse import upload
 from lab_pipeline.clickhouse.client import ClickHouse
 from lab_pipeline.clickhouse.config import clickhouse_config
@@ -16,7 +17,6 @@ from lab_pipeline.clickhouse.upload import count_rows, upload_run
 from lab_pipeline.dagster_ext import worker_locks
 from lab_pipeline.dagster_ext.unpublish import settle_dead
 from lab_pipeline.defs.backtest.clickhouse import COUNTS, FILLS, METRICS
-from lab_pipeline.defs.backtest.foreground import backtest_job, run_backtest_job, run_config
 from lab_pipeline.operations.backtest_config import BacktestConfig
 from lab_pipeline.operations.log_shipper import ship_runs
 from lab_pipeline.operations.recovery import withdraw_ended

@@ -11,12 +11,11 @@ from dagster._core.events import JobFailureData, RunFailureReason
 from dagster._daemon.backfill import execute_backfill_iteration
 from dagster_graphql.test.utils import execute_dagster_graphql
 
+from lab_pipeline.cli.jobs import run_backtest_job, run_statistics_job
 from lab_pipeline.dagster_ext import foreground
 from lab_pipeline.dagster_ext.graphql import LOCATION, REPOSITORY
 from lab_pipeline.dagster_ext.instance import open_instance
 from lab_pipeline.dagster_ext.io_manager import HandoverIOManager
-from lab_pipeline.defs.backtest.foreground import run_backtest_job
-from lab_pipeline.defs.statistics.foreground import run_statistics_job
 from lab_pipeline.operations.backtest_config import BacktestConfig
 from lab_pipeline.runs.tags import ASSET_JOB
 from lab_pipeline.settings import load_settings

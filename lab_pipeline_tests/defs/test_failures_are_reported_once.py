@@ -8,9 +8,8 @@ from dagster._core.events import JobFailureData, RunFailureReason
 from lab_pipeline.dagster_ext.instance import open_instance
 from lab_pipeline.defs.lake.checks import evaluate
 from lab_pipeline.defs.lake.metadata import measure
-from lab_pipeline.defs.operations.email_sensor import email
 from lab_pipeline.defs.operations.resources import Lab
-from lab_pipeline.defs.operations.sensors import notify_data_quality, notify_failures
+from lab_pipeline.defs.operations.sensors import email, notify_data_quality, notify_failures
 from lab_pipeline.lake import Lake
 from lab_pipeline.operations import webhook
 from lab_pipeline.operations.webhook import DeliveryError, Notice, Webhook

@@ -12,12 +12,12 @@ import dagster as dg
 import polars as pl
 import pytest
 
+from lab_pipeline.cli.jobs import run_backtest_job
 from lab_pipeline.clickhouse.client import ClickHouse
 from lab_pipeline.clickhouse.config import clickhouse_config
 from lab_pipeline.clickhouse.series import visible_rows
 from lab_pipeline.dagster_ext import executor, io_manager
 from lab_pipeline.dagster_ext.unpublish import withdraw_if_ended
-from lab_pipeline.defs.backtest.foreground import run_backtest_job
 from lab_pipeline.lake import Lake
 from lab_pipeline.operations.backtest_config import BacktestConfig
 from lab_pipeline.operations.launch import Launcher

@@ -16,8 +16,8 @@ import psutil
 import pytest
 from dagster._core.launcher.base import LaunchRunContext
 
+from lab_pipeline.cli.jobs import backtest_job, run_config
 from lab_pipeline.dagster_ext import worker_locks
-from lab_pipeline.defs.backtest.foreground import backtest_job, run_config
 from lab_pipeline.forkserver.client import SOCKET
 from lab_pipeline.operations.backtest_config import BacktestConfig
 from lab_pipeline.runs.artifacts import ArtifactStore

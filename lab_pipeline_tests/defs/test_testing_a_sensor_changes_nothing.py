@@ -14,8 +14,8 @@ from dagster._core.definitions.asset_daemon_cursor import AssetDaemonCursor
 from dagster._core.scheduler.instigation import TickStatus
 from dagster._daemon.asset_daemon import asset_daemon_cursor_to_instigator_serialized_cursor
 
+from lab_pipeline.dagster_ext.daemon_cursors import FAILED_RUNS_CURSOR, clear_unreadable
 from lab_pipeline.dagster_ext.instance import open_instance
-from lab_pipeline.defs.operations.automation import clear_unreadable
 from lab_pipeline.defs.operations.resources import Lab
 from lab_pipeline.lake import Lake
 from lab_pipeline.operations import recovery
@@ -113,7 +113,7 @@ def state_of(instance, home):
     }
     runs = {run.run_id: (run.status, run.tags, len(instance.all_logs(run.run_id))) for run in instance.get_runs()}
     sensors = {state.instigator_name: state.instigator_data for state in instance.all_instigator_state()}
-    cursors = instance.daemon_cursor_storage.get_cursor_values({"lab/failing_checks", recovery.CURSOR})
+    cursors = instance.daemon_cursor_storage.get_cursor_values({"lab/failing_checks", FAILED_RUNS_CURSOR})
     return files, runs, sensors, cursors
 
 

@@ -334,10 +334,10 @@ def test_the_way_back_replaces_what_was_moved_unless_it_was_used_since(used, ope
 
 def test_what_does_not_arrive_is_noticed(used, opened, monkeypatch):
     postgres = opened("postgres")
-    copy = copy._copy_events  # noqa: SLF001 - to be spoilt
+    copied = copy._copy_events  # noqa: SLF001 - to be spoilt
 
     def lossy(reader, log, layout, progress):
-        copy(reader, log, layout, progress)
+        copied(reader, log, layout, progress)
         log.delete_events(used.get_runs()[0].run_id)
 
     monkeypatch.setattr(copy, "_copy_events", lossy)
@@ -359,10 +359,10 @@ SPOILT = {
 def test_a_row_that_arrives_as_another_is_noticed(used, opened, monkeypatch, name, goal):
     target = Stores.of(opened(goal))
     table, column, connecting = SPOILT[name]
-    copy = copy._copy_events  # noqa: SLF001 - to be spoilt
+    copied = copy._copy_events  # noqa: SLF001 - to be spoilt
 
     def spoiling(reader, log, layout, progress):
-        copy(reader, log, layout, progress)
+        copied(reader, log, layout, progress)
         with connecting(target) as connection:
             last = sa.select(sa.func.max(table.c.id)).scalar_subquery()
             done = connection.execute(table.update().where(table.c.id == last).values({column: "other"}))

@@ -4,15 +4,11 @@ from collections.abc import Mapping
 
 import dagster as dg
 
-from lab_pipeline.defs.backtest.foreground import run_config
 from lab_pipeline.lake import Lake
-from lab_pipeline.operations.backtest_config import BacktestConfig
+from lab_pipeline.operations.backtest_config import BacktestConfig, run_config
 from lab_pipeline.runs.backtest import EmptyLakeError
-from lab_pipeline.runs.tags import STRATEGY_TAG, TIMEFRAME_TAG, VERSION_TAG
+from lab_pipeline.runs.tags import STRATEGY_TAG, TIMEFRAME_TAG, VERSION_TAG, WINDOW_TAG
 from lab_pipeline.settings import Settings
-
-WINDOW_TAG = "lab/window"
-"""The calls that a run is about, as an ISO 8601 interval: start/end, the end not included."""
 
 
 def automation_timeframe(settings: Settings, lake: Lake) -> str:

@@ -1,4 +1,4 @@
-"""Run the backtest job in this process, on the lab's instance: a run like any other in the UI."""
+"""Run jobs of the lab in this process, on the lab's instance: runs like any other in the UI."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -6,14 +6,18 @@ from typing import Any
 import dagster as dg
 
 from lab_pipeline.dagster_ext.foreground import FinishedRun, execute_here
-from lab_pipeline.operations.backtest_config import BacktestConfig
+from lab_pipeline.definitions import defs
+from lab_pipeline.operations.backtest_config import BacktestConfig, run_config
 
 
 def backtest_job() -> dg.JobDefinition:
     """Load the job as the code location does."""
-    from lab_pipeline.definitions import defs  # noqa: PLC0415 - it loads this folder
-
     return defs().resolve_job_def("backtest")
+
+
+def statistics_job() -> dg.JobDefinition:
+    """Load the job as the code location does."""
+    return defs().resolve_job_def("statistics")
 
 
 def run_backtest_job(
@@ -33,7 +37,6 @@ def run_backtest_job(
     return execute_here(instance, backtest_job, run_config(config, executor), tags)
 
 
-def run_config(config: BacktestConfig, executor: Mapping[str, Any] | None = None) -> dict[str, object]:
-    """Return what the launchpad would hold: the fields that differ from their defaults."""
-    execution = {} if executor is None else {"execution": {"config": dict(executor)}}
-    return {"ops": {"run": {"config": config.model_dump(exclude_defaults=True)}}, **execution}
+def run_statistics_job(instance: dg.DagsterInstance, tags: Mapping[str, str] | None = None) -> str | None:
+    """Execute the job and wait for its end; return why it failed, if it did."""
+    return execute_here(instance, statistics_job, tags=tags).error
