@@ -130,7 +130,7 @@ def email() -> dg.Definitions:
         email_from=settings.email_from,
         email_password=settings.email_password.get_secret_value(),
         email_to=[address.strip() for address in settings.email_to.split(",")],
-        email_mail_body_fn=_mail_body,
+        email_body_fn=_mail_body,
         smtp_host=settings.smtp_host,
         smtp_type=settings.smtp_type,
         smtp_port=settings.smtp_port,
