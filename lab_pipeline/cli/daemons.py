@@ -1,6 +1,5 @@
 """One Dagster daemon a home, whoever started it."""
 
-import fcntl
 import itertools
 import os
 import time
@@ -11,6 +10,7 @@ from pathlib import Path
 import psutil  # type: ignore[import-untyped]  # it ships no types
 
 from lab_pipeline.domain.errors import LabError
+from lab_pipeline.files.locks import try_lock
 
 MODULES = ("dagster._daemon", "lab_pipeline.dagster_ext.daemon")
 PROGRAM = "dagster-daemon"
@@ -45,11 +45,9 @@ def held(path: Path, taken: Callable[[str], LabError]) -> Iterator[None]:
         taken: makes the error to raise if another holds it, of that one's number.
     """
     with path.open("a+") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
+        if not try_lock(lock):
             lock.seek(0)
-            raise taken(lock.read().strip()) from None
+            raise taken(lock.read().strip())
         lock.truncate(0)
         lock.write(str(os.getpid()))
         lock.flush()

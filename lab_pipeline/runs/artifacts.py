@@ -1,7 +1,6 @@
 """The artifacts of a run: one directory, complete or not there at all."""
 
 import errno
-import fcntl
 import hashlib
 import importlib.metadata
 import json
@@ -26,6 +25,7 @@ from lab_pipeline.domain.errors import LabError, later_layout
 from lab_pipeline.domain.model import Record, field_errors
 from lab_pipeline.domain.summary import Summary
 from lab_pipeline.files.atomic import make_directory, sync_directory, sync_file
+from lab_pipeline.files.locks import lock, locked, try_lock
 
 MANIFEST = "manifest.json"
 LAYOUT = 1
@@ -238,7 +238,7 @@ class ArtifactStore:
         root = self.directory / STAGING
         if not root.is_dir():
             return 0
-        with _locked(root / GATE):
+        with locked(root / GATE):
             return _sweep(root, remove=remove)
 
     def damage(self, run_id: str) -> list[str]:
@@ -342,16 +342,16 @@ class ArtifactStore:
         """
         root = self.directory / STAGING
         make_directory(root)
-        with _locked(root / GATE):
+        with locked(root / GATE):
             _sweep(root)
             staging = root / uuid.uuid4().hex
             staging.mkdir()
             alive = _lock_of(staging).open("w")
-            fcntl.flock(alive, fcntl.LOCK_EX)
+            lock(alive)
         try:
             yield staging
         finally:
-            with alive, _locked(root / GATE):
+            with alive, locked(root / GATE):
                 shutil.rmtree(staging, ignore_errors=True)
                 _lock_of(staging).unlink()
 
@@ -402,10 +402,8 @@ def _sweep(root: Path, *, remove: bool = True) -> int:
     """Remove what dead publishers left, or just measure it; returns its bytes."""
     found = 0
     for staging in {path.with_suffix("") for path in root.iterdir() if path.name != GATE}:
-        with _lock_of(staging).open("a") as lock:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
+        with _lock_of(staging).open("a") as alive:
+            if not try_lock(alive):
                 continue  # its publisher lives
             found += sum(path.stat().st_size for path in staging.rglob("*") if path.is_file())
             if not remove:
@@ -418,13 +416,6 @@ def _sweep(root: Path, *, remove: bool = True) -> int:
 
 def _lock_of(staging: Path) -> Path:
     return staging.with_suffix(".lock")
-
-
-@contextmanager
-def _locked(path: Path) -> Iterator[None]:
-    with path.open("a") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield
 
 
 def _write_parquet(path: Path, frame: pl.DataFrame) -> ArtifactFile:

@@ -7,10 +7,9 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from filelock import FileLock, Timeout
-
 from lab_pipeline.domain.backtest import now
 from lab_pipeline.domain.errors import LabError
+from lab_pipeline.files.locks import locked
 from lab_pipeline.runs.queries import sql
 from lab_pipeline.storage.catalog_file import open_catalog, record_layout
 from lab_pipeline.storage.duck_file import DuckFile
@@ -140,9 +139,9 @@ class IdempotencyKeys:
         directory.mkdir(parents=True, exist_ok=True)
         number = int.from_bytes(hashlib.sha256(key.encode()).digest()[:4]) % LOCKS
         try:
-            with FileLock(directory / f"idempotency-{number}.lock", timeout=LOCK_SECONDS):
+            with locked(directory / f"idempotency-{number}.lock", timeout_seconds=LOCK_SECONDS):
                 yield
-        except Timeout:
+        except TimeoutError:
             raise IdempotencyBusyError("another request with this idempotency key is still being worked on") from None
 
 
