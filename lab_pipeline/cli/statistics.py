@@ -54,10 +54,6 @@ class Rank(StrEnum):
     PARETO = "pareto"
 
 
-class StatisticsError(LabError):
-    """What was asked of the statistics cannot be answered."""
-
-
 @app.command("statistics")
 def show_statistics(
     *,
@@ -129,7 +125,7 @@ def show_leaderboard(
     try:
         filters = Filters(strategy, timeframe, window_start(window))
     except ValueError as error:
-        raise StatisticsError(f"--window: {error}") from None
+        raise LabError(f"--window: {error}") from None
     place: Place | None = None
     answer, place = leaderboard(
         Statistics.of(settings()), Board(what.value), RankBy(metric.value), filters, limit=limit
@@ -165,7 +161,7 @@ def _period(start: str | None, end: str | None) -> "Range":
 
     first, last = _moment("--from", start), _moment("--to", end)
     if first is not None and last is not None and first >= last:
-        raise StatisticsError(f"--to: {end} is not after {start}")
+        raise LabError(f"--to: {end} is not after {start}")
     return Range(first, last)
 
 
@@ -179,7 +175,7 @@ def _moment(option: str, text: str | None) -> "datetime | None":
     try:
         moment: datetime = TypeAdapter(Moment).validate_python(text)
     except ValidationError:
-        raise StatisticsError(
+        raise LabError(
             f"{option}: write a time as 2018-01-10T00:00:00Z or a date as 2018-01-10, not {text!r}"
         ) from None
     return moment
@@ -191,7 +187,7 @@ def _bins(text: str) -> Any:  # noqa: ANN401 - imported late, so that `lab --hel
     try:
         return Bins.parse(text)
     except ValueError as error:
-        raise StatisticsError(f"--bins: {error}") from None
+        raise LabError(f"--bins: {error}") from None
 
 
 def _print_totals(totals: dict[str, Any]) -> None:

@@ -41,10 +41,6 @@ Workspace = Annotated[
 ]
 
 
-class AlreadyUpError(LabError):
-    """Another `lab up` runs on this home."""
-
-
 @app.command("up")
 def up() -> None:
     """Run the Dagster UI, the HTTP API, the daemon (queue, schedules, sensors) and the code server until Ctrl-C."""
@@ -181,12 +177,12 @@ def only_one(lab: Settings) -> Iterator[None]:
     """Hold the home of a lab against every other `lab up`.
 
     Raises:
-        AlreadyUpError: if there is one.
+        LabError: if there is one.
     """
     from lab_pipeline.cli.daemons import held
 
     path = lab.dagster_home / UP_LOCK
-    with held(path, lambda holder: AlreadyUpError(f"the lab at {lab.home} is already up (process {holder})")):
+    with held(path, lambda holder: LabError(f"the lab at {lab.home} is already up (process {holder})")):
         yield
 
 

@@ -58,10 +58,6 @@ class UnknownArtifactError(LabError):
     """The run has no artifact of that name."""
 
 
-class PublishError(LabError):
-    """The artifacts could not be written; nothing of them is visible."""
-
-
 class ColumnSchema(Record):
     """A column of a Parquet artifact and its Arrow type."""
 
@@ -140,7 +136,7 @@ class ArtifactStore:
             report: the tear sheet, HTML.
 
         Raises:
-            PublishError: if the disk is full or cannot be written, or the id holds another result.
+            LabError: if the disk is full or cannot be written, or the id holds another result.
         """
         try:
             with self._staging() as staging:
@@ -163,7 +159,7 @@ class ArtifactStore:
                 sync_directory(staging)
                 return self._reveal(staging, manifest)
         except OSError as error:
-            raise PublishError(
+            raise LabError(
                 f"cannot write the artifacts of run {run_id} to {self.directory}: {error.strerror or error}; "
                 "nothing was published. Make room or mend the disk, then run again."
             ) from error
@@ -175,7 +171,7 @@ class ArtifactStore:
 
         Raises:
             UnknownRunError: if nothing is published under the other id.
-            PublishError: if the disk cannot be written.
+            LabError: if the disk cannot be written.
         """
         manifest = self.manifest(published).model_copy(update={"run_id": run_id})
         try:
@@ -186,7 +182,7 @@ class ArtifactStore:
                 sync_directory(staging)
                 return self._reveal(staging, manifest)
         except OSError as error:
-            raise PublishError(
+            raise LabError(
                 f"cannot take over the artifacts of run {published} in {self.directory}: {error.strerror or error}"
             ) from error
 
@@ -220,7 +216,7 @@ class ArtifactStore:
         """Delete the artifacts of a run: invisible at once, then gone; a run that has none is no error.
 
         Raises:
-            PublishError: if the disk does not let go of them.
+            LabError: if the disk does not let go of them.
         """
         if not self.has(run_id):
             return
@@ -231,7 +227,7 @@ class ArtifactStore:
         except FileNotFoundError:
             return  # somebody else was faster
         except OSError as error:
-            raise PublishError(f"cannot delete the artifacts of run {run_id}: {error.strerror or error}") from error
+            raise LabError(f"cannot delete the artifacts of run {run_id}: {error.strerror or error}") from error
 
     def litter(self, *, remove: bool = False) -> int:
         """Return the bytes that killed publishers left, which the next one would remove; or remove them now."""
@@ -364,7 +360,7 @@ class ArtifactStore:
                 raise
             published = self.manifest(manifest.run_id)
             if published.fingerprint != manifest.fingerprint:
-                raise PublishError(
+                raise LabError(
                     f"run {manifest.run_id} is already published in {target} with another result "
                     f"(fingerprint {published.fingerprint[:12]}, now {manifest.fingerprint[:12]})"
                 ) from None

@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from lab_pipeline.cli.daemons import AnotherDaemonError, daemons, only_daemon
+from lab_pipeline.cli.daemons import daemons, only_daemon
 from lab_pipeline.dagster_ext.instance import open_instance
+from lab_pipeline.domain.errors import LabError
 from lab_pipeline.settings import load_settings
 from lab_pipeline_tests.support.fake_clock import Clock
 from lab_pipeline_tests.support.ticks import tick
@@ -116,7 +117,7 @@ def selector(instance):
 def test_a_home_is_held_against_a_daemon_that_cannot_be_seen_from_here(tmp_path):
     with only_daemon(tmp_path):  # as from another container: there is no such process on this machine
         assert list(daemons(tmp_path)) == []
-        with pytest.raises(AnotherDaemonError, match=rf"already \(process {os.getpid()}, on this host or another\)"):
+        with pytest.raises(LabError, match=rf"already \(process {os.getpid()}, on this host or another\)"):
             only_daemon(tmp_path).__enter__()
     with only_daemon(tmp_path):
         pass
