@@ -1,12 +1,12 @@
 """`lab statistics` and `lab leaderboard`: what all runs together say."""
 
-from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from lab_pipeline.cli.app import RUN_FAILED, app, err, out, settings, table
 from lab_pipeline.cli.summary import UNDEFINED, number, percent
+from lab_pipeline.domain.enums import Board, GroupBy, RankBy
 from lab_pipeline.domain.errors import LabError
 
 if TYPE_CHECKING:
@@ -23,41 +23,10 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 StrategyId = Annotated[str | None, typer.Option("--strategy", help="Only runs of this strategy.", metavar="ID")]
 
 
-class By(StrEnum):
-    """What trades can be grouped by."""
-
-    DAY = "day"
-    WEEK = "week"
-    MONTH = "month"
-    TOKEN = "token"  # noqa: S105 - a coin
-    CALLER = "caller"
-    STRATEGY = "strategy"
-
-
-class What(StrEnum):
-    """What can be ranked."""
-
-    RUNS = "runs"
-    STRATEGIES = "strategies"
-    CALLERS = "callers"
-
-
-class Rank(StrEnum):
-    """By what."""
-
-    PNL = "pnl"
-    SHARPE = "sharpe"
-    STABILITY = "stability"
-    WIN_RATE = "winRate"
-    PROFIT_FACTOR = "profitFactor"
-    DRAWDOWN = "drawdown"
-    PARETO = "pareto"
-
-
 @app.command("statistics")
 def show_statistics(
     *,
-    by: Annotated[By, typer.Option("--by", help="Group trades by this.")] = By.STRATEGY,
+    by: Annotated[GroupBy, typer.Option("--by", help="Group trades by this.")] = GroupBy.STRATEGY,
     start: Annotated[
         str | None, typer.Option("--from", help="Trades on calls from this time on (UTC).", metavar="T")
     ] = None,
@@ -74,7 +43,6 @@ def show_statistics(
 ) -> None:
     """Show what all completed runs together say: totals, net returns by group, distributions, correlations."""
     from lab_pipeline.statistics import (
-        GroupBy,
         Method,
         Statistics,
         correlation,
@@ -89,7 +57,7 @@ def show_statistics(
         _refresh()
     statistics = Statistics.of(settings())
     totals = overview(statistics, period, strategy).body
-    groups, _ = pnl(statistics, GroupBy(by.value), period)
+    groups, _ = pnl(statistics, by, period)
     rows = sorted(groups.body["groups"], key=lambda row: row["totalPnl"], reverse=True) if by in _NAMED else None
     rows = (rows or groups.body["groups"])[:limit]
     shapes = distribution(statistics, bins=chosen).body["distributions"]
@@ -110,9 +78,9 @@ def show_statistics(
 
 @app.command("leaderboard")
 def show_leaderboard(
-    what: Annotated[What, typer.Argument(help="What to rank.", metavar="[runs|strategies|callers]")] = What.RUNS,
+    what: Annotated[Board, typer.Argument(help="What to rank.", metavar="[runs|strategies|callers]")] = Board.RUNS,
     *,
-    metric: Annotated[Rank, typer.Option("--metric", help="What decides.")] = Rank.PNL,
+    metric: Annotated[RankBy, typer.Option("--metric", help="What decides.")] = RankBy.PNL,
     strategy: StrategyId = None,
     timeframe: Annotated[str | None, typer.Option(help="Only runs on candles of this length.")] = None,
     window: Annotated[str, typer.Option(help="Only runs that completed within 24h, 7d, 4w, ..., or all.")] = "all",
@@ -120,16 +88,14 @@ def show_leaderboard(
     as_json: AsJson = False,
 ) -> None:
     """Show the best runs, strategies or callers: filter first, then rank."""
-    from lab_pipeline.statistics import Board, Filters, RankBy, Statistics, leaderboard, window_start
+    from lab_pipeline.statistics import Filters, Statistics, leaderboard, window_start
 
     try:
         filters = Filters(strategy, timeframe, window_start(window))
     except ValueError as error:
         raise LabError(f"--window: {error}") from None
     place: Place | None = None
-    answer, place = leaderboard(
-        Statistics.of(settings()), Board(what.value), RankBy(metric.value), filters, limit=limit
-    )
+    answer, place = leaderboard(Statistics.of(settings()), what, metric, filters, limit=limit)
     if as_json:
         out.show_json(answer.body)
         return
@@ -139,7 +105,7 @@ def show_leaderboard(
     out.print(f"\ncomputed at {answer.body['computedAt']}{more}")
 
 
-_NAMED = (By.TOKEN, By.CALLER, By.STRATEGY)
+_NAMED = (GroupBy.TOKEN, GroupBy.CALLER, GroupBy.STRATEGY)
 """Groups without an order of their own: the best come first."""
 
 
@@ -203,9 +169,9 @@ def _print_totals(totals: dict[str, Any]) -> None:
     )
 
 
-def _groups_table(by: By, rows: list[dict[str, Any]]) -> "Table":
+def _groups_table(by: GroupBy, rows: list[dict[str, Any]]) -> "Table":
     columns = ("runs", "trades", "mean net", "total net", "lowest", "highest", "win rate")
-    by_time = by in (By.DAY, By.WEEK, By.MONTH)
+    by_time = by in (GroupBy.DAY, GroupBy.WEEK, GroupBy.MONTH)
     made = table(f"{by.value} (UTC)" if by_time else by.value, *columns, right=columns)
     for row in rows:
         made.add_row(
@@ -238,8 +204,8 @@ def _correlations_table(pairs: dict[str, list[dict[str, Any]]]) -> "Table":
     return made
 
 
-def _board_table(what: What, rows: list[dict[str, Any]]) -> "Table":
-    return _callers_table(rows) if what is What.CALLERS else _runs_table(what, rows)
+def _board_table(what: Board, rows: list[dict[str, Any]]) -> "Table":
+    return _callers_table(rows) if what is Board.CALLERS else _runs_table(what, rows)
 
 
 def _callers_table(rows: list[dict[str, Any]]) -> "Table":
@@ -260,8 +226,8 @@ def _callers_table(rows: list[dict[str, Any]]) -> "Table":
     return made
 
 
-def _runs_table(what: What, rows: list[dict[str, Any]]) -> "Table":
-    runs = what is What.RUNS
+def _runs_table(what: Board, rows: list[dict[str, Any]]) -> "Table":
+    runs = what is Board.RUNS
     columns = ("trades", "win rate", "pnl", "return", "drawdown", "sharpe", "profit factor", "stability")
     made = table("", "run" if runs else "runs", "strategy", *columns, right=("", *columns))
     for row in rows:
