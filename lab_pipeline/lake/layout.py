@@ -131,9 +131,10 @@ class Note:
 def write_part(frame: pl.DataFrame, table: Table, path: Path, note: Note | None = None) -> None:
     """Write sorted rows to a new part file and wait until the disk has it.
 
-    Required (non-null) columns, statistics of the columns that they are sorted by and small row groups are what make a
-    narrow read narrow and a wide one fast: only strings are dictionary-encoded, times are stored as deltas. Numbers are split into their bytes, all
-    first ones first: lz4 then packs them as well as zstd does without that, and they are read twice as fast.
+    Required (non-null) columns, statistics of the columns that rows are sorted by and small row groups are what make a
+    narrow read narrow and a wide one fast: only strings are dictionary-encoded, times are stored as deltas. Numbers are
+    split into their bytes, all first ones first: lz4 then packs them as well as zstd does without that, and they are
+    read twice as fast.
     """
     encodings = {pl.Float64(): "BYTE_STREAM_SPLIT", frames.TIMESTAMP: "DELTA_BINARY_PACKED"}
     rows = _to_arrow(frame, table)

@@ -8,10 +8,9 @@ from types import TracebackType
 from typing import Self
 
 import numpy as np
+import numpy.typing as npt
 import polars as pl
 import pyarrow as pa
-
-from lab_pipeline.domain.candles import Integers
 
 FILE = "file"
 """Column with the position of a source among the inputs."""
@@ -47,7 +46,7 @@ class Spill:
         """The partitions that have rows, ascending."""
         return sorted(self._batches)
 
-    def add(self, rows: pl.DataFrame, partitions: Integers) -> None:
+    def add(self, rows: pl.DataFrame, partitions: npt.NDArray[np.integer]) -> None:
         """Put rows aside.
 
         Args:
@@ -85,6 +84,6 @@ class Spill:
         return rows
 
 
-def _begins(partitions: Integers) -> Integers:
+def _begins(partitions: npt.NDArray[np.integer]) -> npt.NDArray[np.integer]:
     """Return the rows at which another partition begins than that of the row before."""
     return np.concatenate([[0], np.flatnonzero(np.diff(partitions)) + 1])
