@@ -13,7 +13,6 @@ from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
-
 BIN = Path(sys.executable).parent
 LOADED = "runs begin with the kernel's machine code"
 """What the fork server says once it has everything."""

@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 
 PACKAGE = Path(lab_pipeline.__file__).parent
 NOT_LOADED = tuple(f"lab_pipeline.{room}" for room in ("backup", "cli", "clickhouse.gateway", "daemon.__main__"))
-"""What nobody needs that is forked; programs; and the command line, which looks at its terminal while it is imported."""
+"""What nobody needs that is forked, what is a program, and the command line, which looks at its terminal at once."""
 LIBRARIES = (
     "dagster._core.storage.local_compute_log_manager",
     "dagster._core.storage.root",
