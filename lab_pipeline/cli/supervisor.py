@@ -29,8 +29,6 @@ PUT_BACK_SECONDS = 30.0
 LONGEST_LOG_BYTES = 16 * 2**20
 """Of a service's log; what is older is in a second file beside it, and what is older than that is gone."""
 LOOK_AT_LOGS_SECONDS = 10.0
-SERVICE = "service"
-"""What a fork server is asked for; it is told the command."""
 FORKED_WITHIN_SECONDS = 30.0
 """For which a service waits for a fork server that is busy; one that starts by itself takes more memory for ever."""
 UNKNOWN = -signal.SIGKILL
@@ -192,7 +190,7 @@ class Supervisor:
             descriptors = [nothing.fileno(), log.fileno(), log.fileno(), self._lifeline]
             process = fork(
                 service.forked_in,
-                SERVICE,
+                "service",
                 service.command,
                 self._environment,
                 descriptors,

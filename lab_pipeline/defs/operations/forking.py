@@ -60,7 +60,6 @@ LIBRARIES = (
     "uvloop",
 )
 """What runs and services import beyond that: a configuration names it, or a library imports it when it is used."""
-SERVICE = "service"
 M_ARENA_MAX = -8
 """The C library's number for the setting of how many arenas it has."""
 ARENAS = 2
@@ -78,7 +77,7 @@ def main() -> None:
     load()
     reason = serve(
         load_settings().dagster_home,
-        {"run": Offer(RUN, _run), "command": Offer("lab", _command), SERVICE: Offer("", _service, lasts=True)},
+        {"run": Offer(RUN, _run), "command": Offer("lab", _command), "service": Offer("", _service, lasts=True)},
         lambda: None if _code() == code else "the code of the lab or its libraries has changed",
         _kernel(),
     )
