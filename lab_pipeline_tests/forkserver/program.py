@@ -1,6 +1,6 @@
 """A program that serves: `program.py DIRECTORY`; it ends for the reason that a file `end` in the directory holds.
 
-It loads something later, once there is a file `later` in the directory.
+It loads something later, once somebody writes to a pipe `later` in the directory.
 """
 
 import gc
@@ -39,18 +39,6 @@ def leave_another(_):
     sys.stdout.write(f"{subprocess.Popen(['sleep', '60']).pid}\n")
 
 
-def wait_for_later():
-    """Return a descriptor that can be read from once the file is there."""
-    ours, theirs = os.pipe()
-    if not os.fork():
-        os.close(ours)
-        while not (directory / "later").exists():
-            time.sleep(0.02)
-        os._exit(0)
-    os.close(theirs)
-    return ours
-
-
 def end(_):
     how = json.loads(sys.argv[1])
     if how == "raise":
@@ -72,5 +60,7 @@ loaded = []
 targets = {"tell": tell, "sleep": lambda _: time.sleep(60), "leave_another": leave_another, "end": end}
 offers = {name: Offer(f"a {name}", target) for name, target in targets.items()}
 offers |= {f"lasting_{name}": Offer("", target, lasts=True) for name, target in targets.items()}
-later = Awaited(wait_for_later(), lambda: loaded.append("something"))
+if not (directory / "later").exists():
+    os.mkfifo(directory / "later")
+later = Awaited(os.open(directory / "later", os.O_RDONLY | os.O_NONBLOCK), lambda: loaded.append("something"))
 sys.stdout.write(f"ended: {serve(directory, offers, lambda: have_a_thread() or reason(), later)}")

@@ -155,8 +155,10 @@ def test_a_service_is_called_what_it_is_asked_for_and_shows_the_variables_of_the
 
 @pytest.mark.usefixtures("server")
 def test_what_a_service_leaves_running_goes_on(directory):
-    _, printed = Asked(directory, "lasting_leave_another", "a service").end()
-    left = psutil.Process(int(printed))
+    asked = Asked(directory, "lasting_leave_another", "a service")
+    left = psutil.Process(int(os.read(asked.out, 100)))
+    assert asked.process.has_ended(30)
+    assert asked.process.status() == 0
     assert left.is_running()
     left.kill()
 
@@ -167,7 +169,7 @@ def test_what_is_loaded_later_keeps_nobody_waiting_and_is_there_for_those_that_c
         return json.loads(Asked(directory, "tell").end()[1].splitlines()[0])["loaded"]
 
     assert loaded() == []
-    (directory / "later").touch()
+    (directory / "later").write_text("now")
     assert until(loaded) == ["something"]
 
 
