@@ -15,6 +15,7 @@ from typing import IO
 
 from lab_pipeline.cli import tether
 from lab_pipeline.domain.errors import LabError
+from lab_pipeline.forkserver.client import Forked, fork
 from lab_pipeline.storage.trouble import disk_trouble, full_disk, is_full
 
 POLL_SECONDS = 0.2
@@ -28,6 +29,10 @@ PUT_BACK_SECONDS = 30.0
 LONGEST_LOG_BYTES = 16 * 2**20
 """Of a service's log; what is older is in a second file beside it, and what is older than that is gone."""
 LOOK_AT_LOGS_SECONDS = 10.0
+FORKED_WITHIN_SECONDS = 30.0
+"""For which a service waits for a fork server that is busy; one that starts by itself takes more memory for ever."""
+UNKNOWN = -signal.SIGKILL
+"""The status of a service that ended after the fork server that could tell it: as if it had been killed."""
 LIFELINE = "LAB_LIFELINE"
 """Tells services, and what they start, the descriptor of a pipe that ends when the supervisor does."""
 
@@ -45,6 +50,7 @@ class Service:
         command: program and arguments.
         ready: says whether it answers; the next service is started once it does.
         by_the_clock: whether it waits for times of day: it is started again if the clock is put back.
+        forked_in: the directory of a fork server that has loaded what it needs; without one, it starts by itself.
     """
 
     name: str
@@ -52,6 +58,33 @@ class Service:
     ready: Callable[[], bool]
     ready_within_seconds: float = 120.0
     by_the_clock: bool = False
+    forked_in: Path | None = None
+
+
+class _Warm:
+    """A service that a fork server started, with what of a `Popen` is needed."""
+
+    def __init__(self, process: Forked) -> None:
+        self._process = process
+        self._status: int | None = None
+
+    def poll(self) -> int | None:
+        if self._status is None and self._process.has_ended(0.0):
+            status = self._process.status()
+            self._status = UNKNOWN if status is None else status
+        return self._status
+
+    def wait(self, timeout: float | None = None) -> int | None:
+        if self._status is None and not self._process.has_ended(timeout):
+            raise subprocess.TimeoutExpired("a service", timeout or 0.0)
+        return self.poll()
+
+    def send_signal(self, number: int) -> None:
+        if self.poll() is None:
+            self._process.send_signal(number)
+
+    def kill(self) -> None:
+        self.send_signal(signal.SIGKILL)
 
 
 @dataclass
@@ -65,7 +98,7 @@ class _Running:
     """
 
     service: Service
-    process: subprocess.Popen[bytes]
+    process: subprocess.Popen[bytes] | _Warm
     log: IO[bytes]
     started: float = field(default_factory=time.monotonic)
     quick_deaths: int = 0
@@ -144,21 +177,37 @@ class Supervisor:
 
     def _start(self, service: Service) -> _Running:
         log = self._log(service)
-        # A session of its own, so that Ctrl-C reaches this process alone and the order of the end is ours.
         try:
-            process = subprocess.Popen(  # noqa: S603 - our own commands
-                [sys.executable, "-S", tether.__file__, str(os.getpid()), *service.command],
-                env={**self._environment, LIFELINE: str(self._lifeline)},
-                pass_fds=[self._lifeline],
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                start_new_session=True,
-            )
+            return _Running(service, self._forked(service, log) or self._spawned(service, log), log)
         except OSError:
             log.close()
             raise
-        return _Running(service, process, log)
+
+    def _forked(self, service: Service, log: IO[bytes]) -> _Warm | None:
+        if service.forked_in is None:
+            return None
+        with Path(os.devnull).open() as nothing:
+            descriptors = [nothing.fileno(), log.fileno(), log.fileno(), self._lifeline]
+            process = fork(
+                service.forked_in,
+                "service",
+                service.command,
+                self._environment,
+                descriptors,
+                within_seconds=FORKED_WITHIN_SECONDS,
+            )
+        return None if process is None else _Warm(process)
+
+    def _spawned(self, service: Service, log: IO[bytes]) -> subprocess.Popen[bytes]:
+        return subprocess.Popen(  # noqa: S603 - our own commands
+            [sys.executable, "-S", tether.__file__, str(os.getpid()), *service.command],
+            env={**self._environment, LIFELINE: str(self._lifeline)},
+            pass_fds=[self._lifeline],
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            start_new_session=True,  # so that Ctrl-C reaches this process alone and the order of the end is ours
+        )
 
     def _log(self, service: Service) -> IO[bytes]:
         if self._logs is None:

@@ -12,6 +12,7 @@ import pytest
 
 from lab_pipeline.cli import supervisor
 from lab_pipeline.cli.supervisor import Service, ServiceError, Supervisor
+from lab_pipeline.forkserver.client import SOCKET
 
 SLEEPER = [sys.executable, "-c", "import time; print('up', flush=True); time.sleep(60)"]
 
@@ -105,6 +106,59 @@ def test_what_goes_by_the_clock_is_started_again_when_it_is_put_back(tmp_path, m
     assert said == ["the clock was put back; starting daemon again"]
     assert alive_meanwhile == [[True, False]]
     assert [len(started(name)) for name in ("other", "daemon")] == [1, 2]
+
+
+FORK_SERVER = """
+import sys
+from pathlib import Path
+from lab_pipeline.forkserver.server import Offer, serve
+
+def act(_):
+    del sys.argv[:2]  # python -c
+    exec(sys.argv[0])
+
+serve(Path(sys.argv[1]), {"service": Offer("", act, lasts=True)}, lambda: None)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="needs handles of processes")
+def test_services_are_started_by_the_fork_server_outlive_it_and_are_watched_as_ever(tmp_path):
+    starts, said = tmp_path / "starts", []
+    code = "import os,sys,time; open(sys.argv[1],'a').write(f'{os.getppid()} {os.getpid()}\\n'); time.sleep(60)"
+    first, second = (
+        Service(name, [sys.executable, "-c", code, str(tmp_path / name)], (tmp_path / name).exists, forked_in=tmp_path)
+        for name in ("first", "second")
+    )
+    server = Service("server", [sys.executable, "-c", FORK_SERVER, str(tmp_path)], (tmp_path / SOCKET).exists)
+
+    def numbers(name):
+        return [[int(word) for word in line.split()] for line in (tmp_path / name).read_text().splitlines()]
+
+    def until(condition):
+        while not condition():
+            time.sleep(0.02)
+
+    def kill_one_after_the_other():
+        ((parent, first),), ((_, second),) = numbers("first"), numbers("second")
+        starts.write_text(f"{parent}")
+        os.kill(first, signal.SIGKILL)
+        until(lambda: len(numbers("first")) == 2)
+        os.kill(parent, signal.SIGKILL)
+        until(lambda: len(said) == 2)
+        assert alive(second)
+        os.kill(second, signal.SIGKILL)
+        until(lambda: len(numbers("second")) == 2)
+        os.kill(os.getpid(), signal.SIGINT)
+
+    def on_ready():
+        threading.Thread(target=kill_one_after_the_other).start()
+
+    run(tmp_path, [server, first, second], on_ready=on_ready, said=said)
+    assert said == [f"{name} ended with status -9; starting it again" for name in ("first", "server", "second")]
+    parent = int(starts.read_text())
+    assert [before for before, _ in numbers("first")] == [parent, parent]
+    assert numbers("second")[0][0] == parent
+    until(lambda: not any(alive(pid) for name in ("first", "second") for _, pid in numbers(name)))
 
 
 def test_a_service_that_will_not_stay_up_stops_everything(tmp_path, monkeypatch):

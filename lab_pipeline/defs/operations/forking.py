@@ -1,20 +1,27 @@
 """The lab's fork server: `python -m lab_pipeline.defs.operations.forking`, which `lab up` runs.
 
 A run's process imports three thousand modules, loads the definitions and the kernel's machine code: seconds, for
-milliseconds of simulation. This process does it once. What it forks then executes a run (`worker`), or a command that
-somebody typed, as one started by itself would, in the environment of whoever asks.
+milliseconds of simulation. This process does it once. What it forks then executes a run (`worker`), a command that
+somebody typed, or a service of `lab up`, as one started by itself would, in the environment of whoever asks. What a
+service has not changed of all that is loaded it shares with this process: an idle lab has it in memory once.
 
 It never queries with polars, opens DuckDB or a Dagster instance: these start threads, which no fork survives. If the
 code of the lab or its libraries change, it begins anew; until it has, runs are started without it.
 """
 
+import ctypes
 import gc
 import importlib
-import multiprocessing
 import os
 import pkgutil
+import runpy
+import signal
 import sys
 import sysconfig
+import threading
+import traceback
+from multiprocessing import Pipe
+from multiprocessing.connection import wait
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
@@ -24,7 +31,7 @@ import dagster as dg
 import lab_pipeline
 from lab_pipeline.defs.operations.worker import execute
 from lab_pipeline.defs.operations.workers import LIFELINE
-from lab_pipeline.forkserver.server import serve
+from lab_pipeline.forkserver.server import Awaited, Offer, serve
 from lab_pipeline.settings import PRIVATE, load_settings
 from lab_pipeline.storage.event_log_storage import BatchingEventLogStorage
 
@@ -32,10 +39,33 @@ if TYPE_CHECKING:
     from multiprocessing.connection import Connection
 
 PACKAGE = Path(lab_pipeline.__file__).parent
-NOT_LOADED = tuple(f"lab_pipeline.{room}" for room in ("api", "backup", "cli", "clickhouse.gateway", "daemon", "ui"))
-"""What no run needs; and the command line, which looks at its terminal while it is imported."""
-LIBRARIES = ("dagster._core.storage.local_compute_log_manager", "dagster._core.storage.root", "encodings.idna")
-"""What a run imports beyond that, since the configuration of its instance or a library names it when it is used."""
+NOT_LOADED = tuple(f"lab_pipeline.{room}" for room in ("backup", "cli", "clickhouse.gateway", "daemon.__main__"))
+"""What nobody needs that is forked, what is a program, and the command line, which looks at its terminal at once."""
+LIBRARIES = (
+    "dagster._core.storage.local_compute_log_manager",
+    "dagster._core.storage.root",
+    "encodings.idna",
+    "dagster._api.list_repositories",
+    "dagster._cli",
+    "dagster._core.instance.factory",
+    "dagster._core.storage.legacy_storage",
+    "dagster._core.storage.sqlite_storage",
+    "dagster._daemon.controller",
+    "dagster._grpc.client",
+    "dagster._grpc.server",
+    "httpcore",
+    "typer.main",
+    "upath.implementations.local",
+    "uvicorn.protocols.websockets.auto",
+    "uvloop",
+)
+"""What runs and services import beyond that: a configuration names it, or a library imports it when it is used."""
+M_ARENA_MAX = -8
+"""The C library's number for the setting of how many arenas it has."""
+ARENAS = 2
+"""Among which the threads of a service share out memory: each of them keeps pages of its own."""
+LOADED = "runs begin with the kernel's machine code"
+"""What the server says once it has everything."""
 RUN = f"{sys.executable} -m lab_pipeline.defs.operations.worker"
 """How the process of a run is called in lists of processes, however it was started."""
 
@@ -47,36 +77,60 @@ def main() -> None:
     load()
     reason = serve(
         load_settings().dagster_home,
-        {"run": (RUN, _run), "command": ("lab", _command)},
+        {"run": Offer(RUN, _run), "command": Offer("lab", _command), "service": Offer("", _service, lasts=True)},
         lambda: None if _code() == code else "the code of the lab or its libraries has changed",
+        _kernel(),
     )
+    # Services that it forked stay what they are; their supervisor learns of their ends from the system.
     sys.stderr.write(f"the fork server begins anew: {reason}\n")
     os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])  # noqa: S606 - this very program
 
 
 def load() -> None:
-    """Import what runs need, resolve the jobs, and load the kernel's machine code."""
+    """Import what runs and services need, and resolve the jobs."""
     for module in pkgutil.walk_packages(lab_pipeline.__path__, "lab_pipeline."):
         if not module.name.startswith(NOT_LOADED):
             importlib.import_module(module.name)
     for name in LIBRARIES:
         importlib.import_module(name)
     from lab_pipeline import definitions  # noqa: PLC0415 - it loads the folder of this module
-    from lab_pipeline.engine import compiled  # noqa: PLC0415 - it loads numba
 
     with TemporaryDirectory() as directory:
         BatchingEventLogStorage(directory).pattern()  # as which the log of a run begins
     loaded = definitions.defs()
     loaded.get_repository_def().get_all_jobs()
     definitions.defs = dg.definitions(lambda: loaded)  # what a run loads by that name
-    # Which types a simulation uses a simulation tells best; it starts threads, so a child has to make it.
-    context = multiprocessing.get_context("fork")
-    ours, theirs = context.Pipe(duplex=False)
-    child = context.Process(target=_simulate, args=(theirs,))
-    child.start()
+
+
+def _kernel() -> Awaited:
+    """Begin to make the kernel's machine code, if it is not made, and say how to load it then.
+
+    Which types a simulation uses a simulation tells best; it starts threads, so a child has to make it. Where it has to
+    be compiled that takes its time, in which services do not wait.
+    """
+    from lab_pipeline.engine import compiled  # noqa: PLC0415 - it loads numba
+
+    ours, theirs = Pipe(duplex=False)
+    pid = os.fork()
+    if not pid:
+        status = 1
+        try:
+            _simulate(theirs)
+            status = 0
+        except BaseException:  # noqa: BLE001 - the child must not go on as a server
+            traceback.print_exc()
+        finally:
+            os._exit(status)
     theirs.close()
-    compiled.load(ours.recv())
-    child.join()
+
+    def load() -> None:
+        types = ours.recv()
+        ours.close()
+        os.waitpid(pid, 0)
+        compiled.load(types)
+        sys.stderr.write(f"{LOADED}\n")
+
+    return Awaited(ours.fileno(), load)
 
 
 def _simulate(types: "Connection[dict[str, Any], None]") -> None:
@@ -96,6 +150,26 @@ def _run(lock: int) -> None:
     if LIFELINE in _OWN:
         os.environ[LIFELINE] = _OWN[LIFELINE]
     execute(sys.argv[1], lock)
+
+
+def _service(lifeline: int) -> None:
+    """Be the service whose command is the arguments, in a process that ends with the `lab up` that started it."""
+
+    def end_with_it() -> None:
+        wait([lifeline])
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    threading.Thread(target=end_with_it, name="lifeline", daemon=True).start()
+    os.environ[LIFELINE] = str(lifeline)
+    if hasattr(libc := ctypes.CDLL(None), "mallopt"):
+        libc.mallopt(M_ARENA_MAX, ARENAS)
+    program = sys.argv[0]
+    if program == sys.executable:
+        _, _, module, *_ = sys.argv  # python -m module
+        del sys.argv[:2]
+        runpy.run_module(module, run_name="__main__", alter_sys=True)
+    else:
+        runpy.run_path(program, run_name="__main__")
 
 
 def _command(lifeline: int) -> None:
