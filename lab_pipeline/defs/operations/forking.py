@@ -4,8 +4,8 @@ A run's process imports three thousand modules, loads the definitions and the ke
 milliseconds of simulation. This process does it once. What it forks then executes a run (`worker`), or a command that
 somebody typed, as one started by itself would, in the environment of whoever asks.
 
-It never queries with polars, opens DuckDB or a Dagster instance: these start threads, which no fork survives. If the
-code of the lab or its libraries change, it begins anew; until it has, runs are started without it.
+It never queries with polars, opens DuckDB or the lab's Dagster instance: these start threads, which no fork survives.
+If the code of the lab or its libraries change, it begins anew; until it has, runs are started without it.
 """
 
 import gc
@@ -15,18 +15,22 @@ import os
 import pkgutil
 import sys
 import sysconfig
+from collections.abc import Iterator
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 import dagster as dg
+from dagster import _check as check
 
 import lab_pipeline
 from lab_pipeline.defs.operations.worker import execute
 from lab_pipeline.defs.operations.workers import LIFELINE
 from lab_pipeline.forkserver.server import serve
 from lab_pipeline.settings import PRIVATE, load_settings
+from lab_pipeline.storage.compute_logs import OwnComputeLogManager
 from lab_pipeline.storage.event_log_storage import BatchingEventLogStorage
+from lab_pipeline.storage.schedule_storage import AnyPathScheduleStorage
 
 if TYPE_CHECKING:
     from multiprocessing.connection import Connection
@@ -34,7 +38,7 @@ if TYPE_CHECKING:
 PACKAGE = Path(lab_pipeline.__file__).parent
 NOT_LOADED = tuple(f"lab_pipeline.{room}" for room in ("api", "backup", "cli", "clickhouse.gateway", "daemon", "ui"))
 """What no run needs; and the command line, which looks at its terminal while it is imported."""
-LIBRARIES = ("dagster._core.storage.local_compute_log_manager", "dagster._core.storage.root", "encodings.idna")
+LIBRARIES = ("dagster._core.storage.root", "encodings.idna", "upath.core", "upath.implementations.local")
 """What a run imports beyond that, since the configuration of its instance or a library names it when it is used."""
 RUN = f"{sys.executable} -m lab_pipeline.defs.operations.worker"
 """How the process of a run is called in lists of processes, however it was started."""
@@ -63,9 +67,12 @@ def load() -> None:
         importlib.import_module(name)
     from lab_pipeline import definitions  # noqa: PLC0415 - it loads the folder of this module
     from lab_pipeline.engine import compiled  # noqa: PLC0415 - it loads numba
+    from lab_pipeline.runs.strategies import example_strategies  # noqa: PLC0415 - every run looks for them
 
     with TemporaryDirectory() as directory:
         BatchingEventLogStorage(directory).pattern()  # as which the log of a run begins
+        _rehearse(directory)
+    example_strategies()
     loaded = definitions.defs()
     loaded.get_repository_def().get_all_jobs()
     definitions.defs = dg.definitions(lambda: loaded)  # what a run loads by that name
@@ -77,6 +84,33 @@ def load() -> None:
     theirs.close()
     compiled.load(ours.recv())
     child.join()
+
+
+def _rehearse(directory: str) -> None:
+    """Execute a job of next to nothing, for what Dagster and SQLAlchemy make when they are first used.
+
+    It has SQLite and files, as the runs of a lab, but no DuckDB and no frame: nothing in it starts a thread that stays.
+    """
+
+    @dg.asset(check_specs=[dg.AssetCheckSpec("looked_at", asset="rehearsed")])
+    def rehearsed(context: dg.AssetExecutionContext) -> Iterator[dg.MaterializeResult[None] | dg.AssetCheckResult]:
+        context.log.info("rehearsed")
+        yield dg.MaterializeResult(metadata={"rows": 1, "seconds": 0.5, "path": dg.MetadataValue.path(directory)})
+        yield dg.AssetCheckResult(passed=True)
+
+    kept = {
+        "event_log_storage": BatchingEventLogStorage,
+        "schedule_storage": AnyPathScheduleStorage,
+        "compute_logs": OwnComputeLogManager,
+    }
+    overrides: dict[str, Any] = {
+        name: {"module": one.__module__, "class": one.__name__, "config": {"base_dir": f"{directory}/{name}"}}
+        for name, one in kept.items()
+    }
+    quiet = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
+    with dg.DagsterInstance.local_temp(directory, {**overrides, "telemetry": {"enabled": False}}) as instance:
+        dg.materialize([rehearsed], instance=instance, run_config=quiet)
+        check.not_none(instance.schedule_storage).dispose()  # which the instance leaves open
 
 
 def _simulate(types: "Connection[dict[str, Any], None]") -> None:
