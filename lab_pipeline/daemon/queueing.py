@@ -36,9 +36,8 @@ class PromptQueueDaemon(QueuedRunCoordinatorDaemon):
             try:
                 yield from self.run_iteration(workspace_process_context)
             except Exception:  # noqa: BLE001 - as Dagster's own loop, which goes on and keeps the error
-                error = serializable_error_info_from_exc_info(sys.exc_info())
-                self._logger.error("Caught error:\n%s", error)
-                yield error
+                self._logger.exception("The queue could not be looked at:")
+                yield serializable_error_info_from_exc_info(sys.exc_info())
                 stirred = stirred_at(self._home)
             said = time.monotonic()
             while time.monotonic() - began < self.interval_seconds and stirred_at(self._home) == stirred:

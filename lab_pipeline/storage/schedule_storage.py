@@ -60,7 +60,7 @@ class AnyPathScheduleStorage(SqliteScheduleStorage):
         directory.mkdir(parents=True, exist_ok=True)
         place = plain(directory)
         made = cls(create_db_conn_string(place, "schedules"), inst_data)
-        return made if made._is_made() else cast("Self", cls.from_local(place, inst_data))  # noqa: SLF001 - its own
+        return made if made._is_made() else cast("Self", cls.from_local(place, inst_data))
 
     def _is_made(self) -> bool:
         """Tell whether the file has its tables by now; Dagster reads all of its migrations to answer that."""

@@ -1,13 +1,12 @@
 """Where the ops of a run are executed: in its process, in processes on this machine, or on a Dask cluster."""
 
 import importlib.util
-from contextlib import nullcontext
 from collections.abc import Iterator, Mapping
+from contextlib import nullcontext
 from typing import Any
 
 import dagster as dg
 from dagster._core.definitions.executor_definition import ExecutorRequirement, multiple_process_executor_requirements
-
 from dagster._core.execution.context.system import PlanOrchestrationContext
 from dagster._core.execution.plan.plan import ExecutionPlan
 from dagster._core.executor.in_process import InProcessExecutor
