@@ -62,7 +62,7 @@ class OwnComputeLogManager(LocalComputeLogManager):
                 stack.enter_context(_shown(Path(path), stream))
                 stack.enter_context(redirect_to_file(stream, path))
             yield CapturedLogContext(log_key)
-        touch_file(self.complete_artifact_path(log_key))
+        touch_file(self.complete_artifact_path(log_key))  # type: ignore[no-untyped-call]  # Dagster's
 
 
 @contextmanager

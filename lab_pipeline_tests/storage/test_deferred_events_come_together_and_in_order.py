@@ -74,7 +74,8 @@ def test_a_killed_process_leaves_a_log_that_goes_on(instance, run):
     if not child:
         with instance.event_log_storage.deferring():
             instance.report_engine_event("in time", run)
-            time.sleep(1)
+            while instance.event_log_storage._waiting:  # noqa: SLF001
+                time.sleep(0.05)
             event_log_storage.DEFERRED_SECONDS = 3600
             time.sleep(0.5)
             instance.report_engine_event("too late", run)
