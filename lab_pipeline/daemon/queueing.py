@@ -35,7 +35,7 @@ class PromptQueueDaemon(QueuedRunCoordinatorDaemon):
             began, stirred = time.monotonic(), stirred_at(self._home)
             try:
                 yield from self.run_iteration(workspace_process_context)
-            except Exception:  # noqa: BLE001 - as Dagster's own loop, which goes on and keeps the error
+            except Exception:
                 self._logger.exception("The queue could not be looked at:")
                 yield serializable_error_info_from_exc_info(sys.exc_info())
                 stirred = stirred_at(self._home)

@@ -11,9 +11,8 @@ import pytest
 from dagster import DagsterRun, DagsterRunStatus, RunsFilter
 from dagster._core.definitions.run_request import InstigatorType
 from dagster._core.scheduler.instigation import TickData, TickStatus
-from dagster._daemon.types import DaemonHeartbeat
-
 from dagster._core.storage.schedules.sqlite import sqlite_schedule_storage
+from dagster._daemon.types import DaemonHeartbeat
 
 from lab_pipeline.storage.duck_file import DuckFile
 from lab_pipeline.storage.run_storage import DuckDBRunStorage
