@@ -5,8 +5,8 @@ milliseconds of simulation. This process does it once. What it forks then execut
 somebody typed, or a service of `lab up`, as one started by itself would, in the environment of whoever asks. What a
 service has not changed of all that is loaded it shares with this process: an idle lab has it in memory once.
 
-It never queries with polars, opens DuckDB or a Dagster instance: these start threads, which no fork survives. If the
-code of the lab or its libraries change, it begins anew; until it has, runs are started without it.
+It never queries with polars, opens DuckDB or the lab's Dagster instance: these start threads, which no fork survives.
+If the code of the lab or its libraries change, it begins anew; until it has, runs are started without it.
 """
 
 import ctypes
@@ -22,18 +22,22 @@ import threading
 import traceback
 from multiprocessing import Pipe
 from multiprocessing.connection import wait
+from collections.abc import Iterator
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 import dagster as dg
+from dagster import _check as check
 
 import lab_pipeline
 from lab_pipeline.defs.operations.worker import execute
 from lab_pipeline.defs.operations.workers import LIFELINE
 from lab_pipeline.forkserver.server import Awaited, Offer, serve
 from lab_pipeline.settings import PRIVATE, load_settings
+from lab_pipeline.storage.compute_logs import OwnComputeLogManager
 from lab_pipeline.storage.event_log_storage import BatchingEventLogStorage
+from lab_pipeline.storage.schedule_storage import AnyPathScheduleStorage
 
 if TYPE_CHECKING:
     from multiprocessing.connection import Connection
@@ -42,7 +46,6 @@ PACKAGE = Path(lab_pipeline.__file__).parent
 NOT_LOADED = tuple(f"lab_pipeline.{room}" for room in ("backup", "cli", "clickhouse.gateway", "daemon.__main__"))
 """What nobody needs that is forked, what is a program, and the command line, which looks at its terminal at once."""
 LIBRARIES = (
-    "dagster._core.storage.local_compute_log_manager",
     "dagster._core.storage.root",
     "encodings.idna",
     "dagster._api.list_repositories",
@@ -55,6 +58,7 @@ LIBRARIES = (
     "dagster._grpc.server",
     "httpcore",
     "typer.main",
+    "upath.core",
     "upath.implementations.local",
     "uvicorn.protocols.websockets.auto",
     "uvloop",
@@ -94,9 +98,12 @@ def load() -> None:
     for name in LIBRARIES:
         importlib.import_module(name)
     from lab_pipeline import definitions  # noqa: PLC0415 - it loads the folder of this module
+    from lab_pipeline.runs.strategies import example_strategies  # noqa: PLC0415 - every run looks for them
 
     with TemporaryDirectory() as directory:
         BatchingEventLogStorage(directory).pattern()  # as which the log of a run begins
+        _rehearse(directory)
+    example_strategies()
     loaded = definitions.defs()
     loaded.get_repository_def().get_all_jobs()
     definitions.defs = dg.definitions(lambda: loaded)  # what a run loads by that name
@@ -131,6 +138,33 @@ def _kernel() -> Awaited:
         sys.stderr.write(f"{LOADED}\n")
 
     return Awaited(ours.fileno(), load)
+
+
+def _rehearse(directory: str) -> None:
+    """Execute a job of next to nothing, for what Dagster and SQLAlchemy make when they are first used.
+
+    It has SQLite and files, as the runs of a lab, but no DuckDB and no frame: nothing in it starts a thread that stays.
+    """
+
+    @dg.asset(check_specs=[dg.AssetCheckSpec("looked_at", asset="rehearsed")])
+    def rehearsed(context: dg.AssetExecutionContext) -> Iterator[dg.MaterializeResult[None] | dg.AssetCheckResult]:
+        context.log.info("rehearsed")
+        yield dg.MaterializeResult(metadata={"rows": 1, "seconds": 0.5, "path": dg.MetadataValue.path(directory)})
+        yield dg.AssetCheckResult(passed=True)
+
+    kept = {
+        "event_log_storage": BatchingEventLogStorage,
+        "schedule_storage": AnyPathScheduleStorage,
+        "compute_logs": OwnComputeLogManager,
+    }
+    overrides: dict[str, Any] = {
+        name: {"module": one.__module__, "class": one.__name__, "config": {"base_dir": f"{directory}/{name}"}}
+        for name, one in kept.items()
+    }
+    quiet = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
+    with dg.DagsterInstance.local_temp(directory, {**overrides, "telemetry": {"enabled": False}}) as instance:
+        dg.materialize([rehearsed], instance=instance, run_config=quiet)
+        check.not_none(instance.schedule_storage).dispose()  # which the instance leaves open
 
 
 def _simulate(types: "Connection[dict[str, Any], None]") -> None:
