@@ -20,9 +20,9 @@ import sys
 import sysconfig
 import threading
 import traceback
+from collections.abc import Iterator
 from multiprocessing import Pipe
 from multiprocessing.connection import wait
-from collections.abc import Iterator
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
