@@ -13,7 +13,7 @@ from lab_pipeline.dagster_ext.daemon.sensing import daemons
 from lab_pipeline.dagster_ext.instance import open_instance
 from lab_pipeline.dagster_ext.queue_signal import STIRRED, stir, stirred_at
 from lab_pipeline.settings import load_settings
-from lab_pipeline_tests.defs.queueing import origin_of
+from lab_pipeline_tests.dagster_ext.queueing import origin_of
 from lab_pipeline_tests.support.waiting import until
 
 NEVER = 3600.0
