@@ -1,4 +1,4 @@
-"""Every setting of the lab, once; each is documented in the README and printed by `lab settings`."""
+"""Every setting of the lab, once; documented in docs/settings.md and printed by `lab settings`."""
 
 import base64
 import os
