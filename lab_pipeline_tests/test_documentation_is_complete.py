@@ -1,4 +1,4 @@
-"""Every setting, command, option, sensor, error, figure and tag has its place in docs/, and what is said there is true."""
+"""Every setting, command, option, sensor, error, figure and tag has its place in docs/, and is described truly."""
 
 import json
 import re

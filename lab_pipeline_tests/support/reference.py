@@ -1,4 +1,4 @@
-"""Write the reference pages of docs/ from the code: `python -m lab_pipeline_tests.support.reference`, or `make docs`."""
+"""Write the reference pages of docs/ from the code: `make docs`."""
 
 import enum
 from importlib import import_module
@@ -15,16 +15,19 @@ GENERATED = "<!-- Written by `make docs`. Change the code, not this page. -->"
 CLI = """\
 # Command line
 
-`lab --help` and `lab COMMAND --help` print the same in a terminal. `lab` is in `.venv/bin`; `source .venv/bin/activate` puts it on the path.
+`lab --help` and `lab COMMAND --help` print the same in a terminal. `lab` is in `.venv/bin`;
+`source .venv/bin/activate` puts it on the path.
 
-Exit status: 0 for success, 1 if the run failed or a check found something, 2 for bad usage or bad input, with one line that says what to do.
-`--json` prints one JSON object with camelCase keys on standard output, and nothing else there. Run ids may be shortened to an unambiguous beginning.
+Exit status: 0 for success, 1 if the run failed or a check found something, 2 for bad usage or bad input, with one line
+that says what to do. `--json` prints one JSON object with camelCase keys on standard output, and nothing else there.
+Run ids may be shortened to an unambiguous beginning.
 """
 SETTINGS = """\
 # Settings
 
-All settings are environment variables. An empty variable counts as unset. `lab settings` prints each with its value and where the value comes from;
-`lab doctor` names variables that begin with `LAB_` and are no setting. [Operations](operations.md#settings-in-practice) says what each is good for.
+All settings are environment variables. An empty variable counts as unset. `lab settings` prints each with its value
+and where the value comes from; `lab doctor` names variables that begin with `LAB_` and are no setting.
+[Operations](operations.md#settings-in-practice) says what else to know about them.
 
 | variable | default | meaning |
 |---|---|---|
