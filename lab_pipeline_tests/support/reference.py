@@ -27,7 +27,8 @@ SETTINGS = """\
 
 All settings are environment variables. An empty variable counts as unset. `lab settings` prints each with its value
 and where the value comes from; `lab doctor` names variables that begin with `LAB_` and are no setting.
-[Operations](operations.md#settings-in-practice) says what else to know about them.
+[Operations](operations.md#settings-in-practice) says what else to know about them. Cron expressions are minute, hour,
+day of month, month and day of week.
 
 | variable | default | meaning |
 |---|---|---|
