@@ -8,7 +8,7 @@ import unicodedata
 from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import Annotated, Self
 from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, Field, SecretStr, ValidationError, model_validator
@@ -134,20 +134,6 @@ class Settings(BaseSettings):
     """Where failed runs and failed data checks are reported, `https://...`; default: only in the log."""
     webhook_secret: Annotated[SecretStr, AfterValidator(_signing_secret)] | None = None
     """Signs those reports (Standard Webhooks): `whsec_` and Base64, or any text; needed with LAB_WEBHOOK_URL."""
-    email_to: str | None = None
-    """Addresses, separated by commas, that Dagster mails about each failed run; default: none."""
-    email_from: str | None = None
-    """Sender of those mails; needed with LAB_EMAIL_TO."""
-    email_password: SecretStr | None = None
-    """Password of the sender at the mail server; needed with LAB_EMAIL_TO."""
-    smtp_host: str | None = None
-    """The mail server; needed with LAB_EMAIL_TO."""
-    smtp_port: Annotated[int, Field(gt=0, lt=65536)] | None = None
-    """Its port; default: 465 for SSL, 587 for STARTTLS."""
-    smtp_type: Literal["SSL", "STARTTLS"] = "SSL"
-    """How the connection to it is encrypted: SSL or STARTTLS."""
-    smtp_user: str | None = None
-    """User at the mail server; default: the sender."""
     clickhouse_url: SecretStr | None = None
     """A ClickHouse server, `http[s]://user:password@host[:port][/database]`; default: the embedded one."""
     clickhouse_cluster: str | None = None
@@ -163,7 +149,6 @@ class Settings(BaseSettings):
     def _has_what_belongs_together(self) -> Self:
         needed = {
             "webhook_url": ["webhook_secret"],
-            "email_to": ["email_from", "email_password", "smtp_host"],
         }
         for name, others in needed.items():
             for other in others if getattr(self, name) is not None else ():
@@ -210,11 +195,6 @@ class Settings(BaseSettings):
     def clickhouse_dir(self) -> Path:
         """The embedded ClickHouse: data, endpoint file, log."""
         return self.home / "clickhouse"
-
-    @property
-    def strategies_dir(self) -> Path:
-        """Where strategies were kept before there was a catalog."""
-        return self.home / "strategies"
 
     @property
     def dagster_home(self) -> Path:

@@ -94,7 +94,7 @@ class Stores:
     @property
     def strategies(self) -> StrategyStore:
         """Strategies, by version."""
-        return StrategyStore(self.settings.catalog_path, self.settings.strategies_dir)
+        return StrategyStore(self.settings.catalog_path)
 
 
 @contextmanager

@@ -26,10 +26,6 @@ if TYPE_CHECKING:
     from lab_pipeline.runs.artifacts import Manifest
 
 
-class BadOptionError(LabError):
-    """Options of the command that do not make sense, or not together."""
-
-
 @app.command("backtest")
 def backtest(  # noqa: PLR0917 - one parameter an option
     strategy: Annotated[str, typer.Option(help="Id of a stored strategy, or a strategy file (it is stored first).")],
@@ -65,12 +61,12 @@ def backtest(  # noqa: PLR0917 - one parameter an option
 ) -> None:
     """Run a backtest through Dagster, in the foreground; the run is in the UI like any other."""
     if sum([mints is not None, callers is not None, all_calls]) > 1:
-        raise BadOptionError("give one of --mints, --callers and --all")
+        raise LabError("give one of --mints, --callers and --all")
     from lab_pipeline.dagster_ext.executor import KINDS, require_installed
     from lab_pipeline.operations.backtest_config import NULL, BacktestConfig
 
     if executor not in KINDS:
-        raise BadOptionError(f"--executor {executor}: choose one of {', '.join(KINDS)}")
+        raise LabError(f"--executor {executor}: choose one of {', '.join(KINDS)}")
     require_installed(executor)
     strategy_id, version = _stored(strategy, version)
     config = BacktestConfig(
@@ -152,7 +148,7 @@ def _stored(strategy: str, version: str | None) -> tuple[str, str]:
         stored = store.get(strategy, version)
     elif Path(strategy).suffix == ".json" or Path(strategy).exists():
         if version is not None:
-            raise BadOptionError("--version goes with the id of a stored strategy, not with a file")
+            raise LabError("--version goes with the id of a stored strategy, not with a file")
         stored = store.add(read_strategy(Path(strategy)))
     else:
         stored = store.get(strategy, version)  # raises, naming the strategies there are
@@ -164,14 +160,14 @@ def _names(option: str, text: str | None) -> list[str]:
         return []
     names = [name.strip() for row in csv.reader([text], skipinitialspace=True) for name in row if name.strip()]
     if not names:
-        raise BadOptionError(f"{option} is empty: name at least one, or leave the option out for all")
+        raise LabError(f"{option} is empty: name at least one, or leave the option out for all")
     return names
 
 
 def _param(text: str) -> tuple[str, Any]:
     path, equals, value = text.partition("=")
     if not equals:
-        raise BadOptionError(f"--param {text}: write PATH=VALUE, such as exit.stopLoss=0.25")
+        raise LabError(f"--param {text}: write PATH=VALUE, such as exit.stopLoss=0.25")
     try:
         return path, read_json(value)
     except ValueError:

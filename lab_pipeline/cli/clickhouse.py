@@ -19,10 +19,6 @@ clickhouse_app = typer.Typer(help="The store of metrics, fills and logs.", no_ar
 app.add_typer(clickhouse_app, name="clickhouse")
 
 
-class NotOursError(LabError):
-    """The server is somebody else's to start and stop."""
-
-
 @clickhouse_app.command("start")
 def start() -> None:
     """Start the embedded server, which otherwise starts when first needed."""
@@ -117,7 +113,7 @@ def ship(
 def _embedded(verb: str) -> ClickHouseConfig:
     config = clickhouse_config(settings())
     if not config.embedded:
-        raise NotOursError(f"LAB_CLICKHOUSE_URL names a server, which is not the lab's to {verb}; unset it first")
+        raise LabError(f"LAB_CLICKHOUSE_URL names a server, which is not the lab's to {verb}; unset it first")
     return config
 
 

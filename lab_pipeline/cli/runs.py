@@ -23,10 +23,6 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 RunId = Annotated[str, typer.Argument(help="A run id, or the start of one.", metavar="RUN")]
 
 
-class NoExportError(LabError):
-    """The runs are not in a file that the lab can copy."""
-
-
 @runs_app.command("list")
 def list_runs(
     limit: Annotated[int, typer.Option(min=1, max=1000, help="Rows at most.")] = 20,
@@ -98,7 +94,7 @@ def export(
     with open_instance(settings()) as instance:
         storage = instance.run_storage
         if not isinstance(storage, DuckDBRunStorage):
-            raise NoExportError(f"the runs of this lab are kept in {type(storage).__name__}: use its own tools")
+            raise LabError(f"the runs of this lab are kept in {type(storage).__name__}: use its own tools")
         count = export_runs(storage.path, file)
     out.print(f"{count:,} runs written to {file}", markup=False)
 

@@ -30,10 +30,6 @@ LIFELINE = "LAB_LIFELINE"
 """Tells services, and what they start, the descriptor of a pipe that ends when the supervisor does."""
 
 
-class ServiceError(LabError):
-    """A part of the lab did not start, or would not stay up."""
-
-
 @dataclass(frozen=True)
 class Service:
     """A process to keep running.
@@ -108,7 +104,7 @@ class Supervisor:
             on_ready: called once all of them answer.
 
         Raises:
-            ServiceError: if one does not start, or dies again and again; all are stopped then. Not while the disk of
+            LabError: if one does not start, or dies again and again; all are stopped then. Not while the disk of
                 the logs is full: services are started again after pauses until they stay up.
         """
         before = {
@@ -171,9 +167,9 @@ class Supervisor:
             running = self._running[-1]
             status = running.process.poll()
             if status is not None and status >= 0:
-                raise ServiceError(f"{service.name} ended with status {status}: {self._where(running)}")
+                raise LabError(f"{service.name} ended with status {status}: {self._where(running)}")
             if time.monotonic() > deadline:
-                raise ServiceError(
+                raise LabError(
                     f"{service.name} did not answer in {service.ready_within_seconds:.0f} s: {self._where(running)}"
                 )
             self._running = [self._watched(running) for running in self._running]
@@ -191,7 +187,7 @@ class Supervisor:
             return self._put_off(running, said, running.pause_seconds if quick else 0.0)
         deaths = running.quick_deaths + 1 if quick else 1
         if deaths > RESTARTS_IN_A_ROW:
-            raise ServiceError(f"{running.service.name} dies again and again (status {status}): {self._where(running)}")
+            raise LabError(f"{running.service.name} dies again and again (status {status}): {self._where(running)}")
         self._say(f"{running.service.name} ended with status {status}; starting it again")
         again = self._started_again(running)
         again.quick_deaths = deaths

@@ -1,6 +1,5 @@
 """`lab up`: the Dagster UI and everything behind it, as one command; `lab daemon`: its daemon alone."""
 
-import fcntl
 import os
 import shutil
 import socket
@@ -21,6 +20,7 @@ from lab_pipeline.cli.supervisor import Service, Supervisor
 from lab_pipeline.domain.errors import LabError
 from lab_pipeline.doors import address, listen, require_token_off_loopback
 from lab_pipeline.files.atomic import write_whole
+from lab_pipeline.files.locks import try_lock
 from lab_pipeline.settings import Settings
 
 LOCATION = "lab_pipeline"
@@ -39,10 +39,6 @@ Result = TypeVar("Result")
 Workspace = Annotated[
     Path, typer.Option("--workspace", "-w", exists=True, dir_okay=False, help="Where the code server is.")
 ]
-
-
-class AlreadyUpError(LabError):
-    """Another `lab up` runs on this home."""
 
 
 @app.command("up")
@@ -181,12 +177,12 @@ def only_one(lab: Settings) -> Iterator[None]:
     """Hold the home of a lab against every other `lab up`.
 
     Raises:
-        AlreadyUpError: if there is one.
+        LabError: if there is one.
     """
     from lab_pipeline.cli.daemons import held
 
     path = lab.dagster_home / UP_LOCK
-    with held(path, lambda holder: AlreadyUpError(f"the lab at {lab.home} is already up (process {holder})")):
+    with held(path, lambda holder: LabError(f"the lab at {lab.home} is already up (process {holder})")):
         yield
 
 
@@ -194,12 +190,9 @@ def is_up(lab: Settings) -> bool:
     """Tell whether a `lab up` holds this home."""
     try:
         with (lab.dagster_home / UP_LOCK).open() as lock:
-            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            return not try_lock(lock, shared=True)
     except FileNotFoundError:
         return False
-    except BlockingIOError:
-        return True
-    return False
 
 
 def _free(host: str, port: int, setting: str) -> tuple[int, str]:

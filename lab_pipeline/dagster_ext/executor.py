@@ -76,14 +76,6 @@ CONFIG = {
 }
 
 
-class ExecutorConfigError(LabError):
-    """The run asks for an executor that it cannot have."""
-
-
-class DaskMissingError(LabError):
-    """The run asks for Dask, which is not installed."""
-
-
 def _requirements(config: Mapping[str, Any]) -> list[ExecutorRequirement]:
     return [] if IN_PROCESS in config else list(multiple_process_executor_requirements())
 
@@ -134,7 +126,7 @@ def _multiprocess_config(config: Mapping[str, Any]) -> dict[str, Any]:
 
 def _count(name: str, count: int | None) -> int | None:
     if count is not None and not 1 <= count <= MOST_PROCESSES:
-        raise ExecutorConfigError(f"execution.config.{name} is {count}: give {PROCESSES[:-1]}")
+        raise LabError(f"execution.config.{name} is {count}: give {PROCESSES[:-1]}")
     return count
 
 
@@ -142,10 +134,10 @@ def require_installed(kind: str) -> None:
     """Check that runs can be executed so here.
 
     Raises:
-        DaskMissingError: if it takes Dask and there is none.
+        LabError: if it takes Dask and there is none.
     """
     if kind == DASK and importlib.util.find_spec("dagster_dask") is None:
-        raise DaskMissingError("Dask is not installed: pip install 'lab-pipeline[dask]', or execute in `multiprocess`")
+        raise LabError("Dask is not installed: pip install 'lab-pipeline[dask]', or execute in `multiprocess`")
 
 
 def _dask_executor(config: Mapping[str, Any]) -> dg.Executor:
@@ -156,7 +148,7 @@ def _dask_executor(config: Mapping[str, Any]) -> dg.Executor:
     if kind == "existing":
         address = load_settings().dask_address
         if address is None:
-            raise ExecutorConfigError("dask.cluster.existing needs LAB_DASK_ADDRESS, where the cluster's scheduler is")
+            raise LabError("dask.cluster.existing needs LAB_DASK_ADDRESS, where the cluster's scheduler is")
         return MappingDaskExecutor(kind, {"address": address})  # type: ignore[no-untyped-call]  # dagster-dask's
     count = _count("dask.cluster.local.n_workers", cluster["n_workers"])
     return MappingDaskExecutor(kind, {} if count is None else {"n_workers": count})  # type: ignore[no-untyped-call]

@@ -45,7 +45,7 @@ def prepare_environment(settings: Settings, *, apply_settings: bool = False) -> 
         keep_private(settings.home)
         dagster_home.mkdir(parents=True, exist_ok=True)
         path = dagster_home / CONFIG
-        if not path.exists() or _is_our_link(path) or is_torn(path) or (apply_settings and is_ours(path)):
+        if not path.exists() or is_torn(path) or (apply_settings and is_ours(path)):
             write_whole(path, instance_config(settings))
     except OSError as error:
         reason = disk_trouble(error, dagster_home) or f"{error.strerror}. Set LAB_HOME elsewhere."
@@ -106,7 +106,7 @@ def is_torn(path: Path) -> bool:
 def is_users_own(settings: Settings) -> bool:
     """Tell whether the dagster.yaml of a lab is its user's, so that others than `lab up` may run its services."""
     path = settings.dagster_home / CONFIG
-    return path.exists() and not _is_our_link(path) and not is_ours(path)
+    return path.exists() and not is_ours(path)
 
 
 def open_instance(settings: Settings) -> dg.DagsterInstance:
@@ -138,8 +138,3 @@ def is_silent(heartbeat: DaemonHeartbeat, now: float) -> bool:
 def gives_signs_of_life(instance: dg.DagsterInstance, now: float) -> bool:
     """Tell whether any part of the daemon has been alive lately; `now` is as for `is_silent`."""
     return any(not is_silent(heartbeat, now) for heartbeat in instance.get_daemon_heartbeats().values())
-
-
-def _is_our_link(path: Path) -> bool:
-    """Tell whether the file is a link into a checkout of the lab, which is what its first version made."""
-    return path.is_symlink() and (path.resolve().parent / "lab_pipeline").is_dir()

@@ -3,8 +3,6 @@
 Dagster may rename or change them in any release. What this room and `storage` import themselves is not listed here.
 """
 
-from dagster._core.definitions.run_request import DagsterRunReaction
-from dagster._core.definitions.run_status_sensor_definition import RunStatusSensorCursor
 from dagster._core.errors import DagsterEventLogInvalidForRun
 from dagster._core.event_api import EventLogCursor  # the public API has those of a page's end alone
 from dagster._core.events import DagsterEvent, JobFailureData, RunFailureReason
@@ -46,12 +44,10 @@ __all__ = [
     "AssetCheckExecutionRecordStatus",
     "DagsterEvent",
     "DagsterEventLogInvalidForRun",
-    "DagsterRunReaction",
     "EventLogCursor",
     "InstanceRef",
     "JobFailureData",
     "RunFailureReason",
-    "RunStatusSensorCursor",
     "RunTagsTable",
     "RunsTable",
     "SqlEventLogStorageTable",

@@ -6,7 +6,6 @@ the lock before it starts the process, which inherits it: one that is slow to co
 to stop is a file beside the lock, not a signal: it also reaches a process in another container.
 """
 
-import fcntl
 import multiprocessing
 import os
 import signal
@@ -19,6 +18,8 @@ from multiprocessing.connection import wait
 from pathlib import Path
 
 import dagster as dg
+
+from lab_pipeline.files import locks
 
 WORKER_TAG = ".lab/worker"
 """The name of the lock of a run's process; hidden in the UI, as tags that begin with a dot are."""
@@ -82,7 +83,7 @@ def take(directory: Path, name: str) -> int:
     path = _lock_path(directory, name)
     while True:
         lock = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
-        fcntl.flock(lock, fcntl.LOCK_EX)
+        locks.lock(lock)
         if os.fstat(lock).st_nlink:
             sign(lock, os.getpid())
             return lock
@@ -123,11 +124,7 @@ def is_alive(directory: Path, name: str) -> bool:
     except FileNotFoundError:
         return False
     try:
-        fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
-    else:
-        return False
+        return not locks.try_lock(lock, shared=True)
     finally:
         os.close(lock)
 
@@ -192,11 +189,7 @@ def clear_dead(directory: Path, settle_runs_of: Callable[[str], bool]) -> None:
         except FileNotFoundError:
             continue  # it ended just now
         try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            continue  # it lives
-        else:
-            if settle_runs_of(path.stem):
+            if locks.try_lock(lock) and settle_runs_of(path.stem):  # one that is taken belongs to a process that lives
                 _request_path(directory, path.stem).unlink(missing_ok=True)
                 path.unlink(missing_ok=True)
         finally:

@@ -71,3 +71,37 @@ class SkipReason(StrEnum):
 
     NO_CASH = "no_cash"
     NO_SLOT = "no_slot"
+
+
+class GroupBy(StrEnum):
+    """By what trades are grouped: UTC day, ISO week and month of the call, token, caller or strategy."""
+
+    DAY = "day"
+    WEEK = "week"
+    MONTH = "month"
+    TOKEN = "token"  # noqa: S105 - a coin
+    CALLER = "caller"
+    STRATEGY = "strategy"
+
+
+class Board(StrEnum):
+    """What is ranked."""
+
+    RUNS = "runs"
+    STRATEGIES = "strategies"
+    CALLERS = "callers"
+
+
+class RankBy(StrEnum):
+    """By what: the higher the better, but for the drawdown.
+
+    `pareto` shows only those that no other beats in return, drawdown and stability at once, by their return.
+    """
+
+    PNL = "pnl"
+    SHARPE = "sharpe"
+    STABILITY = "stability"
+    WIN_RATE = "winRate"
+    PROFIT_FACTOR = "profitFactor"
+    DRAWDOWN = "drawdown"
+    PARETO = "pareto"

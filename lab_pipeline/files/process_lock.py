@@ -2,7 +2,6 @@
 
 import contextlib
 import errno
-import fcntl
 import os
 import threading
 import time
@@ -10,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lab_pipeline.files.errors import StorageTimeoutError
+from lab_pipeline.files.locks import lock, try_lock, unlock
 
 
 class ProcessLock:
@@ -39,26 +39,25 @@ class ProcessLock:
         files, self._files = self._usable_files(may_lack=not exclusive), None
         if files is None:
             return
-        kind = fcntl.LOCK_EX if exclusive else fcntl.LOCK_SH
-        at_gate = _try_flock(files.gate, fcntl.LOCK_EX)
-        if at_gate and _try_flock(files.lock, kind):
-            fcntl.flock(files.gate, fcntl.LOCK_UN)
-        elif not _Attempt(files, kind, at_gate=at_gate).wait(deadline):
+        at_gate = try_lock(files.gate)
+        if at_gate and try_lock(files.lock, shared=not exclusive):
+            unlock(files.gate)
+        elif not _Attempt(files, shared=not exclusive, at_gate=at_gate).wait(deadline):
             raise self.timeout_error()
         self._files = files
 
     def release(self) -> None:
         """Give the lock back. Does nothing where none is held."""
         if self._files is not None:
-            fcntl.flock(self._files.lock, fcntl.LOCK_UN)
+            unlock(self._files.lock)
 
     def wanted(self) -> bool:
         """Tell whether another process waits for the lock that this one holds."""
         if self._files is None:
             return False
-        if not _try_flock(self._files.gate, fcntl.LOCK_SH):
+        if not try_lock(self._files.gate, shared=True):
             return True
-        fcntl.flock(self._files.gate, fcntl.LOCK_UN)
+        unlock(self._files.gate)
         return False
 
     def mark(self) -> None:
@@ -117,7 +116,7 @@ class _LockFiles:
 
     def give_back(self) -> None:
         """Unlock and close: closing alone would leave the lock to a child that a fork gave the same files."""
-        fcntl.flock(self.lock, fcntl.LOCK_UN)
+        unlock(self.lock)
         self.close()
 
 
@@ -128,9 +127,9 @@ class _Attempt:
     gives it back.
     """
 
-    def __init__(self, files: _LockFiles, kind: int, *, at_gate: bool) -> None:
+    def __init__(self, files: _LockFiles, *, shared: bool, at_gate: bool) -> None:
         self._files = files
-        self._kind = kind
+        self._shared = shared
         self._at_gate = at_gate
         self._acquired = threading.Event()
         self._settled = threading.Lock()
@@ -154,22 +153,14 @@ class _Attempt:
 
     def _block(self) -> None:
         if not self._at_gate:
-            fcntl.flock(self._files.gate, fcntl.LOCK_EX)
-        fcntl.flock(self._files.lock, self._kind)
-        fcntl.flock(self._files.gate, fcntl.LOCK_UN)
+            lock(self._files.gate)
+        lock(self._files.lock, shared=self._shared)
+        unlock(self._files.gate)
         with self._settled:
             if self._abandoned:
                 self._files.give_back()
             else:
                 self._acquired.set()
-
-
-def _try_flock(descriptor: int, kind: int) -> bool:
-    try:
-        fcntl.flock(descriptor, kind | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True
 
 
 _CANNOT_BE_WRITTEN = {errno.EROFS, errno.EACCES, errno.EPERM}

@@ -18,22 +18,18 @@ LONGEST_GAP = timedelta(days=7)
 """For which a lab may be off, and nobody asks."""
 
 
-class ImplausibleClockError(LabError):
-    """The clock is far ahead of all that the lab has seen; nothing was deleted."""
-
-
 def require_plausible(instance: dg.DagsterInstance, now: datetime) -> None:
     """Require that the lab showed life shortly before the clock's time, and not only since it may have been put ahead.
 
     Raises:
-        ImplausibleClockError: if it did not.
+        LabError: if it did not.
     """
     seen = newest_witness(instance, now - SETTLED)
     if seen is not None and now - seen <= SETTLED + LONGEST_GAP:
         return
     hours = int(SETTLED.total_seconds() // 3600)
     was = "there is none" if seen is None else f"the newest is of {iso(seen)}"
-    raise ImplausibleClockError(
+    raise LabError(
         f"the clock says {iso(now)}, but of what this lab did more than {hours} hours before that, {was}; runs would "
         f"be deleted by an age that may be wrong, so none was. If the clock is wrong, put it right. If the lab was "
         f"off: `lab gc --trust-clock`, or wait until it has been up for {hours} hours"

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from lab_pipeline.dagster_ext.graphql import DagsterDownError, Webserver
 from lab_pipeline.dagster_ext.unpublish import STORE_ERRORS
-from lab_pipeline.domain.errors import LabError
+from lab_pipeline.domain.errors import ConflictError, LabError
 from lab_pipeline.operations.backtest_config import BacktestConfig, run_config
 from lab_pipeline.operations.runs import Run, Runs
 from lab_pipeline.runs.idempotency import IdempotencyKeys, LaunchUnknownError, Reservation
@@ -29,10 +29,6 @@ class QueueFullError(LabError):
     """As many runs wait as may."""
 
 
-class RunUnfinishedError(LabError):
-    """The run is not done, and this needs one that is."""
-
-
 class Launcher:
     """Starts backtests through the webserver, at most once each."""
 
@@ -52,7 +48,7 @@ class Launcher:
 
         Raises:
             QueueFullError: if no more may wait.
-            IdempotencyConflictError: if the key was used for another request.
+            ConflictError: if the key was used for another request.
             DagsterDownError: if it cannot be queued now; nothing was.
             LaunchUnknownError: if it is not known whether it was; the same key finds out.
         """
@@ -72,12 +68,12 @@ class Launcher:
 
         Raises:
             UnknownRunError: if there is no such run.
-            RunUnfinishedError: if it is not done yet.
+            ConflictError: if it is not done yet.
             QueueFullError, DagsterDownError, LaunchUnknownError: as for a new one.
         """
         run = self._runs.get(run_id)
         if not run.finished:
-            raise RunUnfinishedError(f"run {run_id} is {run.status}: only a finished run can be retried")
+            raise ConflictError(f"run {run_id} is {run.status}: only a finished run can be retried")
         config = dict(run.asked)
         if run.strategy_version is not None:
             config["strategy_version"] = run.strategy_version

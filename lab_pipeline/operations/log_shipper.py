@@ -6,7 +6,6 @@ or replaced, goes on where the rows end when it is started again. A line is know
 event log; one that is sent twice, by two shippers even, is one.
 """
 
-import fcntl
 import logging
 import math
 import os
@@ -31,6 +30,7 @@ from lab_pipeline.clickhouse.writer import delete_run
 from lab_pipeline.dagster_ext.event_lines import line_of
 from lab_pipeline.dagster_ext.instance import open_instance
 from lab_pipeline.dagster_ext.internals import DagsterEventLogInvalidForRun, EventLogCursor
+from lab_pipeline.files.locks import try_lock
 from lab_pipeline.settings import Settings
 from lab_pipeline.storage.run_storage import DuckDBRunStorage
 
@@ -309,12 +309,7 @@ def shipping(settings: Settings) -> Iterator[bool]:
     """Be the one shipper of this home; yields False if there is another."""
     settings.dagster_home.mkdir(parents=True, exist_ok=True)  # Dagster's home may be another, as on Kubernetes
     with (settings.dagster_home / LOCK).open("a") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            yield False
-        else:
-            yield True
+        yield try_lock(lock)
 
 
 def _state(instance: dg.DagsterInstance) -> tuple[int, ...] | None:

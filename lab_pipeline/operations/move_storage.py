@@ -29,10 +29,6 @@ SLACK_SECONDS = 5.0
 SHOWN = 5
 
 
-class LabInUseError(LabError):
-    """Something of the lab runs or waits that must not while its storage is moved."""
-
-
 @dataclass(frozen=True)
 class Moved:
     """How it went.
@@ -55,7 +51,7 @@ def move_storage(settings: Settings, target: str, *, on_progress: Progress | Non
         on_progress: told the runs whose events have been copied, and all.
 
     Raises:
-        LabInUseError: if a run is not finished, or a daemon or log shipper is at work.
+        LabError: if a run is not finished, or a daemon or log shipper is at work.
         LabError: if the target cannot be opened, is not empty, or did not get everything; the lab stays as it is.
     """
     text = instance_config(settings) if target == EMBEDDED else _read(Path(target))
@@ -65,7 +61,7 @@ def move_storage(settings: Settings, target: str, *, on_progress: Progress | Non
             return Moved({}, None)
         with shipping(settings) as alone, ClickHouse(clickhouse_config(settings)) as clickhouse:
             if not alone:
-                raise LabInUseError("a log shipper is at work on this home: stop `lab clickhouse ship` first")
+                raise LabError("a log shipper is at work on this home: stop `lab clickhouse ship` first")
             _require_idle(settings, instance)
             clickhouse.query("SELECT 1 AS one")  # before anything is done: is it there at all?
             rows = move(source, into, numbered_sensors=NUMBERED_SENSORS, on_progress=on_progress)
@@ -86,9 +82,9 @@ def _read(path: Path) -> str:
 def _require_idle(settings: Settings, instance: dg.DagsterInstance) -> None:
     """Refuse while something changes what is to be moved."""
     if living := worker_locks.living(worker_locks.workers_dir(settings.dagster_home)):
-        raise LabInUseError(f"runs are being executed ({', '.join(living[:SHOWN])}): wait for them, or cancel them")
+        raise LabError(f"runs are being executed ({', '.join(living[:SHOWN])}): wait for them, or cancel them")
     if unfinished := [run.run_id for run in instance.get_runs() if not run.is_finished]:
-        raise LabInUseError(
+        raise LabError(
             f"{len(unfinished):,} runs are not finished ({', '.join(unfinished[:SHOWN])}): start the lab and wait for "
             "them, or cancel them with `lab runs cancel`"
         )
@@ -98,7 +94,7 @@ def _require_idle(settings: Settings, instance: dg.DagsterInstance) -> None:
     while (rest := deadline - time.monotonic()) > 0:
         time.sleep(min(rest, 1.0))
         if _latest_heartbeat(instance) != before:
-            raise LabInUseError("a Dagster daemon is at work on this storage: stop it, webserver and code server first")
+            raise LabError("a Dagster daemon is at work on this storage: stop it, webserver and code server first")
 
 
 def _latest_heartbeat(instance: dg.DagsterInstance) -> float:

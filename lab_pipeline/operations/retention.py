@@ -91,7 +91,7 @@ def expired(
     shows of them. Statistics are computed if there are none: who leads is not known before.
 
     Raises:
-        ImplausibleClockError: if runs would go by their age, and the clock may be ahead; not if it is to be trusted.
+        LabError: if runs would go by their age, and the clock may be ahead; not if it is to be trusted.
     """
     if policy.keeps_everything:
         return []

@@ -8,20 +8,11 @@ from lab_pipeline.clickhouse.client import ClickHouse
 from lab_pipeline.clickhouse.config import ClickHouseConfig
 from lab_pipeline.clickhouse.writer import delete_run as delete_rows
 from lab_pipeline.dagster_ext.internals import SqliteEventLogStorage
-from lab_pipeline.domain.errors import LabError
+from lab_pipeline.domain.errors import ConflictError
 from lab_pipeline.operations.deletions import deleting
-from lab_pipeline.operations.launch import RunUnfinishedError
 from lab_pipeline.operations.runs import Runs
 from lab_pipeline.runs.idempotency import IdempotencyKeys
 from lab_pipeline.settings import Settings
-
-
-class RunFinishedError(LabError):
-    """The run is done: there is nothing to stop."""
-
-
-class RunNotStoppedError(LabError):
-    """The run goes on: the run launcher cannot stop it."""
 
 
 def cancel(runs: Runs, run_id: str) -> None:
@@ -29,17 +20,17 @@ def cancel(runs: Runs, run_id: str) -> None:
 
     Raises:
         UnknownRunError: if there is no such run.
-        RunFinishedError: if it is done already.
-        RunNotStoppedError: if the run launcher of the instance cannot stop it, such as one that it did not start.
+        ConflictError: if it is done already.
+        ConflictError: if the run launcher of the instance cannot stop it, such as one that it did not start.
     """
     run = runs.get(run_id)
     if run.finished:
-        raise RunFinishedError(f"run {run_id} is {run.status}: there is nothing to cancel")
+        raise ConflictError(f"run {run_id} is {run.status}: there is nothing to cancel")
     if not runs.instance.run_coordinator.cancel_run(run_id):
         if runs.get(run_id).finished:
-            raise RunFinishedError(f"run {run_id} has ended meanwhile: there is nothing to cancel")
+            raise ConflictError(f"run {run_id} has ended meanwhile: there is nothing to cancel")
         launcher = type(runs.instance.run_launcher).__name__
-        raise RunNotStoppedError(
+        raise ConflictError(
             f"run {run_id} goes on: {launcher} cannot stop it, as if it had not started it. Stop it where it was "
             "started; if it is gone, mark it as canceled in the Dagster UI (terminate, with force)"
         )
@@ -53,13 +44,13 @@ def delete(settings: Settings, runs: Runs, clickhouse: ClickHouseConfig, run_id:
 
     Raises:
         UnknownRunError: if there is no such run.
-        RunUnfinishedError: if it is not done.
+        ConflictError: if it is not done.
         ClickHouseUnavailableError: if ClickHouse does not answer; the run still lists then.
-        PublishError: if the disk does not let go of the artifacts.
+        LabError: if the disk does not let go of the artifacts.
     """
     run = runs.get(run_id)
     if not run.finished:
-        raise RunUnfinishedError(f"run {run_id} is {run.status}: cancel it first")
+        raise ConflictError(f"run {run_id} is {run.status}: cancel it first")
     erase(settings, runs, clickhouse, run_id)
 
 

@@ -5,12 +5,12 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from enum import StrEnum
 from typing import Any
 
 import numpy as np
 
 from lab_pipeline.domain.backtest import iso, now
+from lab_pipeline.domain.enums import GroupBy
 from lab_pipeline.domain.model import canonical_json, to_camel_keys
 from lab_pipeline.statistics.buckets import COLUMNS, Binning, Bins, Bucket, Metric, buckets_between
 from lab_pipeline.statistics.catalog import State, read_state, read_table
@@ -70,17 +70,6 @@ class Range:
 
 
 EVERYTHING = Range()
-
-
-class GroupBy(StrEnum):
-    """By what trades are grouped: UTC day, ISO week and month of the call, token, caller or strategy."""
-
-    DAY = "day"
-    WEEK = "week"
-    MONTH = "month"
-    TOKEN = "token"  # noqa: S105 - a coin
-    CALLER = "caller"
-    STRATEGY = "strategy"
 
 
 def overview(statistics: Statistics, period: Range = EVERYTHING, strategy_id: str | None = None) -> Answer:

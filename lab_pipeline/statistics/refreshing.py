@@ -12,11 +12,11 @@ from typing import Any, Self
 import duckdb
 import polars as pl
 import pyarrow as pa
-from filelock import FileLock
 
 from lab_pipeline.domain.backtest import now
 from lab_pipeline.domain.t_quantile import student_t_975
 from lab_pipeline.domain.timeframe import timeframe_ms
+from lab_pipeline.files.locks import locked
 from lab_pipeline.runs.artifacts import MANIFEST, REMEDY, ArtifactStore, DamagedArtifactError
 from lab_pipeline.settings import Settings
 from lab_pipeline.statistics.buckets import COLUMNS, Bucket, Metric, bucket_number, classic_buckets
@@ -121,7 +121,7 @@ def refresh(statistics: Statistics, runs: Sequence[KnownRun], *, rebuild: bool =
 def alone(statistics: Statistics) -> Iterator[None]:
     """Keep every other refresh waiting."""
     statistics.files.directory.mkdir(parents=True, exist_ok=True)
-    with FileLock(statistics.files.directory / ".lock"):
+    with locked(statistics.files.directory / ".lock"):
         yield
 
 

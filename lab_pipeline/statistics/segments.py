@@ -27,10 +27,6 @@ GRACE_SECONDS = 120.0
 """For which a file that nothing refers to any more stays, since somebody may be reading it."""
 
 
-class UnwritableError(LabError):
-    """The files of the statistics could not be written; what refers to them is as it was."""
-
-
 @dataclass(frozen=True)
 class Segment:
     """Two immutable files with the trades and paths of some runs.
@@ -136,7 +132,7 @@ class SegmentFiles:
         """Leave no file of that name if the block fails.
 
         Raises:
-            UnwritableError: if the disk was the reason.
+            LabError: if the disk was the reason.
         """
         try:
             yield
@@ -146,7 +142,7 @@ class SegmentFiles:
             said = disk_trouble(error, self.directory)
             if said is None:
                 raise
-            raise UnwritableError(
+            raise LabError(
                 f"cannot write statistics to {self.directory}, those computed before stay: {said}"
             ) from error
 

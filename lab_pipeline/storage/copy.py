@@ -77,10 +77,6 @@ AT_ONCE = 1_000
 EVENTS = "event_logs"
 
 
-class StorageMoveError(LabError):
-    """The storages cannot be moved, or did not arrive as they were; the source is as before."""
-
-
 @dataclass(frozen=True)
 class Stores:
     """The three storages of an instance."""
@@ -94,15 +90,15 @@ class Stores:
         """Take the storages of an instance.
 
         Raises:
-            StorageMoveError: if one is not made of Dagster's tables.
+            LabError: if one is not made of Dagster's tables.
         """
         runs, log, schedules = instance.run_storage, instance.event_log_storage, instance.schedule_storage
         if not isinstance(runs, SqlRunStorage):
-            raise StorageMoveError(f"{type(runs).__name__} is not made of tables: its runs cannot be moved")
+            raise LabError(f"{type(runs).__name__} is not made of tables: its runs cannot be moved")
         if not isinstance(log, SqlEventLogStorage):
-            raise StorageMoveError(f"{type(log).__name__} is not made of tables: its events cannot be moved")
+            raise LabError(f"{type(log).__name__} is not made of tables: its events cannot be moved")
         if not isinstance(schedules, SqlScheduleStorage):
-            raise StorageMoveError(f"{type(schedules).__name__} is not made of tables: its schedules cannot be moved")
+            raise LabError(f"{type(schedules).__name__} is not made of tables: its schedules cannot be moved")
         return cls(runs, log, schedules)
 
     @property
@@ -156,7 +152,7 @@ def move(
         on_progress: told the runs whose events have been copied, and all.
 
     Raises:
-        StorageMoveError: if the target has something of its own, or differs in the end.
+        LabError: if the target has something of its own, or differs in the end.
     """
     expected = source.counts()
     moved = source.mark(MOVED)
@@ -177,11 +173,9 @@ def _claim(source: Stores, target: Stores) -> None:
         moved = target.mark(MOVED)
         if moved is None or moved["to"] != source.id:
             has = ", ".join(f"{rows:,} rows of {name}" for name, rows in found.items())
-            raise StorageMoveError(f"the target is not empty: it has {has}. Give it a database of its own")
+            raise LabError(f"the target is not empty: it has {has}. Give it a database of its own")
         if {name: rows for name, rows in moved["rows"].items() if rows} != found:
-            raise StorageMoveError(
-                "the target has been used since it was moved to where the lab is now: it has other rows"
-            )
+            raise LabError("the target has been used since it was moved to where the lab is now: it has other rows")
     target.set_mark(WRITING, {"from": source.id})
     target.wipe()
 
@@ -304,7 +298,7 @@ def _compare(source: Stores, target: Stores, expected: Mapping[str, int], number
             arrived_there = _events_at(target.log.index_connection(), run_id, INDEXED)
             problems += _differences(f"{name} in the index", map(_without_id, index), arrived_there)
     if problems:
-        raise StorageMoveError(f"not everything arrived, so the lab stays where it is: {'; '.join(problems[:5])}")
+        raise LabError(f"not everything arrived, so the lab stays where it is: {'; '.join(problems[:5])}")
 
 
 def _differences(name: str, mine: Iterable[Row], theirs: Iterable[Row]) -> list[str]:

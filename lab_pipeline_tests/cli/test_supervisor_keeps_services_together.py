@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from lab_pipeline.cli import supervisor
-from lab_pipeline.cli.supervisor import Service, ServiceError, Supervisor
+from lab_pipeline.cli.supervisor import Service, Supervisor
+from lab_pipeline.domain.errors import LabError
 
 SLEEPER = [sys.executable, "-c", "import time; print('up', flush=True); time.sleep(60)"]
 
@@ -78,7 +79,7 @@ def test_a_service_that_will_not_stay_up_stops_everything(tmp_path, monkeypatch)
         Service("good", SLEEPER, ready=lambda: True),
         Service("bad", [sys.executable, "-c", "import sys; sys.exit('no')"], ready=lambda: True),
     ]
-    with pytest.raises(ServiceError, match=r"bad dies again and again \(status 1\): see .*bad\.log"):
+    with pytest.raises(LabError, match=r"bad dies again and again \(status 1\): see .*bad\.log"):
         run(tmp_path, services, on_ready=lambda: None)
     assert "no" in (tmp_path / "logs" / "bad.log").read_text()
 
@@ -180,7 +181,7 @@ def test_a_log_that_the_disk_does_not_take_puts_the_start_off(tmp_path, monkeypa
 
 
 def test_a_service_that_ends_before_it_answers_is_an_error(tmp_path):
-    with pytest.raises(ServiceError, match="gone ended with status 0"):
+    with pytest.raises(LabError, match="gone ended with status 0"):
         run(tmp_path, [Service("gone", [sys.executable, "-c", ""], ready=lambda: False)], on_ready=lambda: None)
 
 
@@ -199,7 +200,7 @@ def test_a_service_that_is_killed_before_it_answers_is_started_again(tmp_path):
 
 
 def test_a_service_that_does_not_answer_in_time_is_an_error(tmp_path):
-    with pytest.raises(ServiceError, match="slow did not answer"):
+    with pytest.raises(LabError, match="slow did not answer"):
         run(tmp_path, [Service("slow", SLEEPER, ready=lambda: False, ready_within_seconds=0.3)], on_ready=lambda: None)
 
 

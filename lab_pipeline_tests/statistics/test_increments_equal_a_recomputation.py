@@ -8,7 +8,7 @@ import pytest
 from lab_pipeline.domain.errors import LabError
 from lab_pipeline.statistics import GroupBy, KnownRun, Range, overview, pnl, refresh
 from lab_pipeline.statistics import refreshing as module
-from lab_pipeline.statistics.segments import SegmentFiles, UnwritableError
+from lab_pipeline.statistics.segments import SegmentFiles
 from lab_pipeline_tests.statistics.chance import add_some, from_nothing
 from lab_pipeline_tests.support.duck_files import content, leave_no_log
 from lab_pipeline_tests.support.world import START, Call, World, rows_of
@@ -175,7 +175,7 @@ def test_a_full_disk_leaves_no_file_and_the_same_again_computes_the_same(world, 
 
     with monkeypatch.context() as patch:
         patch.setattr(module.Workbench, "run", full)
-        with pytest.raises(UnwritableError, match=r"those computed before stay: the disk of .* is full"):
+        with pytest.raises(LabError, match=r"those computed before stay: the disk of .* is full"):
             refresh(world.statistics, world.runs)
     assert rows_of(world.statistics) == before
     assert sorted((world.home / "statistics").iterdir()) == files

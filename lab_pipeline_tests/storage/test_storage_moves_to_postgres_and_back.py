@@ -30,8 +30,9 @@ from dagster._daemon.asset_daemon import (
 from dagster._serdes import deserialize_value, serialize_value
 from dagster._time import get_current_timestamp
 
+from lab_pipeline.domain.errors import LabError
 from lab_pipeline.storage import copy
-from lab_pipeline.storage.copy import MOVED, StorageMoveError, Stores, move
+from lab_pipeline.storage.copy import MOVED, Stores, move
 from lab_pipeline.storage.renumber import Numbering
 from lab_pipeline_tests.support.postgres import cluster
 from lab_pipeline_tests.support.ticks import origin_of
@@ -313,7 +314,7 @@ def test_a_move_that_was_cut_off_is_begun_again(used, opened, monkeypatch):
 def test_a_target_with_something_of_its_own_is_left_alone(used, opened):
     postgres = opened("postgres")
     postgres.add_run(dg.DagsterRun(job_name="mine"))
-    with pytest.raises(StorageMoveError, match=r"not empty: it has 1 rows of runs"):
+    with pytest.raises(LabError, match=r"not empty: it has 1 rows of runs"):
         move(Stores.of(used), Stores.of(postgres))
     assert len(postgres.get_runs()) == 1
 
@@ -328,7 +329,7 @@ def test_the_way_back_replaces_what_was_moved_unless_it_was_used_since(used, ope
     assert Stores.of(used).mark(MOVED) is None
 
     DEFINITIONS.get_repository_def().get_job("fails").execute_in_process(instance=postgres, raise_on_error=False)
-    with pytest.raises(StorageMoveError, match="has been used since"):
+    with pytest.raises(LabError, match="has been used since"):
         move(Stores.of(used), Stores.of(postgres))
 
 
@@ -341,7 +342,7 @@ def test_what_does_not_arrive_is_noticed(used, opened, monkeypatch):
         log.delete_events(used.get_runs()[0].run_id)
 
     monkeypatch.setattr(copy, "_copy_events", lossy)
-    with pytest.raises(StorageMoveError, match="not everything arrived"):
+    with pytest.raises(LabError, match="not everything arrived"):
         move(Stores.of(used), Stores.of(postgres))
     assert Stores.of(used).mark(MOVED) is None
 
@@ -369,7 +370,7 @@ def test_a_row_that_arrives_as_another_is_noticed(used, opened, monkeypatch, nam
             assert done.rowcount == 1
 
     monkeypatch.setattr(copy, "_copy_events", spoiling)
-    with pytest.raises(StorageMoveError, match=rf"row \d+ differs in {column}"):
+    with pytest.raises(LabError, match=rf"row \d+ differs in {column}"):
         move(Stores.of(used), target)
     assert Stores.of(used).mark(MOVED) is None
 
@@ -394,5 +395,5 @@ def test_a_log_that_was_lost_still_brings_what_the_index_has(used, opened, tmp_p
 
 def test_storages_without_tables_are_refused():
     instance = SimpleNamespace(run_storage=object(), event_log_storage=object(), schedule_storage=object())
-    with pytest.raises(StorageMoveError, match="object is not made of tables"):
+    with pytest.raises(LabError, match="object is not made of tables"):
         Stores.of(instance)

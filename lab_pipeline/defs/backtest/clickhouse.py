@@ -17,14 +17,6 @@ FILLS = dg.AssetKey(["backtest", "run_fills"])
 COUNTS = "rows_equal_artifacts"
 
 
-class NothingPublishedError(LabError):
-    """The run, and those it goes on from, have no artifacts."""
-
-
-class UnequalRowsError(LabError):
-    """ClickHouse does not have what the artifacts have."""
-
-
 @dg.multi_asset(
     name="upload",
     group_name="backtest",
@@ -89,7 +81,7 @@ def clickhouse_assets(
             )
     with failing_clearly(context.log):
         if not counts.equal:
-            raise UnequalRowsError(
+            raise LabError(
                 f"ClickHouse had other rows of the run than its artifacts ({counts}), so they are hidden: "
                 f"`lab clickhouse rebuild {run.run_id}` writes them again"
             )
@@ -106,4 +98,4 @@ def _take_over(context: dg.AssetExecutionContext, artifacts: ArtifactStore) -> N
             artifacts.adopt(run_id, ancestor)
             context.log.info(f"took over the artifacts of run {ancestor}")
             return
-    raise NothingPublishedError(f"run {run_id} has published nothing: run the whole job `backtest`")
+    raise LabError(f"run {run_id} has published nothing: run the whole job `backtest`")

@@ -1,20 +1,16 @@
 """Sensors that report what went wrong, and recover runs that were lost."""
 
-import html
 import json
 import re
-from collections.abc import Iterator
 from datetime import UTC, datetime
 
 import dagster as dg
 
 from lab_pipeline.dagster_ext.daemon_cursors import clear_unreadable
-from lab_pipeline.dagster_ext.internals import DagsterRunReaction, RunStatusSensorCursor
 from lab_pipeline.dagster_ext.own_tags import mark_of, set_mark
 from lab_pipeline.dagster_ext.sensor_causes import RUNS, WAITS_FOR
 from lab_pipeline.dagster_ext.ticks import TESTED, is_tick
 from lab_pipeline.defs.operations.resources import Lab
-from lab_pipeline.domain.text import visible
 from lab_pipeline.operations import notices
 from lab_pipeline.operations.recovery import (
     ask_for_repetition,
@@ -24,10 +20,8 @@ from lab_pipeline.operations.recovery import (
     withdraw_ended,
 )
 from lab_pipeline.operations.webhook import Notice, Webhook
-from lab_pipeline.settings import load_settings
 
 INTERVAL_SECONDS = 10
-EMAIL_FAILURES = "email_failures"
 NOTIFIED_TAG = ".lab/notified"
 """Marks a failed run that the webhook took, at once, whatever becomes of the tick; hidden in the UI by its dot."""
 NUMBER = re.compile("[0-9]{1,18}")
@@ -117,67 +111,6 @@ def recover_runs(context: dg.SensorEvaluationContext, lab: Lab) -> dg.SkipReason
         ("withdrawn", withdrawn),
     ]
     return dg.SkipReason("; ".join(f"{verb}: {', '.join(ids)}" for verb, ids in parts if ids) or "no run is lost")
-
-
-@dg.definitions
-def email() -> dg.Definitions:
-    """Let Dagster's own sensor send mails about failed runs, if LAB_EMAIL_TO says to whom."""
-    settings = load_settings()
-    if not (settings.email_to and settings.email_from and settings.email_password and settings.smtp_host):
-        return dg.Definitions()
-    mails = dg.make_email_on_run_failure_sensor(
-        name=EMAIL_FAILURES,
-        email_from=settings.email_from,
-        email_password=settings.email_password.get_secret_value(),
-        email_to=[address.strip() for address in settings.email_to.split(",")],
-        email_mail_body_fn=_mail_body,
-        smtp_host=settings.smtp_host,
-        smtp_type=settings.smtp_type,
-        smtp_port=settings.smtp_port,
-        smtp_user=settings.smtp_user,
-        webserver_base_url=settings.dagster_url,
-    )
-
-    @dg.sensor(
-        name=EMAIL_FAILURES,
-        tags={WAITS_FOR: RUNS},
-        default_status=dg.DefaultSensorStatus.RUNNING,
-        description="Mails about every failed run.",
-    )
-    def email_failures(context: dg.SensorEvaluationContext) -> Iterator[dg.SkipReason | DagsterRunReaction]:
-        """Let Dagster's sensor go on from the cursor in a tick; in a test, it would send mails, too."""
-        if not is_tick(context):
-            yield dg.SkipReason(TESTED)
-            return
-        if context.cursor and not _leads_on(context.cursor, notices.last_failure(context.instance)):
-            context.log.warning(
-                f"the cursor {context.cursor[:40]!r} is beyond the newest failure, or none of this sensor: mails are "
-                "sent about runs that fail from now on"
-            )
-            context.update_cursor(None)
-        answer = mails.evaluate_tick(context)  # which moves the cursor of the context
-        yield from answer.dagster_run_reactions or ()
-        if answer.skip_message:
-            yield dg.SkipReason(answer.skip_message)
-
-    return dg.Definitions(sensors=[email_failures])
-
-
-def _mail_body(context: dg.RunFailureSensorContext) -> str:
-    """Say what failed, in HTML, in which the names of a lab are text."""
-    run, reason = context.dagster_run, context.failure_event.message or ""
-    return f"Run {run.run_id} of {html.escape(run.job_name)} failed.<br>{html.escape(visible(reason))}"
-
-
-def _leads_on(cursor: str, newest: int) -> bool:
-    """Tell whether Dagster's sensor comes from a cursor to the next failure, rather than waiting for ever."""
-    try:
-        if not RunStatusSensorCursor.is_valid(cursor):
-            return False
-        read = RunStatusSensorCursor.from_json(cursor)
-    except (ValueError, TypeError, RecursionError):
-        return False
-    return read.record_id <= newest and read.update_timestamp is None
 
 
 def _position(cursor: str | None) -> int | None:

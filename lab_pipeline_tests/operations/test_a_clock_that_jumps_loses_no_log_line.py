@@ -14,7 +14,7 @@ from lab_pipeline.dagster_ext.instance import open_instance
 from lab_pipeline.operations import log_shipper
 from lab_pipeline.operations.log_shipper import Shipper, backlog, ship_runs
 from lab_pipeline.settings import load_settings
-from lab_pipeline_tests.defs.event_logs import start_run, stored
+from lab_pipeline_tests.operations.event_logs import start_run, stored
 from lab_pipeline_tests.support.logbook import walk
 
 MOMENT = datetime(2026, 5, 1, 0, 0, 30, tzinfo=UTC)

@@ -19,7 +19,7 @@ from lab_pipeline.dagster_ext.io_manager import HandoverIOManager
 from lab_pipeline.operations.backtest_config import BacktestConfig
 from lab_pipeline.runs.tags import ASSET_JOB
 from lab_pipeline.settings import load_settings
-from lab_pipeline_tests.defs.queueing import chosen
+from lab_pipeline_tests.dagster_ext.queueing import chosen
 from lab_pipeline_tests.support.daemon import daemon
 
 LAUNCHED = """

@@ -21,7 +21,7 @@ from lab_pipeline.dagster_ext import worker_locks
 from lab_pipeline.dagster_ext.instance import open_instance
 from lab_pipeline.operations import recovery
 from lab_pipeline.settings import Settings
-from lab_pipeline_tests.defs.queueing import origin_of
+from lab_pipeline_tests.dagster_ext.queueing import origin_of
 
 STARTING, CANCELING = dg.DagsterRunStatus.STARTING, dg.DagsterRunStatus.CANCELING
 FINISHED = [dg.DagsterRunStatus.SUCCESS, dg.DagsterRunStatus.FAILURE, dg.DagsterRunStatus.CANCELED]

@@ -1,4 +1,3 @@
-import smtplib
 from datetime import UTC, datetime
 
 import dagster as dg
@@ -9,7 +8,7 @@ from lab_pipeline.dagster_ext.instance import open_instance
 from lab_pipeline.defs.lake.checks import evaluate
 from lab_pipeline.defs.lake.metadata import measure
 from lab_pipeline.defs.operations.resources import Lab
-from lab_pipeline.defs.operations.sensors import email, notify_data_quality, notify_failures
+from lab_pipeline.defs.operations.sensors import notify_data_quality, notify_failures
 from lab_pipeline.lake import Lake
 from lab_pipeline.operations import webhook
 from lab_pipeline.operations.webhook import DeliveryError, Notice, Webhook
@@ -224,47 +223,3 @@ def test_an_error_names_the_receiver_and_no_secret(receiver, monkeypatch):
         Webhook("http://user:hush@127.0.0.1:9/hook?token=hush", SECRET).deliver(NOTICE)
     assert str(away.value).startswith("the webhook at 127.0.0.1:9 cannot be reached")
     assert "hush" not in str(wrong.value) + str(away.value)
-
-
-def test_mails_are_sent_by_dagsters_own_sensor_when_it_is_told_to_whom(instance, monkeypatch):
-    assert not email().sensors
-    settings = {
-        "LAB_EMAIL_TO": "ann@lab.test, ben@lab.test",
-        "LAB_EMAIL_FROM": "lab@lab.test",
-        "LAB_EMAIL_PASSWORD": "hush",
-        "LAB_SMTP_HOST": "mail.lab.test",
-    }
-    for name, value in settings.items():
-        monkeypatch.setenv(name, value)
-    (sensor,) = email().sensors
-    assert sensor.default_status is dg.DefaultSensorStatus.RUNNING
-    sent = []
-
-    class Server:
-        def __init__(self, host, port, context):  # noqa: ARG002 - smtplib's signature
-            self.address = (host, port)
-
-        def __enter__(self):
-            return self
-
-        def __exit__(self, *_):
-            return None
-
-        def login(self, user, password):
-            self.login_as = (user, password)
-
-        def sendmail(self, sender, receivers, message):
-            sent.append((self.address, self.login_as, sender, receivers, message))
-
-    monkeypatch.setattr(smtplib, "SMTP_SSL", Server)
-    with daemon(instance) as lab:
-        lab.run_sensor("email_failures")
-        run = lab.launched(strategy="ladder", timeframe="1m")
-        instance.report_run_failed(run, message="the disk is full")
-        for _ in range(2):
-            lab.run_sensor("email_failures")
-    ((address, login, sender, receivers, message),) = sent
-    assert (address, login) == (("mail.lab.test", 465), ("lab@lab.test", "hush"))
-    assert (sender, receivers) == ("lab@lab.test", ["ann@lab.test", "ben@lab.test"])
-    assert "backtest" in message
-    assert "the disk is full" in message

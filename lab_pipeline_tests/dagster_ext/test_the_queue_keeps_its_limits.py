@@ -9,7 +9,7 @@ from lab_pipeline.dagster_ext.instance import HEADER, open_instance, prepare_env
 from lab_pipeline.dagster_ext.run_coordinator import queue_tags
 from lab_pipeline.definitions import defs
 from lab_pipeline.settings import Settings
-from lab_pipeline_tests.defs.queueing import chosen, origin_of
+from lab_pipeline_tests.dagster_ext.queueing import chosen, origin_of
 
 
 @pytest.fixture

@@ -18,6 +18,7 @@ from lab_pipeline.clickhouse.config import clickhouse_config
 from lab_pipeline.clickhouse.series import visible_rows
 from lab_pipeline.dagster_ext import executor, io_manager
 from lab_pipeline.dagster_ext.unpublish import withdraw_if_ended
+from lab_pipeline.domain.errors import LabError
 from lab_pipeline.lake import Lake
 from lab_pipeline.operations.backtest_config import BacktestConfig
 from lab_pipeline.operations.launch import Launcher
@@ -144,7 +145,7 @@ def test_what_an_op_of_a_living_run_shows_stays(lab):
 
 def test_a_missing_dask_is_said_before_anything_starts(monkeypatch):
     monkeypatch.setattr(importlib.util, "find_spec", lambda _: None)
-    with pytest.raises(executor.DaskMissingError, match=r"pip install 'lab-pipeline\[dask\]'"):
+    with pytest.raises(LabError, match=r"pip install 'lab-pipeline\[dask\]'"):
         executor.require_installed("dask")
     executor.require_installed("multiprocess")
 

@@ -19,7 +19,7 @@ from lab_pipeline.dagster_ext.instance import open_instance
 from lab_pipeline.operations import log_shipper
 from lab_pipeline.operations.log_shipper import Shipper, backlog, run_shipper, ship_runs, shipping
 from lab_pipeline.settings import Settings, load_settings
-from lab_pipeline_tests.defs.event_logs import start_run, stored
+from lab_pipeline_tests.operations.event_logs import start_run, stored
 from lab_pipeline_tests.support.logbook import lines_of
 
 STARTED, SUCCESS = dg.DagsterRunStatus.STARTED, dg.DagsterRunStatus.SUCCESS

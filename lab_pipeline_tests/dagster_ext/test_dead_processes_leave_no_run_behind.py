@@ -25,9 +25,9 @@ from lab_pipeline.settings import Settings, load_settings
 HOLD = """
 import sys, time
 from pathlib import Path
-from lab_pipeline.defs.operations import workers
-workers.GRACE_SECONDS = 0.5
-with workers.working(Path(sys.argv[1]), sys.argv[2]):
+from lab_pipeline.dagster_ext import worker_locks
+worker_locks.GRACE_SECONDS = 0.5
+with worker_locks.working(Path(sys.argv[1]), sys.argv[2]):
     print("working", flush=True)
     exec(sys.argv[3])
 """

@@ -10,7 +10,7 @@ from dagster._core.errors import DagsterInvalidSubsetError
 from dagster._core.system_config.objects import ResolvedRunConfig
 
 from lab_pipeline.cli.jobs import backtest_job
-from lab_pipeline.dagster_ext.executor import MOST_PROCESSES, ExecutorConfigError, lab_executor
+from lab_pipeline.dagster_ext.executor import MOST_PROCESSES, lab_executor
 from lab_pipeline.dagster_ext.instance import open_instance
 from lab_pipeline.dagster_ext.run_admission import refusal
 from lab_pipeline.definitions import defs
@@ -187,7 +187,7 @@ def test_the_number_of_processes_has_bounds(executor_of, kind, count):
         "multiprocess": {"multiprocess": {"max_concurrent": count}},
         "dask": {"dask": {"cluster": {"local": {"n_workers": count}}}},
     }[kind]
-    with pytest.raises(ExecutorConfigError, match=f"is {count}: give 1 to {MOST_PROCESSES}$"):
+    with pytest.raises(LabError, match=f"is {count}: give 1 to {MOST_PROCESSES}$"):
         executor_of(config)
 
 
@@ -195,7 +195,7 @@ def test_the_cluster_of_a_run_is_the_one_of_the_setting(executor_of, monkeypatch
     pytest.importorskip("dagster_dask", reason="dagster-dask is not installed: pip install 'lab-pipeline[dask]'")
     existing = {"dask": {"cluster": {"existing": {}}}}
     monkeypatch.delenv("LAB_DASK_ADDRESS", raising=False)
-    with pytest.raises(ExecutorConfigError, match="needs LAB_DASK_ADDRESS"):
+    with pytest.raises(LabError, match="needs LAB_DASK_ADDRESS"):
         executor_of(existing)
     monkeypatch.setenv("LAB_DASK_ADDRESS", "tcp://scheduler:8786")
     made = executor_of(existing)
