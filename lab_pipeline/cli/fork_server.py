@@ -28,7 +28,6 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 import dagster as dg
-from dagster import _check as check
 
 import lab_pipeline
 from lab_pipeline.dagster_ext.run_worker import execute
@@ -166,7 +165,8 @@ def _rehearse(directory: str) -> None:
     quiet = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
     with dg.DagsterInstance.local_temp(directory, {**overrides, "telemetry": {"enabled": False}}) as instance:
         dg.materialize([rehearsed], instance=instance, run_config=quiet)
-        check.not_none(instance.schedule_storage).dispose()  # which the instance leaves open
+        if instance.schedule_storage is not None:
+            instance.schedule_storage.dispose()  # which the instance leaves open
 
 
 def _simulate(types: "Connection[dict[str, Any], None]") -> None:
