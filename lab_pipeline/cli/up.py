@@ -30,6 +30,9 @@ SLACK_SECONDS = 5.0
 ANSWER_SECONDS = 2.0
 LOADED_WITHIN_SECONDS = 300.0
 """Within which the fork server has loaded what it loads for all others."""
+ROOM_FOR_TITLES = 512
+"""Characters that the fork server's command line is longer by: the titles of the services that it forks take its place,
+and what does not fit is cut off."""
 WORKSPACE = """\
 # Written by `lab up`: the code server that it runs for the UI and the daemon.
 load_from:
@@ -135,7 +138,7 @@ def _fork_server(lab: Settings) -> Service:
     """It forks the others, which so share with it what it has loaded: it comes first."""
     place = lab.dagster_home / SOCKET
     place.unlink(missing_ok=True)  # that of one that was
-    command = [sys.executable, "-m", "lab_pipeline.cli.fork_server"]
+    command = [sys.executable, "-m", "lab_pipeline.cli.fork_server", "-" * ROOM_FOR_TITLES]
     return Service("fork-server", command, ready=place.exists, ready_within_seconds=LOADED_WITHIN_SECONDS)
 
 
