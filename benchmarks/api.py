@@ -33,7 +33,7 @@ import polars as pl
 from lab_pipeline.clickhouse.client import ClickHouse
 from lab_pipeline.clickhouse.config import clickhouse_config
 from lab_pipeline.clickhouse.gateway.launch import stop_server
-from lab_pipeline.defs.operations.instance import open_instance
+from lab_pipeline.dagster_ext.instance import open_instance
 from lab_pipeline.domain import frames
 from lab_pipeline.domain.backtest import AllUniverse, ResolvedSpec, TimeRange
 from lab_pipeline.domain.strategy import Exit, StrategyConfig
@@ -240,7 +240,7 @@ def measure_posts(settings: Settings, posts: int) -> None:
         for line in lab.stdout or ():
             if "Ctrl-C" in line:
                 break
-        daemon = process_of(settings.home, "lab_pipeline.daemon")
+        daemon = process_of(settings.home, "lab_pipeline.dagster_ext.daemon")
         os.kill(daemon, signal.SIGSTOP)
         try:
             quiet = [post(port) for _ in range(posts)][2:]  # the first ones load what is loaded once

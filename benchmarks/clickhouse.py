@@ -86,7 +86,7 @@ from sqlalchemy import text
 from lab_pipeline.clickhouse.client import ClickHouse
 from lab_pipeline.clickhouse.config import ClickHouseConfig
 from lab_pipeline.clickhouse.logs import last_lines
-from lab_pipeline.defs.operations.shipper import Shipper
+from lab_pipeline.operations.log_shipper import Shipper
 from pathlib import Path
 state_dir, count = sys.argv[1], int(sys.argv[2])
 

@@ -5,11 +5,11 @@ import shutil
 import signal
 
 import pytest
-from filelock import FileLock
 from hypothesis import settings
 
 from lab_pipeline.clickhouse.config import ClickHouseConfig, clickhouse_config
 from lab_pipeline.clickhouse.gateway.launch import lease_server, stop_server
+from lab_pipeline.files.locks import locked
 from lab_pipeline.settings import Settings
 from lab_pipeline_tests.support.embedded import skip_without_chdb
 from lab_pipeline_tests.support.running_lab import EVERYWHERE, TOKEN, RunningLab
@@ -89,7 +89,7 @@ def made_once(tmp_path_factory):
 
     def made(name, fill):
         directory, draft = shared / name, shared / f"{name}.draft"
-        with FileLock(shared / f"{name}.lock"):
+        with locked(shared / f"{name}.lock"):
             if not directory.exists():
                 shutil.rmtree(draft, ignore_errors=True)
                 draft.mkdir()

@@ -15,8 +15,8 @@ from pydantic_settings import BaseSettings
 
 import lab_pipeline
 from lab_pipeline.api.app import create_app
-from lab_pipeline.defs.backtest.config import BacktestConfig
 from lab_pipeline.domain.model import Document
+from lab_pipeline.operations.backtest_config import BacktestConfig
 from lab_pipeline.settings import Settings
 
 BOUNDED_BY_THE_REQUEST = {BacktestConfig: {"seed", "mints", "callers", "params"}}

@@ -1,33 +1,38 @@
-"""The rooms and who may import whom: outer rooms import inner ones, never the other way."""
+"""Rooms stand on floors: each imports only from floors below its own."""
 
 import ast
+import re
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
 
+from lab_pipeline.dagster_ext import internals
+
 PACKAGE = Path(__file__).resolve().parent.parent / "lab_pipeline"
-OUTER = {"defs", "api", "ui", "cli", "daemon"}
-MIDDLE = {"backup", "runs", "statistics", "clickhouse", "storage", "lake", "reports"}
-MAY_IMPORT = {
-    "domain": set(),
-    "engine": {"domain"},
-    "home": set(),
-    "settings": {"domain", "home"},
-    "doors": {"domain", "settings"},
-    "forkserver": set(),
-    **{room: {"domain", "engine", "settings", "doors"} | MIDDLE for room in MIDDLE},
-    **{
-        room: {"domain", "engine", "settings", "doors", "definitions", "execution", "forkserver", "home"}
-        | MIDDLE
-        | OUTER
-        for room in OUTER
-    },
-    "execution": set(),
-    "definitions": {"defs"},
-    "client": {"domain"},
-    "__init__": set(),
-}
-DAGSTER_ROOMS = {"defs", "daemon", "api", "ui", "cli", "storage", "execution", "definitions"}
+FLOORS = [
+    {"cli"},
+    {"ui", "api"},
+    {"definitions"},
+    {"defs"},
+    {"operations"},
+    {"dagster_ext"},
+    {"backup", "statistics", "clickhouse"},
+    {"runs"},
+    {"lake"},
+    {"reports"},
+    {"storage", "engine", "doors"},
+    {"settings"},
+    {"files"},
+    {"client", "forkserver"},
+    {"domain", "home"},
+    {"__init__"},
+]
+"""From the top down; docs/architecture.md shows the same."""
+FLOOR = {room: number for number, rooms in enumerate(FLOORS) for room in rooms}
+KNOW_DAGSTER = {"cli", "ui", "api", "definitions", "defs", "operations", "dagster_ext", "storage"}
+KNOW_ITS_INTERNALS = {"dagster_ext", "storage"}
+MODULES = sorted(PACKAGE.rglob("*.py"))
 
 
 def imported_modules(path):
@@ -43,20 +48,38 @@ def room_of(path):
     return path.relative_to(PACKAGE).parts[0].removesuffix(".py")
 
 
-@pytest.mark.parametrize("path", sorted(PACKAGE.rglob("*.py")), ids=lambda path: str(path.relative_to(PACKAGE)))
-def test_a_module_imports_only_rooms_further_in(path):
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_a_module_imports_only_from_floors_below(path):
     room = room_of(path)
     for module in imported_modules(path):
         if module == "lab_pipeline.__version__" or not module.startswith("lab_pipeline."):
             continue
         target = module.split(".")[1]
-        assert target == room or target in MAY_IMPORT[room], f"{room} must not import {module}"
+        assert target == room or FLOOR[target] > FLOOR[room], f"{room} must not import {module}"
 
 
-@pytest.mark.parametrize("path", sorted(PACKAGE.rglob("*.py")), ids=lambda path: str(path.relative_to(PACKAGE)))
-def test_only_the_outer_rooms_know_dagster(path):
-    if room_of(path) not in DAGSTER_ROOMS:
-        assert not [module for module in imported_modules(path) if module.split(".")[0] == "dagster"]
+def test_the_architecture_page_shows_the_floors_and_explains_each_room():
+    page = (PACKAGE.parent / "docs" / "architecture.md").read_text()
+    rows = re.findall(r"(?m)^\| (\d+) \| (.*) \|$", page)
+    shown = [set(re.findall(r"`(\w+)`", rooms)) for _, rooms in rows]
+    assert shown == [rooms for rooms in FLOORS if rooms != {"__init__"}]
+    assert [int(number) for number, _ in rows] == list(range(1, len(rows) + 1))
+    explained = re.findall(r"(?m)^\| ((?:`\w+`(?:, )?)+) \| [A-Z]", page)
+    assert {room for rooms in explained for room in re.findall(r"`(\w+)`", rooms)} == set.union(*shown)
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_dagster_and_its_internals_stay_in_their_rooms(path):
+    room, imported = room_of(path), list(imported_modules(path))
+    if room not in KNOW_DAGSTER:
+        assert not [module for module in imported if module.split(".")[0] == "dagster"]
+    if room not in KNOW_ITS_INTERNALS:
+        assert not [module for module in imported if module.startswith("dagster._")]
+
+
+def test_the_internals_are_those_of_a_version_that_was_seen():
+    assert version("dagster").startswith(f"{internals.SEEN_ON}."), "run everything, then note the version"
+    assert all(getattr(internals, name) is not None for name in internals.__all__)
 
 
 def test_the_engine_does_no_input_or_output():

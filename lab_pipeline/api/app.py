@@ -12,7 +12,7 @@ from pydantic.alias_generators import to_camel
 
 from lab_pipeline import __version__
 from lab_pipeline.api import errors
-from lab_pipeline.api.gate import OPEN_PATHS, Gate
+from lab_pipeline.api.middleware import OPEN_PATHS, Gate
 from lab_pipeline.api.pagination import refuse_unknown_parameters
 from lab_pipeline.api.routes import (
     artifacts,
@@ -30,7 +30,7 @@ from lab_pipeline.api.routes import (
 )
 from lab_pipeline.api.stores import opened
 from lab_pipeline.api.telemetry import Requests, Telemetry
-from lab_pipeline.defs.operations.instance import open_instance
+from lab_pipeline.dagster_ext.instance import open_instance
 from lab_pipeline.doors import SAFE_METHODS, SCHEME
 from lab_pipeline.settings import Settings
 

@@ -18,7 +18,7 @@ from starlette.responses import Response, StreamingResponse
 from starlette.types import Receive, Scope, Send
 
 from lab_pipeline.api.errors import RangeError
-from lab_pipeline.api.places import Places
+from lab_pipeline.api.limiter import Places
 from lab_pipeline.api.schemas.artifacts import FileFormat
 from lab_pipeline.domain.text import FORMULA
 

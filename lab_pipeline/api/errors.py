@@ -15,15 +15,22 @@ from starlette.exceptions import HTTPException
 
 from lab_pipeline.api.schemas.base import Error, ErrorDetail, Problem
 from lab_pipeline.clickhouse.errors import ClickHouseError
-from lab_pipeline.defs.operations.launching import QueueFullError, RunUnfinishedError
-from lab_pipeline.defs.operations.run_actions import RunFinishedError, RunNotStoppedError
-from lab_pipeline.defs.operations.webserver import DagsterDownError, LaunchRefusedError
-from lab_pipeline.domain.errors import MOST_NAMED, FieldError, InvalidConfigError, LabError, listed, shortened
+from lab_pipeline.dagster_ext.graphql import DagsterDownError, LaunchRefusedError
+from lab_pipeline.domain.errors import (
+    MOST_NAMED,
+    ConflictError,
+    FieldError,
+    InvalidConfigError,
+    LabError,
+    listed,
+    shortened,
+)
+from lab_pipeline.files.disk_errors import disk_trouble, full_disk, is_full
+from lab_pipeline.files.errors import StorageError
+from lab_pipeline.operations.launch import QueueFullError
 from lab_pipeline.runs.artifacts import UnknownArtifactError, UnknownRunError, UnreadableManifestError
-from lab_pipeline.runs.idempotency import IdempotencyBusyError, IdempotencyConflictError, LaunchUnknownError
+from lab_pipeline.runs.idempotency import IdempotencyBusyError, LaunchUnknownError
 from lab_pipeline.runs.strategies import UnknownStrategyError
-from lab_pipeline.storage.errors import StorageError
-from lab_pipeline.storage.trouble import disk_trouble, full_disk, is_full
 
 RETRY_AFTER_SECONDS = 5
 LONGEST_MESSAGE = 4000
@@ -52,10 +59,7 @@ STATUS_OF: dict[type[Exception], int] = {
     UnknownRunError: 404,
     UnknownArtifactError: 404,
     UnknownStrategyError: 404,
-    RunUnfinishedError: 409,
-    RunFinishedError: 409,
-    RunNotStoppedError: 409,
-    IdempotencyConflictError: 409,
+    ConflictError: 409,
     QueueFullError: 429,
     IdempotencyBusyError: 503,
     LaunchUnknownError: 503,

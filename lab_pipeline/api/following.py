@@ -13,7 +13,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from lab_pipeline.api.errors import UnavailableError
 from lab_pipeline.clickhouse.client import ClickHouse
 from lab_pipeline.clickhouse.logs import last_lines
-from lab_pipeline.defs.operations.runs import Run, Runs
+from lab_pipeline.operations.runs import Run, Runs
 from lab_pipeline.runs.artifacts import UnknownRunError
 
 POLL_SECONDS = 1.0

@@ -9,10 +9,10 @@ import uvicorn
 
 from lab_pipeline.api.app import create_app
 from lab_pipeline.api.connections import MOST_CONNECTIONS, Connection, Server
-from lab_pipeline.defs.operations.instance import open_instance
-from lab_pipeline.defs.operations.shipper import shipping_beside
+from lab_pipeline.dagster_ext.instance import open_instance
 from lab_pipeline.domain.loglines import log_to_stderr
 from lab_pipeline.doors import BACKLOG, address, listen, require_token_off_loopback
+from lab_pipeline.operations.log_shipper import shipping_beside
 from lab_pipeline.settings import Settings
 
 OTHER_FILES = 256

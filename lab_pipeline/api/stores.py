@@ -10,13 +10,13 @@ import dagster as dg
 from fastapi import Depends, Request
 
 from lab_pipeline.api.following import Following
-from lab_pipeline.api.places import Places, Threads
+from lab_pipeline.api.limiter import Places, Threads
 from lab_pipeline.clickhouse.client import ClickHouse
 from lab_pipeline.clickhouse.config import ClickHouseConfig, clickhouse_config
-from lab_pipeline.defs.operations.launching import Launcher
-from lab_pipeline.defs.operations.runs import Runs
-from lab_pipeline.defs.operations.webserver import Webserver
+from lab_pipeline.dagster_ext.graphql import Webserver
 from lab_pipeline.lake import Lake
+from lab_pipeline.operations.launch import Launcher
+from lab_pipeline.operations.runs import Runs
 from lab_pipeline.runs.artifacts import ArtifactStore
 from lab_pipeline.runs.idempotency import IdempotencyKeys
 from lab_pipeline.runs.strategies import StrategyStore
@@ -94,7 +94,7 @@ class Stores:
     @property
     def strategies(self) -> StrategyStore:
         """Strategies, by version."""
-        return StrategyStore(self.settings.catalog_path, self.settings.strategies_dir)
+        return StrategyStore(self.settings.catalog_path)
 
 
 @contextmanager

@@ -15,10 +15,10 @@ from sqlalchemy.exc import SQLAlchemyError
 from lab_pipeline.api.routes.health import OK, look
 from lab_pipeline.api.stores import Stores
 from lab_pipeline.clickhouse.client import status
-from lab_pipeline.defs.operations.disk import disk_use
-from lab_pipeline.defs.operations.runs import Durations
-from lab_pipeline.defs.operations.shipper import Backlog, backlog
 from lab_pipeline.domain.errors import LabError
+from lab_pipeline.operations.disk_usage import disk_use
+from lab_pipeline.operations.log_shipper import Backlog, backlog
+from lab_pipeline.operations.runs import Durations
 
 FRESH_SECONDS = 5.0
 """For which the stores are not asked again, however many scrape."""

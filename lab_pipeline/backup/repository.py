@@ -5,7 +5,6 @@ its name when the disk has it, a snapshot when the disk has all of its contents.
 a name is whole, and a backup that was cut off leaves contents that the next one need not write again.
 """
 
-import fcntl
 import json
 import os
 import re
@@ -25,7 +24,8 @@ from lab_pipeline.backup.errors import BackupError, DamagedBackupError
 from lab_pipeline.domain.backtest import Moment
 from lab_pipeline.domain.errors import later_layout
 from lab_pipeline.domain.model import Record, field_errors
-from lab_pipeline.storage.durable import sync_directory, write_whole
+from lab_pipeline.files.atomic import sync_directory, write_whole
+from lab_pipeline.files.locks import try_lock
 
 LAYOUT = 1
 """Of the directory: names, contents, snapshots."""
@@ -117,10 +117,8 @@ class Repository:
         self._prepare()
         descriptor = os.open(self.directory / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, PRIVATE_FILE)
         try:
-            try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                raise BackupError(f"another backup is being written to {self.directory}: wait for its end") from None
+            if not try_lock(descriptor):
+                raise BackupError(f"another backup is being written to {self.directory}: wait for its end")
             shutil.rmtree(self.directory / DRAFTS, ignore_errors=True)
             (self.directory / DRAFTS).mkdir(mode=PRIVATE_DIRECTORY)
             self._known = {path.name for path in self._objects()}

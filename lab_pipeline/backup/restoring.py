@@ -1,6 +1,5 @@
 """Bring a snapshot back: all of it under its name at once, or nothing."""
 
-import fcntl
 import os
 import shutil
 from collections.abc import Iterator
@@ -17,7 +16,8 @@ from lab_pipeline.backup.repository import (
     Snapshot,
     path_of,
 )
-from lab_pipeline.storage.durable import sync_directory
+from lab_pipeline.files.atomic import sync_directory
+from lab_pipeline.files.locks import try_lock
 
 
 @contextmanager
@@ -72,10 +72,8 @@ def _alone(draft: Path) -> Iterator[None]:
     draft.mkdir(mode=PRIVATE_DIRECTORY, exist_ok=True)
     descriptor = os.open(draft, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise BackupError(f"another process is restoring to {draft}: wait for its end") from None
+        if not try_lock(descriptor):
+            raise BackupError(f"another process is restoring to {draft}: wait for its end")
         for path in draft.iterdir():
             if path.is_dir() and not path.is_symlink():
                 shutil.rmtree(path)

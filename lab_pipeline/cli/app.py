@@ -112,7 +112,7 @@ def _make_ready() -> None:
 
 def _what_the_system_says(error: Exception) -> str | None:
     """Return one line for an error of the machine, such as a full disk, in whatever store of the lab it was met."""
-    from lab_pipeline.storage.trouble import disk_trouble, is_full
+    from lab_pipeline.files.disk_errors import disk_trouble, is_full
 
     home = settings().home
     if isinstance(error, OSError) and error.filename is None and error.errno == errno.ENOSPC and not is_full(home):

@@ -22,12 +22,8 @@ from lab_pipeline.domain.model import to_camel_keys
 from lab_pipeline.runs.strategies import read_strategy
 
 if TYPE_CHECKING:
-    from lab_pipeline.defs.backtest.config import BacktestConfig
+    from lab_pipeline.operations.backtest_config import BacktestConfig
     from lab_pipeline.runs.artifacts import Manifest
-
-
-class BadOptionError(LabError):
-    """Options of the command that do not make sense, or not together."""
 
 
 @app.command("backtest")
@@ -65,12 +61,12 @@ def backtest(  # noqa: PLR0917 - one parameter an option
 ) -> None:
     """Run a backtest through Dagster, in the foreground; the run is in the UI like any other."""
     if sum([mints is not None, callers is not None, all_calls]) > 1:
-        raise BadOptionError("give one of --mints, --callers and --all")
-    from lab_pipeline.defs.backtest.config import NULL, BacktestConfig
-    from lab_pipeline.defs.operations.executors import KINDS, require_installed
+        raise LabError("give one of --mints, --callers and --all")
+    from lab_pipeline.dagster_ext.executor import KINDS, require_installed
+    from lab_pipeline.operations.backtest_config import NULL, BacktestConfig
 
     if executor not in KINDS:
-        raise BadOptionError(f"--executor {executor}: choose one of {', '.join(KINDS)}")
+        raise LabError(f"--executor {executor}: choose one of {', '.join(KINDS)}")
     require_installed(executor)
     strategy_id, version = _stored(strategy, version)
     config = BacktestConfig(
@@ -113,9 +109,9 @@ def run_foreground(
         LabError: if the request cannot run; nothing was started then.
         typer.Exit: with status 1, if the run failed; the reason has been printed.
     """
-    from lab_pipeline.defs.backtest.foreground import run_backtest_job
-    from lab_pipeline.defs.operations.foreground import alive
-    from lab_pipeline.defs.operations.instance import open_instance
+    from lab_pipeline.cli.jobs import run_backtest_job
+    from lab_pipeline.dagster_ext.foreground import alive
+    from lab_pipeline.dagster_ext.instance import open_instance
     from lab_pipeline.lake import Lake
     from lab_pipeline.runs import backtest as steps
     from lab_pipeline.runs import progress
@@ -152,7 +148,7 @@ def _stored(strategy: str, version: str | None) -> tuple[str, str]:
         stored = store.get(strategy, version)
     elif Path(strategy).suffix == ".json" or Path(strategy).exists():
         if version is not None:
-            raise BadOptionError("--version goes with the id of a stored strategy, not with a file")
+            raise LabError("--version goes with the id of a stored strategy, not with a file")
         stored = store.add(read_strategy(Path(strategy)))
     else:
         stored = store.get(strategy, version)  # raises, naming the strategies there are
@@ -164,14 +160,14 @@ def _names(option: str, text: str | None) -> list[str]:
         return []
     names = [name.strip() for row in csv.reader([text], skipinitialspace=True) for name in row if name.strip()]
     if not names:
-        raise BadOptionError(f"{option} is empty: name at least one, or leave the option out for all")
+        raise LabError(f"{option} is empty: name at least one, or leave the option out for all")
     return names
 
 
 def _param(text: str) -> tuple[str, Any]:
     path, equals, value = text.partition("=")
     if not equals:
-        raise BadOptionError(f"--param {text}: write PATH=VALUE, such as exit.stopLoss=0.25")
+        raise LabError(f"--param {text}: write PATH=VALUE, such as exit.stopLoss=0.25")
     try:
         return path, read_json(value)
     except ValueError:

@@ -19,13 +19,9 @@ clickhouse_app = typer.Typer(help="The store of metrics, fills and logs.", no_ar
 app.add_typer(clickhouse_app, name="clickhouse")
 
 
-class NotOursError(LabError):
-    """The server is somebody else's to start and stop."""
-
-
 @clickhouse_app.command("start")
 def start() -> None:
-    """Start the embedded server, which otherwise starts when it is first needed."""
+    """Start the embedded server, which otherwise starts when first needed."""
     from lab_pipeline.clickhouse.client import status
     from lab_pipeline.clickhouse.gateway.launch import lease_server
 
@@ -59,7 +55,7 @@ def stop() -> None:
 
 @clickhouse_app.command("migrate")
 def migrate() -> None:
-    """Bring tables and retention up to date; the embedded server does so by itself."""
+    """Create and migrate the tables and their retention; the embedded server does so by itself."""
     from lab_pipeline.clickhouse.client import ClickHouse
 
     with ClickHouse(clickhouse_config(settings())) as clickhouse:
@@ -70,11 +66,11 @@ def migrate() -> None:
 
 @clickhouse_app.command("rebuild")
 def rebuild(
-    runs: Annotated[list[str] | None, typer.Argument(help="Run ids, or starts of them; all by default.")] = None,
+    runs: Annotated[list[str] | None, typer.Argument(help="Run ids, or the starts of them; all by default.")] = None,
 ) -> None:
     """Write metrics and fills of published runs again from their artifacts, and logs of runs from the event log."""
-    from lab_pipeline.defs.operations.instance import open_instance
-    from lab_pipeline.defs.operations.rebuilding import rebuild_rows
+    from lab_pipeline.dagster_ext.instance import open_instance
+    from lab_pipeline.operations.rebuild_clickhouse import rebuild_rows
     from lab_pipeline.runs.artifacts import ArtifactStore
 
     artifacts = ArtifactStore(settings().artifacts_dir)
@@ -86,7 +82,7 @@ def rebuild(
 
 @clickhouse_app.command("ship")
 def ship(
-    once: Annotated[bool, typer.Option("--once", help="Ship what is there now, and end.")] = False,
+    once: Annotated[bool, typer.Option("--once", help="Ship what is there now, then exit.")] = False,
 ) -> None:
     """Copy the event log of all runs to ClickHouse, until Ctrl-C; `lab up` does so by itself."""
     import logging
@@ -94,8 +90,8 @@ def ship(
     from threading import Event
 
     from lab_pipeline.clickhouse.client import ClickHouse
-    from lab_pipeline.defs.operations.instance import open_instance
-    from lab_pipeline.defs.operations.shipper import Shipper, impatient, run_shipper
+    from lab_pipeline.dagster_ext.instance import open_instance
+    from lab_pipeline.operations.log_shipper import Shipper, impatient, run_shipper
 
     config = clickhouse_config(settings())
     with open_instance(settings()) as instance:
@@ -117,7 +113,7 @@ def ship(
 def _embedded(verb: str) -> ClickHouseConfig:
     config = clickhouse_config(settings())
     if not config.embedded:
-        raise NotOursError(f"LAB_CLICKHOUSE_URL names a server, which is not the lab's to {verb}; unset it first")
+        raise LabError(f"LAB_CLICKHOUSE_URL names a server, which is not the lab's to {verb}; unset it first")
     return config
 
 

@@ -1,6 +1,5 @@
 """One Dagster daemon a home, whoever started it."""
 
-import fcntl
 import itertools
 import os
 import time
@@ -11,8 +10,9 @@ from pathlib import Path
 import psutil  # type: ignore[import-untyped]  # it ships no types
 
 from lab_pipeline.domain.errors import LabError
+from lab_pipeline.files.locks import try_lock
 
-MODULES = ("dagster._daemon", "lab_pipeline.daemon")
+MODULES = ("dagster._daemon", "lab_pipeline.dagster_ext.daemon")
 PROGRAM = "dagster-daemon"
 LOCK = "daemon.lock"
 POLL_SECONDS = 0.2
@@ -20,16 +20,12 @@ DYING_SECONDS = 10.0
 """For so long the daemon of a killed `lab up` may be on its way out."""
 
 
-class AnotherDaemonError(LabError):
-    """A daemon works on this home already, and two would each carry out what is scheduled."""
-
-
 @contextmanager
 def only_daemon(dagster_home: Path) -> Iterator[None]:
     """Hold a home against every other daemon: of `lab up` and `lab daemon` anywhere, and by hand on this machine.
 
     Raises:
-        AnotherDaemonError: if there is one.
+        LabError: if there is one.
     """
     require_no_other_daemon(dagster_home)
     with held(dagster_home / LOCK, lambda holder: _another(dagster_home, f"process {holder}, on this host or another")):
@@ -45,11 +41,9 @@ def held(path: Path, taken: Callable[[str], LabError]) -> Iterator[None]:
         taken: makes the error to raise if another holds it, of that one's number.
     """
     with path.open("a+") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
+        if not try_lock(lock):
             lock.seek(0)
-            raise taken(lock.read().strip()) from None
+            raise taken(lock.read().strip())
         lock.truncate(0)
         lock.write(str(os.getpid()))
         lock.flush()
@@ -64,7 +58,7 @@ def require_no_other_daemon(dagster_home: Path, wait_seconds: float = DYING_SECO
         wait_seconds: how long one may take to end.
 
     Raises:
-        AnotherDaemonError: naming its process, if there is one all the time.
+        LabError: naming its process, if there is one all the time.
     """
     deadline = time.monotonic() + wait_seconds
     while found := list(daemons(dagster_home)):
@@ -74,8 +68,8 @@ def require_no_other_daemon(dagster_home: Path, wait_seconds: float = DYING_SECO
         time.sleep(POLL_SECONDS)
 
 
-def _another(dagster_home: Path, named: str) -> AnotherDaemonError:
-    return AnotherDaemonError(
+def _another(dagster_home: Path, named: str) -> LabError:
+    return LabError(
         f"a Dagster daemon works on {dagster_home} already ({named}): stop it, since `lab up` and `lab daemon` "
         "run their own, and two of them would each do what is scheduled"
     )
@@ -85,7 +79,7 @@ def daemons(dagster_home: Path) -> Iterator[psutil.Process]:
     """Find the daemons on this machine that work on a home: of the lab, `dagster-daemon run`, and of `dagster dev`."""
     for process in psutil.process_iter():
         try:
-            if is_daemon(process.cmdline()) and _works_on(dagster_home, process.environ()):
+            if is_daemon(" ".join(process.cmdline()).split()) and _works_on(dagster_home, process.environ()):
                 yield process
         except psutil.Error:  # it has ended, or is another user's, who could not write this home either
             continue
@@ -96,8 +90,8 @@ def is_daemon(command: Sequence[str]) -> bool:
 
     >>> is_daemon(["python", "/venv/bin/dagster-daemon", "run"])
     True
-    >>> is_daemon(["python", "-m", "dagster._daemon", "run"]), is_daemon(["python", "-m", "lab_pipeline.daemon", "run"])
-    (True, True)
+    >>> [is_daemon(["python", "-m", module, "run"]) for module in MODULES]
+    [True, True]
     >>> is_daemon(["tail", "-f", "dagster-daemon.log"]), is_daemon(["/venv/bin/dagster-daemon", "heartbeat-dump"])
     (False, False)
     """

@@ -15,10 +15,9 @@ import typer
 from lab_pipeline.cli.app import RUN_FAILED, app, out, settings, table
 from lab_pipeline.cli.runs import AsJson
 from lab_pipeline.cli.up import connects, is_up
-from lab_pipeline.domain.backtest import now
 from lab_pipeline.domain.errors import LabError
+from lab_pipeline.files.disk_errors import disk_trouble
 from lab_pipeline.settings import PREFIX, Settings, origin, unknown_variables
-from lab_pipeline.storage.trouble import disk_trouble
 
 GIB = 2**30
 MIB = 2**20
@@ -58,7 +57,7 @@ def show_settings(
     """Print every setting with its value and where the value comes from."""
     current = settings()
     if apply:
-        from lab_pipeline.defs.operations.instance import prepare_environment
+        from lab_pipeline.dagster_ext.instance import prepare_environment
 
         prepare_environment(current, apply_settings=True)
     values = {PREFIX + name.upper(): (getattr(current, name), origin(name)) for name in Settings.model_fields}
@@ -124,7 +123,7 @@ def _home(lab: Settings) -> Finding:
 
 
 def _disk(lab: Settings) -> Finding:
-    from lab_pipeline.defs.operations.disk import disk_use
+    from lab_pipeline.operations.disk_usage import disk_use
 
     free = shutil.disk_usage(next(path for path in (lab.home, *lab.home.parents) if path.exists())).free
     remedy = None if free >= LOW_DISK_BYTES else "make room: runs fail when the disk is full"
@@ -169,9 +168,9 @@ def _unpublished(lab: Settings, published: Sequence[str]) -> list[str]:
     """Return the completed backtests that have no artifacts; those of the old lab never had any."""
     import dagster as dg
 
-    from lab_pipeline.defs.operations.instance import open_instance
-    from lab_pipeline.defs.operations.runs import LEGACY_RESULT_TAG
-    from lab_pipeline.runs.recorded import BACKTEST_JOB
+    from lab_pipeline.dagster_ext.instance import open_instance
+    from lab_pipeline.operations.runs import LEGACY_RESULT_TAG
+    from lab_pipeline.runs.tags import BACKTEST_JOB
 
     if not lab.dagster_home.is_dir():
         return []
@@ -201,8 +200,8 @@ def _clickhouse(lab: Settings) -> Finding:
 def _log_shipper(lab: Settings) -> Finding:
     from lab_pipeline.clickhouse.client import ClickHouse, status
     from lab_pipeline.clickhouse.config import clickhouse_config
-    from lab_pipeline.defs.operations.instance import gives_signs_of_life, open_instance
-    from lab_pipeline.defs.operations.shipper import COUNTED_RUNS, backlog
+    from lab_pipeline.dagster_ext.instance import gives_signs_of_life, open_instance
+    from lab_pipeline.operations.log_shipper import COUNTED_RUNS, backlog
 
     config = clickhouse_config(lab)
     state = status(config).state
@@ -228,8 +227,8 @@ def _log_shipper(lab: Settings) -> Finding:
 
 
 def _dagster(lab: Settings) -> Finding:
-    from lab_pipeline.defs.operations.instance import open_instance
-    from lab_pipeline.storage.sqlite_damage import damaged_files
+    from lab_pipeline.dagster_ext.instance import open_instance
+    from lab_pipeline.files.sqlite_damage import damaged_files
 
     if problems := list(damaged_files(lab.dagster_home)):
         seen, _, remedy = problems[0].partition(". ")
@@ -254,11 +253,11 @@ def _locks(lab: Settings) -> Finding:
 
 
 def _runs(lab: Settings) -> Finding:
-    from lab_pipeline.defs.operations import workers
+    from lab_pipeline.dagster_ext import worker_locks
 
-    directory = workers.workers_dir(lab.dagster_home)
-    alive = workers.living(directory)
-    dead = len(workers.killed(directory))
+    directory = worker_locks.workers_dir(lab.dagster_home)
+    alive = worker_locks.living(directory)
+    dead = len(worker_locks.killed(directory))
     state = f"{len(alive)} are executing"
     if dead and not is_up(lab):
         remedy = "`lab up`, or the next `lab backtest`, settles what they left"
@@ -267,7 +266,7 @@ def _runs(lab: Settings) -> Finding:
 
 
 def _daemon(lab: Settings) -> Finding:
-    from lab_pipeline.defs.operations.instance import SILENT_SECONDS, is_silent, is_users_own, open_instance
+    from lab_pipeline.dagster_ext.instance import SILENT_SECONDS, is_silent, is_users_own, open_instance
 
     with open_instance(lab) as instance:
         beats = instance.get_daemon_heartbeats()
@@ -287,18 +286,15 @@ def _daemon(lab: Settings) -> Finding:
 
 def _automation(lab: Settings) -> Finding:
     """Say which schedules and sensors are on, and whose last evaluation failed."""
-    from dagster._core.scheduler.instigation import TickStatus
-
+    from lab_pipeline.dagster_ext.instance import open_instance
+    from lab_pipeline.dagster_ext.internals import TickStatus
     from lab_pipeline.definitions import defs
-    from lab_pipeline.defs.operations.automation import ahead
-    from lab_pipeline.defs.operations.instance import open_instance
 
     repository = defs().get_repository_def()
     known = {one.name: one.default_status.value == "RUNNING" for one in repository.schedule_defs}
     known |= {one.name: one.default_status.value == "RUNNING" for one in repository.sensor_defs}
     failed = {}
     with open_instance(lab) as instance:
-        late = ahead(instance, now())
         for state in instance.all_instigator_state():
             if state.name in known:
                 known[state.name] = state.is_running
@@ -307,11 +303,6 @@ def _automation(lab: Settings) -> Finding:
                     failed[state.name] = ticks[0].error.message.strip().splitlines()[0]
     on, off = (", ".join(sorted(name for name in known if known[name] is wanted)) for wanted in (True, False))
     seen = f"on: {on or 'none'}; off: {off or 'none'}"
-    if late:
-        waits = f"{seen}; evaluated later than the clock says it is: {', '.join(late)}"
-        return Finding(
-            "automation", waits, "put the clock right, or start `lab up` (`lab daemon`) anew: until then they wait"
-        )
     if failed:
         why = "; ".join(f"{name}: {reason}" for name, reason in failed.items())
         return Finding("automation", f"{seen}; the last evaluation failed of {why}", "see its ticks in the UI")
@@ -319,8 +310,8 @@ def _automation(lab: Settings) -> Finding:
 
 
 def _webserver(lab: Settings) -> Finding:
-    from lab_pipeline.defs.operations.instance import is_users_own
-    from lab_pipeline.defs.operations.webserver import Webserver
+    from lab_pipeline.dagster_ext.graphql import Webserver
+    from lab_pipeline.dagster_ext.instance import is_users_own
 
     if lab.dagster_url is None or is_up(lab) or not is_users_own(lab):
         return _port("webserver", lab, lab.port, "LAB_PORT")
@@ -337,7 +328,7 @@ def _api(lab: Settings) -> Finding:
 
 
 def _port(part: str, lab: Settings, port: int, setting: str) -> Finding:
-    from lab_pipeline.defs.operations.instance import is_users_own
+    from lab_pipeline.dagster_ext.instance import is_users_own
 
     listening = connects(lab.host, port)
     where, up = f"{lab.host}:{port}", is_up(lab)

@@ -40,16 +40,18 @@ def logs(  # noqa: PLR0917 - one parameter an option
         Level, typer.Option(case_sensitive=False, help="Show lines of this level and above.")
     ] = Level.INFO,
     search: Annotated[str, typer.Option(help="Show lines whose message or stack has this text.")] = "",
-    tail: Annotated[int | None, typer.Option(min=1, max=PAGE_LINES, help="Show the newest so many only.")] = None,
-    follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on until the run ends.")] = False,
+    tail: Annotated[
+        int | None, typer.Option(min=1, max=PAGE_LINES, help="Show only this many of the newest lines.")
+    ] = None,
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="Follow the log until the run ends.")] = False,
     as_json: AsJson = False,
 ) -> None:
     """Print the log of a run of any job, oldest line first; with --json one object a line."""
     from lab_pipeline.clickhouse.client import ClickHouse
     from lab_pipeline.clickhouse.config import clickhouse_config
     from lab_pipeline.clickhouse.logs import Order, list_lines
-    from lab_pipeline.defs.operations.instance import open_instance
-    from lab_pipeline.defs.operations.shipper import ship_runs
+    from lab_pipeline.dagster_ext.instance import open_instance
+    from lab_pipeline.operations.log_shipper import ship_runs
 
     show = _print_json if as_json else _print_text
     wanted: dict[str, Any] = {"level": level.name, "text": search}

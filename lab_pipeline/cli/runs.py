@@ -13,23 +13,19 @@ from lab_pipeline.domain.errors import LabError
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from lab_pipeline.defs.operations.runs import Run, Runs
+    from lab_pipeline.operations.runs import Run, Runs
     from lab_pipeline.runs.listing import ListedRun
 
-runs_app = typer.Typer(help="Backtests that have run, are running or wait.", no_args_is_help=True)
+runs_app = typer.Typer(help="Queued, running and finished backtests.", no_args_is_help=True)
 app.add_typer(runs_app, name="runs")
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 RunId = Annotated[str, typer.Argument(help="A run id, or the start of one.", metavar="RUN")]
 
 
-class NoExportError(LabError):
-    """The runs are not in a file that the lab can copy."""
-
-
 @runs_app.command("list")
 def list_runs(
-    limit: Annotated[int, typer.Option(min=1, max=1000, help="Newest first, at most this many.")] = 20,
+    limit: Annotated[int, typer.Option(min=1, max=1000, help="Rows at most.")] = 20,
     as_json: AsJson = False,
 ) -> None:
     """List the backtests, newest first."""
@@ -88,25 +84,25 @@ def show(run: RunId, as_json: AsJson = False) -> None:
 
 @runs_app.command("export")
 def export(
-    file: Annotated[Path, typer.Argument(help="Ends in .parquet (one row a run) or .duckdb (a whole copy).")],
+    file: Annotated[Path, typer.Argument(help="Ends in .parquet (one row per run) or .duckdb (a full copy).")],
 ) -> None:
-    """Copy the record of all runs, in one state, while everything goes on; open the copy, never the live file."""
-    from lab_pipeline.defs.operations.instance import open_instance
+    """Copy the record of all runs, in one state, while the lab runs; open the copy, never the live file."""
+    from lab_pipeline.dagster_ext.instance import open_instance
     from lab_pipeline.storage.export import export_runs
     from lab_pipeline.storage.run_storage import DuckDBRunStorage
 
     with open_instance(settings()) as instance:
         storage = instance.run_storage
         if not isinstance(storage, DuckDBRunStorage):
-            raise NoExportError(f"the runs of this lab are kept in {type(storage).__name__}: use its own tools")
+            raise LabError(f"the runs of this lab are kept in {type(storage).__name__}: use its own tools")
         count = export_runs(storage.path, file)
     out.print(f"{count:,} runs written to {file}", markup=False)
 
 
 @runs_app.command("cancel")
 def cancel(run: RunId) -> None:
-    """Stop a backtest: one that waits never starts, one that runs stops."""
-    from lab_pipeline.defs.operations.run_actions import cancel as cancel_run
+    """Cancel a queued or running backtest."""
+    from lab_pipeline.operations.run_actions import cancel as cancel_run
 
     with _opened() as runs:
         found = runs.find(run)
@@ -117,8 +113,8 @@ def cancel(run: RunId) -> None:
 @runs_app.command("retry")
 def retry(run: RunId) -> None:
     """Queue the same backtest again, with the version it ran with; `lab up` must be running."""
-    from lab_pipeline.defs.operations.launching import Launcher
-    from lab_pipeline.defs.operations.webserver import Webserver
+    from lab_pipeline.dagster_ext.graphql import Webserver
+    from lab_pipeline.operations.launch import Launcher
     from lab_pipeline.runs.idempotency import IdempotencyKeys
 
     with _opened() as runs, closing(Webserver.of(settings())) as webserver:
@@ -129,12 +125,12 @@ def retry(run: RunId) -> None:
 
 @runs_app.command("delete")
 def delete(
-    runs_to_delete: Annotated[list[str], typer.Argument(help="Run ids, or starts of some.", metavar="RUN...")],
+    runs_to_delete: Annotated[list[str], typer.Argument(help="Run ids, or the starts of them.", metavar="RUN...")],
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
 ) -> None:
-    """Delete backtests with their artifacts, metrics and logs; what is queued or running must be canceled first."""
+    """Delete backtests with their artifacts, metrics and logs; cancel queued and running ones first."""
     from lab_pipeline.clickhouse.config import clickhouse_config
-    from lab_pipeline.defs.operations.run_actions import delete as delete_run
+    from lab_pipeline.operations.run_actions import delete as delete_run
 
     with _opened() as runs:
         found = [runs.find(run).run_id for run in runs_to_delete]
@@ -169,8 +165,8 @@ def _newest(limit: int) -> "list[ListedRun]":
 @contextmanager
 def _opened() -> "Iterator[Runs]":
     """Open the record of backtests."""
-    from lab_pipeline.defs.operations.instance import open_instance
-    from lab_pipeline.defs.operations.runs import Runs
+    from lab_pipeline.dagster_ext.instance import open_instance
+    from lab_pipeline.operations.runs import Runs
     from lab_pipeline.runs.artifacts import ArtifactStore
 
     with open_instance(settings()) as instance:

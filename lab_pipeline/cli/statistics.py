@@ -1,12 +1,12 @@
 """`lab statistics` and `lab leaderboard`: what all runs together say."""
 
-from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from lab_pipeline.cli.app import RUN_FAILED, app, err, out, settings, table
 from lab_pipeline.cli.summary import UNDEFINED, number, percent
+from lab_pipeline.domain.enums import Board, GroupBy, RankBy
 from lab_pipeline.domain.errors import LabError
 
 if TYPE_CHECKING:
@@ -23,45 +23,10 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 StrategyId = Annotated[str | None, typer.Option("--strategy", help="Only runs of this strategy.", metavar="ID")]
 
 
-class By(StrEnum):
-    """What trades can be grouped by."""
-
-    DAY = "day"
-    WEEK = "week"
-    MONTH = "month"
-    TOKEN = "token"  # noqa: S105 - a coin
-    CALLER = "caller"
-    STRATEGY = "strategy"
-
-
-class What(StrEnum):
-    """What can be ranked."""
-
-    RUNS = "runs"
-    STRATEGIES = "strategies"
-    CALLERS = "callers"
-
-
-class Rank(StrEnum):
-    """By what."""
-
-    PNL = "pnl"
-    SHARPE = "sharpe"
-    STABILITY = "stability"
-    WIN_RATE = "winRate"
-    PROFIT_FACTOR = "profitFactor"
-    DRAWDOWN = "drawdown"
-    PARETO = "pareto"
-
-
-class StatisticsError(LabError):
-    """What was asked of the statistics cannot be answered."""
-
-
 @app.command("statistics")
 def show_statistics(
     *,
-    by: Annotated[By, typer.Option("--by", help="Group trades by this.")] = By.STRATEGY,
+    by: Annotated[GroupBy, typer.Option("--by", help="Group trades by this.")] = GroupBy.STRATEGY,
     start: Annotated[
         str | None, typer.Option("--from", help="Trades on calls from this time on (UTC).", metavar="T")
     ] = None,
@@ -71,14 +36,11 @@ def show_statistics(
     strategy: StrategyId = None,
     bins: Annotated[str, typer.Option(help="classic, 20 (equally wide) or quantile:20 (equally full).")] = "classic",
     limit: Annotated[int, typer.Option(min=1, max=MOST_ROWS, help="Groups at most.")] = 20,
-    refresh: Annotated[
-        bool, typer.Option("--refresh", help="Count the runs that have completed since, first.")
-    ] = False,
+    refresh: Annotated[bool, typer.Option("--refresh", help="First count the runs that have completed since.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Show what all completed runs together say: totals, net returns by group, distributions, correlations."""
+    """Show statistics over all completed runs: totals, net returns by group, distributions, correlations."""
     from lab_pipeline.statistics import (
-        GroupBy,
         Method,
         Statistics,
         correlation,
@@ -93,7 +55,7 @@ def show_statistics(
         _refresh()
     statistics = Statistics.of(settings())
     totals = overview(statistics, period, strategy).body
-    groups, _ = pnl(statistics, GroupBy(by.value), period)
+    groups, _ = pnl(statistics, by, period)
     rows = sorted(groups.body["groups"], key=lambda row: row["totalPnl"], reverse=True) if by in _NAMED else None
     rows = (rows or groups.body["groups"])[:limit]
     shapes = distribution(statistics, bins=chosen).body["distributions"]
@@ -114,9 +76,9 @@ def show_statistics(
 
 @app.command("leaderboard")
 def show_leaderboard(
-    what: Annotated[What, typer.Argument(help="What to rank.", metavar="[runs|strategies|callers]")] = What.RUNS,
+    what: Annotated[Board, typer.Argument(help="What to rank.", metavar="[runs|strategies|callers]")] = Board.RUNS,
     *,
-    metric: Annotated[Rank, typer.Option("--metric", help="What decides.")] = Rank.PNL,
+    metric: Annotated[RankBy, typer.Option("--metric", help="The number to rank by.")] = RankBy.PNL,
     strategy: StrategyId = None,
     timeframe: Annotated[str | None, typer.Option(help="Only runs on candles of this length.")] = None,
     window: Annotated[str, typer.Option(help="Only runs that completed within 24h, 7d, 4w, ..., or all.")] = "all",
@@ -124,16 +86,14 @@ def show_leaderboard(
     as_json: AsJson = False,
 ) -> None:
     """Show the best runs, strategies or callers: filter first, then rank."""
-    from lab_pipeline.statistics import Board, Filters, RankBy, Statistics, leaderboard, window_start
+    from lab_pipeline.statistics import Filters, Statistics, leaderboard, window_start
 
     try:
         filters = Filters(strategy, timeframe, window_start(window))
     except ValueError as error:
-        raise StatisticsError(f"--window: {error}") from None
+        raise LabError(f"--window: {error}") from None
     place: Place | None = None
-    answer, place = leaderboard(
-        Statistics.of(settings()), Board(what.value), RankBy(metric.value), filters, limit=limit
-    )
+    answer, place = leaderboard(Statistics.of(settings()), what, metric, filters, limit=limit)
     if as_json:
         out.show_json(answer.body)
         return
@@ -143,15 +103,15 @@ def show_leaderboard(
     out.print(f"\ncomputed at {answer.body['computedAt']}{more}")
 
 
-_NAMED = (By.TOKEN, By.CALLER, By.STRATEGY)
+_NAMED = (GroupBy.TOKEN, GroupBy.CALLER, GroupBy.STRATEGY)
 """Groups without an order of their own: the best come first."""
 
 
 def _refresh() -> None:
     from lab_pipeline.cli.backtest import hushed
-    from lab_pipeline.defs.operations.foreground import alive
-    from lab_pipeline.defs.operations.instance import open_instance
-    from lab_pipeline.defs.statistics.foreground import run_statistics_job
+    from lab_pipeline.cli.jobs import run_statistics_job
+    from lab_pipeline.dagster_ext.foreground import alive
+    from lab_pipeline.dagster_ext.instance import open_instance
 
     with open_instance(settings()) as instance, alive(settings(), instance) as tags, hushed():
         reason = run_statistics_job(instance, tags)
@@ -165,7 +125,7 @@ def _period(start: str | None, end: str | None) -> "Range":
 
     first, last = _moment("--from", start), _moment("--to", end)
     if first is not None and last is not None and first >= last:
-        raise StatisticsError(f"--to: {end} is not after {start}")
+        raise LabError(f"--to: {end} is not after {start}")
     return Range(first, last)
 
 
@@ -179,7 +139,7 @@ def _moment(option: str, text: str | None) -> "datetime | None":
     try:
         moment: datetime = TypeAdapter(Moment).validate_python(text)
     except ValidationError:
-        raise StatisticsError(
+        raise LabError(
             f"{option}: write a time as 2018-01-10T00:00:00Z or a date as 2018-01-10, not {text!r}"
         ) from None
     return moment
@@ -191,7 +151,7 @@ def _bins(text: str) -> Any:  # noqa: ANN401 - imported late, so that `lab --hel
     try:
         return Bins.parse(text)
     except ValueError as error:
-        raise StatisticsError(f"--bins: {error}") from None
+        raise LabError(f"--bins: {error}") from None
 
 
 def _print_totals(totals: dict[str, Any]) -> None:
@@ -207,9 +167,9 @@ def _print_totals(totals: dict[str, Any]) -> None:
     )
 
 
-def _groups_table(by: By, rows: list[dict[str, Any]]) -> "Table":
+def _groups_table(by: GroupBy, rows: list[dict[str, Any]]) -> "Table":
     columns = ("runs", "trades", "mean net", "total net", "lowest", "highest", "win rate")
-    by_time = by in (By.DAY, By.WEEK, By.MONTH)
+    by_time = by in (GroupBy.DAY, GroupBy.WEEK, GroupBy.MONTH)
     made = table(f"{by.value} (UTC)" if by_time else by.value, *columns, right=columns)
     for row in rows:
         made.add_row(
@@ -242,8 +202,8 @@ def _correlations_table(pairs: dict[str, list[dict[str, Any]]]) -> "Table":
     return made
 
 
-def _board_table(what: What, rows: list[dict[str, Any]]) -> "Table":
-    return _callers_table(rows) if what is What.CALLERS else _runs_table(what, rows)
+def _board_table(what: Board, rows: list[dict[str, Any]]) -> "Table":
+    return _callers_table(rows) if what is Board.CALLERS else _runs_table(what, rows)
 
 
 def _callers_table(rows: list[dict[str, Any]]) -> "Table":
@@ -264,8 +224,8 @@ def _callers_table(rows: list[dict[str, Any]]) -> "Table":
     return made
 
 
-def _runs_table(what: What, rows: list[dict[str, Any]]) -> "Table":
-    runs = what is What.RUNS
+def _runs_table(what: Board, rows: list[dict[str, Any]]) -> "Table":
+    runs = what is Board.RUNS
     columns = ("trades", "win rate", "pnl", "return", "drawdown", "sharpe", "profit factor", "stability")
     made = table("", "run" if runs else "runs", "strategy", *columns, right=("", *columns))
     for row in rows:

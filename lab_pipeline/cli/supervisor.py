@@ -13,9 +13,10 @@ from pathlib import Path
 from types import FrameType
 from typing import IO
 
-from lab_pipeline.cli import tether
+from lab_pipeline.cli import pdeathsig
 from lab_pipeline.domain.errors import LabError
-from lab_pipeline.storage.trouble import disk_trouble, full_disk, is_full
+from lab_pipeline.files.disk_errors import disk_trouble, full_disk, is_full
+from lab_pipeline.forkserver.client import Forked, fork
 
 POLL_SECONDS = 0.2
 STOP_SECONDS = 15.0
@@ -23,17 +24,15 @@ RESTARTS_IN_A_ROW = 3
 HEALTHY_SECONDS = 30.0
 SHORTEST_PAUSE_SECONDS = 1.0
 LONGEST_PAUSE_SECONDS = 10.0
-PUT_BACK_SECONDS = 30.0
-"""By so much a clock does not go back by itself: somebody put it."""
 LONGEST_LOG_BYTES = 16 * 2**20
 """Of a service's log; what is older is in a second file beside it, and what is older than that is gone."""
 LOOK_AT_LOGS_SECONDS = 10.0
+FORKED_WITHIN_SECONDS = 30.0
+"""For which a service waits for a fork server that is busy; one that starts by itself takes more memory for ever."""
+UNKNOWN = -signal.SIGKILL
+"""The status of a service that ended after the fork server that could tell it: as if it had been killed."""
 LIFELINE = "LAB_LIFELINE"
 """Tells services, and what they start, the descriptor of a pipe that ends when the supervisor does."""
-
-
-class ServiceError(LabError):
-    """A part of the lab did not start, or would not stay up."""
 
 
 @dataclass(frozen=True)
@@ -44,14 +43,40 @@ class Service:
         name: also the name of its log file, if it has one.
         command: program and arguments.
         ready: says whether it answers; the next service is started once it does.
-        by_the_clock: whether it waits for times of day: it is started again if the clock is put back.
+        forked_in: the directory of a fork server that has loaded what it needs; without one, it starts by itself.
     """
 
     name: str
     command: Sequence[str]
     ready: Callable[[], bool]
     ready_within_seconds: float = 120.0
-    by_the_clock: bool = False
+    forked_in: Path | None = None
+
+
+class _Warm:
+    """A service that a fork server started, with what of a `Popen` is needed."""
+
+    def __init__(self, process: Forked) -> None:
+        self._process = process
+        self._status: int | None = None
+
+    def poll(self) -> int | None:
+        if self._status is None and self._process.has_ended(0.0):
+            status = self._process.status()
+            self._status = UNKNOWN if status is None else status
+        return self._status
+
+    def wait(self, timeout: float | None = None) -> int | None:
+        if self._status is None and not self._process.has_ended(timeout):
+            raise subprocess.TimeoutExpired("a service", timeout or 0.0)
+        return self.poll()
+
+    def send_signal(self, number: int) -> None:
+        if self.poll() is None:
+            self._process.send_signal(number)
+
+    def kill(self) -> None:
+        self.send_signal(signal.SIGKILL)
 
 
 @dataclass
@@ -65,7 +90,7 @@ class _Running:
     """
 
     service: Service
-    process: subprocess.Popen[bytes]
+    process: subprocess.Popen[bytes] | _Warm
     log: IO[bytes]
     started: float = field(default_factory=time.monotonic)
     quick_deaths: int = 0
@@ -76,8 +101,8 @@ class _Running:
 class Supervisor:
     """Runs services until it is told to stop: by Ctrl-C, by SIGTERM, or by the end of its terminal.
 
-    If it is killed itself, its services are killed with it (`tether`), and what these have started for others is told
-    by the end of a pipe.
+    If it is killed itself, its services are killed with it (`pdeathsig`); what these have started for others learns of
+    it by the end of a pipe.
     """
 
     def __init__(
@@ -97,7 +122,6 @@ class Supervisor:
         self._say = say
         self._stop = threading.Event()
         self._running: list[_Running] = []
-        self._ahead = _ahead()
         self._look_at_logs_at = 0.0
         self._lifeline, self._end_of_lifeline = os.pipe()
 
@@ -105,17 +129,15 @@ class Supervisor:
         self,
         services: Sequence[Service],
         on_ready: Callable[[], None],
-        on_put_back: Callable[[], None] = lambda: None,
     ) -> None:
         """Start the services in order, call `on_ready`, and watch them until a signal comes; then stop them all.
 
         Args:
             services: in the order of their start.
             on_ready: called once all of them answer.
-            on_put_back: called when the clock was put back, while what goes by it is stopped.
 
         Raises:
-            ServiceError: if one does not start, or dies again and again; all are stopped then. Not while the disk of
+            LabError: if one does not start, or dies again and again; all are stopped then. Not while the disk of
                 the logs is full: services are started again after pauses until they stay up.
         """
         before = {
@@ -130,8 +152,6 @@ class Supervisor:
             while not self._stop.wait(POLL_SECONDS):
                 self._running = [self._watched(running) for running in self._running]
                 self._shorten_logs()
-                if self._was_put_back():
-                    self._start_again_by_the_clock(on_put_back)
         finally:
             self._end(self._running)
             os.close(self._end_of_lifeline)
@@ -144,21 +164,37 @@ class Supervisor:
 
     def _start(self, service: Service) -> _Running:
         log = self._log(service)
-        # A session of its own, so that Ctrl-C reaches this process alone and the order of the end is ours.
         try:
-            process = subprocess.Popen(  # noqa: S603 - our own commands
-                [sys.executable, "-S", tether.__file__, str(os.getpid()), *service.command],
-                env={**self._environment, LIFELINE: str(self._lifeline)},
-                pass_fds=[self._lifeline],
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                start_new_session=True,
-            )
+            return _Running(service, self._forked(service, log) or self._spawned(service, log), log)
         except OSError:
             log.close()
             raise
-        return _Running(service, process, log)
+
+    def _forked(self, service: Service, log: IO[bytes]) -> _Warm | None:
+        if service.forked_in is None:
+            return None
+        with Path(os.devnull).open() as nothing:
+            descriptors = [nothing.fileno(), log.fileno(), log.fileno(), self._lifeline]
+            process = fork(
+                service.forked_in,
+                "service",
+                service.command,
+                self._environment,
+                descriptors,
+                within_seconds=FORKED_WITHIN_SECONDS,
+            )
+        return None if process is None else _Warm(process)
+
+    def _spawned(self, service: Service, log: IO[bytes]) -> subprocess.Popen[bytes]:
+        return subprocess.Popen(  # noqa: S603 - our own commands
+            [sys.executable, "-S", pdeathsig.__file__, str(os.getpid()), *service.command],
+            env={**self._environment, LIFELINE: str(self._lifeline)},
+            pass_fds=[self._lifeline],
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            start_new_session=True,  # so that Ctrl-C reaches this process alone and the order of the end is ours
+        )
 
     def _log(self, service: Service) -> IO[bytes]:
         if self._logs is None:
@@ -180,9 +216,9 @@ class Supervisor:
             running = self._running[-1]
             status = running.process.poll()
             if status is not None and status >= 0:
-                raise ServiceError(f"{service.name} ended with status {status}: {self._where(running)}")
+                raise LabError(f"{service.name} ended with status {status}: {self._where(running)}")
             if time.monotonic() > deadline:
-                raise ServiceError(
+                raise LabError(
                     f"{service.name} did not answer in {service.ready_within_seconds:.0f} s: {self._where(running)}"
                 )
             self._running = [self._watched(running) for running in self._running]
@@ -200,7 +236,7 @@ class Supervisor:
             return self._put_off(running, said, running.pause_seconds if quick else 0.0)
         deaths = running.quick_deaths + 1 if quick else 1
         if deaths > RESTARTS_IN_A_ROW:
-            raise ServiceError(f"{running.service.name} dies again and again (status {status}): {self._where(running)}")
+            raise LabError(f"{running.service.name} dies again and again (status {status}): {self._where(running)}")
         self._say(f"{running.service.name} ended with status {status}; starting it again")
         again = self._started_again(running)
         again.quick_deaths = deaths
@@ -238,22 +274,6 @@ class Supervisor:
                 shutil.copyfile(log, log.with_name(f"{log.name}.1"))
                 os.ftruncate(running.log.fileno(), 0)  # all write at its end, wherever that is
 
-    def _was_put_back(self) -> bool:
-        """Tell whether the clock went back since it was last told, by the machine's own count."""
-        ahead = _ahead()
-        put_back = self._ahead - ahead > PUT_BACK_SECONDS
-        self._ahead = ahead if put_back else max(self._ahead, ahead)  # many small steps back make a large one
-        return put_back
-
-    def _start_again_by_the_clock(self, on_put_back: Callable[[], None]) -> None:
-        """Start the services again that remember times which are yet to come."""
-        stale = [running for running in self._running if running.service.by_the_clock]
-        self._say(f"the clock was put back; starting {', '.join(one.service.name for one in stale)} again")
-        self._end(stale)
-        on_put_back()
-        again = {running.service.name: self._started_again(running) for running in stale}
-        self._running = [again.get(running.service.name, running) for running in self._running]
-
     def _end(self, services: Sequence[_Running]) -> None:
         """Ask in reverse order, then insist."""
         for running in reversed(services):
@@ -267,8 +287,3 @@ class Supervisor:
                 running.process.kill()
                 running.process.wait()
             running.log.close()
-
-
-def _ahead() -> float:
-    """Return by how much the clock is ahead of the machine's own count, in seconds: the same while nobody puts it."""
-    return time.time() - time.monotonic()

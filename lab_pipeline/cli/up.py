@@ -1,6 +1,5 @@
 """`lab up`: the Dagster UI and everything behind it, as one command; `lab daemon`: its daemon alone."""
 
-import fcntl
 import os
 import shutil
 import socket
@@ -18,16 +17,22 @@ import typer
 
 from lab_pipeline.cli.app import app, out, settings
 from lab_pipeline.cli.supervisor import Service, Supervisor
-from lab_pipeline.domain.backtest import now
 from lab_pipeline.domain.errors import LabError
 from lab_pipeline.doors import address, listen, require_token_off_loopback
+from lab_pipeline.files.atomic import write_whole
+from lab_pipeline.files.locks import try_lock
+from lab_pipeline.forkserver.client import SOCKET
 from lab_pipeline.settings import Settings
-from lab_pipeline.storage.durable import write_whole
 
 LOCATION = "lab_pipeline"
 LOOPBACK = "127.0.0.1"
 SLACK_SECONDS = 5.0
 ANSWER_SECONDS = 2.0
+LOADED_WITHIN_SECONDS = 300.0
+"""Within which the fork server has loaded what it loads for all others."""
+ROOM_FOR_TITLES = 512
+"""Characters that the fork server's command line is longer by: the titles of the services that it forks take its place,
+and what does not fit is cut off."""
 WORKSPACE = """\
 # Written by `lab up`: the code server that it runs for the UI and the daemon.
 load_from:
@@ -40,10 +45,6 @@ Result = TypeVar("Result")
 Workspace = Annotated[
     Path, typer.Option("--workspace", "-w", exists=True, dir_okay=False, help="Where the code server is.")
 ]
-
-
-class AlreadyUpError(LabError):
-    """Another `lab up` runs on this home."""
 
 
 @app.command("up")
@@ -67,7 +68,6 @@ def up() -> None:
                 f"Dagster UI  {ui}\nHTTP API    {api}/docs\nhome        {lab.home}\n"
                 f"logs        {lab.home / 'logs'}\nCtrl-C stops it.",
             ),
-            on_put_back=lambda: aside(rewind_automation, lab),
         )
         _await_end_of_runs(lab)
     out.print("the lab has stopped")
@@ -75,17 +75,15 @@ def up() -> None:
 
 @app.command("daemon")
 def daemon(workspace: Workspace = Path("workspace.yaml")) -> None:
-    """Run the daemon (queue, schedules, sensors) alone until Ctrl-C, and set it right when the clock is put back."""
+    """Run the daemon (queue, schedules, sensors) alone until Ctrl-C."""
     from lab_pipeline.cli.daemons import only_daemon
 
     lab = settings()
     environment = {**os.environ, **aside(home_prepared, lab)}
     with only_daemon(lab.dagster_home):
-        aside(automation_prepared, lab)
         Supervisor(environment, lab.home, _say, log_to_files=False).run(
             [_daemon(workspace)],
             on_ready=lambda: _say(f"the daemon of {lab.home} runs; Ctrl-C stops it"),
-            on_put_back=lambda: aside(rewind_automation, lab),
         )
         _await_end_of_runs(lab)
 
@@ -106,7 +104,7 @@ def aside(work: Callable[..., Result], *arguments: object) -> Result:
 
 def home_prepared(lab: Settings) -> dict[str, str]:
     """Make the home, and return the variables that every process of the lab needs."""
-    from lab_pipeline.defs.operations.instance import prepare_environment
+    from lab_pipeline.dagster_ext.instance import prepare_environment
 
     return prepare_environment(lab)
 
@@ -114,42 +112,34 @@ def home_prepared(lab: Settings) -> dict[str, str]:
 def lab_prepared(lab: Settings, port: int) -> dict[str, str]:
     """Bring the home to these settings and to rest, and return the variables of the lab's services."""
     from lab_pipeline.cli.strategies import strategy_store
-    from lab_pipeline.defs.operations import handover
-    from lab_pipeline.defs.operations.automation import rewind
-    from lab_pipeline.defs.operations.instance import open_instance, prepare_environment
-    from lab_pipeline.defs.operations.webserver import webserver_url
-    from lab_pipeline.defs.operations.withdraw import settle_dead
+    from lab_pipeline.dagster_ext import io_manager
+    from lab_pipeline.dagster_ext.graphql import webserver_url
+    from lab_pipeline.dagster_ext.instance import open_instance, prepare_environment
+    from lab_pipeline.dagster_ext.unpublish import settle_dead
 
     environment = prepare_environment(lab, apply_settings=True)
     strategy_store()
     with open_instance(lab) as instance:
         settle_dead(instance, lab)
-        handover.sweep(lab, instance)
-        rewind(instance, now())
+        io_manager.sweep(lab, instance)
     return {**environment, "LAB_DAGSTER_URL": webserver_url(lab, port)}
-
-
-def automation_prepared(lab: Settings) -> None:
-    """Let schedules and sensors go on by the clock as it is now."""
-    from lab_pipeline.defs.operations.automation import rewind
-    from lab_pipeline.defs.operations.instance import open_instance
-
-    with open_instance(lab) as instance:
-        rewind(instance, now())
 
 
 def _say(text: str) -> None:
     out.print(text, markup=False)
 
 
-def _daemon(workspace: Path) -> Service:
-    command = [sys.executable, "-m", "lab_pipeline.daemon", "run", "-w", str(workspace)]
-    return Service("daemon", command, ready=lambda: True, by_the_clock=True)
+def _daemon(workspace: Path, forked_in: Path | None = None) -> Service:
+    command = [sys.executable, "-m", "lab_pipeline.dagster_ext.daemon", "run", "-w", str(workspace)]
+    return Service("daemon", command, ready=lambda: True, forked_in=forked_in)
 
 
-def _fork_server() -> Service:
-    """Nobody waits for it: runs that come before it is there are started without it."""
-    return Service("fork-server", [sys.executable, "-m", "lab_pipeline.defs.operations.forking"], ready=lambda: True)
+def _fork_server(lab: Settings) -> Service:
+    """It forks the others, which so share with it what it has loaded: it comes first."""
+    place = lab.dagster_home / SOCKET
+    place.unlink(missing_ok=True)  # that of one that was
+    command = [sys.executable, "-m", "lab_pipeline.cli.fork_server", "-" * ROOM_FOR_TITLES]
+    return Service("fork-server", command, ready=place.exists, ready_within_seconds=LOADED_WITHIN_SECONDS)
 
 
 def _services(lab: Settings, api_port: int, environment: Mapping[str, str]) -> list[Service]:
@@ -161,41 +151,27 @@ def _services(lab: Settings, api_port: int, environment: Mapping[str, str]) -> l
     code += ["-h", LOOPBACK, "-p", str(code_port), "--location-name", LOCATION, "--use-python-environment-entry-point"]
     web = [_program("lab", environment), "webserver", "-w", str(workspace)]
     api = [_program("lab", environment), "api", "--ship-logs"]
+    home = lab.dagster_home
     return [
-        _fork_server(),
-        Service("code-server", code, ready=lambda: connects(LOOPBACK, code_port)),
-        Service("webserver", web, ready=lambda: _answers(lab, environment["LAB_DAGSTER_URL"])),
-        _daemon(workspace),
-        Service("api", api, ready=lambda: connects(lab.host, api_port)),
+        _fork_server(lab),
+        Service("code-server", code, ready=lambda: connects(LOOPBACK, code_port), forked_in=home),
+        Service("webserver", web, ready=lambda: _answers(lab, environment["LAB_DAGSTER_URL"]), forked_in=home),
+        _daemon(workspace, home),
+        Service("api", api, ready=lambda: connects(lab.host, api_port), forked_in=home),
     ]
-
-
-def rewind_automation(lab: Settings) -> None:
-    """Let schedules and sensors go on by the clock as it is now; what stands against it ends no service."""
-    from lab_pipeline.defs.operations.automation import rewind
-    from lab_pipeline.defs.operations.instance import open_instance
-    from lab_pipeline.defs.operations.withdraw import STORE_ERRORS
-
-    try:
-        with open_instance(lab) as instance:
-            rewound = rewind(instance, now())
-    except STORE_ERRORS as error:
-        _say(f"schedules and sensors may wait for later times ({error}): start this command anew")
-    else:
-        _say(f"ahead of the clock were {', '.join(rewound) or 'no schedules or sensors'}")
 
 
 def _await_end_of_runs(lab: Settings) -> None:
     """Wait until the runs have stopped, which the end of the supervisor tells them; the next start runs them again."""
-    from lab_pipeline.defs.operations import workers
+    from lab_pipeline.dagster_ext import worker_locks
 
-    running = workers.workers_dir(lab.dagster_home)
-    deadline = time.monotonic() + workers.GRACE_SECONDS + SLACK_SECONDS
-    while names := [name for name in workers.living(running) if not name.startswith(workers.FOREGROUND)]:
+    running = worker_locks.workers_dir(lab.dagster_home)
+    deadline = time.monotonic() + worker_locks.GRACE_SECONDS + SLACK_SECONDS
+    while names := [name for name in worker_locks.living(running) if not name.startswith(worker_locks.FOREGROUND)]:
         if time.monotonic() > deadline:
             out.print(f"runs that do not stop: {', '.join(names)}")
             return
-        time.sleep(workers.POLL_SECONDS)
+        time.sleep(worker_locks.POLL_SECONDS)
 
 
 def _program(name: str, environment: Mapping[str, str]) -> str:
@@ -211,12 +187,12 @@ def only_one(lab: Settings) -> Iterator[None]:
     """Hold the home of a lab against every other `lab up`.
 
     Raises:
-        AlreadyUpError: if there is one.
+        LabError: if there is one.
     """
     from lab_pipeline.cli.daemons import held
 
     path = lab.dagster_home / UP_LOCK
-    with held(path, lambda holder: AlreadyUpError(f"the lab at {lab.home} is already up (process {holder})")):
+    with held(path, lambda holder: LabError(f"the lab at {lab.home} is already up (process {holder})")):
         yield
 
 
@@ -224,12 +200,9 @@ def is_up(lab: Settings) -> bool:
     """Tell whether a `lab up` holds this home."""
     try:
         with (lab.dagster_home / UP_LOCK).open() as lock:
-            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            return not try_lock(lock, shared=True)
     except FileNotFoundError:
         return False
-    except BlockingIOError:
-        return True
-    return False
 
 
 def _free(host: str, port: int, setting: str) -> tuple[int, str]:

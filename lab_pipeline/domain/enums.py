@@ -118,3 +118,37 @@ class SkipReason(StrEnum):
     COOLDOWN = "cooldown"
     PAUSE_AFTER_LOSSES = "pause_after_losses"
     STOP_AT_DRAWDOWN = "stop_at_drawdown"
+
+
+class GroupBy(StrEnum):
+    """By what trades are grouped: UTC day, ISO week and month of the call, token, caller or strategy."""
+
+    DAY = "day"
+    WEEK = "week"
+    MONTH = "month"
+    TOKEN = "token"  # noqa: S105 - a coin
+    CALLER = "caller"
+    STRATEGY = "strategy"
+
+
+class Board(StrEnum):
+    """What is ranked."""
+
+    RUNS = "runs"
+    STRATEGIES = "strategies"
+    CALLERS = "callers"
+
+
+class RankBy(StrEnum):
+    """By what: the higher the better, but for the drawdown.
+
+    `pareto` shows only those that no other beats in return, drawdown and stability at once, by their return.
+    """
+
+    PNL = "pnl"
+    SHARPE = "sharpe"
+    STABILITY = "stability"
+    WIN_RATE = "winRate"
+    PROFIT_FACTOR = "profitFactor"
+    DRAWDOWN = "drawdown"
+    PARETO = "pareto"

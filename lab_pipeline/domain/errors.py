@@ -13,6 +13,10 @@ class LabError(Exception):
     """Say what was wrong, where, and what to do; shown to the user without a traceback."""
 
 
+class ConflictError(LabError):
+    """What is asked for does not fit the state that the thing is in."""
+
+
 @dataclass(frozen=True)
 class FieldError:
     """One wrong field of a document.

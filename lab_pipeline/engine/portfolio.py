@@ -43,7 +43,7 @@ from lab_pipeline.domain.strategy import (
     minutes_to_ms,
 )
 from lab_pipeline.engine.compiled import compiled, inner
-from lab_pipeline.engine.marks import NO_MARKS, Marks, MarkStore
+from lab_pipeline.engine.mark_prices import NO_MARKS, Marks, MarkStore
 
 SKIP_REASONS = (
     None,

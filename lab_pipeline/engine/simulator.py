@@ -21,7 +21,7 @@ from lab_pipeline.engine import history, kernel
 from lab_pipeline.engine.calls import CallBook
 from lab_pipeline.engine.compiled import readonly
 from lab_pipeline.engine.kernel import Candles, FinerCandles, Records
-from lab_pipeline.engine.marks import Marks, MarkStore
+from lab_pipeline.engine.mark_prices import Marks, MarkStore
 from lab_pipeline.engine.paths import paths_frame
 from lab_pipeline.engine.portfolio import SKIP_REASONS, TAKEN, Allocation, Series, run_portfolio
 from lab_pipeline.engine.rules import options_of, require_fitting, rules_of

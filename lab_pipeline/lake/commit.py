@@ -9,9 +9,7 @@ for as long as it works, `.lock` by readers (shared) while they open files and b
 (exclusive).
 """
 
-import fcntl
 import json
-import os
 import shutil
 import uuid
 from collections.abc import Iterator
@@ -19,9 +17,10 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from lab_pipeline.domain.errors import later_layout
+from lab_pipeline.files import atomic
+from lab_pipeline.files.locks import locked
 from lab_pipeline.lake import inventory
 from lab_pipeline.lake.errors import LakeError
-from lab_pipeline.storage import durable
 
 READ_LOCK = ".lock"
 WRITE_LOCK = ".writer.lock"
@@ -36,7 +35,7 @@ STAGING = ".staging"
 def reading(root: Path) -> Iterator[None]:
     """Hold the lake still while files are opened; what is open afterwards stays readable whatever writers do."""
     while True:
-        with _locked(root / READ_LOCK, fcntl.LOCK_SH):
+        with locked(root / READ_LOCK, shared=True):
             _require_known(root)
             if not pending(root):
                 yield
@@ -47,8 +46,8 @@ def reading(root: Path) -> Iterator[None]:
 @contextmanager
 def writing(root: Path) -> Iterator["Transaction"]:
     """Give the one writer a transaction; whatever it staged is gone after an error or without `commit`."""
-    durable.make_directory(root)
-    with _locked(root / WRITE_LOCK, fcntl.LOCK_EX):
+    atomic.make_directory(root)
+    with locked(root / WRITE_LOCK):
         _record_layout(root)
         _recover(root)
         shutil.rmtree(root / STAGING, ignore_errors=True)
@@ -82,7 +81,7 @@ class Transaction:
         """Have a small file appear at `target` together with the parts."""
         staged = self.directory / f"{len(self._moves):04d}.file"
         staged.write_bytes(content.encode() if isinstance(content, str) else content)
-        durable.sync_file(staged)
+        atomic.sync_file(staged)
         self._moves.append((staged, target))
 
     def commit(self) -> None:
@@ -96,8 +95,8 @@ class Transaction:
         }
         draft = self.directory / "commit.json"
         draft.write_text(json.dumps(record))
-        durable.sync_directory(self.directory)
-        durable.put_in_place(draft, self._root / RECORD)
+        atomic.sync_directory(self.directory)
+        atomic.put_in_place(draft, self._root / RECORD)
         _recover(self._root)
 
     def _relative(self, path: Path) -> str:
@@ -109,14 +108,14 @@ def litter(root: Path, *, remove: bool) -> int:
     if not (root / STAGING).is_dir():
         return 0
     try:
-        with _locked(root / WRITE_LOCK, fcntl.LOCK_EX | fcntl.LOCK_NB):
+        with locked(root / WRITE_LOCK, timeout_seconds=0):
             _require_known(root)
             _recover(root)
             found = sum(path.stat().st_size for path in (root / STAGING).rglob("*") if path.is_file())
             if remove:
                 shutil.rmtree(root / STAGING)
             return found
-    except BlockingIOError:
+    except TimeoutError:
         return 0
 
 
@@ -148,14 +147,14 @@ def _require_known(root: Path) -> bool:
 def _record_layout(root: Path) -> None:
     if _require_known(root):
         return
-    durable.write_whole(root / LAYOUT_FILE, f"{LAYOUT}\n")
+    atomic.write_whole(root / LAYOUT_FILE, f"{LAYOUT}\n")
 
 
 def _recover(root: Path) -> None:
     """Carry out the commit record, if there is one; doing a part of it twice does no harm."""
     if not pending(root):
         return
-    with _locked(root / READ_LOCK, fcntl.LOCK_EX):
+    with locked(root / READ_LOCK):
         try:
             record = json.loads((root / RECORD).read_text())
         except FileNotFoundError:
@@ -168,21 +167,11 @@ def _recover(root: Path) -> None:
         for path in record["removals"]:
             (root / path).unlink(missing_ok=True)
         for directory in _with_parents({target.parent for _, target in moves}, root):
-            durable.sync_directory(directory)
+            atomic.sync_directory(directory)
         (root / RECORD).unlink()
-        durable.sync_directory(root)
+        atomic.sync_directory(root)
 
 
 def _with_parents(directories: set[Path], root: Path) -> list[Path]:
     every = {parent for path in directories for parent in (path, *path.parents) if parent.is_relative_to(root)}
     return sorted(every)
-
-
-@contextmanager
-def _locked(path: Path, mode: int) -> Iterator[None]:
-    descriptor = os.open(path, os.O_RDONLY | os.O_CREAT | os.O_CLOEXEC, 0o644)
-    try:
-        fcntl.flock(descriptor, mode)
-        yield
-    finally:
-        os.close(descriptor)

@@ -25,10 +25,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lab_pipeline.domain.timeframe import timeframe_ms
+from lab_pipeline.files.atomic import sync_directory
 from lab_pipeline.lake.errors import LakeError
 from lab_pipeline.lake.layout import CALLS, CANDLES, Table
 from lab_pipeline.lake.sources import check_readable, open_source
-from lab_pipeline.storage.durable import sync_directory
 
 TAKEN = ".taken"
 DONE = "done"

@@ -4,7 +4,7 @@ import numpy as np
 import polars as pl
 
 from lab_pipeline.domain.enums import Outcome
-from lab_pipeline.domain.student import student_t_975
+from lab_pipeline.domain.t_quantile import student_t_975
 
 
 def by_caller(trades: pl.DataFrame, outcomes: pl.DataFrame, paths: pl.DataFrame) -> pl.DataFrame:

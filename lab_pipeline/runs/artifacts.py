@@ -1,7 +1,6 @@
 """The artifacts of a run: one directory, complete or not there at all."""
 
 import errno
-import fcntl
 import hashlib
 import importlib.metadata
 import json
@@ -25,7 +24,8 @@ from lab_pipeline.domain.backtest import Moment, ResolvedSpec, now
 from lab_pipeline.domain.errors import LabError, later_layout
 from lab_pipeline.domain.model import Record, field_errors
 from lab_pipeline.domain.summary import Summary
-from lab_pipeline.storage.durable import make_directory, sync_directory, sync_file
+from lab_pipeline.files.atomic import make_directory, sync_directory, sync_file
+from lab_pipeline.files.locks import lock, locked, try_lock
 
 MANIFEST = "manifest.json"
 LAYOUT = 1
@@ -56,10 +56,6 @@ class DamagedArtifactError(LabError):
 
 class UnknownArtifactError(LabError):
     """The run has no artifact of that name."""
-
-
-class PublishError(LabError):
-    """The artifacts could not be written; nothing of them is visible."""
 
 
 class ColumnSchema(Record):
@@ -140,7 +136,7 @@ class ArtifactStore:
             report: the tear sheet, HTML.
 
         Raises:
-            PublishError: if the disk is full or cannot be written, or the id holds another result.
+            LabError: if the disk is full or cannot be written, or the id holds another result.
         """
         try:
             with self._staging() as staging:
@@ -163,7 +159,7 @@ class ArtifactStore:
                 sync_directory(staging)
                 return self._reveal(staging, manifest)
         except OSError as error:
-            raise PublishError(
+            raise LabError(
                 f"cannot write the artifacts of run {run_id} to {self.directory}: {error.strerror or error}; "
                 "nothing was published. Make room or mend the disk, then run again."
             ) from error
@@ -175,7 +171,7 @@ class ArtifactStore:
 
         Raises:
             UnknownRunError: if nothing is published under the other id.
-            PublishError: if the disk cannot be written.
+            LabError: if the disk cannot be written.
         """
         manifest = self.manifest(published).model_copy(update={"run_id": run_id})
         try:
@@ -186,7 +182,7 @@ class ArtifactStore:
                 sync_directory(staging)
                 return self._reveal(staging, manifest)
         except OSError as error:
-            raise PublishError(
+            raise LabError(
                 f"cannot take over the artifacts of run {published} in {self.directory}: {error.strerror or error}"
             ) from error
 
@@ -220,7 +216,7 @@ class ArtifactStore:
         """Delete the artifacts of a run: invisible at once, then gone; a run that has none is no error.
 
         Raises:
-            PublishError: if the disk does not let go of them.
+            LabError: if the disk does not let go of them.
         """
         if not self.has(run_id):
             return
@@ -231,14 +227,14 @@ class ArtifactStore:
         except FileNotFoundError:
             return  # somebody else was faster
         except OSError as error:
-            raise PublishError(f"cannot delete the artifacts of run {run_id}: {error.strerror or error}") from error
+            raise LabError(f"cannot delete the artifacts of run {run_id}: {error.strerror or error}") from error
 
     def litter(self, *, remove: bool = False) -> int:
         """Return the bytes that killed publishers left, which the next one would remove; or remove them now."""
         root = self.directory / STAGING
         if not root.is_dir():
             return 0
-        with _locked(root / GATE):
+        with locked(root / GATE):
             return _sweep(root, remove=remove)
 
     def damage(self, run_id: str) -> list[str]:
@@ -342,16 +338,16 @@ class ArtifactStore:
         """
         root = self.directory / STAGING
         make_directory(root)
-        with _locked(root / GATE):
+        with locked(root / GATE):
             _sweep(root)
             staging = root / uuid.uuid4().hex
             staging.mkdir()
             alive = _lock_of(staging).open("w")
-            fcntl.flock(alive, fcntl.LOCK_EX)
+            lock(alive)
         try:
             yield staging
         finally:
-            with alive, _locked(root / GATE):
+            with alive, locked(root / GATE):
                 shutil.rmtree(staging, ignore_errors=True)
                 _lock_of(staging).unlink()
 
@@ -364,7 +360,7 @@ class ArtifactStore:
                 raise
             published = self.manifest(manifest.run_id)
             if published.fingerprint != manifest.fingerprint:
-                raise PublishError(
+                raise LabError(
                     f"run {manifest.run_id} is already published in {target} with another result "
                     f"(fingerprint {published.fingerprint[:12]}, now {manifest.fingerprint[:12]})"
                 ) from None
@@ -402,10 +398,8 @@ def _sweep(root: Path, *, remove: bool = True) -> int:
     """Remove what dead publishers left, or just measure it; returns its bytes."""
     found = 0
     for staging in {path.with_suffix("") for path in root.iterdir() if path.name != GATE}:
-        with _lock_of(staging).open("a") as lock:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
+        with _lock_of(staging).open("a") as alive:
+            if not try_lock(alive):
                 continue  # its publisher lives
             found += sum(path.stat().st_size for path in staging.rglob("*") if path.is_file())
             if not remove:
@@ -418,13 +412,6 @@ def _sweep(root: Path, *, remove: bool = True) -> int:
 
 def _lock_of(staging: Path) -> Path:
     return staging.with_suffix(".lock")
-
-
-@contextmanager
-def _locked(path: Path) -> Iterator[None]:
-    with path.open("a") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield
 
 
 def _write_parquet(path: Path, frame: pl.DataFrame) -> ArtifactFile:

@@ -219,7 +219,7 @@ def publish(run_id: str, result: SimulatedBacktest, artifacts: ArtifactStore) ->
 
     Raises:
         WrongResultError: if the engine made something that cannot be; nothing is published.
-        PublishError: if they cannot be written.
+        LabError: if they cannot be written.
     """
     from lab_pipeline.reports import render_report  # noqa: PLC0415 - a tenth of a second, needed only here
 

@@ -7,10 +7,9 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from filelock import FileLock, Timeout
-
 from lab_pipeline.domain.backtest import now
-from lab_pipeline.domain.errors import LabError
+from lab_pipeline.domain.errors import ConflictError, LabError
+from lab_pipeline.files.locks import locked
 from lab_pipeline.runs.queries import sql
 from lab_pipeline.storage.catalog_file import open_catalog, record_layout
 from lab_pipeline.storage.duck_file import DuckFile
@@ -18,10 +17,6 @@ from lab_pipeline.storage.duck_file import DuckFile
 LOCKS = 64
 """Lock files; keys that share one only wait for one another."""
 LOCK_SECONDS = 60.0
-
-
-class IdempotencyConflictError(LabError):
-    """The key was used before, for another request."""
 
 
 class IdempotencyBusyError(LabError):
@@ -65,7 +60,7 @@ class IdempotencyKeys:
                 keeps the key reserved, every other error frees it.
 
         Raises:
-            IdempotencyConflictError: if the key was used for another request.
+            ConflictError: if the key was used for another request.
             IdempotencyBusyError: if others take too long.
         """
         wanted = hashlib.sha256(request).hexdigest()
@@ -74,7 +69,7 @@ class IdempotencyKeys:
             if found is not None:
                 request_hash, reservation = found
                 if request_hash != wanted:
-                    raise IdempotencyConflictError("the idempotency key was used before, for another request")
+                    raise ConflictError("the idempotency key was used before, for another request")
                 if reservation.run_id is not None:
                     return reservation.run_id
             try:
@@ -140,9 +135,9 @@ class IdempotencyKeys:
         directory.mkdir(parents=True, exist_ok=True)
         number = int.from_bytes(hashlib.sha256(key.encode()).digest()[:4]) % LOCKS
         try:
-            with FileLock(directory / f"idempotency-{number}.lock", timeout=LOCK_SECONDS):
+            with locked(directory / f"idempotency-{number}.lock", timeout_seconds=LOCK_SECONDS):
                 yield
-        except Timeout:
+        except TimeoutError:
             raise IdempotencyBusyError("another request with this idempotency key is still being worked on") from None
 
 

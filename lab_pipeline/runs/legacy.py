@@ -55,10 +55,6 @@ MICROSECONDS, MILLISECONDS = 1e14, 1e11
 """Above these a number of Unix time counts in them."""
 
 
-class LegacyFileError(LabError):
-    """A file of the old lab cannot be read."""
-
-
 @dataclass(frozen=True)
 class LegacyRun:
     """A run of the old lab, in the units of this one.
@@ -112,11 +108,11 @@ def read_legacy(source: Path) -> LegacyLab:
     """Read the runs of a DuckDB file, or of every one in a directory.
 
     Raises:
-        LegacyFileError: if there is none, or one cannot be read, or one has neither table.
+        LabError: if there is none, or one cannot be read, or one has neither table.
     """
     files = [source] if source.is_file() else sorted({path for name in DATABASES for path in source.rglob(name)})
     if not files:
-        raise LegacyFileError(f"{source}: there is no DuckDB file of the old lab (*.duckdb, *.db)")
+        raise LabError(f"{source}: there is no DuckDB file of the old lab (*.duckdb, *.db)")
     found = LegacyLab()
     for path in files:
         _read_file(path, found)
@@ -173,10 +169,10 @@ def _read_file(path: Path, found: LegacyLab) -> None:
             states = _rows(connection, STATUS_TABLE) if STATUS_TABLE in tables else []
             simulations = _rows(connection, RUNS_TABLE) if RUNS_TABLE in tables else []
     except duckdb.Error as error:
-        raise LegacyFileError(f"{path}: {str(error).strip().splitlines()[0]}") from error
+        raise LabError(f"{path}: {str(error).strip().splitlines()[0]}") from error
     if not {STATUS_TABLE, RUNS_TABLE} & tables:
         has = ", ".join(sorted(tables)) or "none"
-        raise LegacyFileError(f"{path}: neither a table {STATUS_TABLE} nor {RUNS_TABLE}; it has {has}")
+        raise LabError(f"{path}: neither a table {STATUS_TABLE} nor {RUNS_TABLE}; it has {has}")
     by_id: dict[str, dict[str, Any]] = {}
     for table, rows in ((STATUS_TABLE, states), (RUNS_TABLE, simulations)):
         for number, row in enumerate(rows, start=1):

@@ -10,7 +10,7 @@ from typing import Any
 
 import yaml  # type: ignore[import-untyped]  # it ships no types
 
-from lab_pipeline.runs.recorded import (
+from lab_pipeline.runs.tags import (
     ASSET_JOB,
     BACKTEST_ASSETS,
     BACKTEST_JOB,

@@ -1,6 +1,6 @@
 """The strategies of a lab: named, versioned, a version never changed once stored."""
 
-import contextlib
+import functools
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,16 +13,14 @@ from lab_pipeline.domain.backtest import Moment, now
 from lab_pipeline.domain.errors import InvalidConfigError, LabError
 from lab_pipeline.domain.model import Document
 from lab_pipeline.domain.strategy import CONFIG_FIELDS, Strategy
+from lab_pipeline.files.disk_errors import is_writable
 from lab_pipeline.runs.queries import sql
 from lab_pipeline.settings import Settings
 from lab_pipeline.storage.catalog_file import open_catalog, record_layout
 from lab_pipeline.storage.duck_connection import DuckConnection
 from lab_pipeline.storage.duck_file import DuckFile
-from lab_pipeline.storage.trouble import is_writable
 
 ALL = 2**31 - 1
-FILES_OF_VERSIONS = "*/[1-9]*.json"
-"""Where the lab kept strategies before there was a catalog: a directory an id, a file a version."""
 
 
 class UnknownStrategyError(LabError):
@@ -50,16 +48,14 @@ class StrategyStore:
 
     Attributes:
         catalog: the file, which need not exist yet.
-        previous: directory of the layout before the catalog; what it holds is moved in when the store is first used.
     """
 
     catalog: Path
-    previous: Path | None = None
 
     @classmethod
     def of(cls, settings: Settings) -> Self:
         """Open the strategies of a lab, with the examples that ship with it."""
-        store = cls(settings.catalog_path, settings.strategies_dir)
+        store = cls(settings.catalog_path)
         store.add_examples()
         return store
 
@@ -162,21 +158,16 @@ class StrategyStore:
                 self.add(strategy)
 
     def _file(self) -> DuckFile:
-        """Return the catalog, with its table there and the strategies of the previous layout in it."""
+        """Return the catalog, with its table there."""
         file = open_catalog(self.catalog)
-        left = self.previous is not None and any(self.previous.glob(FILES_OF_VERSIONS))
         known = file.path.exists() and (
             file.path in _prepared or not is_writable(file.path)
         )  # may be read all the same
-        if left or not known:
+        if not known:
             file.path.parent.mkdir(parents=True, exist_ok=True)
             with file.transaction(write=True) as connection:
                 record_layout(connection, file.path)
                 connection.execute(sql("create_strategies"))
-                if self.previous is not None and left:
-                    _move_in(connection, self.previous)
-            if self.previous is not None and left:
-                _set_aside(self.previous)
             _prepared.add(file.path)
         return file
 
@@ -198,10 +189,11 @@ def read_strategy(path: Path) -> Strategy:
     return Strategy.parse(text, subject=str(path))
 
 
-def example_strategies() -> list[Strategy]:
+@functools.cache
+def example_strategies() -> tuple[Strategy, ...]:
     """Return the strategies that ship with the lab."""
     files = sorted(resources.files("lab_pipeline.runs").joinpath("examples").iterdir(), key=lambda file: file.name)
-    return [Strategy.parse(file.read_bytes(), subject=file.name) for file in files]
+    return tuple(Strategy.parse(file.read_bytes(), subject=file.name) for file in files)
 
 
 def _add(
@@ -270,17 +262,3 @@ def _stored(row: Sequence[Any]) -> StoredStrategy:
 
 def _json(value: object) -> str:
     return json.dumps(value, ensure_ascii=False)
-
-
-def _move_in(connection: DuckConnection, previous: Path) -> None:
-    """Store every version of the previous layout under its number, with its time."""
-    paths = sorted(previous.glob(FILES_OF_VERSIONS), key=lambda path: (path.parent.name, len(path.stem), path.stem))
-    for path in paths:
-        stored = StoredStrategy.parse(path.read_bytes(), subject=str(path))
-        _add(connection, stored.strategy, created_at=stored.created_at, version=int(stored.version))
-
-
-def _set_aside(previous: Path) -> None:
-    """Rename the directory of the previous layout, so that nothing is moved twice and nothing is lost."""
-    with contextlib.suppress(FileNotFoundError):  # another process of the lab was faster
-        previous.rename(previous.with_name(f"{previous.name}.moved-{datetime.now(UTC):%Y%m%dT%H%M%S.%f}"))

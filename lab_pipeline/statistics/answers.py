@@ -5,20 +5,20 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from enum import StrEnum
 from typing import Any
 
 import numpy as np
 
 from lab_pipeline.domain.backtest import iso, now
+from lab_pipeline.domain.enums import GroupBy
 from lab_pipeline.domain.model import canonical_json, to_camel_keys
 from lab_pipeline.statistics.buckets import COLUMNS, Binning, Bins, Bucket, Metric, buckets_between
 from lab_pipeline.statistics.catalog import State, read_state, read_table
 from lab_pipeline.statistics.correlations import FEATURES, Method
+from lab_pipeline.statistics.duckdb_session import Workbench
 from lab_pipeline.statistics.queries import sql
 from lab_pipeline.statistics.refreshing import Statistics, count_in_buckets, refresh
 from lab_pipeline.statistics.segments import TRADES
-from lab_pipeline.statistics.workbench import Workbench
 from lab_pipeline.storage.duck_connection import DuckConnection
 from lab_pipeline.storage.duck_file import DuckFile
 
@@ -70,17 +70,6 @@ class Range:
 
 
 EVERYTHING = Range()
-
-
-class GroupBy(StrEnum):
-    """By what trades are grouped: UTC day, ISO week and month of the call, token, caller or strategy."""
-
-    DAY = "day"
-    WEEK = "week"
-    MONTH = "month"
-    TOKEN = "token"  # noqa: S105 - a coin
-    CALLER = "caller"
-    STRATEGY = "strategy"
 
 
 def overview(statistics: Statistics, period: Range = EVERYTHING, strategy_id: str | None = None) -> Answer:
@@ -255,7 +244,7 @@ def computed(
     if kept:
         return kept[0][0].replace(tzinfo=UTC), json.loads(kept[0][1])
     if not statistics.files.are_whole(state.files, state.calls_file):
-        refresh(statistics, list(statistics.catalog.known_runs().values()))  # they come from the artifacts again
+        refresh(statistics, statistics.catalog.known_runs())  # they come from the artifacts again
         with file.transaction(write=False) as connection:
             state = read_state(connection) or state
             runs = read_table(connection, "FROM leaderboard_runs")

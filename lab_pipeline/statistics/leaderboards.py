@@ -5,7 +5,6 @@ from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from enum import StrEnum
 from typing import Any
 
 import numpy as np
@@ -14,42 +13,20 @@ import polars as pl
 import pyarrow as pa
 
 from lab_pipeline.domain.backtest import iso, now
+from lab_pipeline.domain.enums import Board, RankBy
 from lab_pipeline.domain.model import to_camel_keys
 from lab_pipeline.domain.text import shown
 from lab_pipeline.statistics.answers import Answer, answer_of, computed, select_trades
 from lab_pipeline.statistics.catalog import State, read_table
+from lab_pipeline.statistics.duckdb_session import Workbench
 from lab_pipeline.statistics.queries import sql
 from lab_pipeline.statistics.refreshing import Statistics, measure_callers
-from lab_pipeline.statistics.workbench import Workbench
 from lab_pipeline.storage.duck_connection import DuckConnection
 
 Floats = npt.NDArray[np.float64]
 
 ALL_ROWS = 10**9
 _UNITS = {"h": timedelta(hours=1), "d": timedelta(days=1), "w": timedelta(weeks=1)}
-
-
-class Board(StrEnum):
-    """What is ranked."""
-
-    RUNS = "runs"
-    STRATEGIES = "strategies"
-    CALLERS = "callers"
-
-
-class RankBy(StrEnum):
-    """By what: the higher the better, but for the drawdown.
-
-    `pareto` shows only those that no other beats in return, drawdown and stability at once, by their return.
-    """
-
-    PNL = "pnl"
-    SHARPE = "sharpe"
-    STABILITY = "stability"
-    WIN_RATE = "winRate"
-    PROFIT_FACTOR = "profitFactor"
-    DRAWDOWN = "drawdown"
-    PARETO = "pareto"
 
 
 @dataclass(frozen=True)

@@ -11,11 +11,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from lab_pipeline.domain.errors import LabError
+from lab_pipeline.files.atomic import put_in_place
+from lab_pipeline.files.disk_errors import disk_trouble
+from lab_pipeline.statistics.duckdb_session import Workbench
 from lab_pipeline.statistics.queries import sql
-from lab_pipeline.statistics.workbench import Workbench
-from lab_pipeline.storage.durable import put_in_place
 from lab_pipeline.storage.plain_path import plain, quoted
-from lab_pipeline.storage.trouble import disk_trouble
 
 TRADES, PATHS, CALLS = "trades", "paths", "calls"
 LARGE = 500_000
@@ -25,10 +25,6 @@ GROWTH = 2
 a row is rewritten a logarithmic number of times."""
 GRACE_SECONDS = 120.0
 """For which a file that nothing refers to any more stays, since somebody may be reading it."""
-
-
-class UnwritableError(LabError):
-    """The files of the statistics could not be written; what refers to them is as it was."""
 
 
 @dataclass(frozen=True)
@@ -136,7 +132,7 @@ class SegmentFiles:
         """Leave no file of that name if the block fails.
 
         Raises:
-            UnwritableError: if the disk was the reason.
+            LabError: if the disk was the reason.
         """
         try:
             yield
@@ -146,7 +142,7 @@ class SegmentFiles:
             said = disk_trouble(error, self.directory)
             if said is None:
                 raise
-            raise UnwritableError(
+            raise LabError(
                 f"cannot write statistics to {self.directory}, those computed before stay: {said}"
             ) from error
 

@@ -3,9 +3,9 @@
 from pathlib import Path
 
 from lab_pipeline.domain.errors import later_layout
+from lab_pipeline.files.errors import StorageError
 from lab_pipeline.storage.duck_connection import DuckConnection
 from lab_pipeline.storage.duck_file import DuckFile
-from lab_pipeline.storage.errors import StorageError
 
 LAYOUT = 1
 """Of all tables of the catalog together. A file without a record of it is of the first."""

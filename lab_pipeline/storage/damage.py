@@ -4,7 +4,7 @@ import re
 import struct
 from pathlib import Path
 
-from lab_pipeline.storage.durable import write_whole
+from lab_pipeline.files.atomic import write_whole
 
 _HOLDS = {
     "runs.duckdb": "the record of all runs; their artifacts, events and log lines lie elsewhere",

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import duckdb
 
-from lab_pipeline.storage.errors import StorageError
+from lab_pipeline.files.errors import StorageError
 
 if TYPE_CHECKING:
     from sqlalchemy.engine import Connection

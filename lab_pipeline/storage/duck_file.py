@@ -15,13 +15,13 @@ from typing import Self
 
 import duckdb
 
+from lab_pipeline.files.atomic import put_in_place
+from lab_pipeline.files.disk_errors import disk_trouble
+from lab_pipeline.files.errors import StorageError, StorageTimeoutError
+from lab_pipeline.files.process_lock import ProcessLock, describe_process, lock_holders
 from lab_pipeline.storage.damage import damaged, is_damage, lost, mend_log
 from lab_pipeline.storage.duck_connection import DuckConnection, keep_forever
-from lab_pipeline.storage.durable import put_in_place
-from lab_pipeline.storage.errors import StorageError, StorageTimeoutError
 from lab_pipeline.storage.plain_path import quoted
-from lab_pipeline.storage.process_lock import ProcessLock, describe_process, lock_holders
-from lab_pipeline.storage.trouble import disk_trouble
 
 DEFAULT_TIMEOUT_SECONDS = 60.0
 

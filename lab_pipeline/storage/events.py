@@ -18,7 +18,7 @@ from dagster._core.storage.event_log.schema import SqlEventLogStorageTable as Ev
 from dagster._core.storage.event_log.sql_event_log import SqlEventLogStorage
 from sqlalchemy.engine import Connection
 
-from lab_pipeline.storage.numbering import Numbering
+from lab_pipeline.storage.renumber import Numbering
 
 Row = dict[str, Any]
 AT_ONCE = 1_000

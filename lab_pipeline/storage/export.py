@@ -3,9 +3,9 @@
 import os
 from pathlib import Path
 
+from lab_pipeline.files.atomic import put_in_place
+from lab_pipeline.files.errors import StorageError
 from lab_pipeline.storage.duck_file import DEFAULT_TIMEOUT_SECONDS, DuckFile
-from lab_pipeline.storage.durable import put_in_place
-from lab_pipeline.storage.errors import StorageError
 from lab_pipeline.storage.plain_path import quoted
 
 _RUNS = """

@@ -10,7 +10,7 @@ import re
 import threading
 from pathlib import Path
 
-from lab_pipeline.storage.errors import StorageError
+from lab_pipeline.files.errors import StorageError
 
 ODD = re.compile(r"[*?\[\]\\%{}]")
 OPEN_FILES = Path("/proc/self/fd")

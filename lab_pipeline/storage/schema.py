@@ -8,9 +8,9 @@ from sqlalchemy import Column, Float, Table
 from sqlalchemy.types import NullType
 
 from lab_pipeline.domain.errors import later_layout
+from lab_pipeline.files.errors import StorageError
 from lab_pipeline.storage.dialect import DuckDBDialect
 from lab_pipeline.storage.duck_connection import DuckConnection
-from lab_pipeline.storage.errors import StorageError
 from lab_pipeline.storage.run_rows import LAYOUT
 
 

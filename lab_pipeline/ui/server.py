@@ -5,22 +5,15 @@ import logging
 from pathlib import Path
 
 import uvicorn
-from dagster._core.workspace.context import WorkspaceProcessContext
-from dagster._core.workspace.load_target import WorkspaceFileTarget
-from dagster._utils.log import configure_loggers
-from dagster_webserver.app import create_app_from_workspace_process_context
-from dagster_webserver.version import __version__
 from starlette.types import ASGIApp
 
-from lab_pipeline.defs.operations.instance import open_instance
+from lab_pipeline.dagster_ext.instance import open_instance
+from lab_pipeline.dagster_ext.webserver_app import webserver_app
 from lab_pipeline.doors import Door, address, listen
 from lab_pipeline.settings import Settings
 from lab_pipeline.ui.guard import Guard
 from lab_pipeline.ui.login import Login
 
-STATEMENT_TIMEOUT_MS, POOL_RECYCLE_SECONDS, POOL_OVERFLOW = 15_000, 3600, 20
-POLL_MS = 2000
-"""The rhythm in which pages ask for news of assets; it and the line above are as `dagster-webserver` has them."""
 GOODBYE_SECONDS = 3
 
 
@@ -36,22 +29,21 @@ def serve(settings: Settings, workspace: Path) -> None:
         LabError: if the address is taken, or the stores cannot be opened.
     """
     door = Door.of(settings)
-    with listen(settings.host, settings.port, "LAB_PORT") as listener, open_instance(settings) as instance:
-        configure_loggers()
-        instance.optimize_for_webserver(STATEMENT_TIMEOUT_MS, POOL_RECYCLE_SECONDS, POOL_OVERFLOW)
-        target = WorkspaceFileTarget(paths=[str(workspace)])
-        with WorkspaceProcessContext(instance, workspace_load_target=target, version=__version__) as context:
-            app = create_app_from_workspace_process_context(context, live_data_poll_rate=POLL_MS)
-            config = uvicorn.Config(
-                guarded(app, door, listener.getsockname()[1]),
-                lifespan="off",
-                log_level="warning",
-                server_header=False,
-                timeout_graceful_shutdown=GOODBYE_SECONDS,
-            )
-            logging.getLogger("dagster-webserver").info("serving the UI on %s", address(listener))
-            with contextlib.suppress(KeyboardInterrupt):  # it has stopped in order; the signal is raised once more
-                uvicorn.Server(config).run(sockets=[listener])
+    with (
+        listen(settings.host, settings.port, "LAB_PORT") as listener,
+        open_instance(settings) as instance,
+        webserver_app(instance, workspace) as app,
+    ):
+        config = uvicorn.Config(
+            guarded(app, door, listener.getsockname()[1]),
+            lifespan="off",
+            log_level="warning",
+            server_header=False,
+            timeout_graceful_shutdown=GOODBYE_SECONDS,
+        )
+        logging.getLogger("dagster-webserver").info("serving the UI on %s", address(listener))
+        with contextlib.suppress(KeyboardInterrupt):  # it has stopped in order; the signal is raised once more
+            uvicorn.Server(config).run(sockets=[listener])
 
 
 def guarded(app: ASGIApp, door: Door, port: int) -> Guard:

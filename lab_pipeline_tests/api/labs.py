@@ -1,9 +1,9 @@
 """A lab with some runs in it, made in this process: no webserver, no daemon."""
 
+from lab_pipeline.cli.jobs import run_backtest_job
+from lab_pipeline.dagster_ext.graphql import DagsterDownError
 from lab_pipeline.definitions import defs
-from lab_pipeline.defs.backtest.config import BacktestConfig
-from lab_pipeline.defs.backtest.foreground import run_backtest_job
-from lab_pipeline.defs.operations.webserver import DagsterDownError
+from lab_pipeline.operations.backtest_config import BacktestConfig
 
 RANGE = {"start": "2018-01-10T00:00:00Z", "end": "2018-01-30T00:00:00Z"}
 REQUEST = {"strategyId": "ladder", "timeframe": "1m", "range": RANGE}

@@ -16,7 +16,7 @@ from lab_pipeline.clickhouse.client import ClickHouse
 from lab_pipeline.clickhouse.config import clickhouse_config
 from lab_pipeline.clickhouse.gateway.launch import stop_server
 from lab_pipeline.clickhouse.logs import append_lines
-from lab_pipeline.defs.operations.instance import open_instance
+from lab_pipeline.dagster_ext.instance import open_instance
 from lab_pipeline.settings import Settings
 from lab_pipeline_tests.api.labs import finished
 from lab_pipeline_tests.api.servers import connect, get

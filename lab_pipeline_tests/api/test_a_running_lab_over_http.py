@@ -3,7 +3,6 @@
 import contextlib
 import json
 import os
-import re
 import signal
 import time
 from dataclasses import replace
@@ -31,10 +30,10 @@ from schemathesis.specs.openapi.checks import (
 from lab_pipeline.api.app import create_app
 from lab_pipeline.clickhouse.gateway.files import StateFiles
 from lab_pipeline.client import Lab, RunFailedError
-from lab_pipeline.defs.operations.instance import SILENT_SECONDS, open_instance
+from lab_pipeline.dagster_ext.instance import SILENT_SECONDS
+from lab_pipeline.files.errors import StorageTimeoutError
 from lab_pipeline.settings import Settings
 from lab_pipeline.storage.duck_file import DuckFile
-from lab_pipeline.storage.errors import StorageTimeoutError
 from lab_pipeline_tests.api.labs import REQUEST, StandInWebserver
 from lab_pipeline_tests.support.processes import processes
 from lab_pipeline_tests.support.running_lab import BEARER, TOKEN
@@ -137,13 +136,11 @@ def test_a_running_run_is_canceled_within_seconds_and_leaves_only_its_log(runnin
 @pytest.mark.long
 def test_a_run_whose_process_was_killed_fails_and_says_so(running):
     run = running.lab.backtest("ladder", "1m", **RANGE, seed=4)
-    with open_instance(running.settings) as instance:
-        deadline = time.monotonic() + PROMPTLY
-        while run.status == "queued" and time.monotonic() < deadline:
-            time.sleep(0.05)
-            run = run.refresh()
-        said = " ".join(entry.message for entry in instance.all_logs(run.run_id))
-        os.kill(int(re.search(r"pid: (\d+)", said)[1]), signal.SIGKILL)
+    deadline = time.monotonic() + PROMPTLY
+    while run.status == "queued" and time.monotonic() < deadline:
+        time.sleep(0.05)
+        run = run.refresh()
+    os.kill(running.pid_of(run.run_id), signal.SIGKILL)
     with pytest.raises(RunFailedError, match=r"worker|process"):
         run.wait(PROMPTLY)
 
@@ -171,7 +168,10 @@ def test_a_webserver_that_died_makes_requests_come_back_later_and_loses_nothing(
 
 def stopped_daemon(running):
     """Stop the daemon while it is not in the middle of a transaction, which everybody else would wait for."""
-    daemon, runs = running.pid_of("lab_pipeline.daemon"), DuckFile.at(running.settings.dagster_home / "runs.duckdb")
+    daemon, runs = (
+        running.pid_of("lab_pipeline.dagster_ext.daemon"),
+        DuckFile.at(running.settings.dagster_home / "runs.duckdb"),
+    )
     while True:
         os.kill(daemon, signal.SIGSTOP)
         try:

@@ -7,10 +7,10 @@ import pytest
 from fastapi.testclient import TestClient
 
 from lab_pipeline.api.app import create_app
-from lab_pipeline.defs.operations import launching
-from lab_pipeline.defs.operations.launching import IDEMPOTENCY_TAG, Launcher
-from lab_pipeline.defs.operations.runs import Runs
-from lab_pipeline.defs.operations.webserver import DagsterDownError
+from lab_pipeline.dagster_ext.graphql import DagsterDownError
+from lab_pipeline.operations import launch
+from lab_pipeline.operations.launch import IDEMPOTENCY_TAG, Launcher
+from lab_pipeline.operations.runs import Runs
 from lab_pipeline.runs.idempotency import IdempotencyKeys, LaunchUnknownError
 from lab_pipeline.settings import Settings
 from lab_pipeline.storage.duck_file import DuckFile
@@ -168,7 +168,7 @@ def test_a_key_stays_reserved_while_it_cannot_be_told_whether_a_run_was_recorded
 
 def test_a_launch_that_was_cut_off_is_neither_lost_nor_doubled(lab, monkeypatch):
     client, webserver = lab
-    monkeypatch.setattr(launching, "LOST_ANSWER_SECONDS", 0.0)
+    monkeypatch.setattr(launch, "LOST_ANSWER_SECONDS", 0.0)
     monkeypatch.setattr(Launcher, "_await", lambda *_args: None)
     webserver.lose = LaunchUnknownError("broke off")
     assert post(client, "k").status_code == 503
@@ -183,7 +183,7 @@ def test_a_launch_that_was_cut_off_is_neither_lost_nor_doubled(lab, monkeypatch)
 @pytest.mark.parametrize("begun", [-timedelta(hours=1), timedelta(days=365)], ids=["long_ago", "by_a_clock_ahead"])
 def test_a_launch_that_never_reached_dagster_is_made_again(lab, home, monkeypatch, begun):
     client, webserver = lab
-    monkeypatch.setattr(launching, "CUT_OFF_SECONDS", 0.3)
+    monkeypatch.setattr(launch, "CUT_OFF_SECONDS", 0.3)
     lost = post(client, "k").json()["runId"]
     at = (datetime.now(UTC) + begun).replace(tzinfo=None)
     with DuckFile.at(home / "catalog.duckdb").transaction(write=True) as connection:  # as a process that died leaves it

@@ -4,7 +4,7 @@ import time
 import pytest
 from pydantic import SecretStr
 
-from lab_pipeline.api import connections, gate
+from lab_pipeline.api import connections, middleware
 from lab_pipeline.api.app import create_app
 from lab_pipeline.api.connections import Connection
 from lab_pipeline.settings import Settings
@@ -116,7 +116,7 @@ def test_a_client_that_takes_nothing_is_given_up_and_a_slow_one_is_not(monkeypat
 
 @pytest.mark.parametrize("sent", [b"", b"{"])
 def test_half_a_body_gets_an_answer_and_no_more_time(home, monkeypatch, sent):
-    monkeypatch.setattr(gate, "BODY_SECONDS", 0.5)
+    monkeypatch.setattr(middleware, "BODY_SECONDS", 0.5)
     headers = ("Content-Type: application/json", "Content-Length: 1000", "Authorization: Bearer s3cret")
     app = create_app(Settings(home=home, port=1, api_token=SecretStr("s3cret")))
     request = get("/strategies", *headers).replace(b"GET", b"POST")

@@ -7,9 +7,9 @@ from fastapi.testclient import TestClient
 from pydantic import SecretStr
 
 from lab_pipeline.api.app import create_app
-from lab_pipeline.api.gate import BODY_BYTES
+from lab_pipeline.api.middleware import BODY_BYTES
 from lab_pipeline.api.routes.health import LOW_DISK_BYTES
-from lab_pipeline.defs.operations.webserver import DagsterDownError
+from lab_pipeline.dagster_ext.graphql import DagsterDownError
 from lab_pipeline.settings import Settings
 from lab_pipeline_tests.api.errors import error
 

@@ -4,9 +4,9 @@ import pytest
 from fastapi.testclient import TestClient
 
 from lab_pipeline.api.app import create_app
-from lab_pipeline.defs.backtest.config import BacktestConfig
-from lab_pipeline.defs.operations.launching import Launcher
 from lab_pipeline.lake import Lake
+from lab_pipeline.operations.backtest_config import BacktestConfig
+from lab_pipeline.operations.launch import Launcher
 from lab_pipeline.runs.artifacts import ArtifactStore
 from lab_pipeline.runs.backtest import run_backtest
 from lab_pipeline.runs.idempotency import IdempotencyKeys

@@ -7,8 +7,8 @@ from pydantic import SecretStr
 
 from lab_pipeline.api import telemetry
 from lab_pipeline.api.app import create_app
-from lab_pipeline.defs.operations.disk import disk_use
-from lab_pipeline.defs.operations.runs import Runs
+from lab_pipeline.operations.disk_usage import disk_use
+from lab_pipeline.operations.runs import Runs
 from lab_pipeline.settings import Settings
 
 

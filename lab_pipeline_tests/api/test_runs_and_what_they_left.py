@@ -25,10 +25,10 @@ from lab_pipeline.clickhouse.config import clickhouse_config
 from lab_pipeline.clickhouse.gateway.launch import stop_server
 from lab_pipeline.clickhouse.logs import append_lines
 from lab_pipeline.client import ApiError, Lab, RunFailedError
+from lab_pipeline.dagster_ext.instance import open_instance
 from lab_pipeline.definitions import defs
-from lab_pipeline.defs.operations.instance import open_instance
-from lab_pipeline.defs.operations.launching import Launcher
-from lab_pipeline.defs.operations.runs import RunFilter, Runs
+from lab_pipeline.operations.launch import Launcher
+from lab_pipeline.operations.runs import RunFilter, Runs
 from lab_pipeline.runs.artifacts import ArtifactStore
 from lab_pipeline.runs.idempotency import IdempotencyKeys
 from lab_pipeline.settings import Settings

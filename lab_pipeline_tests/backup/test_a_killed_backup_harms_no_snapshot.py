@@ -12,7 +12,7 @@ import pytest
 
 from lab_pipeline.backup import Repository
 from lab_pipeline.backup.restoring import restoring
-from lab_pipeline.defs.operations.backup import take_backup
+from lab_pipeline.operations.backup import take_backup
 from lab_pipeline.settings import load_settings
 
 KILLS = 16
@@ -20,7 +20,7 @@ KILLS = 16
 NURSERY = """
 import os, sys
 from pathlib import Path
-from lab_pipeline.defs.operations.backup import take_backup
+from lab_pipeline.operations.backup import take_backup
 from lab_pipeline.settings import load_settings
 
 settings, directory = load_settings(), Path(sys.argv[1])

@@ -12,8 +12,8 @@ import pytest
 
 from lab_pipeline.backup import BackupError, Repository
 from lab_pipeline.backup.copying import Copier
+from lab_pipeline.files.errors import StorageError
 from lab_pipeline.storage.duck_file import DuckFile
-from lab_pipeline.storage.errors import StorageError
 
 LONG_AGO = time.time_ns() - 10**12
 

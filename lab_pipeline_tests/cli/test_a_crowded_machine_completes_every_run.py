@@ -11,8 +11,8 @@ from contextlib import contextmanager
 import pytest
 import yaml
 
-from lab_pipeline.defs.operations import workers
-from lab_pipeline.defs.operations.instance import instance_config
+from lab_pipeline.dagster_ext import worker_locks
+from lab_pipeline.dagster_ext.instance import instance_config
 from lab_pipeline.settings import Settings
 from lab_pipeline_tests.support.markets import stock
 from lab_pipeline_tests.support.processes import of_home
@@ -25,9 +25,9 @@ WORKER = re.compile(r"operations\.worker (\S+)")
 STATUSES = "{ runsOrError { ... on Runs { results { runId jobName status } } } }"
 SLOW_START = """\
 import sys, time
-if "lab_pipeline.defs.operations.worker" in " ".join(sys.orig_argv):
+if "lab_pipeline.dagster_ext.run_worker" in " ".join(sys.orig_argv):
     time.sleep({seconds})
-if "lab_pipeline.defs.operations.forking" in " ".join(sys.orig_argv):
+if "lab_pipeline.cli.fork_server" in " ".join(sys.orig_argv):
     time.sleep(1_000_000)  # so long does the fork server load: every run loads by itself
 """
 
@@ -131,7 +131,7 @@ def test_what_a_monitor_of_the_users_own_fails_has_its_place_until_its_process_i
         run_ids = [lab.launch(strategy=name, timeframe="1m")["run"]["runId"] for name in STRATEGIES]
         statuses = ended(lab, run_ids, 300)
         deadline = time.monotonic() + 60
-        while workers.living(workers.workers_dir(Settings(home=lab.home).dagster_home)):  # slept for no 30 s
+        while worker_locks.living(worker_locks.workers_dir(Settings(home=lab.home).dagster_home)):  # slept for no 30 s
             assert time.monotonic() < deadline
             time.sleep(0.2)
     assert list(statuses.values()) == ["FAILURE"] * len(STRATEGIES)

@@ -12,11 +12,11 @@ from lab_pipeline.backup import Repository
 from lab_pipeline.clickhouse.client import ClickHouse
 from lab_pipeline.clickhouse.config import clickhouse_config
 from lab_pipeline.clickhouse.series import visible_rows
-from lab_pipeline.defs.operations import backup as module
-from lab_pipeline.defs.operations.deletions import deleting, nothing_deleted
-from lab_pipeline.defs.operations.instance import open_instance
-from lab_pipeline.defs.operations.launcher import WORKER_TAG
+from lab_pipeline.dagster_ext.instance import open_instance
+from lab_pipeline.dagster_ext.run_launcher import WORKER_TAG
 from lab_pipeline.lake import Lake
+from lab_pipeline.operations import backup as module
+from lab_pipeline.operations.deletions import deleting, nothing_deleted
 from lab_pipeline.runs.idempotency import IdempotencyKeys
 from lab_pipeline.settings import load_settings
 from lab_pipeline.statistics.catalog import TABLES
@@ -224,7 +224,7 @@ def test_runs_that_were_not_done_are_those_of_a_lab_that_was_killed(stocked, dir
     assert {path.name for path in (home / "dagster" / "workers").iterdir()} == {
         f"{run}.lock" for run in (executed, foreign, odd)
     }
-    from lab_pipeline.defs.operations.withdraw import settle_dead  # noqa: PLC0415 - what `lab up` begins with
+    from lab_pipeline.dagster_ext.unpublish import settle_dead  # noqa: PLC0415 - what `lab up` begins with
 
     with open_instance(load_settings()) as instance:
         settle_dead(instance, load_settings())
@@ -276,7 +276,7 @@ def test_what_is_about_this_machine_stays_here(stocked, directory):
 
 def test_deletions_wait_for_a_backup_and_it_for_them(lab, monkeypatch):  # noqa: ARG001 - it sets where the home is
     settings = load_settings()
-    monkeypatch.setattr("lab_pipeline.defs.operations.deletions.WAIT_SECONDS", 0.2)
+    monkeypatch.setattr("lab_pipeline.operations.deletions.WAIT_SECONDS", 0.2)
     with (
         deleting(settings),
         deleting(settings),

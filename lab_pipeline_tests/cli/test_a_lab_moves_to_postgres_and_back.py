@@ -11,11 +11,11 @@ import pytest
 from dagster._daemon.types import DaemonHeartbeat
 
 from lab_pipeline.cli.up import only_one
-from lab_pipeline.defs.operations import moving
-from lab_pipeline.defs.operations.instance import open_instance
-from lab_pipeline.defs.operations.shipper import shipping
+from lab_pipeline.dagster_ext.instance import open_instance
+from lab_pipeline.operations import move_storage
+from lab_pipeline.operations.log_shipper import shipping
 from lab_pipeline.settings import load_settings
-from lab_pipeline.storage.migration import MOVED, Stores
+from lab_pipeline.storage.copy import MOVED, Stores
 from lab_pipeline_tests.support.postgres import cluster
 
 TARGET = Path(__file__).parents[2] / "deploy" / "dagster.yaml"
@@ -103,7 +103,7 @@ def test_nothing_moves_while_a_log_shipper_is_at_work(lab, other_store):
 def test_nothing_moves_while_a_daemon_is_at_work(lab, other_store, monkeypatch):
     with open_instance(load_settings()) as instance:
         heartbeat(instance, time.time() - 10)
-        monkeypatch.setattr(moving.time, "sleep", lambda _: heartbeat(instance, time.time()))
+        monkeypatch.setattr(move_storage.time, "sleep", lambda _: heartbeat(instance, time.time()))
         ended = lab("migrate", "storage", other_store)
     assert ended.status == 2
     assert "a Dagster daemon is at work on this storage" in ended.err
@@ -112,12 +112,12 @@ def test_nothing_moves_while_a_daemon_is_at_work(lab, other_store, monkeypatch):
 def test_a_daemon_that_was_stopped_is_waited_for_no_longer_than_its_heartbeat(lab, monkeypatch):  # noqa: ARG001 - it sets where the home is
     slept = []
     clock = SimpleNamespace(time=lambda: 1000.0, monotonic=lambda: sum(slept), sleep=slept.append)
-    monkeypatch.setattr(moving, "time", clock)
+    monkeypatch.setattr(move_storage, "time", clock)
     with open_instance(load_settings()) as instance:
         for at, expected in ((990.0, 25), (900.0, 0), (5000.0, 35)):  # the last by a clock that was ahead
             slept.clear()
             heartbeat(instance, at)
-            moving._require_idle(load_settings(), instance)  # noqa: SLF001 - the wait alone
+            move_storage._require_idle(load_settings(), instance)  # noqa: SLF001 - the wait alone
             assert sum(slept) == expected
 
 

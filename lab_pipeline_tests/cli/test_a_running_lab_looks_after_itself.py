@@ -1,4 +1,4 @@
-"""Retention, statistics, mails, notices of data quality and lost runs, each by a tick of the real daemon."""
+"""Retention, statistics, notices of failures and of data quality and lost runs, each by a tick of the real daemon."""
 
 import uuid
 from datetime import UTC, datetime, timedelta
@@ -7,14 +7,13 @@ import dagster as dg
 import polars as pl
 import pytest
 
+from lab_pipeline.dagster_ext.instance import open_instance
 from lab_pipeline.definitions import defs
-from lab_pipeline.defs.operations.instance import open_instance
-from lab_pipeline.defs.operations.recovery import QUEUED_WITHIN
+from lab_pipeline.operations.recovery import QUEUED_WITHIN
 from lab_pipeline.settings import load_settings
 from lab_pipeline_tests.support.daemon import daemon
-from lab_pipeline_tests.support.mailbox import receiving_mails
+from lab_pipeline_tests.support.fake_webhook import SECRET, receiving
 from lab_pipeline_tests.support.markets import candles, stock
-from lab_pipeline_tests.support.receiver import SECRET, receiving
 from lab_pipeline_tests.support.running_lab import RunningLab, runs_of
 from lab_pipeline_tests.support.waiting import until
 
@@ -29,13 +28,7 @@ def receiver():
 
 
 @pytest.fixture
-def mailbox(tmp_path):
-    with receiving_mails(tmp_path) as mailbox:
-        yield mailbox
-
-
-@pytest.fixture
-def home(tmp_path, monkeypatch, clickhouse_url, receiver, mailbox):
+def home(tmp_path, monkeypatch, clickhouse_url, receiver):
     """A home on which everything is switched on and due each minute."""
     defs()  # as they are for the other tests of this process, before the settings change
     home = tmp_path / "home"
@@ -50,12 +43,6 @@ def home(tmp_path, monkeypatch, clickhouse_url, receiver, mailbox):
         "LAB_STATISTICS_CRON": "* * * * *",
         "LAB_KEEP_RUNS_PER_STRATEGY": 1,
         "LAB_MIN_COVERAGE": 1,
-        "LAB_EMAIL_TO": "ann@lab.test",
-        "LAB_EMAIL_FROM": "lab@lab.test",
-        "LAB_EMAIL_PASSWORD": "hush",
-        "LAB_SMTP_HOST": "127.0.0.1",
-        "LAB_SMTP_PORT": mailbox.port,
-        "SSL_CERT_FILE": mailbox.certificate,
     }.items():
         monkeypatch.setenv(name, str(value))
     stock(home)
@@ -114,7 +101,7 @@ def by_schedule(lab, job):
 
 
 @pytest.mark.long
-def test_every_schedule_and_sensor_does_its_work(lab, instance, receiver, mailbox):
+def test_every_schedule_and_sensor_does_its_work(lab, instance, receiver):
     older, newer = (finished(instance, timedelta(minutes=age)) for age in (10, 5))
     thin = candles(mints=("AAA",))
     kept = [10 * row + row % 7 for row in range(thin.height // 10 - 1)]  # a tenth, on no grid of longer candles
@@ -123,7 +110,7 @@ def test_every_schedule_and_sensor_does_its_work(lab, instance, receiver, mailbo
     thin.write_csv(inbox / "thin-1m.csv")
     like = lab.launch(strategy="ladder", timeframe="1m")["run"]["runId"]
     lost = forgotten(instance, like)
-    until(lambda: watches(instance, "email_failures"), 90, what="the first look at failures")
+    until(lambda: watches(instance, "notify_failures"), 90, what="the first look at failures")
     failing = lab.launch(strategy="nothing", timeframe="1m")["run"]["runId"]
 
     until(lambda: "SUCCESS" in by_schedule(lab, "statistics"), 90, what="the statistics of a minute")
@@ -132,12 +119,11 @@ def test_every_schedule_and_sensor_does_its_work(lab, instance, receiver, mailbo
     assert instance.has_run(newer)
     assert lab.wait(lost) == "SUCCESS"
     assert lab.wait(failing) == "FAILURE"
-    mail = until(lambda: [text for text in mailbox.mails if failing in text], 90, what="the mail")
+    until(lambda: [told for _, told in receiver.taken if told["data"].get("runId") == failing], 90, what="its notice")
     until(lambda: [told for _, told in receiver.taken if told["type"] == "data_quality.failed"], 90, what="the notice")
     assert lab.stop()[0] == 0
 
-    assert len(mail) == 1
-    assert "To: ann@lab.test" in mail[0]
+    assert [told["type"] for _, told in receiver.taken if told["data"].get("runId") == failing] == ["run.failed"]
     thin_checks = [told["data"] for _, told in receiver.taken if told["type"] == "data_quality.failed"]
     assert [data["check"] for data in thin_checks].count("coverage") == 1
     assert all(data["asset"] == "lake/candles" for data in thin_checks)

@@ -53,7 +53,7 @@ try:
         told["full"].append(ask("/backtest", BACKTEST, key))
     told["reads"] = [ask("/runs"), ask("/strategies"), ask("/api/health")]
     for pid, command in of_home(home).items():
-        if any(words in command for words in ("lab_pipeline.daemon run", "bin/lab api")):
+        if any(words in command for words in ("lab_pipeline.dagster_ext.daemon run", "bin/lab api")):
             os.kill(pid, signal.SIGKILL)
     time.sleep(8)
     told["up"] = up.process.poll() is None

@@ -7,13 +7,13 @@ from datetime import UTC, datetime, timedelta
 import polars as pl
 import pytest
 
-from lab_pipeline.defs.operations.instance import open_instance
+from lab_pipeline.dagster_ext.instance import open_instance
 from lab_pipeline.runs.strategies import StrategyStore
 from lab_pipeline.settings import load_settings
 from lab_pipeline_tests.support.daemon import daemon
+from lab_pipeline_tests.support.fake_webhook import SECRET, receiving
 from lab_pipeline_tests.support.markets import MINUTE, START, candles, stock
 from lab_pipeline_tests.support.processes import of_home
-from lab_pipeline_tests.support.receiver import SECRET, receiving
 from lab_pipeline_tests.support.running_lab import FINAL, RunningLab, runs_of
 from lab_pipeline_tests.support.waiting import until
 
@@ -24,7 +24,7 @@ LOST_SECONDS = 180
 
 def daemon_of(home):
     """Return the process id of the daemon of a home."""
-    return next(pid for pid, command in of_home(home).items() if " lab_pipeline.daemon " in command)
+    return next(pid for pid, command in of_home(home).items() if " lab_pipeline.dagster_ext.daemon " in command)
 
 
 def done(lab, job, count):

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from lab_pipeline.cli.daemons import AnotherDaemonError, require_no_other_daemon
+from lab_pipeline.cli.daemons import require_no_other_daemon
+from lab_pipeline.domain.errors import LabError
 
 LAB = Path(sys.executable).parent / "lab"
 SLEEP = "import time; print('up', flush=True); time.sleep({seconds})"
@@ -47,7 +48,7 @@ def home(tmp_path):
 def test_a_daemon_on_this_home_is_named_by_whatever_path_it_came(start, home, tmp_path):
     (tmp_path / "link").symlink_to(home)
     daemon = start(tmp_path / "link", "run", "-w", "workspace.yaml")
-    with pytest.raises(AnotherDaemonError, match=rf"already \(process {daemon.pid}\): stop it"):
+    with pytest.raises(LabError, match=rf"already \(process {daemon.pid}\): stop it"):
         require_no_other_daemon(home, wait_seconds=0.3)
 
 

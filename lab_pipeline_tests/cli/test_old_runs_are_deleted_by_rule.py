@@ -3,7 +3,7 @@ from datetime import UTC, datetime, timedelta
 import dagster as dg
 import pytest
 
-from lab_pipeline.defs.operations.instance import open_instance
+from lab_pipeline.dagster_ext.instance import open_instance
 from lab_pipeline.settings import load_settings
 
 BACKTEST = ("backtest", "--strategy", "ladder", "--timeframe", "1m", "--json")

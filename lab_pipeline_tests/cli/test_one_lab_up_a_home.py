@@ -4,7 +4,8 @@ import os
 
 import pytest
 
-from lab_pipeline.cli.up import AlreadyUpError, is_up, only_one
+from lab_pipeline.cli.up import is_up, only_one
+from lab_pipeline.domain.errors import LabError
 from lab_pipeline.settings import Settings
 
 
@@ -21,7 +22,7 @@ def test_a_second_one_is_told_who_is_first_also_by_another_path(home, tmp_path):
         for other in (home, link, tmp_path / "home" / ".." / "home"):
             assert is_up(Settings(home=other))
             with (
-                pytest.raises(AlreadyUpError, match=rf"is already up \(process {os.getpid()}\)"),
+                pytest.raises(LabError, match=rf"is already up \(process {os.getpid()}\)"),
                 only_one(Settings(home=other)),
             ):
                 pass

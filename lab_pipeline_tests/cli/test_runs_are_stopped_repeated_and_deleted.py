@@ -1,7 +1,7 @@
 import dagster as dg
 import pytest
 
-from lab_pipeline.defs.operations.instance import open_instance
+from lab_pipeline.dagster_ext.instance import open_instance
 from lab_pipeline.runs.artifacts import ArtifactStore
 from lab_pipeline.settings import load_settings
 

@@ -11,7 +11,9 @@ from pathlib import Path
 import pytest
 
 from lab_pipeline.cli import supervisor
-from lab_pipeline.cli.supervisor import Service, ServiceError, Supervisor
+from lab_pipeline.cli.supervisor import Service, Supervisor
+from lab_pipeline.domain.errors import LabError
+from lab_pipeline.forkserver.client import SOCKET
 
 SLEEPER = [sys.executable, "-c", "import time; print('up', flush=True); time.sleep(60)"]
 
@@ -72,39 +74,57 @@ def test_a_service_that_dies_is_started_again(tmp_path):
     assert said == ["one ended with status -9; starting it again"]
 
 
-def test_what_goes_by_the_clock_is_started_again_when_it_is_put_back(tmp_path, monkeypatch):
-    starts = tmp_path / "starts"
-    code = "import os,sys,time; open(sys.argv[1],'a').write(f'{sys.argv[2]} {os.getpid()}\\n'); time.sleep(60)"
+FORK_SERVER = """
+import sys
+from pathlib import Path
+from lab_pipeline.forkserver.server import Offer, serve
 
-    def started(name=""):
-        lines = starts.read_text().splitlines() if starts.exists() else []
-        return [int(line.split()[1]) for line in lines if line.startswith(name)]
+def act(_):
+    del sys.argv[:2]  # python -c
+    exec(sys.argv[0])
 
-    services = [
-        Service(name, [sys.executable, "-c", code, str(starts), name], lambda name=name: bool(started(name)), **by)
-        for name, by in (("other", {}), ("daemon", {"by_the_clock": True}))
-    ]
-    ahead, alive_meanwhile, said = [1_000.0], [], []
-    monkeypatch.setattr(supervisor, "_ahead", lambda: ahead[0])
-    monkeypatch.setattr(supervisor, "POLL_SECONDS", 0.02)
+serve(Path(sys.argv[1]), {"service": Offer("", act, lasts=True)}, lambda: None)
+"""
 
-    def put_clock():
-        for put in (1e7, 1e7 - 20, 1e7 - 40):  # ahead, then back in two steps of which neither is large
-            ahead[0] = put
-            time.sleep(0.1)
-        while len(started("daemon")) < 2:
+
+@pytest.mark.skipif(sys.platform != "linux", reason="needs handles of processes")
+def test_services_are_started_by_the_fork_server_outlive_it_and_are_watched_as_ever(tmp_path):
+    starts, said = tmp_path / "starts", []
+    code = "import os,sys,time; open(sys.argv[1],'a').write(f'{os.getppid()} {os.getpid()}\\n'); time.sleep(60)"
+    first, second = (
+        Service(name, [sys.executable, "-c", code, str(tmp_path / name)], (tmp_path / name).exists, forked_in=tmp_path)
+        for name in ("first", "second")
+    )
+    server = Service("server", [sys.executable, "-c", FORK_SERVER, str(tmp_path)], (tmp_path / SOCKET).exists)
+
+    def numbers(name):
+        return [[int(word) for word in line.split()] for line in (tmp_path / name).read_text().splitlines()]
+
+    def until(condition):
+        while not condition():
             time.sleep(0.02)
-        time.sleep(0.1)
+
+    def kill_one_after_the_other():
+        ((parent, first),), ((_, second),) = numbers("first"), numbers("second")
+        starts.write_text(f"{parent}")
+        os.kill(first, signal.SIGKILL)
+        until(lambda: len(numbers("first")) == 2)
+        os.kill(parent, signal.SIGKILL)
+        until(lambda: len(said) == 2)
+        assert alive(second)
+        os.kill(second, signal.SIGKILL)
+        until(lambda: len(numbers("second")) == 2)
         os.kill(os.getpid(), signal.SIGINT)
 
-    Supervisor(dict(os.environ), tmp_path, said.append).run(
-        services,
-        on_ready=threading.Thread(target=put_clock).start,
-        on_put_back=lambda: alive_meanwhile.append([alive(pid) for pid in started()]),
-    )
-    assert said == ["the clock was put back; starting daemon again"]
-    assert alive_meanwhile == [[True, False]]
-    assert [len(started(name)) for name in ("other", "daemon")] == [1, 2]
+    def on_ready():
+        threading.Thread(target=kill_one_after_the_other).start()
+
+    run(tmp_path, [server, first, second], on_ready=on_ready, said=said)
+    assert said == [f"{name} ended with status -9; starting it again" for name in ("first", "server", "second")]
+    parent = int(starts.read_text())
+    assert [before for before, _ in numbers("first")] == [parent, parent]
+    assert numbers("second")[0][0] == parent
+    until(lambda: not any(alive(pid) for name in ("first", "second") for _, pid in numbers(name)))
 
 
 def test_a_service_that_will_not_stay_up_stops_everything(tmp_path, monkeypatch):
@@ -113,7 +133,7 @@ def test_a_service_that_will_not_stay_up_stops_everything(tmp_path, monkeypatch)
         Service("good", SLEEPER, ready=lambda: True),
         Service("bad", [sys.executable, "-c", "import sys; sys.exit('no')"], ready=lambda: True),
     ]
-    with pytest.raises(ServiceError, match=r"bad dies again and again \(status 1\): see .*bad\.log"):
+    with pytest.raises(LabError, match=r"bad dies again and again \(status 1\): see .*bad\.log"):
         run(tmp_path, services, on_ready=lambda: None)
     assert "no" in (tmp_path / "logs" / "bad.log").read_text()
 
@@ -215,7 +235,7 @@ def test_a_log_that_the_disk_does_not_take_puts_the_start_off(tmp_path, monkeypa
 
 
 def test_a_service_that_ends_before_it_answers_is_an_error(tmp_path):
-    with pytest.raises(ServiceError, match="gone ended with status 0"):
+    with pytest.raises(LabError, match="gone ended with status 0"):
         run(tmp_path, [Service("gone", [sys.executable, "-c", ""], ready=lambda: False)], on_ready=lambda: None)
 
 
@@ -234,7 +254,7 @@ def test_a_service_that_is_killed_before_it_answers_is_started_again(tmp_path):
 
 
 def test_a_service_that_does_not_answer_in_time_is_an_error(tmp_path):
-    with pytest.raises(ServiceError, match="slow did not answer"):
+    with pytest.raises(LabError, match="slow did not answer"):
         run(tmp_path, [Service("slow", SLEEPER, ready=lambda: False, ready_within_seconds=0.3)], on_ready=lambda: None)
 
 

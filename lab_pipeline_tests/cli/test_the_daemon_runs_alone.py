@@ -1,22 +1,18 @@
-"""`lab daemon` runs the one daemon of a home where something else keeps the services alive, and goes by its clock."""
+"""`lab daemon` runs the one daemon of a home where something else keeps the services alive."""
 
 import os
 import signal
 import subprocess
 import sys
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
-from lab_pipeline.cli.daemons import AnotherDaemonError, daemons, only_daemon
-from lab_pipeline.defs.operations.instance import open_instance
+from lab_pipeline.cli.daemons import daemons, only_daemon
+from lab_pipeline.domain.errors import LabError
 from lab_pipeline.settings import load_settings
-from lab_pipeline_tests.support.ticks import tick
-from lab_pipeline_tests.support.wrong_clock import Clock
 
 LAB = Path(sys.executable).parent / "lab"
-AHEAD = timedelta(days=400)
 
 
 @pytest.fixture
@@ -83,31 +79,6 @@ def test_it_keeps_a_daemon_alive_and_leaves_none_behind(lab, start):
     assert list(daemons(dagster_home)) == []
 
 
-@pytest.mark.slow
-def test_a_clock_that_was_ahead_keeps_no_sensor_waiting(lab, start, tmp_path):
-    assert lab("runs", "list").status == 0
-    with open_instance(load_settings()) as instance:
-        tick(instance, datetime.now(UTC) + AHEAD)
-        clock = Clock(tmp_path)
-        clock.show(datetime.now(UTC) + AHEAD + timedelta(hours=1))
-        process = start(**clock.environment)
-        assert instance.get_ticks(*selector(instance))
-        clock.show(datetime.now(UTC))
-        said = read_until(process, "ahead of the clock were")
-        assert any("the clock was put back; starting daemon again" in line for line in said)
-        assert said[-1] == "ahead of the clock were inbox\n"
-        assert instance.get_ticks(*selector(instance)) == []
-
-
-@pytest.mark.slow
-def test_what_waits_for_a_later_time_at_its_start_waits_no_more(lab, start):
-    assert lab("runs", "list").status == 0
-    with open_instance(load_settings()) as instance:
-        tick(instance, datetime.now(UTC) + AHEAD)
-        start()
-        assert instance.get_ticks(*selector(instance)) == []
-
-
 def selector(instance):
     (state,) = instance.all_instigator_state()
     return state.instigator_origin_id, state.selector_id
@@ -116,7 +87,7 @@ def selector(instance):
 def test_a_home_is_held_against_a_daemon_that_cannot_be_seen_from_here(tmp_path):
     with only_daemon(tmp_path):  # as from another container: there is no such process on this machine
         assert list(daemons(tmp_path)) == []
-        with pytest.raises(AnotherDaemonError, match=rf"already \(process {os.getpid()}, on this host or another\)"):
+        with pytest.raises(LabError, match=rf"already \(process {os.getpid()}, on this host or another\)"):
             only_daemon(tmp_path).__enter__()
     with only_daemon(tmp_path):
         pass

@@ -9,7 +9,7 @@ from dagster._core.events.log import EventLogEntry
 from dagster._daemon.types import DaemonHeartbeat
 
 from lab_pipeline.cli.up import only_one
-from lab_pipeline.defs.operations.instance import open_instance
+from lab_pipeline.dagster_ext.instance import open_instance
 from lab_pipeline.settings import load_settings
 
 AWAY = "http://127.0.0.1:9"

@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from lab_pipeline.defs.operations import workers
+from lab_pipeline.dagster_ext import worker_locks
 from lab_pipeline.settings import Settings
 from lab_pipeline_tests.support.processes import processes
 from lab_pipeline_tests.support.running_lab import FINAL, LAB, RunningLab, backtests, cancel, in_the_kernel, left_over
@@ -61,11 +61,14 @@ def test_services_may_die_under_a_run_and_a_dead_run_is_run_again(lab_on):
     lab = lab_on()
     running = endless(lab)
     worker = in_the_kernel(lab, running)
-    for words in (("dagster api grpc",), ("/lab webserver ",), ("lab_pipeline.daemon",)):
+    for words in (("dagster api grpc",), ("/lab webserver ",), ("lab_pipeline.dagster_ext.daemon",)):
         for pid in processes(lab.home, *words):
             os.kill(pid, signal.SIGKILL)
     until(
-        lambda: len(processes(lab.home, "lab_pipeline.daemon")) > 0 and len(processes(lab.home, "/lab webserver ")) > 0
+        lambda: (
+            len(processes(lab.home, "lab_pipeline.dagster_ext.daemon")) > 0
+            and len(processes(lab.home, "/lab webserver ")) > 0
+        )
     )
     until(lambda: answers(lab), 60)
     assert backtests(lab)[running]["status"] == "STARTED"
@@ -106,8 +109,10 @@ def test_after_a_crash_of_the_lab_or_the_machine_everything_goes_on(lab_on, ever
     assert len(backtests(lab)) == 4
     assert {run["status"] for run in backtests(lab).values()} <= FINAL
     assert sorted(left_over(lab.home)) == sorted(waiting)
-    directory = workers.workers_dir(Settings(home=lab.home).dagster_home)
-    until(lambda: workers.living(directory) == [], 30)  # a process has its lock to its very end, after that of its run
+    directory = worker_locks.workers_dir(Settings(home=lab.home).dagster_home)
+    until(
+        lambda: worker_locks.living(directory) == [], 30
+    )  # a process has its lock to its very end, after that of its run
 
 
 def answers(lab):

@@ -5,11 +5,11 @@ from datetime import UTC, datetime
 import dagster as dg
 import pytest
 
-from lab_pipeline.defs.operations.instance import open_instance
-from lab_pipeline.defs.operations.runs import Runs
+from lab_pipeline.dagster_ext.instance import open_instance
+from lab_pipeline.operations.runs import Runs
 from lab_pipeline.runs.artifacts import ArtifactStore
 from lab_pipeline.runs.listing import newest
-from lab_pipeline.runs.recorded import ASSET_JOB, STATUSES, STRATEGY_TAG
+from lab_pipeline.runs.tags import ASSET_JOB, STATUSES, STRATEGY_TAG
 from lab_pipeline.settings import load_settings
 from lab_pipeline.storage.duck_file import DuckFile
 

@@ -9,13 +9,13 @@ import pytest
 from dagster._core.errors import DagsterExecutionInterruptedError
 from dagster._serdes import serialize_value
 
+from lab_pipeline.cli.jobs import run_backtest_job
 from lab_pipeline.definitions import defs
-from lab_pipeline.defs.backtest.config import BacktestConfig
-from lab_pipeline.defs.backtest.foreground import run_backtest_job
 from lab_pipeline.defs.lake.assets import CallFiles, CandleFiles
 from lab_pipeline.defs.lake.checks import evaluate
 from lab_pipeline.defs.lake.metadata import measure
 from lab_pipeline.lake import Lake
+from lab_pipeline.operations.backtest_config import BacktestConfig
 from lab_pipeline_tests.support.markets import calls, candles
 
 NAMES = ["equity", "fills", "outcomes", "paths", "report", "summary", "trades"]
@@ -156,7 +156,7 @@ def test_an_interrupt_between_launch_and_start_leaves_the_run_canceled(lab, monk
         raise KeyboardInterrupt
 
     before = instance.get_runs_count()
-    monkeypatch.setattr("lab_pipeline.defs.operations.foreground.execute_run", interrupted)
+    monkeypatch.setattr("lab_pipeline.dagster_ext.foreground.execute_run", interrupted)
     with pytest.raises(KeyboardInterrupt):
         run_backtest_job(instance, BacktestConfig(strategy="ladder", timeframe="1m"))
     assert instance.get_runs_count() == before + 1

@@ -3,9 +3,9 @@ import sys
 
 SCRIPT = """
 import sys
-from lab_pipeline.defs.backtest.config import BacktestConfig
-from lab_pipeline.defs.backtest.foreground import run_backtest_job
-from lab_pipeline.defs.operations.instance import open_instance
+from lab_pipeline.operations.backtest_config import BacktestConfig
+from lab_pipeline.cli.jobs import run_backtest_job
+from lab_pipeline.dagster_ext.instance import open_instance
 from lab_pipeline.settings import load_settings
 with open_instance(load_settings()) as instance:
     assert run_backtest_job(instance, BacktestConfig(strategy="ladder", timeframe="1m")).error is None

@@ -7,19 +7,19 @@ from dagster._core.errors import DagsterExecutionInterruptedError
 from dagster._core.events import JobFailureData, RunFailureReason
 from dagster._core.launcher.base import WorkerStatus
 
+from lab_pipeline.cli.jobs import backtest_job, run_backtest_job, run_config
 from lab_pipeline.clickhouse import upload
 from lab_pipeline.clickhouse.client import ClickHouse
 from lab_pipeline.clickhouse.config import clickhouse_config
 from lab_pipeline.clickhouse.logs import list_lines
 from lab_pipeline.clickhouse.series import metric_series, visible_rows
 from lab_pipeline.clickhouse.upload import count_rows, upload_run
+from lab_pipeline.dagster_ext import worker_locks
+from lab_pipeline.dagster_ext.unpublish import settle_dead
 from lab_pipeline.defs.backtest.clickhouse import COUNTS, FILLS, METRICS
-from lab_pipeline.defs.backtest.config import BacktestConfig
-from lab_pipeline.defs.backtest.foreground import backtest_job, run_backtest_job, run_config
-from lab_pipeline.defs.operations import workers
-from lab_pipeline.defs.operations.recovery import withdraw_ended
-from lab_pipeline.defs.operations.shipper import ship_runs
-from lab_pipeline.defs.operations.withdraw import settle_dead
+from lab_pipeline.operations.backtest_config import BacktestConfig
+from lab_pipeline.operations.log_shipper import ship_runs
+from lab_pipeline.operations.recovery import withdraw_ended
 from lab_pipeline.runs.artifacts import ArtifactStore
 from lab_pipeline.settings import load_settings
 
@@ -130,11 +130,11 @@ def killed_at_its_very_end(instance):
     """A run all of whose rows are visible, but whose process ended before it could say that it was done."""
     with dg.execute_job(dg.reconstructable(backtest_job), instance, run_config=run_config(BACKTEST)) as result:
         run_id = result.run_id
-    instance.add_run_tags(run_id, {workers.WORKER_TAG: run_id})
+    instance.add_run_tags(run_id, {worker_locks.WORKER_TAG: run_id})
     late = dg.DagsterEvent(event_type_value=dg.DagsterEventType.RUN_START.value, job_name="backtest")
     instance.report_dagster_event(late, run_id=run_id)
     assert instance.get_run_by_id(run_id).status is dg.DagsterRunStatus.STARTED
-    directory = workers.workers_dir(load_settings().dagster_home)
+    directory = worker_locks.workers_dir(load_settings().dagster_home)
     directory.mkdir(exist_ok=True)
     (directory / f"{run_id}.lock").touch()
     return run_id
@@ -159,7 +159,7 @@ def test_what_other_launchers_leave_of_a_run_is_taken_back(lab, clickhouse, stor
     moment = datetime.now(UTC)
     assert withdraw_ended(instance, settings, moment) == []  # its own launcher may be at it
     later = moment + timedelta(seconds=90)
-    with workers.working(workers.workers_dir(settings.dagster_home), run_id):
+    with worker_locks.working(worker_locks.workers_dir(settings.dagster_home), run_id):
         assert withdraw_ended(instance, settings, later) == []
     assert visible_rows(clickhouse, run_id)
     assert withdraw_ended(instance, settings, later) == [run_id]
@@ -183,7 +183,7 @@ def test_a_run_that_was_killed_with_the_daemon_is_taken_back(lab, clickhouse, st
     assert instance.get_run_by_id(run_id).status is dg.DagsterRunStatus.FAILURE
     assert visible_rows(clickhouse, run_id) == {}
     assert not store.has(run_id)
-    assert workers.living(workers.workers_dir(settings.dagster_home)) == []
+    assert worker_locks.living(worker_locks.workers_dir(settings.dagster_home)) == []
 
 
 def test_a_killed_run_is_settled_at_once_and_taken_back_when_clickhouse_is_there_again(lab, clickhouse, store):

@@ -5,14 +5,13 @@ from dagster._core.definitions.declarative_automation.automation_condition_teste
     evaluate_automation_conditions,
 )
 
+from lab_pipeline.cli.jobs import run_backtest_job, run_statistics_job
+from lab_pipeline.dagster_ext.instance import open_instance
 from lab_pipeline.definitions import defs
-from lab_pipeline.defs.backtest.config import BacktestConfig
-from lab_pipeline.defs.backtest.foreground import run_backtest_job
-from lab_pipeline.defs.operations.instance import open_instance
 from lab_pipeline.defs.statistics.checks import evaluate
-from lab_pipeline.defs.statistics.foreground import run_statistics_job
 from lab_pipeline.defs.statistics.specs import keys
 from lab_pipeline.lake import Lake
+from lab_pipeline.operations.backtest_config import BacktestConfig
 from lab_pipeline.settings import load_settings
 from lab_pipeline.statistics import Statistics, overview
 from lab_pipeline.storage.duck_file import DuckFile

@@ -9,12 +9,12 @@ import dagster as dg
 import polars as pl
 import pytest
 
+from lab_pipeline.dagster_ext.failure_reason import failure_reason
+from lab_pipeline.dagster_ext.instance import open_instance
 from lab_pipeline.definitions import defs
 from lab_pipeline.defs.lake import sensors
 from lab_pipeline.defs.lake.jobs import MOST_ATTEMPTS, _Batch
 from lab_pipeline.defs.lake.metadata import CALLS_KEY, CANDLES_KEY
-from lab_pipeline.defs.operations.instance import open_instance
-from lab_pipeline.defs.operations.reasons import failure_reason
 from lab_pipeline.defs.operations.resources import Lab
 from lab_pipeline.lake import Inbox, LakeUnwritableError
 from lab_pipeline.lake import inbox as inbox_module

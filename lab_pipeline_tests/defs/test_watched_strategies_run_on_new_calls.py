@@ -2,8 +2,8 @@ import dagster as dg
 import polars as pl
 import pytest
 
+from lab_pipeline.dagster_ext.instance import open_instance
 from lab_pipeline.defs.backtest.sensors import watch_calls
-from lab_pipeline.defs.operations.instance import open_instance
 from lab_pipeline.defs.operations.resources import Lab
 from lab_pipeline.lake import Lake
 from lab_pipeline.settings import load_settings

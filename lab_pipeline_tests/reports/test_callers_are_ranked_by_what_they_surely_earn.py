@@ -4,7 +4,7 @@ import pytest
 from scipy.stats import t as student
 
 from lab_pipeline.domain import frames
-from lab_pipeline.domain.student import student_t_975
+from lab_pipeline.domain.t_quantile import student_t_975
 from lab_pipeline.reports.tables import by_caller, by_exit_reason, by_outcome, ranked
 from lab_pipeline_tests.reports.synthetic import EMPTY_RUN, made_up_run
 

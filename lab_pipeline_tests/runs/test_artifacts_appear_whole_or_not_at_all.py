@@ -10,11 +10,11 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
+from lab_pipeline.domain.errors import LabError
 from lab_pipeline.runs import artifacts
 from lab_pipeline.runs.artifacts import (
     ArtifactStore,
     DamagedArtifactError,
-    PublishError,
     UnknownArtifactError,
     UnknownRunError,
     UnreadableManifestError,
@@ -113,7 +113,7 @@ def test_another_result_under_the_same_run_id_is_refused(tmp_path):
     store = ArtifactStore(tmp_path)
     publish(store)
     other = artifacts.Provenance(PROVENANCE.spec, "cd" * 32, "1")
-    with pytest.raises(PublishError, match="already published"):
+    with pytest.raises(LabError, match="already published"):
         publish(store, provenance=other)
     assert store.manifest("run-1").snapshot == PROVENANCE.snapshot
 
@@ -125,7 +125,7 @@ def test_a_full_disk_publishes_nothing_and_says_so(tmp_path, monkeypatch):
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(artifacts.pq, "write_table", full)
-    with pytest.raises(PublishError, match="No space left on device; nothing was published"):
+    with pytest.raises(LabError, match="No space left on device; nothing was published"):
         publish(store)
     assert visible(store) == []
     assert [path.name for path in (tmp_path / ".staging").iterdir()] == ["gate"]
@@ -135,14 +135,15 @@ def test_a_file_that_outgrows_the_disk_publishes_nothing(tmp_path):
     script = textwrap.dedent("""
         import resource, signal, sys
         from pathlib import Path
-        from lab_pipeline.runs.artifacts import ArtifactStore, PublishError
+        from lab_pipeline.domain.errors import LabError
+        from lab_pipeline.runs.artifacts import ArtifactStore
         from lab_pipeline_tests.support.results import PROVENANCE, SUMMARY, result_frames
         frames = result_frames(200_000)
         signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
         resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))
         try:
             ArtifactStore(Path(sys.argv[1])).publish("run-1", PROVENANCE, frames, SUMMARY, "x" * 50_000)
-        except PublishError as error:
+        except LabError as error:
             print(error)
     """)
     done = subprocess.run(

@@ -1,4 +1,3 @@
-import json
 import multiprocessing
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 
@@ -6,7 +5,7 @@ import duckdb
 import pytest
 
 from lab_pipeline.domain.strategy import Strategy
-from lab_pipeline.runs.strategies import StoredStrategy, StrategyStore, UnknownStrategyError, example_strategies
+from lab_pipeline.runs.strategies import StrategyStore, UnknownStrategyError, example_strategies
 
 
 def strategy(stop, **names):
@@ -86,53 +85,6 @@ def test_pages_hold_the_latest_version_of_each_in_order(store):
     first = store.list_latest(limit=2)
     rest = store.list_latest(after="b")
     assert [(one.strategy.id, one.version) for one in first + rest] == [("a", "2"), ("b", "2"), ("c", "2")]
-
-
-def previous_layout(directory, configurations, moment="2025-03-01T12:00:00.000Z"):
-    """Write strategies as the lab did before it had a catalog."""
-    for strategy_id, versions in configurations.items():
-        (directory / strategy_id).mkdir(parents=True)
-        for version, stop in versions.items():
-            document = Strategy.parse({"id": strategy_id, "exit": {"stopLoss": stop}})
-            stored = {"version": version, "configHash": document.config_hash(), "createdAt": moment}
-            (directory / strategy_id / f"{version}.json").write_text(
-                json.dumps(stored | {"strategy": document.to_json_dict()})
-            )
-
-
-def test_a_home_of_the_previous_layout_keeps_its_strategies(tmp_path):
-    previous = tmp_path / "strategies"
-    previous_layout(previous, {"mine": {"2": 0.2, "3": 0.3, "10": 0.4}, "ladder": {"1": 0.5}})
-    (previous / "empty").mkdir()
-    (previous / ".new").write_text("half")
-    store = StrategyStore(tmp_path / "catalog.duckdb", previous)
-    store.add_examples()
-    assert [stored.version for stored in store.versions("mine")] == ["2", "3", "10"]
-    assert store.get("ladder", "1").strategy.exit.stop_loss == 0.5
-    assert StoredStrategy.model_dump(store.get("mine", "2"), mode="json")["created_at"] == "2025-03-01T12:00:00.000Z"
-    assert store.add(strategy(0.9)).version == "11"
-    assert not previous.exists()
-    assert len(list(tmp_path.glob("strategies.moved-*/*/*.json"))) == 4
-
-
-def test_what_was_moved_in_halfway_is_moved_in_once(tmp_path):
-    previous = tmp_path / "strategies"
-    previous_layout(previous, {"mine": {"1": 0.2}})
-    store = StrategyStore(tmp_path / "catalog.duckdb", previous)
-    store.ids()
-    previous_layout(previous, {"mine": {"1": 0.2}})  # as if the process had died before it set the directory aside
-    assert [stored.version for stored in store.versions("mine")] == ["1"]
-
-
-def test_a_damaged_file_of_the_previous_layout_moves_nothing(tmp_path):
-    previous = tmp_path / "strategies"
-    previous_layout(previous, {"mine": {"1": 0.2, "2": 0.3}})
-    (previous / "mine" / "2.json").write_text("{")
-    store = StrategyStore(tmp_path / "catalog.duckdb", previous)
-    with pytest.raises(Exception, match=r"mine/2\.json is not valid"):
-        store.ids()
-    (previous / "mine" / "2.json").unlink()
-    assert [stored.version for stored in store.versions("mine")] == ["1"]
 
 
 def test_a_version_from_before_stops_fell_through_their_levels_keeps_them_there(tmp_path):

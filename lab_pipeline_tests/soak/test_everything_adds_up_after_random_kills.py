@@ -24,15 +24,15 @@ from lab_pipeline.clickhouse.config import clickhouse_config
 from lab_pipeline.clickhouse.logs import list_lines
 from lab_pipeline.clickhouse.upload import count_rows
 from lab_pipeline.client import ApiError
-from lab_pipeline.defs.operations import workers
-from lab_pipeline.defs.operations.instance import open_instance
+from lab_pipeline.dagster_ext import worker_locks
+from lab_pipeline.dagster_ext.instance import open_instance
 from lab_pipeline.domain.backtest import BacktestSpec, CallersUniverse, TimeRange
 from lab_pipeline.lake import Lake, generate_market
 from lab_pipeline.runs.artifacts import ArtifactStore
 from lab_pipeline.runs.backtest import full_range, plan, resolve, simulate
 from lab_pipeline.runs.strategies import StrategyStore
 from lab_pipeline.settings import load_settings
-from lab_pipeline_tests.soak.abused import PROGRAM, AbusedLab
+from lab_pipeline_tests.soak.chaos_lab import PROGRAM, AbusedLab
 
 RUNS = int(os.environ.get("LAB_SOAK_RUNS", "20"))
 SEED = int(os.environ.get("LAB_SOAK_SEED", "1"))
@@ -273,7 +273,7 @@ def assert_nothing_is_left(instance, settings, lab):
     while (processes := lab.processes()) and time.monotonic() < deadline:
         time.sleep(0.2)
     assert processes == {}
-    assert sorted(workers.workers_dir(settings.dagster_home).glob("*")) == []
+    assert sorted(worker_locks.workers_dir(settings.dagster_home).glob("*")) == []
     assert sorted(settings.handover_dir.glob("*")) == []
     assert [path for path in settings.home.rglob("*") if path.name.endswith((".part", ".tmp", ".draft"))] == []
     storage = instance.event_log_storage

@@ -7,9 +7,9 @@ from scipy.stats import t as student
 
 from lab_pipeline.domain.backtest import now
 from lab_pipeline.statistics import Board, Filters, RankBy, leaderboard, refresh, window_start
+from lab_pipeline.statistics.duckdb_session import Workbench
 from lab_pipeline.statistics.leaderboards import frontier
 from lab_pipeline.statistics.queries import sql
-from lab_pipeline.statistics.workbench import Workbench
 from lab_pipeline_tests.support.world import CAPITAL, DONE, START, Call
 
 RISING = [CAPITAL * (1 + 0.01 * day) for day in range(1, 11)]

@@ -8,8 +8,8 @@ import duckdb
 import pytest
 from sqlalchemy.exc import OperationalError
 
-from lab_pipeline.storage import trouble
-from lab_pipeline.storage.trouble import disk_trouble
+from lab_pipeline.files import disk_errors
+from lab_pipeline.files.disk_errors import disk_trouble
 
 
 def wrapped(cause: BaseException) -> BaseException:
@@ -44,10 +44,10 @@ def test_what_sqlite_leaves_open_is_asked_of_the_disk(
     text: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert disk_trouble(sqlite(text), tmp_path) is None
-    monkeypatch.setattr(trouble, "is_writable", lambda _: False)
+    monkeypatch.setattr(disk_errors, "is_writable", lambda _: False)
     said = disk_trouble(sqlite(text), tmp_path)
     assert said == f"{tmp_path} cannot be written ({text}): make it writable for this user, or set LAB_HOME elsewhere"
-    monkeypatch.setattr(trouble, "_free_bytes", lambda _: 4096)
+    monkeypatch.setattr(disk_errors, "_free_bytes", lambda _: 4096)
     assert "is full (4,096 bytes free now)" in (disk_trouble(sqlite(text), tmp_path) or "")
 
 

@@ -10,8 +10,8 @@ from pathlib import Path
 import duckdb
 import pytest
 
+from lab_pipeline.files.errors import StorageError, StorageTimeoutError
 from lab_pipeline.storage.duck_file import DuckFile
-from lab_pipeline.storage.errors import StorageError, StorageTimeoutError
 from lab_pipeline_tests.storage.talking import StartPython, said
 
 STOP_INSIDE = """
@@ -199,7 +199,7 @@ def test_a_read_only_file_system_can_be_read_and_says_why_not_written(
     code = """
 import sys
 from lab_pipeline.storage.duck_file import DuckFile
-from lab_pipeline.storage.errors import StorageError
+from lab_pipeline.files.errors import StorageError
 file = DuckFile.at(sys.argv[1])
 with file.transaction(write=False) as connection:
     print(connection.execute("SELECT text FROM notes"))

@@ -6,8 +6,8 @@ from pathlib import Path
 import duckdb
 import pytest
 
+from lab_pipeline.files.errors import StorageError
 from lab_pipeline.storage.duck_file import DuckFile
-from lab_pipeline.storage.errors import StorageError
 
 
 @pytest.fixture

@@ -3,8 +3,8 @@ from pathlib import Path
 
 import pytest
 
-from lab_pipeline.storage.sqlite_damage import damaged_files
-from lab_pipeline.storage.trouble import disk_trouble
+from lab_pipeline.files.disk_errors import disk_trouble
+from lab_pipeline.files.sqlite_damage import damaged_files
 
 DAMAGE = {
     "cut": lambda path: path.write_bytes(path.read_bytes()[: path.stat().st_size // 2]),

@@ -8,7 +8,7 @@ import polars as pl
 import pytest
 from dagster import DagsterEvent, DagsterEventType, DagsterRun
 
-from lab_pipeline.storage.errors import StorageError
+from lab_pipeline.files.errors import StorageError
 from lab_pipeline.storage.export import export_runs
 from lab_pipeline.storage.run_storage import DuckDBRunStorage
 from lab_pipeline_tests.storage.talking import StartPython, said

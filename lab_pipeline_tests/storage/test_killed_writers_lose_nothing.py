@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 from dagster import DagsterRun, DagsterRunStatus
 
+from lab_pipeline.files.errors import StorageError
 from lab_pipeline.storage.duck_file import DuckFile
-from lab_pipeline.storage.errors import StorageError
 from lab_pipeline.storage.run_storage import DuckDBRunStorage
 from lab_pipeline_tests.storage.talking import StartPython, said
 
@@ -143,7 +143,7 @@ with DuckFile.at(sys.argv[1]).transaction(write=True) as connection:
 FILL_A_DISK = """
 import resource, signal, sys
 from lab_pipeline.storage.duck_file import DuckFile
-from lab_pipeline.storage.errors import StorageError
+from lab_pipeline.files.errors import StorageError
 file = DuckFile.at(sys.argv[1])
 if len(sys.argv) > 2:  # no disk of its own: let files not grow, which fails alike
     signal.signal(signal.SIGXFSZ, signal.SIG_IGN)

@@ -236,7 +236,7 @@ def test_children_forked_amid_working_threads_use_the_file_too(tmp_path: Path) -
 FORK_INSIDE = """
 import os, sys
 from lab_pipeline.storage.duck_file import DuckFile
-from lab_pipeline.storage.errors import StorageError
+from lab_pipeline.files.errors import StorageError
 file = DuckFile.at(sys.argv[1])
 with file.transaction(write=True) as connection:
     connection.execute("INSERT INTO notes VALUES ('parent')")

@@ -11,8 +11,8 @@ import pytest
 from dagster import DagsterInstance, DagsterRun, RunsFilter, instance_for_test
 from dagster._core.storage.runs.schema import RunStorageSqlMetadata
 
+from lab_pipeline.files.errors import StorageError
 from lab_pipeline.storage.duck_file import DuckFile
-from lab_pipeline.storage.errors import StorageError
 from lab_pipeline.storage.run_storage import DuckDBRunStorage
 
 OLDER_DUCKDB = "duckdb==1.5.*"

@@ -3,7 +3,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from lab_pipeline.storage.durable import PRIVATE, whole_file, write_whole
+from lab_pipeline.files.atomic import PRIVATE, whole_file, write_whole
 
 
 def test_threads_that_write_one_file_at_once_leave_one_whole_content(tmp_path):

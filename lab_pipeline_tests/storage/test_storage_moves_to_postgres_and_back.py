@@ -30,9 +30,10 @@ from dagster._daemon.asset_daemon import (
 from dagster._serdes import deserialize_value, serialize_value
 from dagster._time import get_current_timestamp
 
-from lab_pipeline.storage import migration
-from lab_pipeline.storage.migration import MOVED, StorageMoveError, Stores, move
-from lab_pipeline.storage.numbering import Numbering
+from lab_pipeline.domain.errors import LabError
+from lab_pipeline.storage import copy
+from lab_pipeline.storage.copy import MOVED, Stores, move
+from lab_pipeline.storage.renumber import Numbering
 from lab_pipeline_tests.support.postgres import cluster
 from lab_pipeline_tests.support.ticks import origin_of
 
@@ -302,7 +303,7 @@ def test_twice_is_once(used, opened):
 def test_a_move_that_was_cut_off_is_begun_again(used, opened, monkeypatch):
     postgres = opened("postgres")
     with monkeypatch.context() as patch:
-        patch.setattr(migration, "_copy_events", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        patch.setattr(copy, "_copy_events", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
         with pytest.raises(KeyboardInterrupt):
             move(Stores.of(used), Stores.of(postgres))
     assert postgres.get_runs()
@@ -313,7 +314,7 @@ def test_a_move_that_was_cut_off_is_begun_again(used, opened, monkeypatch):
 def test_a_target_with_something_of_its_own_is_left_alone(used, opened):
     postgres = opened("postgres")
     postgres.add_run(dg.DagsterRun(job_name="mine"))
-    with pytest.raises(StorageMoveError, match=r"not empty: it has 1 rows of runs"):
+    with pytest.raises(LabError, match=r"not empty: it has 1 rows of runs"):
         move(Stores.of(used), Stores.of(postgres))
     assert len(postgres.get_runs()) == 1
 
@@ -328,20 +329,20 @@ def test_the_way_back_replaces_what_was_moved_unless_it_was_used_since(used, ope
     assert Stores.of(used).mark(MOVED) is None
 
     DEFINITIONS.get_repository_def().get_job("fails").execute_in_process(instance=postgres, raise_on_error=False)
-    with pytest.raises(StorageMoveError, match="has been used since"):
+    with pytest.raises(LabError, match="has been used since"):
         move(Stores.of(used), Stores.of(postgres))
 
 
 def test_what_does_not_arrive_is_noticed(used, opened, monkeypatch):
     postgres = opened("postgres")
-    copy = migration._copy_events  # noqa: SLF001 - to be spoilt
+    copied = copy._copy_events  # noqa: SLF001 - to be spoilt
 
     def lossy(reader, log, layout, progress):
-        copy(reader, log, layout, progress)
+        copied(reader, log, layout, progress)
         log.delete_events(used.get_runs()[0].run_id)
 
-    monkeypatch.setattr(migration, "_copy_events", lossy)
-    with pytest.raises(StorageMoveError, match="not everything arrived"):
+    monkeypatch.setattr(copy, "_copy_events", lossy)
+    with pytest.raises(LabError, match="not everything arrived"):
         move(Stores.of(used), Stores.of(postgres))
     assert Stores.of(used).mark(MOVED) is None
 
@@ -359,17 +360,17 @@ SPOILT = {
 def test_a_row_that_arrives_as_another_is_noticed(used, opened, monkeypatch, name, goal):
     target = Stores.of(opened(goal))
     table, column, connecting = SPOILT[name]
-    copy = migration._copy_events  # noqa: SLF001 - to be spoilt
+    copied = copy._copy_events  # noqa: SLF001 - to be spoilt
 
     def spoiling(reader, log, layout, progress):
-        copy(reader, log, layout, progress)
+        copied(reader, log, layout, progress)
         with connecting(target) as connection:
             last = sa.select(sa.func.max(table.c.id)).scalar_subquery()
             done = connection.execute(table.update().where(table.c.id == last).values({column: "other"}))
             assert done.rowcount == 1
 
-    monkeypatch.setattr(migration, "_copy_events", spoiling)
-    with pytest.raises(StorageMoveError, match=rf"row \d+ differs in {column}"):
+    monkeypatch.setattr(copy, "_copy_events", spoiling)
+    with pytest.raises(LabError, match=rf"row \d+ differs in {column}"):
         move(Stores.of(used), target)
     assert Stores.of(used).mark(MOVED) is None
 
@@ -383,10 +384,10 @@ def test_a_log_that_was_lost_still_brings_what_the_index_has(used, opened, tmp_p
     latest = {str(key): used.get_latest_materialization_event(key).timestamp for key in used.all_asset_keys()}
     postgres = opened("postgres")
     used = dg.DagsterInstance.from_ref(used.get_ref())  # as the next process finds it
-    reader = migration.EventReader(Stores.of(used).log)
+    reader = copy.EventReader(Stores.of(used).log)
     only = [event for event in reader.of_run(run.run_id) if event.number is None]
     assert only
-    migration._copy(Stores.of(used), Stores.of(postgres), (), None)  # noqa: SLF001 - without the comparison, which would find it
+    copy._copy(Stores.of(used), Stores.of(postgres), (), None)  # noqa: SLF001 - without the comparison, which would find it
     assert {
         str(key): postgres.get_latest_materialization_event(key).timestamp for key in postgres.all_asset_keys()
     } == latest
@@ -394,5 +395,5 @@ def test_a_log_that_was_lost_still_brings_what_the_index_has(used, opened, tmp_p
 
 def test_storages_without_tables_are_refused():
     instance = SimpleNamespace(run_storage=object(), event_log_storage=object(), schedule_storage=object())
-    with pytest.raises(StorageMoveError, match="object is not made of tables"):
+    with pytest.raises(LabError, match="object is not made of tables"):
         Stores.of(instance)

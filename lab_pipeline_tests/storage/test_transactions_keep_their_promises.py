@@ -8,8 +8,8 @@ import duckdb
 import pytest
 import sqlalchemy as db
 
+from lab_pipeline.files.errors import StorageError
 from lab_pipeline.storage.duck_file import DuckFile
-from lab_pipeline.storage.errors import StorageError
 
 
 @pytest.fixture

@@ -26,9 +26,9 @@ from dagster._daemon.auto_run_reexecution.event_log_consumer import EventLogCons
 from dagster._daemon.sensor import execute_sensor_iteration
 from dagster._scheduler.scheduler import launch_scheduled_runs
 
+from lab_pipeline.dagster_ext.graphql import LOCATION, REPOSITORY
 from lab_pipeline.definitions import defs
 from lab_pipeline.defs.operations.resources import Lab
-from lab_pipeline.defs.operations.webserver import LOCATION, REPOSITORY
 
 LOGGER = logging.getLogger("daemon")
 

@@ -8,10 +8,10 @@ from lab_pipeline.api.errors import describe, leads_to
 from lab_pipeline.api.schemas.base import JsonRoute, parsed
 from lab_pipeline.api.schemas.runs import BacktestRequest, DryRun, EstimatedCost, QueuedRun
 from lab_pipeline.api.stores import LabStores, Stores
-from lab_pipeline.defs.backtest.config import BacktestConfig
-from lab_pipeline.defs.operations.estimates import estimate_seconds
 from lab_pipeline.domain.errors import InvalidConfigError
 from lab_pipeline.domain.model import canonical_json
+from lab_pipeline.operations.backtest_config import BacktestConfig
+from lab_pipeline.operations.estimate import estimate_seconds
 from lab_pipeline.runs import backtest as steps
 
 router = APIRouter(prefix="/backtest", tags=["backtests"], route_class=JsonRoute)

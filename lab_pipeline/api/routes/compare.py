@@ -9,8 +9,7 @@ from lab_pipeline.api.errors import describe
 from lab_pipeline.api.schemas.compare import AlignedEquity, Comparison, EquitySeries
 from lab_pipeline.api.schemas.runs import RUN_EXAMPLE, RunItem
 from lab_pipeline.api.stores import LabStores
-from lab_pipeline.defs.operations.launching import RunUnfinishedError
-from lab_pipeline.domain.errors import FieldError, InvalidConfigError
+from lab_pipeline.domain.errors import ConflictError, FieldError, InvalidConfigError
 from lab_pipeline.runs.artifacts import UnknownRunError
 from lab_pipeline.runs.compare import align_equity, differing_fields
 
@@ -34,7 +33,7 @@ def compare_runs(
     published = [run.published for run in runs if run.published]
     if len(published) < len(runs):
         without = ", ".join(f"{run.run_id} ({run.status})" for run in runs if not run.published)
-        raise RunUnfinishedError(f"there is nothing to compare yet of {without}")
+        raise ConflictError(f"there is nothing to compare yet of {without}")
     paths = [stores.artifacts.directory / run_id / "equity.parquet" for run_id in run_ids]
     try:
         aligned = align_equity([pl.read_parquet(path, glob=False, columns=["timestamp", "equity"]) for path in paths])

@@ -14,7 +14,7 @@ from lab_pipeline.api.errors import UnavailableError
 from lab_pipeline.api.schemas.health import Checks, Health
 from lab_pipeline.api.stores import LabStores, Stores
 from lab_pipeline.clickhouse.client import status
-from lab_pipeline.defs.operations.instance import is_silent
+from lab_pipeline.dagster_ext.instance import is_silent
 from lab_pipeline.domain.backtest import iso
 from lab_pipeline.domain.errors import FieldError, LabError
 from lab_pipeline.storage.duck_file import DuckFile

@@ -5,11 +5,11 @@ from typing import Annotated
 from fastapi import APIRouter, Query, Request, Response
 
 from lab_pipeline.api.errors import describe
+from lab_pipeline.api.etag import NOT_MODIFIED, Model, tagged
 from lab_pipeline.api.pagination import PAGE, Cursor, Limit, decode_cursor, encode_cursor
 from lab_pipeline.api.routes.statistics import statistics_of
 from lab_pipeline.api.schemas.statistics import CallerLeaderboard, RunLeaderboard, StrategyLeaderboard
 from lab_pipeline.api.stores import LabStores, Stores
-from lab_pipeline.api.tagged import NOT_MODIFIED, Model, tagged
 from lab_pipeline.domain.errors import FieldError, InvalidConfigError
 from lab_pipeline.statistics import Board, Filters, Place, RankBy, leaderboard, window_start
 

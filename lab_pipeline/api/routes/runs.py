@@ -9,11 +9,11 @@ from lab_pipeline.api.errors import describe
 from lab_pipeline.api.pagination import PAGE, Cursor, Limit, decode_cursor, encode_cursor
 from lab_pipeline.api.schemas.runs import RUN_EXAMPLE, QueuedRun, RunDetail, RunItem, RunPage, config_of
 from lab_pipeline.api.stores import LabStores
-from lab_pipeline.defs.operations import run_actions
-from lab_pipeline.defs.operations.runs import Position, RunFilter
 from lab_pipeline.domain.backtest import Moment
 from lab_pipeline.domain.enums import RunStatus
 from lab_pipeline.domain.errors import FieldError, InvalidConfigError
+from lab_pipeline.operations import run_actions
+from lab_pipeline.operations.runs import Position, RunFilter
 
 CURSOR = "runs"
 

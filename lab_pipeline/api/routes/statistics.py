@@ -7,10 +7,10 @@ from typing import Annotated
 from fastapi import APIRouter, Query, Request, Response
 
 from lab_pipeline.api.errors import describe
+from lab_pipeline.api.etag import NOT_MODIFIED, tagged
 from lab_pipeline.api.pagination import PAGE, Cursor, Limit, decode_cursor, encode_cursor
 from lab_pipeline.api.schemas.statistics import CorrelationAnswer, DistributionAnswer, OverviewAnswer, PnlPage
 from lab_pipeline.api.stores import LabStores, Stores
-from lab_pipeline.api.tagged import NOT_MODIFIED, tagged
 from lab_pipeline.domain.backtest import Moment
 from lab_pipeline.domain.errors import FieldError, InvalidConfigError
 from lab_pipeline.statistics import FEATURES, Bins, GroupBy, Method, Metric, Range, Statistics

@@ -7,11 +7,11 @@ from pydantic import ConfigDict, Field, JsonValue
 from pydantic.alias_generators import to_camel
 
 from lab_pipeline.api.schemas.base import Answer, Moment
-from lab_pipeline.defs.backtest.config import NULL
-from lab_pipeline.defs.operations.runs import Run
 from lab_pipeline.domain.backtest import AllUniverse, BacktestSpec, CallersUniverse, ResolvedSpec, TokensUniverse, utc
 from lab_pipeline.domain.strategy import StrategyConfig
 from lab_pipeline.domain.summary import Summary
+from lab_pipeline.operations.backtest_config import NULL
+from lab_pipeline.operations.runs import Run
 
 RUN_EXAMPLE = "87fb7da4-727b-4cfc-841a-4da23928c4b2"
 

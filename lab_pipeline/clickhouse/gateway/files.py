@@ -13,7 +13,6 @@ All locks are flocks: they end with the process that holds them, however it ends
 What a power cut or a full disk left of the last two is made anew.
 """
 
-import fcntl
 import json
 import os
 import re
@@ -22,15 +21,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from time import monotonic, sleep
 from typing import IO
 
 from pydantic import TypeAdapter, ValidationError
 
-from lab_pipeline.storage.durable import make_directory, write_whole
-from lab_pipeline.storage.process_lock import lock_holders
+from lab_pipeline.files.atomic import make_directory, write_whole
+from lab_pipeline.files.locks import lock_within, try_lock
+from lab_pipeline.files.process_lock import lock_holders
 
-POLL_SECONDS = 0.02
 LARGEST_PORT = 65535
 PASSWORD = re.compile(r"[!-~]{16,1024}")
 """What can be one: neither empty nor cut short, and text that fits into a header."""
@@ -120,7 +118,7 @@ class StateFiles:
     def try_to_be_the_server(self) -> IO[str] | None:
         """Take the server's lock for as long as the returned file is open; None if there is a server."""
         lock = self._open("gateway.lock")
-        if not _try(lock, fcntl.LOCK_EX):
+        if not try_lock(lock):
             lock.close()
             return None
         lock.truncate(0)
@@ -138,7 +136,7 @@ class StateFiles:
     def server_pid(self) -> int | None:
         """Return the pid of the living server, or None."""
         with self._open("gateway.lock") as lock:
-            if _try(lock, fcntl.LOCK_SH):
+            if try_lock(lock, shared=True):
                 return None
             holder = next((pid for pid in lock_holders(self.directory / "gateway.lock") if pid > 0), None)
             if holder is not None:  # what the kernel says, rather than a text that may be damaged
@@ -150,7 +148,7 @@ class StateFiles:
     def try_to_be_alone(self) -> IO[str] | None:
         """Lock clients out for as long as the returned file is open; None while there is one."""
         lock = self._open("users.lock")
-        if _try(lock, fcntl.LOCK_EX):
+        if try_lock(lock):
             return lock
         lock.close()
         return None
@@ -163,7 +161,7 @@ class StateFiles:
         """
         lock = self._open("users.lock")
         try:
-            _wait(lock, fcntl.LOCK_SH, timeout)
+            lock_within(lock, timeout, shared=True)
         except TimeoutError:
             lock.close()
             raise
@@ -177,25 +175,9 @@ class StateFiles:
             TimeoutError: if another has not come to an end with it.
         """
         with self._open("start.lock") as lock:
-            _wait(lock, fcntl.LOCK_EX, timeout)
+            lock_within(lock, timeout)
             yield
 
     def _open(self, name: str) -> IO[str]:
         descriptor = os.open(self.directory / name, os.O_RDWR | os.O_CREAT, 0o600)
         return open(descriptor, "r+", encoding="ascii", errors="replace")  # noqa: PTH123 - a path has no mode to create with
-
-
-def _try(lock: IO[str], kind: int) -> bool:
-    try:
-        fcntl.flock(lock, kind | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True
-
-
-def _wait(lock: IO[str], kind: int, timeout: float) -> None:
-    deadline = monotonic() + timeout
-    while not _try(lock, kind):
-        if monotonic() > deadline:
-            raise TimeoutError(f"{lock.name} is held by another process")
-        sleep(POLL_SECONDS)

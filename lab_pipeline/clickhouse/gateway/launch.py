@@ -16,9 +16,10 @@ from typing import IO, Self
 
 from lab_pipeline.clickhouse.config import ClickHouseConfig
 from lab_pipeline.clickhouse.errors import EmbeddedServerError
-from lab_pipeline.clickhouse.gateway.files import POLL_SECONDS, Endpoint, StateFiles
+from lab_pipeline.clickhouse.gateway.files import Endpoint, StateFiles
+from lab_pipeline.files.disk_errors import disk_trouble
+from lab_pipeline.files.locks import POLL_SECONDS
 from lab_pipeline.settings import PRIVATE
-from lab_pipeline.storage.trouble import disk_trouble
 
 START_SECONDS = 60.0
 STOP_SECONDS = 20.0

@@ -13,17 +13,17 @@ import dagster as dg
 from pydantic import Field
 
 from lab_pipeline.clickhouse.warmup import warm_up
-from lab_pipeline.defs.backtest.config import CANDLES_PER_PART, BacktestConfig
+from lab_pipeline.dagster_ext.config_schema import form
+from lab_pipeline.dagster_ext.io_manager import HANDOVER, crosses_processes, held_directory, sweep
+from lab_pipeline.dagster_ext.metadata_table import table
+from lab_pipeline.dagster_ext.op_failure import failing_clearly
+from lab_pipeline.dagster_ext.unpublish import withdraw_if_ended
 from lab_pipeline.defs.backtest.metadata import PREVIEW_ROWS, file_metadata, headline, picture
-from lab_pipeline.defs.operations.failures import failing_clearly
-from lab_pipeline.defs.operations.forms import form
-from lab_pipeline.defs.operations.handover import HANDOVER, crosses_processes, held_directory, sweep
 from lab_pipeline.defs.operations.resources import Lab
-from lab_pipeline.defs.operations.tables import table
-from lab_pipeline.defs.operations.withdraw import withdraw_if_ended
 from lab_pipeline.domain.backtest import MOST_CANDLES
 from lab_pipeline.engine import ENGINE_VERSION
 from lab_pipeline.lake import CandleSlice, SlicePiece
+from lab_pipeline.operations.backtest_config import CANDLES_PER_PART, BacktestConfig
 from lab_pipeline.runs import backtest as steps
 from lab_pipeline.runs import progress
 

@@ -5,24 +5,16 @@ from collections.abc import Iterator
 import dagster as dg
 
 from lab_pipeline.clickhouse.warmup import connected
-from lab_pipeline.defs.operations.failures import failing_clearly
-from lab_pipeline.defs.operations.handover import crosses_processes
+from lab_pipeline.dagster_ext.io_manager import crosses_processes
+from lab_pipeline.dagster_ext.op_failure import failing_clearly
+from lab_pipeline.dagster_ext.unpublish import withdraw_if_ended
 from lab_pipeline.defs.operations.resources import Lab
-from lab_pipeline.defs.operations.withdraw import withdraw_if_ended
 from lab_pipeline.domain.errors import LabError
 from lab_pipeline.runs.artifacts import ArtifactStore
 
 METRICS = dg.AssetKey(["backtest", "run_metrics"])
 FILLS = dg.AssetKey(["backtest", "run_fills"])
 COUNTS = "rows_equal_artifacts"
-
-
-class NothingPublishedError(LabError):
-    """The run, and those it goes on from, have no artifacts."""
-
-
-class UnequalRowsError(LabError):
-    """ClickHouse does not have what the artifacts have."""
 
 
 @dg.multi_asset(
@@ -89,7 +81,7 @@ def clickhouse_assets(
             )
     with failing_clearly(context.log):
         if not counts.equal:
-            raise UnequalRowsError(
+            raise LabError(
                 f"ClickHouse had other rows of the run than its artifacts ({counts}), so they are hidden: "
                 f"`lab clickhouse rebuild {run.run_id}` writes them again"
             )
@@ -106,4 +98,4 @@ def _take_over(context: dg.AssetExecutionContext, artifacts: ArtifactStore) -> N
             artifacts.adopt(run_id, ancestor)
             context.log.info(f"took over the artifacts of run {ancestor}")
             return
-    raise NothingPublishedError(f"run {run_id} has published nothing: run the whole job `backtest`")
+    raise LabError(f"run {run_id} has published nothing: run the whole job `backtest`")

@@ -5,15 +5,15 @@ from datetime import UTC, datetime, timedelta
 
 import dagster as dg
 import polars as pl
-from dagster._core.storage.tags import SCHEDULE_NAME_TAG, SCHEDULED_EXECUTION_TIME_TAG
 
-from lab_pipeline.defs.backtest.automatic import WINDOW_TAG, automation_timeframe, request
-from lab_pipeline.defs.backtest.config import BacktestConfig
+from lab_pipeline.dagster_ext.internals import SCHEDULE_NAME_TAG, SCHEDULED_EXECUTION_TIME_TAG
+from lab_pipeline.defs.backtest.run_requests import automation_timeframe, request
 from lab_pipeline.defs.operations.resources import Lab
 from lab_pipeline.domain.backtest import BacktestSpec, TimeRange
+from lab_pipeline.operations.backtest_config import BacktestConfig
 from lab_pipeline.runs.backtest import EmptyLakeError
-from lab_pipeline.runs.recorded import STRATEGY_TAG
 from lab_pipeline.runs.strategies import StoredStrategy
+from lab_pipeline.runs.tags import STRATEGY_TAG, WINDOW_TAG
 
 SCHEDULE = "nightly_backtests"
 

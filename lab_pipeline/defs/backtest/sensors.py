@@ -2,14 +2,14 @@
 
 import dagster as dg
 
-from lab_pipeline.defs.backtest.automatic import automation_timeframe, request
-from lab_pipeline.defs.backtest.config import BacktestConfig
+from lab_pipeline.dagster_ext.sensor_causes import CALLS, WAITS_FOR
+from lab_pipeline.dagster_ext.ticks import is_tick, stored_cursors
 from lab_pipeline.defs.backtest.jobs import backtest
-from lab_pipeline.defs.backtest.new_calls import NewCalls, SeenCalls, calls_now, compare, name_now
+from lab_pipeline.defs.backtest.run_requests import automation_timeframe, request
 from lab_pipeline.defs.operations.resources import Lab
-from lab_pipeline.defs.operations.ticks import is_tick, stored_cursors
-from lab_pipeline.defs.operations.waiting import CALLS, WAITS_FOR
 from lab_pipeline.domain.backtest import BacktestSpec, CallersUniverse
+from lab_pipeline.operations.backtest_config import BacktestConfig
+from lab_pipeline.operations.new_calls import NewCalls, SeenCalls, calls_now, compare, name_now
 from lab_pipeline.runs.backtest import EmptyLakeError
 from lab_pipeline.runs.strategies import StoredStrategy
 

@@ -7,6 +7,8 @@ from pathlib import Path
 import dagster as dg
 from pydantic import Field
 
+from lab_pipeline.dagster_ext.config_schema import form
+from lab_pipeline.dagster_ext.op_failure import failing_clearly
 from lab_pipeline.defs.lake.metadata import (
     CALLS_KEY,
     CANDLES_KEY,
@@ -15,8 +17,6 @@ from lab_pipeline.defs.lake.metadata import (
     ingest_metadata,
     measure,
 )
-from lab_pipeline.defs.operations.failures import failing_clearly
-from lab_pipeline.defs.operations.forms import form
 from lab_pipeline.defs.operations.resources import Lab
 from lab_pipeline.domain.errors import LabError
 from lab_pipeline.lake.layout import MOST_FILES

@@ -5,9 +5,9 @@ from collections.abc import Iterator
 import dagster as dg
 import polars as pl
 
+from lab_pipeline.dagster_ext.metadata_table import table
 from lab_pipeline.defs.lake.metadata import CANDLES_KEY, measure
 from lab_pipeline.defs.operations.resources import Lab
-from lab_pipeline.defs.operations.tables import table
 
 WORST_SHOWN = 20
 COVERAGE, GAPS, DUPLICATES = "coverage", "gaps", "duplicates"

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 import dagster as dg
 
+from lab_pipeline.dagster_ext.instance import open_instance
 from lab_pipeline.defs.lake.checks import evaluate
 from lab_pipeline.defs.lake.metadata import (
     CALLS_KEY,
@@ -14,7 +15,6 @@ from lab_pipeline.defs.lake.metadata import (
     ingest_metadata,
     measure,
 )
-from lab_pipeline.defs.operations.instance import open_instance
 from lab_pipeline.lake import Lake
 from lab_pipeline.settings import Settings
 

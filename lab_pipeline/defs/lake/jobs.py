@@ -9,15 +9,15 @@ from typing import TYPE_CHECKING
 import dagster as dg
 from pydantic import Field
 
+from lab_pipeline.dagster_ext.config_schema import form
+from lab_pipeline.dagster_ext.op_failure import failing_clearly
 from lab_pipeline.defs.lake.events import calls_event, candle_events
-from lab_pipeline.defs.operations.failures import failing_clearly
-from lab_pipeline.defs.operations.forms import form
 from lab_pipeline.defs.operations.resources import Lab
 from lab_pipeline.domain.errors import LabError
+from lab_pipeline.files.disk_errors import disk_trouble
 from lab_pipeline.lake import Drop, Inbox, Lake, LakeError, LakeUnwritableError
 from lab_pipeline.lake.inbox import kind_of, mint_of
 from lab_pipeline.lake.layout import CALLS, CANDLES, MOST_FILES
-from lab_pipeline.storage.trouble import disk_trouble
 
 if TYPE_CHECKING:
     from lab_pipeline.lake.ingest import IngestReport

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import dagster as dg
 import polars as pl
 
-from lab_pipeline.defs.operations.tables import table
+from lab_pipeline.dagster_ext.metadata_table import table
 from lab_pipeline.domain import frames
 from lab_pipeline.lake import QUALITY, Lake, quality
 from lab_pipeline.lake.sniffing import listed

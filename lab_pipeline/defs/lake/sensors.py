@@ -8,10 +8,10 @@ from datetime import UTC, datetime, timedelta
 
 import dagster as dg
 
+from lab_pipeline.dagster_ext.sensor_causes import FILES, WAITS_FOR
+from lab_pipeline.dagster_ext.ticks import is_tick
 from lab_pipeline.defs.lake.jobs import DroppedFile, InboxFiles, inbox_job, ingest_inbox
 from lab_pipeline.defs.operations.resources import Lab
-from lab_pipeline.defs.operations.ticks import is_tick
-from lab_pipeline.defs.operations.waiting import FILES, WAITS_FOR
 from lab_pipeline.domain.backtest import now
 from lab_pipeline.lake import Drop, Inbox
 

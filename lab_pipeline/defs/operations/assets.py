@@ -5,12 +5,12 @@ from datetime import UTC, datetime
 import dagster as dg
 import polars as pl
 
-from lab_pipeline.defs.operations.disk import disk_use
-from lab_pipeline.defs.operations.failures import failing_clearly
+from lab_pipeline.dagster_ext.metadata_table import table
+from lab_pipeline.dagster_ext.op_failure import failing_clearly
 from lab_pipeline.defs.operations.resources import Lab
-from lab_pipeline.defs.operations.retention import Expired, Policy, collect, expired, leaders, leftovers
-from lab_pipeline.defs.operations.runs import Runs
-from lab_pipeline.defs.operations.tables import table
+from lab_pipeline.operations.disk_usage import disk_use
+from lab_pipeline.operations.retention import Expired, Policy, collect, expired, leaders, leftovers
+from lab_pipeline.operations.runs import Runs
 from lab_pipeline.settings import Settings
 from lab_pipeline.statistics import NotComputedError
 

@@ -5,8 +5,8 @@ import os
 import dagster as dg
 
 from lab_pipeline.clickhouse.config import ClickHouseConfig, clickhouse_config
-from lab_pipeline.defs.operations.executors import lab_executor
-from lab_pipeline.defs.operations.handover import HANDOVER, handover_io_manager
+from lab_pipeline.dagster_ext.executor import lab_executor
+from lab_pipeline.dagster_ext.io_manager import HANDOVER, handover_io_manager
 from lab_pipeline.lake import Lake
 from lab_pipeline.runs.artifacts import ArtifactStore
 from lab_pipeline.runs.strategies import StrategyStore

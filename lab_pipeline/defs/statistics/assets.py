@@ -4,14 +4,14 @@ from collections.abc import Iterator
 
 import dagster as dg
 
-from lab_pipeline.defs.operations.failures import failing_clearly
-from lab_pipeline.defs.operations.forms import form
+from lab_pipeline.dagster_ext.config_schema import form
+from lab_pipeline.dagster_ext.op_failure import failing_clearly
 from lab_pipeline.defs.operations.resources import Lab
-from lab_pipeline.defs.operations.runs import Runs
 from lab_pipeline.defs.statistics.checks import evaluate
 from lab_pipeline.defs.statistics.metadata import describe
-from lab_pipeline.defs.statistics.records import known_runs
 from lab_pipeline.defs.statistics.specs import asset_specs, check_specs
+from lab_pipeline.operations.run_records import known_runs
+from lab_pipeline.operations.runs import Runs
 from lab_pipeline.settings import load_settings
 from lab_pipeline.statistics import Statistics, refresh
 

@@ -5,8 +5,8 @@ from typing import Any
 import dagster as dg
 import polars as pl
 
+from lab_pipeline.dagster_ext.metadata_table import table
 from lab_pipeline.defs.backtest.metadata import PREVIEW_ROWS, picture
-from lab_pipeline.defs.operations.tables import table
 from lab_pipeline.statistics import Board, GroupBy, Method, Metric, Refreshed, Statistics
 from lab_pipeline.statistics import answers as ask
 from lab_pipeline.statistics.catalog import Catalog

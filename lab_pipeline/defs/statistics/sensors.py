@@ -2,7 +2,7 @@
 
 import dagster as dg
 
-from lab_pipeline.defs.operations.waiting import RUNS, WAITS_FOR
+from lab_pipeline.dagster_ext.sensor_causes import RUNS, WAITS_FOR
 from lab_pipeline.defs.statistics.specs import MINIMUM_SECONDS_BETWEEN, keys
 
 statistics_after_backtests = dg.AutomationConditionSensorDefinition(

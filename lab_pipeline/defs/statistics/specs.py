@@ -3,7 +3,8 @@
 from datetime import timedelta
 
 import dagster as dg
-from dagster._utils.schedules import get_smallest_cron_interval
+
+from lab_pipeline.dagster_ext.internals import get_smallest_cron_interval
 
 STATISTICS = {
     "overview": "Runs by status, tokens, callers, trades, mean and median net return, win rate.",

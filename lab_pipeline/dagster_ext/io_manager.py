@@ -1,0 +1,99 @@
+"""How values travel from op to op: in memory, or by files that other processes see."""
+
+import os
+import pickle
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+from dagster._core.definitions.executor_definition import ExecutorRequirement
+from dagster._core.execution.context.system import StepExecutionContext
+
+from lab_pipeline.dagster_ext.worker_locks import end_with_parent
+from lab_pipeline.settings import Settings, load_settings
+
+HANDOVER = "handover"
+HELD = "held"
+
+
+def crosses_processes(step: StepExecutionContext) -> bool:
+    """Tell whether the executor of a step's run, whichever it is, executes ops in processes of their own."""
+    config = step.resolved_run_config.execution.execution_engine_config
+    return ExecutorRequirement.PERSISTENT_OUTPUTS in step.job_def.executor_def.get_requirements(config)
+
+
+def run_directory(settings: Settings, run_id: str) -> Path:
+    """Return where a run keeps what its processes share; it is not there until it is needed."""
+    return settings.handover_dir / run_id
+
+
+def held_directory(settings: Settings, run_id: str) -> Path:
+    """Return where a run keeps the files of the lake that its ops read, as they were when it began."""
+    return run_directory(settings, run_id) / HELD
+
+
+def discard(settings: Settings, run_id: str) -> None:
+    """Remove what the processes of a run shared; it has ended, or ends."""
+    shutil.rmtree(run_directory(settings, run_id), ignore_errors=True)  # what stays is found by `sweep`
+
+
+def sweep(settings: Settings, instance: dg.DagsterInstance) -> None:
+    """Remove what runs left whose end nobody saw, such as those that went down with the machine."""
+    if settings.handover_dir.is_dir():
+        for path in settings.handover_dir.iterdir():
+            run = instance.get_run_by_id(path.name)
+            if run is None or run.is_finished:
+                discard(settings, path.name)
+
+
+class HandoverIOManager(dg.IOManager):
+    """Keeps values in memory while all ops of a run share it, else in files of the run's own.
+
+    The files are pickles: they are read by the same code that wrote them, and gone with the run.
+    """
+
+    def __init__(self, settings: Callable[[], Settings]) -> None:
+        self._settings = settings
+        self._values: dict[tuple[str, ...], Any] = {}
+
+    def handle_output(self, context: dg.OutputContext, obj: Any) -> None:  # noqa: ANN401 - as the base class
+        """Keep the value of an output."""
+        identifier = tuple(context.get_identifier())
+        if not crosses_processes(context.step_context):
+            self._values[identifier] = obj
+            return
+        path = self._path(identifier)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        draft = path.with_name(f"{path.name}.{os.getpid()}")
+        with draft.open("wb") as file:
+            pickle.dump(obj, file, protocol=pickle.HIGHEST_PROTOCOL)
+        draft.replace(path)
+
+    def load_input(self, context: dg.InputContext) -> Any:  # noqa: ANN401 - as the base class
+        """Return the value of the output that an input is connected to."""
+        identifier = tuple(context.get_identifier())
+        try:
+            if not crosses_processes(context.step_context):
+                return self._values[identifier]
+            return pickle.loads(self._path(identifier).read_bytes())  # noqa: S301 - written by an op of the same run
+        except (KeyError, FileNotFoundError):
+            run_id, step, *_ = identifier
+            gone = (
+                f"what `{step}` made went with run {run_id}: re-execute all steps of it, not just from the failure on"
+            )
+            raise dg.Failure(gone, allow_retries=False) from None
+
+    def _path(self, identifier: tuple[str, ...]) -> Path:
+        run_id, *names = identifier
+        return run_directory(self._settings(), run_id).joinpath(*names)
+
+
+@dg.io_manager(
+    config_schema={}, description="Values between ops: in memory, or in files where ops have processes of their own."
+)
+def handover_io_manager(_context: dg.InitResourceContext) -> HandoverIOManager:
+    """Build the manager for one process of a run: the run's own, or that of an op."""
+    end_with_parent()
+    return HandoverIOManager(load_settings)

@@ -1,0 +1,101 @@
+"""Dagster's run queue of the lab: runs get the tags that its limits look at before they wait."""
+
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+from dagster._core.errors import DagsterRunNotFoundError
+from dagster._core.execution.plan.resume_retry import ReexecutionStrategy
+from dagster._core.run_coordinator import QueuedRunCoordinator, SubmitRunContext
+from dagster._core.storage.tags import MAX_RETRIES_TAG, RETRY_NUMBER_TAG, RETRY_STRATEGY_TAG
+
+from lab_pipeline.dagster_ext.queue_signal import stir
+from lab_pipeline.dagster_ext.run_admission import is_admitted
+from lab_pipeline.dagster_ext.worker_locks import FOREGROUND, WORKER_TAG
+from lab_pipeline.runs.tags import BACKTEST_ASSETS, BACKTEST_JOB, STRATEGY_TAG, TIMEFRAME_TAG
+
+
+class LabRunCoordinator(QueuedRunCoordinator[dg.DagsterInstance]):
+    """Queue runs as `QueuedRunCoordinator` does, tagged with what their configuration asks for, in pools with limits.
+
+    A run that somebody repeats may be run again as often as any other if its process dies (`retry_tags`).
+
+    Whoever launches (launchpad, GraphQL, command line, schedule, sensor), the run carries `lab/strategy` and
+    `lab/timeframe` while it waits, so that a limit per strategy holds for all. A pool has the default limit before its
+    first run waits: Dagster's daemon gives it one only as it takes runs from the queue, and then takes all that wait
+    for a new pool at once. In ``dagster.yaml``:
+
+    .. code-block:: YAML
+
+        run_coordinator:
+          module: lab_pipeline.dagster_ext.run_coordinator
+          class: LabRunCoordinator
+    """
+
+    def submit_run(self, context: SubmitRunContext) -> dg.DagsterRun:
+        """Make a run ready for the queue, then queue it; one that is refused has failed."""
+        run = context.dagster_run
+        if not is_admitted(self._instance, run):
+            return self._instance.get_run_by_id(run.run_id) or run
+        make_ready(self._instance, run)
+        queued = super().submit_run(context)
+        stir(Path(self._instance.root_directory))
+        return queued
+
+
+def make_ready(instance: dg.DagsterInstance, run: dg.DagsterRun) -> None:
+    """Give a run the tags that it carries while it waits, and its pools their limits."""
+    tags = retry_tags(instance, run)
+    if is_backtest(run):
+        tags |= queue_tags(run.run_config)
+        if RETRY_STRATEGY_TAG not in run.tags:  # as the job has it, which *Materialize* knows nothing of
+            tags[RETRY_STRATEGY_TAG] = ReexecutionStrategy.ALL_STEPS.value
+    if tags:
+        instance.add_run_tags(run.run_id, tags)
+    pools = run.run_op_concurrency.all_pools if run.run_op_concurrency else None
+    if pools and instance.global_op_concurrency_default_limit:
+        events = instance.event_log_storage
+        for pool in sorted(pools - events.get_concurrency_keys()):
+            events.initialize_concurrency_limit_to_default(pool)
+
+
+def is_backtest(run: dg.DagsterRun) -> bool:
+    """Tell whether a run of any job simulates, rather than ingests, counts or cleans."""
+    return run.job_name == BACKTEST_JOB or any(key.path[0] == BACKTEST_ASSETS for key in run.asset_selection or ())
+
+
+def queue_tags(run_config: object) -> dict[str, str]:
+    """Return the tags of a backtest that its configuration, as it was typed, tells; none where it is unusable."""
+    asked: Any = run_config
+    for key in ("ops", "run", "config"):
+        asked = asked.get(key) if isinstance(asked, dict) else None
+    if not isinstance(asked, dict):
+        return {}
+    wanted = {STRATEGY_TAG: asked.get("strategy"), TIMEFRAME_TAG: asked.get("timeframe")}
+    return {tag: value for tag, value in wanted.items() if isinstance(value, str) and value}
+
+
+def retry_tags(instance: dg.DagsterInstance, run: dg.DagsterRun) -> dict[str, str]:
+    """Return the tags by which a run that somebody repeats may be run again as often as if it were the first.
+
+    Dagster allows so many repetitions to all that go back to one run, those that people asked for included.
+    """
+    if run.parent_run_id is None or RETRY_NUMBER_TAG in run.tags:  # it repeats nothing, or Dagster repeats it
+        return {}
+    try:
+        group = instance.get_run_group(run.run_id)
+    except DagsterRunNotFoundError:  # the first of them was deleted, and then Dagster repeats none
+        return {}
+    if group is None:
+        return {}
+    root_run_id, members = group
+    tags = {member.run_id: member.tags for member in members}
+    mine = run.tags.get(MAX_RETRIES_TAG)
+    if mine not in {None, tags.get(run.parent_run_id, {}).get(MAX_RETRIES_TAG)}:  # chosen for this one
+        return {}
+    allowed = tags[root_run_id].get(MAX_RETRIES_TAG)
+    if allowed is None or tags[root_run_id].get(WORKER_TAG, "").startswith(FOREGROUND):  # whose terminal is gone
+        allowed = str(instance.run_retries_max_retries)
+    if not allowed.isdecimal() or int(allowed) == 0:
+        return {}
+    return {MAX_RETRIES_TAG: str(int(allowed) + len(tags) - 1)}

@@ -1,0 +1,1 @@
+"""Services without Dagster definitions: runs and their launch, recovery, retention, logs, notices, backup."""

@@ -1,0 +1,140 @@
+"""Put backtests into Dagster's queue."""
+
+import time
+import uuid
+from collections.abc import Mapping
+
+from lab_pipeline.dagster_ext.graphql import DagsterDownError, Webserver
+from lab_pipeline.dagster_ext.unpublish import STORE_ERRORS
+from lab_pipeline.domain.errors import ConflictError, LabError
+from lab_pipeline.operations.backtest_config import BacktestConfig, run_config
+from lab_pipeline.operations.runs import Run, Runs
+from lab_pipeline.runs.idempotency import IdempotencyKeys, LaunchUnknownError, Reservation
+from lab_pipeline.runs.tags import BACKTEST_JOB, FINGERPRINT_TAG, STRATEGY_TAG, TIMEFRAME_TAG, VERSION_TAG
+
+LAUNCH_TAG = ".lab/launch"
+"""Tells the run of one request from all others, where its answer was lost; hidden in the UI, as its dot says."""
+IDEMPOTENCY_TAG = "lab/idempotency_key"
+ROOT_TAG = "dagster/root_run_id"
+OWN_TAGS = {FINGERPRINT_TAG, IDEMPOTENCY_TAG, LAUNCH_TAG}
+DAGSTER_TAGS_KEPT = {"dagster/priority"}
+
+LOST_ANSWER_SECONDS = 5.0
+CUT_OFF_SECONDS = 20.0
+"""After which a launch that was cut off, and of which there is no run, is taken never to have reached Dagster."""
+LOOK_AGAIN_SECONDS = 0.25
+
+
+class QueueFullError(LabError):
+    """As many runs wait as may."""
+
+
+class Launcher:
+    """Starts backtests through the webserver, at most once each."""
+
+    def __init__(self, runs: Runs, webserver: Webserver, keys: IdempotencyKeys, max_queued: int) -> None:
+        self._runs = runs
+        self._webserver = webserver
+        self._keys = keys
+        self._max_queued = max_queued
+
+    def backtest(self, config: BacktestConfig, *, key: str | None = None, request: bytes = b"") -> str:
+        """Queue a backtest and return its run id.
+
+        Args:
+            config: checked, with a version.
+            key: of which there is at most one run, whatever breaks on the way.
+            request: canonical bytes of what the client asked for, which a key stands for.
+
+        Raises:
+            QueueFullError: if no more may wait.
+            ConflictError: if the key was used for another request.
+            DagsterDownError: if it cannot be queued now; nothing was.
+            LaunchUnknownError: if it is not known whether it was; the same key finds out.
+        """
+        tags = _searchable(config)
+        if key is None:
+            return self._launch(config, tags)
+        tags[IDEMPOTENCY_TAG] = key
+
+        def launch(cut_off: Reservation | None) -> str:
+            found = self._what_became(key, cut_off)
+            return found.run_id if found else self._launch(config, tags)
+
+        return self._keys.once(key, request, launch)
+
+    def retry(self, run_id: str) -> str:
+        """Queue the same backtest again, with the version that it ran with, and return the new run's id.
+
+        Raises:
+            UnknownRunError: if there is no such run.
+            ConflictError: if it is not done yet.
+            QueueFullError, DagsterDownError, LaunchUnknownError: as for a new one.
+        """
+        run = self._runs.get(run_id)
+        if not run.finished:
+            raise ConflictError(f"run {run_id} is {run.status}: only a finished run can be retried")
+        config = dict(run.asked)
+        if run.strategy_version is not None:
+            config["strategy_version"] = run.strategy_version
+        tags = {key: value for key, value in run.tags.items() if _is_inherited(key)}
+        execution = run.dagster_run.run_config.get("execution")
+        return self._launch(config, tags, parent=(run_id, run.tags.get(ROOT_TAG, run_id)), execution=execution)
+
+    def _launch(
+        self,
+        config: BacktestConfig | Mapping[str, object],
+        tags: Mapping[str, str],
+        parent: tuple[str, str] | None = None,
+        execution: object = None,
+    ) -> str:
+        if (waiting := self._runs.waiting()) >= self._max_queued:
+            raise QueueFullError(f"{waiting:,} runs wait already, and LAB_MAX_QUEUED is {self._max_queued:,}")
+        mark = uuid.uuid4().hex
+        asked = run_config(config) if isinstance(config, BacktestConfig) else {"ops": {"run": {"config": dict(config)}}}
+        if execution:
+            asked = {**asked, "execution": execution}
+        try:
+            return self._webserver.launch(BACKTEST_JOB, asked, {**tags, LAUNCH_TAG: mark}, parent=parent)
+        except LaunchUnknownError:
+            found = self._await(LAUNCH_TAG, mark, LOST_ANSWER_SECONDS)
+            if found is None:
+                raise
+            return found.run_id
+        except DagsterDownError as error:
+            found = self._recorded(mark, error)
+            if found is None:
+                raise
+            return found.run_id
+
+    def _recorded(self, mark: str, error: DagsterDownError) -> Run | None:
+        """Find the run that Dagster recorded before it failed over it, as on a full disk; the lab queues it later."""
+        try:
+            return self._await(LAUNCH_TAG, mark, 0.0)
+        except STORE_ERRORS as trouble:
+            raise LaunchUnknownError(f"{error}; whether it recorded the run cannot be told: {trouble}") from trouble
+
+    def _what_became(self, key: str, cut_off: Reservation | None) -> Run | None:
+        """Find the run of a launch whose process died, giving Dagster the time to come to it."""
+        if cut_off is None:
+            return None
+        rest = CUT_OFF_SECONDS - max(0.0, cut_off.age.total_seconds())  # below zero if the clock was put back
+        return self._await(IDEMPOTENCY_TAG, key, max(0.0, rest))
+
+    def _await(self, tag: str, value: str, seconds: float) -> Run | None:
+        deadline = time.monotonic() + seconds
+        while (found := self._runs.by_tag(tag, value)) is None and time.monotonic() < deadline:
+            time.sleep(LOOK_AGAIN_SECONDS)
+        return found
+
+
+def _searchable(config: BacktestConfig) -> dict[str, str]:
+    """Tag the run from the start with what the list filters by."""
+    tags = {STRATEGY_TAG: config.strategy, TIMEFRAME_TAG: config.timeframe}
+    return tags if config.strategy_version is None else {**tags, VERSION_TAG: config.strategy_version}
+
+
+def _is_inherited(tag: str) -> bool:
+    if tag in OWN_TAGS:
+        return False
+    return tag in DAGSTER_TAGS_KEPT or not tag.startswith(("dagster/", ".dagster/", ".lab/"))

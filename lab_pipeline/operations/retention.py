@@ -1,0 +1,219 @@
+"""Which runs the lab need not keep, and what they occupy."""
+
+from collections import Counter
+from collections.abc import Hashable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Self
+
+import dagster as dg
+
+from lab_pipeline.clickhouse.config import clickhouse_config
+from lab_pipeline.dagster_ext.run_coordinator import is_backtest
+from lab_pipeline.lake import Lake
+from lab_pipeline.operations.clock_check import require_plausible
+from lab_pipeline.operations.disk_usage import size_of
+from lab_pipeline.operations.run_actions import erase, event_files
+from lab_pipeline.operations.run_records import known_runs
+from lab_pipeline.operations.runs import Run, Runs
+from lab_pipeline.operations.tick_logs import forgotten_logs
+from lab_pipeline.settings import Settings
+from lab_pipeline.statistics import Board, NotComputedError, RankBy, Statistics, leaderboard, refresh
+
+PINNED_TAG = "lab/pinned"
+"""A run that has this tag, whatever its value, is kept for ever."""
+RECORDS_AT_ONCE = 500
+SCORES = {RankBy.DRAWDOWN: "maxDrawdown", RankBy.PARETO: "totalReturn"}
+"""What leaderboards rank by, where it is not called as they are."""
+
+
+@dataclass(frozen=True)
+class Policy:
+    """What is kept: None keeps everything.
+
+    Attributes:
+        max_age: of a run, from the time it was asked for.
+        per_strategy: newest finished runs of each strategy.
+        leaders: runs at the top of every leaderboard, which are kept however old they are.
+    """
+
+    max_age: timedelta | None = None
+    per_strategy: int | None = None
+    leaders: int = 0
+
+    @classmethod
+    def of(cls, settings: Settings, *, keep_days: int | None = None, per_strategy: int | None = None) -> Self:
+        """Return the policy of a lab; what is given comes before its settings."""
+        days = keep_days or settings.keep_days
+        return cls(
+            None if days is None else timedelta(days=days),
+            per_strategy or settings.keep_runs_per_strategy,
+            settings.keep_leaders,
+        )
+
+    @property
+    def keeps_everything(self) -> bool:
+        """Whether no run ever goes."""
+        return self.max_age is None and self.per_strategy is None
+
+
+@dataclass(frozen=True)
+class Expired:
+    """A run that is not kept.
+
+    Attributes:
+        run_id: of the run.
+        job: which it is a run of.
+        strategy_id: of its strategy, if it is a backtest and got so far.
+        created_at: when it was asked for.
+        reason: what it exceeds.
+        bytes: of its artifacts, events and captured output.
+        by_age: whether that is its age, rather than the number of newer ones.
+    """
+
+    run_id: str
+    job: str
+    strategy_id: str | None
+    created_at: datetime
+    reason: str
+    bytes: int
+    by_age: bool
+
+
+def expired(
+    settings: Settings, runs: Runs, policy: Policy, now: datetime, *, trust_clock: bool = False
+) -> list[Expired]:
+    """List the finished runs that a policy does not keep, oldest first.
+
+    Backtests that are pinned are kept and count for nothing; those that lead a leaderboard are kept and count. Of runs
+    of other jobs only the age matters, and the newest of the same job and assets always stays: it is what the UI
+    shows of them. Statistics are computed if there are none: who leads is not known before.
+
+    Raises:
+        LabError: if runs would go by their age, and the clock may be ahead; not if it is to be trusted.
+    """
+    if policy.keeps_everything:
+        return []
+    found = [*_expired_backtests(settings, runs, policy, now), *_expired_others(runs, policy, now)]
+    if not trust_clock and any(run.by_age for run in found):
+        require_plausible(runs.instance, now)
+    return sorted(found, key=lambda run: (run.created_at, run.run_id))
+
+
+def leaders(settings: Settings, count: int) -> set[str]:
+    """Return the runs among the first `count` of any leaderboard, as statistics were last computed.
+
+    Without the number that a leaderboard ranks by, a run leads nothing there.
+
+    Raises:
+        NotComputedError: if there are no statistics, or only those of an earlier version.
+    """
+    statistics = Statistics.of(settings)
+    found: set[str] = set()
+    for rank_by in RankBy if count else ():
+        answer, _ = leaderboard(statistics, Board.RUNS, rank_by, limit=count)
+        score = SCORES.get(rank_by, rank_by.value)
+        found |= {row["runId"] for row in answer.body["leaderboard"] if row[score] is not None}
+    return found
+
+
+def collect(settings: Settings, runs: Runs, found: Sequence[Expired]) -> Iterator[Expired]:
+    """Delete runs with everything that they left, one after the other, and yield each when it is gone.
+
+    Raises:
+        LabError: if a store does not answer; what was deleted is, and the rest still lists.
+    """
+    clickhouse = clickhouse_config(settings)
+    for run in found:
+        if runs.instance.has_run(run.run_id):  # else another collector was faster
+            erase(settings, runs, clickhouse, run.run_id)
+            yield run
+
+
+def leftovers(settings: Settings, runs: Runs, *, remove: bool) -> dict[str, int]:
+    """Return the bytes, by area, of what killed processes and forgotten ticks left, and remove it if wanted.
+
+    The lake keeps no old states of its rows (a run's snapshot is a hash), so there are no others to remove.
+    """
+    return {
+        "lake": Lake(settings.lake_dir).litter(remove=remove),
+        "artifacts": runs.artifacts.litter(remove=remove),
+        "dagster": forgotten_logs(runs.instance, remove=remove),
+    }
+
+
+def _expired_backtests(settings: Settings, runs: Runs, policy: Policy, now: datetime) -> Iterator[Expired]:
+    found = [run for run in runs.all() if run.finished and PINNED_TAG not in run.tags]  # newest first
+    newest = _newest(found, policy.per_strategy)
+    leading: set[str] | None = None
+    for run in found:
+        by_age = policy.max_age is not None and now - run.created_at > policy.max_age
+        if policy.max_age is not None and by_age:
+            reason = f"older than {policy.max_age.days} days"
+        elif policy.per_strategy is not None and run.run_id not in newest:
+            reason = f"{policy.per_strategy} newer ones of its strategy"
+        else:
+            continue
+        if leading is None:  # asked only now: it takes statistics, and most often nothing goes
+            leading = _surely_leaders(settings, runs, policy.leaders)
+        if run.run_id in leading:
+            continue
+        job, size = run.dagster_run.job_name, _bytes_of(runs, run.run_id)
+        yield Expired(run.run_id, job, run.strategy_id, run.created_at, reason, size, by_age)
+
+
+def _surely_leaders(settings: Settings, runs: Runs, count: int) -> set[str]:
+    """Return the leaders; compute the statistics that tell who they are, if there are none."""
+    try:
+        return leaders(settings, count)
+    except NotComputedError:
+        statistics = Statistics.of(settings)
+        refresh(statistics, known_runs(runs, statistics.catalog.known_runs()))
+        return leaders(settings, count)
+
+
+def _newest(found: Sequence[Run], count: int | None) -> set[str]:
+    """Return the newest `count` runs of each strategy, by their times and by the order in which they were recorded.
+
+    The two differ where the clock was put back in between, and then a run is kept by either.
+    """
+    kept: set[str] = set()
+    for ordered in (found, sorted(found, key=lambda run: run.position.storage_id, reverse=True)):
+        newer: Counter[str | None] = Counter()
+        for run in ordered:
+            newer[run.strategy_id] += 1
+            if count is not None and newer[run.strategy_id] <= count:
+                kept.add(run.run_id)
+    return kept
+
+
+def _expired_others(runs: Runs, policy: Policy, now: datetime) -> Iterator[Expired]:
+    if policy.max_age is None:
+        return
+    seen: set[Hashable] = set()
+    for record in _records(runs.instance):  # newest first
+        run = record.dagster_run
+        if is_backtest(run) or not run.is_finished or PINNED_TAG in run.tags:
+            continue
+        kind = (run.job_name, run.asset_selection, run.asset_check_selection)
+        if kind in seen and now - record.create_timestamp > policy.max_age:
+            reason = f"older than {policy.max_age.days} days"
+            size = _bytes_of(runs, run.run_id)
+            yield Expired(run.run_id, run.job_name, None, record.create_timestamp, reason, size, by_age=True)
+        seen.add(kind)
+
+
+def _records(instance: dg.DagsterInstance) -> Iterator[dg.RunRecord]:
+    """Iterate over the record of every run of every job, newest first."""
+    cursor = None
+    while records := instance.get_run_records(limit=RECORDS_AT_ONCE, cursor=cursor):
+        yield from records
+        cursor = records[-1].dagster_run.run_id
+
+
+def _bytes_of(runs: Runs, run_id: str) -> int:
+    output = Path(runs.instance.storage_directory()) / run_id
+    return sum(
+        size_of(path) for path in (runs.artifacts.directory / run_id, output, *event_files(runs.instance, run_id))
+    )

@@ -1,0 +1,5 @@
+"""A home with a small market, and a run on it."""
+
+from lab_pipeline_tests.support.small_lab import lab, run
+
+__all__ = ["lab", "run"]
