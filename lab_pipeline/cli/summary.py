@@ -24,8 +24,9 @@ def number(value: float | None) -> str:
 
 def summary_table(summary: "Summary") -> Table:
     """Lay the headline numbers out in two pairs of columns."""
-    skipped = summary.skipped_no_cash + summary.skipped_no_slot
+    skipped = sum(summary.skipped.values())
     interval = f"{percent(summary.expectancy_low)} to {percent(summary.expectancy_high)}"
+    stops = f"{percent(summary.expectancy_stop_at_level)}, {percent(summary.expectancy_stop_at_low)}"
     win_rate = UNDEFINED if summary.win_rate is None else f"{summary.win_rate:.1%}"
     exposure = UNDEFINED if summary.avg_exposure is None else f"{summary.avg_exposure:.1%}"
     pairs = [
@@ -34,10 +35,10 @@ def summary_table(summary: "Summary") -> Table:
         ("trades", f"{summary.trades:,}", "mean net return", percent(summary.expectancy)),
         ("wins", f"{summary.wins:,}", "  95 % interval", interval),
         ("win rate", win_rate, "profit factor", number(summary.profit_factor)),
-        ("skipped (cash, slots)", f"{skipped:,}", "sharpe", number(summary.sharpe)),
+        ("skipped by the account", f"{skipped:,}", "sharpe", number(summary.sharpe)),
         ("ambiguous candles", f"{summary.ambiguous_candles:,}", "sortino", number(summary.sortino)),
         ("mean hold, minutes", number(summary.avg_hold_minutes), "mean exposure", exposure),
-        ("fees paid", number(summary.fees_paid), "", ""),
+        ("fees paid", number(summary.fees_paid), "  stops at level, low", stops),
     ]
     rows = table("", " ", "  ", "   ", right=(" ", "   "))
     rows.show_header = False

@@ -1,5 +1,6 @@
 """The headline numbers of a run."""
 
+from lab_pipeline.domain.enums import SkipReason
 from lab_pipeline.domain.model import Record
 
 
@@ -78,3 +79,8 @@ class Summary(Record):
     """Taken trades with net_return > 0 / taken_trades."""
     profit_factor_taken: float | None = None
     """profit_factor of the taken trades."""
+
+    @property
+    def skipped(self) -> dict[SkipReason, int]:
+        """Trades that the portfolio did not take, by the reason; every reason is there."""
+        return {reason: getattr(self, f"skipped_{reason}") for reason in SkipReason}

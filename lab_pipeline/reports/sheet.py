@@ -8,7 +8,8 @@ from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 from markupsafe import Markup
 
 from lab_pipeline.domain.backtest import ResolvedSpec
-from lab_pipeline.domain.enums import Outcome
+from lab_pipeline.domain.enums import IntrabarPolicy, Outcome, SkipReason
+from lab_pipeline.domain.strategy import StrategyConfig
 from lab_pipeline.domain.summary import Summary
 from lab_pipeline.domain.text import visible, visible_json
 from lab_pipeline.reports import charts, formats, tables
@@ -22,6 +23,24 @@ CALLERS_AT_MOST = 100
 TRADES_SHOWN = 10
 FEW_TRADES = 30
 """Below this many trades the page says that they are few."""
+_SKIPPED = {
+    SkipReason.NO_CASH: "for cash",
+    SkipReason.NO_SLOT: "for a slot",
+    SkipReason.MAX_PER_TOKEN: "for a token held already",
+    SkipReason.COOLDOWN: "for a token sold just before",
+    SkipReason.PAUSE_AFTER_LOSSES: "in a pause after losses",
+    SkipReason.STOP_AT_DRAWDOWN: "after the drawdown that ends all buying",
+}
+_NOT_ENTERED = {
+    Outcome.NO_CANDLES: "have no candles after the call",
+    Outcome.NO_ENTRY: "never met the entry's condition",
+    Outcome.NOT_LONG: "are not long",
+    Outcome.FILTERED: "did not pass the filters",
+    Outcome.NO_HISTORY: "have too few candles before the entry",
+    Outcome.INVALID_PLAN: "came without a plan that can be followed",
+    Outcome.STAKE_TOO_SMALL: "have a stake below the fixed fee",
+    Outcome.NO_LIQUIDITY: "found nothing to trade with",
+}
 
 
 class RunResult(Protocol):
@@ -130,19 +149,27 @@ def _verdict(summary: Summary) -> Verdict:
 
 def _cautions(summary: Summary, spec: ResolvedSpec) -> list[str]:
     found = []
-    skipped = summary.skipped_no_cash + summary.skipped_no_slot
+    skipped = sum(summary.skipped.values())
     if skipped:
-        found.append(
-            f"{skipped:,} of {summary.trades:,} trades skipped by the portfolio: "
-            f"{summary.skipped_no_cash:,} for cash, {summary.skipped_no_slot:,} for a slot"
-        )
+        reasons = ", ".join(f"{count:,} {_SKIPPED[reason]}" for reason, count in summary.skipped.items() if count)
+        found.append(f"{skipped:,} of {summary.trades:,} trades skipped by the portfolio: {reasons}")
     if 0 < summary.trades < FEW_TRADES:
         found.append(f"Only {summary.trades} trade{'s' if summary.trades > 1 else ''}")
     if summary.ambiguous_candles:
-        policy = formats.words(spec.strategy.intrabar)
         plural = "s" if summary.ambiguous_candles > 1 else ""
-        found.append(f"{summary.ambiguous_candles:,} ambiguous candle{plural}, decided {policy}")
+        found.append(f"{summary.ambiguous_candles:,} ambiguous candle{plural}, {_decided(summary, spec.strategy)}")
+    if summary.ended_trades:
+        plural = "s" if summary.ended_trades > 1 else ""
+        found.append(f"{summary.ended_trades:,} trade{plural} sold at the last price, because the candles ended")
     return found
+
+
+def _decided(summary: Summary, strategy: StrategyConfig) -> str:
+    if strategy.intrabar is not IntrabarPolicy.FINER:
+        return f"decided {formats.words(strategy.intrabar)}"
+    return (
+        f"{summary.ambiguous_resolved:,} decided by finer candles, {summary.ambiguous_unresolved:,} taken as stop first"
+    )
 
 
 def _nothing_traded(result: RunResult) -> str:
@@ -150,10 +177,8 @@ def _nothing_traded(result: RunResult) -> str:
     if not summary.calls:
         return "No call lies in this range and universe. Widen one of them, or ingest more calls."
     counts = dict(tables.by_outcome(result.outcomes).select("outcome", "calls").iter_rows())
-    return (
-        f"None of the {summary.calls:,} calls was entered: {counts[Outcome.NO_CANDLES]:,} have no candles "
-        f"after the call, {counts[Outcome.NO_ENTRY]:,} never met the entry's condition."
-    )
+    reasons = ", ".join(f"{counts[outcome]:,} {said}" for outcome, said in _NOT_ENTERED.items() if counts[outcome])
+    return f"None of the {summary.calls:,} calls was entered: {reasons}."
 
 
 def _charts(result: RunResult, spec: ResolvedSpec) -> dict[str, Markup]:

@@ -123,7 +123,9 @@ def made_up_run(trades: int = 300, points: int = 2_000, callers: int = 12, seed:
         profit_factor=float(net[net > 0].sum() / lost) if lost else None, expectancy=float(net.mean()),
         expectancy_low=float(low), expectancy_high=float(high), sharpe=1.43, sortino=2.178,
         avg_hold_minutes=float(hold.mean()), avg_exposure=0.2342, fees_paid=1234.567, ambiguous_candles=17,
-        skipped_no_slot=int((~taken).sum()),
+        skipped_no_slot=int((~taken).sum()), taken_trades=int(taken.sum()), expectancy_taken=float(net.mean()) + 0.01,
+        win_rate_taken=0.31, profit_factor_taken=1.07, expectancy_stop_at_level=float(net.mean()) + 0.02,
+        expectancy_stop_at_low=float(net.mean()) - 0.05, expectancy_if_dead=float(net.mean()) - 0.03, ended_trades=3,
     )  # fmt: skip
     return MadeUpRun(frame, paths, outcomes, equity, summary)
 

@@ -1,12 +1,16 @@
 # ruff: noqa: RUF001 - the page's own minus and dash
 import pytest
 
+from lab_pipeline.domain.enums import IntrabarPolicy
 from lab_pipeline.domain.strategy import Costs
 from lab_pipeline.reports import render_report
 from lab_pipeline_tests.reports.page import Page
 from lab_pipeline_tests.reports.synthetic import CONFIG, IDENTITY, SPEC, made_up_run, replace_summary
 
-UNSHOWN = {"ambiguous_candles"}
+UNSHOWN = {
+    "ambiguous_candles", "ambiguous_resolved", "ambiguous_unresolved",
+    "skipped_max_per_token", "skipped_cooldown", "skipped_pause_after_losses", "skipped_stop_at_drawdown",
+}  # fmt: skip
 """Said in a sentence rather than as a figure."""
 LUCK = "Not distinguishable from luck"
 
@@ -65,6 +69,30 @@ def test_skipped_trades_are_counted():
     page = rendered(skipped_no_cash=3, skipped_no_slot=4, trades=1040)
     assert "7 of 1,040 trades skipped by the portfolio: 3 for cash, 4 for a slot" in page.said
     assert "skipped by the portfolio" not in rendered(skipped_no_cash=0, skipped_no_slot=0).said
+
+
+def test_trades_skipped_by_rules_are_counted_by_rule():
+    counts = {"skipped_max_per_token": 5, "skipped_cooldown": 6}
+    counts |= {"skipped_pause_after_losses": 7, "skipped_stop_at_drawdown": 8}
+    said = rendered(skipped_no_cash=0, skipped_no_slot=0, trades=100, **counts).said
+    assert (
+        "26 of 100 trades skipped by the portfolio: 5 for a token held already, 6 for a token sold just before" in said
+    )
+    assert "7 in a pause after losses, 8 after the drawdown that ends all buying" in said
+
+
+def test_ambiguous_candles_say_what_decided_them():
+    counts = {"ambiguous_candles": 5, "ambiguous_resolved": 3, "ambiguous_unresolved": 2}
+    finer = SPEC.model_copy(
+        update={"strategy": CONFIG.model_copy(update={"intrabar": IntrabarPolicy.FINER, "finer_timeframe": "1m"})}
+    )
+    assert "5 ambiguous candles, decided stop first" in rendered(**counts).said
+    assert "5 ambiguous candles, 3 decided by finer candles, 2 taken as stop first" in rendered(finer, **counts).said
+
+
+def test_trades_whose_candles_ended_are_a_caution():
+    assert "2 trades sold at the last price, because the candles ended" in rendered(ended_trades=2).said
+    assert "because the candles ended" not in rendered(ended_trades=0).said
 
 
 def test_few_trades_are_a_caution():
