@@ -144,8 +144,12 @@ def _metrics(equity: pl.DataFrame) -> Iterator[pl.DataFrame]:
 
 
 def _fills(fills: pl.DataFrame) -> Iterator[pl.DataFrame]:
-    kept = fills.drop("slippage", "filled", strict=False)  # the artifact's alone
-    numbered = kept.with_row_index("seq").with_columns(
-        pl.col("seq").cast(pl.UInt64()), pl.col("mint", "side", "reason").cast(pl.Categorical())
+    unknown = [pl.lit(None, pl.Float64()).alias(name) for name in ("slippage", "filled") if name not in fills.columns]
+    numbered = (
+        fills.with_columns(unknown)
+        .with_row_index("seq")
+        .with_columns(  # earlier engines did not tell them
+            pl.col("seq").cast(pl.UInt64()), pl.col("mint", "side", "reason").cast(pl.Categorical())
+        )
     )
     yield from numbered.iter_slices(BATCH_ROWS)

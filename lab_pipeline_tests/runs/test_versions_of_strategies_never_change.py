@@ -1,11 +1,11 @@
 import multiprocessing
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 
-import duckdb
 import pytest
 
 from lab_pipeline.domain.strategy import Strategy
 from lab_pipeline.runs.strategies import StrategyStore, UnknownStrategyError, example_strategies
+from lab_pipeline.storage.catalog_file import open_catalog
 
 
 def strategy(stop, **names):
@@ -90,7 +90,7 @@ def test_pages_hold_the_latest_version_of_each_in_order(store):
 def test_a_version_from_before_stops_fell_through_their_levels_keeps_them_there(tmp_path):
     store = StrategyStore(tmp_path / "catalog.duckdb")
     store.add(Strategy.parse({"id": "old", "exit": {"stopLoss": 0.3, "stopFill": {"through": 0}}}))
-    with duckdb.connect(str(tmp_path / "catalog.duckdb")) as connection:
+    with open_catalog(tmp_path / "catalog.duckdb").transaction(write=True) as connection:
         connection.execute('UPDATE strategies SET config = json_merge_patch(config, \'{"exit": {"stopFill": null}}\')')
     old = store.get("old")
     assert old.strategy.exit.stop_fill.through == 0
