@@ -11,7 +11,7 @@ from lab_pipeline.domain import frames
 from lab_pipeline.domain.candles import CandleColumns, Floats, Integers
 from lab_pipeline.domain.conditions import When
 from lab_pipeline.domain.enums import EntryKind, ExitUse
-from lab_pipeline.domain.errors import FieldError, InvalidConfigError, LabError
+from lab_pipeline.domain.errors import LabError
 from lab_pipeline.domain.filters import MEASURED, Filter
 from lab_pipeline.domain.strategy import AmmImpact, StrategyConfig, minutes_to_ms
 from lab_pipeline.engine import kernel, signals
@@ -89,24 +89,17 @@ class CallBook:
             refused |= filtered
         return refused
 
-    def require_liquidity(self, candles: CandleColumns) -> None:
-        """Hold a shard's liquidity to its rules, and require some source of it where impact asks for one.
+    @staticmethod
+    def require_liquidity(candles: CandleColumns) -> None:
+        """Hold a shard's liquidity to its rules.
 
         Raises:
-            InvalidConfigError: if nothing tells what the pool holds.
             LabError: naming the mint of a candle with a liquidity below 0.
         """
-        impact = self._config.costs.impact
         if candles.liquidity is not None and (candles.liquidity < 0).any():
             row = int(np.argmax(candles.liquidity < 0))
             mint = candles.mints[int(np.searchsorted(candles.offsets, row, side="right")) - 1]
             raise LabError(f"candle of {mint}: liquidity is {candles.liquidity[row]}, it must be 0 or more, or null")
-        sources = (candles.liquidity is not None, "liquidity_at_call" in self._calls.columns)
-        if isinstance(impact, AmmImpact) and impact.liquidity is None and not any(sources):
-            said = (
-                "nothing tells what the pool holds: neither candles (liquidity) nor calls (liquidity_at_call); set it"
-            )
-            raise InvalidConfigError("strategy", [FieldError("costs.impact.liquidity", said)])
 
     def _numbers(self, name: str, *, wanted: bool) -> Floats:
         """Return a column, NaN for null; nothing if it is not wanted."""

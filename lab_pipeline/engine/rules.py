@@ -1,15 +1,11 @@
-"""A strategy as the kernel takes it, and what it must fit."""
+"""A strategy as the kernel takes it."""
 
 import math
 
 import numpy as np
-import polars as pl
 
 from lab_pipeline.domain.enums import EntryKind, ExitUse, IntrabarPolicy
-from lab_pipeline.domain.errors import FieldError, InvalidConfigError
-from lab_pipeline.domain.filters import BROUGHT, TEXTS
 from lab_pipeline.domain.strategy import AmmImpact, AtrDistance, StrategyConfig, minutes_to_ms
-from lab_pipeline.domain.timeframe import timeframe_ms
 from lab_pipeline.engine.compiled import readonly
 from lab_pipeline.engine.history import POOL_AGE_MS, true_range_reach
 from lab_pipeline.engine.kernel import Options, Rules
@@ -92,34 +88,6 @@ def _true_range(distance: float | AtrDistance | None, timeframe: int) -> tuple[i
     if not isinstance(distance, AtrDistance):
         return 0, 0.0, 0
     return distance.atr.n, distance.atr.k, true_range_reach(distance, timeframe)
-
-
-def require_fitting(config: StrategyConfig, timeframe: str, calls: pl.DataFrame, *, finer: bool) -> None:
-    """Hold a strategy to what it is simulated on.
-
-    Args:
-        config: the strategy.
-        timeframe: of the run.
-        calls: that are simulated.
-        finer: whether there are finer candles.
-
-    Raises:
-        InvalidConfigError: naming the path of every field that does not fit.
-    """
-    problems = [
-        FieldError(f"filters[{number}].field", f"the calls have no column {one.field}")
-        for number, one in enumerate(config.filters)
-        if one.field in (*TEXTS, *BROUGHT) and one.field not in calls.columns
-    ]
-    if config.finer_timeframe is not None:
-        coarse, fine = timeframe_ms(timeframe), timeframe_ms(config.finer_timeframe)
-        if fine >= coarse or coarse % fine:
-            said = f"candles of {config.finer_timeframe} do not divide the run's, of {timeframe}: choose shorter ones"
-            problems.append(FieldError("finerTimeframe", said))
-        elif not finer:
-            problems.append(FieldError("finerTimeframe", f"there are no candles of {config.finer_timeframe} to read"))
-    if problems:
-        raise InvalidConfigError("strategy", problems)
 
 
 def _milliseconds(minutes: float) -> int:

@@ -13,18 +13,19 @@ import polars as pl
 from lab_pipeline.domain import frames
 from lab_pipeline.domain.candles import LARGEST, SMALLEST_PRICE, CandleColumns, Floats, Integers
 from lab_pipeline.domain.enums import Side
-from lab_pipeline.domain.errors import LabError
+from lab_pipeline.domain.errors import InvalidConfigError, LabError
 from lab_pipeline.domain.filters import COUNTED
 from lab_pipeline.domain.strategy import StrategyConfig
 from lab_pipeline.domain.timeframe import timeframe_ms
 from lab_pipeline.engine import history, kernel
 from lab_pipeline.engine.calls import CallBook
 from lab_pipeline.engine.compiled import readonly
+from lab_pipeline.engine.fitting import misfits, without_a_pool
 from lab_pipeline.engine.kernel import Candles, FinerCandles, Records
 from lab_pipeline.engine.mark_prices import Marks, MarkStore
 from lab_pipeline.engine.paths import paths_frame
 from lab_pipeline.engine.portfolio import SKIP_REASONS, TAKEN, Allocation, Series, run_portfolio
-from lab_pipeline.engine.rules import options_of, require_fitting, rules_of
+from lab_pipeline.engine.rules import options_of, rules_of
 from lab_pipeline.engine.signals import require_signals
 from lab_pipeline.engine.simulation import Simulation
 from lab_pipeline.engine.summary import Bounds, summarise
@@ -70,6 +71,9 @@ def simulate(
     """
     _check_columns("candles", candles, frames.CANDLES)
     _check_options("candles", candles, frames.CANDLE_OPTIONS)
+    known = {"candles": "liquidity" in candles.columns, "calls": "liquidity_at_call" in calls.columns}
+    if problems := without_a_pool(config, **known):
+        raise InvalidConfigError("strategy", problems)
     simulator = Simulator(
         calls,
         config,
@@ -78,8 +82,8 @@ def simulate(
         finer=None if finer is None else lambda _: finer,
         all_calls=all_calls,
     )
-    known = [name for name in (*frames.CANDLES, *frames.CANDLE_OPTIONS) if name in candles.columns]
-    columns = candles.select(known).sort("mint", "timestamp")
+    names = [name for name in (*frames.CANDLES, *frames.CANDLE_OPTIONS) if name in candles.columns]
+    columns = candles.select(names).sort("mint", "timestamp")
     simulator.add(CandleColumns.from_frame(columns))
     return simulator.finish(seed=seed)
 
@@ -129,7 +133,9 @@ class Simulator:
         _check_columns("calls", calls, frames.CALLS)
         _check_options("calls", calls, frames.CALL_OPTIONS)
         _check_unique(calls)
-        require_fitting(config, timeframe, calls, finer=finer is not None)
+        there = () if finer is None or config.finer_timeframe is None else (config.finer_timeframe,)
+        if problems := misfits(config, timeframe, calls.columns, there):
+            raise InvalidConfigError("strategy", problems)
         require_signals(config.entry.when, config.exit.when)
         if history.counts_calls(config) and not set(COUNTED) <= set(calls.columns):
             calls = history.count_calls(calls, calls if all_calls is None else all_calls)

@@ -17,6 +17,7 @@ NEEDED = {
     pl.String(): "names are text, whole numbers or UUIDs",
     pl.Float64(): "numbers are needed",
     frames.TIMESTAMP: "times are timestamps, dates, text, or Unix numbers that are exact (no 16 or 32-bit floats)",
+    pl.List(pl.Float64()): "lists of numbers are needed, or text with semicolons between them",
 }
 """What a column must be, by the type that the lake gives it."""
 
@@ -40,6 +41,8 @@ def to_series(values: pa.Array, wanted: pl.DataType) -> pl.Series:
     if kinds.is_dictionary(values.type) and is_text(values.type.value_type):
         return _text(values.dictionary).gather(_series(values.indices))
     values = _decoded(values)
+    if _is_list(values.type):
+        return _series(values.cast(pa.large_list(pa.float64())))
     if values.type == pa.uuid():
         return pl.Series([None if one is None else str(uuid.UUID(bytes=one)) for one in values.storage.to_pylist()])
     if kinds.is_date(values.type) or kinds.is_timestamp(values.type):
@@ -76,6 +79,8 @@ def _decoded(values: pa.Array) -> pa.Array:
 
 
 def _is_readable(kind: pa.DataType, wanted: pl.DataType) -> bool:
+    if isinstance(wanted, pl.List):
+        return kinds.is_null(kind) or is_text(kind) or (_is_list(kind) and _is_number(kind.value_type))
     accepted: list[bool] = [kinds.is_null(kind), is_text(kind), kinds.is_integer(kind)]
     if wanted == pl.String:
         accepted.append(kinds.is_decimal(kind) and kind.scale == 0)
@@ -84,6 +89,14 @@ def _is_readable(kind: pa.DataType, wanted: pl.DataType) -> bool:
     else:
         accepted += [kinds.is_float64(kind), kinds.is_decimal(kind), kinds.is_timestamp(kind), kinds.is_date(kind)]
     return any(accepted)
+
+
+def _is_list(kind: pa.DataType) -> bool:
+    return any((kinds.is_list(kind), kinds.is_large_list(kind), kinds.is_fixed_size_list(kind)))
+
+
+def _is_number(kind: pa.DataType) -> bool:
+    return any((kinds.is_null(kind), kinds.is_integer(kind), kinds.is_floating(kind), kinds.is_decimal(kind)))
 
 
 def _times(values: pa.Array) -> pl.Series:

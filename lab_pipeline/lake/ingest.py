@@ -43,13 +43,14 @@ from lab_pipeline.lake.layout import (
 from lab_pipeline.lake.lengths import matching, name_of, names_of
 from lab_pipeline.lake.parsing import TimeUnit, parse, time_column, time_unit
 from lab_pipeline.lake.rules import Batch, Finding, Findings, shown
-from lab_pipeline.lake.snapshot import bucket_digest
+from lab_pipeline.lake.snapshot import bucket_digest, liquidity_digest
 from lab_pipeline.lake.sniffing import listed, plain
 from lab_pipeline.lake.sources import ROW, FrameSource, Source, check_readable, open_source, reading
 from lab_pipeline.lake.spacing import MintLabels, Spacing
 from lab_pipeline.lake.spill import FILE, Spill
 
 CHANGED_KEYS_SHOWN = 5
+OLD = "_old"
 ORDER = "order"
 RECEIPTS = "receipts"
 SPILL_ROWS = 1 << 18
@@ -389,15 +390,18 @@ class _Ingest:
         old, note = self._read_old(merged.replaced)
         if old is not None:
             rows = rows.cast({"mint": pl.String})
+        rows, old = self._with_options(rows, old)
         if not self._compare(rows, old, merged):
             return merged
         if old is not None:
             rows = pl.concat([old.join(rows, on=self._table.key, how="anti"), rows])
         if old is not None or self._table.order != self._table.key:
             rows = _sorted(rows, self._table.order)
+        silent = [name for name in self._table.options if name in rows.columns and rows[name].null_count() == len(rows)]
+        rows = rows.drop(silent)
         written = None
         if self._grid_ms and (old is None or note or _keep_rules(old, self._grid_ms)):
-            written = Note(RULES, self._grid_ms, bucket_digest(CandleColumns.from_frame(rows)).hex())
+            written = Note(RULES, self._grid_ms, *_digests(CandleColumns.from_frame(rows)))
         merged.staged = self._transaction.directory / f"merged-{bucket:02d}.parquet"
         write_part(rows, self._table, merged.staged, written)
         return merged
@@ -408,9 +412,33 @@ class _Ingest:
             return None, False
         with inventory.explained(self._root):
             ((rows, note),) = map(read_part, files)
-        if note is not None and bucket_digest(CandleColumns.from_frame(rows)).hex() != note.digest:
+        if note is not None and _digests(CandleColumns.from_frame(rows)) != (note.digest, note.liquidity):
             raise inventory.damaged_rows(files[0])
         return rows, note is not None and note.rules >= RULES and note.timeframe_ms == self._grid_ms
+
+    def _with_options(self, rows: pl.DataFrame, old: pl.DataFrame | None) -> tuple[pl.DataFrame, pl.DataFrame | None]:
+        """Give new and old rows the same options: what a file has no column for stays as it is known."""
+        there = {*rows.columns, *(old.columns if old is not None else ())}
+        options = {name: dtype for name, dtype in self._table.options.items() if name in there}
+        if not options:
+            return rows.drop(FILE), old
+        names = self._table.present(there)
+        empty = [pl.lit(None, dtype).alias(name) for name, dtype in options.items()]
+        if old is None:
+            return rows.with_columns(one for one in empty if one.meta.output_name() not in rows.columns)[names], None
+        old = old.with_columns(one for one in empty if one.meta.output_name() not in old.columns)[names]
+        key = list(self._table.key)
+        known = rows.join(
+            old.select(*key, *options), on=key, how="left", suffix=OLD, maintain_order="left", nulls_equal=False
+        )
+        taken = []
+        for name in options:
+            if name not in rows.columns:  # it joined under its own name
+                continue
+            files = [number for number, source in enumerate(self._sources) if name in source.options]
+            said = pl.col(FILE).is_in(files) | pl.col(name).is_not_null()
+            taken.append(pl.when(said).then(pl.col(name)).otherwise(pl.col(f"{name}{OLD}")).alias(name))
+        return known.with_columns(taken)[names], old
 
     def _note_merged(self, bucket: int, merged: _Merged) -> None:
         """Record what a worker found in a partition, and stage what it wrote."""
@@ -447,9 +475,15 @@ class _Ingest:
                 merged.spacing[number] = spacing.of_mints(part["mint"], part[time_column(self._table)])
         repeats = pl.all_horizontal(pl.col(name) == pl.col(name).shift() for name in self._table.key)
         if once or not rows.select(repeats.any()).item():
-            return rows.select(self._table.columns.names())
+            return rows.select(*self._table.present(rows.columns), FILE)
+        options = [name for name in self._table.options if name in rows.columns]
+        if options and not once:  # as they came, whatever columns they came with
+            rows = rows.sort(*self._table.key, FILE, ROW)
         same_file = pl.col(FILE) == pl.col(FILE).shift()
-        same_values = pl.all_horizontal(pl.col(name).eq_missing(pl.col(name).shift()) for name in self._table.columns)
+        same_values = pl.all_horizontal(
+            *(pl.col(name).eq_missing(pl.col(name).shift()) for name in self._table.columns),
+            *(self._agrees(name) for name in options),
+        )
         rows = rows.with_columns(
             repeats.fill_null(value=False).alias("repeats"),
             same_file.alias("same_file"),
@@ -458,7 +492,14 @@ class _Ingest:
         )
         clashes = rows.filter("repeats", "clashes")
         merged.clashes = clashes if clashes.height else None
-        return rows.filter(~pl.col("repeats")).select(self._table.columns.names())
+        said_later = [pl.col(name).fill_null(strategy="backward").over(self._table.key) for name in options]
+        rows = rows.with_columns(said_later)
+        return rows.filter(~pl.col("repeats")).select(*self._table.present(rows.columns), FILE)
+
+    def _agrees(self, name: str) -> pl.Expr:
+        """Tell of a row whether it says what the first of its key says; a file without the column says nothing."""
+        said = pl.col(FILE).is_in([number for number, source in enumerate(self._sources) if name in source.options])
+        return ~said | pl.col(name).eq_missing(pl.col(name).filter(said).first().over(self._table.key))
 
     def _judge_spacing(self) -> None:
         """Refuse files whose candles lie as longer ones do, or record that they were taken by force."""
@@ -491,9 +532,9 @@ class _Ingest:
             merged.added = rows.height
             return True
         key = list(self._table.key)
-        values = [name for name in self._table.columns if name not in key]
-        joined = rows.join(old.with_columns(known=True), on=key, how="left", suffix="_old", maintain_order="left")
-        differs = pl.any_horizontal(pl.col(name) != pl.col(f"{name}_old") for name in values)
+        values = [name for name in rows.columns if name not in key]
+        joined = rows.join(old.with_columns(known=True), on=key, how="left", suffix=OLD, maintain_order="left")
+        differs = pl.any_horizontal(pl.col(name).ne_missing(pl.col(f"{name}{OLD}")) for name in values)
         changed = joined.filter(differs & pl.col("known")).select(key)
         merged.added = joined["known"].null_count()
         merged.changed = changed.height
@@ -528,6 +569,12 @@ def _sorted(rows: pl.DataFrame, by: Sequence[str]) -> pl.DataFrame:
         for name, dtype in rows.select(by).schema.items()
     ]
     return rows[pl.DataFrame(ranks).with_row_index(ORDER).sort(*by, maintain_order=True)[ORDER]]
+
+
+def _digests(candles: CandleColumns) -> tuple[str, str | None]:
+    """Return the digests (hex) of a partition's rows that its note holds."""
+    digest = bucket_digest(candles)
+    return digest.hex(), None if candles.liquidity is None else liquidity_digest(digest, candles.liquidity).hex()
 
 
 def _keep_rules(candles: pl.DataFrame, timeframe_ms: int) -> bool:

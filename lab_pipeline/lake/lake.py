@@ -132,7 +132,7 @@ class Lake:
         mints: Sequence[str] | None = None,
         callers: Sequence[str] | None = None,
     ) -> pl.DataFrame:
-        """Read calls (`frames.CALLS`), sorted by called_at and call_id.
+        """Read calls, sorted by called_at and call_id: `frames.CALLS`, and what some call has of `frames.CALL_OPTIONS`.
 
         Args:
             start: earliest called_at, inclusive.
@@ -173,8 +173,21 @@ class Lake:
         with self.reading():
             return sum(pq.read_metadata(path).num_rows for path in self.candle_files(timeframe))
 
+    def has_liquidity(self, timeframe: str) -> bool:
+        """Tell whether some candle of a length says what the pool holds."""
+        with self.reading():
+            return any("liquidity" in pq.read_schema(path).names for path in self.candle_files(timeframe))
+
     def slice(
-        self, timeframe: str, mints: Sequence[str], start: Moment, end: Moment, *, hold: Path | None = None
+        self,
+        timeframe: str,
+        mints: Sequence[str],
+        start: Moment,
+        end: Moment,
+        *,
+        hold: Path | None = None,
+        liquidity: bool = False,
+        finer: str | None = None,
     ) -> CandleSlice:
         """Open the candles of some mints with start <= timestamp < end; what the lake lacks is left out.
 
@@ -184,8 +197,11 @@ class Lake:
             start: earliest timestamp, inclusive.
             end: latest timestamp, exclusive.
             hold: a directory that keeps the files for other processes, which read the slice in `pieces`.
+            liquidity: read the candles' liquidity, too.
+            finer: length of the finer candles that may be asked for, by `CandleSlice.finer`.
         """
-        return CandleSlice.select(self.root, timeframe, mints, milliseconds(start), milliseconds(end), hold=hold)
+        times = milliseconds(start), milliseconds(end)
+        return CandleSlice.select(self.root, timeframe, mints, *times, hold=hold, liquidity=liquidity, finer=finer)
 
     def candle_files(self, timeframe: str) -> list[Path]:
         """List the part files of a candle length; they stay only while `reading` is held."""

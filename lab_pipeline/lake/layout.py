@@ -2,7 +2,7 @@
 
 import json
 import zlib
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -31,7 +31,8 @@ class Table:
 
     Attributes:
         name: directory under the lake's root.
-        columns: names and types, in order.
+        columns: names and types, in order, which every row has.
+        options: columns that rows may have, too, null where they do not say it.
         key: columns that identify a row.
         order: columns by which a part is sorted.
         aliases: other names under which a file may have a column, lower case, `_` for what is not letter or digit.
@@ -39,9 +40,19 @@ class Table:
 
     name: str
     columns: pl.Schema
+    options: pl.Schema
     key: tuple[str, ...]
     order: tuple[str, ...]
     aliases: Mapping[str, tuple[str, ...]]
+
+    @property
+    def types(self) -> dict[str, pl.DataType]:
+        """Types of all columns, options after the others."""
+        return {**self.columns, **self.options}
+
+    def present(self, found: Collection[str]) -> list[str]:
+        """Return the table's columns, with those options alone that are among the names."""
+        return [*self.columns, *(name for name in self.options if name in found)]
 
 
 MINT_ALIASES = ("token", "symbol", "token_address", "address")
@@ -49,6 +60,7 @@ TIME_ALIASES = ("time", "date", "ts", "datetime", "unixtime", "unix_time")
 CANDLES = Table(
     name="candles",
     columns=frames.CANDLES,
+    options=frames.CANDLE_OPTIONS,
     key=("mint", "timestamp"),
     order=("mint", "timestamp"),
     aliases={
@@ -64,6 +76,7 @@ CANDLES = Table(
 CALLS = Table(
     name="calls",
     columns=frames.CALLS,
+    options=frames.CALL_OPTIONS,
     key=("call_id",),
     order=("called_at", "call_id"),
     aliases={
@@ -115,11 +128,13 @@ class Note:
         rules: number of the rules that they keep, `domain.candles.RULES` of that day.
         timeframe_ms: length of a candle in milliseconds, by which they are apart or more.
         digest: BLAKE3 (hex) of the rows, `snapshot.bucket_digest`: rows that have it are those that were checked.
+        liquidity: that of their liquidity, `snapshot.liquidity_digest`; null if no row has any.
     """
 
     rules: int
     timeframe_ms: int
     digest: str
+    liquidity: str | None = None
 
     @classmethod
     def of(cls, metadata: Mapping[bytes, bytes] | None) -> "Note | None":
@@ -134,8 +149,9 @@ def write_part(frame: pl.DataFrame, table: Table, path: Path, note: Note | None 
     Required (non-null) columns, statistics of the columns that rows are sorted by and small row groups are what make a
     narrow read narrow and a wide one fast: only strings are dictionary-encoded, times are stored as deltas. Numbers are
     split into their bytes, all first ones first: lz4 then packs them as well as zstd does without that, and they are
-    read twice as fast.
+    read twice as fast. Of the options only those are written that a row has.
     """
+    types = {name: table.types[name] for name in table.present(frame.columns)}
     encodings = {pl.Float64(): "BYTE_STREAM_SPLIT", frames.TIMESTAMP: "DELTA_BINARY_PACKED"}
     rows = _to_arrow(frame, table)
     with (
@@ -144,8 +160,8 @@ def write_part(frame: pl.DataFrame, table: Table, path: Path, note: Note | None 
             file,
             rows.schema,
             compression="lz4",
-            use_dictionary=[name for name, dtype in table.columns.items() if dtype == pl.String],
-            column_encoding={name: encodings[dtype] for name, dtype in table.columns.items() if dtype in encodings},
+            use_dictionary=[name for name, dtype in types.items() if dtype == pl.String],
+            column_encoding={name: encodings[dtype] for name, dtype in types.items() if dtype in encodings},
             write_statistics=list(table.order),
             write_batch_size=ROW_GROUP_ROWS,
             store_schema=False,
@@ -166,10 +182,16 @@ def read_part(path: Path) -> tuple[pl.DataFrame, Note | None]:
 
 
 def _to_arrow(frame: pl.DataFrame, table: Table) -> pa.Table:
-    """Convert rows without a null; texts that they are sorted by become a dictionary, as they will be in the file."""
-    types = {pl.Float64(): pa.float64(), frames.TIMESTAMP: pa.timestamp("ms", "UTC")}
+    """Convert rows, without a null but in options; texts that order them become a dictionary, as in the file."""
+    types = {
+        pl.Float64(): pa.float64(),
+        frames.TIMESTAMP: pa.timestamp("ms", "UTC"),
+        pl.List(pl.Float64()): pa.list_(pa.float64()),
+    }
+    names = table.present(frame.columns)
     columns: list[pa.Array] = []
-    for name, dtype in table.columns.items():
+    for name in names:
+        dtype = table.types[name]
         if dtype != pl.String:
             columns.append(frame[name].rechunk().to_arrow().cast(types[dtype]))
         elif isinstance(frame.schema[name], pl.Enum):
@@ -182,5 +204,7 @@ def _to_arrow(frame: pl.DataFrame, table: Table) -> pa.Table:
             columns.append(pa.DictionaryArray.from_arrays(codes, texts.cast(pa.string())))
         else:
             columns.append(frame[name].rechunk().to_arrow(compat_level=pl.CompatLevel.oldest()).cast(pa.string()))
-    fields = [pa.field(name, column.type, nullable=False) for name, column in zip(table.columns, columns, strict=True)]
+    fields = [
+        pa.field(name, column.type, nullable=name in table.options) for name, column in zip(names, columns, strict=True)
+    ]
     return pa.Table.from_arrays(columns, schema=pa.schema(fields))

@@ -65,7 +65,8 @@ class Parsed:
     """A batch in the lake's types.
 
     Attributes:
-        frame: the table's columns, null where a value could not be read, in the order of the raw rows.
+        frame: the table's columns and those options that the raw rows have, null where a value could not be read, in
+            the order of the raw rows.
         off_grid: whether a time is not a multiple of the grid. Length n.
     """
 
@@ -77,17 +78,22 @@ def parse(raw: pl.DataFrame, table: Table, unit: TimeUnit | None, grid_ms: int |
     """Parse a batch.
 
     Args:
-        raw: the table's columns: names as text, numbers as numbers or text, times without zone, as numbers or text.
+        raw: the table's columns, with or without its options: names as text, numbers as numbers or text, times without
+            zone, as numbers or text.
         table: which columns, and what they should become.
         unit: how the source writes times; null if it has none that can be read.
         grid_ms: times should be multiples of this. Null for times off any grid: they round up to the next
             millisecond, so that nothing is known before it was said.
     """
     columns, off_grid = [], pl.repeat(value=False, n=raw.height, eager=True)
-    for name, dtype in table.columns.items():
-        values = raw[name]
-        if dtype == pl.String:
+    for name in table.present(raw.columns):
+        values, dtype = raw[name], table.types[name]
+        if name in table.options and dtype == pl.String:
+            columns.append(_said(values, lower=name == "direction"))
+        elif dtype == pl.String:
             columns.append(_stripped(values))
+        elif isinstance(dtype, pl.List):
+            columns.append(_lists(values))
         elif dtype == pl.Float64:
             columns.append(_numbers(values))
         else:
@@ -118,6 +124,8 @@ def value_at(values: pl.Series, row: int) -> str | None:
     """Return a raw value as text; a time as ISO 8601, or as a number where no calendar reaches."""
     if not isinstance(values.dtype, pl.Datetime):
         value = values[row]
+        if isinstance(value, pl.Series):
+            return ";".join(map(str, value))
         return None if value is None else str(value)
     ticks, unit = values.to_physical()[row], values.dtype.time_unit
     if ticks is None:
@@ -134,7 +142,9 @@ def why_null(name: str, values: pl.Series, row: int, table: Table, unit: TimeUni
     text = value_at(values, row)
     if text is None:
         return "must not be missing"
-    if table.columns[name] == pl.Float64:
+    if isinstance(table.types[name], pl.List):
+        return "must be numbers, with semicolons between them"
+    if table.types[name] == pl.Float64:
         return "must be a number"
     if isinstance(values.dtype, pl.Datetime):
         return IN_RANGE
@@ -170,6 +180,36 @@ def _stripped(values: pl.Series) -> pl.Series:
     if texts.equals(runs.field("value"), null_equal=True):
         return values
     return texts.gather(np.repeat(np.arange(len(texts)), runs.field("len").to_numpy())).alias(values.name)
+
+
+def _said(values: pl.Series, *, lower: bool) -> pl.Series:
+    """Return the texts of an option, null for an empty one."""
+    texts = values.cast(pl.String).str.strip_chars()
+    texts = texts.str.to_lowercase() if lower else texts
+    return texts.set(texts == "", None)
+
+
+def unread(values: pl.Series, parsed: pl.Series) -> pl.Series:
+    """Tell of each value of an option whether it says something that could not be read."""
+    there = values.is_not_null()
+    if values.dtype == pl.String:
+        there &= (values.str.strip_chars() != "").fill_null(value=False)
+    if isinstance(values.dtype, pl.List):
+        there &= (values.list.len() > 0).fill_null(value=False)
+    return there & parsed.is_null()
+
+
+def _lists(values: pl.Series) -> pl.Series:
+    """Read lists of numbers, from text with semicolons between them or in JSON; null for none, or one of no number."""
+    if not isinstance(values.dtype, pl.List):
+        text = pl.col(values.name).cast(pl.String).str.strip_chars()
+        as_json = text.str.starts_with("[") & text.str.ends_with("]")
+        inside = pl.when(as_json).then(text.str.strip_chars("[]").str.replace_all(",", ";")).otherwise(text)
+        cells = inside.str.split(";").list.eval(pl.element().str.strip_chars())
+        values = values.to_frame().select(pl.when(inside.str.strip_chars() != "").then(cells)).to_series()
+    numbers = values.cast(pl.List(pl.Float64), strict=False)
+    unreadable = (numbers.list.len() == 0) | (numbers.list.eval(pl.element().is_null()).list.any())
+    return numbers.set(unreadable.fill_null(value=False), None)
 
 
 def _numbers(values: pl.Series) -> pl.Series:

@@ -14,9 +14,10 @@ import polars.selectors as cs
 
 from lab_pipeline.domain.candles import prices_hold
 from lab_pipeline.domain.identifiers import is_identifier
+from lab_pipeline.domain.options import CALL_RULES, CANDLE_RULES
 from lab_pipeline.lake.errors import VIOLATIONS_SHOWN, IngestError, Violation
 from lab_pipeline.lake.layout import CALLS, CANDLES, Table
-from lab_pipeline.lake.parsing import Parsed, TimeUnit, time_column, value_at, why_null
+from lab_pipeline.lake.parsing import Parsed, TimeUnit, time_column, unread, value_at, why_null
 from lab_pipeline.lake.sniffing import plain
 from lab_pipeline.lake.sources import ROW, Source
 
@@ -82,9 +83,11 @@ class Findings:
 
     def check(self, batch: Batch) -> None:
         """Record what breaks the rules in a batch, all rules and rows at once."""
-        if self._table is CANDLES and self._keeps_rules(batch.parsed):
+        options = _options_failures(batch, self._table)
+        if self._table is CANDLES and options.is_empty() and self._keeps_rules(batch.parsed):
             return
-        broken = pl.concat([_schema_failures(batch.parsed.frame, self._table), self._off_grid(batch.parsed)])
+        required = batch.parsed.frame.select(self._table.columns.names())
+        broken = pl.concat([_schema_failures(required, self._table), self._off_grid(batch.parsed), options])
         first = broken.sort("index", maintain_order=True).head(VIOLATIONS_SHOWN)
         findings = []
         for index, column, rule in first.iter_rows():
@@ -127,7 +130,8 @@ class Findings:
     def _keeps_rules(self, parsed: Parsed) -> bool:
         """Tell in one pass whether candles break no rule: pandera says which they break, in five times the time."""
         frame = parsed.frame
-        if parsed.off_grid.any() or any(frame.null_count().row(0)) or not frame.select(prices_hold().all()).item():
+        nulls = frame.select(self._table.columns.names()).null_count()
+        if parsed.off_grid.any() or any(nulls.row(0)) or not frame.select(prices_hold().all()).item():
             return False
         mints = frame["mint"].rle().struct.field("value").unique()  # of runs, which are few where a file is sorted
         new = set(mints) - self._identifiers
@@ -171,6 +175,29 @@ def _schema_failures(frame: pl.DataFrame, table: Table) -> pl.DataFrame:
             pl.col("check").alias("rule"),
         )
     return pl.DataFrame(schema={"index": pl.Int64, "column": pl.String, "rule": pl.String})
+
+
+def _options_failures(batch: Batch, table: Table) -> pl.DataFrame:
+    """Return index, column and rule of every option that could not be read or breaks a rule."""
+    frame = batch.parsed.frame
+    found = [pl.DataFrame(schema={"index": pl.Int64, "column": pl.String, "rule": pl.String})]
+    options = [name for name in table.options if name in frame.columns]
+    if not options:
+        return found[0]
+    found += [_failures(unread(batch.raw[name], frame[name]), name, NULL_CHECK) for name in options]
+    known = frame.with_columns(
+        pl.lit(None, dtype).alias(name) for name, dtype in table.options.items() if name not in options
+    )
+    for name, holds, rule in CANDLE_RULES if table is CANDLES else CALL_RULES:
+        if name in options:
+            broken = known.select(pl.col(name).is_not_null() & ~holds.fill_null(value=True)).to_series()
+            found.append(_failures(broken, name, rule))
+    return pl.concat(found).unique(["index", "column"], maintain_order=True)  # one thing to say of a cell
+
+
+def _failures(broken: pl.Series, column: str, rule: str) -> pl.DataFrame:
+    rows = broken.fill_null(value=False).arg_true().cast(pl.Int64).alias("index").to_frame()
+    return rows.with_columns(pl.lit(column).alias("column"), pl.lit(rule).alias("rule"))
 
 
 def shown(values: pl.Series, row: int) -> str:

@@ -20,13 +20,15 @@ from typing import Any, Self
 
 import numpy as np
 import numpy.typing as npt
+import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from lab_pipeline.domain import frames
 from lab_pipeline.domain.candles import RULES, CandleColumns, Integers
 from lab_pipeline.lake import commit, inventory
 from lab_pipeline.lake.layout import Note, bucket_dir, mint_bucket, parts, timeframe_dir
-from lab_pipeline.lake.snapshot import COLUMNS, bucket_digest, combine
+from lab_pipeline.lake.snapshot import COLUMNS, LIQUIDITY, bucket_digest, combine, liquidity_digest
 
 Column = npt.NDArray[Any]
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -65,11 +67,15 @@ class SlicePiece:
         files: ascending by bucket.
         start_ms: candles from this time on.
         end_ms: candles before this time.
+        liquidity: whether their liquidity is read, too.
+        finer: files of the finer candles of its mints.
     """
 
     files: tuple[PartFile, ...]
     start_ms: int
     end_ms: int
+    liquidity: bool = False
+    finer: tuple[PartFile, ...] = ()
 
     @property
     def rows_planned(self) -> int:
@@ -88,15 +94,20 @@ class CandleSlice:
         row_groups: number of those row groups.
         bytes: their compressed size.
         files: part files that they lie in.
+        finer: the finer candles of the same mints and times, of which only those are read that are asked for.
         rows: rows that qualified; complete once the slice was iterated, like the following.
         mints: number of mints that have such rows.
         first: earliest timestamp (ms since the epoch), null without rows.
         last: latest timestamp.
     """
 
-    def __init__(self, opened: Sequence["_Part"], start_ms: int, end_ms: int) -> None:
+    def __init__(
+        self, opened: Sequence["_Part"], start_ms: int, end_ms: int, finer: Sequence["_Part"] = (), *, liquidity: bool
+    ) -> None:
         self._parts = [part for part in opened if part.groups]
         self._start_ms, self._end_ms = start_ms, end_ms
+        self._liquidity = liquidity
+        self.finer = FinerCandles([part for part in finer if part.groups])
         self.rows_planned = sum(part.rows for part in self._parts)
         self.row_groups = sum(len(part.groups) for part in self._parts)
         self.bytes = sum(part.bytes for part in self._parts)
@@ -106,7 +117,16 @@ class CandleSlice:
 
     @classmethod
     def select(
-        cls, root: Path, timeframe: str, mints: Sequence[str], start_ms: int, end_ms: int, *, hold: Path | None = None
+        cls,
+        root: Path,
+        timeframe: str,
+        mints: Sequence[str],
+        start_ms: int,
+        end_ms: int,
+        *,
+        hold: Path | None = None,
+        liquidity: bool = False,
+        finer: str | None = None,
     ) -> Self:
         """Open the files of a lake that can have the candles.
 
@@ -118,25 +138,44 @@ class CandleSlice:
             end_ms: latest timestamp, exclusive.
             hold: a directory in which the files get another name, for `pieces`: the same files where the file system
                 lets it be so, copies elsewhere.
+            liquidity: read the candles' liquidity, too.
+            finer: length of the finer candles that may be asked for.
         """
         wanted: dict[int, list[str]] = {}
         for mint in sorted(set(mints)):
             wanted.setdefault(mint_bucket(mint), []).append(mint)
-        directory = timeframe_dir(root, timeframe)
-        with commit.reading(root) if root.is_dir() else nullcontext(), inventory.explained(root):
-            inventory.require_whole(root, directory)
-            opened = [
-                _Part(bucket, path if hold is None else _named(path, hold, bucket), wanted[bucket], start_ms, end_ms)
+
+        def opened(length: str, place: Path | None, *, liquidity: bool) -> list[_Part]:
+            inventory.require_whole(root, timeframe_dir(root, length))
+            return [
+                _Part(
+                    bucket,
+                    path if place is None else _named(path, place, bucket),
+                    wanted[bucket],
+                    start_ms,
+                    end_ms,
+                    liquidity=liquidity,
+                )
                 for bucket in sorted(wanted)
-                for path in parts(bucket_dir(root, timeframe, bucket))
+                for path in parts(bucket_dir(root, length, bucket))
             ]
-        return cls(opened, start_ms, end_ms)
+
+        with commit.reading(root) if root.is_dir() else nullcontext(), inventory.explained(root):
+            found = opened(timeframe, hold, liquidity=liquidity)
+            below = None if hold is None else hold / "finer"
+            more = [] if finer is None else opened(finer, below, liquidity=False)
+        return cls(found, start_ms, end_ms, more, liquidity=liquidity)
 
     @classmethod
     def of(cls, piece: SlicePiece) -> Self:
         """Open a piece of a slice, in whatever process."""
-        opened = [_Part(file.bucket, file.path, list(file.mints), piece.start_ms, piece.end_ms) for file in piece.files]
-        return cls(opened, piece.start_ms, piece.end_ms)
+
+        def opened(files: Sequence[PartFile], *, liquidity: bool) -> list[_Part]:
+            times = piece.start_ms, piece.end_ms
+            return [_Part(file.bucket, file.path, list(file.mints), *times, liquidity=liquidity) for file in files]
+
+        found, finer = opened(piece.files, liquidity=piece.liquidity), opened(piece.finer, liquidity=False)
+        return cls(found, piece.start_ms, piece.end_ms, finer, liquidity=piece.liquidity)
 
     def pieces(self, rows: int) -> list[SlicePiece]:
         """Cut the slice into pieces of whole mint buckets: each begun one is filled until it has so many rows.
@@ -150,8 +189,18 @@ class CandleSlice:
         for part in self._parts:
             if sum(file.rows for file in pieces[-1]) >= rows:
                 pieces.append([])
-            pieces[-1].append(PartFile(part.bucket, part.path, part.mints, part.rows))
-        return [SlicePiece(tuple(files), self._start_ms, self._end_ms) for files in pieces]
+            pieces[-1].append(part.file)
+        finer = self.finer.files
+        return [
+            SlicePiece(
+                tuple(files),
+                self._start_ms,
+                self._end_ms,
+                self._liquidity,
+                tuple(finer[file.bucket] for file in files if file.bucket in finer),
+            )
+            for files in pieces
+        ]
 
     def _reset(self) -> None:
         self.rows = 0
@@ -193,6 +242,7 @@ class CandleSlice:
         """Let go of the files."""
         for part in self._parts:
             part.close()
+        self.finer.close()
 
     def _shards(self) -> list[list["_Part"]]:
         shards: list[list[_Part]] = []
@@ -212,6 +262,67 @@ class CandleSlice:
         self.mints += len(shard.mints)
         self.first = first if self.first is None else min(self.first, first)
         self.last = last if self.last is None else max(self.last, last)
+
+
+class FinerCandles:
+    """Finer candles, of which only the row groups are read that can hold some that are asked for.
+
+    Attributes:
+        bytes: compressed size of the row groups that were read.
+        rows: candles that were asked for and are there.
+    """
+
+    def __init__(self, opened: Sequence["_Part"]) -> None:
+        self._parts = {part.bucket: part for part in opened}
+        self._found: list[pl.DataFrame] = []
+        self.bytes = 0
+        self.rows = 0
+
+    @property
+    def files(self) -> dict[int, PartFile]:
+        """The part files, by mint bucket."""
+        return {bucket: part.file for bucket, part in self._parts.items()}
+
+    def within(self, wanted: pl.DataFrame, length_ms: int) -> pl.DataFrame:
+        """Read the finer candles that lie in candles.
+
+        Args:
+            wanted: `mint` and `timestamp` of each candle, which lie on their grid.
+            length_ms: length of the candles, in milliseconds.
+
+        Returns:
+            Columns of `frames.CANDLES`, sorted by mint and timestamp.
+        """
+        found = [pl.DataFrame(schema=frames.CANDLES)]
+        buckets = {mint: mint_bucket(mint) for mint in wanted["mint"].unique()}
+        by_bucket = wanted.with_columns(bucket=pl.col("mint").replace_strict(buckets, return_dtype=pl.Int64))
+        for (bucket,), some in by_bucket.partition_by("bucket", as_dict=True, include_key=False).items():
+            if isinstance(bucket, int) and bucket in self._parts:
+                rows, size = self._parts[bucket].read_within(some, length_ms)
+                found.append(rows)
+                self.bytes += size
+        rows = pl.concat(found).sort("mint", "timestamp")
+        self.rows += rows.height
+        self._found.append(rows)
+        return rows
+
+    @property
+    def digests(self) -> list[tuple[int, bytes]]:
+        """Digests of all candles that were found, by mint bucket, ascending."""
+        if not self._found:
+            return []
+        rows = pl.concat(self._found).unique(["mint", "timestamp"]).sort("mint", "timestamp")
+        buckets = {mint: mint_bucket(mint) for mint in rows["mint"].unique()}
+        return sorted(
+            (bucket, bucket_digest(CandleColumns.from_frame(rows.filter(pl.col("mint").is_in(mints)))))
+            for bucket in set(buckets.values())
+            for mints in [[mint for mint, its in buckets.items() if its == bucket]]
+        )
+
+    def close(self) -> None:
+        """Let go of the files."""
+        for part in self._parts.values():
+            part.close()
 
 
 def mints_of(path: Path) -> list[str]:
@@ -256,7 +367,9 @@ class _Part:
         note: what the lake wrote down when it checked them.
     """
 
-    def __init__(self, bucket: int, path: Path, mints: list[str], start_ms: int, end_ms: int) -> None:
+    def __init__(
+        self, bucket: int, path: Path, mints: list[str], start_ms: int, end_ms: int, *, liquidity: bool
+    ) -> None:
         self.bucket = bucket
         self.path = path
         self._mints = mints
@@ -265,13 +378,15 @@ class _Part:
         groups = [self._file.metadata.row_group(number) for number in range(self._file.num_row_groups)]
         self.groups = [number for number, group in enumerate(groups) if self._may_hold(group)]
         self.rows = sum(groups[number].num_rows for number in self.groups)
-        self.bytes = sum(_compressed_size(groups[number]) for number in self.groups)
+        has_liquidity = liquidity and LIQUIDITY in self._file.schema_arrow.names
+        self._columns = ["mint", *COLUMNS, *([LIQUIDITY] if has_liquidity else [])]
+        self.bytes = sum(self._size(number) for number in self.groups)
         self.whole = self._file.metadata.num_rows
         self.note = Note.of(self._file.metadata.metadata)
 
     @property
-    def mints(self) -> tuple[str, ...]:
-        return tuple(self._mints)
+    def file(self) -> PartFile:
+        return PartFile(self.bucket, self.path, tuple(self._mints), self.rows)
 
     def close(self) -> None:
         self._file.close(force=True)
@@ -279,9 +394,9 @@ class _Part:
     def read(self) -> CandleColumns:
         """Read the qualifying rows; without a copy if they are all rows of the groups."""
         with inventory.explained(self.path):
-            table = self._file.read_row_groups(self.groups)
+            table = self._file.read_row_groups(self.groups, columns=self._columns)
         mints, offsets = _runs(table.column("mint"))
-        arrays = [_array(table.column(name)) for name in COLUMNS]
+        arrays = [_array(table.column(name)) for name in self._columns[1:]]
         timestamp = arrays[0]
         wanted = set(self._mints)
         segments = []
@@ -291,6 +406,37 @@ class _Part:
                 if low < high:
                     segments.append((mint, int(low), int(high)))
         return _gather(segments, arrays)
+
+    def read_within(self, wanted: pl.DataFrame, length_ms: int) -> tuple[pl.DataFrame, int]:
+        """Read the candles that lie in longer ones, as `FinerCandles.within`, and say how many bytes that took."""
+        begins = wanted["timestamp"].to_physical()
+        mints, asked = wanted["mint"], []
+        for number in self.groups:
+            group = self._file.metadata.row_group(number)
+            mint, timestamp = group.column(0).statistics, group.column(1).statistics
+            reached = (mints >= mint.min) & (mints <= mint.max)
+            if mint.min == mint.max:  # of one mint alone the times say which candles it has
+                reached &= (begins + length_ms > timestamp.min_raw) & (begins <= timestamp.max_raw)
+            if reached.any():
+                asked.append(number)
+        found = [pl.DataFrame(schema=frames.CANDLES)]
+        for number in asked:
+            with inventory.explained(self.path):
+                table = self._file.read_row_group(number, columns=self._columns)
+            rows = pl.from_arrow(table)
+            assert isinstance(rows, pl.DataFrame)  # noqa: S101 - a table is one
+            rows = rows.cast(frames.CANDLES).with_columns(
+                begin=(pl.col("timestamp").to_physical() // length_ms * length_ms).cast(frames.TIMESTAMP)
+            )
+            inside = rows.join(wanted, left_on=["mint", "begin"], right_on=["mint", "timestamp"], how="semi")
+            found.append(inside.select(frames.CANDLES.names()))
+        return pl.concat(found), sum(self._size(number) for number in asked)
+
+    def _size(self, group: int) -> int:
+        """Return the compressed size of what is read of a row group."""
+        metadata = self._file.metadata.row_group(group)
+        chunks = [metadata.column(number) for number in range(metadata.num_columns)]
+        return sum(chunk.total_compressed_size for chunk in chunks if chunk.path_in_schema in self._columns)
 
     def _may_hold(self, group: pq.RowGroupMetaData) -> bool:
         """Compare the row group's statistics with the slice."""
@@ -337,13 +483,14 @@ def _read_shard(parts_of_shard: list[_Part]) -> _Shard:
         candles = part.read()
         if len(candles):
             digest = bucket_digest(candles)
-            digests.append((part.bucket, digest))
-            candles = _vouched_for(part, candles, digest.hex())
+            with_liquidity = None if candles.liquidity is None else liquidity_digest(digest, candles.liquidity)
+            digests.append((part.bucket, with_liquidity or digest))
+            candles = _vouched_for(part, candles, digest.hex(), with_liquidity.hex() if with_liquidity else None)
         buckets.append(candles)
     return _Shard(_merge(buckets), digests)
 
 
-def _vouched_for(part: _Part, candles: CandleColumns, digest: str) -> CandleColumns:
+def _vouched_for(part: _Part, candles: CandleColumns, digest: str, with_liquidity: str | None) -> CandleColumns:
     """Mark candles that are those which the lake has checked; of a part of a file the digest does not tell.
 
     Raises:
@@ -351,7 +498,7 @@ def _vouched_for(part: _Part, candles: CandleColumns, digest: str) -> CandleColu
     """
     if part.note is None or len(candles) < part.whole:
         return candles
-    if digest != part.note.digest:
+    if digest != part.note.digest or (with_liquidity is not None and with_liquidity != part.note.liquidity):
         raise inventory.damaged_rows(part.path)
     return replace(candles, checked=part.note.timeframe_ms if part.note.rules >= RULES else 0)
 
@@ -370,6 +517,9 @@ def _merge(buckets: list[CandleColumns]) -> CandleColumns:
         np.concatenate([columns[number][low:high] for _, number, low, high in segments])
         for columns in ([getattr(candles, name) for candles in buckets] for name in COLUMNS)
     ]
+    if any(candles.liquidity is not None for candles in buckets):
+        known = [np.full(len(one), np.nan) if one.liquidity is None else one.liquidity for one in buckets]
+        laid.append(np.concatenate([known[number][low:high] for _, number, low, high in segments]))
     checked = {candles.checked for candles in buckets}
     return replace(
         _columns([(mint, low, high) for mint, _, low, high in segments], laid),
@@ -394,8 +544,10 @@ def _columns(segments: list[tuple[str, int, int]], laid: list[Column]) -> Candle
     for array in laid:
         array.flags.writeable = False  # as arrays that lie in Parquet buffers are: one type, one compiled kernel
     offsets = np.cumsum([0, *(high - low for _, low, high in segments)], dtype=np.int64)
-    timestamp, opens, highs, lows, closes, volumes = laid
-    return CandleColumns([mint for mint, _, _ in segments], offsets, timestamp, opens, highs, lows, closes, volumes)
+    timestamp, opens, highs, lows, closes, volumes, *pools = laid
+    liquidity = next((pool for pool in pools if not np.isnan(pool).all()), None)  # without a value as without a column
+    mints = [mint for mint, _, _ in segments]
+    return CandleColumns(mints, offsets, timestamp, opens, highs, lows, closes, volumes, liquidity=liquidity)
 
 
 def _joined(spans: list[tuple[int, int]]) -> list[tuple[int, int]]:
@@ -430,9 +582,5 @@ def _array(column: pa.ChunkedArray) -> Column:
     values = column.combine_chunks() if column.num_chunks != 1 else column.chunk(0)
     if isinstance(values, pa.TimestampArray):
         values = values.view(pa.int64())
-    array: Column = values.to_numpy()
+    array: Column = values.to_numpy(zero_copy_only=values.null_count == 0)  # a null becomes NaN
     return array
-
-
-def _compressed_size(group: pq.RowGroupMetaData) -> int:
-    return sum(group.column(number).total_compressed_size for number in range(group.num_columns))

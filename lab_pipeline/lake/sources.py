@@ -82,6 +82,7 @@ class Source:
     Attributes:
         name: how errors call it.
         ignored: columns that are not used.
+        options: of the table, those that it has.
         lengths: what each column that says how long candles are may mean, by its texts.
     """
 
@@ -90,6 +91,7 @@ class Source:
         self._table = table
         self._mint = mint
         self._columns = _match(name, table, found, mint)
+        self.options = [option for option in table.options if option in self._columns]
         self.lengths: dict[str, dict[str | None, Lengths]] = {}
         self._labels = _length_columns(name, found) if table is CANDLES else {}
         used = set(self._columns.values())
@@ -140,7 +142,7 @@ class ArrowSource(Source):
         super().__init__(name, table, schema.names, mint)
         for column, place in self._columns.items():
             field = schema.field(place)
-            if (why := why_unusable(field, table.columns[column])) is not None:
+            if (why := why_unusable(field, table.types[column])) is not None:
                 raise LakeError(f"{name}: column {plain(field.name)} {why}")
 
     def _frames(self, columns: Mapping[str, int]) -> Iterator[pl.DataFrame]:
@@ -149,7 +151,7 @@ class ArrowSource(Source):
             for name, place in columns.items():
                 values = batch.column(self._schema.field(place).name)
                 is_label = name in LENGTH_COLUMNS
-                read = to_labels(values) if is_label else to_series(values, self._table.columns[name])
+                read = to_labels(values) if is_label else to_series(values, self._table.types[name])
                 series.append(read.alias(name))
             yield pl.DataFrame(series)
 
@@ -186,7 +188,7 @@ class ParquetSource(ArrowSource):
         texts = [
             self._schema.field(place).name
             for column, place in self._columns.items()
-            if self._table.columns[column] == pl.String and is_text(self._schema.field(place).type)
+            if self._table.types[column] == pl.String and is_text(self._schema.field(place).type)
         ]
         with (
             self._readable(self.name),
@@ -322,7 +324,7 @@ def _match(name: str, table: Table, found: Sequence[str], mint: str | None) -> d
     """Map canonical names to positions; an exact name wins over an alias."""
     places = _places(found)
     matched, missing = {}, []
-    for column in table.columns:
+    for column in table.types:
         candidates = _candidates(column, table, places)
         names = [plain(found[place]) for place in candidates]
         if mint is not None and column == "mint":
@@ -332,7 +334,7 @@ def _match(name: str, table: Table, found: Sequence[str], mint: str | None) -> d
             raise LakeError(f"{name}: {' and '.join(names)} could both be {column}: rename or drop one")
         elif candidates:
             matched[column] = candidates[0]
-        else:
+        elif column in table.columns:
             missing.append(column)
     if missing:
         aliases = {column: "/".join(table.aliases[column][:ALIASES_SHOWN]) for column in table.columns}
@@ -348,7 +350,7 @@ def _match(name: str, table: Table, found: Sequence[str], mint: str | None) -> d
 
 
 def _candidates(column: str, table: Table, places: Mapping[str, list[int]]) -> list[int]:
-    return places.get(column) or [place for alias in table.aliases[column] for place in places.get(alias, [])]
+    return places.get(column) or [place for alias in table.aliases.get(column, ()) for place in places.get(alias, [])]
 
 
 def _places(found: Iterable[str]) -> dict[str, list[int]]:

@@ -1,6 +1,6 @@
 """A backtest from request to published artifacts, in the steps that its ops are made of."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -18,9 +18,12 @@ from lab_pipeline.domain.backtest import (
     override,
 )
 from lab_pipeline.domain.errors import FieldError, InvalidConfigError, LabError
+from lab_pipeline.domain.frames import CALL_OPTIONS, CALLS, CANDLES
 from lab_pipeline.domain.results import RESULTS, check
+from lab_pipeline.domain.strategy import StrategyConfig
 from lab_pipeline.domain.timeframe import timeframe_ms
 from lab_pipeline.engine import ENGINE_VERSION
+from lab_pipeline.engine.fitting import columns_read, misfits, reads_liquidity, without_a_pool
 from lab_pipeline.engine.history import count_calls, counts_calls, look_back_ms
 from lab_pipeline.lake import CandleSlice, Lake, SlicePiece, combine, snapshot_hash
 from lab_pipeline.runs.artifacts import ArtifactStore, Manifest, Provenance
@@ -43,7 +46,7 @@ class ResolvedBacktest:
 
     Attributes:
         spec: the request with the strategy in it.
-        calls: the calls that it selects, columns of `frames.CALLS`.
+        calls: the calls that it selects: columns of `frames.CALLS`, and whatever else the strategy reads of them.
     """
 
     spec: ResolvedSpec
@@ -58,6 +61,8 @@ class SimulatedBacktest:
     provenance: Provenance
     candles: int
     """Candles read."""
+    finer_bytes: int = 0
+    """Read of finer candles, compressed."""
 
 
 @dataclass(frozen=True)
@@ -68,11 +73,15 @@ class SimulatedPart:
         simulation: of the calls on the part's mints.
         digests: of the candles read, by mint bucket.
         candles: how many were read.
+        finer: digests of the finer candles that were looked into, by mint bucket.
+        finer_bytes: read of finer candles, compressed.
     """
 
     simulation: "PartialSimulation"
     digests: list[tuple[int, bytes]]
     candles: int
+    finer: list[tuple[int, bytes]]
+    finer_bytes: int
 
 
 def full_range(lake: Lake) -> TimeRange:
@@ -93,7 +102,7 @@ def resolve(spec: BacktestSpec, strategies: StrategyStore, lake: Lake) -> Resolv
 
     Raises:
         UnknownStrategyError: if there is no such strategy or version.
-        InvalidConfigError: if an override does not fit, or callers or mints are unknown; each is named.
+        InvalidConfigError: if an override or the strategy does not fit, or callers or mints are unknown; each is named.
         EmptyLakeError: if there are no candles at the timeframe.
     """
     stored = strategies.get(spec.strategy_id, spec.strategy_version)
@@ -105,6 +114,12 @@ def resolve(spec: BacktestSpec, strategies: StrategyStore, lake: Lake) -> Resolv
         end=spec.range.end,
         mints=spec.universe.mints if isinstance(spec.universe, TokensUniverse) else None,
         callers=spec.universe.callers if isinstance(spec.universe, CallersUniverse) else None,
+    )
+    problems = _misfits(config, spec.timeframe, lake)
+    if problems:
+        raise InvalidConfigError(f"strategy {spec.strategy_id}", problems)
+    calls = calls.select(
+        *CALLS, *(name for name in CALL_OPTIONS if name in calls.columns and name in columns_read(config))
     )
     if counts_calls(config):
         calls = count_calls(calls, lake.calls())
@@ -131,9 +146,13 @@ def find_problems(spec: BacktestSpec, strategies: StrategyStore, lake: Lake) -> 
         found.append(FieldError(path, str(error)))
     else:
         try:
-            override(stored.strategy.config, spec.params)
+            config = override(stored.strategy.config, spec.params)
         except InvalidConfigError as error:
             found += [FieldError(f"params.{one.path}".rstrip("."), one.message) for one in error.errors]
+        else:
+            for one in _misfits(config, spec.timeframe, lake):
+                place = "params" if _is_set(one.path, spec.params) else "strategy"
+                found.append(FieldError(f"{place}.{one.path}", one.message))
     try:
         _require_candles(lake, spec.timeframe)
     except EmptyLakeError as error:
@@ -163,7 +182,15 @@ def plan(backtest: ResolvedBacktest, lake: Lake, *, hold: Path | None = None) ->
     mints = calls["mint"].unique().sort().to_list()
     horizon = timedelta(minutes=spec.strategy.horizon_minutes)
     look_back = timedelta(milliseconds=look_back_ms(spec.strategy, timeframe_ms(spec.timeframe)))
-    return lake.slice(spec.timeframe, mints, first - look_back, last + horizon, hold=hold)
+    return lake.slice(
+        spec.timeframe,
+        mints,
+        first - look_back,
+        last + horizon,
+        hold=hold,
+        liquidity=reads_liquidity(spec.strategy),
+        finer=spec.strategy.finer_timeframe,
+    )
 
 
 def simulate(
@@ -181,20 +208,22 @@ def simulate(
         threads: threads of the simulation; default: all cores. The result does not depend on it.
         on_progress: told the calls simulated so far and the calls in all.
     """
-    simulator = _simulator(backtest, threads)
+    simulator = _simulator(backtest, threads, candles)
     _feed(simulator, candles, backtest.calls.height, on_progress)
-    return _result(backtest, simulator, candles.snapshot, candles.rows)
+    digest = _digest(candles.digests, candles.finer.digests)
+    return _result(backtest, simulator, digest, candles.rows, candles.finer.bytes)
 
 
 def simulate_part(
     backtest: ResolvedBacktest, piece: SlicePiece, *, threads: int | None = None, on_progress: Progress | None = None
 ) -> SimulatedPart:
     """Simulate the calls on the mints of one piece of the slice that `plan` held; arguments as of `simulate`."""
-    simulator = _simulator(backtest, threads)
     candles = CandleSlice.of(piece)
+    simulator = _simulator(backtest, threads, candles)
     mints = [mint for file in piece.files for mint in file.mints]
     _feed(simulator, candles, backtest.calls.filter(pl.col("mint").is_in(mints)).height, on_progress)
-    return SimulatedPart(simulator.part(), candles.digests, candles.rows)
+    finer = candles.finer
+    return SimulatedPart(simulator.part(), candles.digests, candles.rows, finer.digests, finer.bytes)
 
 
 def merge(
@@ -210,8 +239,11 @@ def merge(
     simulator = _simulator(backtest, threads)
     for part in parts:
         simulator.add_part(part.simulation)
-    digest = combine(sorted(one for part in parts for one in part.digests))
-    return _result(backtest, simulator, digest, sum(part.candles for part in parts))
+    digest = _digest(
+        sorted(one for part in parts for one in part.digests), sorted(one for part in parts for one in part.finer)
+    )
+    candles, finer_bytes = sum(part.candles for part in parts), sum(part.finer_bytes for part in parts)
+    return _result(backtest, simulator, digest, candles, finer_bytes)
 
 
 def publish(run_id: str, result: SimulatedBacktest, artifacts: ArtifactStore) -> Manifest:
@@ -251,10 +283,23 @@ def run_backtest(
     return publish(run_id, result, artifacts)
 
 
-def _simulator(backtest: ResolvedBacktest, threads: int | None) -> "Simulator":
+def _simulator(backtest: ResolvedBacktest, threads: int | None, candles: CandleSlice | None = None) -> "Simulator":
+    """Make a simulator; one that only puts parts together needs no candles."""
     from lab_pipeline.engine import Simulator  # noqa: PLC0415 - numba, which who only asks for a run goes without
 
-    return Simulator(backtest.calls, backtest.spec.strategy, timeframe=backtest.spec.timeframe, threads=threads)
+    spec = backtest.spec
+    length = timeframe_ms(spec.timeframe)
+
+    def finer(wanted: pl.DataFrame) -> pl.DataFrame:
+        return pl.DataFrame(schema=CANDLES) if candles is None else candles.finer.within(wanted, length)
+
+    return Simulator(
+        backtest.calls,
+        spec.strategy,
+        timeframe=spec.timeframe,
+        threads=threads,
+        finer=None if spec.strategy.finer_timeframe is None else finer,
+    )
 
 
 def _feed(simulator: "Simulator", candles: CandleSlice, calls: int, on_progress: Progress | None) -> None:
@@ -267,12 +312,39 @@ def _feed(simulator: "Simulator", candles: CandleSlice, calls: int, on_progress:
                 on_progress(done, calls)
 
 
-def _result(backtest: ResolvedBacktest, simulator: "Simulator", digest: str, candles: int) -> SimulatedBacktest:
+def _digest(candles: list[tuple[int, bytes]], finer: list[tuple[int, bytes]]) -> str:
+    """Return the digest (hex) of all candles that were read; without finer ones it is that of the others."""
+    digest = combine(candles)
+    return combine([(0, bytes.fromhex(digest)), (1, bytes.fromhex(combine(finer)))]) if finer else digest
+
+
+def _result(
+    backtest: ResolvedBacktest, simulator: "Simulator", digest: str, candles: int, finer_bytes: int
+) -> SimulatedBacktest:
     spec = backtest.spec
     simulation = simulator.finish(seed=spec.seed)
     return SimulatedBacktest(
-        simulation, Provenance(spec, snapshot_hash(backtest.calls, digest), ENGINE_VERSION), candles
+        simulation, Provenance(spec, snapshot_hash(backtest.calls, digest), ENGINE_VERSION), candles, finer_bytes
     )
+
+
+def _misfits(config: StrategyConfig, timeframe: str, lake: Lake) -> list[FieldError]:
+    """Name every field of a strategy that does not fit the lake, by its path; the run's timeframe is not judged."""
+    asks = any(one.field in CALL_OPTIONS for one in config.filters) or reads_liquidity(config)
+    calls = lake.calls() if asks else pl.DataFrame(schema=CALLS)
+    try:
+        problems = misfits(config, timeframe, calls.columns, lake.timeframes())
+    except ValueError:  # which is refused for itself
+        return []
+    if reads_liquidity(config):
+        known = {"candles": lake.has_liquidity(timeframe), "calls": "liquidity_at_call" in calls.columns}
+        problems += without_a_pool(config, **known)
+    return problems
+
+
+def _is_set(path: str, params: Mapping[str, object]) -> bool:
+    """Tell whether overrides have the field of a path, or one that it lies in."""
+    return any(path == name or path.startswith((f"{name}.", f"{name}[")) for name in params)
 
 
 def _require_candles(lake: Lake, timeframe: str) -> None:

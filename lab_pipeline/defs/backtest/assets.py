@@ -224,6 +224,11 @@ def _describe(context: dg.OpExecutionContext, result: steps.SimulatedBacktest, d
     context.log.info(
         f"{done} {summary.calls:,} calls on {result.candles:,} candles in {seconds:.2f} s: {summary.trades:,} trades"
     )
+    if result.provenance.spec.strategy.finer_timeframe is not None:
+        context.log.info(
+            f"finer candles: {result.finer_bytes:,} bytes read, {summary.ambiguous_resolved:,} of "
+            f"{summary.ambiguous_candles:,} ambiguous candles resolved"
+        )
     if not (costs.fee_bps or costs.slippage_bps):
         context.log.warning("the strategy has no costs: set costs.feeBps and costs.slippageBps to see real returns")
 

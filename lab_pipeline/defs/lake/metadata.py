@@ -55,7 +55,7 @@ def calls_metadata(lake: Lake) -> dict[str, dg.MetadataValue]:
     )
     return {
         "dagster/row_count": dg.MetadataValue.int(calls.height),
-        "dagster/column_schema": _columns(frames.CALLS),
+        "dagster/column_schema": _columns(calls.schema),
         "path": dg.MetadataValue.path(str(lake.root)),
         "callers": table(per_caller.sort("caller")),
     }
