@@ -182,6 +182,11 @@ class Settings(BaseSettings):
         return self.home / "catalog.duckdb"
 
     @property
+    def signals_dir(self) -> Path:
+        """Signals of the lab's own: Python files, whose names are those of the signals."""
+        return self.home / "signals"
+
+    @property
     def statistics_dir(self) -> Path:
         """Columns of the counted runs, from which statistics are computed."""
         return self.home / "statistics"

@@ -118,7 +118,7 @@ def run_foreground(
     from lab_pipeline.runs.artifacts import ArtifactStore
 
     lake = Lake(settings().lake_dir)
-    steps.resolve(config.to_spec(lake), strategy_store(), lake)
+    steps.resolve(config.to_spec(lake), strategy_store(), lake, settings().signals_dir)
     with (
         open_instance(settings()) as instance,
         alive(settings(), instance) as tags,

@@ -153,6 +153,8 @@ class ResolvedSpec(Document):
     """Seeds everything random."""
     params: Params
     """The overrides that were applied."""
+    signals: dict[str, str] = Field(default_factory=dict)
+    """By the name of each registered signal, what it is: the sha256 (hex) of its file, or package and version."""
 
     def fingerprint(self, snapshot: str, engine_version: str) -> str:
         """Return the sha256 (hex) that runs with the same result share.
@@ -163,6 +165,8 @@ class ResolvedSpec(Document):
         """
         spec = self.to_json_dict()
         del spec["params"]  # they are in the strategy; how they were written is no part of the result
+        if not self.signals:  # as it was before there were any
+            del spec["signals"]
         parts = {"spec": spec, "snapshot": snapshot, "engineVersion": engine_version, "seed": self.seed}
         return hashlib.sha256(canonical_json(parts)).hexdigest()
 

@@ -97,11 +97,11 @@ class IchimokuCross(Document):
 
 
 class Registered(Document):
-    """A signal that an installed package registers in the entry point group `lab_pipeline.signals`."""
+    """A signal of the lab's own, or one that an installed package registers in the group `lab_pipeline.signals`."""
 
     kind: Literal[SignalKind.REGISTERED]
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,99}$")]
-    """Name of the entry point."""
+    """Name of the file in the lab's directory of signals, without its ending, or of the entry point."""
     warm_up: Annotated[int, Field(ge=0, le=MOST_CANDLES)] = 0
     """Candles before the call that it wants to see."""
     arguments: Annotated[dict[str, JsonValue], Field(max_length=100)] = Field(default_factory=dict)

@@ -1,5 +1,6 @@
 """What the calls bring, as the kernel takes it, and which of them are not entered for it."""
 
+from collections.abc import Mapping
 from functools import reduce
 from operator import and_
 
@@ -33,8 +34,15 @@ class CallBook:
         not_long: the calls that are not to buy.
     """
 
-    def __init__(self, calls: pl.DataFrame, config: StrategyConfig, timeframe: int) -> None:
+    def __init__(
+        self,
+        calls: pl.DataFrame,
+        config: StrategyConfig,
+        timeframe: int,
+        own_signals: Mapping[str, signals.Signal] = signals.NONE,
+    ) -> None:
         """Take the calls, in their order, and what the strategy asks of them."""
+        self._own_signals = own_signals
         self._calls = calls
         self._config = config
         self._timeframe = timeframe
@@ -136,7 +144,7 @@ class CallBook:
             places[alike] = place
             end = int(ends[alike].max())
             if end > begin:
-                said.append(signals.holds(when, _frame(candles, int(begin), end)))
+                said.append(signals.holds(when, _frame(candles, int(begin), end), self._own_signals))
                 place += end - int(begin)
         return Heard(readonly(begins), readonly(places), readonly(np.concatenate(said)))
 

@@ -7,10 +7,11 @@ are tried on a made-up market first, and refused if what they say of a candle de
 """
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import cache, reduce
-from importlib.metadata import entry_points
+from importlib.metadata import EntryPoint, entry_points
 from operator import and_, or_
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -40,26 +41,28 @@ PROBE_CUTS = (40, 300, 700, 1_100)
 MINUTE_MS = 60_000
 
 Signal = Callable[..., pl.Expr]
+NONE: Mapping[str, Signal] = MappingProxyType({})
 
 
-def holds(when: When, candles: pl.DataFrame) -> npt.NDArray[np.bool_]:
+def holds(when: When, candles: pl.DataFrame, own: Mapping[str, Signal] = NONE) -> npt.NDArray[np.bool_]:
     """Tell at the close of each candle whether the conditions hold.
 
     Args:
         when: the conditions.
         candles: of one token, ascending: `COLUMNS`, timestamps in the type of `frames.CANDLES`.
+        own: registered signals by name, which are asked before those of installed packages.
 
     Raises:
         LabError: if a registered signal is not there, fails, or looks ahead.
     """
-    said = [_said(condition, candles) for condition in when.conditions]
+    said = [_said(condition, candles, own) for condition in when.conditions]
     join = and_ if when.all_ is not None else or_
     joined: npt.NDArray[np.bool_] = reduce(join, said).to_numpy()
     return joined
 
 
-def require_signals(*whens: When | None) -> None:
-    """Look up every registered signal and try it for looking ahead.
+def require_signals(*whens: When | None, own: Mapping[str, Signal] = NONE) -> None:
+    """Look up every registered signal and try it for looking ahead; `own` as of `holds`.
 
     Raises:
         LabError: if one is not there, fails, or looks ahead.
@@ -67,15 +70,26 @@ def require_signals(*whens: When | None) -> None:
     for when in whens:
         for condition in when.conditions if when else ():
             if isinstance(condition, Registered):
-                _require_causal(condition.name, canonical_json(condition.arguments))
+                _find(condition, own)
 
 
-def _said(condition: Condition, candles: pl.DataFrame) -> pl.Series:
+def installed(name: str) -> EntryPoint | None:
+    """Return the entry point of an installed package that registers a signal, or null."""
+    return next(iter(entry_points(group=ENTRY_POINTS, name=name)), None)
+
+
+def _find(condition: Registered, own: Mapping[str, Signal]) -> Signal:
+    """Return the function of a registered signal that does not look ahead."""
+    signal = own.get(condition.name) or _registered(condition.name)
+    _require_causal(signal, condition.name, canonical_json(condition.arguments))
+    return signal
+
+
+def _said(condition: Condition, candles: pl.DataFrame, own: Mapping[str, Signal]) -> pl.Series:
     if not isinstance(condition, Registered):
         expression = _expression(condition)
         return candles.select(holds=expression.fill_null(value=False))["holds"]
-    _require_causal(condition.name, canonical_json(condition.arguments))
-    return _ask(condition.name, condition.arguments, candles)
+    return _ask(_find(condition, own), condition.name, condition.arguments, candles)
 
 
 def _expression(condition: Condition) -> pl.Expr:
@@ -127,18 +141,18 @@ def _crosses(fast: pl.Expr, slow: pl.Expr, direction: CrossDirection) -> pl.Expr
 
 @cache
 def _registered(name: str) -> Signal:
-    found = entry_points(group=ENTRY_POINTS)
-    if name not in found.names:
-        known = ", ".join(sorted(found.names)) or "none"
+    found = installed(name)
+    if found is None:
+        known = ", ".join(sorted(entry_points(group=ENTRY_POINTS).names)) or "none"
         raise LabError(f"signal {name!r} is not registered in the entry point group {ENTRY_POINTS}: there is {known}")
-    signal: Signal = found[name].load()
+    signal: Signal = found.load()
     return signal
 
 
-def _ask(name: str, arguments: dict[str, Any], candles: pl.DataFrame) -> pl.Series:
+def _ask(signal: Signal, name: str, arguments: dict[str, Any], candles: pl.DataFrame) -> pl.Series:
     """Return what a registered signal says of each candle; false where it says nothing."""
     try:
-        said = candles.select(holds=_registered(name)(candles, **arguments))["holds"]
+        said = candles.select(holds=signal(candles, **arguments))["holds"]
     except LabError:
         raise
     except Exception as error:
@@ -149,15 +163,15 @@ def _ask(name: str, arguments: dict[str, Any], candles: pl.DataFrame) -> pl.Seri
 
 
 @cache
-def _require_causal(name: str, arguments: bytes) -> None:
+def _require_causal(signal: Signal, name: str, arguments: bytes) -> None:
     """Scramble the future of a made-up market and require that nothing changes before."""
     known = json.loads(arguments)
     market = _made_up(0)
-    said = _ask(name, known, market)
+    said = _ask(signal, name, known, market)
     for cut in PROBE_CUTS:
         other = pl.concat([market[:cut], _made_up(cut)[cut:]])
         for part in (other, market[:cut]):
-            if not _ask(name, known, part)[:cut].equals(said[:cut]):
+            if not _ask(signal, name, known, part)[:cut].equals(said[:cut]):
                 raise LabError(f"signal {name!r} looks ahead: what it says of a candle depends on later candles")
 
 

@@ -1,6 +1,6 @@
 """From candles and calls to a simulation: in one call, or shard by shard in flat memory."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import NamedTuple, TypeVar
@@ -26,7 +26,7 @@ from lab_pipeline.engine.mark_prices import Marks, MarkStore
 from lab_pipeline.engine.paths import paths_frame
 from lab_pipeline.engine.portfolio import SKIP_REASONS, TAKEN, Allocation, Series, run_portfolio
 from lab_pipeline.engine.rules import options_of, rules_of
-from lab_pipeline.engine.signals import require_signals
+from lab_pipeline.engine.signals import NONE, Signal, require_signals
 from lab_pipeline.engine.simulation import Simulation
 from lab_pipeline.engine.summary import Bounds, summarise
 
@@ -51,6 +51,7 @@ def simulate(
     threads: int | None = None,
     finer: pl.DataFrame | None = None,
     all_calls: pl.DataFrame | None = None,
+    signals: Mapping[str, Signal] = NONE,
 ) -> Simulation:
     """Simulate a strategy on every call, alone and in a portfolio.
 
@@ -65,6 +66,7 @@ def simulate(
         finer: candles of the strategy's finer timeframe, where it has one.
         all_calls: over which filters count, `calls` by default; unused if `calls` have the columns of
             `history.count_calls`.
+        signals: functions by the names of registered conditions, which are asked before installed packages.
 
     Raises:
         LabError: naming the column, or the mint and time, that is not as it must be.
@@ -81,6 +83,7 @@ def simulate(
         threads=threads,
         finer=None if finer is None else lambda _: finer,
         all_calls=all_calls,
+        signals=signals,
     )
     names = [name for name in (*frames.CANDLES, *frames.CANDLE_OPTIONS) if name in candles.columns]
     columns = candles.select(names).sort("mint", "timestamp")
@@ -124,6 +127,7 @@ class Simulator:
         threads: int | None = None,
         finer: FinerSource | None = None,
         all_calls: pl.DataFrame | None = None,
+        signals: Mapping[str, Signal] = NONE,
     ) -> None:
         """Take the calls and the strategy; arguments and errors as of `simulate`, but for where finer candles are from.
 
@@ -136,7 +140,7 @@ class Simulator:
         there = () if finer is None or config.finer_timeframe is None else (config.finer_timeframe,)
         if problems := misfits(config, timeframe, calls.columns, there):
             raise InvalidConfigError("strategy", problems)
-        require_signals(config.entry.when, config.exit.when)
+        require_signals(config.entry.when, config.exit.when, own=signals)
         if history.counts_calls(config) and not set(COUNTED) <= set(calls.columns):
             calls = history.count_calls(calls, calls if all_calls is None else all_calls)
         self._calls = calls.sort("called_at", "call_id")
@@ -146,7 +150,7 @@ class Simulator:
         self._finer = finer
         processors: int = numba.config.NUMBA_DEFAULT_NUM_THREADS  # type: ignore[attr-defined] # set when numba is imported
         self._threads = threads or processors
-        self._book = CallBook(self._calls, config, self._timeframe)
+        self._book = CallBook(self._calls, config, self._timeframe, signals)
         self._by_mint, self._groups = _group_by_mint(self._calls["mint"])
         self._simulated: set[str] = set()
         self._finished = False

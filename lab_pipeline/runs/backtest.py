@@ -28,12 +28,14 @@ from lab_pipeline.engine.history import count_calls, counts_calls, look_back_ms
 from lab_pipeline.lake import CandleSlice, Lake, SlicePiece, combine, snapshot_hash
 from lab_pipeline.runs.artifacts import ArtifactStore, Manifest, Provenance
 from lab_pipeline.runs.progress import Progress
+from lab_pipeline.runs.signals import Signals, unknown
 from lab_pipeline.runs.strategies import StrategyStore, UnknownStrategyError
 
 if TYPE_CHECKING:
     from lab_pipeline.engine import PartialSimulation, Simulation, Simulator
 
 SHOWN_NAMES = 10
+NO_SIGNALS = Signals({}, {})
 
 
 class EmptyLakeError(LabError):
@@ -47,10 +49,12 @@ class ResolvedBacktest:
     Attributes:
         spec: the request with the strategy in it.
         calls: the calls that it selects: columns of `frames.CALLS`, and whatever else the strategy reads of them.
+        signals: the registered signals that it names, as they were then.
     """
 
     spec: ResolvedSpec
     calls: pl.DataFrame
+    signals: Signals = NO_SIGNALS
 
 
 @dataclass(frozen=True)
@@ -97,8 +101,16 @@ def full_range(lake: Lake) -> TimeRange:
     return TimeRange(start=first, end=last + timedelta(milliseconds=1))
 
 
-def resolve(spec: BacktestSpec, strategies: StrategyStore, lake: Lake) -> ResolvedBacktest:
+def resolve(
+    spec: BacktestSpec, strategies: StrategyStore, lake: Lake, signals_dir: Path | None = None
+) -> ResolvedBacktest:
     """Look up the strategy, apply the overrides, select the calls.
+
+    Args:
+        spec: the request.
+        strategies: of the lab.
+        lake: of the lab.
+        signals_dir: with the lab's own signals; without it a strategy has those of installed packages alone.
 
     Raises:
         UnknownStrategyError: if there is no such strategy or version.
@@ -115,7 +127,7 @@ def resolve(spec: BacktestSpec, strategies: StrategyStore, lake: Lake) -> Resolv
         mints=spec.universe.mints if isinstance(spec.universe, TokensUniverse) else None,
         callers=spec.universe.callers if isinstance(spec.universe, CallersUniverse) else None,
     )
-    problems = _misfits(config, spec.timeframe, lake)
+    problems = [*unknown(config, signals_dir), *_misfits(config, spec.timeframe, lake)]
     if problems:
         raise InvalidConfigError(f"strategy {spec.strategy_id}", problems)
     calls = calls.select(
@@ -123,6 +135,7 @@ def resolve(spec: BacktestSpec, strategies: StrategyStore, lake: Lake) -> Resolv
     )
     if counts_calls(config):
         calls = count_calls(calls, lake.calls())
+    signals = Signals.of(config, signals_dir)
     resolved = ResolvedSpec(
         strategy_id=spec.strategy_id,
         strategy_version=stored.version,
@@ -132,11 +145,14 @@ def resolve(spec: BacktestSpec, strategies: StrategyStore, lake: Lake) -> Resolv
         range=spec.range,
         seed=spec.seed,
         params=spec.params,
+        signals=signals.identities,
     )
-    return ResolvedBacktest(resolved, calls)
+    return ResolvedBacktest(resolved, calls, signals)
 
 
-def find_problems(spec: BacktestSpec, strategies: StrategyStore, lake: Lake) -> list[FieldError]:
+def find_problems(
+    spec: BacktestSpec, strategies: StrategyStore, lake: Lake, signals_dir: Path | None = None
+) -> list[FieldError]:
     """Name every field of a request that `resolve` would refuse, by its path; none if it can run."""
     found: list[FieldError] = []
     try:
@@ -150,7 +166,7 @@ def find_problems(spec: BacktestSpec, strategies: StrategyStore, lake: Lake) -> 
         except InvalidConfigError as error:
             found += [FieldError(f"params.{one.path}".rstrip("."), one.message) for one in error.errors]
         else:
-            for one in _misfits(config, spec.timeframe, lake):
+            for one in [*unknown(config, signals_dir), *_misfits(config, spec.timeframe, lake)]:
                 place = "params" if _is_set(one.path, spec.params) else "strategy"
                 found.append(FieldError(f"{place}.{one.path}", one.message))
     try:
@@ -274,11 +290,12 @@ def run_backtest(
     lake: Lake,
     strategies: StrategyStore,
     artifacts: ArtifactStore,
+    signals_dir: Path | None = None,
     threads: int | None = None,
     on_progress: Progress | None = None,
 ) -> Manifest:
     """Run a whole backtest in this process, without Dagster: the steps of the job, called one after the other."""
-    backtest = resolve(spec, strategies, lake)
+    backtest = resolve(spec, strategies, lake, signals_dir)
     result = simulate(backtest, plan(backtest, lake), threads=threads, on_progress=on_progress)
     return publish(run_id, result, artifacts)
 
@@ -299,6 +316,7 @@ def _simulator(backtest: ResolvedBacktest, threads: int | None, candles: CandleS
         timeframe=spec.timeframe,
         threads=threads,
         finer=None if spec.strategy.finer_timeframe is None else finer,
+        signals=backtest.signals.functions(),
     )
 
 

@@ -54,7 +54,7 @@ class Parts(dg.Config):
 def resolve(context: dg.OpExecutionContext, config: BacktestConfig, lab: Lab) -> steps.ResolvedBacktest:
     """Turn the launchpad's form into a backtest with nothing left to look up, and tag the run with it."""
     with failing_clearly(context.log):
-        backtest = steps.resolve(config.to_spec(lab.lake), lab.strategies, lab.lake)
+        backtest = steps.resolve(config.to_spec(lab.lake), lab.strategies, lab.lake, lab.settings.signals_dir)
         warm_up(lab.clickhouse)
     spec = backtest.spec
     tags = {

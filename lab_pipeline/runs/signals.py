@@ -1,0 +1,106 @@
+"""Signals of the lab's own: files in one directory, each with a function `signal`.
+
+A strategy names a signal, never a place: the name is that of a file in the directory, and nothing that a request says
+is executed. What a run executes is the text that was hashed into its fingerprint, in whatever process.
+"""
+
+import hashlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
+
+from lab_pipeline.domain.conditions import Registered
+from lab_pipeline.domain.errors import FieldError, LabError
+from lab_pipeline.domain.strategy import StrategyConfig
+from lab_pipeline.engine.signals import ENTRY_POINTS, Signal, installed
+
+FUNCTION = "signal"
+
+
+@dataclass(frozen=True)
+class Signals:
+    """The registered signals of a strategy.
+
+    Attributes:
+        identities: by name, the sha256 (hex) of the file, or package and version.
+        sources: by name, the text of each file.
+    """
+
+    identities: dict[str, str]
+    sources: dict[str, str]
+
+    @classmethod
+    def of(cls, config: StrategyConfig, directory: Path | None) -> "Signals":
+        """Read the signals that a strategy names; what is not there is left out, and named by `unknown`.
+
+        Raises:
+            LabError: if a file cannot be read.
+        """
+        identities, sources = {}, {}
+        for _, name in _named(config):
+            path = _file(directory, name)
+            if path is not None:
+                try:
+                    content = path.read_bytes()
+                    sources[name] = content.decode()
+                except (OSError, UnicodeDecodeError) as error:
+                    raise LabError(f"signal {name!r}: {path} cannot be read: {error}") from None
+                identities[name] = hashlib.sha256(content).hexdigest()
+            elif (found := installed(name)) is not None:
+                package = found.dist
+                identities[name] = f"{package.name}=={package.version}" if package else found.value
+        return cls(identities, sources)
+
+    def functions(self) -> dict[str, Signal]:
+        """Execute the files and return their functions.
+
+        Raises:
+            LabError: if a file fails, or has no such function.
+        """
+        return {name: _function(name, source) for name, source in self.sources.items()}
+
+
+def unknown(config: StrategyConfig, directory: Path | None) -> list[FieldError]:
+    """Name, by its path, every registered signal of a strategy that is neither a file nor installed."""
+    return [
+        FieldError(
+            path, f"signal {name!r} is neither a file {_place(directory, name)} nor registered as {ENTRY_POINTS}"
+        )
+        for path, name in _named(config)
+        if _file(directory, name) is None and installed(name) is None
+    ]
+
+
+def _named(config: StrategyConfig) -> Iterator[tuple[str, str]]:
+    for block, when in (("entry", config.entry.when), ("exit", config.exit.when)):
+        if when is not None:
+            join = "any" if when.all_ is None else "all"
+            for number, condition in enumerate(when.conditions):
+                if isinstance(condition, Registered):
+                    yield f"{block}.when.{join}[{number}].name", condition.name
+
+
+def _place(directory: Path | None, name: str) -> str:
+    return f"{name}.py" if directory is None else str(directory / f"{name}.py")
+
+
+def _file(directory: Path | None, name: str) -> Path | None:
+    """Return the file of a signal: one of the directory itself, wherever links in it lead."""
+    if directory is None:
+        return None
+    path = directory / f"{name}.py"
+    return path if path.is_file() and path.resolve().parent == directory.resolve() else None
+
+
+def _function(name: str, source: str) -> Signal:
+    module = ModuleType(f"lab_signal_{name}")
+    try:
+        exec(compile(source, f"{name}.py", "exec"), module.__dict__)  # noqa: S102 - the lab's owner put the file there
+    except Exception as error:
+        raise LabError(f"signal {name!r} failed: {type(error).__name__}: {error}") from error
+    function = getattr(module, FUNCTION, None)
+    if not callable(function):
+        raise LabError(f"signal {name!r}: {name}.py has no function {FUNCTION}(candles, **arguments)")
+    signal: Signal = function
+    return signal
