@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, BeforeValidator, Field, JsonValue, PlainSerializer, WithJsonSchema, model_validator
 
+from lab_pipeline.domain.conditions import MOST_CONDITIONS
 from lab_pipeline.domain.errors import FieldError, InvalidConfigError
 from lab_pipeline.domain.identifiers import IDENTIFIER_RULE, is_identifier
 from lab_pipeline.domain.model import Document, canonical_json, problem_at
@@ -17,6 +18,7 @@ from lab_pipeline.domain.timeframe import Timeframe
 MOST_NAMES = 10_000
 MOST_PARAMS = 1_000
 MOST_CANDLES = 10**12
+MOST_SIGNALS = 2 * MOST_CONDITIONS
 Name = Annotated[str, Field(min_length=1, max_length=1_000)]
 Names = Annotated[tuple[Name, ...], Field(min_length=1, max_length=MOST_NAMES)]
 Params = Annotated[dict[str, JsonValue], Field(max_length=MOST_PARAMS)]
@@ -153,7 +155,7 @@ class ResolvedSpec(Document):
     """Seeds everything random."""
     params: Params
     """The overrides that were applied."""
-    signals: dict[str, str] = Field(default_factory=dict)
+    signals: Annotated[dict[str, str], Field(max_length=MOST_SIGNALS)] = Field(default_factory=dict)
     """By the name of each registered signal, what it is: the sha256 (hex) of its file, or package and version."""
 
     def fingerprint(self, snapshot: str, engine_version: str) -> str:

@@ -7,6 +7,8 @@ from pydantic import Discriminator, Field, Tag, model_validator
 from lab_pipeline.domain.model import Document, problem_at
 
 MOST_VALUES = 10_000
+LARGEST = 1e100
+"""As prices and amounts are at most."""
 
 TEXTS = ("caller", "mint", "direction", "chain", "source_url")
 BROUGHT = ("entry_price", "stop_price", "price_at_call", "market_cap_at_call", "liquidity_at_call")
@@ -21,12 +23,15 @@ COUNTED = ("token_age_minutes", "call_number_on_token", "caller_calls_before")
 FIELDS = (*TEXTS, *BROUGHT, *MEASURED, *COUNTED)
 
 
+Number = Annotated[float, Field(ge=-LARGEST, le=LARGEST)]
+
+
 def _kind_of_value(value: object) -> str:
     return "text" if isinstance(value, str) else "number"
 
 
 Value = Annotated[
-    Annotated[str, Field(max_length=1_000), Tag("text")] | Annotated[float, Tag("number")],
+    Annotated[str, Field(max_length=1_000), Tag("text")] | Annotated[Number, Tag("number")],
     Discriminator(_kind_of_value),
 ]
 
@@ -36,9 +41,9 @@ class Filter(Document):
 
     field: Annotated[str, Field(max_length=100)]
     """A column of the call, or one of the numbers known before the entry."""
-    min: float | None = None
+    min: Number | None = None
     """Least value that fits."""
-    max: float | None = None
+    max: Number | None = None
     """Largest value that fits."""
     in_: Annotated[tuple[Value, ...], Field(strict=False, max_length=MOST_VALUES)] | None = Field(
         default=None, alias="in"

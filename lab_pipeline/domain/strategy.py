@@ -145,7 +145,7 @@ class Exit(Document):
     stop_loss: AnyDistance | None = None
     """Distance of the stop below the entry price: a plain fraction, or `{"atr": {"n": 14, "k": 2}}`."""
     stop_fill: StopFill = StopFill()
-    """At what price a stop fills that is hit inside a candle."""
+    """How far below its level such a stop fills."""
     trailing: TrailingStop | None = None
     """Trailing stop, or null."""
     break_even_after: Annotated[int, Field(ge=1, le=MOST)] | None = None
@@ -204,12 +204,14 @@ class NoImpact(Document):
     """The size of a fill does not move the price."""
 
     model: Literal[ImpactModel.NONE] = ImpactModel.NONE
+    """`none`."""
 
 
 class VolumeShareImpact(Document):
     """Slippage grows with the share of the candle's traded value: coefficient * share ** exponent."""
 
     model: Literal[ImpactModel.VOLUME_SHARE]
+    """`volume_share`."""
     coefficient: Annotated[float, Field(ge=0, le=LARGEST_FACTOR)] = 0.1
     """Slippage, as a plain fraction, of a fill as large as all that the candle traded."""
     exponent: Annotated[float, Field(gt=0, le=10)] = 0.5
@@ -224,6 +226,7 @@ class AmmImpact(Document):
     """Slippage of a constant-product pool."""
 
     model: Literal[ImpactModel.AMM]
+    """`amm`."""
     liquidity: Annotated[float, Field(gt=0, le=LARGEST_AMOUNT)] | None = None
     """Value of both sides of the pool at the first open, in quote currency, where neither candles nor call tell it."""
     max_slippage: MaxSlippage = 0.5

@@ -3,7 +3,7 @@
 import numpy as np
 import polars as pl
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 
 from lab_pipeline.domain import frames
 from lab_pipeline.domain.enums import SizingKind
@@ -19,15 +19,9 @@ from lab_pipeline.domain.strategy import (
 )
 from lab_pipeline.engine import reference, simulate
 
+from .chances import HANDFULS, MARKETS, RELAXED, THOROUGH, parts
 from .generated import MINUTE_MS, START_MS, configs, markets, small_candles
 from .market import assert_same_simulation, calls
-
-RELAXED = {"deadline": None, "suppress_health_check": [HealthCheck.too_slow, HealthCheck.data_too_large]}
-PROFILE = settings.get_current_profile_name()
-"""pytest's option --hypothesis-profile; the top conftest.py has them."""
-THOROUGH = PROFILE == "thorough"
-MARKETS, HANDFULS = {"quick": (20, 40), "thorough": (250, 2_500)}.get(PROFILE, (80, 150))
-parts = pytest.mark.parametrize("part", range(4 if THOROUGH else 1))  # of chance each; for several processes
 
 
 def assert_engines_agree(candles, calls, config) -> None:

@@ -1,15 +1,12 @@
 """The two engines agree bit for bit on what fills cost, plans, filters, signals and the rules of the account."""
 
-import pytest
 from hypothesis import given, settings
 
 from lab_pipeline.engine import reference, simulate
 
+from .chances import HANDFULS, MARKETS, RELAXED, THOROUGH, parts
 from .generated_fills import rich_configs, rich_markets, small_rich_markets
 from .market import assert_same_simulation
-from .test_kernel_equals_reference import HANDFULS, MARKETS, RELAXED, THOROUGH
-
-parts = pytest.mark.parametrize("part", range(4 if THOROUGH else 1))  # of chance each; for several processes
 
 
 def assert_engines_agree(market, config) -> None:

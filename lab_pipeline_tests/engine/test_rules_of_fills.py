@@ -11,10 +11,10 @@ from lab_pipeline.domain.results import check
 from lab_pipeline.domain.strategy import StrategyConfig
 from lab_pipeline.engine import Simulation, simulate
 
+from .chances import FEW
 from .generated import MINUTE_MS, START_MS
 from .generated_fills import RichMarket, rich_configs, rich_markets
 from .market import FRAMES, assert_identical, assert_same_simulation
-from .test_rules_of_the_contract import FEW
 
 PRICES = ["open", "high", "low", "close"]
 NEVER_HIGHER = 1e-9

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 import polars as pl
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from lab_pipeline.domain import frames
@@ -14,10 +14,10 @@ from lab_pipeline.domain.results import check
 from lab_pipeline.domain.strategy import StrategyConfig
 from lab_pipeline.engine import Simulation, Simulator, simulate
 
+from .chances import FEW
 from .generated import MINUTE_MS, START_MS, Market, configs, markets
 from .market import FRAMES, assert_identical, assert_same_simulation
 
-FEW = settings(max_examples=12, deadline=None, suppress_health_check=list(HealthCheck))
 PRICES = ["open", "high", "low", "close"]
 RETURNS = ["gross_return", "net_return", "mfe", "mae"]
 
