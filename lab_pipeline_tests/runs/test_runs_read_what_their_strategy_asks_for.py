@@ -9,7 +9,7 @@ from lab_pipeline.domain import frames
 from lab_pipeline.domain.backtest import AllUniverse, BacktestSpec, TimeRange
 from lab_pipeline.domain.errors import InvalidConfigError
 from lab_pipeline.domain.strategy import Strategy
-from lab_pipeline.lake import Lake
+from lab_pipeline.lake import Lake, layout
 from lab_pipeline.runs import backtest as steps
 from lab_pipeline.runs.strategies import StrategyStore
 
@@ -151,3 +151,19 @@ def test_a_pool_is_read_from_candles_or_calls(lake, strategies):
     assert bought.filter(deep)["slippage"].max() < bought.filter(~deep)["slippage"].min()
     assert by_candles.provenance.snapshot != by_calls.provenance.snapshot
     assert len({plain, by_calls.provenance.snapshot, by_candles.provenance.snapshot}) == 3
+
+
+def test_of_finer_candles_few_bytes_are_read(tmp_path, strategies, monkeypatch):
+    monkeypatch.setattr(layout, "ROW_GROUP_ROWS", 100)
+    lake = Lake(tmp_path / "lake")
+    lake.write_candles(table([candle("AAA", 5 * n, 1, 2.2, 0.6, 1) for n in range(800)]), "5m")
+    lake.write_candles(table([candle("AAA", n, 1, 2.2 if n % 5 == 0 else 1, 0.9, 1) for n in range(4_000)]), "1m")
+    calls = [("late", "ann", "AAA", START + timedelta(minutes=2_000))]
+    lake.write_calls(pl.DataFrame(calls, schema=frames.CALLS, orient="row"))
+    asked = spec(strategies, **FINER)
+    asked = asked.model_copy(update={"range": TimeRange(start=START, end=START + timedelta(days=3))})
+    backtest = steps.resolve(asked, strategies, lake)
+    result = steps.simulate(backtest, steps.plan(backtest, lake))
+    assert result.simulation.summary.ambiguous_candles == 1
+    (file,) = (tmp_path / "lake").glob("candles/timeframe=1m/*/part-*.parquet")
+    assert 0 < result.finer_bytes < file.stat().st_size / 30
