@@ -755,6 +755,8 @@ def _run_trade(
     if leave_row < hold_row:
         hold_row, leaving = leave_row, SIGNAL
     trade["at_level"] = np.nan
+    trade["depth_at_level"] = 0.0
+    trade["depth_at_low"] = 0.0
     stop, reason = _stop_level(rules, levels, entry, entry, 0)
     remaining, filled, ambiguous, resolved = 1.0, 0, 0, 0
     peak, highest, lowest = entry, entry, entry
