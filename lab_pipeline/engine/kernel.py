@@ -1048,6 +1048,7 @@ def _fill(fills: Records, count: int, time: int, row: int, price: float, fractio
     fill["fraction"] = fraction
     fill["depth"] = 0.0
     fill["reason"] = reason
+    fill["depth"] = 0.0
     return count + 1
 
 
