@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from lab_pipeline.cli.app import RUN_FAILED, app, err, out, settings, table
+from lab_pipeline.cli.app import RUN_FAILED, app, err, open_lab, out, table
 from lab_pipeline.cli.summary import UNDEFINED, number, percent
 from lab_pipeline.domain.errors import LabError
 
@@ -80,7 +80,6 @@ def show_statistics(
     from lab_pipeline.statistics import (
         GroupBy,
         Method,
-        Statistics,
         correlation,
         distribution,
         overview,
@@ -91,7 +90,7 @@ def show_statistics(
     chosen = _bins(bins)
     if refresh:
         _refresh()
-    statistics = Statistics.of(settings())
+    statistics = open_lab().statistics
     totals = overview(statistics, period, strategy).body
     groups, _ = pnl(statistics, GroupBy(by.value), period)
     rows = sorted(groups.body["groups"], key=lambda row: row["totalPnl"], reverse=True) if by in _NAMED else None
@@ -124,16 +123,14 @@ def show_leaderboard(
     as_json: AsJson = False,
 ) -> None:
     """Show the best runs, strategies or callers: filter first, then rank."""
-    from lab_pipeline.statistics import Board, Filters, RankBy, Statistics, leaderboard, window_start
+    from lab_pipeline.statistics import Board, Filters, RankBy, leaderboard, window_start
 
     try:
         filters = Filters(strategy, timeframe, window_start(window))
     except ValueError as error:
         raise StatisticsError(f"--window: {error}") from None
     place: Place | None = None
-    answer, place = leaderboard(
-        Statistics.of(settings()), Board(what.value), RankBy(metric.value), filters, limit=limit
-    )
+    answer, place = leaderboard(open_lab().statistics, Board(what.value), RankBy(metric.value), filters, limit=limit)
     if as_json:
         out.show_json(answer.body)
         return
@@ -151,10 +148,9 @@ def _refresh() -> None:
     from lab_pipeline.cli.backtest import hushed
     from lab_pipeline.cli.jobs import run_statistics_job
     from lab_pipeline.dagster_ext.foreground import alive
-    from lab_pipeline.dagster_ext.instance import open_instance
 
-    with open_instance(settings()) as instance, alive(settings(), instance) as tags, hushed():
-        reason = run_statistics_job(instance, tags)
+    with open_lab() as lab, alive(lab.settings, lab.instance) as tags, hushed():
+        reason = run_statistics_job(lab.instance, tags)
     if reason is not None:
         err.print(f"error: {reason}", style="red")
         raise typer.Exit(RUN_FAILED)

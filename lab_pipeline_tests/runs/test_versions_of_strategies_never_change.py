@@ -1,6 +1,7 @@
 import json
 import multiprocessing
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+from dataclasses import replace
 
 import pytest
 
@@ -31,7 +32,7 @@ def test_an_identical_configuration_keeps_its_version_and_a_changed_one_gets_the
 def test_examples_take_no_name_from_a_user(store):
     shipped = example_strategies()[0]
     store.add(Strategy.parse({"id": shipped.id, "exit": {"stopLoss": 0.123}}))
-    store.add_examples()
+    store = replace(store, examples=True)
     assert store.get(shipped.id).strategy.exit.stop_loss == 0.123
     assert store.add(shipped).version == "2"
     assert set(store.ids()) == {one.id for one in example_strategies()}
@@ -104,8 +105,7 @@ def test_a_home_of_the_previous_layout_keeps_its_strategies(tmp_path):
     previous_layout(previous, {"mine": {"2": 0.2, "3": 0.3, "10": 0.4}, "ladder": {"1": 0.5}})
     (previous / "empty").mkdir()
     (previous / ".new").write_text("half")
-    store = StrategyStore(tmp_path / "catalog.duckdb", previous)
-    store.add_examples()
+    store = StrategyStore(tmp_path / "catalog.duckdb", previous, examples=True)
     assert [stored.version for stored in store.versions("mine")] == ["2", "3", "10"]
     assert store.get("ladder", "1").strategy.exit.stop_loss == 0.5
     assert StoredStrategy.model_dump(store.get("mine", "2"), mode="json")["created_at"] == "2025-03-01T12:00:00.000Z"
