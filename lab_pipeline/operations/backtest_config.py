@@ -9,11 +9,10 @@ from datetime import datetime
 from typing import Any, Self
 
 import dagster as dg
-from pydantic import Field, field_validator
+from pydantic import Field, TypeAdapter, field_validator
 
 from lab_pipeline.domain.backtest import (
     MOST_CANDLES,
-    AllUniverse,
     BacktestSpec,
     CallersUniverse,
     ResolvedSpec,
@@ -27,6 +26,7 @@ from lab_pipeline.runs.backtest import full_range
 
 NULL = "null"
 """Stands for null at the top of `params`, where Dagster's configuration admits none; no strategy field is text."""
+UNIVERSE: TypeAdapter[Universe] = TypeAdapter(Universe)
 CANDLES_PER_PART = 4_000_000
 """Takes longer to simulate than a process takes to start, and is a fraction of a gigabyte."""
 
@@ -135,7 +135,7 @@ class Asked:
         usable = lists and not (mints and callers) and all(isinstance(one, str) and one for one in mints + callers)
         seed, params = fields.get("seed", 0), fields.get("params", {})
         return cls(
-            universe=_universe(mints, callers) if usable else None,
+            universe=UNIVERSE.validate_python(_universe(mints, callers)) if usable else None,
             start=_moment(fields.get("start")),
             end=_moment(fields.get("end")),
             seed=seed if isinstance(seed, int) else None,
@@ -143,11 +143,11 @@ class Asked:
         )
 
 
-def _universe(mints: list[str], callers: list[str]) -> Universe:
-    """Return the universe of a form, in which at most one of the two is filled in."""
+def _universe(mints: list[str], callers: list[str]) -> dict[str, Any]:
+    """Return the universe of a form, in which at most one of the two is filled in, as JSON has it."""
     if mints:
-        return TokensUniverse(mints=tuple(mints))
-    return CallersUniverse(callers=tuple(callers)) if callers else AllUniverse()
+        return {"type": "tokens", "mints": mints}
+    return {"type": "callers", "callers": callers} if callers else {"type": "all"}
 
 
 def _with_null(params: Mapping[str, Any]) -> dict[str, Any]:

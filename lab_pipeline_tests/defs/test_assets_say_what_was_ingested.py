@@ -2,7 +2,7 @@ import dagster as dg
 
 from lab_pipeline.defs.lake.assets import CandleFiles, candles
 from lab_pipeline.defs.lake.metadata import ingest_metadata
-from lab_pipeline.defs.operations.resources import LabResource
+from lab_pipeline.defs.operations.resources import LabResource, LakeResource
 from lab_pipeline.lake.ingest import IngestReport
 
 
