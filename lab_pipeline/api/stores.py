@@ -39,8 +39,9 @@ class Stores(Lab):
         return following
 
     def make_all(self) -> None:
-        """Make every store now, before many threads ask for it at once."""
-        for name in ("strategies", "lake", "statistics", "launcher", "following"):
+        """Make every store now: threads must not make one twice, and what is wrong with one must be said at once."""
+        self.strategies.ids()
+        for name in ("lake", "statistics", "launcher", "following"):
             getattr(self, name)
 
 

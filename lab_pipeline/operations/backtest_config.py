@@ -144,10 +144,10 @@ class Asked:
 
 
 def _universe(mints: list[str], callers: list[str]) -> dict[str, Any]:
-    """Return the universe of a form, in which at most one of the two is filled in, as JSON has it."""
+    """Return the universe of a form, in which at most one of the two is filled in."""
     if mints:
-        return {"type": "tokens", "mints": mints}
-    return {"type": "callers", "callers": callers} if callers else {"type": "all"}
+        return {"type": "tokens", "mints": tuple(mints)}
+    return {"type": "callers", "callers": tuple(callers)} if callers else {"type": "all"}
 
 
 def _with_null(params: Mapping[str, Any]) -> dict[str, Any]:

@@ -10,8 +10,6 @@ ASSET_JOB = "__ASSET_JOB"
 """Dagster's own job, in which the UI's *Materialize* runs assets."""
 BACKTEST_ASSETS = "backtest"
 """First part of the keys of the assets that a backtest materialises."""
-PATH = ("ops", "run", "config")
-"""Where the fields of the launchpad's form are in the configuration of a run."""
 
 STRATEGY_TAG = "lab/strategy"
 VERSION_TAG = "lab/strategy_version"
@@ -49,7 +47,7 @@ def run_config(fields: Mapping[str, Any], executor: object = None) -> dict[str, 
 def asked_fields(config: object) -> Mapping[str, Any]:
     """Return the form's fields in the configuration of a run, unchecked; none where it has no such place."""
     node: Any = config
-    for name in PATH:
+    for name in ("ops", "run", "config"):
         node = node.get(name) if isinstance(node, Mapping) else None
     return node if isinstance(node, Mapping) else {}
 

@@ -81,8 +81,9 @@ class DuckDBSnapshotResource(dg.ConfigurableResource["DuckDBResource"]):
         from lab_pipeline.statistics.snapshot import take_snapshot  # noqa: PLC0415
 
         lab = Lab(load_settings())
-        place = run_directory(lab.settings, context.run_id or "none")  # swept, if this process is killed
-        place.mkdir(parents=True, exist_ok=True)
+        lab.strategies.ids()  # makes the catalog, if there is none
+        place = run_directory(lab.settings, context.run.run_id if context.run else "none")
+        place.mkdir(parents=True, exist_ok=True)  # it is swept, if this process is killed
         with TemporaryDirectory(dir=place) as directory:
             path = take_snapshot(lab.statistics, Path(directory))
             yield DuckDBResource(database=plain(path), connection_config={"access_mode": "READ_ONLY"})
