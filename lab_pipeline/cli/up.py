@@ -109,20 +109,20 @@ def home_prepared(lab: Settings) -> dict[str, str]:
     return prepare_environment(lab)
 
 
-def lab_prepared(lab: Settings, port: int) -> dict[str, str]:
+def lab_prepared(settings: Settings, port: int) -> dict[str, str]:
     """Bring the home to these settings and to rest, and return the variables of the lab's services."""
-    from lab_pipeline.cli.strategies import strategy_store
     from lab_pipeline.dagster_ext import io_manager
     from lab_pipeline.dagster_ext.graphql import webserver_url
-    from lab_pipeline.dagster_ext.instance import open_instance, prepare_environment
+    from lab_pipeline.dagster_ext.instance import prepare_environment
     from lab_pipeline.dagster_ext.unpublish import settle_dead
+    from lab_pipeline.operations.lab import Lab
 
-    environment = prepare_environment(lab, apply_settings=True)
-    strategy_store()
-    with open_instance(lab) as instance:
-        settle_dead(instance, lab)
-        io_manager.sweep(lab, instance)
-    return {**environment, "LAB_DAGSTER_URL": webserver_url(lab, port)}
+    environment = prepare_environment(settings, apply_settings=True)
+    with Lab(settings) as lab:
+        lab.strategies.ids()  # makes the catalog
+        settle_dead(lab.instance, settings)
+        io_manager.sweep(settings, lab.instance)
+    return {**environment, "LAB_DAGSTER_URL": webserver_url(settings, port)}
 
 
 def _say(text: str) -> None:

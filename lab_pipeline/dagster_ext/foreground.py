@@ -12,8 +12,8 @@ from dagster._core.remote_origin import RegisteredCodeLocationOrigin, RemoteJobO
 from lab_pipeline.dagster_ext import io_manager, worker_locks
 from lab_pipeline.dagster_ext.failure_reason import failure_reason
 from lab_pipeline.dagster_ext.graphql import LOCATION, REPOSITORY
-from lab_pipeline.dagster_ext.run_coordinator import queue_tags
 from lab_pipeline.dagster_ext.unpublish import settle_dead
+from lab_pipeline.runs.tags import asked_fields, search_tags
 from lab_pipeline.settings import Settings, load_settings
 
 NO_RETRY = {"dagster/max_retries": "0"}
@@ -71,7 +71,7 @@ def execute_here(
             definition,
             run_id=run_id,
             run_config=run_config,
-            tags={**definition.run_tags, **queue_tags(run_config), **NO_RETRY, **(tags or {})},
+            tags={**definition.run_tags, **search_tags(asked_fields(run_config)), **NO_RETRY, **(tags or {})},
             remote_job_origin=RemoteJobOrigin(location, definition.name),
             job_code_origin=job.get_python_origin(),
         )

@@ -6,7 +6,7 @@ import pytest
 
 from lab_pipeline.dagster_ext.instance import open_instance
 from lab_pipeline.defs.backtest.schedules import nightly_backtests
-from lab_pipeline.defs.operations.resources import Lab
+from lab_pipeline.defs.operations.resources import LabResource
 from lab_pipeline.lake import Lake
 from lab_pipeline.runs.strategies import StrategyStore, example_strategies
 from lab_pipeline.settings import load_settings
@@ -43,7 +43,7 @@ def stock(settings):
 
 def evaluate(instance, tick):
     """Ask the schedule itself; the reason of a tick that asks for nothing is its message."""
-    with dg.build_schedule_context(instance, tick, resources={"lab": Lab()}) as context:
+    with dg.build_schedule_context(instance, tick, resources={"lab": LabResource()}) as context:
         return nightly_backtests.evaluate_tick(context)
 
 
@@ -81,7 +81,7 @@ def test_strategies_that_are_not_active_are_left_out(instance, home):
 
 
 def test_an_invalid_strategy_stops_no_other_and_the_tick_says_why(instance, home):
-    StrategyStore.of(home)
+    assert StrategyStore.of(home).ids()
     with DuckFile.at(home.catalog_path).transaction(write=True) as connection:
         connection.execute("UPDATE strategies SET config = '{\"exit\": {}}' WHERE id = ?", [STRATEGIES[0]])
     with daemon(instance) as running:

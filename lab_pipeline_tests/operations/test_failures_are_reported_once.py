@@ -7,7 +7,6 @@ from dagster._core.events import JobFailureData, RunFailureReason
 from lab_pipeline.dagster_ext.instance import open_instance
 from lab_pipeline.defs.lake.checks import evaluate
 from lab_pipeline.defs.lake.metadata import measure
-from lab_pipeline.defs.operations.resources import Lab
 from lab_pipeline.defs.operations.sensors import notify_data_quality, notify_failures
 from lab_pipeline.lake import Lake
 from lab_pipeline.operations import webhook
@@ -149,9 +148,9 @@ def test_without_a_webhook_there_is_a_line_in_the_log(instance, failures, receiv
 
 def check_candles(instance, rows):
     """Record what the checks say of a lake with these candles."""
-    lake = Lake(Lab().settings.lake_dir)
+    lake = Lake(load_settings().lake_dir)
     lake.write_candles(rows, "1m")
-    for result in evaluate(measure(lake), Lab().settings.min_coverage):
+    for result in evaluate(measure(lake), load_settings().min_coverage):
         instance.report_runless_asset_event(
             dg.AssetCheckEvaluation(
                 asset_key=result.asset_key,

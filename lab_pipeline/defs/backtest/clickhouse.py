@@ -4,12 +4,12 @@ from collections.abc import Iterator
 
 import dagster as dg
 
-from lab_pipeline.clickhouse.warmup import connected
+from lab_pipeline.clickhouse.pool import ClickHousePool
 from lab_pipeline.dagster_ext.io_manager import crosses_processes
 from lab_pipeline.dagster_ext.op_failure import failing_clearly
 from lab_pipeline.dagster_ext.unpublish import withdraw_if_ended
-from lab_pipeline.defs.operations.resources import Lab
 from lab_pipeline.domain.errors import LabError
+from lab_pipeline.operations.lab import Lab
 from lab_pipeline.runs.artifacts import ArtifactStore
 
 METRICS = dg.AssetKey(["backtest", "run_metrics"])
@@ -43,7 +43,10 @@ COUNTS = "rows_equal_artifacts"
     ],
 )
 def clickhouse_assets(
-    context: dg.AssetExecutionContext, lab: Lab
+    context: dg.AssetExecutionContext,
+    artifacts: dg.ResourceParam[ArtifactStore],
+    clickhouse: dg.ResourceParam[ClickHousePool],
+    lab: dg.ResourceParam[Lab],
 ) -> Iterator[dg.MaterializeResult[None] | dg.AssetCheckResult]:
     """Write the metrics and fills that the run has published to ClickHouse, and count them there."""
     # Loaded by now: the client's import was part of the warming up while the run was simulating.
@@ -51,15 +54,15 @@ def clickhouse_assets(
     from lab_pipeline.clickhouse.writer import delete_run  # noqa: PLC0415
 
     run = context.run
-    with failing_clearly(context.log), connected(lab.clickhouse) as clickhouse:
-        _take_over(context, lab.artifacts)
-        written = upload_run(clickhouse, lab.artifacts, run.run_id)
+    with failing_clearly(context.log), clickhouse.connection() as client:
+        _take_over(context, artifacts)
+        written = upload_run(client, artifacts, run.run_id)
         if crosses_processes(context.op_execution_context.get_step_execution_context()):
             withdraw_if_ended(context, lab.settings)
-        counts = count_rows(clickhouse, lab.artifacts, run.run_id)
+        counts = count_rows(client, artifacts, run.run_id)
         if not counts.equal:
-            delete_run(clickhouse, run.run_id, logs=False)  # what is wrong must not be seen
-    database = lab.clickhouse.database
+            delete_run(client, run.run_id, logs=False)  # what is wrong must not be seen
+    database = clickhouse.config.database
     metrics = {kind for kind in counts.artifacts if kind != "fills"}
     for key, names in ((METRICS, metrics), (FILLS, {"fills"})):
         if key in context.selected_asset_keys:

@@ -8,9 +8,9 @@ import polars as pl
 
 from lab_pipeline.dagster_ext.internals import SCHEDULE_NAME_TAG, SCHEDULED_EXECUTION_TIME_TAG
 from lab_pipeline.defs.backtest.run_requests import automation_timeframe, request
-from lab_pipeline.defs.operations.resources import Lab
 from lab_pipeline.domain.backtest import BacktestSpec, TimeRange
 from lab_pipeline.operations.backtest_config import BacktestConfig
+from lab_pipeline.operations.lab import Lab
 from lab_pipeline.runs.backtest import EmptyLakeError
 from lab_pipeline.runs.strategies import StoredStrategy
 from lab_pipeline.runs.tags import STRATEGY_TAG, WINDOW_TAG

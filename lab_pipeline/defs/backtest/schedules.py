@@ -4,7 +4,7 @@ import dagster as dg
 
 from lab_pipeline.defs.backtest.jobs import backtest
 from lab_pipeline.defs.backtest.nightly import SCHEDULE, plan_night
-from lab_pipeline.defs.operations.resources import Lab
+from lab_pipeline.operations.lab import Lab
 from lab_pipeline.settings import load_settings
 
 
@@ -16,7 +16,9 @@ from lab_pipeline.settings import load_settings
     default_status=dg.DefaultScheduleStatus.STOPPED,
     description="Runs every active strategy over the last LAB_NIGHTLY_WINDOW_DAYS, once a window.",
 )
-def nightly_backtests(context: dg.ScheduleEvaluationContext, lab: Lab) -> list[dg.RunRequest] | dg.SkipReason:
+def nightly_backtests(
+    context: dg.ScheduleEvaluationContext, lab: dg.ResourceParam[Lab]
+) -> list[dg.RunRequest] | dg.SkipReason:
     """Ask for a run of each strategy; the log of the tick says which are left out, and why."""
     night = plan_night(context.instance, lab, context.scheduled_execution_time)
     for strategy_id, reason in night.left_out.items():

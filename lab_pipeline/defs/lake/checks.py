@@ -7,7 +7,8 @@ import polars as pl
 
 from lab_pipeline.dagster_ext.metadata_table import table
 from lab_pipeline.defs.lake.metadata import CANDLES_KEY, measure
-from lab_pipeline.defs.operations.resources import Lab
+from lab_pipeline.lake import Lake
+from lab_pipeline.operations.lab import Lab
 
 WORST_SHOWN = 20
 COVERAGE, GAPS, DUPLICATES = "coverage", "gaps", "duplicates"
@@ -22,9 +23,9 @@ DESCRIPTIONS = {
     name="candle_quality",
     specs=[dg.AssetCheckSpec(name, asset=CANDLES_KEY, description=text) for name, text in DESCRIPTIONS.items()],
 )
-def candle_quality(lab: Lab) -> Iterator[dg.AssetCheckResult]:
+def candle_quality(lake: dg.ResourceParam[Lake], lab: dg.ResourceParam[Lab]) -> Iterator[dg.AssetCheckResult]:
     """Measure every timeframe of the lake."""
-    yield from evaluate(measure(lab.lake), lab.settings.min_coverage)
+    yield from evaluate(measure(lake), lab.settings.min_coverage)
 
 
 def evaluate(mints: pl.DataFrame, min_coverage: float) -> Iterator[dg.AssetCheckResult]:

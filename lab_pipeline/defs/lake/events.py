@@ -5,7 +5,6 @@ from typing import TYPE_CHECKING
 
 import dagster as dg
 
-from lab_pipeline.dagster_ext.instance import open_instance
 from lab_pipeline.defs.lake.checks import evaluate
 from lab_pipeline.defs.lake.metadata import (
     CALLS_KEY,
@@ -16,23 +15,21 @@ from lab_pipeline.defs.lake.metadata import (
     measure,
 )
 from lab_pipeline.lake import Lake
-from lab_pipeline.settings import Settings
+from lab_pipeline.operations.lab import Lab
 
 if TYPE_CHECKING:
     from lab_pipeline.lake.ingest import IngestReport
 
 
-def report_candles(settings: Settings, lake: Lake, report: "IngestReport") -> None:
+def report_candles(lab: Lab, report: "IngestReport") -> None:
     """Record a materialisation of the candles, and the checks on them."""
-    with open_instance(settings) as instance:
-        for event in candle_events(lake, report, settings.min_coverage):
-            instance.report_runless_asset_event(event)
+    for event in candle_events(lab.lake, report, lab.settings.min_coverage):
+        lab.instance.report_runless_asset_event(event)
 
 
-def report_calls(settings: Settings, lake: Lake, report: "IngestReport") -> None:
+def report_calls(lab: Lab, report: "IngestReport") -> None:
     """Record a materialisation of the calls."""
-    with open_instance(settings) as instance:
-        instance.report_runless_asset_event(calls_event(lake, report))
+    lab.instance.report_runless_asset_event(calls_event(lab.lake, report))
 
 
 def candle_events(

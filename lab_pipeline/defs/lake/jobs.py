@@ -12,12 +12,12 @@ from pydantic import Field
 from lab_pipeline.dagster_ext.config_schema import form
 from lab_pipeline.dagster_ext.op_failure import failing_clearly
 from lab_pipeline.defs.lake.events import calls_event, candle_events
-from lab_pipeline.defs.operations.resources import Lab
 from lab_pipeline.domain.errors import LabError
 from lab_pipeline.files.disk_errors import disk_trouble
 from lab_pipeline.lake import Drop, Inbox, Lake, LakeError, LakeUnwritableError
 from lab_pipeline.lake.inbox import kind_of, mint_of
 from lab_pipeline.lake.layout import CALLS, CANDLES, MOST_FILES
+from lab_pipeline.operations.lab import Lab
 
 if TYPE_CHECKING:
     from lab_pipeline.lake.ingest import IngestReport
@@ -49,7 +49,9 @@ class InboxFiles(dg.Config):
     config_schema=form(InboxFiles),
     description="Ingest each file; put it into done/, or into rejected/ with its error beside it.",
 )
-def ingest_inbox(context: dg.OpExecutionContext, lab: Lab) -> Iterator[object]:
+def ingest_inbox(
+    context: dg.OpExecutionContext, lake: dg.ResourceParam[Lake], lab: dg.ResourceParam[Lab]
+) -> Iterator[object]:
     """Ingest files one by one, each whole or not at all, and describe the lake afterwards.
 
     Files stay where they were taken to until the lake is described, and their receipts until they are in `done`: run
@@ -57,7 +59,7 @@ def ingest_inbox(context: dg.OpExecutionContext, lab: Lab) -> Iterator[object]:
     what goes wrong with the disk stops all. Either fails the run.
     """
     config = InboxFiles(**context.op_config)
-    inbox, lake = Inbox(lab.settings.inbox_dir), lab.lake
+    inbox = Inbox(lab.settings.inbox_dir)
     drops = _chosen(config, inbox.drops(), context.log)
     for receipt in lake.receipts():
         if not inbox.is_taken(receipt):

@@ -10,8 +10,8 @@ from lab_pipeline.dagster_ext.daemon_cursors import clear_unreadable
 from lab_pipeline.dagster_ext.own_tags import mark_of, set_mark
 from lab_pipeline.dagster_ext.sensor_causes import RUNS, WAITS_FOR
 from lab_pipeline.dagster_ext.ticks import TESTED, is_tick
-from lab_pipeline.defs.operations.resources import Lab
 from lab_pipeline.operations import notices
+from lab_pipeline.operations.lab import Lab
 from lab_pipeline.operations.recovery import (
     ask_for_repetition,
     queue_forgotten,
@@ -36,7 +36,7 @@ FAILING = "lab/failing_checks"
     default_status=dg.DefaultSensorStatus.RUNNING,
     description="Reports runs of every job that failed: a line in the log, and LAB_WEBHOOK_URL if it is set.",
 )
-def notify_failures(context: dg.SensorEvaluationContext, lab: Lab) -> dg.SkipReason:
+def notify_failures(context: dg.SensorEvaluationContext, lab: dg.ResourceParam[Lab]) -> dg.SkipReason:
     """Tell of each failed run once; while the webhook does not take it, this and all later ones wait."""
     if not is_tick(context):
         return dg.SkipReason(TESTED)
@@ -63,7 +63,7 @@ def notify_failures(context: dg.SensorEvaluationContext, lab: Lab) -> dg.SkipRea
     default_status=dg.DefaultSensorStatus.RUNNING,
     description="Reports checks of assets that do not pass any more, such as a coverage below LAB_MIN_COVERAGE.",
 )
-def notify_data_quality(context: dg.SensorEvaluationContext, lab: Lab) -> dg.SkipReason:
+def notify_data_quality(context: dg.SensorEvaluationContext, lab: dg.ResourceParam[Lab]) -> dg.SkipReason:
     """Tell of each check once when it ceases to pass, and again only after it has passed in between."""
     if not is_tick(context):
         return dg.SkipReason(TESTED)
@@ -91,7 +91,7 @@ def notify_data_quality(context: dg.SensorEvaluationContext, lab: Lab) -> dg.Ski
     description="Queues runs whose launcher died over it, settles those that start or stop without a process, has dead "
     "ones repeated that Dagster could not repeat, ends processes of ended runs, and withdraws what those left visible.",
 )
-def recover_runs(context: dg.SensorEvaluationContext, lab: Lab) -> dg.SkipReason:
+def recover_runs(context: dg.SensorEvaluationContext, lab: dg.ResourceParam[Lab]) -> dg.SkipReason:
     """Queue what was forgotten, settle what is lost, have it repeated; then withdraw, which needs ClickHouse."""
     if not is_tick(context):
         return dg.SkipReason(TESTED)
@@ -102,7 +102,7 @@ def recover_runs(context: dg.SensorEvaluationContext, lab: Lab) -> dg.SkipReason
     settled = settle_lost(context.instance, now)
     asked = ask_for_repetition(context.instance, now)
     stopped = stop_ended(context.instance, now)
-    withdrawn = withdraw_ended(context.instance, lab.settings, now)
+    withdrawn = withdraw_ended(lab, now)
     parts = [
         ("queued", queued),
         ("settled", settled),
