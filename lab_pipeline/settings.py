@@ -128,6 +128,8 @@ class Settings(BaseSettings):
     """Length of the candles on which schedules and sensors run backtests; default: the shortest of the lake."""
     min_coverage: Annotated[float, Field(ge=0, le=1)] = 0.5
     """Share of a mint's candles that must exist before the coverage check warns about it."""
+    lake_fresh_days: Annotated[int, Field(ge=0, le=MOST_DAYS)] = 7
+    """Days after which the UI shows candles, or calls, as stale if none were brought in; 0: never."""
     statistics_cron: Cron = "0 * * * *"
     """When statistics are computed whatever has run: minute, hour, day of month, month, day of week, in UTC."""
     webhook_url: Annotated[SecretStr, AfterValidator(_web_address)] | None = None

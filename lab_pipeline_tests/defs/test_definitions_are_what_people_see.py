@@ -72,6 +72,16 @@ def test_jobs_and_checks(repository):
     assert sorted(key.to_user_string() for key in repository.asset_graph.asset_check_keys) == [
         "backtest/run_fills:rows_equal_artifacts",
         "backtest/run_metrics:rows_equal_artifacts",
+        "backtest/summary:calls_have_candles",
+        "backtest/summary:expectancy_is_not_zero",
+        "backtest/summary:few_calls_are_ambiguous",
+        "backtest/summary:has_costs",
+        "backtest/summary:has_enough_trades",
+        "backtest/summary:no_day_makes_the_profit",
+        "backtest/summary:no_token_makes_the_profit",
+        "lake/calls:callers_are_known",
+        "lake/calls:calls_follow_candles",
+        "lake/calls:no_bursts",
         "lake/candles:coverage",
         "lake/candles:duplicates",
         "lake/candles:gaps",
@@ -112,7 +122,7 @@ def test_statistics_are_scheduled_and_follow_backtests(repository):
     graph = repository.asset_graph
     for key in graph.get_all_asset_keys():
         node = graph.get(key)
-        assert (node.freshness_policy is not None) == (node.group_name in ("statistics", "leaderboard"))
+        assert (node.freshness_policy is not None) == (node.group_name in ("lake", "statistics", "leaderboard"))
         assert (node.automation_condition is not None) == (node.group_name == "statistics")
 
 

@@ -18,6 +18,7 @@ from lab_pipeline.dagster_ext.io_manager import HANDOVER, crosses_processes, hel
 from lab_pipeline.dagster_ext.metadata_table import table
 from lab_pipeline.dagster_ext.op_failure import failing_clearly
 from lab_pipeline.dagster_ext.unpublish import withdraw_if_ended
+from lab_pipeline.defs.backtest.checks import DOUBT_SPECS, evaluate
 from lab_pipeline.defs.backtest.metadata import PREVIEW_ROWS, file_metadata, headline, picture
 from lab_pipeline.defs.operations.resources import Lab
 from lab_pipeline.domain.backtest import MOST_CANDLES
@@ -136,12 +137,12 @@ def merge(
 
 
 @dg.op(
-    out={name: dg.Out(dg.Nothing) for name in DESCRIPTIONS},
+    out={name: dg.Out(dg.Nothing) for name in (*DESCRIPTIONS, *DOUBT_SPECS)},
     description="Check, write and reveal the artifacts by one rename.",
 )
 def publish(
     context: dg.OpExecutionContext, results: list[steps.SimulatedBacktest], lab: Lab
-) -> Iterator[dg.Output[None]]:
+) -> Iterator[dg.Output[None] | dg.AssetCheckResult]:
     """Publish the artifacts and describe each to Dagster; the result comes from one of two ops, the other skipped."""
     (result,) = results
     run_id = context.run.run_id
@@ -157,6 +158,8 @@ def publish(
             continue
         metadata = file_metadata(file, directory, manifest) | shown.get(name, {})
         yield dg.Output(None, name, metadata=metadata)
+    if not context.selected_output_names.isdisjoint(DOUBT_SPECS):
+        yield from evaluate(result)
     context.log.info(f"published {len(manifest.files)} artifacts to {directory}")
 
 
@@ -186,6 +189,7 @@ def backtest_config(val: Mapping[str, Any]) -> dict[str, object]:
         )
         for name, description in DESCRIPTIONS.items()
     },
+    check_specs=list(DOUBT_SPECS.values()),
     config=backtest_config,
     can_subset=True,  # *Materialize* of one simulates, and publishes, all the same
 )
@@ -196,7 +200,7 @@ def backtest_assets(candles: None, calls: None) -> dict[str, None]:
     whole = simulate(backtest, planned.whole)
     parts = planned.parts.map(lambda piece: simulate_part(backtest, piece))
     outputs = publish([whole, merge(backtest, parts.collect())])
-    return {name: getattr(outputs, name) for name in DESCRIPTIONS}
+    return {name: getattr(outputs, name) for name in (*DESCRIPTIONS, *DOUBT_SPECS)}
 
 
 def _previews(result: steps.SimulatedBacktest) -> dict[str, dict[str, dg.MetadataValue]]:

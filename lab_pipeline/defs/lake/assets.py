@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Sequence
+from datetime import timedelta
 from pathlib import Path
 
 import dagster as dg
@@ -20,7 +21,11 @@ from lab_pipeline.defs.lake.metadata import (
 from lab_pipeline.defs.operations.resources import Lab
 from lab_pipeline.domain.errors import LabError
 from lab_pipeline.lake.layout import MOST_FILES
+from lab_pipeline.settings import load_settings
 
+FRESH_DAYS = load_settings().lake_fresh_days
+FRESHNESS = dg.FreshnessPolicy.time_window(fail_window=timedelta(days=FRESH_DAYS)) if FRESH_DAYS else None
+"""Of both assets: whether anything was brought in, or the lake measured, within the time."""
 FILES = "CSV or Parquet files in the inbox (LAB_INBOX) or in directories of it, such as `done/candles-5m.csv`."
 
 
@@ -42,7 +47,13 @@ class CallFiles(dg.Config):
     files: list[str] = Field(default=[], max_length=MOST_FILES, description=FILES)
 
 
-@dg.asset(key=CANDLES_KEY, group_name="lake", kinds={"parquet", "polars"}, config_schema=form(CandleFiles))
+@dg.asset(
+    key=CANDLES_KEY,
+    group_name="lake",
+    kinds={"parquet", "polars"},
+    freshness_policy=FRESHNESS,
+    config_schema=form(CandleFiles),
+)
 def candles(context: dg.AssetExecutionContext, lab: Lab) -> dg.MaterializeResult[None]:
     """Price candles of every token, by timeframe; sorted, validated, pruned by statistics when read."""
     config = CandleFiles(**context.op_execution_context.op_config)
@@ -62,7 +73,13 @@ def candles(context: dg.AssetExecutionContext, lab: Lab) -> dg.MaterializeResult
         return dg.MaterializeResult(metadata=metadata | candles_metadata(lab.lake, measure(lab.lake)))
 
 
-@dg.asset(key=CALLS_KEY, group_name="lake", kinds={"parquet", "polars"}, config_schema=form(CallFiles))
+@dg.asset(
+    key=CALLS_KEY,
+    group_name="lake",
+    kinds={"parquet", "polars"},
+    freshness_policy=FRESHNESS,
+    config_schema=form(CallFiles),
+)
 def calls(context: dg.AssetExecutionContext, lab: Lab) -> dg.MaterializeResult[None]:
     """Who said to buy what, and when."""
     config = CallFiles(**context.op_execution_context.op_config)
