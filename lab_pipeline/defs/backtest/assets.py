@@ -19,14 +19,16 @@ from lab_pipeline.dagster_ext.metadata_table import table
 from lab_pipeline.dagster_ext.op_failure import failing_clearly
 from lab_pipeline.dagster_ext.unpublish import withdraw_if_ended
 from lab_pipeline.defs.backtest.checks import DOUBT_SPECS, evaluate
-from lab_pipeline.defs.backtest.metadata import PREVIEW_ROWS, file_metadata, headline, picture
+from lab_pipeline.defs.backtest.metadata import PREVIEW_ROWS, artifact_url, file_metadata, headline, picture
 from lab_pipeline.defs.operations.resources import Lab
 from lab_pipeline.domain.backtest import MOST_CANDLES
+from lab_pipeline.doors import api_url
 from lab_pipeline.engine import ENGINE_VERSION
 from lab_pipeline.lake import CandleSlice, SlicePiece
 from lab_pipeline.operations.backtest_config import CANDLES_PER_PART, BacktestConfig
 from lab_pipeline.runs import backtest as steps
 from lab_pipeline.runs import progress
+from lab_pipeline.runs.artifacts import REPORT
 
 DESCRIPTIONS = {
     "fills": "Every buy and sell: price, fraction, quantity, fee and the rule that caused it.",
@@ -145,7 +147,7 @@ def publish(
 ) -> Iterator[dg.Output[None] | dg.AssetCheckResult]:
     """Publish the artifacts and describe each to Dagster; the result comes from one of two ops, the other skipped."""
     (result,) = results
-    run_id = context.run.run_id
+    run_id, api = context.run.run_id, api_url(lab.settings)
     shown = _previews(result)  # before anything is visible: if a picture fails, so does the run, with nothing published
     with failing_clearly(context.log):
         manifest = steps.publish(run_id, result, lab.artifacts)
@@ -156,8 +158,10 @@ def publish(
         name = file.name.partition(".")[0]
         if name not in context.selected_output_names:  # the asset of this file was not asked for
             continue
-        metadata = file_metadata(file, directory, manifest) | shown.get(name, {})
-        yield dg.Output(None, name, metadata=metadata)
+        metadata = file_metadata(file, directory, manifest, api) | shown.get(name, {})
+        if name == "summary":
+            metadata["tear sheet"] = dg.MetadataValue.url(artifact_url(api, run_id, REPORT))
+        yield dg.Output(None, name, metadata=metadata, data_version=dg.DataVersion(manifest.fingerprint))
     if not context.selected_output_names.isdisjoint(DOUBT_SPECS):
         yield from evaluate(result)
     context.log.info(f"published {len(manifest.files)} artifacts to {directory}")
@@ -211,7 +215,7 @@ def _previews(result: steps.SimulatedBacktest) -> dict[str, dict[str, dg.Metadat
     shown: dict[str, dict[str, dg.MetadataValue]] = {
         "trades": {"best trades": table(best.select(columns))},
         "outcomes": {"outcomes": table(simulation.outcomes.group_by("outcome").len("calls").sort("outcome"))},
-        "summary": headline(simulation.summary),
+        "summary": headline(simulation.summary, result.provenance.spec.strategy_id),
     }
     if not simulation.equity.is_empty():
         from lab_pipeline.reports import equity_picture  # noqa: PLC0415 - needed only here

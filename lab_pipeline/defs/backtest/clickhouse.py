@@ -8,8 +8,10 @@ from lab_pipeline.clickhouse.warmup import connected
 from lab_pipeline.dagster_ext.io_manager import crosses_processes
 from lab_pipeline.dagster_ext.op_failure import failing_clearly
 from lab_pipeline.dagster_ext.unpublish import withdraw_if_ended
+from lab_pipeline.defs.backtest.lineage import LINEAGE
 from lab_pipeline.defs.operations.resources import Lab
 from lab_pipeline.domain.errors import LabError
+from lab_pipeline.doors import api_url
 from lab_pipeline.runs.artifacts import ArtifactStore
 
 METRICS = dg.AssetKey(["backtest", "run_metrics"])
@@ -59,7 +61,8 @@ def clickhouse_assets(
         counts = count_rows(clickhouse, lab.artifacts, run.run_id)
         if not counts.equal:
             delete_run(clickhouse, run.run_id, logs=False)  # what is wrong must not be seen
-    database = lab.clickhouse.database
+    database, version = lab.clickhouse.database, dg.DataVersion(lab.artifacts.manifest(run.run_id).fingerprint)
+    address = f"{api_url(lab.settings)}/runs/{run.run_id}/metrics"
     metrics = {kind for kind in counts.artifacts if kind != "fills"}
     for key, names in ((METRICS, metrics), (FILLS, {"fills"})):
         if key in context.selected_asset_keys:
@@ -68,8 +71,11 @@ def clickhouse_assets(
                 metadata={
                     "dagster/table_name": f"{database}.{key.path[-1]}",
                     "dagster/row_count": written[key.path[-1]],
+                    "dagster/column_lineage": dg.MetadataValue.column_lineage(LINEAGE[key.path[-1]]),
+                    "url": dg.MetadataValue.url(address + "?" + "&".join(f"type={name}" for name in sorted(names))),
                     "run": run.run_id,
                 },
+                data_version=version,
             )
         expected, seen = ({name: rows.get(name, 0) for name in names} for rows in (counts.artifacts, counts.clickhouse))
         if dg.AssetCheckKey(key, COUNTS) in context.selected_asset_check_keys:
