@@ -34,7 +34,16 @@ if TYPE_CHECKING:
 PACKAGE = Path(lab_pipeline.__file__).parent
 NOT_LOADED = tuple(
     f"lab_pipeline.{part}"
-    for part in ("api", "backup", "cli", "clickhouse.gateway", "dagster_ext.daemon", "dagster_ext.webserver_app", "ui")
+    for part in (
+        "api",
+        "backup",
+        "cli",
+        "clickhouse.gateway",
+        "dagster_ext.code_server",
+        "dagster_ext.daemon",
+        "dagster_ext.webserver_app",
+        "ui",
+    )
 )
 """What no run needs; and the command line, which looks at its terminal while it is imported."""
 LIBRARIES = ("dagster._core.storage.local_compute_log_manager", "dagster._core.storage.root", "encodings.idna")
