@@ -170,13 +170,14 @@ def _unpublished(lab: Settings, published: Sequence[str]) -> list[str]:
 
     from lab_pipeline.dagster_ext.instance import open_instance
     from lab_pipeline.operations.runs import LEGACY_RESULT_TAG
-    from lab_pipeline.runs.tags import BACKTEST_JOB
+    from lab_pipeline.runs.tags import BACKTEST_JOBS
 
     if not lab.dagster_home.is_dir():
         return []
     with open_instance(lab) as instance:
-        completed = dg.RunsFilter(job_name=BACKTEST_JOB, statuses=[dg.DagsterRunStatus.SUCCESS])
-        without = sorted(set(instance.get_run_ids(completed)) - set(published))
+        wanted = [dg.RunsFilter(job_name=job, statuses=[dg.DagsterRunStatus.SUCCESS]) for job in BACKTEST_JOBS]
+        completed = {run_id for one in wanted for run_id in instance.get_run_ids(one)}
+        without = sorted(completed - set(published))
         runs = instance.get_runs(dg.RunsFilter(run_ids=without)) if without else []
         return [run.run_id for run in runs if LEGACY_RESULT_TAG not in run.tags]
 

@@ -71,7 +71,7 @@ def execute_here(
             definition,
             run_id=run_id,
             run_config=run_config,
-            tags={**definition.run_tags, **queue_tags(run_config), **NO_RETRY, **(tags or {})},
+            tags={**definition.run_tags, **queue_tags(run_config, tags or {}), **NO_RETRY, **(tags or {})},
             remote_job_origin=RemoteJobOrigin(location, definition.name),
             job_code_origin=job.get_python_origin(),
         )

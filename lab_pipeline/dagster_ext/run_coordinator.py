@@ -1,6 +1,6 @@
 """Dagster's run queue of the lab: runs get the tags that its limits look at before they wait."""
 
-from typing import Any
+from collections.abc import Mapping
 
 import dagster as dg
 from dagster._core.errors import DagsterRunNotFoundError
@@ -10,7 +10,16 @@ from dagster._core.storage.tags import MAX_RETRIES_TAG, RETRY_NUMBER_TAG, RETRY_
 
 from lab_pipeline.dagster_ext.run_admission import is_admitted
 from lab_pipeline.dagster_ext.worker_locks import FOREGROUND, WORKER_TAG
-from lab_pipeline.runs.tags import BACKTEST_ASSETS, BACKTEST_JOB, STRATEGY_TAG, TIMEFRAME_TAG
+from lab_pipeline.runs.tags import (
+    BACKTEST_ASSETS,
+    BACKTEST_JOBS,
+    PARTITION_TAG,
+    STRATEGY_TAG,
+    TIMEFRAME_TAG,
+    WINDOW_DIMENSION,
+    WINDOW_TAG,
+    asked,
+)
 
 
 class LabRunCoordinator(QueuedRunCoordinator[dg.DagsterInstance]):
@@ -43,7 +52,7 @@ def make_ready(instance: dg.DagsterInstance, run: dg.DagsterRun) -> None:
     """Give a run the tags that it carries while it waits, and its pools their limits."""
     tags = retry_tags(instance, run)
     if is_backtest(run):
-        tags |= queue_tags(run.run_config)
+        tags |= queue_tags(run.run_config, run.tags)
         if RETRY_STRATEGY_TAG not in run.tags:  # as the job has it, which *Materialize* knows nothing of
             tags[RETRY_STRATEGY_TAG] = ReexecutionStrategy.ALL_STEPS.value
     if tags:
@@ -57,17 +66,17 @@ def make_ready(instance: dg.DagsterInstance, run: dg.DagsterRun) -> None:
 
 def is_backtest(run: dg.DagsterRun) -> bool:
     """Tell whether a run of any job simulates, rather than ingests, counts or cleans."""
-    return run.job_name == BACKTEST_JOB or any(key.path[0] == BACKTEST_ASSETS for key in run.asset_selection or ())
+    return run.job_name in BACKTEST_JOBS or any(key.path[0] == BACKTEST_ASSETS for key in run.asset_selection or ())
 
 
-def queue_tags(run_config: object) -> dict[str, str]:
-    """Return the tags of a backtest that its configuration, as it was typed, tells; none where it is unusable."""
-    asked: Any = run_config
-    for key in ("ops", "run", "config"):
-        asked = asked.get(key) if isinstance(asked, dict) else None
-    if not isinstance(asked, dict):
-        return {}
-    wanted = {STRATEGY_TAG: asked.get("strategy"), TIMEFRAME_TAG: asked.get("timeframe")}
+def queue_tags(run_config: object, tags: Mapping[str, str]) -> dict[str, str]:
+    """Return the tags of a backtest that its configuration, as typed, or its partition tells; none if unusable."""
+    fields = asked(run_config, tags)
+    wanted = {
+        STRATEGY_TAG: fields.get("strategy"),
+        TIMEFRAME_TAG: fields.get("timeframe"),
+        WINDOW_TAG: tags.get(PARTITION_TAG + WINDOW_DIMENSION),
+    }
     return {tag: value for tag, value in wanted.items() if isinstance(value, str) and value}
 
 

@@ -32,7 +32,7 @@ from lab_pipeline.dagster_ext.worker_locks import (
     workers_dir,
 )
 from lab_pipeline.runs.artifacts import ArtifactStore
-from lab_pipeline.runs.tags import BACKTEST_JOB
+from lab_pipeline.runs.tags import BACKTEST_JOBS
 from lab_pipeline.settings import Settings
 
 QUEUED_WITHIN = timedelta(seconds=60)
@@ -143,13 +143,17 @@ def withdraw_ended(instance: dg.DagsterInstance, settings: Settings, now: dateti
     Raises:
         LabError: if a store does not answer; the others are withdrawn the next time.
     """
-    ended = dg.RunsFilter(
-        job_name=BACKTEST_JOB,
-        statuses=[dg.DagsterRunStatus.FAILURE, dg.DagsterRunStatus.CANCELED],
-        updated_after=now - LOOK_BACK,
-    )
+    ended = [
+        dg.RunsFilter(
+            job_name=job,
+            statuses=[dg.DagsterRunStatus.FAILURE, dg.DagsterRunStatus.CANCELED],
+            updated_after=now - LOOK_BACK,
+        )
+        for job in BACKTEST_JOBS
+    ]
     directory, artifacts = workers_dir(Path(instance.root_directory)), ArtifactStore(settings.artifacts_dir)
-    records = [one for one in instance.get_run_records(ended) if _is_past(one.update_timestamp, WITHDRAWN_WITHIN, now)]
+    found = [record for wanted in ended for record in instance.get_run_records(wanted)]
+    records = [record for record in found if _is_past(record.update_timestamp, WITHDRAWN_WITHIN, now)]
     return [
         run.run_id
         for run in (record.dagster_run for record in records)

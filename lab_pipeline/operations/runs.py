@@ -28,12 +28,13 @@ from lab_pipeline.runs.artifacts import (
 from lab_pipeline.runs.tags import (
     ASSET_JOB,
     BACKTEST_ASSETS,
-    BACKTEST_JOB,
+    BACKTEST_JOBS,
     FINGERPRINT_TAG,
     STATUSES,
     STRATEGY_TAG,
     TIMEFRAME_TAG,
     VERSION_TAG,
+    asked,
     status_of,
 )
 
@@ -201,7 +202,7 @@ class Runs:
 
     def statuses(self) -> dict[str, str]:
         """Return the status of every backtest by run id: one light query, whatever their number."""
-        query = sa.select(RunsTable.c.run_id, RunsTable.c.status).where(RunsTable.c.pipeline_name == BACKTEST_JOB)
+        query = sa.select(RunsTable.c.run_id, RunsTable.c.status).where(RunsTable.c.pipeline_name.in_(BACKTEST_JOBS))
         found = {row["run_id"]: status_of(row["status"]) for row in self.storage.fetchall(query)}
         by_hand = self.storage.fetchall(_columns().where(RunsTable.c.pipeline_name == ASSET_JOB))
         return found | {run.run_id: run.status for row in by_hand if (run := self._run(row)) is not None}
@@ -341,7 +342,7 @@ class Runs:
             position=_position(row),
             status=status_of(row["status"]),
             finished=dg.DagsterRunStatus(row["status"]) in FINISHED_STATUSES,
-            asked=_asked(body.run_config),
+            asked=asked(body.run_config, body.tags),
             tags=body.tags,
             started_at=_moment(row["start_time"]),
             completed_at=_moment(row["end_time"]),
@@ -372,7 +373,7 @@ def _columns() -> sa.Select[Any]:
 def _is_backtest() -> sa.ColumnElement[bool]:
     """Leave out runs of other jobs; a few of assets that are named alike may be left in."""
     by_hand = sa.and_(RunsTable.c.pipeline_name == ASSET_JOB, _body_has(BACKTEST_ASSETS))
-    return sa.or_(RunsTable.c.pipeline_name == BACKTEST_JOB, by_hand)
+    return sa.or_(RunsTable.c.pipeline_name.in_(BACKTEST_JOBS), by_hand)
 
 
 def _conditions(wanted: RunFilter) -> Iterator[sa.ColumnElement[bool]]:
@@ -436,10 +437,3 @@ def _read_body(body: str) -> dg.DagsterRun:
 @lru_cache(maxsize=REMEMBERED)
 def _read_manifest(path: str, inode: int, modified: int) -> Manifest:  # noqa: ARG001 - they tell one file from the next
     return read_manifest(Path(path))
-
-
-def _asked(run_config: Any) -> Mapping[str, Any]:  # noqa: ANN401 - whatever the launcher wrote; the op may have refused it
-    node = run_config
-    for name in ("ops", "run", "config"):
-        node = node.get(name) if isinstance(node, Mapping) else None
-    return node if isinstance(node, Mapping) else {}

@@ -13,10 +13,11 @@ import yaml  # type: ignore[import-untyped]  # it ships no types
 from lab_pipeline.runs.tags import (
     ASSET_JOB,
     BACKTEST_ASSETS,
-    BACKTEST_JOB,
+    BACKTEST_JOBS,
     STRATEGY_TAG,
     TIMEFRAME_TAG,
     VERSION_TAG,
+    asked,
     status_of,
 )
 from lab_pipeline.settings import Settings
@@ -56,7 +57,7 @@ def newest(settings: Settings, limit: int) -> list[ListedRun] | None:
         StorageError: if the record cannot be read.
     """
     path = _own_record(settings.dagster_home)
-    rows = None if path is None else newest_runs(path, [BACKTEST_JOB, ASSET_JOB])
+    rows = None if path is None else newest_runs(path, [*BACKTEST_JOBS, ASSET_JOB])
     if rows is None:
         return None
     return list(islice(_listed(rows, settings.artifacts_dir), limit))
@@ -76,15 +77,16 @@ def _own_record(dagster_home: Path) -> Path | None:
 def _listed(rows: Iterator[tuple[str, str, str, datetime, str]], artifacts: Path) -> Iterator[ListedRun]:
     for run_id, job, status, created, text in rows:
         body = json.loads(text)
-        if job != BACKTEST_JOB and not _makes_backtest_assets(body):
+        if job not in BACKTEST_JOBS and not _makes_backtest_assets(body):
             continue
-        tags, asked = body.get("tags") or {}, _asked(body.get("run_config"))
+        tags = body.get("tags") or {}
+        fields = asked(body.get("run_config"), tags)
         yield ListedRun(
             run_id=run_id,
             status=status_of(status),
-            strategy_id=_text(tags.get(STRATEGY_TAG, asked.get("strategy"))),
-            strategy_version=_text(tags.get(VERSION_TAG, asked.get("strategy_version"))),
-            timeframe=_text(tags.get(TIMEFRAME_TAG, asked.get("timeframe"))),
+            strategy_id=_text(tags.get(STRATEGY_TAG, fields.get("strategy"))),
+            strategy_version=_text(tags.get(VERSION_TAG, fields.get("strategy_version"))),
+            timeframe=_text(tags.get(TIMEFRAME_TAG, fields.get("timeframe"))),
             created_at=created.replace(tzinfo=UTC),
             summary=_summary(artifacts / run_id / "manifest.json"),
         )
@@ -94,13 +96,6 @@ def _makes_backtest_assets(body: Mapping[str, Any]) -> bool:
     """Tell whether assets of a backtest were chosen; a set stands in the body as a list under a name of Dagster's."""
     chosen = body.get("asset_selection") or {}
     return any(key["path"][0] == BACKTEST_ASSETS for keys in chosen.values() for key in keys)
-
-
-def _asked(run_config: Any) -> Mapping[str, Any]:  # noqa: ANN401 - whatever the launcher wrote
-    node = run_config
-    for name in ("ops", "run", "config"):
-        node = node.get(name) if isinstance(node, Mapping) else None
-    return node if isinstance(node, Mapping) else {}
 
 
 def _text(value: object) -> str | None:

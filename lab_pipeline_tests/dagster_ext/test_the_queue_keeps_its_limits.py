@@ -68,12 +68,12 @@ def test_the_link_of_an_older_lab_becomes_a_file(settings, tmp_path):
 
 def test_a_backtest_is_tagged_with_what_it_asks_for():
     config = {"ops": {"run": {"config": {"strategy": "ladder", "timeframe": "5m"}}}}
-    assert queue_tags(config) == {"lab/strategy": "ladder", "lab/timeframe": "5m"}
+    assert queue_tags(config, {}) == {"lab/strategy": "ladder", "lab/timeframe": "5m"}
 
 
 @pytest.mark.parametrize("config", [None, [], {}, {"ops": None}, {"ops": {"run": {"config": {"strategy": 7}}}}])
 def test_a_configuration_that_is_nonsense_waits_for_the_op_to_refuse_it(config):
-    assert queue_tags(config) == {}
+    assert queue_tags(config, {}) == {}
 
 
 def queued(instance, strategy, priority=None):

@@ -29,13 +29,14 @@ def test_assets_and_their_lineage(repository):
         for key in graph.get_all_asset_keys()
     }
     from_the_lake = ["lake/calls", "lake/candles"]
-    from_runs = ["backtest/equity", "backtest/paths", "backtest/summary", "backtest/trades"]
+    from_runs = ["backtest/equity", "backtest/nightly", "backtest/paths", "backtest/summary", "backtest/trades"]
     from_statistics = ["statistics/correlation", "statistics/distribution", "statistics/overview", "statistics/pnl"]
     assert lineage == {
         "lake/calls": [],
         "lake/candles": [],
         "backtest/equity": from_the_lake,
         "backtest/fills": from_the_lake,
+        "backtest/nightly": from_the_lake,
         "backtest/outcomes": from_the_lake,
         "backtest/paths": from_the_lake,
         "backtest/report": from_the_lake,
@@ -55,6 +56,7 @@ def test_assets_and_their_lineage(repository):
     assert {graph.get(key).group_name for key in graph.get_all_asset_keys()} == {
         "lake",
         "backtest",
+        "nightly",
         "statistics",
         "leaderboard",
         "operations",
@@ -66,6 +68,7 @@ def test_jobs_and_checks(repository):
     assert sorted(job.name for job in repository.get_all_jobs() if not job.name.startswith("__")) == [
         "backtest",
         "inbox",
+        "nightly",
         "retention",
         "statistics",
     ]
@@ -95,7 +98,7 @@ def test_schedules_and_whether_they_run_by_themselves(repository):
     assert {
         one.name: (one.cron_schedule, one.job.name, one.default_status.name) for one in repository.schedule_defs
     } == {
-        "nightly_backtests": ("0 2 * * *", "backtest", "STOPPED"),
+        "nightly_backtests": ("0 2 * * *", "nightly", "STOPPED"),
         "retention_schedule": ("30 3 * * *", "retention", "STOPPED"),
         "statistics_schedule": ("0 * * * *", "statistics", "RUNNING"),
     }

@@ -56,6 +56,11 @@ class Parts(dg.Config):
 )
 def resolve(context: dg.OpExecutionContext, config: BacktestConfig, lab: Lab) -> steps.ResolvedBacktest:
     """Turn the launchpad's form into a backtest with nothing left to look up, and tag the run with it."""
+    return resolved(context, config, lab)
+
+
+def resolved(context: dg.OpExecutionContext, config: BacktestConfig, lab: Lab) -> steps.ResolvedBacktest:
+    """Look up what a form means, and tag the run with it."""
     with failing_clearly(context.log):
         backtest = steps.resolve(config.to_spec(lab.lake), lab.strategies, lab.lake)
         warm_up(lab.clickhouse)

@@ -60,6 +60,15 @@ def headline(summary: Summary, strategy_id: str) -> dict[str, dg.MetadataValue]:
     return {"strategy": dg.MetadataValue.text(strategy_id), "headline": dg.MetadataValue.table(records, schema)}
 
 
+def numbers(summary: Summary) -> dict[str, dg.MetadataValue]:
+    """Return the summary as numbers, which the UI draws over an asset's partitions; undefined ones are left out."""
+    return {
+        name: dg.MetadataValue.int(value) if isinstance(value, int) else dg.MetadataValue.float(value)
+        for name, value in summary.model_dump().items()
+        if value is not None
+    }
+
+
 def picture(svg: str, title: str) -> dg.MetadataValue:
     """Embed a picture, which the UI shows as Markdown; it should be small, for the event storage has it three times."""
     data = quote(svg.replace('"', "'"), safe=PLAIN_IN_A_DATA_URL)  # both quote attributes; in texts they are escaped
