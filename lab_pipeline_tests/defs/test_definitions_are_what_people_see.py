@@ -9,6 +9,7 @@ import pytest
 from dagster._cli.utils import get_temporary_instance_for_cli
 
 from lab_pipeline.definitions import defs
+from lab_pipeline.runs.strategies import example_strategies
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 
@@ -168,6 +169,30 @@ def test_the_launchpad_asks_for_every_field_and_checks_it(repository):
     ):
         with pytest.raises(dg.DagsterInvalidConfigError):
             dg.validate_run_config(job, {"ops": {"run": {"config": wrong}}})
+
+
+def test_the_launchpad_opens_with_an_example_that_runs(repository):
+    job = repository.get_job("backtest")
+    assert job.run_config == {"ops": {"run": {"config": {"strategy": "ladder", "timeframe": "5m"}}}}
+    assert dg.validate_run_config(job, job.run_config)
+    assert "ladder" in {strategy.id for strategy in example_strategies()}
+
+
+@pytest.mark.parametrize("group", ["lake", "backtest", "nightly", "statistics", "leaderboard", "operations"])
+def test_all_assets_of_a_group_can_be_materialised_together(repository, group):
+    graph = repository.asset_graph
+    chosen = [key for key in graph.get_all_asset_keys() if graph.get(key).group_name == group]
+    together = {
+        other for key in chosen for other in graph.get(key).execution_set_asset_keys
+    }  # as the UI completes them
+    job = repository.get_implicit_asset_job_names()[0]
+    subset = repository.get_maybe_subset_job_def(job, asset_selection=together)
+    asks_for_more = group == "backtest"
+    if asks_for_more:
+        with pytest.raises(dg.DagsterInvalidConfigError, match='Missing required config entry "ops"'):
+            dg.validate_run_config(subset, {})
+    else:
+        assert dg.validate_run_config(subset, {})
 
 
 @pytest.mark.slow
