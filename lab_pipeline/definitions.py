@@ -20,3 +20,9 @@ def defs() -> dg.Definitions:
         warnings.simplefilter("ignore", dg.PreviewWarning)
         named = replace(loaded, assets=dg.with_source_code_references(once))
         return named.map_asset_specs(func=lambda spec: spec.replace_attributes(owners=owners)) if owners else named
+
+
+def with_own(package: Path) -> dg.Definitions:
+    """Return the definitions of the lab, and those in the directory `defs` of another project's package."""
+    own = dg.load_from_defs_folder(path_within_project=package)
+    return dg.Definitions.merge(replace(defs(), component_tree=None), own)  # Dagster admits one tree

@@ -111,6 +111,8 @@ class Settings(BaseSettings):
     """UI (a log-in page) and HTTP API (`Authorization: Bearer ...`) ask for it; default: none, on loopback only."""
     allowed_hosts: Annotated[str | None, AfterValidator(_host_list)] = None
     """Names, separated by commas, under which browsers and programs reach the lab, beside LAB_HOST and loopback's."""
+    definitions: Annotated[str, Field(pattern=r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*")] = "lab_pipeline.definitions"
+    """Module whose Dagster definitions `lab up` serves; that of a project made by `lab init` adds to the lab's."""
     max_queued: Annotated[int, Field(ge=1, le=MOST)] = 1000
     """Runs that may wait in the queue before the HTTP API takes no more."""
     dagster_url: str | None = None
