@@ -46,16 +46,6 @@ def test_every_artifact_is_materialised_with_its_shape_and_where_it_is(lab, run)
             assert [column.name for column in seen["dagster/column_schema"].value.columns] == frame.columns
 
 
-def test_links_lead_to_where_browsers_reach_the_api(lab, monkeypatch):
-    _, instance = lab
-    monkeypatch.setenv("LAB_API_URL", "https://lab.test/api/")
-    ended = run_backtest_job(instance, BacktestConfig(strategy="ladder", timeframe="1m"))
-    seen = metadata(instance, "backtest", "summary")
-    assert seen["tear sheet"].value == f"https://lab.test/api/runs/{ended.run_id}/artifacts/report.html"
-    metrics = metadata(instance, "backtest", "run_metrics")["url"].value
-    assert metrics.startswith(f"https://lab.test/api/runs/{ended.run_id}/metrics?type=")
-
-
 def test_results_that_are_the_same_have_the_same_data_version(lab, run):
     _, instance = lab
     fingerprint = instance.get_run_by_id(run.run_id).tags["lab/fingerprint"]
@@ -243,3 +233,13 @@ def test_an_interrupt_in_an_op_is_the_reason_of_the_failure(lab, monkeypatch):
     ended = run_backtest_job(instance, BacktestConfig(strategy="ladder", timeframe="1m"))
     assert ended.error == "the run was interrupted before it was done"
     assert not (settings.artifacts_dir / ended.run_id).exists()
+
+
+def test_links_lead_to_where_browsers_reach_the_api(lab, monkeypatch):
+    _, instance = lab
+    monkeypatch.setenv("LAB_API_URL", "https://lab.test/api/")
+    ended = run_backtest_job(instance, BacktestConfig(strategy="ladder", timeframe="1m", seed=7))
+    seen = metadata(instance, "backtest", "summary")
+    assert seen["tear sheet"].value == f"https://lab.test/api/runs/{ended.run_id}/artifacts/report.html"
+    metrics = metadata(instance, "backtest", "run_metrics")["url"].value
+    assert metrics.startswith(f"https://lab.test/api/runs/{ended.run_id}/metrics?type=")
