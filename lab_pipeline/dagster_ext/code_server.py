@@ -34,7 +34,8 @@ def main() -> None:
     server.DagsterApiServer = CodeServer  # type: ignore[misc]  # which the command looks up when it is called
     grpc_command.main(args=sys.argv[1:], prog_name="dagster api grpc", standalone_mode=False)
     if asked.is_set():
-        os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])  # noqa: S606 - this very program
+        again = [sys.executable, "-m", "lab_pipeline.dagster_ext.code_server", *sys.argv[1:]]
+        os.execv(sys.executable, again)  # noqa: S606 - this very program, however it was started
 
 
 if __name__ == "__main__":
