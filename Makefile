@@ -11,7 +11,7 @@ DEVELOPMENT := .venv/.development
 # Every process of the tests would compile the lab anew.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: demo up test test-all test-quick soak lint bench clean
+.PHONY: demo up test test-all test-quick soak lint bench docs clean
 
 demo: $(RUNTIME)  ## Load a made-up market, run a real backtest through Dagster, print the result.
 	$(BIN)/lab demo
@@ -38,6 +38,9 @@ lint: $(DEVELOPMENT)
 
 bench: $(DEVELOPMENT)  ## Every speed the project claims, beside its peer.
 	$(BIN)/python -m benchmarks
+
+docs: $(DEVELOPMENT)  ## Write the reference pages, docs/cli.md and docs/settings.md, from the code.
+	$(BIN)/python -m lab_pipeline_tests.support.reference
 
 clean:  ## Remove the environment and caches; LAB_HOME stays.
 	rm -rf .venv .pytest_cache .ruff_cache .mypy_cache .hypothesis

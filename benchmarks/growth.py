@@ -13,24 +13,21 @@ import http.client
 import os
 import resource
 import signal
+import sqlite3
 import statistics as stats
 import subprocess
 import sys
 import tempfile
 import time
 import uuid
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing, contextmanager, nullcontext
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import dagster as dg
 import pyarrow as pa
-from dagster._core.storage.event_log.schema import SqlEventLogStorageTable
-from dagster._core.storage.runs.schema import RunsTable, RunTagsTable
-from dagster._core.storage.sqlite import create_db_conn_string
 from dagster._serdes import serialize_value
-from sqlalchemy import create_engine
 
 from benchmarks.statistics_world import World
 from lab_pipeline.clickhouse.client import ClickHouse
@@ -43,7 +40,6 @@ from lab_pipeline.operations.runs import Runs
 from lab_pipeline.runs.artifacts import MANIFEST, ArtifactStore
 from lab_pipeline.settings import Settings
 from lab_pipeline.statistics import KnownRun, Statistics, refresh
-from lab_pipeline.statistics.catalog import insert, read_table
 from lab_pipeline.statistics.manifests import signature
 from lab_pipeline.storage.catalog_file import open_catalog
 from lab_pipeline.storage.run_storage import DuckDBRunStorage
@@ -52,6 +48,7 @@ LIMIT = 2.0
 PATTERNS = 100
 """Runs that are made in full; all others are like one of them."""
 TRADES = 20
+TABLES = ("trades.parquet", "paths.parquet", "equity.parquet")
 BEGIN = datetime(2025, 6, 1, tzinfo=UTC)
 AT_ONCE = 10_000
 READS = 20
@@ -86,52 +83,59 @@ def main() -> None:
 
 
 def make(home: Path, count: int) -> None:
-    """Fill a home."""
+    """Fill a home: the runs of a few patterns in full, and those like them by writing their records directly."""
     home.mkdir(mode=0o700, parents=True)
     settings = settings_of(home)
     world = World(settings.artifacts_dir, TRADES)
     patterns = [world.add_run()[0] for _ in range(min(PATTERNS, count))]
     others = [str(uuid.uuid4()) for _ in range(count - len(patterns))]
-    for number, run_id in enumerate(others):
-        like = patterns[number % PATTERNS]
-        directory = settings.artifacts_dir / run_id
-        directory.mkdir()
-        for path in (settings.artifacts_dir / like).iterdir():
-            if path.name == MANIFEST:
-                (directory / MANIFEST).write_text(path.read_text().replace(like, run_id))
-            else:
-                os.link(path, directory / path.name)
-    remember(settings, patterns, others)
-
-
-def remember(settings: Settings, patterns: list[str], others: list[str]) -> None:
-    """Fill the stores with what is known of published runs."""
+    publish(settings, patterns, others)
     record(settings, [*patterns, *others])
     seal(settings, [*patterns, *others])
     refresh(Statistics.of(settings), [KnownRun(run_id, "completed", "strategy-0") for run_id in patterns])
-    with open_catalog(settings.catalog_path).transaction(write=True) as connection:
-        rows = read_table(connection, "FROM leaderboard_runs ORDER BY run_no")
-        by_id = dict(zip(rows["run_id"].to_pylist(), rows.to_pylist(), strict=True))
-        for first in range(0, len(others), AT_ONCE):
-            more = [
-                {
-                    **by_id[patterns[number % PATTERNS]],
-                    "run_id": run_id,
-                    "run_no": len(patterns) + number,
-                    "signature": signature(str(settings.artifacts_dir / run_id / MANIFEST)),
-                }
-                for number, run_id in enumerate(others[first : first + AT_ONCE], first)
-            ]
-            insert(connection, "leaderboard_runs", pa.Table.from_pylist(more, schema=rows.schema))
-        known = read_table(connection, "FROM statistics_runs LIMIT 1")
-        for first in range(0, len(others), AT_ONCE):
-            more = [{**known.to_pylist()[0], "run_id": run_id} for run_id in others[first : first + AT_ONCE]]
-            insert(connection, "statistics_runs", pa.Table.from_pylist(more, schema=known.schema))
-        connection.execute("UPDATE statistics_state SET next_run_no = ?", [len(patterns) + len(others)])
+    count_others(settings, patterns, others)
     measure_refresh(settings.home)
 
 
-def record(settings: Settings, run_ids: list[str]) -> None:
+def publish(settings: Settings, patterns: Sequence[str], others: Sequence[str]) -> None:
+    """Link the tables of the patterns, and write a manifest a run."""
+    artifacts = str(settings.artifacts_dir)
+    manifests = [Path(artifacts, like, MANIFEST).read_text() for like in patterns]
+    for number, run_id in enumerate(others):
+        like, directory = patterns[number % PATTERNS], f"{artifacts}/{run_id}"
+        os.mkdir(directory)  # noqa: PTH102 - a hundred thousand of them, and Path is slow
+        for name in TABLES:
+            os.link(f"{artifacts}/{like}/{name}", f"{directory}/{name}")
+        with open(f"{directory}/{MANIFEST}", "w") as file:  # noqa: PTH123
+            file.write(manifests[number % PATTERNS].replace(like, run_id))
+
+
+def count_others(settings: Settings, patterns: Sequence[str], others: Sequence[str]) -> None:
+    """Add the rows of the others to the statistics, beside those of the patterns that they are like."""
+    artifacts = settings.artifacts_dir
+    made = pa.table(
+        {
+            "run_no": [len(patterns) + number for number in range(len(others))],
+            "run_id": others,
+            "signature": [signature(f"{artifacts}/{run_id}/{MANIFEST}") for run_id in others],
+            "pattern": [patterns[number % PATTERNS] for number in range(len(others))],
+        }
+    )
+    with open_catalog(settings.catalog_path).transaction(write=True) as connection:
+        connection.raw.register("made", made)
+        connection.execute(
+            "INSERT INTO leaderboard_runs SELECT like_it.* REPLACE (made.run_no AS run_no, made.run_id AS run_id, "
+            "made.signature AS signature) FROM made JOIN leaderboard_runs like_it ON like_it.run_id = made.pattern"
+        )
+        connection.execute(
+            "INSERT INTO statistics_runs SELECT like_it.* REPLACE (made.run_id AS run_id) "
+            "FROM made JOIN statistics_runs like_it ON like_it.run_id = made.pattern"
+        )
+        connection.raw.unregister("made")
+        connection.execute("UPDATE statistics_state SET next_run_no = ?", [len(patterns) + len(others)])
+
+
+def record(settings: Settings, run_ids: Sequence[str]) -> None:
     """Record runs as the queue and the launcher would have: body, tags, status, events in the index."""
     config = {"ops": {"run": {"config": {"strategy": "STRATEGY", "timeframe": "5m", "strategy_version": "1"}}}}
     tags = {
@@ -139,45 +143,39 @@ def record(settings: Settings, run_ids: list[str]) -> None:
         ".lab/worker": "RUN", ".lab/launch": "RUN", ".dagster/repository": "__repository__@lab_pipeline",
     }  # fmt: skip
     pattern = dg.DagsterRun("backtest", run_id="RUN", run_config=config, tags=tags, status=dg.DagsterRunStatus.SUCCESS)
-    body, kept = serialize_value(pattern), pattern.tags_for_storage()
+    made = pa.table(
+        {
+            "run_id": run_ids,
+            "moment": [(BEGIN + timedelta(minutes=number)).replace(tzinfo=None) for number in range(len(run_ids))],
+            "strategy": [f"strategy-{number % 20}" for number in range(len(run_ids))],
+        }
+    )
+    kept = pattern.tags_for_storage()
     with open_instance(settings) as instance:
         storage = instance.run_storage
         if not isinstance(storage, DuckDBRunStorage):
             raise TypeError(storage)
-        for first in range(0, len(run_ids), AT_ONCE):
-            runs, tag_rows = [], []
-            for number, run_id in enumerate(run_ids[first : first + AT_ONCE], first):
-                at, strategy = (BEGIN + timedelta(minutes=number)).replace(tzinfo=None), f"strategy-{number % 20}"
-                runs.append(
-                    {
-                        "run_id": run_id,
-                        "pipeline_name": "backtest",
-                        "status": "SUCCESS",
-                        "run_body": body.replace("RUN", run_id).replace("STRATEGY", strategy),
-                        "create_timestamp": at,
-                        "update_timestamp": at,
-                        "start_time": at.timestamp(),
-                        "end_time": at.timestamp() + 5,
-                    }
-                )
-                tag_rows += [
-                    {
-                        "run_id": run_id,
-                        "key": key,
-                        "value": value.replace("RUN", run_id).replace("STRATEGY", strategy),
-                    }
-                    for key, value in kept.items()
-                ]
-            with storage._transaction(write=True) as connection:  # noqa: SLF001
-                for table, rows in ((RunsTable, runs), (RunTagsTable, tag_rows)):
-                    connection.raw.register("content", pa.Table.from_pylist(rows))
-                    connection.raw.execute(f"INSERT INTO {table.name} BY NAME FROM content")
-                    connection.raw.unregister("content")
-        instance.event_log_storage.get_maximum_record_id()
+        with storage._transaction(write=True) as connection:  # noqa: SLF001
+            connection.raw.register("made", made)
+            connection.raw.register("tags", pa.table({"key": list(kept), "value": list(kept.values())}))
+            connection.raw.execute(
+                "INSERT INTO runs BY NAME SELECT run_id, 'backtest' AS pipeline_name, 'SUCCESS' AS status, "
+                "replace(replace(?, 'RUN', run_id), 'STRATEGY', strategy) AS run_body, moment AS create_timestamp, "
+                "moment AS update_timestamp, epoch(moment) AS start_time, epoch(moment) + 5 AS end_time "
+                "FROM made ORDER BY moment",
+                [serialize_value(pattern)],
+            )
+            connection.raw.execute(
+                "INSERT INTO run_tags BY NAME SELECT run_id, key, "
+                "replace(replace(value, 'RUN', run_id), 'STRATEGY', strategy) AS value FROM made, tags ORDER BY moment"
+            )
+            connection.raw.unregister("made")
+            connection.raw.unregister("tags")
+        instance.event_log_storage.get_maximum_record_id()  # makes the index
     index(settings, run_ids)
 
 
-def seal(settings: Settings, run_ids: list[str]) -> None:
+def seal(settings: Settings, run_ids: Sequence[str]) -> None:
     """Say of all logs that they have been shipped."""
     config = clickhouse_config(settings)
     with ClickHouse(config) as clickhouse:
@@ -186,28 +184,26 @@ def seal(settings: Settings, run_ids: list[str]) -> None:
     stop_server(config)
 
 
-def index(settings: Settings, run_ids: list[str]) -> None:
+def index(settings: Settings, run_ids: Sequence[str]) -> None:
     """Write the events of each run that Dagster mirrors for all runs."""
-    rows = []
-    for number, run_id in enumerate(run_ids):
-        at = BEGIN + timedelta(minutes=number)
-        for kind in ("PIPELINE_ENQUEUED", "PIPELINE_START", "PIPELINE_SUCCESS"):
-            event = dg.DagsterEvent(event_type_value=kind, job_name="backtest", message="")
-            entry = dg.EventLogEntry(
-                error_info=None, level=20, user_message="", run_id=run_id, timestamp=at.timestamp(), dagster_event=event
-            )
-            rows.append(
-                {
-                    "run_id": run_id,
-                    "event": serialize_value(entry),
-                    "dagster_event_type": kind,
-                    "timestamp": at.replace(tzinfo=None),
-                }
-            )
-    engine = create_engine(create_db_conn_string(str(settings.dagster_home / "history" / "runs"), "index"))
-    with engine.begin() as connection:
-        connection.execute(SqlEventLogStorageTable.insert(), rows)
-    engine.dispose()
+    events = {}
+    for kind in ("PIPELINE_ENQUEUED", "PIPELINE_START", "PIPELINE_SUCCESS"):
+        event = dg.DagsterEvent(event_type_value=kind, job_name="backtest", message="")
+        began = BEGIN.timestamp()
+        entry = dg.EventLogEntry(  # type: ignore[no-untyped-call]  # Dagster's
+            error_info=None, level=20, user_message="", run_id="RUN", timestamp=began, dagster_event=event
+        )
+        events[kind] = serialize_value(entry)
+    rows = (
+        (run_id, text.replace("RUN", run_id), kind, str((BEGIN + timedelta(minutes=number)).replace(tzinfo=None)))
+        for number, run_id in enumerate(run_ids)
+        for kind, text in events.items()
+    )
+    path = settings.dagster_home / "history" / "runs" / "index.db"
+    with closing(sqlite3.connect(path)) as connection, connection:
+        connection.executemany(
+            "INSERT INTO event_logs (run_id, event, dagster_event_type, timestamp) VALUES (?, ?, ?, ?)", rows
+        )
 
 
 def settings_of(home: Path) -> Settings:

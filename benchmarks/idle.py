@@ -82,10 +82,13 @@ def of(home: Path) -> list[psutil.Process]:
     found = []
     for process in psutil.process_iter():
         try:
-            environment = process.environ()
+            environment, command = process.environ(), process.cmdline()
         except psutil.Error:
             continue
-        if str(home) in (environment.get("LAB_HOME"), environment.get("DAGSTER_HOME")):
+        # ClickHouse is told nothing but its place, as an argument.
+        if str(home) in (environment.get("LAB_HOME"), environment.get("DAGSTER_HOME")) or str(home) in " ".join(
+            command
+        ):
             found.append(process)
     return found
 
@@ -101,12 +104,12 @@ def report(name: str, before: dict[psutil.Process, Use], seconds: float) -> Use:
     sums = Use(0.0, 0, 0, 0)
     for process, was in before.items():
         try:
-            now, command = used(process), process.cmdline()
+            now, command = used(process), " ".join(process.cmdline()).split()
         except psutil.Error:
             continue  # it has ended
         use = Use(now.cpu - was.cpu, now.written - was.written, now.calls - was.calls, now.pss)
         sums = Use(sums.cpu + use.cpu, sums.written + use.written, sums.calls + use.calls, sums.pss + use.pss)
-        title = " ".join(Path(word).name for word in command[1:6] if not word.startswith("-"))[:43]
+        title = " ".join(Path(word).name for word in command[:6] if not word.startswith("-"))[:43]
         per_minute = 60 / seconds
         print(
             f"{title:44}{100 * use.cpu / seconds:>8.2f}{use.written * per_minute / 1e6:>8.2f}"

@@ -5,7 +5,8 @@ Run: python -m benchmarks.launch [--rounds 7] [--queued 100]
 `lab up` and a stock Dagster (queued run coordinator, default launcher, multiprocess executor) run in these same
 minutes, each in a home of its own; their launches alternate. Success is looked for every 20 ms, over GraphQL on both
 sides. Then so many small backtests are queued at once, beside the same as calls of the plain function, one after the
-other in a process that has done one before; and `lab backtest` beside that function.
+other in a process that has done one before, and while they run others are posted, one every half second; and
+`lab backtest` beside that function.
 """
 
 import argparse
@@ -24,7 +25,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from benchmarks.running import BIN, lab, stock
+from benchmarks.running import BIN, Addresses, lab, stock
 from lab_pipeline.domain.backtest import TimeRange
 from lab_pipeline.lake import Lake, generate_market
 from lab_pipeline.runs.backtest import full_range
@@ -32,6 +33,8 @@ from lab_pipeline.runs.backtest import full_range
 LIMITS = {"p50": 0.3, "p95": 0.5}
 THROUGHPUT_LIMIT = 0.5
 FOREGROUND_LIMIT = 2.0
+POST_LIMIT = 0.5
+POST_PAUSE_SECONDS = 0.5
 FINAL = {"SUCCESS", "FAILURE", "CANCELED"}
 LAUNCH = """
 mutation($params: ExecutionParams!) {
@@ -88,6 +91,7 @@ def main() -> None:
                 seconds[name].append(launch())
         report(seconds)
         report_queue(home, ours.ui, asked.queued)
+        report_posts(lake, ours, asked.queued)
         report_foreground(home)
 
 
@@ -119,6 +123,22 @@ def report_queue(home: Path, ui: str, count: int) -> None:
     )
 
 
+def report_posts(lake: Lake, ours: Addresses, count: int) -> None:
+    """Post backtests while so many others run, and print how long the answers take."""
+    with ThreadPoolExecutor(4) as pool:
+        runs = list(pool.map(lambda _: launch(ours.ui, "backtest", backtest(callers=SMALL)), range(count)))
+    taken: list[float] = []
+    while graphql(ours.ui, STATUS, id=runs[count - 1])["runOrError"]["status"] not in FINAL:
+        began = time.perf_counter()
+        runs.append(post(ours.api, full_range(lake), callers=SMALL))
+        taken.append(time.perf_counter() - began)
+        time.sleep(POST_PAUSE_SECONDS)
+    for run_id in runs:
+        wait(ours.ui, run_id, 0.2)
+    p50, p95 = statistics.median(taken), sorted(taken)[int(0.95 * len(taken))]
+    print(f"`POST /backtest` while runs execute: p50 {p50:.2f} s, p95 {p95:.2f} s of {len(taken)}, wanted {POST_LIMIT}")
+
+
 def report_foreground(home: Path) -> None:
     command = [BIN / "lab", "backtest", "--strategy", "ladder", "--timeframe", "5m", "--json"]
     taken = []
@@ -148,13 +168,17 @@ def launched(ui: str, job: str, config: dict[str, object]) -> float:
 
 
 def posted(ui: str, api: str, range_: TimeRange) -> float:
+    return timed(lambda: post(api, range_, callers=[]), ui)
+
+
+def post(api: str, range_: TimeRange, callers: list[str]) -> str:
     asked = {
         "strategyId": "ladder",
         "timeframe": "5m",
-        "universe": {"type": "all"},
+        "universe": {"type": "callers", "callers": callers} if callers else {"type": "all"},
         "range": {"start": range_.start.isoformat(), "end": range_.end.isoformat()},
     }
-    return timed(lambda: str(send(f"{api}/backtest", asked)["runId"]), ui)
+    return str(send(f"{api}/backtest", asked)["runId"])
 
 
 def timed(start: Callable[[], str], ui: str) -> float:

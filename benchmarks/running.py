@@ -13,10 +13,9 @@ from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
-from lab_pipeline.forkserver.client import SOCKET
-from lab_pipeline.settings import Settings
-
 BIN = Path(sys.executable).parent
+LOADED = "runs begin with the kernel's machine code"
+"""What the fork server says once it has everything."""
 STOCK = """\
 import dagster as dg
 
@@ -51,7 +50,7 @@ def lab(home: Path) -> Iterator[Addresses]:
         up = subprocess.Popen([BIN / "lab", "up"], env=environment, stdout=said, stderr=said)
     try:
         wait_until(lambda: "Ctrl-C stops it" in (home / "up.txt").read_text(), up)
-        wait_until((Settings(home=home).dagster_home / SOCKET).exists, up)
+        wait_until(lambda: LOADED in (home / "logs" / "fork-server.log").read_text(), up)
         ui, api = re.findall(r"http://[0-9.:]+", (home / "up.txt").read_text())
         yield Addresses(ui, api)
     finally:

@@ -1,4 +1,4 @@
-"""Every setting of the lab, once; each is documented in the README and printed by `lab settings`."""
+"""Every setting of the lab, once; documented in docs/settings.md and printed by `lab settings`."""
 
 import base64
 import os
@@ -102,67 +102,67 @@ class Settings(BaseSettings):
     host: str = "127.0.0.1"
     """Address on which `lab up`, `lab api` and `lab webserver` listen."""
     port: Annotated[int, Field(ge=0, lt=65536)] = 3000
-    """Port of the Dagster UI; 0 takes a free one."""
+    """Port of the Dagster UI; 0 picks a free one."""
     api_port: Annotated[int, Field(ge=0, lt=65536)] = 8000
-    """Port of the HTTP API; 0 takes a free one."""
+    """Port of the HTTP API; 0 picks a free one."""
     api_url: str | None = None
     """Where browsers reach the HTTP API, for the links in the UI; default: on LAB_HOST, at LAB_API_PORT."""
     api_token: Annotated[SecretStr | None, AfterValidator(_header_text)] = None
-    """UI (a log-in page) and HTTP API (`Authorization: Bearer ...`) ask for it; default: none, on loopback only."""
+    """Required by UI (a log-in page) and HTTP API (`Authorization: Bearer ...`); default: none, on loopback only."""
     allowed_hosts: Annotated[str | None, AfterValidator(_host_list)] = None
-    """Names, separated by commas, under which browsers and programs reach the lab, beside LAB_HOST and loopback's."""
+    """Names, separated by commas, under which the lab is reached, besides LAB_HOST and those of loopback."""
     definitions: Annotated[str, Field(pattern=r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*")] = "lab_pipeline.definitions"
     """Module whose Dagster definitions `lab up` serves; that of a project made by `lab init` adds to the lab's."""
     max_queued: Annotated[int, Field(ge=1, le=MOST)] = 1000
-    """Runs that may wait in the queue before the HTTP API takes no more."""
+    """Runs that may wait in the queue before the HTTP API refuses more."""
     dagster_url: str | None = None
     """Where the Dagster webserver is; default: on LAB_HOST, at LAB_PORT."""
     threads: Annotated[int, Field(ge=1, le=MOST_PROCESSES)] | None = None
-    """Threads of a simulation; default: all cores."""
+    """Threads of a simulation; results do not depend on it; default: all cores."""
     max_concurrent_runs: Annotated[int, Field(ge=1, le=MOST_PROCESSES)] = 4
     """Runs that execute at once; the others wait in the queue."""
     max_concurrent_runs_per_strategy: Annotated[int, Field(ge=1, le=MOST_PROCESSES)] = 2
     """Backtests of one strategy that execute at once."""
     run_retries: Annotated[int, Field(ge=0, le=MOST_PROCESSES)] = 2
-    """Times that a run whose process died is run again; a run with bad input never is."""
+    """Retries of a run whose process died; a run with bad input is never retried."""
     dask_address: Annotated[str, AfterValidator(_scheduler_address)] | None = None
-    """Scheduler of a Dask cluster on which runs may ask to be executed, `tcp://host:8786`; default: none."""
+    """Scheduler of a Dask cluster that runs may ask for, `tcp://host:8786`; default: none."""
     inbox: Path | None = None
-    """Directory whose files are brought into the lake; default: `inbox` in LAB_HOME."""
+    """Directory whose files are ingested while the lab runs; default: `inbox` in LAB_HOME."""
     keep_days: Annotated[int, Field(ge=1, le=MOST_DAYS)] | None = None
-    """Days after which `lab gc` deletes a run with everything it left; default: never."""
+    """Days after which `lab gc` deletes a run and everything it wrote; default: never."""
     keep_runs_per_strategy: Annotated[int, Field(ge=1, le=MOST)] | None = None
     """Newest runs of each strategy that `lab gc` keeps; default: all."""
     keep_leaders: Annotated[int, Field(ge=0, le=MOST)] = 10
     """Runs at the top of each leaderboard that `lab gc` keeps, however old."""
     retention_cron: Cron = "30 3 * * *"
-    """When the retention schedule, once it is switched on, does what `lab gc` does, in UTC."""
+    """When the retention schedule, once switched on, does what `lab gc` does; cron, in UTC."""
     nightly_cron: Cron = "0 2 * * *"
-    """When the nightly schedule, once it is switched on, runs every active strategy, in UTC."""
+    """When the nightly schedule, once switched on, runs every active strategy; cron, in UTC."""
     nightly_window_days: Annotated[int, Field(ge=1, le=MOST_DAYS)] = 30
     """Whole days (UTC) before the night whose calls a nightly backtest simulates."""
     automation_timeframe: Timeframe | None = None
-    """Length of the candles on which schedules and sensors run backtests; default: the shortest of the lake."""
+    """Timeframe of backtests started by schedules and sensors; default: the shortest in the lake."""
     min_coverage: Annotated[float, Field(ge=0, le=1)] = 0.5
-    """Share of a mint's candles that must exist before the coverage check warns about it."""
+    """Share of a mint's candles below which the coverage check warns."""
     lake_fresh_days: Annotated[int, Field(ge=0, le=MOST_DAYS)] = 7
     """Days after which the UI shows candles, or calls, as stale if none were brought in; 0: never."""
     owners: Annotated[str | None, AfterValidator(_owner_list)] = None
     """Whom the UI names as owners of the assets, separated by commas: addresses, or teams as `team:quant`."""
     statistics_cron: Cron = "0 * * * *"
-    """When statistics are computed whatever has run: minute, hour, day of month, month, day of week, in UTC."""
+    """When statistics are computed, besides after backtests; cron, in UTC."""
     webhook_url: Annotated[SecretStr, AfterValidator(_web_address)] | None = None
-    """Where failed runs and failed data checks are reported, `https://...`; default: nowhere but the log."""
+    """Where failed runs and failed data checks are reported, `https://...`; default: only in the log."""
     webhook_secret: Annotated[SecretStr, AfterValidator(_signing_secret)] | None = None
-    """Signs what is sent there (Standard Webhooks): `whsec_` and Base64, or any text; needed with LAB_WEBHOOK_URL."""
+    """Signs those reports (Standard Webhooks): `whsec_` and Base64, or any text; needed with LAB_WEBHOOK_URL."""
     clickhouse_url: SecretStr | None = None
     """A ClickHouse server, `http[s]://user:password@host[:port][/database]`; default: the embedded one."""
     clickhouse_cluster: str | None = None
-    """Cluster of that server on which the tables are spread; default: none, a single server."""
+    """Cluster of that server to spread the tables over; default: none, a single server."""
     clickhouse_idle_seconds: Annotated[float, Field(gt=0, le=MOST_SECONDS)] = 600.0
     """Seconds after which the embedded ClickHouse stops if nobody uses it."""
     clickhouse_wait_seconds: Annotated[float, Field(ge=0, le=MOST_SECONDS)] = 60.0
-    """Seconds for which a write is tried again while ClickHouse is away, before the run fails."""
+    """Seconds to retry a write while ClickHouse is away, before the run fails."""
     retention_days: Annotated[int, Field(ge=1, le=MOST_DAYS)] | None = None
     """Days after which ClickHouse drops metrics, fills and logs; default: never."""
 

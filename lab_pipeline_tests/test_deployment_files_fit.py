@@ -156,7 +156,14 @@ def test_the_chart_sets_up_dagster_as_the_project_does_but_for_launcher_and_numb
     theirs = chart_config()
     (tmp_path / "dagster.yaml").write_text(yaml.safe_dump(theirs))
     dagster_instance_config(str(tmp_path))  # or it raises
-    left_to_the_chart = {"run_storage", "event_log_storage", "schedule_storage", "run_launcher", "retention"}
+    left_to_the_chart = {
+        "run_storage",
+        "event_log_storage",
+        "schedule_storage",
+        "compute_logs",
+        "run_launcher",
+        "retention",
+    }
     assert set(theirs) == set(ours) - left_to_the_chart
     assert {name: theirs[name] for name in ("run_coordinator", "run_retries", "telemetry", "nux")} == {
         name: ours[name] for name in ("run_coordinator", "run_retries", "telemetry", "nux")

@@ -1,6 +1,7 @@
 """Rooms stand on floors: each imports only from floors below its own."""
 
 import ast
+import re
 from importlib.metadata import version
 from pathlib import Path
 
@@ -55,6 +56,16 @@ def test_a_module_imports_only_from_floors_below(path):
             continue
         target = module.split(".")[1]
         assert target == room or FLOOR[target] > FLOOR[room], f"{room} must not import {module}"
+
+
+def test_the_architecture_page_shows_the_floors_and_explains_each_room():
+    page = (PACKAGE.parent / "docs" / "architecture.md").read_text()
+    rows = re.findall(r"(?m)^\| (\d+) \| (.*) \|$", page)
+    shown = [set(re.findall(r"`(\w+)`", rooms)) for _, rooms in rows]
+    assert shown == [rooms for rooms in FLOORS if rooms != {"__init__"}]
+    assert [int(number) for number, _ in rows] == list(range(1, len(rows) + 1))
+    explained = re.findall(r"(?m)^\| ((?:`\w+`(?:, )?)+) \| [A-Z]", page)
+    assert {room for rooms in explained for room in re.findall(r"`(\w+)`", rooms)} == set.union(*shown)
 
 
 @pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(PACKAGE)))

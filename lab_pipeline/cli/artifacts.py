@@ -11,7 +11,7 @@ import typer
 from lab_pipeline.cli.app import RUN_FAILED, app, out, settings, table
 from lab_pipeline.cli.runs import AsJson, RunId
 
-artifacts_app = typer.Typer(help="Files that runs published.", no_args_is_help=True)
+artifacts_app = typer.Typer(help="Files published by runs.", no_args_is_help=True)
 app.add_typer(artifacts_app, name="artifacts")
 
 
@@ -36,7 +36,7 @@ def list_artifacts(run: RunId, as_json: AsJson = False) -> None:
 def get(
     run: RunId,
     name: Annotated[str, typer.Argument(help="Name as listed, with or without its suffix.")],
-    to: Annotated[Path | None, typer.Option(help="Copy it there instead of writing it to standard output.")] = None,
+    to: Annotated[Path | None, typer.Option(help="Copy it to this path instead of standard output.")] = None,
 ) -> None:
     """Copy an artifact to a file, or to standard output."""
     from lab_pipeline.runs.artifacts import ArtifactStore

@@ -18,14 +18,14 @@ SHOWN = 5
 def backup(
     directory: Directory,
     keep: Annotated[
-        int | None, typer.Option(min=1, help="Keep only the newest so many snapshots; by default, all.")
+        int | None, typer.Option(min=1, help="Keep only this many of the newest snapshots; all by default.")
     ] = None,
-    list_only: Annotated[bool, typer.Option("--list", help="Only list the snapshots that are there.")] = False,
+    list_only: Annotated[bool, typer.Option("--list", help="Only list the snapshots.")] = False,
     verify: Annotated[
-        bool, typer.Option("--verify", help="Only read all of it and compare it with its hashes.")
+        bool, typer.Option("--verify", help="Only read everything and compare it with its hashes.")
     ] = False,
 ) -> None:
-    """Add a snapshot of the home to a backup while everything runs; what is there already is not written again."""
+    """Add a snapshot of the home to a backup while everything runs; only new contents are written."""
     if (keep is not None) + list_only + verify > 1:
         err.print("error: give one of --keep, --list and --verify", style="red")
         raise typer.Exit(BAD_INPUT)
@@ -41,10 +41,10 @@ def backup(
 def restore(
     directory: Directory,
     snapshot: Annotated[
-        str | None, typer.Option(help="A snapshot, or the start of its name; by default, the newest.")
+        str | None, typer.Option(help="A snapshot, or the start of its name; the newest by default.")
     ] = None,
 ) -> None:
-    """Bring a snapshot back as LAB_HOME, which must be new or empty, with its rows and logs in ClickHouse."""
+    """Restore a snapshot as LAB_HOME, which must be new or empty, with its rows and logs in ClickHouse."""
     from lab_pipeline.dagster_ext.instance import open_instance
     from lab_pipeline.operations.rebuild_clickhouse import rebuild_rows
     from lab_pipeline.operations.restore import restore_home

@@ -21,7 +21,7 @@ app.add_typer(clickhouse_app, name="clickhouse")
 
 @clickhouse_app.command("start")
 def start() -> None:
-    """Start the embedded server, which otherwise starts when it is first needed."""
+    """Start the embedded server, which otherwise starts when first needed."""
     from lab_pipeline.clickhouse.client import status
     from lab_pipeline.clickhouse.gateway.launch import lease_server
 
@@ -55,7 +55,7 @@ def stop() -> None:
 
 @clickhouse_app.command("migrate")
 def migrate() -> None:
-    """Bring tables and retention up to date; the embedded server does so by itself."""
+    """Create and migrate the tables and their retention; the embedded server does so by itself."""
     from lab_pipeline.clickhouse.client import ClickHouse
 
     with ClickHouse(clickhouse_config(settings())) as clickhouse:
@@ -66,7 +66,7 @@ def migrate() -> None:
 
 @clickhouse_app.command("rebuild")
 def rebuild(
-    runs: Annotated[list[str] | None, typer.Argument(help="Run ids, or starts of them; all by default.")] = None,
+    runs: Annotated[list[str] | None, typer.Argument(help="Run ids, or the starts of them; all by default.")] = None,
 ) -> None:
     """Write metrics and fills of published runs again from their artifacts, and logs of runs from the event log."""
     from lab_pipeline.dagster_ext.instance import open_instance
@@ -82,7 +82,7 @@ def rebuild(
 
 @clickhouse_app.command("ship")
 def ship(
-    once: Annotated[bool, typer.Option("--once", help="Ship what is there now, and end.")] = False,
+    once: Annotated[bool, typer.Option("--once", help="Ship what is there now, then exit.")] = False,
 ) -> None:
     """Copy the event log of all runs to ClickHouse, until Ctrl-C; `lab up` does so by itself."""
     import logging

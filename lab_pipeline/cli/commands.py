@@ -18,7 +18,7 @@ class Listed:
 
 COMMANDS = {
     "demo": Listed(
-        "Make up a token market, load it into the lake, and run a backtest on it through Dagster.", ("demo",)
+        "Generate a token market, load it into the lake, and run a backtest on it through Dagster.", ("demo",)
     ),
     "up": Listed(
         "Run the Dagster UI, the HTTP API, the daemon (queue, schedules, sensors) and the code server until Ctrl-C.",
@@ -27,15 +27,15 @@ COMMANDS = {
     "init": Listed(
         "Write a small Dagster project that adds assets, schedules and strategies of your own to the lab.", ("init",)
     ),
-    "ingest": Listed("Bring files into the lake: all of a file's rows or none.", ("ingest",)),
+    "ingest": Listed("Ingest files into the lake: all rows of a file or none.", ("ingest",)),
     "strategies": Listed("Named, versioned strategies.", ("strategies",)),
     "backtest": Listed(
         "Run a backtest through Dagster, in the foreground; the run is in the UI like any other.", ("backtest",)
     ),
-    "runs": Listed("Backtests that have run, are running or wait.", ("runs", "logs")),
-    "artifacts": Listed("Files that runs published.", ("artifacts",)),
+    "runs": Listed("Queued, running and finished backtests.", ("runs", "logs")),
+    "artifacts": Listed("Files published by runs.", ("artifacts",)),
     "statistics": Listed(
-        "Show what all completed runs together say: totals, net returns by group, distributions, correlations.",
+        "Show statistics over all completed runs: totals, net returns by group, distributions, correlations.",
         ("statistics",),
     ),
     "leaderboard": Listed("Show the best runs, strategies or callers: filter first, then rank.", ("statistics",)),
@@ -45,11 +45,11 @@ COMMANDS = {
         "Delete old runs with artifacts, rows, logs and events; pinned ones (tag lab/pinned) and leaders stay.", ("gc",)
     ),
     "backup": Listed(
-        "Add a snapshot of the home to a backup while everything runs; what is there already is not written again.",
+        "Add a snapshot of the home to a backup while everything runs; only new contents are written.",
         ("backup",),
     ),
     "restore": Listed(
-        "Bring a snapshot back as LAB_HOME, which must be new or empty, with its rows and logs in ClickHouse.",
+        "Restore a snapshot as LAB_HOME, which must be new or empty, with its rows and logs in ClickHouse.",
         ("backup",),
     ),
     "api": Listed("Serve the HTTP API alone; `lab up` serves it beside Dagster.", ("api",)),
@@ -62,6 +62,6 @@ COMMANDS = {
         ("up",),
     ),
     "clickhouse": Listed("The store of metrics, fills and logs.", ("clickhouse",)),
-    "migrate": Listed("Take over what was kept elsewhere.", ("migrate",)),
+    "migrate": Listed("Import runs of the old lab, or move Dagster's storage.", ("migrate",)),
 }
 """By name, in the order of `lab --help`."""

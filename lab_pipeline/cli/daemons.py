@@ -79,7 +79,7 @@ def daemons(dagster_home: Path) -> Iterator[psutil.Process]:
     """Find the daemons on this machine that work on a home: of the lab, `dagster-daemon run`, and of `dagster dev`."""
     for process in psutil.process_iter():
         try:
-            if is_daemon(process.cmdline()) and _works_on(dagster_home, process.environ()):
+            if is_daemon(" ".join(process.cmdline()).split()) and _works_on(dagster_home, process.environ()):
                 yield process
         except psutil.Error:  # it has ended, or is another user's, who could not write this home either
             continue

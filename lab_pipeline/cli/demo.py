@@ -22,11 +22,11 @@ DEMO_STRATEGY = "ladder"
 
 @app.command("demo")
 def demo(
-    seed: Annotated[int, typer.Option(min=0, max=2**63 - 1, help="Another seed, another market.")] = 7,
+    seed: Annotated[int, typer.Option(min=0, max=2**63 - 1, help="Seed of the generated market.")] = 7,
     tokens: Annotated[int, typer.Option(min=1, max=MOST_TOKENS, help="Tokens in the market.")] = 300,
     calls: Annotated[int, typer.Option(min=1, max=MOST_CALLS, help="Calls made on them.")] = 1500,
 ) -> None:
-    """Make up a token market, load it into the lake, and run a backtest on it through Dagster."""
+    """Generate a token market, load it into the lake, and run a backtest on it through Dagster."""
     import polars as pl
 
     from lab_pipeline.defs.lake.events import report_calls, report_candles

@@ -1,20 +1,28 @@
 """The lab's fork server: `python -m lab_pipeline.cli.fork_server`, which `lab up` runs.
 
 A run's process imports three thousand modules, loads the definitions and the kernel's machine code: seconds, for
-milliseconds of simulation. This process does it once. What it forks then executes a run (`worker`), or a command that
-somebody typed, as one started by itself would, in the environment of whoever asks.
+milliseconds of simulation. This process does it once. What it forks then executes a run (`worker`), a command that
+somebody typed, or a service of `lab up`, as one started by itself would, in the environment of whoever asks. What a
+service has not changed of all that is loaded it shares with this process: an idle lab has it in memory once.
 
-It never queries with polars, opens DuckDB or a Dagster instance: these start threads, which no fork survives. If the
-code of the lab or its libraries change, it begins anew; until it has, runs are started without it.
+It never queries with polars, opens DuckDB or the lab's Dagster instance: these start threads, which no fork survives.
+If the code of the lab or its libraries change, it begins anew; until it has, runs are started without it.
 """
 
+import ctypes
 import gc
 import importlib
-import multiprocessing
 import os
 import pkgutil
+import runpy
+import signal
 import sys
 import sysconfig
+import threading
+import traceback
+from collections.abc import Iterator
+from multiprocessing import Pipe
+from multiprocessing.connection import wait
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
@@ -24,30 +32,45 @@ import dagster as dg
 import lab_pipeline
 from lab_pipeline.dagster_ext.run_worker import execute
 from lab_pipeline.dagster_ext.worker_locks import LIFELINE
-from lab_pipeline.forkserver.server import serve
+from lab_pipeline.forkserver.server import Awaited, Offer, serve
 from lab_pipeline.settings import PRIVATE, load_settings
+from lab_pipeline.storage.compute_logs import OwnComputeLogManager
 from lab_pipeline.storage.event_log_storage import BatchingEventLogStorage
+from lab_pipeline.storage.schedule_storage import AnyPathScheduleStorage
 
 if TYPE_CHECKING:
     from multiprocessing.connection import Connection
 
 PACKAGE = Path(lab_pipeline.__file__).parent
 NOT_LOADED = tuple(
-    f"lab_pipeline.{part}"
-    for part in (
-        "api",
-        "backup",
-        "cli",
-        "clickhouse.gateway",
-        "dagster_ext.code_server",
-        "dagster_ext.daemon",
-        "dagster_ext.webserver_app",
-        "ui",
-    )
+    f"lab_pipeline.{room}" for room in ("backup", "cli", "clickhouse.gateway", "dagster_ext.daemon.__main__")
 )
-"""What no run needs; and the command line, which looks at its terminal while it is imported."""
-LIBRARIES = ("dagster._core.storage.local_compute_log_manager", "dagster._core.storage.root", "encodings.idna")
-"""What a run imports beyond that, since the configuration of its instance or a library names it when it is used."""
+"""What nobody needs that is forked, what is a program, and the command line, which looks at its terminal at once."""
+LIBRARIES = (
+    "dagster._core.storage.root",
+    "encodings.idna",
+    "dagster._api.list_repositories",
+    "dagster._cli",
+    "dagster._core.instance.factory",
+    "dagster._core.storage.legacy_storage",
+    "dagster._core.storage.sqlite_storage",
+    "dagster._daemon.controller",
+    "dagster._grpc.client",
+    "dagster._grpc.server",
+    "httpcore",
+    "typer.main",
+    "upath.core",
+    "upath.implementations.local",
+    "uvicorn.protocols.websockets.auto",
+    "uvloop",
+)
+"""What runs and services import beyond that: a configuration names it, or a library imports it when it is used."""
+M_ARENA_MAX = -8
+"""The C library's number for the setting of how many arenas it has."""
+ARENAS = 2
+"""Among which the threads of a service share out memory: each of them keeps pages of its own."""
+LOADED = "runs begin with the kernel's machine code"
+"""What the server says once it has everything."""
 RUN = f"{sys.executable} -m lab_pipeline.dagster_ext.run_worker"
 """How the process of a run is called in lists of processes, however it was started."""
 
@@ -59,36 +82,91 @@ def main() -> None:
     load()
     reason = serve(
         load_settings().dagster_home,
-        {"run": (RUN, _run), "command": ("lab", _command)},
+        {"run": Offer(RUN, _run), "command": Offer("lab", _command), "service": Offer("", _service, lasts=True)},
         lambda: None if _code() == code else "the code of the lab or its libraries has changed",
+        _kernel(),
     )
+    # Services that it forked stay what they are; their supervisor learns of their ends from the system.
     sys.stderr.write(f"the fork server begins anew: {reason}\n")
     os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])  # noqa: S606 - this very program
 
 
 def load() -> None:
-    """Import what runs need, resolve the jobs, and load the kernel's machine code."""
+    """Import what runs and services need, and resolve the jobs."""
     for module in pkgutil.walk_packages(lab_pipeline.__path__, "lab_pipeline."):
         if not module.name.startswith(NOT_LOADED):
             importlib.import_module(module.name)
     for name in LIBRARIES:
         importlib.import_module(name)
     from lab_pipeline import definitions
-    from lab_pipeline.engine import compiled
+    from lab_pipeline.runs.strategies import example_strategies
 
     with TemporaryDirectory() as directory:
         BatchingEventLogStorage(directory).pattern()  # as which the log of a run begins
+        _rehearse(directory)
+    example_strategies()
     loaded = definitions.defs()
     loaded.get_repository_def().get_all_jobs()
     definitions.defs = dg.definitions(lambda: loaded)  # what a run loads by that name
-    # Which types a simulation uses a simulation tells best; it starts threads, so a child has to make it.
-    context = multiprocessing.get_context("fork")
-    ours, theirs = context.Pipe(duplex=False)
-    child = context.Process(target=_simulate, args=(theirs,))
-    child.start()
+
+
+def _kernel() -> Awaited:
+    """Begin to make the kernel's machine code, if it is not made, and say how to load it then.
+
+    Which types a simulation uses a simulation tells best; it starts threads, so a child has to make it. Where it has to
+    be compiled that takes its time, in which services do not wait.
+    """
+    from lab_pipeline.engine import compiled
+
+    ours, theirs = Pipe(duplex=False)
+    pid = os.fork()
+    if not pid:
+        status = 1
+        try:
+            _simulate(theirs)
+            status = 0
+        except BaseException:  # noqa: BLE001 - the child must not go on as a server
+            traceback.print_exc()
+        finally:
+            os._exit(status)
     theirs.close()
-    compiled.load(ours.recv())
-    child.join()
+
+    def load() -> None:
+        types = ours.recv()
+        ours.close()
+        os.waitpid(pid, 0)
+        compiled.load(types)
+        sys.stderr.write(f"{LOADED}\n")
+
+    return Awaited(ours.fileno(), load)
+
+
+def _rehearse(directory: str) -> None:
+    """Execute a job of next to nothing, for what Dagster and SQLAlchemy make when they are first used.
+
+    It has SQLite and files, as the runs of a lab, but no DuckDB and no frame: nothing in it starts a thread that stays.
+    """
+
+    @dg.asset(check_specs=[dg.AssetCheckSpec("looked_at", asset="rehearsed")])
+    def rehearsed(context: dg.AssetExecutionContext) -> Iterator[dg.MaterializeResult[None] | dg.AssetCheckResult]:
+        context.log.info("rehearsed")
+        yield dg.MaterializeResult(metadata={"rows": 1, "seconds": 0.5, "path": dg.MetadataValue.path(directory)})
+        yield dg.AssetCheckResult(passed=True)
+
+    kept = {
+        "event_log_storage": BatchingEventLogStorage,
+        "schedule_storage": AnyPathScheduleStorage,
+        "compute_logs": OwnComputeLogManager,
+    }
+    overrides: dict[str, Any] = {
+        name: {"module": one.__module__, "class": one.__name__, "config": {"base_dir": f"{directory}/{name}"}}
+        for name, one in kept.items()
+    }
+    quiet = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
+    with dg.DagsterInstance.local_temp(directory, {**overrides, "telemetry": {"enabled": False}}) as instance:
+        dg.materialize([rehearsed], instance=instance, run_config=quiet)
+        if instance.schedule_storage is not None:
+            instance.schedule_storage.dispose()  # which the instance leaves open
 
 
 def _simulate(types: "Connection[dict[str, Any], None]") -> None:
@@ -108,6 +186,26 @@ def _run(lock: int) -> None:
     if LIFELINE in _OWN:
         os.environ[LIFELINE] = _OWN[LIFELINE]
     execute(sys.argv[1], lock)
+
+
+def _service(lifeline: int) -> None:
+    """Be the service whose command is the arguments, in a process that ends with the `lab up` that started it."""
+
+    def end_with_it() -> None:
+        wait([lifeline])
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    threading.Thread(target=end_with_it, name="lifeline", daemon=True).start()
+    os.environ[LIFELINE] = str(lifeline)
+    if hasattr(libc := ctypes.CDLL(None), "mallopt"):
+        libc.mallopt(M_ARENA_MAX, ARENAS)
+    program = sys.argv[0]
+    if program == sys.executable:
+        _, _, module, *_ = sys.argv  # python -m module
+        del sys.argv[:2]
+        runpy.run_module(module, run_name="__main__", alter_sys=True)
+    else:
+        runpy.run_path(program, run_name="__main__")
 
 
 def _command(lifeline: int) -> None:

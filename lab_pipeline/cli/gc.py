@@ -13,16 +13,18 @@ from lab_pipeline.settings import MOST, MOST_DAYS
 
 @app.command("gc")
 def gc(
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only list what would go, with its bytes.")] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Only list what would be deleted, with its bytes.")
+    ] = False,
     keep_days: Annotated[
-        int | None, typer.Option(min=1, max=MOST_DAYS, help="Keep runs for so many days; default: LAB_KEEP_DAYS.")
+        int | None, typer.Option(min=1, max=MOST_DAYS, help="Keep runs for this many days; default: LAB_KEEP_DAYS.")
     ] = None,
     keep_per_strategy: Annotated[
         int | None,
-        typer.Option(min=1, max=MOST, help="Keep so many of each strategy; default: LAB_KEEP_RUNS_PER_STRATEGY."),
+        typer.Option(min=1, max=MOST, help="Keep this many of each strategy; default: LAB_KEEP_RUNS_PER_STRATEGY."),
     ] = None,
     trust_clock: Annotated[
-        bool, typer.Option("--trust-clock", help="Go by the clock, though this lab was off for long before it.")
+        bool, typer.Option("--trust-clock", help="Trust the clock, although this lab was off for a long time.")
     ] = False,
     as_json: AsJson = False,
 ) -> None:

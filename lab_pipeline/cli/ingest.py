@@ -11,7 +11,7 @@ from lab_pipeline.cli.progress import progress_bar
 if TYPE_CHECKING:
     from lab_pipeline.lake.ingest import IngestReport
 
-ingest_app = typer.Typer(help="Bring files into the lake: all of a file's rows or none.", no_args_is_help=True)
+ingest_app = typer.Typer(help="Ingest files into the lake: all rows of a file or none.", no_args_is_help=True)
 app.add_typer(ingest_app, name="ingest")
 
 Files = Annotated[list[Path], typer.Argument(help="CSV or Parquet, plain or gzip.", metavar="FILE...")]
@@ -21,13 +21,11 @@ Files = Annotated[list[Path], typer.Argument(help="CSV or Parquet, plain or gzip
 def candles(
     files: Files,
     timeframe: Annotated[str, typer.Option(help="Length of the candles in the files: 1m, 5m, 1h, ...")],
-    mint: Annotated[str | None, typer.Option(help="The token of all rows, of files that do not say.")] = None,
+    mint: Annotated[str | None, typer.Option(help="The token of all rows, for files without such a column.")] = None,
     matching_only: Annotated[
-        bool, typer.Option("--matching-only", help="Leave out rows that say they are of another length.")
+        bool, typer.Option("--matching-only", help="Skip rows that say they are of another length.")
     ] = False,
-    force: Annotated[
-        bool, typer.Option("--force", help="Take candles though their spacing is that of longer ones.")
-    ] = False,
+    force: Annotated[bool, typer.Option("--force", help="Accept candles whose spacing suggests longer ones.")] = False,
 ) -> None:
     """Add candles. The same rows again change nothing; a changed row replaces the old one and is reported."""
     from lab_pipeline.defs.lake.events import report_candles

@@ -40,8 +40,10 @@ def logs(  # noqa: PLR0917 - one parameter an option
         Level, typer.Option(case_sensitive=False, help="Show lines of this level and above.")
     ] = Level.INFO,
     search: Annotated[str, typer.Option(help="Show lines whose message or stack has this text.")] = "",
-    tail: Annotated[int | None, typer.Option(min=1, max=PAGE_LINES, help="Show the newest so many only.")] = None,
-    follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on until the run ends.")] = False,
+    tail: Annotated[
+        int | None, typer.Option(min=1, max=PAGE_LINES, help="Show only this many of the newest lines.")
+    ] = None,
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="Follow the log until the run ends.")] = False,
     as_json: AsJson = False,
 ) -> None:
     """Print the log of a run of any job, oldest line first; with --json one object a line."""

@@ -8,17 +8,15 @@ import typer
 from lab_pipeline.cli.app import app, err, out, settings
 from lab_pipeline.cli.progress import progress_bar
 
-migrate_app = typer.Typer(help="Take over what was kept elsewhere.", no_args_is_help=True)
+migrate_app = typer.Typer(help="Import runs of the old lab, or move Dagster's storage.", no_args_is_help=True)
 app.add_typer(migrate_app, name="migrate")
 
 
 @migrate_app.command("legacy")
 def legacy(
-    source: Annotated[
-        Path, typer.Argument(help="A DuckDB file of the old lab, or a directory that holds some.", exists=True)
-    ],
+    source: Annotated[Path, typer.Argument(help="A DuckDB file of the old lab, or a directory of them.", exists=True)],
 ) -> None:
-    """Record the runs of the old lab here: tables run_status and simulation_runs. Once is enough, twice does no harm.
+    """Import the runs of the old lab: tables run_status and simulation_runs. Running it twice is harmless.
 
     Percentages become fractions and times UTC. What cannot be converted is named, row by row.
     """
@@ -44,13 +42,13 @@ def storage(
         str,
         typer.Argument(
             metavar="TARGET",
-            help="A dagster.yaml, such as deploy/dagster.yaml for Postgres; `embedded` for the way back.",
+            help="A dagster.yaml, such as deploy/dagster.yaml for Postgres; `embedded` to move back.",
         ),
     ],
 ) -> None:
-    """Move Dagster's runs, events and schedules to the storage of another dagster.yaml, with nothing running meanwhile.
+    """Move Dagster's runs, events and schedules to the storage of another dagster.yaml, while nothing runs.
 
-    Everything is copied and compared before the lab changes over; what it leaves stays where it is. Twice does no harm.
+    Everything is copied and compared before the lab switches; the old storage stays. Running it twice is harmless.
     """
     from lab_pipeline.cli.up import only_one
     from lab_pipeline.operations.move_storage import move_storage

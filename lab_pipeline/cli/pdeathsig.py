@@ -1,4 +1,4 @@
-"""Run a program that ends with the process that started it, even if that is killed: `python tether.py PARENT PROGRAM…`.
+"""Run a program that ends with its parent, even if that is killed: `python pdeathsig.py PARENT PROGRAM…`.
 
 A file that needs nothing of the lab, so that it costs a few milliseconds. Where the system cannot do it (it takes
 Linux), the program is run all the same, and has to be stopped by hand after its parent was killed.

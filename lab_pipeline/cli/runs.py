@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from lab_pipeline.operations.runs import Run, Runs
     from lab_pipeline.runs.listing import ListedRun
 
-runs_app = typer.Typer(help="Backtests that have run, are running or wait.", no_args_is_help=True)
+runs_app = typer.Typer(help="Queued, running and finished backtests.", no_args_is_help=True)
 app.add_typer(runs_app, name="runs")
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
@@ -25,7 +25,7 @@ RunId = Annotated[str, typer.Argument(help="A run id, or the start of one.", met
 
 @runs_app.command("list")
 def list_runs(
-    limit: Annotated[int, typer.Option(min=1, max=1000, help="Newest first, at most this many.")] = 20,
+    limit: Annotated[int, typer.Option(min=1, max=1000, help="Rows at most.")] = 20,
     as_json: AsJson = False,
 ) -> None:
     """List the backtests, newest first."""
@@ -84,9 +84,9 @@ def show(run: RunId, as_json: AsJson = False) -> None:
 
 @runs_app.command("export")
 def export(
-    file: Annotated[Path, typer.Argument(help="Ends in .parquet (one row a run) or .duckdb (a whole copy).")],
+    file: Annotated[Path, typer.Argument(help="Ends in .parquet (one row per run) or .duckdb (a full copy).")],
 ) -> None:
-    """Copy the record of all runs, in one state, while everything goes on; open the copy, never the live file."""
+    """Copy the record of all runs, in one state, while the lab runs; open the copy, never the live file."""
     from lab_pipeline.dagster_ext.instance import open_instance
     from lab_pipeline.storage.export import export_runs
     from lab_pipeline.storage.run_storage import DuckDBRunStorage
@@ -101,7 +101,7 @@ def export(
 
 @runs_app.command("cancel")
 def cancel(run: RunId) -> None:
-    """Stop a backtest: one that waits never starts, one that runs stops."""
+    """Cancel a queued or running backtest."""
     from lab_pipeline.operations.run_actions import cancel as cancel_run
 
     with _opened() as runs:
@@ -125,10 +125,10 @@ def retry(run: RunId) -> None:
 
 @runs_app.command("delete")
 def delete(
-    runs_to_delete: Annotated[list[str], typer.Argument(help="Run ids, or starts of some.", metavar="RUN...")],
+    runs_to_delete: Annotated[list[str], typer.Argument(help="Run ids, or the starts of them.", metavar="RUN...")],
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
 ) -> None:
-    """Delete backtests with their artifacts, metrics and logs; what is queued or running must be canceled first."""
+    """Delete backtests with their artifacts, metrics and logs; cancel queued and running ones first."""
     from lab_pipeline.clickhouse.config import clickhouse_config
     from lab_pipeline.operations.run_actions import delete as delete_run
 

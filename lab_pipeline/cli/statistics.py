@@ -36,12 +36,10 @@ def show_statistics(
     strategy: StrategyId = None,
     bins: Annotated[str, typer.Option(help="classic, 20 (equally wide) or quantile:20 (equally full).")] = "classic",
     limit: Annotated[int, typer.Option(min=1, max=MOST_ROWS, help="Groups at most.")] = 20,
-    refresh: Annotated[
-        bool, typer.Option("--refresh", help="Count the runs that have completed since, first.")
-    ] = False,
+    refresh: Annotated[bool, typer.Option("--refresh", help="First count the runs that have completed since.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Show what all completed runs together say: totals, net returns by group, distributions, correlations."""
+    """Show statistics over all completed runs: totals, net returns by group, distributions, correlations."""
     from lab_pipeline.statistics import (
         Method,
         Statistics,
@@ -80,7 +78,7 @@ def show_statistics(
 def show_leaderboard(
     what: Annotated[Board, typer.Argument(help="What to rank.", metavar="[runs|strategies|callers]")] = Board.RUNS,
     *,
-    metric: Annotated[RankBy, typer.Option("--metric", help="What decides.")] = RankBy.PNL,
+    metric: Annotated[RankBy, typer.Option("--metric", help="The number to rank by.")] = RankBy.PNL,
     strategy: StrategyId = None,
     timeframe: Annotated[str | None, typer.Option(help="Only runs on candles of this length.")] = None,
     window: Annotated[str, typer.Option(help="Only runs that completed within 24h, 7d, 4w, ..., or all.")] = "all",

@@ -51,13 +51,13 @@ def add(file: StrategyFile) -> None:
 def describe(
     strategy_id: Annotated[str, typer.Argument(help="Id of a strategy.", metavar="ID")],
     tags: Annotated[
-        str | None, typer.Option(help="Its tags, separated by commas, in place of those it has; '' for none.")
+        str | None, typer.Option(help="New tags, separated by commas, replacing the old; '' for none.")
     ] = None,
     active: Annotated[
         bool | None, typer.Option("--active/--inactive", help="Whether the nightly schedule and sensors run it.")
     ] = None,
 ) -> None:
-    """Say of a strategy, in all its versions, which tags it has and whether it is active; prints what it has then."""
+    """Set the tags of a strategy, for all its versions, and whether it is active; prints the result."""
     wanted = None if tags is None else [tag for tag in (part.strip() for part in tags.split(",")) if tag]
     stored = strategy_store().describe(strategy_id, tags=wanted, is_active=active)
     state = "active" if stored.is_active else "not active"

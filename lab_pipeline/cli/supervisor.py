@@ -16,6 +16,7 @@ from typing import IO
 from lab_pipeline.cli import pdeathsig
 from lab_pipeline.domain.errors import LabError
 from lab_pipeline.files.disk_errors import disk_trouble, full_disk, is_full
+from lab_pipeline.forkserver.client import Forked, fork
 
 POLL_SECONDS = 0.2
 STOP_SECONDS = 15.0
@@ -26,6 +27,10 @@ LONGEST_PAUSE_SECONDS = 10.0
 LONGEST_LOG_BYTES = 16 * 2**20
 """Of a service's log; what is older is in a second file beside it, and what is older than that is gone."""
 LOOK_AT_LOGS_SECONDS = 10.0
+FORKED_WITHIN_SECONDS = 30.0
+"""For which a service waits for a fork server that is busy; one that starts by itself takes more memory for ever."""
+UNKNOWN = -signal.SIGKILL
+"""The status of a service that ended after the fork server that could tell it: as if it had been killed."""
 LIFELINE = "LAB_LIFELINE"
 """Tells services, and what they start, the descriptor of a pipe that ends when the supervisor does."""
 
@@ -38,12 +43,40 @@ class Service:
         name: also the name of its log file, if it has one.
         command: program and arguments.
         ready: says whether it answers; the next service is started once it does.
+        forked_in: the directory of a fork server that has loaded what it needs; without one, it starts by itself.
     """
 
     name: str
     command: Sequence[str]
     ready: Callable[[], bool]
     ready_within_seconds: float = 120.0
+    forked_in: Path | None = None
+
+
+class _Warm:
+    """A service that a fork server started, with what of a `Popen` is needed."""
+
+    def __init__(self, process: Forked) -> None:
+        self._process = process
+        self._status: int | None = None
+
+    def poll(self) -> int | None:
+        if self._status is None and self._process.has_ended(0.0):
+            status = self._process.status()
+            self._status = UNKNOWN if status is None else status
+        return self._status
+
+    def wait(self, timeout: float | None = None) -> int | None:
+        if self._status is None and not self._process.has_ended(timeout):
+            raise subprocess.TimeoutExpired("a service", timeout or 0.0)
+        return self.poll()
+
+    def send_signal(self, number: int) -> None:
+        if self.poll() is None:
+            self._process.send_signal(number)
+
+    def kill(self) -> None:
+        self.send_signal(signal.SIGKILL)
 
 
 @dataclass
@@ -57,7 +90,7 @@ class _Running:
     """
 
     service: Service
-    process: subprocess.Popen[bytes]
+    process: subprocess.Popen[bytes] | _Warm
     log: IO[bytes]
     started: float = field(default_factory=time.monotonic)
     quick_deaths: int = 0
@@ -68,8 +101,8 @@ class _Running:
 class Supervisor:
     """Runs services until it is told to stop: by Ctrl-C, by SIGTERM, or by the end of its terminal.
 
-    If it is killed itself, its services are killed with it (`tether`), and what these have started for others is told
-    by the end of a pipe.
+    If it is killed itself, its services are killed with it (`pdeathsig`); what these have started for others learns of
+    it by the end of a pipe.
     """
 
     def __init__(
@@ -131,21 +164,37 @@ class Supervisor:
 
     def _start(self, service: Service) -> _Running:
         log = self._log(service)
-        # A session of its own, so that Ctrl-C reaches this process alone and the order of the end is ours.
         try:
-            process = subprocess.Popen(  # noqa: S603 - our own commands
-                [sys.executable, "-S", pdeathsig.__file__, str(os.getpid()), *service.command],
-                env={**self._environment, LIFELINE: str(self._lifeline)},
-                pass_fds=[self._lifeline],
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                start_new_session=True,
-            )
+            return _Running(service, self._forked(service, log) or self._spawned(service, log), log)
         except OSError:
             log.close()
             raise
-        return _Running(service, process, log)
+
+    def _forked(self, service: Service, log: IO[bytes]) -> _Warm | None:
+        if service.forked_in is None:
+            return None
+        with Path(os.devnull).open() as nothing:
+            descriptors = [nothing.fileno(), log.fileno(), log.fileno(), self._lifeline]
+            process = fork(
+                service.forked_in,
+                "service",
+                service.command,
+                self._environment,
+                descriptors,
+                within_seconds=FORKED_WITHIN_SECONDS,
+            )
+        return None if process is None else _Warm(process)
+
+    def _spawned(self, service: Service, log: IO[bytes]) -> subprocess.Popen[bytes]:
+        return subprocess.Popen(  # noqa: S603 - our own commands
+            [sys.executable, "-S", pdeathsig.__file__, str(os.getpid()), *service.command],
+            env={**self._environment, LIFELINE: str(self._lifeline)},
+            pass_fds=[self._lifeline],
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            start_new_session=True,  # so that Ctrl-C reaches this process alone and the order of the end is ours
+        )
 
     def _log(self, service: Service) -> IO[bytes]:
         if self._logs is None:

@@ -21,12 +21,18 @@ from lab_pipeline.domain.errors import LabError
 from lab_pipeline.doors import address, listen, require_token_off_loopback
 from lab_pipeline.files.atomic import write_whole
 from lab_pipeline.files.locks import try_lock
+from lab_pipeline.forkserver.client import SOCKET
 from lab_pipeline.settings import Settings
 
 LOCATION = "lab_pipeline"
 LOOPBACK = "127.0.0.1"
 SLACK_SECONDS = 5.0
 ANSWER_SECONDS = 2.0
+LOADED_WITHIN_SECONDS = 300.0
+"""Within which the fork server has loaded what it loads for all others."""
+ROOM_FOR_TITLES = 512
+"""Characters that the fork server's command line is longer by: the titles of the services that it forks take its place,
+and what does not fit is cut off."""
 WORKSPACE = """\
 # Written by `lab up`: the code server that it runs for the UI and the daemon.
 load_from:
@@ -123,14 +129,17 @@ def _say(text: str) -> None:
     out.print(text, markup=False)
 
 
-def _daemon(workspace: Path) -> Service:
+def _daemon(workspace: Path, forked_in: Path | None = None) -> Service:
     command = [sys.executable, "-m", "lab_pipeline.dagster_ext.daemon", "run", "-w", str(workspace)]
-    return Service("daemon", command, ready=lambda: True)
+    return Service("daemon", command, ready=lambda: True, forked_in=forked_in)
 
 
-def _fork_server() -> Service:
-    """Nobody waits for it: runs that come before it is there are started without it."""
-    return Service("fork-server", [sys.executable, "-m", "lab_pipeline.cli.fork_server"], ready=lambda: True)
+def _fork_server(lab: Settings) -> Service:
+    """It forks the others, which so share with it what it has loaded: it comes first."""
+    place = lab.dagster_home / SOCKET
+    place.unlink(missing_ok=True)  # that of one that was
+    command = [sys.executable, "-m", "lab_pipeline.cli.fork_server", "-" * ROOM_FOR_TITLES]
+    return Service("fork-server", command, ready=place.exists, ready_within_seconds=LOADED_WITHIN_SECONDS)
 
 
 def _services(lab: Settings, api_port: int, environment: Mapping[str, str]) -> list[Service]:
@@ -142,12 +151,13 @@ def _services(lab: Settings, api_port: int, environment: Mapping[str, str]) -> l
     code += ["--use-python-environment-entry-point", "--lazy-load-user-code"]
     web = [_program("lab", environment), "webserver", "-w", str(workspace)]
     api = [_program("lab", environment), "api", "--ship-logs"]
+    home = lab.dagster_home
     return [
-        _fork_server(),
-        Service("code-server", code, ready=lambda: connects(LOOPBACK, code_port)),
-        Service("webserver", web, ready=lambda: _answers(lab, environment["LAB_DAGSTER_URL"])),
-        _daemon(workspace),
-        Service("api", api, ready=lambda: connects(lab.host, api_port)),
+        _fork_server(lab),
+        Service("code-server", code, ready=lambda: connects(LOOPBACK, code_port), forked_in=home),
+        Service("webserver", web, ready=lambda: _answers(lab, environment["LAB_DAGSTER_URL"]), forked_in=home),
+        _daemon(workspace, home),
+        Service("api", api, ready=lambda: connects(lab.host, api_port), forked_in=home),
     ]
 
 

@@ -6,13 +6,17 @@ an error in the UI, not the end of the server (`--lazy-load-user-code`): the nex
 """
 
 import os
+import signal
 import sys
 import threading
+from multiprocessing.connection import wait
 from typing import Any
 
 from dagster._cli.api import grpc_command
 from dagster._grpc import server
 from dagster._grpc.__generated__ import dagster_api_pb2
+
+from lab_pipeline.dagster_ext.worker_locks import LIFELINE
 
 asked = threading.Event()
 """Whether somebody wants the code to be loaded again."""
@@ -31,11 +35,22 @@ class CodeServer(server.DagsterApiServer):
 
 def main() -> None:
     """Serve with the options of `dagster api grpc` until this process is ended."""
+    lifeline = os.environ.get(LIFELINE)
+    if lifeline is not None:
+        threading.Thread(target=_end_with, args=[int(lifeline)], name="lifeline", daemon=True).start()
     server.DagsterApiServer = CodeServer  # type: ignore[misc]  # which the command looks up when it is called
     grpc_command.main(args=sys.argv[1:], prog_name="dagster api grpc", standalone_mode=False)
     if asked.is_set():
+        if lifeline is not None:
+            os.set_inheritable(int(lifeline), True)  # noqa: FBT003 - its only parameter
         again = [sys.executable, "-m", "lab_pipeline.dagster_ext.code_server", *sys.argv[1:]]
         os.execv(sys.executable, again)  # noqa: S606 - this very program, however it was started
+
+
+def _end_with(lifeline: int) -> None:
+    """End when `lab up` has: as the process that it was forked as, it was told, but not as the one that began again."""
+    wait([lifeline])
+    os.kill(os.getpid(), signal.SIGKILL)
 
 
 if __name__ == "__main__":

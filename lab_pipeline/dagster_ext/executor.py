@@ -1,14 +1,19 @@
 """Where the ops of a run are executed: in its process, in processes on this machine, or on a Dask cluster."""
 
 import importlib.util
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import nullcontext
 from typing import Any
 
 import dagster as dg
 from dagster._core.definitions.executor_definition import ExecutorRequirement, multiple_process_executor_requirements
+from dagster._core.execution.context.system import PlanOrchestrationContext
+from dagster._core.execution.plan.plan import ExecutionPlan
+from dagster._core.executor.in_process import InProcessExecutor
 
 from lab_pipeline.domain.errors import LabError
 from lab_pipeline.settings import load_settings
+from lab_pipeline.storage.event_log_storage import BatchingEventLogStorage
 
 IN_PROCESS = "in_process"
 MULTIPROCESS = "multiprocess"
@@ -103,8 +108,21 @@ def lab_executor(context: dg.InitExecutorContext) -> dg.Executor:
     if kind == DASK:
         return _dask_executor(config)  # type: ignore[arg-type]  # the schema says what it is
     if kind == IN_PROCESS:
-        return _made(dg.in_process_executor, context, config)
+        made = _made(dg.in_process_executor, context, config)
+        return _InProcess(retries=made.retries, step_dependency_config=made.step_dependency_config)
     return _made(dg.multiprocess_executor, context, _multiprocess_config(config))  # type: ignore[arg-type]
+
+
+class _InProcess(InProcessExecutor):
+    """Executes op after op; nobody else writes to the run's log meanwhile, so that its events may come together."""
+
+    def execute(
+        self, plan_context: PlanOrchestrationContext, execution_plan: ExecutionPlan
+    ) -> Iterator[dg.DagsterEvent]:
+        """Execute the ops, and yield what they do."""
+        log = plan_context.instance.event_log_storage
+        with log.deferring() if isinstance(log, BatchingEventLogStorage) else nullcontext():
+            yield from super().execute(plan_context, execution_plan)
 
 
 def _made(definition: dg.ExecutorDefinition, context: dg.InitExecutorContext, config: object) -> dg.Executor:

@@ -1,6 +1,7 @@
 """Dagster's run queue of the lab: runs get the tags that its limits look at before they wait."""
 
 from collections.abc import Mapping
+from pathlib import Path
 
 import dagster as dg
 from dagster._core.errors import DagsterRunNotFoundError
@@ -8,6 +9,7 @@ from dagster._core.execution.plan.resume_retry import ReexecutionStrategy
 from dagster._core.run_coordinator import QueuedRunCoordinator, SubmitRunContext
 from dagster._core.storage.tags import MAX_RETRIES_TAG, RETRY_NUMBER_TAG, RETRY_STRATEGY_TAG
 
+from lab_pipeline.dagster_ext.queue_signal import stir
 from lab_pipeline.dagster_ext.run_admission import is_admitted
 from lab_pipeline.dagster_ext.worker_locks import FOREGROUND, WORKER_TAG
 from lab_pipeline.runs.tags import (
@@ -45,7 +47,9 @@ class LabRunCoordinator(QueuedRunCoordinator[dg.DagsterInstance]):
         if not is_admitted(self._instance, run):
             return self._instance.get_run_by_id(run.run_id) or run
         make_ready(self._instance, run)
-        return super().submit_run(context)
+        queued = super().submit_run(context)
+        stir(Path(self._instance.root_directory))
+        return queued
 
 
 def make_ready(instance: dg.DagsterInstance, run: dg.DagsterRun) -> None:

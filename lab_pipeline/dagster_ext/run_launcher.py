@@ -18,6 +18,7 @@ from dagster._core.launcher.base import CheckRunHealthResult, LaunchRunContext, 
 from dagster._serdes import ConfigurableClass, ConfigurableClassData
 
 from lab_pipeline.dagster_ext import worker_locks
+from lab_pipeline.dagster_ext.queue_signal import stir
 from lab_pipeline.dagster_ext.unpublish import STORE_ERRORS, settle_dead
 from lab_pipeline.dagster_ext.worker_locks import LIFELINE, WORKER_TAG
 from lab_pipeline.forkserver.client import Forked, fork
@@ -28,6 +29,8 @@ KILLED_AFTER_SECONDS = worker_locks.GRACE_SECONDS + 1.0
 ENDED_WITHIN_SECONDS = 3 * worker_locks.GRACE_SECONDS
 """For which a run that leaves the queue waits for the processes of runs that have ended, until it goes back."""
 LOOK_SECONDS = 0.1
+LINGER_LOOK_SECONDS = 0.02
+"""A process takes so long, or a few times that, from the end of its run to its own."""
 VERDICT_SECONDS = 60.0
 """Within which the monitor has failed a run of which it heard that its process is gone."""
 SETTLE_AGAIN_SECONDS = 5.0
@@ -225,13 +228,15 @@ class LabRunLauncher(RunLauncher, ConfigurableClass):
                 worker_locks.request_stop(self._workers, run_id)
                 if waited > 2 * worker_locks.GRACE_SECONDS:
                     worker_locks.kill(self._workers, run_id)
-            time.sleep(LOOK_SECONDS)
+            time.sleep(LINGER_LOOK_SECONDS if waited < 1.0 else LOOK_SECONDS)
         return lingering
 
     def _lingering(self, starting: str) -> list[str]:
         names = [name for name in worker_locks.living(self._workers) if not name.startswith(worker_locks.FOREGROUND)]
-        found = {name: self._instance.get_run_by_id(name) for name in names if name != starting}
-        return [run_id for run_id, run in found.items() if run is None or run.is_finished]
+        names = [name for name in names if name != starting]
+        runs = self._instance.get_runs(dg.RunsFilter(run_ids=names)) if names else []
+        goes_on = {run.run_id for run in runs if not run.is_finished}
+        return [name for name in names if name not in goes_on]
 
     def _await(self, instance: dg.DagsterInstance, run_id: str, process: Process) -> None:
         status = _end(process, lambda: worker_locks.stop_requested_at(self._workers, run_id) is not None)
@@ -239,6 +244,7 @@ class LabRunLauncher(RunLauncher, ConfigurableClass):
             how = "is gone, and so is the fork server that started it,"
         else:
             how = f"was killed by signal {-status}" if status < 0 else f"ended with status {status}"
+        stir(Path(instance.root_directory))
         _until_done(run_id, lambda: self._settle(instance, run_id, how))
         self._children.discard(run_id)
 
@@ -248,7 +254,7 @@ class LabRunLauncher(RunLauncher, ConfigurableClass):
         run = instance.get_run_by_id(run_id)
         if run is not None and run.status is dg.DagsterRunStatus.STARTING:
             instance.report_run_failed(run, message=f"Its process {how} before it began.")
-        else:
+        elif run is None or not run.is_finished:
             worker_locks.settle(instance, run_id, f"Its process {how} before it was done.")
         settle_dead(instance, load_settings())
 

@@ -21,7 +21,7 @@ def execute(run_id: str, lock: int) -> None:
         run_id: of the run.
         lock: descriptor of the lock of this process, which the launcher took for it.
     """
-    interrupted = False
+    interrupted = succeeded = False
     with (
         capture_interrupts(),  # Dagster's own order of things: signals are kept until an op can be interrupted by them
         dg.DagsterInstance.get() as instance,
@@ -35,13 +35,14 @@ def execute(run_id: str, lock: int) -> None:
             return
         job = recon_job_from_origin(run.job_code_origin)
         try:
-            for _ in core_execute_run(job, run, instance, inject_env_vars=True):
-                pass  # each event has been recorded
+            for event in core_execute_run(job, run, instance, inject_env_vars=True):  # each has been recorded
+                succeeded = event.event_type is dg.DagsterEventType.RUN_SUCCESS
         except (KeyboardInterrupt, DagsterExecutionInterruptedError):
             interrupted = True  # and has been recorded, too
         settings = load_settings()
         io_manager.discard(settings, run_id)
-        withdraw_after_end(instance, settings, run_id)
+        if not succeeded:
+            withdraw_after_end(instance, settings, run_id)
     sys.exit(int(interrupted))
 
 

@@ -33,9 +33,12 @@ def settle_dead(instance: dg.DagsterInstance, settings: Settings) -> None:
         tagged = instance.get_runs(filters=dg.RunsFilter(tags={worker_locks.WORKER_TAG: worker}))
         for run in (run for run in tagged if worker_locks.worker_of(run) == worker):
             try:
-                worker_locks.settle(instance, run.run_id, "The process that ran it was killed.")
+                succeeded = run.status is dg.DagsterRunStatus.SUCCESS  # which it stays, and keeps what it has shown
+                if not succeeded:
+                    worker_locks.settle(instance, run.run_id, "The process that ran it was killed.")
                 io_manager.discard(settings, run.run_id)
-                withdraw_after_end(instance, settings, run.run_id)
+                if not succeeded:
+                    withdraw_after_end(instance, settings, run.run_id)
             except STORE_ERRORS as error:
                 logger.warning("run %s is settled, or taken back, the next time: %s", run.run_id, error)
                 done = False

@@ -61,6 +61,8 @@ def fork(
     arguments: Sequence[str],
     environment: Mapping[str, str],
     descriptors: Sequence[int],
+    *,
+    within_seconds: float | None = None,
 ) -> Forked | None:
     """Start a process that has everything loaded.
 
@@ -70,6 +72,7 @@ def fork(
         arguments: of the process.
         environment: its variables.
         descriptors: its standard input, output and error, and one more that its target knows of.
+        within_seconds: the server has to answer; ANSWER_SECONDS if not given.
 
     Returns:
         None if there is no server that would do it; then nothing runs, and nothing will.
@@ -78,7 +81,7 @@ def fork(
         return None
     request = {"target": target, "arguments": list(arguments), "environment": dict(environment)}
     connection = socket.socket(socket.AF_UNIX)
-    connection.settimeout(ANSWER_SECONDS)
+    connection.settimeout(ANSWER_SECONDS if within_seconds is None else within_seconds)
     try:
         with address(directory) as path:
             connection.connect(path)

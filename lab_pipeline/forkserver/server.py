@@ -37,20 +37,53 @@ Target = Callable[[int], None]
 """What a child does; it is given the descriptor that came with the request, and finds its arguments in sys.argv."""
 
 
+class Offer(NamedTuple):
+    """What a client may ask for.
+
+    Attributes:
+        title: the name that a child has in lists of processes, before its arguments; empty if they begin with it.
+        target: what it does.
+        lasts: whether it is a service. The server does not wait for its end before its own, nor ends what it leaves
+            behind, and the system goes on telling with which variables it was started: those of the server.
+    """
+
+    title: str
+    target: Target
+    lasts: bool = False
+
+
+class Awaited(NamedTuple):
+    """What is loaded later, while processes are forked that do not need it so soon.
+
+    Attributes:
+        descriptor: can be read from once it is there.
+        load: loads it.
+    """
+
+    descriptor: int
+    load: Callable[[], None]
+
+
 class _RefusedError(Exception):
     """A request that gets no process."""
 
 
-def serve(directory: Path, targets: Mapping[str, tuple[str, Target]], reason_to_end: Callable[[], str | None]) -> str:
-    """Fork a process for each request until there is a reason to stop; return that once all of them have ended.
+def serve(
+    directory: Path,
+    offers: Mapping[str, Offer],
+    reason_to_end: Callable[[], str | None],
+    awaited: Awaited | None = None,
+) -> str:
+    """Fork a process for each request until there is a reason to stop; return that once all but services have ended.
 
-    Everything that children are to find loaded has been loaded. The caller must have no other thread, now or later:
-    a child inherits what other threads hold locked, and never gets it.
+    Everything that children are to find loaded has been loaded, but for what is awaited. The caller must have no other
+    thread, now or later: a child inherits what other threads hold locked, and never gets it.
 
     Args:
         directory: for the socket, which only its owner may enter.
-        targets: what may be asked for: the name that a child has in lists of processes, and what it does.
+        offers: what may be asked for.
         reason_to_end: says, before each fork, why there must be none any more, such as code that changed.
+        awaited: what is to be loaded later.
 
     Raises:
         RuntimeError: if there are other threads already.
@@ -61,26 +94,42 @@ def serve(directory: Path, targets: Mapping[str, tuple[str, Target]], reason_to_
     signal.signal(signal.SIGINT, signal.default_int_handler)  # children inherit what is ignored, as under nohup
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     signal.signal(signal.SIGHUP, signal.SIG_DFL)
-    gc.collect()
-    gc.freeze()  # a collection in a child would write to, and so copy, all that it shares
+    _keep()
     listener = socket.socket(socket.AF_UNIX)
     with address(directory) as path:
-        Path(path).unlink(missing_ok=True)
-        listener.bind(path)
+        coming = Path(f"{path}.new")
+        coming.unlink(missing_ok=True)
+        listener.bind(str(coming))
         listener.listen(WAITING)
+        coming.rename(path)  # whoever finds it can connect
     with selectors.DefaultSelector() as selector:
         selector.register(listener, selectors.EVENT_READ)
+        if awaited is not None:
+            selector.register(awaited.descriptor, selectors.EVENT_READ)
         reason = None
-        while reason is None or len(selector.get_map()):
+        while reason is None or any(key.data and not key.data.lasts for key in selector.get_map().values()):
             for key, _ in selector.select():
-                if key.fileobj is not listener:
+                if key.data:
                     _end(selector, key)
+                elif awaited is not None and key.fd == awaited.descriptor:
+                    selector.unregister(key.fileobj)
+                    awaited.load()
+                    _keep()
+                    native = _native_threads()
                 elif reason := _threads_since(native) or reason_to_end():
                     selector.unregister(listener)
                     listener.close()  # whoever waits is told so, and whoever comes finds nobody
                 else:
-                    _accept(selector, listener, targets)
+                    _accept(selector, listener, offers)
     return reason
+
+
+class _Child(NamedTuple):
+    """A process that was forked, and the connection to whoever asked for it."""
+
+    pid: int
+    connection: socket.socket
+    lasts: bool
 
 
 class _Request(NamedTuple):
@@ -89,7 +138,7 @@ class _Request(NamedTuple):
     Attributes:
         connection: to the client.
         descriptors: standard input, output and error, and one that the target knows of.
-        target: one of what is offered.
+        target: the name of one of what is offered.
         arguments: of it.
         environment: all variables.
         cwd: the directory to work in.
@@ -103,15 +152,19 @@ class _Request(NamedTuple):
     cwd: str
 
 
-def _accept(
-    selector: selectors.BaseSelector, listener: socket.socket, targets: Mapping[str, tuple[str, Target]]
-) -> None:
+def _keep() -> None:
+    """Keep all that there is now: a collection in a child would write to, and so copy, what it shares."""
+    gc.collect()
+    gc.freeze()
+
+
+def _accept(selector: selectors.BaseSelector, listener: socket.socket, offers: Mapping[str, Offer]) -> None:
     connection, _ = listener.accept()
     connection.settimeout(REQUEST_SECONDS)
     descriptors: list[int] = []
     try:
         request = _request(connection, descriptors)
-        title, target = targets[request.target]
+        offer = offers[request.target]
     except (OSError, ValueError, KeyError, TypeError, _RefusedError) as error:
         sys.stderr.write(f"no process for a request: {error!r}\n")
         connection.close()
@@ -119,10 +172,10 @@ def _accept(
         signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)  # what comes while the interpreter forks would be swallowed
         pid = os.fork()
         if not pid:
-            _be_the_child(selector, request, title, target)
+            _be_the_child(selector, request, offer)
         signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
         handle = os.pidfd_open(pid)
-        selector.register(handle, selectors.EVENT_READ, (pid, connection))
+        selector.register(handle, selectors.EVENT_READ, _Child(pid, connection, offer.lasts))
         with suppress(OSError):  # the client has gone, and its process hears no word to go
             socket.send_fds(connection, [str(pid).encode()], [handle])
     finally:
@@ -156,18 +209,19 @@ def _read_at_import(environment: Mapping[str, str]) -> dict[str, str]:
 
 def _end(selector: selectors.BaseSelector, key: selectors.SelectorKey) -> None:
     """Collect a child that has ended, and what it leaves in its session, and tell its client."""
-    pid, connection = key.data
-    with suppress(ProcessLookupError):  # not collected yet, its number is still its own
-        os.killpg(pid, signal.SIGKILL)
-    _, status = os.waitpid(pid, 0)
+    child: _Child = key.data
+    if not child.lasts:
+        with suppress(ProcessLookupError):  # not collected yet, its number is still its own
+            os.killpg(child.pid, signal.SIGKILL)
+    _, status = os.waitpid(child.pid, 0)
     selector.unregister(key.fileobj)
     os.close(key.fd)
     with suppress(OSError):  # nobody waits for it
-        connection.sendall(str(os.waitstatus_to_exitcode(status)).encode())
-    connection.close()
+        child.connection.sendall(str(os.waitstatus_to_exitcode(status)).encode())
+    child.connection.close()
 
 
-def _be_the_child(selector: selectors.BaseSelector, request: _Request, title: str, target: Target) -> None:
+def _be_the_child(selector: selectors.BaseSelector, request: _Request, offer: Offer) -> None:
     """Become the process that was asked for, and end as it does."""
     status = 1
     try:
@@ -176,7 +230,7 @@ def _be_the_child(selector: selectors.BaseSelector, request: _Request, title: st
         for key in list(selector.get_map().values()):
             os.close(key.fd)
             if key.data:
-                key.data[1].close()
+                key.data.connection.close()
         selector.close()
         gc.enable()  # for what comes from here on
         _await_go(request.connection)
@@ -184,12 +238,14 @@ def _be_the_child(selector: selectors.BaseSelector, request: _Request, title: st
             os.dup2(descriptor, number)
             os.close(descriptor)
         sys.stdout.reconfigure(line_buffering=os.isatty(1))  # type: ignore[union-attr]  # the interpreter's own
-        sys.argv = [title, *request.arguments]
+        sys.argv = [offer.title, *request.arguments] if offer.title else request.arguments
+        if offer.lasts:
+            os.environ["SPT_NOENV"] = "1"  # a longer title is cut off, where it would take the place of the variables
         setproctitle(" ".join(sys.argv))  # before the variables change, beside which the system keeps it
         os.environ.clear()
         os.environ |= request.environment
         os.chdir(request.cwd)
-        target(request.descriptors[3])
+        offer.target(request.descriptors[3])
         status = 0
     except SystemExit as error:
         status = error.code if isinstance(error.code, int) else int(error.code is not None)

@@ -30,14 +30,21 @@ def why_unusable(field: pa.Field, wanted: pl.DataType) -> str | None:
     return None
 
 
+def is_text(kind: pa.DataType) -> bool:
+    """Tell whether a type is one of Arrow's texts."""
+    return any((kinds.is_string(kind), kinds.is_large_string(kind), kinds.is_string_view(kind)))
+
+
 def to_series(values: pa.Array, wanted: pl.DataType) -> pl.Series:
     """Convert a column that is not unusable: to text, a number or a time (UTC, without zone), never inexactly."""
+    if kinds.is_dictionary(values.type) and is_text(values.type.value_type):
+        return _text(values.dictionary).gather(_series(values.indices))
     values = _decoded(values)
     if values.type == pa.uuid():
         return pl.Series([None if one is None else str(uuid.UUID(bytes=one)) for one in values.storage.to_pylist()])
     if kinds.is_date(values.type) or kinds.is_timestamp(values.type):
         return _times(values)
-    if kinds.is_null(values.type) or _is_text(values.type) or kinds.is_decimal(values.type) or wanted == pl.String:
+    if kinds.is_null(values.type) or is_text(values.type) or kinds.is_decimal(values.type) or wanted == pl.String:
         return _text(values)
     return _series(values.cast(pa.float64()) if kinds.is_float16(values.type) else values)
 
@@ -48,7 +55,7 @@ def to_labels(values: pa.Array) -> pl.Series:
     kind = values.type
     if kinds.is_duration(kind):
         return _series(values.view(pa.int64())).cast(pl.String) + str(kind.unit)
-    readable = _is_text(kind) or kinds.is_integer(kind) or kinds.is_floating(kind) or kinds.is_decimal(kind)
+    readable = is_text(kind) or kinds.is_integer(kind) or kinds.is_floating(kind) or kinds.is_decimal(kind)
     return _text(values if readable else pa.nulls(len(values)))
 
 
@@ -69,7 +76,7 @@ def _decoded(values: pa.Array) -> pa.Array:
 
 
 def _is_readable(kind: pa.DataType, wanted: pl.DataType) -> bool:
-    accepted: list[bool] = [kinds.is_null(kind), _is_text(kind), kinds.is_integer(kind)]
+    accepted: list[bool] = [kinds.is_null(kind), is_text(kind), kinds.is_integer(kind)]
     if wanted == pl.String:
         accepted.append(kinds.is_decimal(kind) and kind.scale == 0)
     elif wanted == pl.Float64:
@@ -77,10 +84,6 @@ def _is_readable(kind: pa.DataType, wanted: pl.DataType) -> bool:
     else:
         accepted += [kinds.is_float64(kind), kinds.is_decimal(kind), kinds.is_timestamp(kind), kinds.is_date(kind)]
     return any(accepted)
-
-
-def _is_text(kind: pa.DataType) -> bool:
-    return any((kinds.is_string(kind), kinds.is_large_string(kind), kinds.is_string_view(kind)))
 
 
 def _times(values: pa.Array) -> pl.Series:

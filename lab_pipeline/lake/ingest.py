@@ -17,10 +17,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import polars as pl
 from pydantic import TypeAdapter
 
-from lab_pipeline.domain.candles import RULES, CandleColumns, Integers, prices_hold
+from lab_pipeline.domain.candles import RULES, CandleColumns, prices_hold
 from lab_pipeline.domain.identifiers import IDENTIFIER_RULE, is_identifier
 from lab_pipeline.domain.timeframe import timeframe_ms
 from lab_pipeline.files.disk_errors import disk_trouble
@@ -233,7 +234,8 @@ class _Ingest:
         self._steps_done = 0
         self._sources: list[Source] = []
         self._spill = Spill(transaction.directory)
-        self._buckets: dict[str, int] = {}
+        self._mints: dict[str, int] = {}
+        self._buckets: list[int] = []
         self._findings = Findings(table, timeframe)
         self._said: Counter[str] = Counter()
         self._spacings: list[Spacing] = []
@@ -345,18 +347,36 @@ class _Ingest:
             self._spacings[-1].note(times.to_physical())
 
     def _put_aside(self, rows: pl.DataFrame) -> None:
-        if rows.height:
-            self._spill.add(rows, self._buckets_of(rows))
-
-    def _buckets_of(self, rows: pl.DataFrame) -> Integers:
+        if not rows.height:
+            return
         if self._timeframe is None:
-            return np.zeros(rows.height, np.int64)
-        runs = rows["mint"].rle().struct  # few where a file is sorted by mint
-        mints = runs.field("value").unique()
-        self._buckets |= {mint: mint_bucket(mint) for mint in mints if mint not in self._buckets}
-        known = pl.Series([self._buckets[mint] for mint in mints], dtype=pl.Int64)
-        buckets = runs.field("value").replace_strict(mints, known, return_dtype=pl.Int64)
-        return np.repeat(buckets.to_numpy(), runs.field("len").to_numpy())
+            self._spill.add(rows, np.zeros(rows.height, np.uint8))
+            return
+        numbers = self._numbers_of(rows["mint"])
+        self._spill.add(rows.with_columns(mint=numbers), np.array(self._buckets, np.uint8)[numbers])
+
+    def _numbers_of(self, mints: pl.Series) -> npt.NDArray[np.uint32]:
+        """Return the numbers that stand for mints until their partition is merged, new ones in the order they come."""
+        runs = mints.rle().struct  # few where a file is sorted by mint
+        found = runs.field("value").unique()
+        for mint in found:
+            if mint not in self._mints:
+                self._mints[mint] = len(self._mints)
+                self._buckets.append(mint_bucket(mint))
+        numbers = runs.field("value").replace_strict(
+            found, [self._mints[mint] for mint in found], return_dtype=pl.UInt32
+        )
+        return np.repeat(numbers.to_numpy(), runs.field("len").to_numpy())
+
+    def _take(self, bucket: int) -> pl.DataFrame:
+        """Take a partition's rows from the spill, with the mints that stand for numbers as an ordered `pl.Enum`."""
+        rows = self._spill.take(bucket)
+        if self._timeframe is None:
+            return rows
+        mints = sorted(mint for mint, number in self._mints.items() if self._buckets[number] == bucket)
+        ranks = np.zeros(len(self._mints), np.uint32)
+        ranks[[self._mints[mint] for mint in mints]] = np.arange(len(mints))
+        return rows.with_columns(mint=pl.Series(ranks[rows["mint"].to_numpy()]).cat.to(pl.Enum(mints)))
 
     def _merge(self, bucket: int) -> _Merged:
         """Write the new part of one partition, if its rows change; what is found is left to `_note_merged`."""
@@ -367,6 +387,8 @@ class _Ingest:
         merged.mints = rows["mint"].n_unique()
         merged.replaced = parts(self._partition(bucket))
         old, note = self._read_old(merged.replaced)
+        if old is not None:
+            rows = rows.cast({"mint": pl.String})
         if not self._compare(rows, old, merged):
             return merged
         if old is not None:
@@ -413,13 +435,14 @@ class _Ingest:
 
     def _unique(self, bucket: int, merged: _Merged) -> pl.DataFrame:
         """Read one partition's rows with each key once, sorted by key; repeated keys that disagree are noted."""
-        rows = self._spill.take(bucket)
+        rows = self._take(bucket)
         once = _ascend(rows, self._table.key)
         if not once:
             rows = _sorted(rows, self._table.key)
         if self._grid_ms:
-            for number in rows[FILE].unique():
-                part = rows if rows[FILE].n_unique() == 1 else rows.filter(pl.col(FILE) == number)
+            files = rows[FILE].unique()
+            for number in files:
+                part = rows if len(files) == 1 else rows.filter(pl.col(FILE) == number)
                 spacing = self._spacings[number]
                 merged.spacing[number] = spacing.of_mints(part["mint"], part[time_column(self._table)])
         repeats = pl.all_horizontal(pl.col(name) == pl.col(name).shift() for name in self._table.key)
@@ -501,7 +524,7 @@ def _ascend(rows: pl.DataFrame, by: Sequence[str]) -> bool:
 def _sorted(rows: pl.DataFrame, by: Sequence[str]) -> pl.DataFrame:
     """Sort rows by columns without null, equal ones as they were; texts by their ranks, which takes a third."""
     ranks = [
-        rows[name].cast(pl.Enum(rows[name].unique().sort())).to_physical() if dtype == pl.String else rows[name]
+        (rows[name].cast(pl.Enum(rows[name].unique().sort())) if dtype == pl.String else rows[name]).to_physical()
         for name, dtype in rows.select(by).schema.items()
     ]
     return rows[pl.DataFrame(ranks).with_row_index(ORDER).sort(*by, maintain_order=True)[ORDER]]

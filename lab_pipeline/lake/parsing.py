@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 
+import numpy as np
 import polars as pl
 
 from lab_pipeline.domain import frames
@@ -86,7 +87,7 @@ def parse(raw: pl.DataFrame, table: Table, unit: TimeUnit | None, grid_ms: int |
     for name, dtype in table.columns.items():
         values = raw[name]
         if dtype == pl.String:
-            columns.append(values.str.strip_chars())
+            columns.append(_stripped(values))
         elif dtype == pl.Float64:
             columns.append(_numbers(values))
         else:
@@ -161,6 +162,14 @@ def _has_offset(text: str) -> bool:
     """Tell whether the offset of a text of the form of ISO 8601, if it has one, is one that can be."""
     offset = OFFSET.search(text[10:])
     return offset is None or (int(offset[1]) <= LAST_HOUR and int(offset[2] or 0) <= LAST_MINUTE)
+
+
+def _stripped(values: pl.Series) -> pl.Series:
+    runs = values.rle().struct  # few where a file is sorted by mint
+    texts = runs.field("value").str.strip_chars()
+    if texts.equals(runs.field("value"), null_equal=True):
+        return values
+    return texts.gather(np.repeat(np.arange(len(texts)), runs.field("len").to_numpy())).alias(values.name)
 
 
 def _numbers(values: pl.Series) -> pl.Series:

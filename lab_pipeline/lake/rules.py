@@ -129,7 +129,8 @@ class Findings:
         frame = parsed.frame
         if parsed.off_grid.any() or any(frame.null_count().row(0)) or not frame.select(prices_hold().all()).item():
             return False
-        new = set(frame["mint"].unique()) - self._identifiers
+        mints = frame["mint"].rle().struct.field("value").unique()  # of runs, which are few where a file is sorted
+        new = set(mints) - self._identifiers
         self._identifiers |= {mint for mint in new if is_identifier(mint)}
         return new <= self._identifiers
 

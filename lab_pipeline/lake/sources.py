@@ -14,7 +14,7 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from lab_pipeline.lake.columns import to_labels, to_series, why_unusable
+from lab_pipeline.lake.columns import is_text, to_labels, to_series, why_unusable
 from lab_pipeline.lake.errors import LakeError
 from lab_pipeline.lake.layout import CANDLES, Table
 from lab_pipeline.lake.lengths import LENGTH_COLUMNS, MOST_LENGTHS, Lengths, lengths_of, name_of
@@ -179,8 +179,21 @@ class ParquetSource(ArrowSource):
         super().__init__(name, table, schema, mint)
 
     def _record_batches(self, names: list[str]) -> Iterator[pa.RecordBatch]:
-        """Read no more columns than are used; times of 96 bits become what does not wrap around."""
-        with self._readable(self.name), pq.ParquetFile(self._path, coerce_int96_timestamp_unit="us") as file:
+        """Read no more columns than are used; times of 96 bits become what does not wrap around.
+
+        Names, which a file keeps once a row group, are not laid out row by row.
+        """
+        texts = [
+            self._schema.field(place).name
+            for column, place in self._columns.items()
+            if self._table.columns[column] == pl.String and is_text(self._schema.field(place).type)
+        ]
+        with (
+            self._readable(self.name),
+            pq.ParquetFile(
+                self._path, read_dictionary=texts, pre_buffer=False, coerce_int96_timestamp_unit="us"
+            ) as file,
+        ):
             yield from file.iter_batches(BATCH_ROWS, columns=names, use_threads=False)  # others have work to do
 
     @contextmanager

@@ -1,5 +1,6 @@
 """Rows on their way from files to partitions: on the disk, for no ingest holds all of them in memory."""
 
+import mmap
 import threading
 from contextlib import ExitStack
 from pathlib import Path
@@ -7,10 +8,9 @@ from types import TracebackType
 from typing import Self
 
 import numpy as np
+import numpy.typing as npt
 import polars as pl
 import pyarrow as pa
-
-from lab_pipeline.domain.candles import Integers
 
 FILE = "file"
 """Column with the position of a source among the inputs."""
@@ -28,6 +28,7 @@ class Spill:
         self._open = ExitStack()
         self._writer: pa.RecordBatchFileWriter | None = None
         self._reader: pa.ipc.RecordBatchFileReader | None = None
+        self._map: mmap.mmap
         self._reading = threading.Lock()
         self._batches: dict[int, list[int]] = {}
         self._written = 0
@@ -45,7 +46,7 @@ class Spill:
         """The partitions that have rows, ascending."""
         return sorted(self._batches)
 
-    def add(self, rows: pl.DataFrame, partitions: Integers) -> None:
+    def add(self, rows: pl.DataFrame, partitions: npt.NDArray[np.integer]) -> None:
         """Put rows aside.
 
         Args:
@@ -72,14 +73,17 @@ class Spill:
         with self._reading:
             if self._reader is None:
                 self._open.close()
-                file = self._open.enter_context(pa.OSFile(str(self._path)))
-                self._reader = self._open.enter_context(pa.ipc.open_file(file))
+                with self._path.open("rb") as file:
+                    self._map = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+                self._reader = pa.ipc.open_file(pa.py_buffer(self._map))
             batches = [self._reader.get_batch(number) for number in self._batches[partition]]
         rows = pl.from_arrow(pa.Table.from_batches(batches))
         assert isinstance(rows, pl.DataFrame)  # noqa: S101 - a table is one
+        rows = rows.rechunk()
+        self._map.madvise(mmap.MADV_DONTNEED)  # what was copied counts as this process's memory no longer
         return rows
 
 
-def _begins(partitions: Integers) -> Integers:
+def _begins(partitions: npt.NDArray[np.integer]) -> npt.NDArray[np.integer]:
     """Return the rows at which another partition begins than that of the row before."""
-    return np.flatnonzero(np.diff(partitions, prepend=partitions[0] - 1))
+    return np.concatenate([[0], np.flatnonzero(np.diff(partitions)) + 1])

@@ -1,29 +1,27 @@
 """What Dagster's record says of every backtest, as the statistics want to know it."""
 
-from collections.abc import Iterable, Mapping
+import polars as pl
 
-from lab_pipeline.operations.runs import Run, Runs
-from lab_pipeline.statistics.run_record import KnownRun
+from lab_pipeline.operations.runs import Runs
+from lab_pipeline.statistics.run_record import KnownRun, known_frame
 
 MANY = 50
 """Unknown runs from which it is quicker to walk through all of them."""
 
 
-def known_runs(runs: Runs, remembered: Mapping[str, KnownRun]) -> list[KnownRun]:
+def known_runs(runs: Runs, remembered: pl.DataFrame) -> pl.DataFrame:
     """Return every backtest; only those that are new, or whose status has changed, are looked up.
 
     Args:
         runs: the record.
-        remembered: what was known before, by run id.
+        remembered: what was known before, with the columns of `KNOWN`.
+
+    Returns:
+        The same columns.
     """
     statuses = runs.statuses()
-    known = {run_id: remembered[run_id] for run_id, status in statuses.items() if _is_same(remembered, run_id, status)}
-    unknown = [run_id for run_id in statuses if run_id not in known]
-    found: Iterable[Run] = runs.all() if len(unknown) > MANY else map(runs.get, unknown)
-    for run in found:
-        known[run.run_id] = KnownRun(run.run_id, run.status, run.strategy_id, run.completed_at)
-    return list(known.values())
-
-
-def _is_same(remembered: Mapping[str, KnownRun], run_id: str, status: str) -> bool:
-    return run_id in remembered and remembered[run_id].status == status
+    known = remembered.join(statuses, on=["run_id", "status"], how="semi")
+    unknown = statuses.join(known, on="run_id", how="anti")["run_id"].to_list()
+    found = runs.all() if len(unknown) > MANY else runs.get_many(unknown).values()
+    looked_up = known_frame(KnownRun(run.run_id, run.status, run.strategy_id, run.completed_at) for run in found)
+    return pl.concat([known.join(looked_up, on="run_id", how="anti"), looked_up])

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import dagster as dg
+import polars as pl
 import sqlalchemy as sa
 from dagster_shared.serdes import deserialize_value
 
@@ -37,6 +38,7 @@ from lab_pipeline.runs.tags import (
     asked,
     status_of,
 )
+from lab_pipeline.storage.run_storage import DuckDBRunStorage
 
 ERROR_TAG = "lab/error"
 """Why a run failed that has no events to tell, such as one that was taken over."""
@@ -200,12 +202,19 @@ class Runs:
         """Iterate over runs, newest first."""
         return self._walk(wanted or RunFilter(), None, FIRST_WINDOW)
 
-    def statuses(self) -> dict[str, str]:
-        """Return the status of every backtest by run id: one light query, whatever their number."""
-        query = sa.select(RunsTable.c.run_id, RunsTable.c.status).where(RunsTable.c.pipeline_name.in_(BACKTEST_JOBS))
-        found = {row["run_id"]: status_of(row["status"]) for row in self.storage.fetchall(query)}
-        by_hand = self.storage.fetchall(_columns().where(RunsTable.c.pipeline_name == ASSET_JOB))
-        return found | {run.run_id: run.status for row in by_hand if (run := self._run(row)) is not None}
+    def statuses(self) -> pl.DataFrame:
+        """Return `run_id` and `status` of every backtest: one light query, whatever their number."""
+        names = ("run_id", "status")
+        query = sa.select(*(RunsTable.c[name] for name in names)).where(RunsTable.c.pipeline_name.in_(BACKTEST_JOBS))
+        if isinstance(self.storage, DuckDBRunStorage):
+            found = pl.DataFrame(self.storage.fetch_table(query))
+        else:
+            found = pl.DataFrame([tuple(row.values()) for row in self.storage.fetchall(query)], names, orient="row")
+        status = pl.col("status").replace_strict(STATUSES, default=pl.col("status").str.to_lowercase())
+        by_hand = self.storage.fetchall(_columns().where(RunsTable.c.pipeline_name == ASSET_JOB, _by_hand()))
+        rows = [(run.run_id, run.status) for row in by_hand if (run := self._run(row)) is not None]
+        schema = pl.Schema({name: pl.String() for name in names})
+        return pl.concat([found.cast(schema).with_columns(status), pl.DataFrame(rows, schema, orient="row")])
 
     def get(self, run_id: str) -> Run:
         """Return a run.
@@ -305,7 +314,7 @@ class Runs:
 
         To sort and search all runs for each page would take as long as there are many.
         """
-        query = _columns().where(*_conditions(wanted)).limit(at_once)
+        query = _columns().where(_is_backtest(), *_conditions(wanted)).limit(at_once)
         query = query.order_by(RunsTable.c.create_timestamp.desc(), RunsTable.c.id.desc())
         window = FIRST_WINDOW
         while True:
@@ -367,13 +376,18 @@ class Runs:
 @cache
 def _columns() -> sa.Select[Any]:
     names = ("id", "run_body", "status", "create_timestamp", "start_time", "end_time")
-    return sa.select(*(RunsTable.c[name] for name in names)).where(_is_backtest())
+    return sa.select(*(RunsTable.c[name] for name in names))
 
 
 def _is_backtest() -> sa.ColumnElement[bool]:
     """Leave out runs of other jobs; a few of assets that are named alike may be left in."""
-    by_hand = sa.and_(RunsTable.c.pipeline_name == ASSET_JOB, _body_has(BACKTEST_ASSETS))
-    return sa.or_(RunsTable.c.pipeline_name.in_(BACKTEST_JOBS), by_hand)
+    return sa.or_(
+        RunsTable.c.pipeline_name.in_(BACKTEST_JOBS), sa.and_(RunsTable.c.pipeline_name == ASSET_JOB, _by_hand())
+    )
+
+
+def _by_hand() -> sa.ColumnElement[bool]:
+    return _body_has(BACKTEST_ASSETS)
 
 
 def _conditions(wanted: RunFilter) -> Iterator[sa.ColumnElement[bool]]:

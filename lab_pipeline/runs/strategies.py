@@ -1,5 +1,6 @@
 """The strategies of a lab: named, versioned, a version never changed once stored."""
 
+import functools
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -188,10 +189,11 @@ def read_strategy(path: Path) -> Strategy:
     return Strategy.parse(text, subject=str(path))
 
 
-def example_strategies() -> list[Strategy]:
+@functools.cache
+def example_strategies() -> tuple[Strategy, ...]:
     """Return the strategies that ship with the lab."""
     files = sorted(resources.files("lab_pipeline.runs").joinpath("examples").iterdir(), key=lambda file: file.name)
-    return [Strategy.parse(file.read_bytes(), subject=file.name) for file in files]
+    return tuple(Strategy.parse(file.read_bytes(), subject=file.name) for file in files)
 
 
 def _add(

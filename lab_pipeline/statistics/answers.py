@@ -244,7 +244,7 @@ def computed(
     if kept:
         return kept[0][0].replace(tzinfo=UTC), json.loads(kept[0][1])
     if not statistics.files.are_whole(state.files, state.calls_file):
-        refresh(statistics, list(statistics.catalog.known_runs().values()))  # they come from the artifacts again
+        refresh(statistics, statistics.catalog.known_runs())  # they come from the artifacts again
         with file.transaction(write=False) as connection:
             state = read_state(connection) or state
             runs = read_table(connection, "FROM leaderboard_runs")

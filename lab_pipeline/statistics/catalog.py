@@ -3,22 +3,23 @@
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+import polars as pl
 import pyarrow as pa
 
 from lab_pipeline.domain.errors import LabError, later_layout
 from lab_pipeline.files.errors import StorageError
 from lab_pipeline.statistics.queries import sql
-from lab_pipeline.statistics.run_record import KnownRun
+from lab_pipeline.statistics.run_record import KNOWN
 from lab_pipeline.statistics.segments import Segment
 from lab_pipeline.storage.catalog_file import open_catalog, record_layout
 from lab_pipeline.storage.duck_connection import DuckConnection
 from lab_pipeline.storage.duck_file import DuckFile
 
-FORMAT = 2
+FORMAT = 3
 """Of the tables and files: those of an earlier one are computed anew, those of a later one are left alone."""
 TABLES = (
     "statistics_state",
@@ -70,16 +71,20 @@ class Change:
     Attributes:
         state: afterwards.
         forget: numbers of runs that are gone.
-        everything: whether `add` holds all rows of its tables, rather than new ones.
+        unrecorded: ids of runs that are no longer on record, or are so in another way.
+        moved: `run_id` and `directory` of runs that lie elsewhere than before, and are the same.
         replace: tables with all of their new rows.
-        add: rows that come in addition, in place of those with the same key.
+        append: rows that come in addition.
+        merge: rows that come in addition, in place of those with the same `group_by` and `key`.
     """
 
     state: State
     forget: set[int] = field(default_factory=set)
-    everything: bool = False
+    unrecorded: Sequence[str] = ()
+    moved: pa.Table | None = None
     replace: Mapping[str, pa.Table] = field(default_factory=dict)
-    add: Mapping[str, pa.Table] = field(default_factory=dict)
+    append: Mapping[str, pa.Table] = field(default_factory=dict)
+    merge: Mapping[str, pa.Table] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -112,17 +117,14 @@ class Catalog:
             "there are no statistics yet: `lab statistics --refresh` computes them, and so does `lab up`"
         )
 
-    def known_runs(self) -> dict[str, KnownRun]:
-        """Return the runs that were on record when the tables were computed, by id."""
+    def known_runs(self) -> pl.DataFrame:
+        """Return the runs that were on record when the tables were computed: columns of `KNOWN`."""
         try:
             with self.reading() as (connection, _):
-                rows = connection.execute("SELECT run_id, status, strategy_id, completed_at FROM statistics_runs")
+                rows = read_table(connection, f"SELECT {', '.join(KNOWN)} FROM statistics_runs")  # noqa: S608 - our own
+                return pl.DataFrame(rows, schema=KNOWN)
         except NotComputedError:
-            return {}
-        return {
-            run_id: KnownRun(run_id, status, strategy, None if ended is None else ended.replace(tzinfo=UTC))
-            for run_id, status, strategy, ended in rows
-        }
+            return KNOWN.to_frame()
 
     def apply(self, change: Change) -> None:
         """Write a change in one transaction."""
@@ -135,27 +137,49 @@ class Catalog:
             if change.forget:
                 gone = ", ".join(map(str, sorted(change.forget)))
                 connection.execute(f"DELETE FROM leaderboard_runs WHERE run_no IN ({gone})")  # noqa: S608 - numbers
+            if change.unrecorded:
+                with showing(connection, {"incoming": pa.table({"run_id": change.unrecorded})}):
+                    connection.execute("DELETE FROM statistics_runs WHERE run_id IN (SELECT run_id FROM incoming)")
+            if change.moved:
+                with showing(connection, {"incoming": change.moved}):
+                    connection.execute(
+                        "UPDATE leaderboard_runs SET directory = incoming.directory FROM incoming "
+                        "WHERE leaderboard_runs.run_id = incoming.run_id"
+                    )
             for table, rows in change.replace.items():
                 connection.execute(f"DELETE FROM {table}")  # noqa: S608 - our own names
                 insert(connection, table, rows)
-            for table, rows in change.add.items():
-                _add(connection, table, rows, everything=change.everything)
+            for table, rows in change.append.items():
+                insert(connection, table, rows)
+            for table, rows in change.merge.items():
+                with showing(connection, {"incoming": rows.select(["group_by", "key"])}):
+                    connection.execute(f"DELETE FROM {table} WHERE (group_by, key) IN (FROM incoming)")  # noqa: S608
+                insert(connection, table, rows)
             connection.execute("DELETE FROM statistics_answers")
             _write_state(connection, change.state)
 
 
 def insert(connection: DuckConnection, table: str, rows: pa.Table) -> None:
     """Append rows, whose columns are those of the table, in any order."""
-    connection.raw.register("incoming", rows)
-    try:
+    with showing(connection, {"incoming": rows}):
         connection.execute(f"INSERT INTO {table} BY NAME SELECT * FROM incoming")  # noqa: S608 - our own names
+
+
+@contextmanager
+def showing(connection: DuckConnection, tables: Mapping[str, pa.Table]) -> Iterator[None]:
+    """Make rows readable under names."""
+    for name, rows in tables.items():
+        connection.raw.register(name, rows)
+    try:
+        yield
     finally:
-        connection.raw.unregister("incoming")
+        for name in tables:
+            connection.raw.unregister(name)
 
 
-def read_table(connection: DuckConnection, query: str, parameters: Sequence[Any] = ()) -> pa.Table:
+def read_table(connection: DuckConnection, query: str, parameters: Sequence[Any] | Mapping[str, Any] = ()) -> pa.Table:
     """Return the rows of a query."""
-    return connection.raw.sql(query, params=list(parameters) or None).to_arrow_table()
+    return connection.raw.sql(query, params=parameters or None).to_arrow_table()
 
 
 def read_state(connection: DuckConnection) -> State | None:
@@ -176,18 +200,6 @@ def read_state(connection: DuckConnection) -> State | None:
     computed_at, source_hash, calls_file, next_run_no = found[0]
     kept = tuple(Segment(*row) for row in segments)
     return State(computed_at, source_hash, calls_file, next_run_no, kept)
-
-
-def _add(connection: DuckConnection, table: str, rows: pa.Table, *, everything: bool) -> None:
-    if everything:
-        connection.execute(f"DELETE FROM {table}")  # noqa: S608 - our own names
-    elif table == "statistics_pnl":
-        connection.raw.register("incoming_keys", rows.select(["group_by", "key"]))
-        try:
-            connection.execute("DELETE FROM statistics_pnl WHERE (group_by, key) IN (FROM incoming_keys)")
-        finally:
-            connection.raw.unregister("incoming_keys")
-    insert(connection, table, rows)
 
 
 def _write_state(connection: DuckConnection, state: State) -> None:

@@ -1,6 +1,7 @@
 """Bring the statistics up to date: read the artifacts of new runs only, and leave no trace of those that are gone."""
 
 import hashlib
+import random
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -12,6 +13,7 @@ from typing import Any, Self
 import duckdb
 import polars as pl
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from lab_pipeline.domain.backtest import now
 from lab_pipeline.domain.t_quantile import student_t_975
@@ -20,17 +22,20 @@ from lab_pipeline.files.locks import locked
 from lab_pipeline.runs.artifacts import MANIFEST, REMEDY, ArtifactStore, DamagedArtifactError
 from lab_pipeline.settings import Settings
 from lab_pipeline.statistics.buckets import COLUMNS, Bucket, Metric, bucket_number, classic_buckets
-from lab_pipeline.statistics.catalog import FORMAT, Catalog, Change, NotComputedError, State, read_table
+from lab_pipeline.statistics.catalog import FORMAT, Catalog, Change, NotComputedError, State, read_table, showing
 from lab_pipeline.statistics.correlations import correlate
 from lab_pipeline.statistics.duckdb_session import Workbench
-from lab_pipeline.statistics.manifests import ManifestHead, SummaryHead, read_head, signature
+from lab_pipeline.statistics.manifests import ManifestHead, SummaryHead, directories, read_head, signature
 from lab_pipeline.statistics.queries import sql
-from lab_pipeline.statistics.run_record import KnownRun, completed
+from lab_pipeline.statistics.run_record import COMPLETED, KNOWN, KnownRun, as_table, known_frame
 from lab_pipeline.statistics.segments import CALLS, Segment, SegmentFiles
 from lab_pipeline.storage.plain_path import plain
 
 ESTABLISHED_CALLS = 20
 """Calls from which a caller is ranked among the others; with fewer, behind them."""
+LOOKED_AT_AGAIN = 2_000
+"""Manifests a refresh looks at though nothing says that they have changed, drawn by lot; to look at all of a hundred
+thousand would take longer than everything else."""
 LARGEST_FREEDOM = 10_000
 """Degrees of freedom beyond which Student's t no longer differs."""
 
@@ -83,23 +88,26 @@ class Refreshed:
     seconds: float
 
 
-def refresh(statistics: Statistics, runs: Sequence[KnownRun], *, rebuild: bool = False) -> Refreshed:
+def refresh(statistics: Statistics, runs: pl.DataFrame | Iterable[KnownRun], *, rebuild: bool = False) -> Refreshed:
     """Compute what is not up to date, and write it in one transaction.
 
     Counted are completed runs with artifacts. One refresh at a time; readers see the old tables or the new ones.
+    All records, and the names of all directories, are compared with those of before, but only what differs is looked
+    at, and `LOOKED_AT_AGAIN` of the others, in case somebody has changed a manifest where it lies.
 
     Args:
         statistics: where everything lies.
-        runs: every backtest that is on record.
+        runs: every backtest that is on record; many are best given as a frame with the columns of `KNOWN`.
         rebuild: read all artifacts again, whatever has been computed before; the tables come out the same.
 
     Raises:
         LabError: if a manifest is damaged, or a store cannot be read or written; the tables stay as they were.
     """
     started = time.monotonic()
+    recorded = (runs if isinstance(runs, pl.DataFrame) else known_frame(runs)).unique("run_id", keep="last")
     with alone(statistics):
-        before = None if rebuild else _read_before(statistics)
-        plan = _plan(statistics.artifacts_dir, runs, before)
+        before = None if rebuild else _read_before(statistics, recorded)
+        plan = _plan(statistics.artifacts_dir, recorded, before)
         changed = before is None or plan.source_hash != before.state.source_hash
         if changed:
             try:
@@ -108,7 +116,7 @@ def refresh(statistics: Statistics, runs: Sequence[KnownRun], *, rebuild: bool =
                 if before is None:
                     raise
                 # A file of before has an end that can be read, and something else that cannot.
-                plan = _plan(statistics.artifacts_dir, runs, None)
+                plan = _plan(statistics.artifacts_dir, recorded, None)
                 change = _computed(statistics, plan, None)
             statistics.catalog.apply(change)
             statistics.files.sweep(change.state.files)
@@ -127,18 +135,30 @@ def alone(statistics: Statistics) -> Iterator[None]:
 
 @dataclass(frozen=True)
 class _Before:
-    """What has been computed: state, a row a counted run, groups and classic distributions."""
+    """What has been computed, and what is no longer as it was then.
+
+    Attributes:
+        state: of it.
+        runs: a row a counted run, with the columns by which strategies are judged.
+        groups: all of them.
+        distribution: counts by metric and number of the bucket.
+        records: runs whose record has changed, as list_changed_records.sql says.
+        artifacts: those whose artifacts have to be looked at, as list_artifacts_to_look_at.sql says.
+    """
 
     state: State
     runs: pa.Table
     groups: pa.Table
     distribution: dict[tuple[str, int], int]
-    tables: dict[str, pa.Table]
+    records: pl.DataFrame
+    artifacts: pl.DataFrame
 
 
 @dataclass(frozen=True)
 class _NewRun:
-    run: KnownRun
+    run_id: str
+    completed_at: datetime | None
+    directory: int
     signature: str
     sha256: str
     manifest: ManifestHead
@@ -146,60 +166,122 @@ class _NewRun:
 
 @dataclass(frozen=True)
 class _Plan:
-    """What is to do: runs to read, numbers of runs to forget, runs that count afterwards, and the hash of it all."""
+    """What is to do.
+
+    Attributes:
+        added: runs to read.
+        gone: numbers of runs to forget.
+        moved: `run_id` and `directory` of those that lie elsewhere and are the same.
+        unrecorded: ids of runs whose record is gone or has changed.
+        recorded: runs whose record is new or has changed, with the columns of `KNOWN`.
+        counted: how many runs count afterwards.
+        known: how many are on record.
+        source_hash: of all that.
+    """
 
     added: list[_NewRun]
     gone: set[int]
+    moved: pl.DataFrame
+    unrecorded: list[str]
+    recorded: pl.DataFrame
     counted: int
-    runs: Sequence[KnownRun]
+    known: int
     source_hash: str
 
 
-def _read_before(statistics: Statistics) -> _Before | None:
-    """Return what there is, or none where nothing is or its files are lost: then all comes from the artifacts again."""
+def _read_before(statistics: Statistics, recorded: pl.DataFrame) -> _Before | None:
+    """Return what there is, or none where nothing is or its files are lost: then all comes from the artifacts again.
+
+    The tables are compared where they lie, and only differences leave the database, for there may be very many runs.
+    """
+    found = directories(statistics.artifacts_dir)
     try:
         with statistics.catalog.reading() as (connection, state):
             if not statistics.files.are_whole(state.files, state.calls_file):
                 return None
             counts = connection.execute("SELECT metric, number, count FROM statistics_distribution")
+            shares = -(-state.next_run_no // LOOKED_AT_AGAIN) or 1
+            with showing(connection, {"recorded": as_table(recorded), "found": found}):
+                records = read_table(connection, sql("list_changed_records"))
+                share = {"shares": shares, "share": random.randrange(shares)}  # noqa: S311 - no secret
+                artifacts = read_table(connection, sql("list_artifacts_to_look_at"), share)
             return _Before(
                 state=state,
-                runs=read_table(connection, "FROM leaderboard_runs ORDER BY run_no"),
+                runs=read_table(connection, f"SELECT {', '.join(_JUDGED)} FROM leaderboard_runs ORDER BY run_no"),  # noqa: S608 - our own names
                 groups=read_table(connection, "FROM statistics_pnl"),
                 distribution={(metric, number): count for metric, number, count in counts},
-                tables={"statistics_overview": read_table(connection, "FROM statistics_overview")},
+                records=pl.DataFrame(records),
+                artifacts=pl.DataFrame(artifacts),
             )
     except NotComputedError:
         return None
 
 
-def _plan(artifacts_dir: Path, runs: Sequence[KnownRun], before: _Before | None) -> _Plan:
-    known: dict[str, tuple[int, str, str]] = {}
-    if before is not None:
-        columns = (before.runs[name].to_pylist() for name in ("run_id", "run_no", "signature", "manifest_sha256"))
-        known = {run_id: (number, seen, sha) for run_id, number, seen, sha in zip(*columns, strict=True)}
-    hashes: dict[str, str] = {}
-    added = []
-    for run_id, run in completed(runs).items():
-        path = f"{artifacts_dir}/{run_id}/{MANIFEST}"  # text: there are ten thousand of them
-        found = signature(path)
-        if found is None:
-            continue  # its artifacts are gone
-        if run_id in known and known[run_id][1] == found:
-            hashes[run_id] = known[run_id][2]
-        else:
-            added.append(_NewRun(run, found, *read_head(Path(path))))
-            hashes[run_id] = added[-1].sha256
-    again = {new.run.run_id for new in added}
-    gone = {number for run_id, (number, _, _) in known.items() if run_id not in hashes or run_id in again}
-    added.sort(key=lambda new: new.run.run_id)
-    return _Plan(added, gone, len(hashes), runs, _source_hash(hashes, runs))
+def _plan(artifacts_dir: Path, runs: pl.DataFrame, before: _Before | None) -> _Plan:
+    if before is None:
+        found = pl.DataFrame(directories(artifacts_dir))
+        looked_at = runs.filter(pl.col("status") == COMPLETED).join(found, on="run_id")
+    else:
+        looked_at = before.artifacts
+    added: list[_NewRun] = []
+    gone: dict[int, tuple[str, str]] = {}
+    moved: list[tuple[str, int]] = []
+    for run in looked_at.iter_rows(named=True):
+        run_id, number = run["run_id"], run.get("run_no")
+        path = f"{artifacts_dir}/{run_id}/{MANIFEST}"
+        seen = None if run["directory"] is None else signature(path)
+        if seen is not None and seen == run.get("signature"):
+            if run["directory"] != run["old_directory"]:
+                moved.append((run_id, run["directory"]))
+            continue
+        if number is not None:
+            gone[number] = (run_id, run["manifest_sha256"])
+        if seen is not None:  # or else its artifacts are gone
+            added.append(_NewRun(run_id, run["completed_at"], run["directory"], seen, *read_head(Path(path))))
+    added.sort(key=lambda new: new.run_id)
+    changed = _all_new(runs) if before is None else before.records
+    recorded = changed.filter("is_recorded").select(list(KNOWN))
+    return _Plan(
+        added=added,
+        gone=set(gone),
+        moved=pl.DataFrame(moved, {"run_id": pl.String, "directory": pl.UInt64}, orient="row"),
+        unrecorded=changed.filter("was_recorded")["run_id"].to_list(),
+        recorded=recorded,
+        counted=(0 if before is None else before.runs.num_rows) - len(gone) + len(added),
+        known=runs.height,
+        source_hash=_source_hash(changed, added, gone.values(), before),
+    )
 
 
-def _source_hash(hashes: dict[str, str], runs: Iterable[KnownRun]) -> str:
-    """Hash the format, the manifests that count, and the status and strategy of every run."""
-    lines = [f"{run.run_id} {hashes.get(run.run_id)} {run.status} {run.strategy_id}\n" for run in runs]
-    return hashlib.sha256("".join([f"{FORMAT}\n", *sorted(lines)]).encode()).hexdigest()
+def _all_new(runs: pl.DataFrame) -> pl.DataFrame:
+    """Say of all runs that they are new on record, as list_changed_records.sql does."""
+    none = pl.lit(None, pl.String)
+    return runs.with_columns(is_recorded=True, was_recorded=False, old_status=none, old_strategy_id=none)
+
+
+def _source_hash(
+    changed: pl.DataFrame, added: Iterable[_NewRun], gone: Iterable[tuple[str, str]], before: _Before | None
+) -> str:
+    """Hash the format, the manifests that count, and the status and strategy of every run.
+
+    It is the sum of a hash for each of them: in any order and however one got there it is the same, and what comes or
+    goes is added or subtracted without a look at the rest.
+    """
+    coming = [f"format {FORMAT}"] if before is None else []
+    going = [f"manifest {run_id} {sha256}" for run_id, sha256 in gone]
+    coming += [f"manifest {new.run_id} {new.sha256}" for new in added]
+    for run in changed.iter_rows(named=True):
+        if run["was_recorded"]:
+            going.append(f"record {run['run_id']} {run['old_status']} {run['old_strategy_id']}")
+        if run["is_recorded"]:
+            coming.append(f"record {run['run_id']} {run['status']} {run['strategy_id']}")
+    total = 0 if before is None else int(before.state.source_hash, 16)
+    total += sum(map(_hashed, coming)) - sum(map(_hashed, going))
+    return f"{total % 2**256:064x}"
+
+
+def _hashed(line: str) -> int:
+    return int.from_bytes(hashlib.sha256(line.encode()).digest())
 
 
 def _computed(statistics: Statistics, plan: _Plan, before: _Before | None) -> Change:
@@ -213,7 +295,7 @@ def _computed(statistics: Statistics, plan: _Plan, before: _Before | None) -> Ch
             return _compute(statistics, bench, plan, before)
     except duckdb.Error as error:
         store = ArtifactStore(statistics.artifacts_dir)
-        damaged = [problem for one in plan.added for problem in store.damage(one.run.run_id)]
+        damaged = [problem for one in plan.added for problem in store.damage(one.run_id)]
         if not damaged:
             raise
         raise DamagedArtifactError(f"the statistics cannot be computed: {damaged[0]}. {REMEDY}") from error
@@ -228,16 +310,17 @@ def _compute(statistics: Statistics, bench: Workbench, plan: _Plan, before: _Bef
         segments = files.without(bench, segments, plan.gone)
     new: list[Segment] = []
     if plan.added:
-        directories = [statistics.artifacts_dir / one.run.run_id for one in plan.added]
-        new = [files.write(bench, directories, first)]
+        places = [statistics.artifacts_dir / one.run_id for one in plan.added]
+        new = [files.write(bench, places, first)]
     files.define_views(bench, new)
-    added = _measure_runs(bench, plan.added, directories if plan.added else [], first)
+    added = _measure_runs(bench, plan.added, places if plan.added else [], first)
+    runs_now = {"leaderboard_runs": added, "statistics_runs": as_table(plan.recorded)}
     runs = _all_runs(added, plan.gone, before)
     bench.put("runs", runs)
     bench.define("run_strategies", "SELECT run_no, strategy_id FROM runs")
     if afresh:
         files.define_views(bench, [*segments, *new])
-    groups = _merge_groups(bench, None if afresh else before)
+    groups = {"statistics_pnl": _merge_groups(bench, None if afresh else before)}
     calls_file = _merge_calls(statistics, bench, None if afresh else before)
     distribution = _count_values(bench, None if afresh else before)
     segments = files.compacted(bench, [*segments, *new])
@@ -247,16 +330,19 @@ def _compute(statistics: Statistics, bench: Workbench, plan: _Plan, before: _Bef
     return Change(
         state=state,
         forget=plan.gone,
-        everything=afresh,
+        unrecorded=plan.unrecorded,
+        moved=as_table(plan.moved),
         replace={
-            "statistics_runs": _known_rows(plan.runs),
+            **(groups if afresh else {}),
+            **(runs_now if before is None else {}),
             "statistics_overview": _overview(bench, plan, state),
             "statistics_distribution": distribution,
             "statistics_correlation": _correlations(bench),
             "leaderboard_strategies": bench.read(sql("measure_strategies")),
             "leaderboard_callers": measure_callers(bench),
         },
-        add={"statistics_pnl": groups, "leaderboard_runs": runs if afresh else added},
+        append={} if before is None else runs_now,
+        merge={} if afresh else groups,
     )
 
 
@@ -275,7 +361,8 @@ def _run_rows(added: Sequence[_NewRun], first: int) -> pa.Table:
     rows = [
         {
             "run_no": first + number,
-            "run_id": new.run.run_id,
+            "run_id": new.run_id,
+            "directory": new.directory,
             "signature": new.signature,
             "manifest_sha256": new.sha256,
             "manifest_trades": new.manifest.rows("trades.parquet"),
@@ -285,18 +372,19 @@ def _run_rows(added: Sequence[_NewRun], first: int) -> pa.Table:
             "timeframe": new.manifest.spec.timeframe,
             "timeframe_ms": timeframe_ms(new.manifest.spec.timeframe),
             "fingerprint": new.manifest.fingerprint,
-            "completed_at": _naive(new.run.completed_at or new.manifest.created_at),
+            "completed_at": new.completed_at or _naive(new.manifest.created_at),
             "initial_capital": new.manifest.spec.strategy.portfolio.initialCapital,
             **{name: getattr(new.manifest.summary, name) for name in SummaryHead.model_fields},
         }
         for number, new in enumerate(added)
     ]
-    return pl.DataFrame(rows, schema=_RUN_ROWS, orient="row").to_arrow(compat_level=pl.CompatLevel.oldest())
+    return as_table(pl.DataFrame(rows, schema=_RUN_ROWS, orient="row"))
 
 
 _RUN_ROWS: dict[str, Any] = {
     "run_no": pl.Int32,
     "run_id": pl.String,
+    "directory": pl.UInt64,
     "signature": pl.String,
     "manifest_sha256": pl.String,
     "manifest_trades": pl.Int64,
@@ -315,9 +403,15 @@ _RUN_ROWS: dict[str, Any] = {
 def _all_runs(added: pa.Table, gone: set[int], before: _Before | None) -> pa.Table:
     if before is None:
         return added
-    numbers = before.runs["run_no"].to_pylist()
-    kept = before.runs.filter(pa.array([number not in gone for number in numbers], pa.bool_())) if gone else before.runs
+    gone_numbers = pa.array(sorted(gone), pa.int32())
+    kept = before.runs.filter(pc.invert(pc.is_in(before.runs["run_no"], gone_numbers))) if gone else before.runs
     return pa.concat_tables([kept, added.select(kept.column_names)], promote_options="permissive")
+
+
+_JUDGED = (
+    "run_no", "strategy_id", "strategy_version", "trades", "wins", "pnl", "total_return", "sharpe", "gains", "losses",
+    "max_drawdown", "stability",
+)  # fmt: skip
 
 
 def _merge_groups(bench: Workbench, before: _Before | None) -> pa.Table:
@@ -354,7 +448,7 @@ def _count_values(bench: Workbench, before: _Before | None) -> pa.Table:
         for number, bucket in enumerate(buckets):
             old = before.distribution.get((metric.value, number), 0) if before and metric is not Metric.TRADES else 0
             rows.append((metric.value, number, bucket.bucket, bucket.lower, bucket.upper, old + counts.get(number, 0)))
-    return pl.DataFrame(rows, schema=_DISTRIBUTION, orient="row").to_arrow(compat_level=pl.CompatLevel.oldest())
+    return as_table(pl.DataFrame(rows, schema=_DISTRIBUTION, orient="row"))
 
 
 def count_in_buckets(bench: Workbench, metric: Metric, buckets: Sequence[Bucket]) -> dict[int, int]:
@@ -402,21 +496,7 @@ def _correlations(bench: Workbench) -> pa.Table:
         "high": pl.Float64,
         "n": pl.Int64,
     }
-    return pl.DataFrame(rows, schema=schema, orient="row").to_arrow(compat_level=pl.CompatLevel.oldest())
-
-
-def _known_rows(runs: Iterable[KnownRun]) -> pa.Table:
-    schema: dict[str, Any] = {
-        "run_id": pl.String,
-        "status": pl.String,
-        "strategy_id": pl.String,
-        "completed_at": pl.Datetime("us"),
-    }
-    rows = [
-        (run.run_id, run.status, run.strategy_id, None if run.completed_at is None else _naive(run.completed_at))
-        for run in runs
-    ]
-    return pl.DataFrame(rows, schema=schema, orient="row").to_arrow(compat_level=pl.CompatLevel.oldest())
+    return as_table(pl.DataFrame(rows, schema=schema, orient="row"))
 
 
 def _naive(moment: datetime) -> datetime:
@@ -426,7 +506,7 @@ def _naive(moment: datetime) -> datetime:
 def _overview(bench: Workbench, plan: _Plan, state: State) -> pa.Table:
     bench.keep("totals", sql("summarise_groups"))
     parameters = {
-        "total_runs": len(plan.runs),
+        "total_runs": plan.known,
         "computed_at": state.computed_at,
         "source_hash": state.source_hash,
     }

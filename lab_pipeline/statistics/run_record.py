@@ -2,9 +2,21 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
+
+import polars as pl
+import pyarrow as pa
 
 COMPLETED = "completed"
+KNOWN = pl.Schema(
+    {
+        "run_id": pl.String(),
+        "status": pl.String(),
+        "strategy_id": pl.String(),
+        "completed_at": pl.Datetime("us"),
+    }
+)
+"""Columns of many runs at once: the fields of `KnownRun`, times in UTC without a zone."""
 
 
 @dataclass(frozen=True)
@@ -24,6 +36,20 @@ class KnownRun:
     completed_at: datetime | None = None
 
 
-def completed(runs: Iterable[KnownRun]) -> dict[str, KnownRun]:
-    """Return the runs whose artifacts count, by id."""
-    return {run.run_id: run for run in runs if run.status == COMPLETED}
+def known_frame(runs: Iterable[KnownRun]) -> pl.DataFrame:
+    """Return runs with the columns of `KNOWN`."""
+    rows = [
+        (
+            run.run_id,
+            run.status,
+            run.strategy_id,
+            None if run.completed_at is None else run.completed_at.astimezone(UTC).replace(tzinfo=None),
+        )
+        for run in runs
+    ]
+    return pl.DataFrame(rows, schema=KNOWN, orient="row")
+
+
+def as_table(frame: pl.DataFrame) -> pa.Table:
+    """Return a frame in the Arrow types that every reader knows."""
+    return frame.to_arrow(compat_level=pl.CompatLevel.oldest())

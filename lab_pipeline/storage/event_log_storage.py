@@ -1,10 +1,11 @@
 """Dagster's SQLite event log, with kept connections and with batches of events written as batches."""
 
 import os
+import sqlite3
 import threading
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple, Self
@@ -12,6 +13,7 @@ from typing import Any, NamedTuple, Self
 from dagster import EventLogEntry, Field, StringSource
 from dagster._config.config_schema import UserConfigSchema
 from dagster._core.event_api import EventHandlerFn
+from dagster._core.events import EVENT_TYPE_TO_PIPELINE_RUN_STATUS
 from dagster._core.storage.event_log import SqliteEventLogStorage
 from dagster._core.storage.event_log.sqlite.sqlite_event_log import SqliteEventLogStorageWatchdog
 from dagster._core.storage.sql import create_engine
@@ -31,6 +33,11 @@ EVENTS_DIRECTORY = "history/runs"
 """Under DAGSTER_HOME, where Dagster keeps event logs."""
 BATCH_VARIABLE, BATCH_EVENTS = "DAGSTER_EVENT_BATCH_SIZE", "1000"
 """How Dagster is told that events may come in batches."""
+PAGE_BYTES = 1024
+"""Of a new file. Each of some forty tables and indexes takes a page at least, and most stay empty: in SQLite's usual
+pages of 4,096 bytes they were half of the log of a run."""
+DEFERRED_SECONDS = 0.1
+"""For which events wait at most for others to be written with them, where that is allowed."""
 KEPT_CONNECTIONS = 4
 """Files that a process keeps open: a run's process writes to its own and to the index, a reader looks at a few."""
 
@@ -55,6 +62,11 @@ class BatchingEventLogStorage(SqliteEventLogStorage):
     def __init__(self, base_dir: str = EVENTS_DIRECTORY, inst_data: ConfigurableClassData | None = None) -> None:
         self._batch = threading.local()
         self._kept: OrderedDict[str, _Kept] = OrderedDict()
+        self._deferring = False
+        self._waiting: list[EventLogEntry] = []
+        self._waiting_lock = threading.Lock()
+        self._tables: set[str] = set()
+        self._columns: set[str] = set()
         self._lock = threading.RLock()  # a batch has a run's file and the index open together
         directory = under_dagster_home(base_dir)
         directory.mkdir(parents=True, exist_ok=True)
@@ -74,11 +86,53 @@ class BatchingEventLogStorage(SqliteEventLogStorage):
         """Store an event in the log of its run and, where it belongs there, in the index of all runs."""
         if self._in_batch():
             super().store_event(event)
+        elif self._deferring and not _is_of_status(event):
+            with self._waiting_lock:
+                self._waiting.append(event)
         else:
             self.store_event_batch([event])
 
     def store_event_batch(self, events: Sequence[EventLogEntry]) -> None:
-        """Store all of the events or, as Dagster then stores them one by one, none."""
+        """Store all of the events, and before them what waits, or, as Dagster then stores them one by one, none."""
+        with self._lock:  # so that nobody comes in between what is taken and what it is followed by
+            self._write([*self._take_waiting(), *events])
+
+    @contextmanager
+    def deferring(self) -> Iterator[None]:
+        """Write events a tenth of a second late, several in one transaction, while this process executes ops.
+
+        Whoever reads through this storage finds all events, and so does everybody once the status of a run is stored.
+        A process that is killed takes its last events with it, not more than a tenth of a second of them. Where they
+        cannot be written, as on a full disk, whoever stores or reads events next is told so.
+        """
+        ended = threading.Event()
+        writing = threading.Thread(target=self._write_waiting, args=(ended,), name="deferred-events", daemon=True)
+        self._deferring = True
+        writing.start()
+        try:
+            yield
+        finally:
+            self._deferring = False
+            ended.set()
+            writing.join()
+            self.store_event_batch([])
+
+    def _write_waiting(self, ended: threading.Event) -> None:
+        while not ended.wait(DEFERRED_SECONDS):
+            with self._lock:
+                waiting = self._take_waiting()
+                try:
+                    self._write(waiting)
+                except Exception:  # noqa: BLE001 - the next one who stores or reads tries again, and is told
+                    with self._waiting_lock:
+                        self._waiting[:0] = waiting
+
+    def _take_waiting(self) -> list[EventLogEntry]:
+        with self._waiting_lock:
+            taken, self._waiting = self._waiting, []
+        return taken
+
+    def _write(self, events: Sequence[EventLogEntry]) -> None:
         with ExitStack() as stack:
             self._batch.stack, self._batch.connections = stack, {}
             try:
@@ -86,6 +140,18 @@ class BatchingEventLogStorage(SqliteEventLogStorage):
                     super().store_event(event)
             finally:
                 del self._batch.stack, self._batch.connections
+
+    def has_table(self, table_name: str) -> bool:
+        """Tell whether the index has a table; it loses none, so that it is asked for one once."""
+        if table_name not in self._tables and super().has_table(table_name):
+            self._tables.add(table_name)
+        return table_name in self._tables
+
+    def _has_asset_key_col_on_connection(self, conn: Connection, column_name: str) -> bool:
+        """Tell whether the index has a column of assets, which goes for columns as for tables."""
+        if column_name not in self._columns and super()._has_asset_key_col_on_connection(conn, column_name):
+            self._columns.add(column_name)
+        return column_name in self._columns
 
     def watch(self, run_id: str, cursor: str | None, callback: EventHandlerFn) -> None:
         """Call back with the events of a run as they are written."""
@@ -107,6 +173,7 @@ class BatchingEventLogStorage(SqliteEventLogStorage):
                 engine = create_engine(f"sqlite:///{path}", poolclass=NullPool)
                 self._initdb(engine)
                 engine.dispose()
+                _with_small_pages(path)
                 _PATTERNS.append(path.read_bytes())
         return _PATTERNS[0]
 
@@ -132,6 +199,8 @@ class BatchingEventLogStorage(SqliteEventLogStorage):
     def _connect(self, shard: str) -> Iterator[Connection]:
         """Connect to a file; within a batch, join the transaction that the batch has there."""
         if not self._in_batch():
+            if self._waiting:
+                self.store_event_batch([])
             with self._transaction(shard) as connection:
                 yield connection
             return
@@ -205,6 +274,15 @@ class BatchingEventLogStorage(SqliteEventLogStorage):
             _OF_THE_PARENT.append(kept)
 
 
+def _with_small_pages(path: Path) -> None:
+    """Write a file anew in pages of `PAGE_BYTES`, which SQLite does only outside of its write-ahead mode."""
+    with closing(sqlite3.connect(path, isolation_level=None)) as connection:
+        for statement in ("journal_mode = DELETE", f"page_size = {PAGE_BYTES}"):
+            connection.execute(f"PRAGMA {statement}")
+        connection.execute("VACUUM")
+        connection.execute("PRAGMA journal_mode = WAL")
+
+
 class _Kept(NamedTuple):
     connection: Connection
     file: tuple[int, int, int]
@@ -212,6 +290,10 @@ class _Kept(NamedTuple):
 
 _OF_THE_PARENT: list[_Kept] = []
 _PATTERNS: list[bytes] = []
+
+
+def _is_of_status(event: EventLogEntry) -> bool:
+    return event.dagster_event is not None and event.dagster_event.event_type in EVENT_TYPE_TO_PIPELINE_RUN_STATUS
 
 
 def _identity(path: str) -> tuple[int, int, int]:

@@ -11,8 +11,11 @@ from dagster import Field, StringSource
 from dagster._config.config_schema import UserConfigSchema
 from dagster._core.storage.schedules import SqliteScheduleStorage
 from dagster._core.storage.sql import create_engine
+from dagster._core.storage.sqlite import create_db_conn_string
 from dagster._serdes import ConfigurableClassData
+from sqlalchemy import text
 from sqlalchemy.engine import Connection, Engine
+from sqlalchemy.exc import DatabaseError
 from sqlalchemy.pool import QueuePool
 
 from lab_pipeline.storage.plain_path import plain
@@ -55,7 +58,20 @@ class AnyPathScheduleStorage(SqliteScheduleStorage):
         """Build the storage from a validated ``config`` block."""
         directory = under_dagster_home(config_value["base_dir"])
         directory.mkdir(parents=True, exist_ok=True)
-        return cast("Self", cls.from_local(plain(directory), inst_data))
+        place = plain(directory)
+        made = cls(create_db_conn_string(place, "schedules"), inst_data)
+        return made if made._is_made() else cast("Self", cls.from_local(place, inst_data))
+
+    def _is_made(self) -> bool:
+        """Tell whether the file has its tables by now; Dagster reads all of its migrations to answer that."""
+        if not Path(self._conn_string.removeprefix(PREFIX)).exists():
+            return False
+        try:
+            with self.connect() as connection:
+                return connection.execute(text("SELECT version_num FROM alembic_version")).first() is not None
+        except DatabaseError:  # of which Dagster makes more, or says what is wrong
+            self.dispose()
+            return False
 
     @contextmanager
     def connect(self) -> Iterator[Connection]:

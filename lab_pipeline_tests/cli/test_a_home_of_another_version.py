@@ -1,4 +1,4 @@
-"""A home of the first layout goes on with nothing lost; one of a later version is left alone."""
+"""A home of a later version is left alone."""
 
 import json
 from urllib.parse import urlsplit
@@ -9,41 +9,12 @@ import pytest
 from lab_pipeline.clickhouse.client import ClickHouse
 from lab_pipeline.clickhouse.config import clickhouse_config
 from lab_pipeline.runs import strategies
-from lab_pipeline.runs.strategies import StrategyStore
 from lab_pipeline.settings import load_settings
 from lab_pipeline.storage import catalog_file
 from lab_pipeline.storage.duck_file import DuckFile
 from lab_pipeline_tests.support.duck_files import content, leave_no_log
 
 BACKTEST = ("backtest", "--strategy", "ladder", "--timeframe", "1m", "--json")
-OLD_CONFIG = """
-run_storage:
-  module: lab_pipeline.storage.run_storage
-  class: DuckDBRunStorage
-  config: {path: runs.duckdb, timeout: 60}
-telemetry: {enabled: false}
-"""
-
-
-def make_old(home, checkout):
-    """Bring a home to the layout of the first version: strategies in files, no catalog, a link for dagster.yaml."""
-    store = StrategyStore.of(load_settings())
-    every = [stored for strategy_id in store.ids() for stored in store.versions(strategy_id)]
-    for stored in every:
-        path = home / "strategies" / stored.strategy.id / f"{stored.version}.json"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        document = stored.to_json_dict()
-        del document["isActive"]  # which strategies did not have then
-        path.write_text(json.dumps(document))
-    file = DuckFile.at(home / "catalog.duckdb")
-    file.close()
-    for path in home.glob("catalog.duckdb*"):
-        path.unlink()
-    (checkout / "lab_pipeline").mkdir(parents=True)
-    (checkout / "dagster.yaml").write_text(OLD_CONFIG)
-    (home / "dagster" / "dagster.yaml").unlink()
-    (home / "dagster" / "dagster.yaml").symlink_to(checkout / "dagster.yaml")
-    (home / "dagster" / "foreground").mkdir()
 
 
 def changed(path, statement):
@@ -60,31 +31,6 @@ def assert_refused(ended, what, status=2):
     assert f"{what} was written in layout 99 by a later version" in ended.err
     assert "update it" in ended.err
     assert "Traceback" not in ended.err
-
-
-@pytest.mark.slow
-def test_a_home_of_the_first_layout_loses_nothing(stocked, tmp_path):
-    mine = tmp_path / "mine.json"
-    for stop in (0.2, 0.3):
-        mine.write_text(json.dumps({"id": "mine", "name": "Mine", "exit": {"stopLoss": stop}}))
-        assert stocked("strategies", "add", mine).status == 0
-    first = stocked(*BACKTEST).json
-    make_old(stocked.home, tmp_path / "checkout")
-
-    assert "FAIL strategies" not in stocked("doctor").out
-    listed = stocked("strategies", "list", "--json").json["strategies"]
-    known = {row["strategy"]["id"]: row["version"] for row in listed}
-    assert known == {"dip-scalper": "1", "ladder": "1", "mine": "2", "trend-rider": "1"}
-    assert [run["runId"] for run in stocked("runs", "list", "--json").json["runs"]] == [first["runId"]]
-    again = stocked(*BACKTEST).json
-    assert again["fingerprint"] == first["fingerprint"]
-    assert stocked("artifacts", "verify").out.startswith("2 runs: every file is as it was published")
-    assert stocked("statistics", "--refresh", "--json").status == 0
-    runs = stocked("runs", "list", "--json").json["runs"]
-    assert [run["status"] for run in runs] == ["completed", "completed"]
-    assert not (stocked.home / "dagster" / "dagster.yaml").is_symlink()
-    assert len(list(stocked.home.glob("strategies.moved-*"))) == 1  # and the files are kept
-    assert (tmp_path / "checkout" / "dagster.yaml").read_text() == OLD_CONFIG
 
 
 @pytest.mark.parametrize("command", [("runs", "list"), ("statistics", "--refresh"), ("gc",), ("up",), BACKTEST])

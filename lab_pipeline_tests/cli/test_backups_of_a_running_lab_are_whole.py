@@ -8,6 +8,7 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 
 import dagster as dg
+import polars as pl
 import pytest
 
 from lab_pipeline.backup import Repository
@@ -22,6 +23,7 @@ from lab_pipeline.runs.artifacts import ArtifactStore
 from lab_pipeline.runs.strategies import StrategyStore
 from lab_pipeline.settings import load_settings
 from lab_pipeline.statistics import Statistics, refresh
+from lab_pipeline.statistics.run_record import KNOWN
 from lab_pipeline_tests.support.markets import stock
 from lab_pipeline_tests.support.running_lab import FINAL, RunningLab
 
@@ -62,7 +64,7 @@ def backing_up(settings, directory):
             taken.append(take_backup(settings, directory))
             with open_instance(settings) as instance:
                 runs = Runs(instance, ArtifactStore(settings.artifacts_dir))
-                refresh(Statistics.of(settings), known_runs(runs, {}))
+                refresh(Statistics.of(settings), known_runs(runs, KNOWN.to_frame()))
             if len(taken) % 3 == 0:
                 delete_one(settings)
             done.wait(PAUSE_SECONDS)
@@ -145,6 +147,6 @@ def statuses_if_all_fits(home):
                 assert published > 6
         assert set(artifacts.run_ids()) <= {run.run_id for run in runs}
         counted = Statistics.of(settings).catalog.known_runs()  # a deleted run is, until statistics are next refreshed
-        completed = {run.run_id for run in counted.values() if run.status == "completed"}
+        completed = set(counted.filter(pl.col("status") == "completed")["run_id"])
         assert completed & {run.run_id for run in runs} <= succeeded
         return {run.status.value for run in runs}

@@ -13,6 +13,7 @@ import pytest
 from lab_pipeline.cli import supervisor
 from lab_pipeline.cli.supervisor import Service, Supervisor
 from lab_pipeline.domain.errors import LabError
+from lab_pipeline.forkserver.client import SOCKET
 
 SLEEPER = [sys.executable, "-c", "import time; print('up', flush=True); time.sleep(60)"]
 
@@ -71,6 +72,59 @@ def test_a_service_that_dies_is_started_again(tmp_path):
         said=said,
     )
     assert said == ["one ended with status -9; starting it again"]
+
+
+FORK_SERVER = """
+import sys
+from pathlib import Path
+from lab_pipeline.forkserver.server import Offer, serve
+
+def act(_):
+    del sys.argv[:2]  # python -c
+    exec(sys.argv[0])
+
+serve(Path(sys.argv[1]), {"service": Offer("", act, lasts=True)}, lambda: None)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="needs handles of processes")
+def test_services_are_started_by_the_fork_server_outlive_it_and_are_watched_as_ever(tmp_path):
+    starts, said = tmp_path / "starts", []
+    code = "import os,sys,time; open(sys.argv[1],'a').write(f'{os.getppid()} {os.getpid()}\\n'); time.sleep(60)"
+    first, second = (
+        Service(name, [sys.executable, "-c", code, str(tmp_path / name)], (tmp_path / name).exists, forked_in=tmp_path)
+        for name in ("first", "second")
+    )
+    server = Service("server", [sys.executable, "-c", FORK_SERVER, str(tmp_path)], (tmp_path / SOCKET).exists)
+
+    def numbers(name):
+        return [[int(word) for word in line.split()] for line in (tmp_path / name).read_text().splitlines()]
+
+    def until(condition):
+        while not condition():
+            time.sleep(0.02)
+
+    def kill_one_after_the_other():
+        ((parent, first),), ((_, second),) = numbers("first"), numbers("second")
+        starts.write_text(f"{parent}")
+        os.kill(first, signal.SIGKILL)
+        until(lambda: len(numbers("first")) == 2)
+        os.kill(parent, signal.SIGKILL)
+        until(lambda: len(said) == 2)
+        assert alive(second)
+        os.kill(second, signal.SIGKILL)
+        until(lambda: len(numbers("second")) == 2)
+        os.kill(os.getpid(), signal.SIGINT)
+
+    def on_ready():
+        threading.Thread(target=kill_one_after_the_other).start()
+
+    run(tmp_path, [server, first, second], on_ready=on_ready, said=said)
+    assert said == [f"{name} ended with status -9; starting it again" for name in ("first", "server", "second")]
+    parent = int(starts.read_text())
+    assert [before for before, _ in numbers("first")] == [parent, parent]
+    assert numbers("second")[0][0] == parent
+    until(lambda: not any(alive(pid) for name in ("first", "second") for _, pid in numbers(name)))
 
 
 def test_a_service_that_will_not_stay_up_stops_everything(tmp_path, monkeypatch):

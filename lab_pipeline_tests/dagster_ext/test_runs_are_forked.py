@@ -40,6 +40,7 @@ def fork_server(settings):
     process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
     try:
         until(place.exists)
+        until(lambda: not server_children(process))  # the one that tells it which machine code to load
         yield process
     finally:
         process.kill()

@@ -5,7 +5,7 @@ from dagster._core.events import DagsterEvent, RunFailureReason
 from dagster._core.execution.retries import auto_reexecution_should_retry_run
 from dagster._core.run_coordinator import SubmitRunContext
 
-from lab_pipeline.dagster_ext.instance import HEADER, open_instance, prepare_environment
+from lab_pipeline.dagster_ext.instance import open_instance, prepare_environment
 from lab_pipeline.dagster_ext.run_coordinator import queue_tags
 from lab_pipeline.definitions import defs
 from lab_pipeline.settings import Settings
@@ -51,19 +51,6 @@ def test_a_file_of_the_users_own_stays(settings, tmp_path):
         prepare_environment(settings, apply_settings=True)
         assert mine.read_text() == "telemetry: {enabled: false}\n"
         mine.unlink()
-
-
-def test_the_link_of_an_older_lab_becomes_a_file(settings, tmp_path):
-    settings.dagster_home.mkdir(parents=True)
-    checkout = tmp_path / "checkout"
-    (checkout / "lab_pipeline").mkdir(parents=True)
-    (checkout / "dagster.yaml").write_text("telemetry: {enabled: true}\n")
-    link = settings.dagster_home / "dagster.yaml"
-    link.symlink_to(checkout / "dagster.yaml")
-    prepare_environment(settings)
-    assert not link.is_symlink()
-    assert link.read_text().startswith(HEADER)
-    assert (checkout / "dagster.yaml").read_text() == "telemetry: {enabled: true}\n"
 
 
 def test_a_backtest_is_tagged_with_what_it_asks_for():

@@ -117,7 +117,7 @@ def test_a_partition_is_a_backtest_like_any_other(instance, home, clickhouse_url
     assert (run.asked["start"], run.asked["end"]) == ("2017-12-13", "2018-01-12")
     assert {one.run_id for one in Runs(instance, store).all()} == {done.run_id, by_hand.run_id}
     assert {one.run_id for one in newest(home, 10)} == {done.run_id, by_hand.run_id}
-    assert Runs(instance, store).statuses()[done.run_id] == "completed"
+    assert dict(Runs(instance, store).statuses().iter_rows())[done.run_id] == "completed"
 
 
 def test_a_strategy_that_a_backfill_has_run_over_a_window_is_left_out(instance):

@@ -1,4 +1,7 @@
-"""A program that serves: `program.py DIRECTORY`; it ends for the reason that a file `end` in the directory holds."""
+"""A program that serves: `program.py DIRECTORY`; it ends for the reason that a file `end` in the directory holds.
+
+It loads something later, once somebody writes to a pipe `later` in the directory.
+"""
 
 import gc
 import json
@@ -11,7 +14,7 @@ from pathlib import Path
 
 import psutil
 
-from lab_pipeline.forkserver.server import serve
+from lab_pipeline.forkserver.server import Awaited, Offer, serve
 
 directory = Path(sys.argv[1])
 gc.disable()
@@ -21,9 +24,15 @@ def tell(descriptor):
     found = {"arguments": sys.argv[1:], "environment": dict(os.environ), "cwd": str(Path.cwd()), "pid": os.getpid()}
     found |= {"session": os.getsid(0), "title": psutil.Process().cmdline(), "sent": os.read(descriptor, 100).decode()}
     found["collects"] = gc.isenabled()
+    found["loaded"] = loaded
     found["open"] = len(list(Path("/proc/self/fd").iterdir()))
+    found["begun_with"] = dict(one.split("=", 1) for one in begun_with() if "=" in one)
     sys.stdout.write(json.dumps(found) + "\n")
     sys.stderr.write("to standard error" + "\n")
+
+
+def begun_with():
+    return Path("/proc/self/environ").read_bytes().decode(errors="replace").split("\0")
 
 
 def leave_another(_):
@@ -47,6 +56,11 @@ def have_a_thread():
         threading.Thread(target=time.sleep, args=(60,), daemon=True).start()
 
 
+loaded = []
 targets = {"tell": tell, "sleep": lambda _: time.sleep(60), "leave_another": leave_another, "end": end}
-named = {name: (f"a {name}", target) for name, target in targets.items()}
-sys.stdout.write(f"ended: {serve(directory, named, lambda: have_a_thread() or reason())}")
+offers = {name: Offer(f"a {name}", target) for name, target in targets.items()}
+offers |= {f"lasting_{name}": Offer("", target, lasts=True) for name, target in targets.items()}
+if not (directory / "later").exists():
+    os.mkfifo(directory / "later")
+later = Awaited(os.open(directory / "later", os.O_RDONLY | os.O_NONBLOCK), lambda: loaded.append("something"))
+sys.stdout.write(f"ended: {serve(directory, offers, lambda: have_a_thread() or reason(), later)}")

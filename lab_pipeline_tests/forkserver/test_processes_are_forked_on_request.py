@@ -143,6 +143,37 @@ def test_what_it_leaves_running_ends_with_it(directory):
 
 
 @pytest.mark.usefixtures("server")
+def test_a_service_is_called_what_it_is_asked_for_and_shows_the_variables_of_the_server(directory):
+    status, printed = Asked(directory, "lasting_tell", "a", "service", "of several words").end()
+    told = json.loads(printed.splitlines()[0])
+    assert status == 0
+    assert told["arguments"] == ["service", "of several words"]
+    assert " ".join(told["title"]).strip() == "a service of several words"
+    assert "OF_THE_SERVER" not in told["environment"]
+    assert told["begun_with"]["OF_THE_SERVER"] == "1"
+
+
+@pytest.mark.usefixtures("server")
+def test_what_a_service_leaves_running_goes_on(directory):
+    asked = Asked(directory, "lasting_leave_another", "a service")
+    left = psutil.Process(int(os.read(asked.out, 100)))
+    assert asked.process.has_ended(30)
+    assert asked.process.status() == 0
+    assert left.is_running()
+    left.kill()
+
+
+@pytest.mark.usefixtures("server")
+def test_what_is_loaded_later_keeps_nobody_waiting_and_is_there_for_those_that_come_then(directory):
+    def loaded():
+        return json.loads(Asked(directory, "tell").end()[1].splitlines()[0])["loaded"]
+
+    assert loaded() == []
+    (directory / "later").write_text("now")
+    assert until(loaded) == ["something"]
+
+
+@pytest.mark.usefixtures("server")
 def test_many_run_at_once(directory):
     began = [Asked(directory, "tell", str(number)) for number in range(40)]
     told = [json.loads(one.end()[1].splitlines()[0]) for one in began]
@@ -214,6 +245,16 @@ def test_it_ends_for_its_reason_once_the_last_process_has_ended_and_takes_no_mor
     asked.process.send_signal(signal.SIGTERM)
     assert asked.end()[0] == -signal.SIGTERM
     assert server.communicate(timeout=30)[0].strip() == "ended: new code"
+
+
+def test_it_does_not_wait_for_services_when_it_ends(directory, server):
+    service = Asked(directory, "lasting_sleep", "a service")
+    (directory / "end").write_text("new code")
+    assert Asked(directory, "tell").process is None
+    assert server.communicate(timeout=30)[0].strip() == "ended: new code"
+    assert not service.process.has_ended(0.1)
+    service.process.send_signal(signal.SIGTERM)
+    assert service.end()[0] is None
 
 
 def test_it_forks_no_more_once_another_thread_runs(directory, server):

@@ -1,5 +1,6 @@
 """However runs come and go, the tables are those of a computation from nothing."""
 
+import shutil
 from datetime import timedelta
 
 import duckdb
@@ -8,6 +9,7 @@ import pytest
 from lab_pipeline.domain.errors import LabError
 from lab_pipeline.statistics import GroupBy, KnownRun, Range, overview, pnl, refresh
 from lab_pipeline.statistics import refreshing as module
+from lab_pipeline.statistics.manifests import signature
 from lab_pipeline.statistics.segments import SegmentFiles
 from lab_pipeline_tests.statistics.chance import add_some, from_nothing
 from lab_pipeline_tests.support.duck_files import content, leave_no_log
@@ -129,6 +131,35 @@ def test_a_change_of_status_alone_is_seen(world):
     world.runs[-1] = KnownRun(world.runs[-1].run_id, "failed", "plain")
     assert refresh(world.statistics, world.runs).changed
     assert overview(world.statistics).body["runsByStatus"] == {"completed": 1, "failed": 1}
+
+
+def test_a_run_that_lies_elsewhere_is_not_read_again(world, tmp_path):
+    add_some(world, 3)
+    refresh(world.statistics, world.runs)
+    home = world.artifacts.directory / world.runs[0].run_id
+    home.rename(tmp_path / "away")
+    shutil.copytree(tmp_path / "away", home)
+    add_some(world)
+    done = refresh(world.statistics, world.runs)
+    assert (done.added, done.removed, done.runs) == (1, 0, 4)
+    with world.statistics.catalog.reading() as (connection, _):
+        known = connection.execute("SELECT directory FROM leaderboard_runs WHERE run_id = ?", [home.name])
+    assert known == [(home.stat().st_ino,)]
+    assert rows_of(world.statistics) == from_nothing(world, tmp_path)
+
+
+def test_of_many_runs_only_new_ones_and_a_few_others_are_looked_at(world, tmp_path, monkeypatch):
+    monkeypatch.setattr(module, "LOOKED_AT_AGAIN", 1)
+    add_some(world, 6)
+    refresh(world.statistics, world.runs)
+    add_some(world, 2)
+    world.forget(world.runs[2].run_id)
+    looked_at = []
+    monkeypatch.setattr(module, "signature", lambda path: looked_at.append(path) or signature(path))
+    done = refresh(world.statistics, world.runs)
+    assert (done.added, done.removed, done.runs) == (2, 1, 7)
+    assert len(looked_at) <= 3
+    assert rows_of(world.statistics) == from_nothing(world, tmp_path)
 
 
 def test_a_damaged_manifest_names_the_file_and_leaves_the_old_tables(world):

@@ -1,5 +1,7 @@
 import os
+import sqlite3
 import threading
+from contextlib import closing
 from pathlib import Path
 
 import dagster as dg
@@ -42,6 +44,18 @@ def test_a_process_keeps_few_files_open_and_none_once_it_has_done(instance):
     instance.event_log_storage.dispose()
     assert not [name for name in opened_files() if name.startswith(directory)]
     assert not list(Path(directory).glob("*-wal"))
+
+
+def test_the_log_of_a_run_takes_little_more_than_its_events(instance, run):
+    for number in range(20):
+        instance.report_engine_event(str(number), run)
+    path = Path(instance.event_log_storage.path_for_shard(run.run_id))
+    instance.event_log_storage.dispose()
+    with closing(sqlite3.connect(path)) as connection:
+        ((text,),) = connection.execute("SELECT sum(length(event)) FROM event_logs")
+        assert connection.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
+        assert connection.execute("PRAGMA journal_mode").fetchall() == [("wal",)]
+    assert path.stat().st_size < 2 * text + 40_000
 
 
 def test_what_one_process_writes_another_reads_at_once(instance, run):

@@ -11,6 +11,7 @@ import pytest
 from dagster import DagsterRun, DagsterRunStatus, RunsFilter
 from dagster._core.definitions.run_request import InstigatorType
 from dagster._core.scheduler.instigation import TickData, TickStatus
+from dagster._core.storage.schedules.sqlite import sqlite_schedule_storage
 from dagster._daemon.types import DaemonHeartbeat
 
 from lab_pipeline.storage.duck_file import DuckFile
@@ -48,6 +49,17 @@ def attached():
 
 def running(run_id):
     return DagsterRun("backtest", run_id=run_id, status=DagsterRunStatus.STARTED)
+
+
+def test_schedules_are_opened_without_reading_how_their_file_came_about(schedules, tmp_path, monkeypatch):
+    def fail(*_args):
+        raise AssertionError
+
+    schedules.dispose()
+    monkeypatch.setattr(sqlite_schedule_storage, "check_alembic_revision", fail)
+    again = AnyPathScheduleStorage.from_config_value(None, {"base_dir": str(tmp_path / "schedules")})
+    assert again.all_instigator_state() == []
+    again.dispose()
 
 
 def test_the_same_question_opens_the_file_once(runs, attached):

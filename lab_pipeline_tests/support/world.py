@@ -135,7 +135,7 @@ def frames_of(calls, closes=()):
 
 def rows_of(statistics):
     """Return every published table, without the numbers by which runs are known inside and the time."""
-    hidden = {"run_no", "computed_at", "signature"}
+    hidden = {"run_no", "computed_at", "signature", "directory"}
     tables = {}
     with statistics.catalog.reading() as (connection, state):
         for table in (

@@ -1,4 +1,4 @@
-"""What the README tells people to click, clicked in a real browser, on a lab that runs."""
+"""What the tutorial tells people to click, clicked in a real browser, on a lab that runs."""
 
 import re
 

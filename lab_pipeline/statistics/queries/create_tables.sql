@@ -57,6 +57,7 @@ CREATE TABLE IF NOT EXISTS statistics_answers (key VARCHAR, computed_at TIMESTAM
 CREATE TABLE IF NOT EXISTS leaderboard_runs (
     run_no INTEGER,
     run_id VARCHAR,
+    directory UBIGINT,
     signature VARCHAR,
     manifest_sha256 VARCHAR,
     manifest_trades BIGINT,
