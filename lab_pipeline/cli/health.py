@@ -168,12 +168,13 @@ def _unpublished(lab: Lab, published: Sequence[str]) -> list[str]:
     import dagster as dg
 
     from lab_pipeline.operations.runs import LEGACY_RESULT_TAG
-    from lab_pipeline.runs.tags import BACKTEST_JOB
+    from lab_pipeline.runs.tags import BACKTEST_JOBS
 
     if not lab.settings.dagster_home.is_dir():
         return []
-    completed = dg.RunsFilter(job_name=BACKTEST_JOB, statuses=[dg.DagsterRunStatus.SUCCESS])
-    without = sorted(set(lab.instance.get_run_ids(completed)) - set(published))
+    wanted = [dg.RunsFilter(job_name=job, statuses=[dg.DagsterRunStatus.SUCCESS]) for job in BACKTEST_JOBS]
+    completed = {run_id for one in wanted for run_id in lab.instance.get_run_ids(one)}
+    without = sorted(completed - set(published))
     runs = lab.instance.get_runs(dg.RunsFilter(run_ids=without)) if without else []
     return [run.run_id for run in runs if LEGACY_RESULT_TAG not in run.tags]
 

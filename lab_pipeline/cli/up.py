@@ -146,9 +146,9 @@ def _services(lab: Settings, api_port: int, environment: Mapping[str, str]) -> l
     code_port = _free_port()
     workspace = lab.dagster_home / "workspace.yaml"
     write_whole(workspace, WORKSPACE.format(host=LOOPBACK, port=code_port, name=LOCATION))
-    # Not `dagster code-server`: it keeps the definitions in a process of its own, and answers for that when it is dead.
-    code = [_program("dagster", environment), "api", "grpc", "-m", "lab_pipeline.definitions"]
-    code += ["-h", LOOPBACK, "-p", str(code_port), "--location-name", LOCATION, "--use-python-environment-entry-point"]
+    code = [sys.executable, "-m", "lab_pipeline.dagster_ext.code_server", "-m", lab.definitions]
+    code += ["-h", LOOPBACK, "-p", str(code_port), "--location-name", LOCATION]
+    code += ["--use-python-environment-entry-point", "--lazy-load-user-code"]
     web = [_program("lab", environment), "webserver", "-w", str(workspace)]
     api = [_program("lab", environment), "api", "--ship-logs"]
     home = lab.dagster_home

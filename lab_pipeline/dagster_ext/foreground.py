@@ -13,7 +13,7 @@ from lab_pipeline.dagster_ext import io_manager, worker_locks
 from lab_pipeline.dagster_ext.failure_reason import failure_reason
 from lab_pipeline.dagster_ext.graphql import LOCATION, REPOSITORY
 from lab_pipeline.dagster_ext.unpublish import settle_dead
-from lab_pipeline.runs.tags import asked_fields, search_tags
+from lab_pipeline.runs.tags import WINDOW_PARTITION_TAG, asked_fields, search_tags
 from lab_pipeline.settings import Settings, load_settings
 
 NO_RETRY = {"dagster/max_retries": "0"}
@@ -65,13 +65,14 @@ def execute_here(
     job = dg.reconstructable(load_job)
     definition = job.get_definition()
     location = RemoteRepositoryOrigin(RegisteredCodeLocationOrigin(LOCATION), REPOSITORY)
-    run_id = str(uuid.uuid4())
+    run_id, own = str(uuid.uuid4()), tags or {}
+    found_by = search_tags(asked_fields(run_config, own), own.get(WINDOW_PARTITION_TAG))
     try:
         run = instance.create_run_for_job(
             definition,
             run_id=run_id,
             run_config=run_config,
-            tags={**definition.run_tags, **search_tags(asked_fields(run_config)), **NO_RETRY, **(tags or {})},
+            tags={**definition.run_tags, **found_by, **NO_RETRY, **own},
             remote_job_origin=RemoteJobOrigin(location, definition.name),
             job_code_origin=job.get_python_origin(),
         )

@@ -11,7 +11,7 @@ from dagster._core.storage.tags import MAX_RETRIES_TAG, RETRY_NUMBER_TAG, RETRY_
 from lab_pipeline.dagster_ext.queue_signal import stir
 from lab_pipeline.dagster_ext.run_admission import is_admitted
 from lab_pipeline.dagster_ext.worker_locks import FOREGROUND, WORKER_TAG
-from lab_pipeline.runs.tags import BACKTEST_ASSETS, BACKTEST_JOB, asked_fields, search_tags
+from lab_pipeline.runs.tags import BACKTEST_ASSETS, BACKTEST_JOBS, WINDOW_PARTITION_TAG, asked_fields, search_tags
 
 
 class LabRunCoordinator(QueuedRunCoordinator[dg.DagsterInstance]):
@@ -46,7 +46,7 @@ def make_ready(instance: dg.DagsterInstance, run: dg.DagsterRun) -> None:
     """Give a run the tags that it carries while it waits, and its pools their limits."""
     tags = retry_tags(instance, run)
     if is_backtest(run):
-        tags |= search_tags(asked_fields(run.run_config))
+        tags |= search_tags(asked_fields(run.run_config, run.tags), run.tags.get(WINDOW_PARTITION_TAG))
         if RETRY_STRATEGY_TAG not in run.tags:  # as the job has it, which *Materialize* knows nothing of
             tags[RETRY_STRATEGY_TAG] = ReexecutionStrategy.ALL_STEPS.value
     if tags:
@@ -60,7 +60,7 @@ def make_ready(instance: dg.DagsterInstance, run: dg.DagsterRun) -> None:
 
 def is_backtest(run: dg.DagsterRun) -> bool:
     """Tell whether a run of any job simulates, rather than ingests, counts or cleans."""
-    return run.job_name == BACKTEST_JOB or any(key.path[0] == BACKTEST_ASSETS for key in run.asset_selection or ())
+    return run.job_name in BACKTEST_JOBS or any(key.path[0] == BACKTEST_ASSETS for key in run.asset_selection or ())
 
 
 def retry_tags(instance: dg.DagsterInstance, run: dg.DagsterRun) -> dict[str, str]:

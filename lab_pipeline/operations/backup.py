@@ -33,7 +33,7 @@ from lab_pipeline.operations.deletions import nothing_deleted
 from lab_pipeline.operations.lab import Lab
 from lab_pipeline.operations.legacy_import import LEGACY_TAG
 from lab_pipeline.runs.artifacts import MANIFEST, STAGING
-from lab_pipeline.runs.tags import BACKTEST_JOB
+from lab_pipeline.runs.tags import BACKTEST_JOBS
 from lab_pipeline.settings import Settings
 from lab_pipeline.statistics.refreshing import alone
 from lab_pipeline.storage.duck_connection import DuckConnection
@@ -218,9 +218,9 @@ def _copy_runs(copier: Copier, path: Path) -> tuple[set[str], set[str]]:
 def _succeeded(connection: DuckConnection) -> set[str]:
     """Find the backtests that must have artifacts; what was taken over from the old lab has none."""
     found = connection.execute(
-        "SELECT run_id FROM runs WHERE status = 'SUCCESS' AND pipeline_name = ? "
+        "SELECT run_id FROM runs WHERE status = 'SUCCESS' AND list_contains(?, pipeline_name) "
         "AND run_id NOT IN (SELECT run_id FROM run_tags WHERE key = ?)",
-        [BACKTEST_JOB, LEGACY_TAG],
+        [list(BACKTEST_JOBS), LEGACY_TAG],
     )
     return {run_id for (run_id,) in found}
 

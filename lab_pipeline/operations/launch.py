@@ -78,6 +78,8 @@ class Launcher:
         config = dict(run.asked)
         if run.strategy_version is not None:
             config["strategy_version"] = run.strategy_version
+        if run.timeframe is not None:  # which a partition does not say
+            config.setdefault("timeframe", run.timeframe)
         tags = {key: value for key, value in run.tags.items() if _is_inherited(key)}
         execution = run.dagster_run.run_config.get("execution")
         asked = run_config(config) | ({"execution": execution} if execution else {})

@@ -32,7 +32,7 @@ from lab_pipeline.dagster_ext.worker_locks import (
     workers_dir,
 )
 from lab_pipeline.operations.lab import Lab
-from lab_pipeline.runs.tags import BACKTEST_JOB
+from lab_pipeline.runs.tags import BACKTEST_JOBS
 
 QUEUED_WITHIN = timedelta(seconds=60)
 """Whoever launches a run queues it within so long, or has died in between."""
@@ -142,15 +142,17 @@ def withdraw_ended(lab: Lab, now: datetime) -> list[str]:
     Raises:
         LabError: if a store does not answer; the others are withdrawn the next time.
     """
-    ended = dg.RunsFilter(
-        job_name=BACKTEST_JOB,
-        statuses=[dg.DagsterRunStatus.FAILURE, dg.DagsterRunStatus.CANCELED],
-        updated_after=now - LOOK_BACK,
-    )
-    directory = workers_dir(Path(lab.instance.root_directory))
-    records = [
-        one for one in lab.instance.get_run_records(ended) if _is_past(one.update_timestamp, WITHDRAWN_WITHIN, now)
+    ended = [
+        dg.RunsFilter(
+            job_name=job,
+            statuses=[dg.DagsterRunStatus.FAILURE, dg.DagsterRunStatus.CANCELED],
+            updated_after=now - LOOK_BACK,
+        )
+        for job in BACKTEST_JOBS
     ]
+    directory = workers_dir(Path(lab.instance.root_directory))
+    found = [record for wanted in ended for record in lab.instance.get_run_records(wanted)]
+    records = [record for record in found if _is_past(record.update_timestamp, WITHDRAWN_WITHIN, now)]
     return [
         run.run_id
         for run in (record.dagster_run for record in records)

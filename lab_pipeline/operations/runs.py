@@ -29,7 +29,7 @@ from lab_pipeline.runs.artifacts import (
 from lab_pipeline.runs.tags import (
     ASSET_JOB,
     BACKTEST_ASSETS,
-    BACKTEST_JOB,
+    BACKTEST_JOBS,
     FINGERPRINT_TAG,
     STATUSES,
     asked_fields,
@@ -198,7 +198,7 @@ class Runs:
     def statuses(self) -> pl.DataFrame:
         """Return `run_id` and `status` of every backtest: one light query, whatever their number."""
         names = ("run_id", "status")
-        query = sa.select(*(RunsTable.c[name] for name in names)).where(RunsTable.c.pipeline_name == BACKTEST_JOB)
+        query = sa.select(*(RunsTable.c[name] for name in names)).where(RunsTable.c.pipeline_name.in_(BACKTEST_JOBS))
         if isinstance(self.storage, DuckDBRunStorage):
             found = pl.DataFrame(self.storage.fetch_table(query))
         else:
@@ -344,7 +344,7 @@ class Runs:
             position=_position(row),
             status=status_of(row["status"]),
             finished=dg.DagsterRunStatus(row["status"]) in FINISHED_STATUSES,
-            asked=asked_fields(body.run_config),
+            asked=asked_fields(body.run_config, body.tags),
             tags=body.tags,
             started_at=_moment(row["start_time"]),
             completed_at=_moment(row["end_time"]),
@@ -375,7 +375,7 @@ def _columns() -> sa.Select[Any]:
 def _is_backtest() -> sa.ColumnElement[bool]:
     """Leave out runs of other jobs; a few of assets that are named alike may be left in."""
     return sa.or_(
-        RunsTable.c.pipeline_name == BACKTEST_JOB, sa.and_(RunsTable.c.pipeline_name == ASSET_JOB, _by_hand())
+        RunsTable.c.pipeline_name.in_(BACKTEST_JOBS), sa.and_(RunsTable.c.pipeline_name == ASSET_JOB, _by_hand())
     )
 
 

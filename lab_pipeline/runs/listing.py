@@ -10,7 +10,7 @@ from typing import Any
 
 import yaml  # type: ignore[import-untyped]  # it ships no types
 
-from lab_pipeline.runs.tags import ASSET_JOB, BACKTEST_ASSETS, BACKTEST_JOB, asked_fields, status_of, told
+from lab_pipeline.runs.tags import ASSET_JOB, BACKTEST_ASSETS, BACKTEST_JOBS, asked_fields, status_of, told
 from lab_pipeline.settings import Settings
 from lab_pipeline.storage.run_rows import newest_runs
 
@@ -48,7 +48,7 @@ def newest(settings: Settings, limit: int) -> list[ListedRun] | None:
         StorageError: if the record cannot be read.
     """
     path = _own_record(settings.dagster_home)
-    rows = None if path is None else newest_runs(path, [BACKTEST_JOB, ASSET_JOB])
+    rows = None if path is None else newest_runs(path, [*BACKTEST_JOBS, ASSET_JOB])
     if rows is None:
         return None
     return list(islice(_listed(rows, settings.artifacts_dir), limit))
@@ -68,9 +68,10 @@ def _own_record(dagster_home: Path) -> Path | None:
 def _listed(rows: Iterator[tuple[str, str, str, datetime, str]], artifacts: Path) -> Iterator[ListedRun]:
     for run_id, job, status, created, text in rows:
         body = json.loads(text)
-        if job != BACKTEST_JOB and not _makes_backtest_assets(body):
+        if job not in BACKTEST_JOBS and not _makes_backtest_assets(body):
             continue
-        tags, asked = body.get("tags") or {}, asked_fields(body.get("run_config"))
+        tags = body.get("tags") or {}
+        asked = asked_fields(body.get("run_config"), tags)
         yield ListedRun(
             run_id=run_id,
             status=status_of(status),

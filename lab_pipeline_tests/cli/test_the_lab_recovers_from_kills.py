@@ -61,7 +61,11 @@ def test_services_may_die_under_a_run_and_a_dead_run_is_run_again(lab_on):
     lab = lab_on()
     running = endless(lab)
     worker = in_the_kernel(lab, running)
-    for words in (("dagster api grpc",), ("/lab webserver ",), ("lab_pipeline.dagster_ext.daemon",)):
+    for words in (
+        ("lab_pipeline.dagster_ext.code_server",),
+        ("/lab webserver ",),
+        ("lab_pipeline.dagster_ext.daemon",),
+    ):
         for pid in processes(lab.home, *words):
             os.kill(pid, signal.SIGKILL)
     until(

@@ -55,14 +55,14 @@ def test_a_file_of_the_users_own_stays(settings, tmp_path):
 
 def test_a_backtest_is_tagged_with_what_it_asks_for():
     config = {"ops": {"run": {"config": {"strategy": "ladder", "timeframe": "5m"}}}}
-    assert search_tags(asked_fields(config)) == {"lab/strategy": "ladder", "lab/timeframe": "5m"}
+    assert search_tags(asked_fields(config, {})) == {"lab/strategy": "ladder", "lab/timeframe": "5m"}
     config["ops"]["run"]["config"]["strategy_version"] = "2"
-    assert search_tags(asked_fields(config))["lab/strategy_version"] == "2"
+    assert search_tags(asked_fields(config, {}))["lab/strategy_version"] == "2"
 
 
 @pytest.mark.parametrize("config", [None, [], {}, {"ops": None}, {"ops": {"run": {"config": {"strategy": 7}}}}])
 def test_a_configuration_that_is_nonsense_waits_for_the_op_to_refuse_it(config):
-    assert search_tags(asked_fields(config)) == {}
+    assert search_tags(asked_fields(config, {})) == {}
 
 
 def queued(instance, strategy, priority=None):

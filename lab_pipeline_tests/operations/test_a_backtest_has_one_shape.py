@@ -25,8 +25,8 @@ def request(universe):
 def test_a_request_goes_into_a_run_and_comes_back(universe):
     spec = request(universe)
     recorded = json.loads(json.dumps(run_config(BacktestConfig.of(spec, "3").fields())))
-    assert BacktestConfig(**asked_fields(recorded)).to_spec(lake=None) == spec
-    asked = Asked.of(asked_fields(recorded))
+    assert BacktestConfig(**asked_fields(recorded, {})).to_spec(lake=None) == spec
+    asked = Asked.of(asked_fields(recorded, {}))
     assert (asked.universe, asked.start, asked.end) == (universe, spec.range.start, spec.range.end)
     assert (asked.seed, asked.params) == (spec.seed, spec.params)
 
@@ -37,6 +37,15 @@ def test_a_run_is_searched_by_what_it_asks_for_until_it_has_resolved_it():
     assert told("strategy", {}, asked) == "ladder"
     assert told("strategy_version", {}, asked) is None
     assert told("strategy_version", {"lab/strategy_version": "2"}, asked) == "2"
+
+
+def test_a_partition_says_what_its_run_is_asked_for_besides_what_was_typed():
+    window = "2025-01-10/2025-02-09"
+    partition = {"dagster/partition/strategy": "ladder", "dagster/partition/window": window}
+    asked = asked_fields({"ops": {"night": {"config": {"timeframe": "5m"}}}}, partition)
+    assert asked == {"strategy": "ladder", "timeframe": "5m", "start": "2025-01-10", "end": "2025-02-09"}
+    found_by = {"lab/strategy": "ladder", "lab/timeframe": "5m", "lab/window": window}
+    assert search_tags(asked, partition["dagster/partition/window"]) == found_by
 
 
 @pytest.mark.parametrize(

@@ -196,6 +196,35 @@ def test_a_check_that_the_receiver_does_not_take_is_told_when_it_does(instance, 
     assert len(receiver.taken) == 1
 
 
+def doubt(instance, strategy, *, passed):
+    instance.report_runless_asset_event(
+        dg.AssetCheckEvaluation(
+            asset_key=dg.AssetKey(["backtest", "summary"]),
+            check_name="has_costs",
+            passed=passed,
+            severity=dg.AssetCheckSeverity.WARN,
+            metadata={"strategy": strategy},
+        )
+    )
+
+
+def test_a_doubt_is_told_once_a_strategy_though_runs_of_others_have_none(instance, receiver):
+    sensor = Sensor(notify_data_quality, instance)
+    for _ in range(3):
+        doubt(instance, "ladder", passed=False)
+        sensor.evaluate()
+        doubt(instance, "dip-scalper", passed=True)
+        sensor.evaluate()
+    assert [told["data"]["metadata"]["strategy"] for _, told in receiver.taken] == ["ladder"]
+    doubt(instance, "dip-scalper", passed=False)
+    sensor.evaluate()
+    assert [told["data"]["metadata"]["strategy"] for _, told in receiver.taken] == ["ladder", "dip-scalper"]
+    doubt(instance, "ladder", passed=True)
+    sensor.evaluate()
+    doubt(instance, "ladder", passed=False)
+    assert sensor.evaluate() == "1 checks reported"
+
+
 @pytest.mark.parametrize("status", [500, 503, 429, 408])
 def test_a_receiver_that_may_recover_is_asked_again(receiver, status):
     receiver.answers = [status, status]

@@ -31,7 +31,7 @@ COME_BACK = {429, 503}
 
 KINDS = {
     "lab up": "/lab up ",
-    "code server": "dagster api grpc ",
+    "code server": " lab_pipeline.dagster_ext.code_server ",
     "webserver": "/lab webserver ",
     "daemon": " lab_pipeline.dagster_ext.daemon ",
     "api": "/lab api ",

@@ -18,15 +18,17 @@ from lab_pipeline.dagster_ext.io_manager import HANDOVER, crosses_processes, hel
 from lab_pipeline.dagster_ext.metadata_table import table
 from lab_pipeline.dagster_ext.op_failure import failing_clearly
 from lab_pipeline.dagster_ext.unpublish import withdraw_if_ended
-from lab_pipeline.defs.backtest.metadata import PREVIEW_ROWS, file_metadata, headline, picture
+from lab_pipeline.defs.backtest.checks import DOUBT_SPECS, evaluate
+from lab_pipeline.defs.backtest.metadata import PREVIEW_ROWS, artifact_url, file_metadata, headline, picture
 from lab_pipeline.domain.backtest import MOST_CANDLES
+from lab_pipeline.doors import api_url
 from lab_pipeline.engine import ENGINE_VERSION
 from lab_pipeline.lake import CandleSlice, Lake, SlicePiece
 from lab_pipeline.operations.backtest_config import CANDLES_PER_PART, BacktestConfig
 from lab_pipeline.operations.lab import Lab
 from lab_pipeline.runs import backtest as steps
 from lab_pipeline.runs import progress
-from lab_pipeline.runs.artifacts import ArtifactStore
+from lab_pipeline.runs.artifacts import REPORT, ArtifactStore
 from lab_pipeline.runs.strategies import StrategyStore
 from lab_pipeline.runs.tags import FINGERPRINT_TAG, search_tags
 
@@ -62,6 +64,17 @@ def resolve(
     clickhouse: dg.ResourceParam[ClickHousePool],
 ) -> steps.ResolvedBacktest:
     """Turn the launchpad's form into a backtest with nothing left to look up, and tag the run with it."""
+    return resolved(context, config, lake, strategies, clickhouse)
+
+
+def resolved(
+    context: dg.OpExecutionContext,
+    config: BacktestConfig,
+    lake: Lake,
+    strategies: StrategyStore,
+    clickhouse: ClickHousePool,
+) -> steps.ResolvedBacktest:
+    """Look up what a form means, and tag the run with it."""
     with failing_clearly(context.log):
         backtest = steps.resolve(config.to_spec(lake), strategies, lake)
         clickhouse.warm_up()
@@ -154,7 +167,7 @@ def merge(
 
 
 @dg.op(
-    out={name: dg.Out(dg.Nothing) for name in DESCRIPTIONS},
+    out={name: dg.Out(dg.Nothing) for name in (*DESCRIPTIONS, *DOUBT_SPECS)},
     description="Check, write and reveal the artifacts by one rename.",
 )
 def publish(
@@ -162,10 +175,10 @@ def publish(
     results: list[steps.SimulatedBacktest],
     artifacts: dg.ResourceParam[ArtifactStore],
     lab: dg.ResourceParam[Lab],
-) -> Iterator[dg.Output[None]]:
+) -> Iterator[dg.Output[None] | dg.AssetCheckResult]:
     """Publish the artifacts and describe each to Dagster; the result comes from one of two ops, the other skipped."""
     (result,) = results
-    run_id = context.run.run_id
+    run_id, api = context.run.run_id, api_url(lab.settings)
     shown = _previews(result)  # before anything is visible: if a picture fails, so does the run, with nothing published
     with failing_clearly(context.log):
         manifest = steps.publish(run_id, result, artifacts)
@@ -176,8 +189,12 @@ def publish(
         name = file.name.partition(".")[0]
         if name not in context.selected_output_names:  # the asset of this file was not asked for
             continue
-        metadata = file_metadata(file, directory, manifest) | shown.get(name, {})
-        yield dg.Output(None, name, metadata=metadata)
+        metadata = file_metadata(file, directory, manifest, api) | shown.get(name, {})
+        if name == "summary":
+            metadata["tear sheet"] = dg.MetadataValue.url(artifact_url(api, run_id, REPORT))
+        yield dg.Output(None, name, metadata=metadata, data_version=dg.DataVersion(manifest.fingerprint))
+    if not context.selected_output_names.isdisjoint(DOUBT_SPECS):
+        yield from evaluate(result)
     context.log.info(f"published {len(manifest.files)} artifacts to {directory}")
 
 
@@ -207,6 +224,7 @@ def backtest_config(val: Mapping[str, Any]) -> dict[str, object]:
         )
         for name, description in DESCRIPTIONS.items()
     },
+    check_specs=list(DOUBT_SPECS.values()),
     config=backtest_config,
     can_subset=True,  # *Materialize* of one simulates, and publishes, all the same
 )
@@ -217,7 +235,7 @@ def backtest_assets(candles: None, calls: None) -> dict[str, None]:
     whole = simulate(backtest, planned.whole)
     parts = planned.parts.map(lambda piece: simulate_part(backtest, piece))
     outputs = publish([whole, merge(backtest, parts.collect())])
-    return {name: getattr(outputs, name) for name in DESCRIPTIONS}
+    return {name: getattr(outputs, name) for name in (*DESCRIPTIONS, *DOUBT_SPECS)}
 
 
 def _previews(result: steps.SimulatedBacktest) -> dict[str, dict[str, dg.MetadataValue]]:
@@ -228,7 +246,7 @@ def _previews(result: steps.SimulatedBacktest) -> dict[str, dict[str, dg.Metadat
     shown: dict[str, dict[str, dg.MetadataValue]] = {
         "trades": {"best trades": table(best.select(columns))},
         "outcomes": {"outcomes": table(simulation.outcomes.group_by("outcome").len("calls").sort("outcome"))},
-        "summary": headline(simulation.summary),
+        "summary": headline(simulation.summary, result.provenance.spec.strategy_id),
     }
     if not simulation.equity.is_empty():
         from lab_pipeline.reports import equity_picture  # noqa: PLC0415 - needed only here

@@ -5,7 +5,7 @@ import dagster as dg
 from lab_pipeline.lake import Lake
 from lab_pipeline.operations.backtest_config import BacktestConfig
 from lab_pipeline.runs.backtest import EmptyLakeError
-from lab_pipeline.runs.tags import WINDOW_TAG, run_config, search_tags
+from lab_pipeline.runs.tags import run_config, search_tags
 from lab_pipeline.settings import Settings
 
 
@@ -36,4 +36,4 @@ def request(config: BacktestConfig, *, key: str, window: str) -> dg.RunRequest:
         window: value of WINDOW_TAG.
     """
     fields = config.fields()
-    return dg.RunRequest(run_key=key, run_config=run_config(fields), tags=search_tags(fields) | {WINDOW_TAG: window})
+    return dg.RunRequest(run_key=key, run_config=run_config(fields), tags=search_tags(fields, window))

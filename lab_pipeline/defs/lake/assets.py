@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Sequence
+from datetime import timedelta
 from pathlib import Path
 
 import dagster as dg
@@ -21,7 +22,11 @@ from lab_pipeline.domain.errors import LabError
 from lab_pipeline.lake import Lake
 from lab_pipeline.lake.layout import MOST_FILES
 from lab_pipeline.operations.lab import Lab
+from lab_pipeline.settings import load_settings
 
+FRESH_DAYS = load_settings().lake_fresh_days
+FRESHNESS = dg.FreshnessPolicy.time_window(fail_window=timedelta(days=FRESH_DAYS)) if FRESH_DAYS else None
+"""Of both assets: whether anything was brought in, or the lake measured, within the time."""
 FILES = "CSV or Parquet files in the inbox (LAB_INBOX) or in directories of it, such as `done/candles-5m.csv`."
 
 
@@ -43,7 +48,13 @@ class CallFiles(dg.Config):
     files: list[str] = Field(default=[], max_length=MOST_FILES, description=FILES)
 
 
-@dg.asset(key=CANDLES_KEY, group_name="lake", kinds={"parquet", "polars"}, config_schema=form(CandleFiles))
+@dg.asset(
+    key=CANDLES_KEY,
+    group_name="lake",
+    kinds={"parquet", "polars"},
+    freshness_policy=FRESHNESS,
+    config_schema=form(CandleFiles),
+)
 def candles(
     context: dg.AssetExecutionContext, lake: dg.ResourceParam[Lake], lab: dg.ResourceParam[Lab]
 ) -> dg.MaterializeResult[None]:
@@ -65,7 +76,13 @@ def candles(
         return dg.MaterializeResult(metadata=metadata | candles_metadata(lake, measure(lake)))
 
 
-@dg.asset(key=CALLS_KEY, group_name="lake", kinds={"parquet", "polars"}, config_schema=form(CallFiles))
+@dg.asset(
+    key=CALLS_KEY,
+    group_name="lake",
+    kinds={"parquet", "polars"},
+    freshness_policy=FRESHNESS,
+    config_schema=form(CallFiles),
+)
 def calls(
     context: dg.AssetExecutionContext, lake: dg.ResourceParam[Lake], lab: dg.ResourceParam[Lab]
 ) -> dg.MaterializeResult[None]:

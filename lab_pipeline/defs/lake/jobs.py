@@ -3,6 +3,7 @@
 import errno
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,7 +12,8 @@ from pydantic import Field
 
 from lab_pipeline.dagster_ext.config_schema import form
 from lab_pipeline.dagster_ext.op_failure import failing_clearly
-from lab_pipeline.defs.lake.events import calls_event, candle_events
+from lab_pipeline.defs.lake.checks import recorded_callers
+from lab_pipeline.defs.lake.events import call_events, candle_events
 from lab_pipeline.domain.errors import LabError
 from lab_pipeline.files.disk_errors import disk_trouble
 from lab_pipeline.lake import Drop, Inbox, Lake, LakeError, LakeUnwritableError
@@ -66,14 +68,16 @@ def ingest_inbox(
             lake.forget_receipt(receipt)  # whoever put the file away was killed before it came to that
     batch = _Batch(inbox, lake, context.log)
     problem = batch.take_in(sorted(drops, key=inbox.attempts))
+    events: list[Iterator[dg.AssetMaterialization | dg.AssetCheckEvaluation]] = []
     if (candles := batch.reports.get(CANDLES.name)) is not None:
-        for event in candle_events(lake, candles, lab.settings.min_coverage):
-            if isinstance(event, dg.AssetMaterialization):
-                yield event
-            else:
-                context.log_event(event)  # type: ignore[arg-type]  # it takes them, only its signature does not say so
+        events.append(candle_events(lake, candles, lab.settings.min_coverage))
     if (calls := batch.reports.get(CALLS.name)) is not None:
-        yield calls_event(lake, calls)
+        events.append(call_events(lake, calls, recorded_callers(context.instance)))
+    for event in chain.from_iterable(events):
+        if isinstance(event, dg.AssetMaterialization):
+            yield event
+        else:
+            context.log_event(event)  # type: ignore[arg-type]  # it takes them, only its signature does not say so
     problems = [one for one in (problem, batch.finish()) if one is not None]
     with failing_clearly(context.log):
         if problems:

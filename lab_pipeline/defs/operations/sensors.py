@@ -61,7 +61,8 @@ def notify_failures(context: dg.SensorEvaluationContext, lab: dg.ResourceParam[L
     minimum_interval_seconds=INTERVAL_SECONDS,
     tags={WAITS_FOR: RUNS},
     default_status=dg.DefaultSensorStatus.RUNNING,
-    description="Reports checks of assets that do not pass any more, such as a coverage below LAB_MIN_COVERAGE.",
+    description="Reports checks of assets that do not pass any more, such as a coverage below LAB_MIN_COVERAGE, and "
+    "reasons to doubt the results of a strategy, once each.",
 )
 def notify_data_quality(context: dg.SensorEvaluationContext, lab: dg.ResourceParam[Lab]) -> dg.SkipReason:
     """Tell of each check once when it ceases to pass, and again only after it has passed in between."""
@@ -77,7 +78,7 @@ def notify_data_quality(context: dg.SensorEvaluationContext, lab: dg.ResourcePar
         if passed is (name not in failing):
             continue
         if not passed:
-            _tell(context, webhook, notices.of_check(name, record))
+            _tell(context, webhook, notices.of_check(name, record), loud=notices.is_error(record))
             told += 1
         failing ^= {name}
         store.set_cursor_values({FAILING: json.dumps(sorted(failing))})
@@ -139,10 +140,10 @@ def _failing(context: dg.SensorEvaluationContext, stored: str | None) -> set[str
     return set()
 
 
-def _tell(context: dg.SensorEvaluationContext, webhook: Webhook | None, notice: Notice) -> None:
+def _tell(context: dg.SensorEvaluationContext, webhook: Webhook | None, notice: Notice, *, loud: bool = True) -> None:
     """Send the notice if there is whom to; write it into the log of the tick, which the code server's log has, too."""
     line = f"{notice.type} {json.dumps(notice.data, ensure_ascii=False)}"
     if webhook:
         webhook.deliver(notice)
         line += f" (reported to {webhook.host})"
-    context.log.error(line)
+    (context.log.error if loud else context.log.warning)(line)
