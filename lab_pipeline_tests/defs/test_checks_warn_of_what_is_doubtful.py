@@ -9,6 +9,7 @@ from lab_pipeline.defs.lake.metadata import measure
 from lab_pipeline.domain.doubts import DOUBTS
 from lab_pipeline.lake import Lake
 from lab_pipeline.operations import notices
+from lab_pipeline.operations.lab import Lab
 from lab_pipeline_tests.support.markets import MINUTE, START
 
 SUMMARY = dg.AssetKey(["backtest", "summary"])
@@ -83,13 +84,13 @@ def test_an_ingest_evaluates_the_checks_of_the_calls_against_those_before(lab):
     settings, instance = lab
     lake, key = Lake(settings.lake_dir), dg.AssetCheckKey(dg.AssetKey(["lake", "calls"]), "callers_are_known")
     assert recorded_callers(instance) is None
-    report_calls(settings, lake, lake.write_calls(frame(("ann", "AAA", MINUTE))))
+    report_calls(Lab(settings, instance), lake.write_calls(frame(("ann", "AAA", MINUTE))))
     (first,) = notices.evaluated_checks(instance, [key]).values()
     assert first.evaluation.passed
     before = recorded_callers(instance)
     assert "ann" in before
     assert "zoe" not in before
-    report_calls(settings, lake, lake.write_calls(frame(("zoe", "AAA", MINUTE))))
+    report_calls(Lab(settings, instance), lake.write_calls(frame(("zoe", "AAA", MINUTE))))
     (second,) = notices.evaluated_checks(instance, [key]).values()
     assert not second.evaluation.passed
     assert recorded_callers(instance, back=1) == before
