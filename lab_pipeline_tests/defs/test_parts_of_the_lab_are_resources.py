@@ -53,7 +53,7 @@ def test_duckdb_has_strategies_statistics_and_trades_to_read_only(run, lab):
     settings, instance = lab
     assert run.error is None
     stores = Lab(settings, instance)
-    refresh(stores.statistics, known_runs(stores.runs, {}))
+    refresh(stores.statistics, known_runs(stores.runs, stores.statistics.catalog.known_runs()))
     files = set(settings.statistics_dir.iterdir())
 
     @dg.op
