@@ -14,6 +14,8 @@ from lab_pipeline.dagster_ext.failure_reason import failure_reason
 from lab_pipeline.dagster_ext.graphql import LOCATION, REPOSITORY
 from lab_pipeline.dagster_ext.run_coordinator import queue_tags
 from lab_pipeline.dagster_ext.unpublish import settle_dead
+from lab_pipeline.domain.errors import LabError
+from lab_pipeline.files.disk_errors import full_disk, is_full
 from lab_pipeline.settings import Settings, load_settings
 
 NO_RETRY = {"dagster/max_retries": "0"}
@@ -39,7 +41,12 @@ def alive(settings: Settings, instance: dg.DagsterInstance) -> Iterator[dict[str
 
     The run can be canceled from the UI like any other. Runs whose process was killed are reported as failed here:
     there may be no daemon that does.
+
+    Raises:
+        LabError: if the disk is full: nothing of a run that cannot be told of is recorded.
     """
+    if is_full(settings.home):
+        raise LabError(f"{full_disk(settings.home)}, then do it again")
     settle_dead(instance, settings)
     name = worker_locks.FOREGROUND + uuid.uuid4().hex
     with worker_locks.working(worker_locks.workers_dir(settings.dagster_home), name):
