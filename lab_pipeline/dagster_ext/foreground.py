@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 import dagster as dg
+from dagster._core.errors import DagsterExecutionInterruptedError
 from dagster._core.execution.api import execute_run
 from dagster._core.remote_origin import RegisteredCodeLocationOrigin, RemoteJobOrigin, RemoteRepositoryOrigin
 
@@ -84,10 +85,10 @@ def execute_here(
         )
         with execute_run(job, run, instance) as result:
             return FinishedRun(run_id, None if result.success else failure_reason(instance, run_id))
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, DagsterExecutionInterruptedError):
         interrupted = instance.get_run_by_id(run_id)
         if interrupted is not None and not interrupted.is_finished:
             instance.report_run_canceled(interrupted, message="Interrupted before it was done.")
-        raise
+        raise KeyboardInterrupt from None
     finally:
         io_manager.discard(load_settings(), run_id)
