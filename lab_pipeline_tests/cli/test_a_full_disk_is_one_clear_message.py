@@ -40,9 +40,7 @@ def test_every_command_that_writes_names_the_full_disk_and_works_once_there_is_r
     status, out, err = told["full"].pop("runs list")  # it only reads
     assert (status, err) == (0, "")
     assert "completed" in out
-    status, out, err = told["full"].pop(
-        "gc --keep-days 1"
-    )  # of which there is nothing to do
+    status, out, err = told["full"].pop("gc --keep-days 1")  # of which there is nothing to do
     assert (status, err) == (0, "")
     assert "0 runs, 0 bytes deleted" in out
     for command, (status, out, err) in told["full"].items():
