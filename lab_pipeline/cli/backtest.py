@@ -5,7 +5,7 @@ import json
 import os
 import sys
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext, redirect_stderr
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -176,10 +176,9 @@ def hushed() -> Iterator[None]:
     sys.stderr.flush()
     saved = os.dup(2)
     try:
-        with Path(os.devnull).open("w") as nowhere:
+        with Path(os.devnull).open("w") as nowhere, redirect_stderr(nowhere):
             os.dup2(nowhere.fileno(), 2)
-        yield
+            yield
     finally:
-        sys.stderr.flush()
         os.dup2(saved, 2)
         os.close(saved)

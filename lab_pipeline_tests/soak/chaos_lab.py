@@ -35,7 +35,7 @@ KINDS = {
     "webserver": "/lab webserver ",
     "daemon": " lab_pipeline.dagster_ext.daemon ",
     "api": "/lab api ",
-    "run": "operations.worker",
+    "run": "dagster_ext.run_worker",
     "clickhouse": "clickhouse.gateway",
 }
 """What the processes of a lab are, by words of their command lines; all others are `helper`."""

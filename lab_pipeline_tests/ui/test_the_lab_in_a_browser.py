@@ -51,7 +51,7 @@ def test_backtests_are_launched_looked_at_and_canceled_in_a_browser(lab, page):
     in_the_kernel(lab, large)
     terminate(page)
     expect(page.get_by_text("Canceled", exact=True)).to_be_visible()
-    until(lambda: not processes(lab.home, "operations.worker", large))
+    until(lambda: not processes(lab.home, "dagster_ext.run_worker", large))
     assert left_over(lab.home) == [finished]
 
     for on, status in ((True, "RUNNING"), (False, "STOPPED")):
