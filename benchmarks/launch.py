@@ -52,8 +52,8 @@ from lab_pipeline.runs.artifacts import ArtifactStore
 from lab_pipeline.runs.backtest import full_range, run_backtest
 from lab_pipeline.runs.strategies import StrategyStore
 home, count, callers = Path(sys.argv[1]), int(sys.argv[2]), sys.argv[3:]
-lake, strategies, artifacts = Lake(home / "lake"), StrategyStore(home / "catalog.duckdb"), ArtifactStore(home / "plain")
-strategies.add_examples()
+lake, artifacts = Lake(home / "lake"), ArtifactStore(home / "plain")
+strategies = StrategyStore(home / "catalog.duckdb", examples=True)
 universe = {"universe": CallersUniverse(type="callers", callers=tuple(callers))} if callers else {}
 spec = BacktestSpec(strategy_id="ladder", timeframe="5m", range=full_range(lake), **universe)
 for number in range(count + 1):

@@ -119,8 +119,7 @@ def timed(work: Callable[[], object]) -> tuple[float, float]:
 
 def backtest(home: Path, run_id: str) -> tuple[float, float]:
     lake = Lake(home / "lake")
-    strategies = StrategyStore(home / "catalog.duckdb")
-    strategies.add_examples()
+    strategies = StrategyStore(home / "catalog.duckdb", examples=True)
     spec = BacktestSpec(
         strategy_id="ladder",
         timeframe="1m",

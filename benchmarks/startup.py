@@ -25,8 +25,7 @@ from lab_pipeline.runs.artifacts import ArtifactStore
 from lab_pipeline.runs.backtest import full_range, plan, resolve, simulate, publish
 from lab_pipeline.runs.strategies import StrategyStore
 home = Path(sys.argv[1])
-lake, strategies = Lake(home / "lake"), StrategyStore(home / "catalog.duckdb")
-strategies.add_examples()
+lake, strategies = Lake(home / "lake"), StrategyStore(home / "catalog.duckdb", examples=True)
 spec = BacktestSpec(strategy_id="ladder", timeframe="5m", range=full_range(lake))
 backtest = resolve(spec, strategies, lake)
 first = []

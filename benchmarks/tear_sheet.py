@@ -31,8 +31,7 @@ def main() -> None:
         lake = Lake(home / "lake")
         lake.write_candles(market.candles, "5m")
         lake.write_calls(market.calls)
-        strategies = StrategyStore(home / "catalog.duckdb")
-        strategies.add_examples()
+        strategies = StrategyStore(home / "catalog.duckdb", examples=True)
         spec = BacktestSpec(strategy_id="ladder", timeframe="5m", range=full_range(lake))
 
         def whole() -> None:

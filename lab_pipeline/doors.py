@@ -25,6 +25,7 @@ SAME_SITE = frozenset({"same-origin", "none"})
 """`Sec-Fetch-Site` of a page's request to its own server, and of what a person typed or a bookmark opened."""
 HOST = re.compile(r"(\[[0-9a-fA-F:.]+\]|[^\s:/?#@\[\]]+)(?::[0-9]{1,5})?")
 DEFAULT_PORTS = {"http": ":80", "https": ":443"}
+EVERYWHERE = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - the other way round: how to reach who listens there
 BACKLOG = 512
 
 UNKNOWN_HOST = "the Host header names another server than this one; LAB_ALLOWED_HOSTS says which names it has"
@@ -126,6 +127,21 @@ def require_token_off_loopback(settings: Settings) -> None:
 def is_loopback(host: str) -> bool:
     """Tell whether only this machine reaches an address."""
     return host.lower() == "localhost" or (_is_address(host) and ipaddress.ip_address(host).is_loopback)
+
+
+def api_url(settings: Settings) -> str:
+    """Return the address at which the HTTP API of a lab is reached, without a slash at its end."""
+    return (settings.api_url or reached_at(settings.host, settings.api_port)).rstrip("/")
+
+
+def reached_at(host: str, port: int) -> str:
+    """Return the address of what listens on a host, from this machine if that is every one of its addresses.
+
+    >>> reached_at("0.0.0.0", 8000), reached_at("::1", 8000)
+    ('http://127.0.0.1:8000', 'http://[::1]:8000')
+    """
+    named = EVERYWHERE.get(host, host)
+    return f"http://{f'[{named}]' if ':' in named else named}:{port}"
 
 
 def listen(host: str, port: int, setting: str) -> socket.socket:

@@ -23,6 +23,8 @@ from lab_pipeline.home import default_home
 
 PREFIX = "LAB_"
 HOST_NAME = re.compile(r"[a-z0-9_.-]+|[0-9a-f:.]+")
+OWNER = re.compile(r"[a-zA-Z0-9._%+-]+@[a-zA-Z0-9.-]+\.[a-zA-Z]{2,}|team:[a-zA-Z0-9_]+")
+"""What Dagster takes for an owner."""
 ENCODED_SECRET = "whsec_"  # noqa: S105 - how one begins
 
 MOST = 1_000_000
@@ -73,8 +75,19 @@ def _host_list(value: str | None) -> str | None:
     return value
 
 
+def _owner_list(value: str | None) -> str | None:
+    for owner in _listed(value):
+        if not OWNER.fullmatch(owner):
+            raise ValueError(f"write addresses as ann@lab.example, or teams as team:quant: {owner!r}")
+    return value
+
+
+def _listed(value: str | None) -> list[str]:
+    return [name.strip() for name in (value or "").split(",") if name.strip()]
+
+
 def _split(value: str | None) -> list[str]:
-    return [name.strip().lower().strip("[]") for name in (value or "").split(",") if name.strip()]
+    return [name.lower().strip("[]") for name in _listed(value)]
 
 
 class Settings(BaseSettings):
@@ -92,10 +105,14 @@ class Settings(BaseSettings):
     """Port of the Dagster UI; 0 picks a free one."""
     api_port: Annotated[int, Field(ge=0, lt=65536)] = 8000
     """Port of the HTTP API; 0 picks a free one."""
+    api_url: str | None = None
+    """Where browsers reach the HTTP API, for the links in the UI; default: on LAB_HOST, at LAB_API_PORT."""
     api_token: Annotated[SecretStr | None, AfterValidator(_header_text)] = None
     """Required by UI (a log-in page) and HTTP API (`Authorization: Bearer ...`); default: none, on loopback only."""
     allowed_hosts: Annotated[str | None, AfterValidator(_host_list)] = None
     """Names, separated by commas, under which the lab is reached, besides LAB_HOST and those of loopback."""
+    definitions: Annotated[str, Field(pattern=r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*")] = "lab_pipeline.definitions"
+    """Module whose Dagster definitions `lab up` serves; that of a project made by `lab init` adds to the lab's."""
     max_queued: Annotated[int, Field(ge=1, le=MOST)] = 1000
     """Runs that may wait in the queue before the HTTP API refuses more."""
     dagster_url: str | None = None
@@ -128,6 +145,10 @@ class Settings(BaseSettings):
     """Timeframe of backtests started by schedules and sensors; default: the shortest in the lake."""
     min_coverage: Annotated[float, Field(ge=0, le=1)] = 0.5
     """Share of a mint's candles below which the coverage check warns."""
+    lake_fresh_days: Annotated[int, Field(ge=0, le=MOST_DAYS)] = 7
+    """Days after which the UI shows candles, or calls, as stale if none were brought in; 0: never."""
+    owners: Annotated[str | None, AfterValidator(_owner_list)] = None
+    """Whom the UI names as owners of the assets, separated by commas: addresses, or teams as `team:quant`."""
     statistics_cron: Cron = "0 * * * *"
     """When statistics are computed, besides after backtests; cron, in UTC."""
     webhook_url: Annotated[SecretStr, AfterValidator(_web_address)] | None = None
@@ -160,6 +181,11 @@ class Settings(BaseSettings):
     def host_names(self) -> frozenset[str]:
         """The names of `allowed_hosts`."""
         return frozenset(_split(self.allowed_hosts))
+
+    @property
+    def owner_names(self) -> tuple[str, ...]:
+        """The names of `owners`."""
+        return tuple(_listed(self.owners))
 
     @property
     def lake_dir(self) -> Path:

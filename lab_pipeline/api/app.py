@@ -28,9 +28,8 @@ from lab_pipeline.api.routes import (
     strategies,
     telemetry,
 )
-from lab_pipeline.api.stores import opened
+from lab_pipeline.api.stores import Stores
 from lab_pipeline.api.telemetry import Requests, Telemetry
-from lab_pipeline.dagster_ext.instance import open_instance
 from lab_pipeline.doors import SAFE_METHODS, SCHEME
 from lab_pipeline.settings import Settings
 
@@ -50,7 +49,8 @@ def create_app(settings: Settings) -> FastAPI:
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        with open_instance(settings) as instance, opened(settings, instance) as stores:
+        with Stores(settings) as stores:
+            stores.make_all()
             app.state.stores = stores
             app.state.telemetry = Telemetry(stores, registry)
             yield

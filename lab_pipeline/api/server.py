@@ -9,9 +9,9 @@ import uvicorn
 
 from lab_pipeline.api.app import create_app
 from lab_pipeline.api.connections import MOST_CONNECTIONS, Connection, Server
-from lab_pipeline.dagster_ext.instance import open_instance
 from lab_pipeline.domain.loglines import log_to_stderr
 from lab_pipeline.doors import BACKLOG, address, listen, require_token_off_loopback
+from lab_pipeline.operations.lab import Lab
 from lab_pipeline.operations.log_shipper import shipping_beside
 from lab_pipeline.settings import Settings
 
@@ -35,8 +35,9 @@ def serve(settings: Settings, *, ship_logs: bool = False) -> None:
         LabError: if the address is taken, or the stores cannot be opened.
     """
     require_token_off_loopback(settings)
-    with open_instance(settings):
-        app = create_app(settings)  # which opens it again, where an error would come with uvicorn's stack
+    with Lab(settings) as lab:
+        lab.instance  # noqa: B018 - opened here first: in the application an error would come with uvicorn's stack
+        app = create_app(settings)
     Connection.most = _most_connections()
     sys.setswitchinterval(TURN_SECONDS)
     with listen(settings.host, settings.api_port, "LAB_API_PORT") as listener:

@@ -21,6 +21,7 @@ from lab_pipeline.domain.errors import LabError
 from lab_pipeline.domain.text import visible, visible_json
 
 if TYPE_CHECKING:
+    from lab_pipeline.operations.lab import Lab
     from lab_pipeline.settings import Settings
 
 RUN_FAILED = 1
@@ -130,6 +131,13 @@ def settings() -> "Settings":
     found = load_settings()
     keep_private(found.home)
     return found
+
+
+def open_lab() -> "Lab":
+    """Return the lab of this process; a `with` closes what is opened of it."""
+    from lab_pipeline.operations.lab import Lab
+
+    return Lab(settings())
 
 
 def table(*columns: str, right: tuple[str, ...] = ()) -> Table:

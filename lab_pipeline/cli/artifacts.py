@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from lab_pipeline.cli.app import RUN_FAILED, app, out, settings, table
+from lab_pipeline.cli.app import RUN_FAILED, app, open_lab, out, table
 from lab_pipeline.cli.runs import AsJson, RunId
 
 artifacts_app = typer.Typer(help="Files published by runs.", no_args_is_help=True)
@@ -18,9 +18,7 @@ app.add_typer(artifacts_app, name="artifacts")
 @artifacts_app.command("list")
 def list_artifacts(run: RunId, as_json: AsJson = False) -> None:
     """List the artifacts of a run."""
-    from lab_pipeline.runs.artifacts import ArtifactStore
-
-    store = ArtifactStore(settings().artifacts_dir)
+    store = open_lab().artifacts
     manifest = store.manifest(store.find(run))
     if as_json:
         files = [file.model_dump(mode="json", by_alias=True) for file in manifest.files]
@@ -39,9 +37,7 @@ def get(
     to: Annotated[Path | None, typer.Option(help="Copy it to this path instead of standard output.")] = None,
 ) -> None:
     """Copy an artifact to a file, or to standard output."""
-    from lab_pipeline.runs.artifacts import ArtifactStore
-
-    store = ArtifactStore(settings().artifacts_dir)
+    store = open_lab().artifacts
     source = store.path(store.find(run), name, verify=True)
     if to is None:
         with source.open("rb") as file:
@@ -62,9 +58,9 @@ def verify(
     run: Annotated[str | None, typer.Argument(help="A run id, or the start of one; all runs by default.")] = None,
 ) -> None:
     """Read every artifact and compare it with the hash in its manifest; exit status 1 if one differs."""
-    from lab_pipeline.runs.artifacts import REMEDY, ArtifactStore
+    from lab_pipeline.runs.artifacts import REMEDY
 
-    store = ArtifactStore(settings().artifacts_dir)
+    store = open_lab().artifacts
     run_ids = sorted(store.run_ids()) if run is None else [store.find(run)]
     damage = [problem for run_id in run_ids for problem in store.damage(run_id)]
     for problem in damage:

@@ -5,15 +5,14 @@ import json
 import os
 import sys
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext, redirect_stderr
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from lab_pipeline.cli.app import RUN_FAILED, app, err, out, settings
+from lab_pipeline.cli.app import RUN_FAILED, app, err, open_lab, out, settings
 from lab_pipeline.cli.progress import progress_bar
-from lab_pipeline.cli.strategies import strategy_store
 from lab_pipeline.cli.summary import summary_table
 from lab_pipeline.domain.backtest import MOST_CANDLES
 from lab_pipeline.domain.errors import LabError
@@ -63,7 +62,7 @@ def backtest(  # noqa: PLR0917 - one parameter an option
     if sum([mints is not None, callers is not None, all_calls]) > 1:
         raise LabError("give one of --mints, --callers and --all")
     from lab_pipeline.dagster_ext.executor import KINDS, require_installed
-    from lab_pipeline.operations.backtest_config import NULL, BacktestConfig
+    from lab_pipeline.operations.backtest_config import BacktestConfig
 
     if executor not in KINDS:
         raise LabError(f"--executor {executor}: choose one of {', '.join(KINDS)}")
@@ -77,7 +76,7 @@ def backtest(  # noqa: PLR0917 - one parameter an option
         end=end,
         mints=_names("--mints", mints),
         callers=_names("--callers", callers),
-        params={path: NULL if value is None else value for path, value in map(_param, param or [])},
+        params=dict(map(_param, param or [])),
         seed=seed,
         candles_per_part=candles_per_part,
     )
@@ -111,28 +110,25 @@ def run_foreground(
     """
     from lab_pipeline.cli.jobs import run_backtest_job
     from lab_pipeline.dagster_ext.foreground import alive
-    from lab_pipeline.dagster_ext.instance import open_instance
-    from lab_pipeline.lake import Lake
     from lab_pipeline.runs import backtest as steps
     from lab_pipeline.runs import progress
-    from lab_pipeline.runs.artifacts import ArtifactStore
 
-    lake = Lake(settings().lake_dir)
-    steps.resolve(config.to_spec(lake), strategy_store(), lake, settings().signals_dir)
+    lab = open_lab()
+    steps.resolve(config.to_spec(lab.lake), lab.strategies, lab.lake)
     with (
-        open_instance(settings()) as instance,
-        alive(settings(), instance) as tags,
+        lab,
+        alive(lab.settings, lab.instance) as tags,
         progress_bar("simulating", "calls") as bar,
         progress.listening(bar),
         nullcontext() if verbose else hushed(),
     ):
-        run = run_backtest_job(instance, config, tags, executor)
+        run = run_backtest_job(lab.instance, config, tags, executor)
     if run.error is not None:
         if as_json:
             sys.stdout.write(json.dumps({"runId": run.run_id, "status": "failed", "error": run.error}) + "\n")
         err.print(f"run {run.run_id} failed: {run.error}", style="red")
         raise typer.Exit(RUN_FAILED)
-    return run.run_id, ArtifactStore(settings().artifacts_dir).manifest(run.run_id)
+    return run.run_id, lab.artifacts.manifest(run.run_id)
 
 
 def print_result(manifest: "Manifest") -> None:
@@ -143,7 +139,7 @@ def print_result(manifest: "Manifest") -> None:
 
 
 def _stored(strategy: str, version: str | None) -> tuple[str, str]:
-    store = strategy_store()
+    store = open_lab().strategies
     if strategy in store.ids():
         stored = store.get(strategy, version)
     elif Path(strategy).suffix == ".json" or Path(strategy).exists():
@@ -180,10 +176,9 @@ def hushed() -> Iterator[None]:
     sys.stderr.flush()
     saved = os.dup(2)
     try:
-        with Path(os.devnull).open("w") as nowhere:
+        with Path(os.devnull).open("w") as nowhere, redirect_stderr(nowhere):
             os.dup2(nowhere.fileno(), 2)
-        yield
+            yield
     finally:
-        sys.stderr.flush()
         os.dup2(saved, 2)
         os.close(saved)

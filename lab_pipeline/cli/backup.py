@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from lab_pipeline.cli.app import BAD_INPUT, RUN_FAILED, app, err, out, settings, table
+from lab_pipeline.cli.app import BAD_INPUT, RUN_FAILED, app, err, open_lab, out, settings, table
 from lab_pipeline.cli.progress import progress_bar
 from lab_pipeline.domain.backtest import iso
 from lab_pipeline.domain.errors import LabError
@@ -45,22 +45,21 @@ def restore(
     ] = None,
 ) -> None:
     """Restore a snapshot as LAB_HOME, which must be new or empty, with its rows and logs in ClickHouse."""
-    from lab_pipeline.dagster_ext.instance import open_instance
     from lab_pipeline.operations.rebuild_clickhouse import rebuild_rows
     from lab_pipeline.operations.restore import restore_home
 
-    lab = settings()
+    lab = open_lab()
     with progress_bar("restoring", "files") as bar:
-        done = restore_home(lab, directory, snapshot=snapshot, on_progress=bar)
+        done = restore_home(lab.settings, directory, snapshot=snapshot, on_progress=bar)
     files, runs = len(done.snapshot.files), done.snapshot.runs
-    out.print(f"{lab.home} is what it was at {iso(done.snapshot.created_at)}: {runs:,} runs, {files:,} files")
+    out.print(f"{lab.settings.home} is what it was at {iso(done.snapshot.created_at)}: {runs:,} runs, {files:,} files")
     if done.interrupted:
         out.print(f"{_listed(done.interrupted)} under way: `lab up` treats them like runs whose process was killed")
     if done.waiting:
         out.print(f"{_listed(done.waiting)} waiting in the queue: `lab up` starts them")
     try:
-        with open_instance(lab) as instance, progress_bar("rebuilding rows", "runs") as bar:
-            out.print(f"in ClickHouse: {rebuild_rows(lab, instance, on_progress=bar)}")
+        with lab, progress_bar("rebuilding rows", "runs") as bar:
+            out.print(f"in ClickHouse: {rebuild_rows(lab, on_progress=bar)}")
     except LabError as error:
         err.print(f"error: the home is restored, but ClickHouse has not got its rows: {error}", style="red")
         err.print("`lab clickhouse rebuild` writes them once that is mended")

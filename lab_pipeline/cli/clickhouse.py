@@ -5,10 +5,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from lab_pipeline.cli.app import RUN_FAILED, app, err, out, settings
+from lab_pipeline.cli.app import RUN_FAILED, app, err, open_lab, out
 from lab_pipeline.cli.progress import progress_bar
 from lab_pipeline.cli.runs import AsJson
-from lab_pipeline.clickhouse.config import ClickHouseConfig, clickhouse_config
+from lab_pipeline.clickhouse.config import ClickHouseConfig
 from lab_pipeline.domain.errors import LabError
 from lab_pipeline.domain.loglines import log_to_stderr
 
@@ -36,7 +36,7 @@ def show_status(as_json: AsJson = False) -> None:
     """Show where ClickHouse is and whether it answers; nothing is started. Exit status 1 if a server does not."""
     from lab_pipeline.clickhouse.client import status
 
-    seen = status(clickhouse_config(settings()))
+    seen = status(open_lab().clickhouse.config)
     if as_json:
         out.show_json(asdict(seen))
     else:
@@ -56,9 +56,7 @@ def stop() -> None:
 @clickhouse_app.command("migrate")
 def migrate() -> None:
     """Create and migrate the tables and their retention; the embedded server does so by itself."""
-    from lab_pipeline.clickhouse.client import ClickHouse
-
-    with ClickHouse(clickhouse_config(settings())) as clickhouse:
+    with open_lab() as lab, lab.clickhouse.connection() as clickhouse:
         applied = clickhouse.migrate()
     done = f"applied {', '.join(map(str, applied))}" if applied else "the tables are up to date"
     out.print(f"{done}, in database {clickhouse.config.database}")
@@ -69,14 +67,12 @@ def rebuild(
     runs: Annotated[list[str] | None, typer.Argument(help="Run ids, or the starts of them; all by default.")] = None,
 ) -> None:
     """Write metrics and fills of published runs again from their artifacts, and logs of runs from the event log."""
-    from lab_pipeline.dagster_ext.instance import open_instance
     from lab_pipeline.operations.rebuild_clickhouse import rebuild_rows
-    from lab_pipeline.runs.artifacts import ArtifactStore
 
-    artifacts = ArtifactStore(settings().artifacts_dir)
-    chosen = [artifacts.find(run) for run in runs or []]
-    with open_instance(settings()) as instance, progress_bar("rebuilding", "runs") as bar:
-        rebuilt = rebuild_rows(settings(), instance, chosen or None, on_progress=bar)
+    with open_lab() as lab:
+        chosen = [lab.artifacts.find(run) for run in runs or []]
+        with progress_bar("rebuilding", "runs") as bar:
+            rebuilt = rebuild_rows(lab, chosen or None, on_progress=bar)
     out.print(str(rebuilt))
 
 
@@ -89,29 +85,25 @@ def ship(
     import signal
     from threading import Event
 
-    from lab_pipeline.clickhouse.client import ClickHouse
-    from lab_pipeline.dagster_ext.instance import open_instance
-    from lab_pipeline.operations.log_shipper import Shipper, impatient, run_shipper
+    from lab_pipeline.operations.log_shipper import Shipper, run_shipper
 
-    config = clickhouse_config(settings())
-    with open_instance(settings()) as instance:
+    with open_lab() as lab:
         if once:
-            with ClickHouse(config) as clickhouse:
+            with lab.clickhouse.connection() as clickhouse:
                 shipper, sent = Shipper(clickhouse), 0
                 while shipper.behind:
-                    sent += shipper.ship(instance)
+                    sent += shipper.ship(lab.instance)
             out.print(f"{sent:,} lines shipped")
             return
         stop = Event()
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, lambda *_: stop.set())
         log_to_stderr(("lab_pipeline",), level=logging.WARNING)
-        with ClickHouse(impatient(config)) as clickhouse:
-            run_shipper(settings(), instance, clickhouse, stop)
+        run_shipper(lab, stop)
 
 
 def _embedded(verb: str) -> ClickHouseConfig:
-    config = clickhouse_config(settings())
+    config = open_lab().clickhouse.config
     if not config.embedded:
         raise LabError(f"LAB_CLICKHOUSE_URL names a server, which is not the lab's to {verb}; unset it first")
     return config

@@ -24,6 +24,9 @@ COMMANDS = {
         "Run the Dagster UI, the HTTP API, the daemon (queue, schedules, sensors) and the code server until Ctrl-C.",
         ("up",),
     ),
+    "init": Listed(
+        "Write a small Dagster project that adds assets, schedules and strategies of your own to the lab.", ("init",)
+    ),
     "ingest": Listed("Ingest files into the lake: all rows of a file or none.", ("ingest",)),
     "strategies": Listed("Named, versioned strategies.", ("strategies",)),
     "backtest": Listed(

@@ -7,10 +7,9 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
-from lab_pipeline.cli.app import app, out, settings, table
+from lab_pipeline.cli.app import app, open_lab, out, settings, table
 from lab_pipeline.cli.backtest import print_result, run_foreground
 from lab_pipeline.cli.progress import progress_bar
-from lab_pipeline.cli.strategies import strategy_store
 from lab_pipeline.cli.summary import percent
 from lab_pipeline.domain.backtest import iso
 
@@ -30,23 +29,24 @@ def demo(
     import polars as pl
 
     from lab_pipeline.defs.lake.events import report_calls, report_candles
-    from lab_pipeline.lake import Lake, generate_market
+    from lab_pipeline.lake import generate_market
     from lab_pipeline.operations.backtest_config import BacktestConfig
 
-    lake = Lake(settings().lake_dir)
+    lab = open_lab()
     with progress_bar("making up a market", "steps") as bar:
         market = generate_market(seed=seed, tokens=tokens, calls=calls, timeframe=DEMO_TIMEFRAME)
         bar(1, 3)
-        candle_report = lake.write_candles(market.candles, DEMO_TIMEFRAME)
+        candle_report = lab.lake.write_candles(market.candles, DEMO_TIMEFRAME)
         bar(2, 3)
-        call_report = lake.write_calls(market.calls)
+        call_report = lab.lake.write_calls(market.calls)
         bar(3, 3)
-    report_candles(settings(), lake, candle_report)
-    report_calls(settings(), lake, call_report)
+    with lab:
+        report_candles(lab, candle_report)
+        report_calls(lab, call_report)
     shape = f"{market.candles.height:,} {DEMO_TIMEFRAME} candles of {tokens:,} tokens, {market.calls.height:,} calls"
     out.print(f"market: {shape}\n")
 
-    strategy = strategy_store().get(DEMO_STRATEGY).strategy
+    strategy = lab.strategies.get(DEMO_STRATEGY).strategy
     out.print(f"strategy '{strategy.name}': {strategy.description}\n", markup=False)
     first, last = market.calls.select(first=pl.col("called_at").min(), last=pl.col("called_at").max()).row(0)
     config = BacktestConfig(

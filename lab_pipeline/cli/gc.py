@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from lab_pipeline.cli.app import app, out, settings, table
+from lab_pipeline.cli.app import app, open_lab, out, table
 from lab_pipeline.cli.runs import AsJson
 from lab_pipeline.domain.backtest import iso
 from lab_pipeline.settings import MOST, MOST_DAYS
@@ -29,18 +29,13 @@ def gc(
     as_json: AsJson = False,
 ) -> None:
     """Delete old runs with artifacts, rows, logs and events; pinned ones (tag lab/pinned) and leaders stay."""
-    from lab_pipeline.dagster_ext.instance import open_instance
     from lab_pipeline.operations.retention import Policy, collect, expired, leftovers
-    from lab_pipeline.operations.runs import Runs
-    from lab_pipeline.runs.artifacts import ArtifactStore
 
-    lab = settings()
-    policy = Policy.of(lab, keep_days=keep_days, per_strategy=keep_per_strategy)
-    with open_instance(lab) as instance:
-        runs = Runs(instance, ArtifactStore(lab.artifacts_dir))
-        found = expired(lab, runs, policy, datetime.now(UTC), trust_clock=trust_clock)
-        gone = found if dry_run else list(collect(lab, runs, found))
-        left = sum(leftovers(lab, runs, remove=not dry_run).values())
+    with open_lab() as lab:
+        policy = Policy.of(lab.settings, keep_days=keep_days, per_strategy=keep_per_strategy)
+        found = expired(lab, policy, datetime.now(UTC), trust_clock=trust_clock)
+        gone = found if dry_run else list(collect(lab, found))
+        left = sum(leftovers(lab, remove=not dry_run).values())
     total = sum(run.bytes for run in gone)
     if as_json:
         listed = [

@@ -5,18 +5,18 @@ import importlib.util
 import shutil
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing
 from dataclasses import dataclass
 from tempfile import NamedTemporaryFile
 from typing import Annotated
 
 import typer
 
-from lab_pipeline.cli.app import RUN_FAILED, app, out, settings, table
+from lab_pipeline.cli.app import RUN_FAILED, app, open_lab, out, settings, table
 from lab_pipeline.cli.runs import AsJson
 from lab_pipeline.cli.up import connects, is_up
 from lab_pipeline.domain.errors import LabError
 from lab_pipeline.files.disk_errors import disk_trouble
+from lab_pipeline.operations.lab import Lab
 from lab_pipeline.settings import PREFIX, Settings, origin, unknown_variables
 
 GIB = 2**30
@@ -74,19 +74,19 @@ def show_settings(
 @app.command("doctor")
 def doctor() -> None:
     """Check every part of the lab, one line each; exit status 1 if one needs attention."""
-    lab = settings()
     healthy = True
-    for finding in _findings(lab):
-        mark = "ok  " if finding.remedy is None else "FAIL"
-        out.print(f"{mark} {finding.part:12} {finding.state}", markup=False)
-        if advice := finding.remedy or finding.hint:
-            out.print(f"     {'':12} -> {advice}", markup=False)
-        healthy &= finding.remedy is None
+    with open_lab() as lab:
+        for finding in _findings(lab):
+            mark = "ok  " if finding.remedy is None else "FAIL"
+            out.print(f"{mark} {finding.part:12} {finding.state}", markup=False)
+            if advice := finding.remedy or finding.hint:
+                out.print(f"     {'':12} -> {advice}", markup=False)
+            healthy &= finding.remedy is None
     if not healthy:
         raise typer.Exit(RUN_FAILED)
 
 
-def _findings(lab: Settings) -> Iterator[Finding]:
+def _findings(lab: Lab) -> Iterator[Finding]:
     yield from (_looked(check, lab) for check in (_versions, _environment, _home, _disk, _lake, _artifacts))
     locks = _looked(_locks, lab)
     yield locks
@@ -95,47 +95,48 @@ def _findings(lab: Settings) -> Iterator[Finding]:
     yield from (_looked(check, lab) for check in (_runs, _clickhouse, _webserver, _api))
 
 
-def _looked(check: Callable[[Settings], Finding], lab: Settings) -> Finding:
+def _looked(check: Callable[[Lab], Finding], lab: Lab) -> Finding:
     try:
         return check(lab)
     except Exception as error:  # noqa: BLE001 - a part that breaks is a finding, whatever the reason
         said = str(error) if isinstance(error, LabError) else f"{type(error).__name__}: {error}"
-        said = disk_trouble(error, lab.home) or said
+        said = disk_trouble(error, lab.settings.home) or said
         return Finding(check.__name__.strip("_").replace("_", " "), said, "mend it, or move LAB_HOME away")
 
 
-def _versions(lab: Settings) -> Finding:  # noqa: ARG001 - one signature for all checks
+def _versions(lab: Lab) -> Finding:  # noqa: ARG001 - one signature for all checks
     return Finding("versions", ", ".join(f"{name} {importlib.metadata.version(name)}" for name in PACKAGES))
 
 
-def _environment(lab: Settings) -> Finding:  # noqa: ARG001
+def _environment(lab: Lab) -> Finding:  # noqa: ARG001
     unknown = unknown_variables()
     if unknown:
         return Finding("environment", f"unknown: {', '.join(unknown)}", "`lab settings` lists the names there are")
     return Finding("environment", "every LAB_ variable is a setting")
 
 
-def _home(lab: Settings) -> Finding:
-    if not lab.home.exists():
-        return Finding("home", f"{lab.home} does not exist yet; the first command that needs it makes it")
-    with NamedTemporaryFile(dir=lab.home, prefix=".doctor-"):
-        return Finding("home", f"{lab.home} can be written")
+def _home(lab: Lab) -> Finding:
+    if not lab.settings.home.exists():
+        return Finding("home", f"{lab.settings.home} does not exist yet; the first command that needs it makes it")
+    with NamedTemporaryFile(dir=lab.settings.home, prefix=".doctor-"):
+        return Finding("home", f"{lab.settings.home} can be written")
 
 
-def _disk(lab: Settings) -> Finding:
+def _disk(lab: Lab) -> Finding:
     from lab_pipeline.operations.disk_usage import disk_use
 
-    free = shutil.disk_usage(next(path for path in (lab.home, *lab.home.parents) if path.exists())).free
+    free = shutil.disk_usage(
+        next(path for path in (lab.settings.home, *lab.settings.home.parents) if path.exists())
+    ).free
     remedy = None if free >= LOW_DISK_BYTES else "make room: runs fail when the disk is full"
-    used = ", ".join(f"{area} {size / MIB:,.1f}" for area, size in disk_use(lab).items() if size)
+    used = ", ".join(f"{area} {size / MIB:,.1f}" for area, size in disk_use(lab.settings).items() if size)
     return Finding("disk", f"{free / GIB:,.1f} GiB free; MiB used: {used or 'none'}", remedy)
 
 
-def _lake(lab: Settings) -> Finding:
-    from lab_pipeline.lake import Lake
+def _lake(lab: Lab) -> Finding:
     from lab_pipeline.lake.inventory import REMEDY
 
-    lake = Lake(lab.lake_dir)
+    lake = lab.lake
     if problems := lake.damage():
         return Finding("lake", _first(problems), REMEDY)
     timeframes, calls = lake.timeframes(), lake.calls().height
@@ -144,18 +145,16 @@ def _lake(lab: Settings) -> Finding:
     return Finding("lake", seen, hint="`lab demo` makes up a market, `lab ingest` brings yours" if missing else None)
 
 
-def _strategies(lab: Settings) -> Finding:
-    from lab_pipeline.runs.strategies import StrategyStore
-
-    if not lab.home.exists():
+def _strategies(lab: Lab) -> Finding:
+    if not lab.settings.home.exists():
         return Finding("strategies", "none yet")
-    return Finding("strategies", f"{len(StrategyStore.of(lab).list_latest())} stored, all readable")
+    return Finding("strategies", f"{len(lab.strategies.list_latest())} stored, all readable")
 
 
-def _artifacts(lab: Settings) -> Finding:
-    from lab_pipeline.runs.artifacts import REMEDY, ArtifactStore
+def _artifacts(lab: Lab) -> Finding:
+    from lab_pipeline.runs.artifacts import REMEDY
 
-    store = ArtifactStore(lab.artifacts_dir)
+    store = lab.artifacts
     run_ids = sorted(store.run_ids())
     problems = [problem for run_id in run_ids for problem in store.missed(run_id)]
     problems += [f"{store.directory / run_id} is lost, or its manifest is" for run_id in _unpublished(lab, run_ids)]
@@ -164,28 +163,26 @@ def _artifacts(lab: Settings) -> Finding:
     return Finding("artifacts", f"{len(run_ids):,} runs, every file there")
 
 
-def _unpublished(lab: Settings, published: Sequence[str]) -> list[str]:
+def _unpublished(lab: Lab, published: Sequence[str]) -> list[str]:
     """Return the completed backtests that have no artifacts; those of the old lab never had any."""
     import dagster as dg
 
-    from lab_pipeline.dagster_ext.instance import open_instance
     from lab_pipeline.operations.runs import LEGACY_RESULT_TAG
-    from lab_pipeline.runs.tags import BACKTEST_JOB
+    from lab_pipeline.runs.tags import BACKTEST_JOBS
 
-    if not lab.dagster_home.is_dir():
+    if not lab.settings.dagster_home.is_dir():
         return []
-    with open_instance(lab) as instance:
-        completed = dg.RunsFilter(job_name=BACKTEST_JOB, statuses=[dg.DagsterRunStatus.SUCCESS])
-        without = sorted(set(instance.get_run_ids(completed)) - set(published))
-        runs = instance.get_runs(dg.RunsFilter(run_ids=without)) if without else []
-        return [run.run_id for run in runs if LEGACY_RESULT_TAG not in run.tags]
+    wanted = [dg.RunsFilter(job_name=job, statuses=[dg.DagsterRunStatus.SUCCESS]) for job in BACKTEST_JOBS]
+    completed = {run_id for one in wanted for run_id in lab.instance.get_run_ids(one)}
+    without = sorted(completed - set(published))
+    runs = lab.instance.get_runs(dg.RunsFilter(run_ids=without)) if without else []
+    return [run.run_id for run in runs if LEGACY_RESULT_TAG not in run.tags]
 
 
-def _clickhouse(lab: Settings) -> Finding:
+def _clickhouse(lab: Lab) -> Finding:
     from lab_pipeline.clickhouse.client import status
-    from lab_pipeline.clickhouse.config import clickhouse_config
 
-    config = clickhouse_config(lab)
+    config = lab.clickhouse.config
     seen = status(config)
     if seen.state == "stopped" and importlib.util.find_spec("chdb") is None:
         return Finding("clickhouse", "there is none", "pip install 'lab-pipeline[embedded]', or set LAB_CLICKHOUSE_URL")
@@ -197,51 +194,52 @@ def _clickhouse(lab: Settings) -> Finding:
     return Finding("clickhouse", f"{where} runs, version {seen.version}, database {seen.database}")
 
 
-def _log_shipper(lab: Settings) -> Finding:
-    from lab_pipeline.clickhouse.client import ClickHouse, status
-    from lab_pipeline.clickhouse.config import clickhouse_config
-    from lab_pipeline.dagster_ext.instance import gives_signs_of_life, open_instance
+def _log_shipper(lab: Lab) -> Finding:
+    from lab_pipeline.clickhouse.client import status
+    from lab_pipeline.dagster_ext.instance import gives_signs_of_life
     from lab_pipeline.operations.log_shipper import COUNTED_RUNS, backlog
 
-    config = clickhouse_config(lab)
-    state = status(config).state
-    with open_instance(lab) as instance:
-        at_work = is_up(lab) or gives_signs_of_life(instance, time.time())
-        recorded = instance.get_runs_count()
-        if state != "running" and not (at_work and recorded):
-            return Finding("log shipper", "not looked at: ClickHouse does not run")
-        if state == "unreachable":
-            unknown = f"ClickHouse does not answer, so new log lines of {recorded:,} runs wait"
-            return Finding("log shipper", unknown, "start ClickHouse, or mend LAB_CLICKHOUSE_URL: they follow then")
-        with ClickHouse(config) as clickhouse:  # an embedded one that is stopped starts: it is needed
-            waiting = backlog(instance, clickhouse)
+    state = status(lab.clickhouse.config).state
+    at_work = is_up(lab.settings) or gives_signs_of_life(lab.instance, time.time())
+    recorded = lab.instance.get_runs_count()
+    if state != "running" and not (at_work and recorded):
+        return Finding("log shipper", "not looked at: ClickHouse does not run")
+    if state == "unreachable":
+        unknown = f"ClickHouse does not answer, so new log lines of {recorded:,} runs wait"
+        return Finding("log shipper", unknown, "start ClickHouse, or mend LAB_CLICKHOUSE_URL: they follow then")
+    with lab.clickhouse.connection() as clickhouse:  # an embedded one that is stopped starts: it is needed
+        waiting = backlog(lab.instance, clickhouse)
     if waiting.oldest is None:
         return Finding("log shipper", "every log line is there")
     lines = f"{'at least ' if waiting.runs > COUNTED_RUNS else ''}{waiting.lines:,} log lines of {waiting.runs:,} runs"
     age = abs(time.time() - waiting.oldest)  # a line of a time that is yet to come is an old one
     if at_work and age > WAITING_SECONDS:
-        log = f"see {lab.home / 'logs' / 'api.log'}" if is_up(lab) else "`lab clickhouse ship` is the service"
+        home = lab.settings.home
+        log = f"see {home / 'logs' / 'api.log'}" if is_up(lab.settings) else "`lab clickhouse ship` is the service"
         remedy = f"{log}; `lab clickhouse ship --once` ships them, or says why it cannot"
         return Finding("log shipper", f"{lines} wait, the oldest for {age / 60:,.0f} minutes", remedy)
     return Finding("log shipper", f"{lines} are on their way (`lab up` or `lab clickhouse ship`)")
 
 
-def _dagster(lab: Settings) -> Finding:
-    from lab_pipeline.dagster_ext.instance import open_instance
+def _dagster(lab: Lab) -> Finding:
     from lab_pipeline.files.sqlite_damage import damaged_files
 
-    if problems := list(damaged_files(lab.dagster_home)):
+    if problems := list(damaged_files(lab.settings.dagster_home)):
         seen, _, remedy = problems[0].partition(". ")
         more = f"; and {len(problems) - 1:,} more files" if len(problems) > 1 else ""
         return Finding("dagster", seen + more, remedy)
-    with open_instance(lab) as instance:
-        return Finding("dagster", f"{instance.get_runs_count():,} runs recorded in {lab.dagster_home}")
+    recorded = lab.instance.get_runs_count()
+    return Finding("dagster", f"{recorded:,} runs recorded in {lab.settings.dagster_home}")
 
 
-def _locks(lab: Settings) -> Finding:
+def _locks(lab: Lab) -> Finding:
     from lab_pipeline.storage.duck_file import DuckFile
 
-    files = [path for path in (lab.dagster_home / "runs.duckdb", lab.catalog_path) if DuckFile.at(path).exists()]
+    files = [
+        path
+        for path in (lab.settings.dagster_home / "runs.duckdb", lab.settings.catalog_path)
+        if DuckFile.at(path).exists()
+    ]
     for path in files:
         with DuckFile.at(path).transaction(write=True, timeout=LOCK_SECONDS) as connection:
             # Whoever holds it for longer is named by the error, and so is what cannot be read.
@@ -252,41 +250,40 @@ def _locks(lab: Settings) -> Finding:
     return Finding("locks", f"{', '.join(path.name for path in files) or 'no file yet'}: nobody holds them for long")
 
 
-def _runs(lab: Settings) -> Finding:
+def _runs(lab: Lab) -> Finding:
     from lab_pipeline.dagster_ext import worker_locks
 
-    directory = worker_locks.workers_dir(lab.dagster_home)
+    directory = worker_locks.workers_dir(lab.settings.dagster_home)
     alive = worker_locks.living(directory)
     dead = len(worker_locks.killed(directory))
     state = f"{len(alive)} are executing"
-    if dead and not is_up(lab):
+    if dead and not is_up(lab.settings):
         remedy = "`lab up`, or the next `lab backtest`, settles what they left"
         return Finding("run processes", f"{state}, {dead} were killed", remedy)
     return Finding("run processes", state)
 
 
-def _daemon(lab: Settings) -> Finding:
-    from lab_pipeline.dagster_ext.instance import SILENT_SECONDS, is_silent, is_users_own, open_instance
+def _daemon(lab: Lab) -> Finding:
+    from lab_pipeline.dagster_ext.instance import SILENT_SECONDS, is_silent, is_users_own
 
-    with open_instance(lab) as instance:
-        beats = instance.get_daemon_heartbeats()
-        required = instance.get_required_daemon_types()
+    beats = lab.instance.get_daemon_heartbeats()
+    required = lab.instance.get_required_daemon_types()
     late = sorted(kind for kind in required if kind not in beats or is_silent(beats[kind], time.time()))
     if not late:
         return Finding("daemon", f"{len(required)} parts of it gave a sign of life within {SILENT_SECONDS:.0f} s")
     since = f"{', '.join(late)} silent for over {SILENT_SECONDS:.0f} s"
-    if is_up(lab):
-        return Finding("daemon", since, f"see {lab.home / 'logs' / 'daemon.log'}; start `lab up` anew if it stays so")
-    if not is_users_own(lab):
+    if is_up(lab.settings):
+        log = lab.settings.home / "logs" / "daemon.log"
+        return Finding("daemon", since, f"see {log}; start `lab up` anew if it stays so")
+    if not is_users_own(lab.settings):
         return Finding("daemon", "not running; `lab up` starts it")
     if not beats:
         return Finding("daemon", "has never run; its service (`lab daemon`) or `lab up` starts it")
     return Finding("daemon", since, "start the daemon's service (`lab daemon`), or `lab up` if that runs this lab")
 
 
-def _automation(lab: Settings) -> Finding:
+def _automation(lab: Lab) -> Finding:
     """Say which schedules and sensors are on, and whose last evaluation failed."""
-    from lab_pipeline.dagster_ext.instance import open_instance
     from lab_pipeline.dagster_ext.internals import TickStatus
     from lab_pipeline.definitions import defs
 
@@ -294,13 +291,12 @@ def _automation(lab: Settings) -> Finding:
     known = {one.name: one.default_status.value == "RUNNING" for one in repository.schedule_defs}
     known |= {one.name: one.default_status.value == "RUNNING" for one in repository.sensor_defs}
     failed = {}
-    with open_instance(lab) as instance:
-        for state in instance.all_instigator_state():
-            if state.name in known:
-                known[state.name] = state.is_running
-                ticks = instance.get_ticks(state.instigator_origin_id, state.selector_id, limit=1)
-                if known[state.name] and ticks and ticks[0].status is TickStatus.FAILURE and ticks[0].error:
-                    failed[state.name] = ticks[0].error.message.strip().splitlines()[0]
+    for state in lab.instance.all_instigator_state():
+        if state.name in known:
+            known[state.name] = state.is_running
+            ticks = lab.instance.get_ticks(state.instigator_origin_id, state.selector_id, limit=1)
+            if known[state.name] and ticks and ticks[0].status is TickStatus.FAILURE and ticks[0].error:
+                failed[state.name] = ticks[0].error.message.strip().splitlines()[0]
     on, off = (", ".join(sorted(name for name in known if known[name] is wanted)) for wanted in (True, False))
     seen = f"on: {on or 'none'}; off: {off or 'none'}"
     if failed:
@@ -309,33 +305,31 @@ def _automation(lab: Settings) -> Finding:
     return Finding("automation", seen)
 
 
-def _webserver(lab: Settings) -> Finding:
-    from lab_pipeline.dagster_ext.graphql import Webserver
+def _webserver(lab: Lab) -> Finding:
     from lab_pipeline.dagster_ext.instance import is_users_own
 
-    if lab.dagster_url is None or is_up(lab) or not is_users_own(lab):
-        return _port("webserver", lab, lab.port, "LAB_PORT")
-    with closing(Webserver.of(lab)) as webserver:
-        url = webserver.url
-        if webserver.is_alive():
-            return Finding("webserver", f"answers on {url}")
+    if lab.settings.dagster_url is None or is_up(lab.settings) or not is_users_own(lab.settings):
+        return _port("webserver", lab, lab.settings.port, "LAB_PORT")
+    url = lab.webserver.url
+    if lab.webserver.is_alive():
+        return Finding("webserver", f"answers on {url}")
     remedy = "start the webserver's service, or mend LAB_DAGSTER_URL; it and this command have one LAB_API_TOKEN"
     return Finding("webserver", f"does not answer on {url}", remedy)
 
 
-def _api(lab: Settings) -> Finding:
-    return _port("HTTP API", lab, lab.api_port, "LAB_API_PORT")
+def _api(lab: Lab) -> Finding:
+    return _port("HTTP API", lab, lab.settings.api_port, "LAB_API_PORT")
 
 
-def _port(part: str, lab: Settings, port: int, setting: str) -> Finding:
+def _port(part: str, lab: Lab, port: int, setting: str) -> Finding:
     from lab_pipeline.dagster_ext.instance import is_users_own
 
-    listening = connects(lab.host, port)
-    where, up = f"{lab.host}:{port}", is_up(lab)
+    listening = connects(lab.settings.host, port)
+    where, up = f"{lab.settings.host}:{port}", is_up(lab.settings)
     if not listening and up and port:
-        remedy = f"set {setting} here as for `lab up`, or see {lab.home / 'logs'}"
+        remedy = f"set {setting} here as for `lab up`, or see {lab.settings.home / 'logs'}"
         return Finding(part, f"`lab up` runs, but nothing answers on {where}", remedy)
-    if not up and is_users_own(lab):  # its services may be anywhere
+    if not up and is_users_own(lab.settings):  # its services may be anywhere
         return Finding(part, f"answers on {where}" if listening else f"nothing answers on {where}; {SERVED}")
     if listening and not up:
         return Finding(part, f"{where} is taken by a program that was started by hand, or is not the lab's")

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from lab_pipeline.cli.app import app, out, settings
+from lab_pipeline.cli.app import app, open_lab, out
 from lab_pipeline.cli.progress import progress_bar
 
 if TYPE_CHECKING:
@@ -29,28 +29,28 @@ def candles(
 ) -> None:
     """Add candles. The same rows again change nothing; a changed row replaces the old one and is reported."""
     from lab_pipeline.defs.lake.events import report_candles
-    from lab_pipeline.lake import Lake
 
-    lake = Lake(settings().lake_dir)
+    lab = open_lab()
     with progress_bar("ingesting candles", "steps") as bar:
-        report = lake.ingest_candles(
+        report = lab.lake.ingest_candles(
             files, timeframe, mint=mint, matching_only=matching_only, force=force, on_progress=bar
         )
     _print(report, "candles")
-    report_candles(settings(), lake, report)
+    with lab:
+        report_candles(lab, report)
 
 
 @ingest_app.command("calls")
 def calls(files: Files) -> None:
     """Add calls. A call_id that the lake has with other values is replaced and reported."""
     from lab_pipeline.defs.lake.events import report_calls
-    from lab_pipeline.lake import Lake
 
-    lake = Lake(settings().lake_dir)
+    lab = open_lab()
     with progress_bar("ingesting calls", "steps") as bar:
-        report = lake.ingest_calls(files, on_progress=bar)
+        report = lab.lake.ingest_calls(files, on_progress=bar)
     _print(report, "calls")
-    report_calls(settings(), lake, report)
+    with lab:
+        report_calls(lab, report)
 
 
 def _print(report: "IngestReport", noun: str) -> None:

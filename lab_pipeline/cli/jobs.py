@@ -7,7 +7,8 @@ import dagster as dg
 
 from lab_pipeline.dagster_ext.foreground import FinishedRun, execute_here
 from lab_pipeline.definitions import defs
-from lab_pipeline.operations.backtest_config import BacktestConfig, run_config
+from lab_pipeline.operations.backtest_config import BacktestConfig
+from lab_pipeline.runs.tags import run_config
 
 
 def backtest_job() -> dg.JobDefinition:
@@ -34,7 +35,7 @@ def run_backtest_job(
         tags: of the run.
         executor: the configuration of `lab_executor`; by default, that all ops are executed in this process.
     """
-    return execute_here(instance, backtest_job, run_config(config, executor), tags)
+    return execute_here(instance, backtest_job, run_config(config.fields(), executor), tags)
 
 
 def run_statistics_job(instance: dg.DagsterInstance, tags: Mapping[str, str] | None = None) -> str | None:

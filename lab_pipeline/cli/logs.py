@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from lab_pipeline.cli.app import out, settings
+from lab_pipeline.cli.app import open_lab, out
 from lab_pipeline.cli.runs import AsJson, RunId, runs_app
 from lab_pipeline.domain.text import visible_json
 
@@ -47,15 +47,13 @@ def logs(  # noqa: PLR0917 - one parameter an option
     as_json: AsJson = False,
 ) -> None:
     """Print the log of a run of any job, oldest line first; with --json one object a line."""
-    from lab_pipeline.clickhouse.client import ClickHouse
-    from lab_pipeline.clickhouse.config import clickhouse_config
     from lab_pipeline.clickhouse.logs import Order, list_lines
-    from lab_pipeline.dagster_ext.instance import open_instance
     from lab_pipeline.operations.log_shipper import ship_runs
 
     show = _print_json if as_json else _print_text
     wanted: dict[str, Any] = {"level": level.name, "text": search}
-    with open_instance(settings()) as instance, ClickHouse(clickhouse_config(settings())) as clickhouse:
+    with open_lab() as lab, lab.clickhouse.connection() as clickhouse:
+        instance = lab.instance
         found = _find(instance, run)
         ship_runs(instance, clickhouse, [found])
         if tail is not None:

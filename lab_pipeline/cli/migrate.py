@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from lab_pipeline.cli.app import app, err, out, settings
+from lab_pipeline.cli.app import app, err, open_lab, out, settings
 from lab_pipeline.cli.progress import progress_bar
 
 migrate_app = typer.Typer(help="Import runs of the old lab, or move Dagster's storage.", no_args_is_help=True)
@@ -20,15 +20,12 @@ def legacy(
 
     Percentages become fractions and times UTC. What cannot be converted is named, row by row.
     """
-    from lab_pipeline.dagster_ext.instance import open_instance
     from lab_pipeline.operations.legacy_import import take_over
-    from lab_pipeline.operations.runs import Runs
-    from lab_pipeline.runs.artifacts import ArtifactStore
     from lab_pipeline.runs.legacy import read_legacy
 
     found = read_legacy(source)
-    with open_instance(settings()) as instance:
-        done = take_over(Runs(instance, ArtifactStore(settings().artifacts_dir)), found.runs)
+    with open_lab() as lab:
+        done = take_over(lab.runs, found.runs)
     for problem in found.problems:
         err.print(f"not converted: {problem.where}: {problem.why}")
     out.print(

@@ -1,18 +1,15 @@
 """`lab runs`: what has run."""
 
-from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from lab_pipeline.cli.app import app, out, settings, table
+from lab_pipeline.cli.app import app, open_lab, out, settings, table
 from lab_pipeline.cli.summary import percent, summary_table
 from lab_pipeline.domain.errors import LabError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from lab_pipeline.operations.runs import Run, Runs
     from lab_pipeline.runs.listing import ListedRun
 
@@ -30,8 +27,8 @@ def list_runs(
 ) -> None:
     """List the backtests, newest first."""
     if as_json:
-        with _opened() as record:
-            out.show_json({"runs": [_describe(record, run) for run in record.page(limit=limit)[0]]})
+        with open_lab() as lab:
+            out.show_json({"runs": [_describe(lab.runs, run) for run in lab.runs.page(limit=limit)[0]]})
         return
     runs = _newest(limit)
     rows = table("run", "status", "strategy", "candles", "created (UTC)", "trades", "mean net", "total return",
@@ -54,9 +51,9 @@ def list_runs(
 @runs_app.command("show")
 def show(run: RunId, as_json: AsJson = False) -> None:
     """Show one backtest: status, numbers, error."""
-    with _opened() as record:
-        found = record.find(run)
-        description = _describe(record, found)
+    with open_lab() as lab:
+        found = lab.runs.find(run)
+        description = _describe(lab.runs, found)
     if as_json:
         out.show_json(description)
         return
@@ -87,12 +84,11 @@ def export(
     file: Annotated[Path, typer.Argument(help="Ends in .parquet (one row per run) or .duckdb (a full copy).")],
 ) -> None:
     """Copy the record of all runs, in one state, while the lab runs; open the copy, never the live file."""
-    from lab_pipeline.dagster_ext.instance import open_instance
     from lab_pipeline.storage.export import export_runs
     from lab_pipeline.storage.run_storage import DuckDBRunStorage
 
-    with open_instance(settings()) as instance:
-        storage = instance.run_storage
+    with open_lab() as lab:
+        storage = lab.instance.run_storage
         if not isinstance(storage, DuckDBRunStorage):
             raise LabError(f"the runs of this lab are kept in {type(storage).__name__}: use its own tools")
         count = export_runs(storage.path, file)
@@ -104,22 +100,17 @@ def cancel(run: RunId) -> None:
     """Cancel a queued or running backtest."""
     from lab_pipeline.operations.run_actions import cancel as cancel_run
 
-    with _opened() as runs:
-        found = runs.find(run)
-        cancel_run(runs, found.run_id)
+    with open_lab() as lab:
+        found = lab.runs.find(run)
+        cancel_run(lab.runs, found.run_id)
     out.print(f"canceling run {found.run_id}")
 
 
 @runs_app.command("retry")
 def retry(run: RunId) -> None:
     """Queue the same backtest again, with the version it ran with; `lab up` must be running."""
-    from lab_pipeline.dagster_ext.graphql import Webserver
-    from lab_pipeline.operations.launch import Launcher
-    from lab_pipeline.runs.idempotency import IdempotencyKeys
-
-    with _opened() as runs, closing(Webserver.of(settings())) as webserver:
-        launcher = Launcher(runs, webserver, IdempotencyKeys(settings().catalog_path), settings().max_queued)
-        again = launcher.retry(runs.find(run).run_id)
+    with open_lab() as lab:
+        again = lab.launcher.retry(lab.runs.find(run).run_id)
     out.print(f"queued run {again}")
 
 
@@ -129,14 +120,13 @@ def delete(
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
 ) -> None:
     """Delete backtests with their artifacts, metrics and logs; cancel queued and running ones first."""
-    from lab_pipeline.clickhouse.config import clickhouse_config
     from lab_pipeline.operations.run_actions import delete as delete_run
 
-    with _opened() as runs:
-        found = [runs.find(run).run_id for run in runs_to_delete]
+    with open_lab() as lab:
+        found = [lab.runs.find(run).run_id for run in runs_to_delete]
         for run_id in found:
             if yes or typer.confirm(f"Delete run {run_id} for good?", err=True):
-                delete_run(settings(), runs, clickhouse_config(settings()), run_id)
+                delete_run(lab, run_id)
                 out.print(f"deleted run {run_id}")
 
 
@@ -147,7 +137,7 @@ def _newest(limit: int) -> "list[ListedRun]":
     found = newest(settings(), limit)
     if found is not None:
         return found
-    with _opened() as record:
+    with open_lab() as lab:
         return [
             ListedRun(
                 run.run_id,
@@ -158,19 +148,8 @@ def _newest(limit: int) -> "list[ListedRun]":
                 run.created_at,
                 run.published.summary.model_dump() if run.published else None,
             )
-            for run in record.page(limit=limit)[0]
+            for run in lab.runs.page(limit=limit)[0]
         ]
-
-
-@contextmanager
-def _opened() -> "Iterator[Runs]":
-    """Open the record of backtests."""
-    from lab_pipeline.dagster_ext.instance import open_instance
-    from lab_pipeline.operations.runs import Runs
-    from lab_pipeline.runs.artifacts import ArtifactStore
-
-    with open_instance(settings()) as instance:
-        yield Runs(instance, ArtifactStore(settings().artifacts_dir))
 
 
 def _describe(runs: "Runs", run: "Run") -> dict[str, Any]:

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from lab_pipeline.cli.app import RUN_FAILED, app, err, out, settings, table
+from lab_pipeline.cli.app import RUN_FAILED, app, err, open_lab, out, table
 from lab_pipeline.cli.summary import UNDEFINED, number, percent
 from lab_pipeline.domain.enums import Board, GroupBy, RankBy
 from lab_pipeline.domain.errors import LabError
@@ -42,7 +42,6 @@ def show_statistics(
     """Show statistics over all completed runs: totals, net returns by group, distributions, correlations."""
     from lab_pipeline.statistics import (
         Method,
-        Statistics,
         correlation,
         distribution,
         overview,
@@ -53,7 +52,7 @@ def show_statistics(
     chosen = _bins(bins)
     if refresh:
         _refresh()
-    statistics = Statistics.of(settings())
+    statistics = open_lab().statistics
     totals = overview(statistics, period, strategy).body
     groups, _ = pnl(statistics, by, period)
     rows = sorted(groups.body["groups"], key=lambda row: row["totalPnl"], reverse=True) if by in _NAMED else None
@@ -86,14 +85,14 @@ def show_leaderboard(
     as_json: AsJson = False,
 ) -> None:
     """Show the best runs, strategies or callers: filter first, then rank."""
-    from lab_pipeline.statistics import Filters, Statistics, leaderboard, window_start
+    from lab_pipeline.statistics import Filters, leaderboard, window_start
 
     try:
         filters = Filters(strategy, timeframe, window_start(window))
     except ValueError as error:
         raise LabError(f"--window: {error}") from None
     place: Place | None = None
-    answer, place = leaderboard(Statistics.of(settings()), what, metric, filters, limit=limit)
+    answer, place = leaderboard(open_lab().statistics, what, metric, filters, limit=limit)
     if as_json:
         out.show_json(answer.body)
         return
@@ -111,10 +110,9 @@ def _refresh() -> None:
     from lab_pipeline.cli.backtest import hushed
     from lab_pipeline.cli.jobs import run_statistics_job
     from lab_pipeline.dagster_ext.foreground import alive
-    from lab_pipeline.dagster_ext.instance import open_instance
 
-    with open_instance(settings()) as instance, alive(settings(), instance) as tags, hushed():
-        reason = run_statistics_job(instance, tags)
+    with open_lab() as lab, alive(lab.settings, lab.instance) as tags, hushed():
+        reason = run_statistics_job(lab.instance, tags)
     if reason is not None:
         err.print(f"error: {reason}", style="red")
         raise typer.Exit(RUN_FAILED)

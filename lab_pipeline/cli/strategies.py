@@ -1,14 +1,11 @@
 """`lab strategies`: list, add and check strategies."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
-from lab_pipeline.cli.app import app, out, settings, table
-
-if TYPE_CHECKING:
-    from lab_pipeline.runs.strategies import StrategyStore
+from lab_pipeline.cli.app import app, open_lab, out, table
 
 strategies_app = typer.Typer(help="Named, versioned strategies.", no_args_is_help=True)
 app.add_typer(strategies_app, name="strategies")
@@ -17,17 +14,10 @@ StrategyFile = Annotated[Path, typer.Argument(help="A strategy in JSON.", metava
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
-def strategy_store() -> "StrategyStore":
-    """Open the lab's strategies, with the examples that ship with it."""
-    from lab_pipeline.runs.strategies import StrategyStore
-
-    return StrategyStore.of(settings())
-
-
 @strategies_app.command("list")
 def list_strategies(as_json: AsJson = False) -> None:
     """List the latest version of every strategy."""
-    latest = strategy_store().list_latest()
+    latest = open_lab().strategies.list_latest()
     if as_json:
         out.show_json({"strategies": [stored.to_json_dict() for stored in latest]})
         return
@@ -43,7 +33,7 @@ def add(file: StrategyFile) -> None:
     """Store a strategy; an identical configuration keeps its version, a changed one gets the next."""
     from lab_pipeline.runs.strategies import read_strategy
 
-    stored = strategy_store().add(read_strategy(file))
+    stored = open_lab().strategies.add(read_strategy(file))
     out.print(f"strategy {stored.strategy.id} version {stored.version} ({stored.config_hash[:12]})")
 
 
@@ -59,7 +49,7 @@ def describe(
 ) -> None:
     """Set the tags of a strategy, for all its versions, and whether it is active; prints the result."""
     wanted = None if tags is None else [tag for tag in (part.strip() for part in tags.split(",")) if tag]
-    stored = strategy_store().describe(strategy_id, tags=wanted, is_active=active)
+    stored = open_lab().strategies.describe(strategy_id, tags=wanted, is_active=active)
     state = "active" if stored.is_active else "not active"
     out.print(f"strategy {strategy_id} is {state}, tags: {', '.join(stored.strategy.tags) or 'none'}")
 

@@ -28,8 +28,8 @@ LOCATION = "lab_pipeline"
 LOOPBACK = "127.0.0.1"
 SLACK_SECONDS = 5.0
 ANSWER_SECONDS = 2.0
-LOADED_WITHIN_SECONDS = 300.0
-"""Within which the fork server has loaded what it loads for all others."""
+LOADED_WITHIN_SECONDS = 45.0
+"""For which the other services wait for the fork server to be loaded; after that they start without it."""
 ROOM_FOR_TITLES = 512
 """Characters that the fork server's command line is longer by: the titles of the services that it forks take its place,
 and what does not fit is cut off."""
@@ -109,20 +109,20 @@ def home_prepared(lab: Settings) -> dict[str, str]:
     return prepare_environment(lab)
 
 
-def lab_prepared(lab: Settings, port: int) -> dict[str, str]:
+def lab_prepared(settings: Settings, port: int) -> dict[str, str]:
     """Bring the home to these settings and to rest, and return the variables of the lab's services."""
-    from lab_pipeline.cli.strategies import strategy_store
     from lab_pipeline.dagster_ext import io_manager
     from lab_pipeline.dagster_ext.graphql import webserver_url
-    from lab_pipeline.dagster_ext.instance import open_instance, prepare_environment
+    from lab_pipeline.dagster_ext.instance import prepare_environment
     from lab_pipeline.dagster_ext.unpublish import settle_dead
+    from lab_pipeline.operations.lab import Lab
 
-    environment = prepare_environment(lab, apply_settings=True)
-    strategy_store()
-    with open_instance(lab) as instance:
-        settle_dead(instance, lab)
-        io_manager.sweep(lab, instance)
-    return {**environment, "LAB_DAGSTER_URL": webserver_url(lab, port)}
+    environment = prepare_environment(settings, apply_settings=True)
+    with Lab(settings) as lab:
+        lab.strategies.ids()  # makes the catalog
+        settle_dead(lab.instance, settings)
+        io_manager.sweep(settings, lab.instance)
+    return {**environment, "LAB_DAGSTER_URL": webserver_url(settings, port)}
 
 
 def _say(text: str) -> None:
@@ -139,16 +139,17 @@ def _fork_server(lab: Settings) -> Service:
     place = lab.dagster_home / SOCKET
     place.unlink(missing_ok=True)  # that of one that was
     command = [sys.executable, "-m", "lab_pipeline.cli.fork_server", "-" * ROOM_FOR_TITLES]
-    return Service("fork-server", command, ready=place.exists, ready_within_seconds=LOADED_WITHIN_SECONDS)
+    deadline = time.monotonic() + LOADED_WITHIN_SECONDS
+    return Service("fork-server", command, ready=lambda: place.exists() or time.monotonic() > deadline)
 
 
 def _services(lab: Settings, api_port: int, environment: Mapping[str, str]) -> list[Service]:
     code_port = _free_port()
     workspace = lab.dagster_home / "workspace.yaml"
     write_whole(workspace, WORKSPACE.format(host=LOOPBACK, port=code_port, name=LOCATION))
-    # Not `dagster code-server`: it keeps the definitions in a process of its own, and answers for that when it is dead.
-    code = [_program("dagster", environment), "api", "grpc", "-m", "lab_pipeline.definitions"]
-    code += ["-h", LOOPBACK, "-p", str(code_port), "--location-name", LOCATION, "--use-python-environment-entry-point"]
+    code = [sys.executable, "-m", "lab_pipeline.dagster_ext.code_server", "-m", lab.definitions]
+    code += ["-h", LOOPBACK, "-p", str(code_port), "--location-name", LOCATION]
+    code += ["--use-python-environment-entry-point", "--lazy-load-user-code"]
     web = [_program("lab", environment), "webserver", "-w", str(workspace)]
     api = [_program("lab", environment), "api", "--ship-logs"]
     home = lab.dagster_home

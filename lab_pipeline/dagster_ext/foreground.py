@@ -6,14 +6,17 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 import dagster as dg
+from dagster._core.errors import DagsterExecutionInterruptedError
 from dagster._core.execution.api import execute_run
 from dagster._core.remote_origin import RegisteredCodeLocationOrigin, RemoteJobOrigin, RemoteRepositoryOrigin
 
 from lab_pipeline.dagster_ext import io_manager, worker_locks
 from lab_pipeline.dagster_ext.failure_reason import failure_reason
 from lab_pipeline.dagster_ext.graphql import LOCATION, REPOSITORY
-from lab_pipeline.dagster_ext.run_coordinator import queue_tags
 from lab_pipeline.dagster_ext.unpublish import settle_dead
+from lab_pipeline.domain.errors import LabError
+from lab_pipeline.files.disk_errors import full_disk, is_full
+from lab_pipeline.runs.tags import WINDOW_PARTITION_TAG, asked_fields, search_tags
 from lab_pipeline.settings import Settings, load_settings
 
 NO_RETRY = {"dagster/max_retries": "0"}
@@ -39,7 +42,12 @@ def alive(settings: Settings, instance: dg.DagsterInstance) -> Iterator[dict[str
 
     The run can be canceled from the UI like any other. Runs whose process was killed are reported as failed here:
     there may be no daemon that does.
+
+    Raises:
+        LabError: if the disk is full: nothing of a run that cannot be told of is recorded.
     """
+    if is_full(settings.home):
+        raise LabError(f"{full_disk(settings.home)}, then do it again")
     settle_dead(instance, settings)
     name = worker_locks.FOREGROUND + uuid.uuid4().hex
     with worker_locks.working(worker_locks.workers_dir(settings.dagster_home), name):
@@ -65,22 +73,23 @@ def execute_here(
     job = dg.reconstructable(load_job)
     definition = job.get_definition()
     location = RemoteRepositoryOrigin(RegisteredCodeLocationOrigin(LOCATION), REPOSITORY)
-    run_id = str(uuid.uuid4())
+    run_id, own = str(uuid.uuid4()), tags or {}
+    found_by = search_tags(asked_fields(run_config, own), own.get(WINDOW_PARTITION_TAG))
     try:
         run = instance.create_run_for_job(
             definition,
             run_id=run_id,
             run_config=run_config,
-            tags={**definition.run_tags, **queue_tags(run_config), **NO_RETRY, **(tags or {})},
+            tags={**definition.run_tags, **found_by, **NO_RETRY, **own},
             remote_job_origin=RemoteJobOrigin(location, definition.name),
             job_code_origin=job.get_python_origin(),
         )
         with execute_run(job, run, instance) as result:
             return FinishedRun(run_id, None if result.success else failure_reason(instance, run_id))
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, DagsterExecutionInterruptedError):
         interrupted = instance.get_run_by_id(run_id)
         if interrupted is not None and not interrupted.is_finished:
             instance.report_run_canceled(interrupted, message="Interrupted before it was done.")
-        raise
+        raise KeyboardInterrupt from None
     finally:
         io_manager.discard(load_settings(), run_id)

@@ -8,6 +8,7 @@ import httpx
 from pydantic import SecretStr
 
 from lab_pipeline.domain.errors import LabError
+from lab_pipeline.doors import reached_at
 from lab_pipeline.runs.idempotency import LaunchUnknownError
 from lab_pipeline.settings import Settings
 
@@ -17,7 +18,6 @@ CONNECT_SECONDS = 3.0
 ANSWER_SECONDS = 30.0
 ALIVE_SECONDS = 2.0
 REFUSED = {httpx.codes.UNAUTHORIZED, httpx.codes.FORBIDDEN, httpx.codes.MISDIRECTED_REQUEST}
-EVERYWHERE = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - the other way round: how to reach who listens there
 LAUNCH = """
 mutation Launch($params: ExecutionParams!) {
   launchRun(executionParams: $params) {
@@ -133,5 +133,4 @@ def webserver_url(settings: Settings, port: int | None = None) -> str:
     """Return the address at which the webserver of a lab is reached, on this machine if its port is given."""
     if settings.dagster_url is not None and port is None:
         return settings.dagster_url.rstrip("/")
-    host = EVERYWHERE.get(settings.host, settings.host)
-    return f"http://{f'[{host}]' if ':' in host else host}:{settings.port if port is None else port}"
+    return reached_at(settings.host, settings.port if port is None else port)

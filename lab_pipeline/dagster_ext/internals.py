@@ -22,7 +22,6 @@ from dagster._core.storage.schedules import SqliteScheduleStorage
 from dagster._core.storage.tags import (
     AUTO_RETRY_RUN_ID_TAG,
     RUN_FAILURE_REASON_TAG,
-    SCHEDULE_NAME_TAG,
     SCHEDULED_EXECUTION_TIME_TAG,
     WILL_RETRY_TAG,
 )
@@ -37,7 +36,6 @@ __all__ = [
     "NOT_FINISHED_STATUSES",
     "RUN_FAILURE_REASON_TAG",
     "SCHEDULED_EXECUTION_TIME_TAG",
-    "SCHEDULE_NAME_TAG",
     "SEEN_ON",
     "WILL_RETRY_TAG",
     "AssetCheckExecutionRecord",

@@ -1,7 +1,6 @@
 """Dagster's run queue of the lab: runs get the tags that its limits look at before they wait."""
 
 from pathlib import Path
-from typing import Any
 
 import dagster as dg
 from dagster._core.errors import DagsterRunNotFoundError
@@ -12,7 +11,7 @@ from dagster._core.storage.tags import MAX_RETRIES_TAG, RETRY_NUMBER_TAG, RETRY_
 from lab_pipeline.dagster_ext.queue_signal import stir
 from lab_pipeline.dagster_ext.run_admission import is_admitted
 from lab_pipeline.dagster_ext.worker_locks import FOREGROUND, WORKER_TAG
-from lab_pipeline.runs.tags import BACKTEST_ASSETS, BACKTEST_JOB, STRATEGY_TAG, TIMEFRAME_TAG
+from lab_pipeline.runs.tags import BACKTEST_ASSETS, BACKTEST_JOBS, WINDOW_PARTITION_TAG, asked_fields, search_tags
 
 
 class LabRunCoordinator(QueuedRunCoordinator[dg.DagsterInstance]):
@@ -20,10 +19,10 @@ class LabRunCoordinator(QueuedRunCoordinator[dg.DagsterInstance]):
 
     A run that somebody repeats may be run again as often as any other if its process dies (`retry_tags`).
 
-    Whoever launches (launchpad, GraphQL, command line, schedule, sensor), the run carries `lab/strategy` and
-    `lab/timeframe` while it waits, so that a limit per strategy holds for all. A pool has the default limit before its
-    first run waits: Dagster's daemon gives it one only as it takes runs from the queue, and then takes all that wait
-    for a new pool at once. In ``dagster.yaml``:
+    Whoever launches (launchpad, GraphQL, command line, schedule, sensor), the run carries `lab/strategy`,
+    `lab/timeframe` and, if it asks for one, `lab/strategy_version` while it waits, so that a limit per strategy holds
+    for all. A pool has the default limit before its first run waits: Dagster's daemon gives it one only as it takes
+    runs from the queue, and then takes all that wait for a new pool at once. In ``dagster.yaml``:
 
     .. code-block:: YAML
 
@@ -47,7 +46,7 @@ def make_ready(instance: dg.DagsterInstance, run: dg.DagsterRun) -> None:
     """Give a run the tags that it carries while it waits, and its pools their limits."""
     tags = retry_tags(instance, run)
     if is_backtest(run):
-        tags |= queue_tags(run.run_config)
+        tags |= search_tags(asked_fields(run.run_config, run.tags), run.tags.get(WINDOW_PARTITION_TAG))
         if RETRY_STRATEGY_TAG not in run.tags:  # as the job has it, which *Materialize* knows nothing of
             tags[RETRY_STRATEGY_TAG] = ReexecutionStrategy.ALL_STEPS.value
     if tags:
@@ -61,18 +60,7 @@ def make_ready(instance: dg.DagsterInstance, run: dg.DagsterRun) -> None:
 
 def is_backtest(run: dg.DagsterRun) -> bool:
     """Tell whether a run of any job simulates, rather than ingests, counts or cleans."""
-    return run.job_name == BACKTEST_JOB or any(key.path[0] == BACKTEST_ASSETS for key in run.asset_selection or ())
-
-
-def queue_tags(run_config: object) -> dict[str, str]:
-    """Return the tags of a backtest that its configuration, as it was typed, tells; none where it is unusable."""
-    asked: Any = run_config
-    for key in ("ops", "run", "config"):
-        asked = asked.get(key) if isinstance(asked, dict) else None
-    if not isinstance(asked, dict):
-        return {}
-    wanted = {STRATEGY_TAG: asked.get("strategy"), TIMEFRAME_TAG: asked.get("timeframe")}
-    return {tag: value for tag, value in wanted.items() if isinstance(value, str) and value}
+    return run.job_name in BACKTEST_JOBS or any(key.path[0] == BACKTEST_ASSETS for key in run.asset_selection or ())
 
 
 def retry_tags(instance: dg.DagsterInstance, run: dg.DagsterRun) -> dict[str, str]:

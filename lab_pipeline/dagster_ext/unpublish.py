@@ -74,7 +74,7 @@ def withdraw_if_ended(context: dg.OpExecutionContext | dg.AssetExecutionContext,
     """
     run = context.instance.get_run_by_id(context.run.run_id)
     if run is None or run.is_finished:
-        _take_back(settings, context.run.run_id)
+        _take_back(settings, context.run.run_id, unpublished=True)
         raise dg.Failure("the run has ended while this op went on: what it showed was withdrawn", allow_retries=False)
 
 
@@ -87,20 +87,21 @@ def withdraw(settings: Settings, run_id: str) -> bool:
     Raises:
         LabError: if a store does not answer.
     """
+    return _take_back(settings, run_id, unpublished=False)
+
+
+def _take_back(settings: Settings, run_id: str, *, unpublished: bool) -> bool:
+    """Withdraw a run; where it has no artifacts any more, only if `unpublished` ones are wanted, too."""
     from lab_pipeline.runs.artifacts import ArtifactStore  # noqa: PLC0415 - polars, which a daemon at rest goes without
 
-    if not ArtifactStore(settings.artifacts_dir).has(run_id):
+    artifacts = ArtifactStore(settings.artifacts_dir)
+    if not unpublished and not artifacts.has(run_id):
         return False
-    _take_back(settings, run_id)
-    return True
-
-
-def _take_back(settings: Settings, run_id: str) -> None:
     from lab_pipeline.clickhouse.client import ClickHouse  # noqa: PLC0415 - seldom needed, and not light
     from lab_pipeline.clickhouse.config import clickhouse_config  # noqa: PLC0415
     from lab_pipeline.clickhouse.writer import delete_run  # noqa: PLC0415
-    from lab_pipeline.runs.artifacts import ArtifactStore  # noqa: PLC0415
 
     with ClickHouse(clickhouse_config(settings)) as clickhouse:
         delete_run(clickhouse, run_id, logs=False)
-    ArtifactStore(settings.artifacts_dir).delete(run_id)
+    artifacts.delete(run_id)
+    return True

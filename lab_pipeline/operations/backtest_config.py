@@ -1,20 +1,32 @@
-"""The launchpad's form of a backtest."""
+"""The launchpad's form of a backtest, and what it means: nobody else converts between form and request.
+
+`runs.tags` has how a form stands in Dagster's record, and the tags that a run has of it.
+"""
 
 from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
 from typing import Any, Self
 
 import dagster as dg
-from pydantic import Field
+from pydantic import Field, TypeAdapter, field_validator
 
-from lab_pipeline.domain.backtest import MOST_CANDLES, BacktestSpec, CallersUniverse, TokensUniverse
+from lab_pipeline.domain.backtest import (
+    MOST_CANDLES,
+    BacktestSpec,
+    CallersUniverse,
+    ResolvedSpec,
+    TokensUniverse,
+    Universe,
+    utc,
+)
 from lab_pipeline.domain.errors import FieldError, InvalidConfigError
 from lab_pipeline.lake import Lake
 from lab_pipeline.runs.backtest import full_range
 
 NULL = "null"
 """Stands for null at the top of `params`, where Dagster's configuration admits none; no strategy field is text."""
-
-
+UNIVERSE: TypeAdapter[Universe] = TypeAdapter(Universe)
 CANDLES_PER_PART = 4_000_000
 """Takes longer to simulate than a process takes to start, and is a fraction of a gigabyte."""
 
@@ -46,8 +58,13 @@ class BacktestConfig(dg.Config):
         f"{CANDLES_PER_PART:,}.",
     )
 
+    @field_validator("params")
     @classmethod
-    def of(cls, spec: BacktestSpec, version: str) -> Self:
+    def _without_null(cls, params: dict[str, Any]) -> dict[str, Any]:
+        return {path: NULL if value is None else value for path, value in params.items()}
+
+    @classmethod
+    def of(cls, spec: BacktestSpec | ResolvedSpec, version: str) -> Self:
         """Write a request as the launchpad would hold it, with the version that it means."""
         universe = spec.universe
         return cls(
@@ -58,9 +75,13 @@ class BacktestConfig(dg.Config):
             end=spec.range.end.isoformat(),
             mints=list(universe.mints) if isinstance(universe, TokensUniverse) else [],
             callers=list(universe.callers) if isinstance(universe, CallersUniverse) else [],
-            params={path: NULL if value is None else value for path, value in spec.params.items()},
+            params=spec.params,
             seed=spec.seed,
         )
+
+    def fields(self) -> dict[str, Any]:
+        """Return what the launchpad would hold: the fields that differ from their defaults."""
+        return self.model_dump(exclude_defaults=True)
 
     def to_spec(self, lake: Lake) -> BacktestSpec:
         """Build the request; a range left open is that of the lake's calls.
@@ -68,13 +89,8 @@ class BacktestConfig(dg.Config):
         Raises:
             LabError: naming each field that cannot be used.
         """
-        universe: dict[str, Any] = {"type": "all"}
         if self.mints and self.callers:
             raise InvalidConfigError("backtest", [FieldError("callers", "give mints or callers, not both")])
-        if self.mints:
-            universe = {"type": "tokens", "mints": self.mints}
-        elif self.callers:
-            universe = {"type": "callers", "callers": self.callers}
         start, end = self.start, self.end
         if start is None or end is None:
             extent = full_range(lake).to_json_dict()
@@ -83,17 +99,63 @@ class BacktestConfig(dg.Config):
             {
                 "strategyId": self.strategy,
                 "strategyVersion": self.strategy_version,
-                "universe": universe,
+                "universe": _universe(self.mints, self.callers),
                 "timeframe": self.timeframe,
                 "range": {"start": start, "end": end},
                 "seed": self.seed,
-                "params": {path: None if value == NULL else value for path, value in self.params.items()},
+                "params": _with_null(self.params),
             },
             subject="backtest",
         )
 
 
-def run_config(config: BacktestConfig, executor: Mapping[str, Any] | None = None) -> dict[str, object]:
-    """Return what the launchpad would hold: the fields that differ from their defaults."""
-    execution = {} if executor is None else {"execution": {"config": dict(executor)}}
-    return {"ops": {"run": {"config": config.model_dump(exclude_defaults=True)}}, **execution}
+@dataclass(frozen=True)
+class Asked:
+    """What a run was launched with, whoever launched it: None of what makes no sense.
+
+    Attributes:
+        universe: which calls.
+        start: of the range, UTC; None for the first call, too.
+        end: of the range, UTC; None for the last call, too.
+        seed: of the resampling.
+        params: overrides, by path.
+    """
+
+    universe: Universe | None
+    start: datetime | None
+    end: datetime | None
+    seed: int | None
+    params: dict[str, Any]
+
+    @classmethod
+    def of(cls, fields: Mapping[str, Any]) -> Self:
+        """Read the form's fields, of which nothing was checked."""
+        mints, callers = fields.get("mints") or [], fields.get("callers") or []
+        lists = isinstance(mints, list) and isinstance(callers, list)
+        usable = lists and not (mints and callers) and all(isinstance(one, str) and one for one in mints + callers)
+        seed, params = fields.get("seed", 0), fields.get("params", {})
+        return cls(
+            universe=UNIVERSE.validate_python(_universe(mints, callers)) if usable else None,
+            start=_moment(fields.get("start")),
+            end=_moment(fields.get("end")),
+            seed=seed if isinstance(seed, int) else None,
+            params=_with_null({str(path): value for path, value in params.items()}) if isinstance(params, dict) else {},
+        )
+
+
+def _universe(mints: list[str], callers: list[str]) -> dict[str, Any]:
+    """Return the universe of a form, in which at most one of the two is filled in."""
+    if mints:
+        return {"type": "tokens", "mints": tuple(mints)}
+    return {"type": "callers", "callers": tuple(callers)} if callers else {"type": "all"}
+
+
+def _with_null(params: Mapping[str, Any]) -> dict[str, Any]:
+    return {path: None if value == NULL else value for path, value in params.items()}
+
+
+def _moment(text: object) -> datetime | None:
+    try:
+        return utc(datetime.fromisoformat(text)) if isinstance(text, str) else None
+    except ValueError:
+        return None

@@ -26,17 +26,15 @@ from lab_pipeline import __version__
 from lab_pipeline.backup import BackupError, DamagedBackupError, FileEntry, Repository, Snapshot
 from lab_pipeline.backup.copying import Copier, with_logs
 from lab_pipeline.backup.repository import LAYOUT, Progress, taken_at
-from lab_pipeline.dagster_ext.instance import open_instance
 from lab_pipeline.dagster_ext.internals import SqliteEventLogStorage, SqliteScheduleStorage
 from lab_pipeline.dagster_ext.worker_locks import workers_dir
-from lab_pipeline.lake import Lake
 from lab_pipeline.lake.inbox import DONE, REJECTED, TAKEN
 from lab_pipeline.operations.deletions import nothing_deleted
+from lab_pipeline.operations.lab import Lab
 from lab_pipeline.operations.legacy_import import LEGACY_TAG
 from lab_pipeline.runs.artifacts import MANIFEST, STAGING
-from lab_pipeline.runs.tags import BACKTEST_JOB
+from lab_pipeline.runs.tags import BACKTEST_JOBS
 from lab_pipeline.settings import Settings
-from lab_pipeline.statistics import Statistics
 from lab_pipeline.statistics.refreshing import alone
 from lab_pipeline.storage.duck_connection import DuckConnection
 from lab_pipeline.storage.event_log_storage import EVENTS_DIRECTORY
@@ -96,7 +94,7 @@ def take_backup(
         ahead = Copier(repository, settings.home, before, on_file)
         _copy_ahead(ahead, areas)
         copier = Copier(repository, settings.home, before | ahead.files, on_file)
-        with nothing_deleted(settings), alone(Statistics.of(settings)):
+        with nothing_deleted(settings), alone(Lab(settings).statistics):
             moment = taken_at()
             runs, succeeded = _copy_all(copier, areas)
         snapshot = Snapshot(
@@ -119,8 +117,8 @@ def _require_home(settings: Settings, directory: Path) -> None:
     real, real_home = directory.resolve(), home.resolve()
     if real.is_relative_to(real_home) or real_home.is_relative_to(real):
         raise BackupError(f"{directory} and the home {home} lie in one another: name a directory elsewhere")
-    with open_instance(settings) as instance:
-        _require_files(settings, instance)
+    with Lab(settings) as lab:
+        _require_files(settings, lab.instance)
 
 
 def _require_files(settings: Settings, instance: dg.DagsterInstance) -> None:
@@ -220,9 +218,9 @@ def _copy_runs(copier: Copier, path: Path) -> tuple[set[str], set[str]]:
 def _succeeded(connection: DuckConnection) -> set[str]:
     """Find the backtests that must have artifacts; what was taken over from the old lab has none."""
     found = connection.execute(
-        "SELECT run_id FROM runs WHERE status = 'SUCCESS' AND pipeline_name = ? "
+        "SELECT run_id FROM runs WHERE status = 'SUCCESS' AND list_contains(?, pipeline_name) "
         "AND run_id NOT IN (SELECT run_id FROM run_tags WHERE key = ?)",
-        [BACKTEST_JOB, LEGACY_TAG],
+        [list(BACKTEST_JOBS), LEGACY_TAG],
     )
     return {run_id for (run_id,) in found}
 
@@ -235,7 +233,7 @@ class _Areas:
         self.runs = settings.dagster_home / RUNS
         self.events = settings.dagster_home / EVENTS_DIRECTORY
         self.catalog = settings.catalog_path
-        self.lake = Lake(settings.lake_dir)
+        self.lake = Lab(settings).lake
 
     def files(self) -> Iterator[Path]:
         """List all that are no databases."""

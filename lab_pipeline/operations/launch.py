@@ -7,10 +7,10 @@ from collections.abc import Mapping
 from lab_pipeline.dagster_ext.graphql import DagsterDownError, Webserver
 from lab_pipeline.dagster_ext.unpublish import STORE_ERRORS
 from lab_pipeline.domain.errors import ConflictError, LabError
-from lab_pipeline.operations.backtest_config import BacktestConfig, run_config
+from lab_pipeline.operations.backtest_config import BacktestConfig
 from lab_pipeline.operations.runs import Run, Runs
 from lab_pipeline.runs.idempotency import IdempotencyKeys, LaunchUnknownError, Reservation
-from lab_pipeline.runs.tags import BACKTEST_JOB, FINGERPRINT_TAG, STRATEGY_TAG, TIMEFRAME_TAG, VERSION_TAG
+from lab_pipeline.runs.tags import BACKTEST_JOB, FINGERPRINT_TAG, run_config, search_tags
 
 LAUNCH_TAG = ".lab/launch"
 """Tells the run of one request from all others, where its answer was lost; hidden in the UI, as its dot says."""
@@ -52,14 +52,15 @@ class Launcher:
             DagsterDownError: if it cannot be queued now; nothing was.
             LaunchUnknownError: if it is not known whether it was; the same key finds out.
         """
-        tags = _searchable(config)
+        asked = run_config(config.fields())
+        tags = search_tags(config.fields())
         if key is None:
-            return self._launch(config, tags)
+            return self._launch(asked, tags)
         tags[IDEMPOTENCY_TAG] = key
 
         def launch(cut_off: Reservation | None) -> str:
             found = self._what_became(key, cut_off)
-            return found.run_id if found else self._launch(config, tags)
+            return found.run_id if found else self._launch(asked, tags)
 
         return self._keys.once(key, request, launch)
 
@@ -77,23 +78,19 @@ class Launcher:
         config = dict(run.asked)
         if run.strategy_version is not None:
             config["strategy_version"] = run.strategy_version
+        if run.timeframe is not None:  # which a partition does not say
+            config.setdefault("timeframe", run.timeframe)
         tags = {key: value for key, value in run.tags.items() if _is_inherited(key)}
         execution = run.dagster_run.run_config.get("execution")
-        return self._launch(config, tags, parent=(run_id, run.tags.get(ROOT_TAG, run_id)), execution=execution)
+        asked = run_config(config) | ({"execution": execution} if execution else {})
+        return self._launch(asked, tags, parent=(run_id, run.tags.get(ROOT_TAG, run_id)))
 
     def _launch(
-        self,
-        config: BacktestConfig | Mapping[str, object],
-        tags: Mapping[str, str],
-        parent: tuple[str, str] | None = None,
-        execution: object = None,
+        self, asked: Mapping[str, object], tags: Mapping[str, str], parent: tuple[str, str] | None = None
     ) -> str:
         if (waiting := self._runs.waiting()) >= self._max_queued:
             raise QueueFullError(f"{waiting:,} runs wait already, and LAB_MAX_QUEUED is {self._max_queued:,}")
         mark = uuid.uuid4().hex
-        asked = run_config(config) if isinstance(config, BacktestConfig) else {"ops": {"run": {"config": dict(config)}}}
-        if execution:
-            asked = {**asked, "execution": execution}
         try:
             return self._webserver.launch(BACKTEST_JOB, asked, {**tags, LAUNCH_TAG: mark}, parent=parent)
         except LaunchUnknownError:
@@ -126,12 +123,6 @@ class Launcher:
         while (found := self._runs.by_tag(tag, value)) is None and time.monotonic() < deadline:
             time.sleep(LOOK_AGAIN_SECONDS)
         return found
-
-
-def _searchable(config: BacktestConfig) -> dict[str, str]:
-    """Tag the run from the start with what the list filters by."""
-    tags = {STRATEGY_TAG: config.strategy, TIMEFRAME_TAG: config.timeframe}
-    return tags if config.strategy_version is None else {**tags, VERSION_TAG: config.strategy_version}
 
 
 def _is_inherited(tag: str) -> bool:

@@ -12,7 +12,7 @@ import sqlalchemy as sa
 from lab_pipeline.dagster_ext.internals import RunsTable
 from lab_pipeline.operations.runs import ERROR_TAG, LEGACY_RESULT_TAG, Runs
 from lab_pipeline.runs.legacy import LegacyRun
-from lab_pipeline.runs.tags import BACKTEST_JOB, STRATEGY_TAG, TIMEFRAME_TAG, VERSION_TAG
+from lab_pipeline.runs.tags import BACKTEST_JOB, run_config, search_tags
 
 LEGACY_TAG = "lab/legacy"
 REQUEST_FIELDS = ("strategy_id", "strategy_version", "caller", "mint", "timeframe", "start", "end")
@@ -48,19 +48,18 @@ def take_over(runs: Runs, legacy: list[LegacyRun]) -> TakenOver:
 
 def _record(runs: Runs, run: LegacyRun) -> None:
     fields = run.fields
+    asked = _asked(fields)
     result = {name: value for name, value in fields.items() if name not in REQUEST_FIELDS}
     tags = {
         LEGACY_TAG: "true",
-        STRATEGY_TAG: fields.get("strategy_id"),
-        VERSION_TAG: fields.get("strategy_version"),
-        TIMEFRAME_TAG: fields.get("timeframe"),
+        **search_tags(asked),
         ERROR_TAG: run.error,
         LEGACY_RESULT_TAG: json.dumps(result) if result else None,
     }
     recorded = dg.DagsterRun(
         job_name=BACKTEST_JOB,
         run_id=run.run_id,
-        run_config={"ops": {"run": {"config": _asked(fields)}}},
+        run_config=run_config(asked),
         status=STATUS[run.status],
         tags={key: str(value) for key, value in tags.items() if value is not None},
     )

@@ -23,14 +23,14 @@ import polars as pl
 from sqlalchemy.exc import SQLAlchemyError
 
 from lab_pipeline.clickhouse.client import ClickHouse
-from lab_pipeline.clickhouse.config import ClickHouseConfig, clickhouse_config
+from lab_pipeline.clickhouse.config import ClickHouseConfig
 from lab_pipeline.clickhouse.errors import ClickHouseError
 from lab_pipeline.clickhouse.logs import LOG_LINES, append_lines, last_lines, seal_logs, sealed_runs
 from lab_pipeline.clickhouse.writer import delete_run
 from lab_pipeline.dagster_ext.event_lines import line_of
-from lab_pipeline.dagster_ext.instance import open_instance
 from lab_pipeline.dagster_ext.internals import DagsterEventLogInvalidForRun, EventLogCursor
 from lab_pipeline.files.locks import try_lock
+from lab_pipeline.operations.lab import Lab
 from lab_pipeline.settings import Settings
 from lab_pipeline.storage.run_storage import DuckDBRunStorage
 
@@ -255,14 +255,19 @@ def backlog(instance: dg.DagsterInstance, clickhouse: ClickHouse) -> Backlog:
     return Backlog(len(open_runs), lines, min(written, default=None))
 
 
-def run_shipper(settings: Settings, instance: dg.DagsterInstance, clickhouse: ClickHouse, stop: Event) -> None:
+def run_shipper(lab: Lab, stop: Event) -> None:
     """Ship until told to stop; wait while another shipper is at work, and try again while ClickHouse is away."""
+    with ClickHouse(_impatient(lab.clickhouse.config)) as clickhouse:
+        _keep_shipping(lab, clickhouse, stop)
+
+
+def _keep_shipping(lab: Lab, clickhouse: ClickHouse, stop: Event) -> None:
     shipper, pause, away = Shipper(clickhouse), TICK_SECONDS, False
     while not stop.is_set():
-        with shipping(settings) as mine:
+        with shipping(lab.settings) as mine:
             while mine and not stop.is_set():
                 try:
-                    shipper.ship(instance)
+                    shipper.ship(lab.instance)
                 except (ClickHouseError, SQLAlchemyError, OSError) as error:
                     if not away:
                         logger.warning("cannot ship now, trying again: %s", error)
@@ -284,8 +289,8 @@ def shipping_beside(settings: Settings) -> Iterator[None]:
 
     def ship() -> None:
         try:
-            with open_instance(settings) as instance, ClickHouse(impatient(clickhouse_config(settings))) as clickhouse:
-                run_shipper(settings, instance, clickhouse, stop)
+            with Lab(settings) as lab:
+                run_shipper(lab, stop)
         except BaseException:
             logger.exception("the log shipper has failed")
             os.kill(os.getpid(), signal.SIGTERM)
@@ -299,7 +304,7 @@ def shipping_beside(settings: Settings) -> Iterator[None]:
         thread.join(STOPPED_WITHIN_SECONDS)
 
 
-def impatient(config: ClickHouseConfig) -> ClickHouseConfig:
+def _impatient(config: ClickHouseConfig) -> ClickHouseConfig:
     """Return the configuration of a shipper, which gives a write up soon because it will come again."""
     return replace(config, write_deadline_seconds=min(config.write_deadline_seconds, LONGEST_PAUSE_SECONDS))
 

@@ -8,13 +8,12 @@ from pathlib import Path
 
 import dagster as dg
 
-from lab_pipeline.clickhouse.client import ClickHouse
-from lab_pipeline.clickhouse.config import clickhouse_config
 from lab_pipeline.clickhouse.logs import forget_logs
 from lab_pipeline.dagster_ext import worker_locks
-from lab_pipeline.dagster_ext.instance import CONFIG, adopt, instance_config, open_instance
+from lab_pipeline.dagster_ext.instance import CONFIG, adopt, instance_config
 from lab_pipeline.dagster_ext.internals import InstanceRef
 from lab_pipeline.domain.errors import LabError
+from lab_pipeline.operations.lab import Lab
 from lab_pipeline.operations.log_shipper import ship_runs, shipping
 from lab_pipeline.settings import Settings
 from lab_pipeline.storage.copy import Progress, Stores, move
@@ -55,14 +54,14 @@ def move_storage(settings: Settings, target: str, *, on_progress: Progress | Non
         LabError: if the target cannot be opened, is not empty, or did not get everything; the lab stays as it is.
     """
     text = instance_config(settings) if target == EMBEDDED else _read(Path(target))
-    with open_instance(settings) as instance, _opened(settings, text) as other:
-        source, into = Stores.of(instance), Stores.of(other)
+    with Lab(settings) as lab, _opened(settings, text) as other:
+        source, into = Stores.of(lab.instance), Stores.of(other)
         if source.id == into.id:
             return Moved({}, None)
-        with shipping(settings) as alone, ClickHouse(clickhouse_config(settings)) as clickhouse:
+        with shipping(settings) as alone, lab.clickhouse.connection() as clickhouse:
             if not alone:
                 raise LabError("a log shipper is at work on this home: stop `lab clickhouse ship` first")
-            _require_idle(settings, instance)
+            _require_idle(settings, lab.instance)
             clickhouse.query("SELECT 1 AS one")  # before anything is done: is it there at all?
             rows = move(source, into, numbered_sensors=NUMBERED_SENSORS, on_progress=on_progress)
             run_ids = list(other.get_run_ids())

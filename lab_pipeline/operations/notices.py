@@ -19,6 +19,8 @@ from lab_pipeline.settings import Settings
 
 RUN_FAILED = "run.failed"
 QUALITY_FAILED = "data_quality.failed"
+ABOUT = "strategy"
+"""Metadata of a check's evaluation, of whatever else than its asset it is about."""
 AT_ONCE = 100
 
 
@@ -58,13 +60,23 @@ def of_failure(settings: Settings, instance: dg.DagsterInstance, run: dg.Dagster
 def evaluated_checks(
     instance: dg.DagsterInstance, keys: Iterable[dg.AssetCheckKey]
 ) -> dict[str, AssetCheckExecutionRecord]:
-    """Return the latest evaluation of each check that has one, by `asset:check`."""
+    """Return the latest evaluation of each check that has one, by `asset:check`.
+
+    Of a check on the results of a strategy it is `asset:check of strategy`, so that runs of different strategies, of
+    which some pass and some do not, are not taken for one that changes all the time.
+    """
     latest = instance.event_log_storage.get_latest_asset_check_execution_by_key(list(keys))
-    return {
-        key.to_user_string(): record
-        for key, record in sorted(latest.items())
-        if record.status is not AssetCheckExecutionRecordStatus.PLANNED and record.evaluation is not None
-    }
+    found = {}
+    for key, record in sorted(latest.items()):
+        if record.status is not AssetCheckExecutionRecordStatus.PLANNED and record.evaluation is not None:
+            about = record.evaluation.metadata.get(ABOUT)
+            found[f"{key.to_user_string()}{f' of {about.value}' if about else ''}"] = record
+    return found
+
+
+def is_error(record: AssetCheckExecutionRecord) -> bool:
+    """Tell whether a check that did not pass says that something is wrong, rather than warns of it."""
+    return record.evaluation is not None and record.evaluation.severity is dg.AssetCheckSeverity.ERROR
 
 
 def of_check(name: str, record: AssetCheckExecutionRecord) -> Notice:

@@ -3,14 +3,9 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-import dagster as dg
-
-from lab_pipeline.clickhouse.client import ClickHouse
-from lab_pipeline.clickhouse.config import clickhouse_config
 from lab_pipeline.clickhouse.upload import upload_run
+from lab_pipeline.operations.lab import Lab
 from lab_pipeline.operations.log_shipper import ship_runs
-from lab_pipeline.runs.artifacts import ArtifactStore
-from lab_pipeline.settings import Settings
 
 
 @dataclass(frozen=True)
@@ -32,8 +27,7 @@ class Rebuilt:
 
 
 def rebuild_rows(
-    settings: Settings,
-    instance: dg.DagsterInstance,
+    lab: Lab,
     run_ids: Sequence[str] | None = None,
     *,
     on_progress: Callable[[int, int], None] | None = None,
@@ -43,21 +37,20 @@ def rebuild_rows(
     Raises:
         LabError: if ClickHouse does not answer; what was written stays, and the same again goes on.
     """
-    artifacts = ArtifactStore(settings.artifacts_dir)
-    published = artifacts.run_ids() if run_ids is None else run_ids
-    logged = list(instance.get_run_ids()) if run_ids is None else run_ids
+    published = lab.artifacts.run_ids() if run_ids is None else run_ids
+    logged = list(lab.instance.get_run_ids()) if run_ids is None else run_ids
     rows = lines = 0
 
     def progress(done: int) -> None:
         if on_progress:
             on_progress(done, len(published) + len(logged))
 
-    with ClickHouse(clickhouse_config(settings)) as clickhouse:
+    with lab.clickhouse.connection() as clickhouse:
         clickhouse.migrate()
         for done, run_id in enumerate(published):
             progress(done)
-            rows += sum(upload_run(clickhouse, artifacts, run_id).values())
+            rows += sum(upload_run(clickhouse, lab.artifacts, run_id).values())
         for done, run_id in enumerate(logged):
             progress(len(published) + done)
-            lines += ship_runs(instance, clickhouse, [run_id], again=True)
+            lines += ship_runs(lab.instance, clickhouse, [run_id], again=True)
     return Rebuilt(len(published), rows, lines)

@@ -31,9 +31,8 @@ from lab_pipeline.dagster_ext.worker_locks import (
     worker_of,
     workers_dir,
 )
-from lab_pipeline.runs.artifacts import ArtifactStore
-from lab_pipeline.runs.tags import BACKTEST_JOB
-from lab_pipeline.settings import Settings
+from lab_pipeline.operations.lab import Lab
+from lab_pipeline.runs.tags import BACKTEST_JOBS
 
 QUEUED_WITHIN = timedelta(seconds=60)
 """Whoever launches a run queues it within so long, or has died in between."""
@@ -137,25 +136,29 @@ def ask_for_repetition(instance: dg.DagsterInstance, now: datetime) -> list[str]
     return sorted(found)
 
 
-def withdraw_ended(instance: dg.DagsterInstance, settings: Settings, now: datetime) -> list[str]:
+def withdraw_ended(lab: Lab, now: datetime) -> list[str]:
     """Withdraw the backtests that were canceled or killed and can be seen still, and return their ids.
 
     Raises:
         LabError: if a store does not answer; the others are withdrawn the next time.
     """
-    ended = dg.RunsFilter(
-        job_name=BACKTEST_JOB,
-        statuses=[dg.DagsterRunStatus.FAILURE, dg.DagsterRunStatus.CANCELED],
-        updated_after=now - LOOK_BACK,
-    )
-    directory, artifacts = workers_dir(Path(instance.root_directory)), ArtifactStore(settings.artifacts_dir)
-    records = [one for one in instance.get_run_records(ended) if _is_past(one.update_timestamp, WITHDRAWN_WITHIN, now)]
+    ended = [
+        dg.RunsFilter(
+            job_name=job,
+            statuses=[dg.DagsterRunStatus.FAILURE, dg.DagsterRunStatus.CANCELED],
+            updated_after=now - LOOK_BACK,
+        )
+        for job in BACKTEST_JOBS
+    ]
+    directory = workers_dir(Path(lab.instance.root_directory))
+    found = [record for wanted in ended for record in lab.instance.get_run_records(wanted)]
+    records = [record for record in found if _is_past(record.update_timestamp, WITHDRAWN_WITHIN, now)]
     return [
         run.run_id
         for run in (record.dagster_run for record in records)
-        if artifacts.has(run.run_id)
+        if lab.artifacts.has(run.run_id)
         and not is_alive(directory, worker_of(run) or run.run_id)
-        and withdraw_after_end(instance, settings, run.run_id)
+        and withdraw_after_end(lab.instance, lab.settings, run.run_id)
     ]
 
 

@@ -9,11 +9,10 @@ from typing import Self
 
 import dagster as dg
 
-from lab_pipeline.clickhouse.config import clickhouse_config
 from lab_pipeline.dagster_ext.run_coordinator import is_backtest
-from lab_pipeline.lake import Lake
 from lab_pipeline.operations.clock_check import require_plausible
 from lab_pipeline.operations.disk_usage import size_of
+from lab_pipeline.operations.lab import Lab
 from lab_pipeline.operations.run_actions import erase, event_files
 from lab_pipeline.operations.run_records import known_runs
 from lab_pipeline.operations.runs import Run, Runs
@@ -81,9 +80,7 @@ class Expired:
     by_age: bool
 
 
-def expired(
-    settings: Settings, runs: Runs, policy: Policy, now: datetime, *, trust_clock: bool = False
-) -> list[Expired]:
+def expired(lab: Lab, policy: Policy, now: datetime, *, trust_clock: bool = False) -> list[Expired]:
     """List the finished runs that a policy does not keep, oldest first.
 
     Backtests that are pinned are kept and count for nothing; those that lead a leaderboard are kept and count. Of runs
@@ -95,13 +92,13 @@ def expired(
     """
     if policy.keeps_everything:
         return []
-    found = [*_expired_backtests(settings, runs, policy, now), *_expired_others(runs, policy, now)]
+    found = [*_expired_backtests(lab, policy, now), *_expired_others(lab.runs, policy, now)]
     if not trust_clock and any(run.by_age for run in found):
-        require_plausible(runs.instance, now)
+        require_plausible(lab.instance, now)
     return sorted(found, key=lambda run: (run.created_at, run.run_id))
 
 
-def leaders(settings: Settings, count: int) -> set[str]:
+def leaders(statistics: Statistics, count: int) -> set[str]:
     """Return the runs among the first `count` of any leaderboard, as statistics were last computed.
 
     Without the number that a leaderboard ranks by, a run leads nothing there.
@@ -109,7 +106,6 @@ def leaders(settings: Settings, count: int) -> set[str]:
     Raises:
         NotComputedError: if there are no statistics, or only those of an earlier version.
     """
-    statistics = Statistics.of(settings)
     found: set[str] = set()
     for rank_by in RankBy if count else ():
         answer, _ = leaderboard(statistics, Board.RUNS, rank_by, limit=count)
@@ -118,33 +114,32 @@ def leaders(settings: Settings, count: int) -> set[str]:
     return found
 
 
-def collect(settings: Settings, runs: Runs, found: Sequence[Expired]) -> Iterator[Expired]:
+def collect(lab: Lab, found: Sequence[Expired]) -> Iterator[Expired]:
     """Delete runs with everything that they left, one after the other, and yield each when it is gone.
 
     Raises:
         LabError: if a store does not answer; what was deleted is, and the rest still lists.
     """
-    clickhouse = clickhouse_config(settings)
     for run in found:
-        if runs.instance.has_run(run.run_id):  # else another collector was faster
-            erase(settings, runs, clickhouse, run.run_id)
+        if lab.instance.has_run(run.run_id):  # else another collector was faster
+            erase(lab, run.run_id)
             yield run
 
 
-def leftovers(settings: Settings, runs: Runs, *, remove: bool) -> dict[str, int]:
+def leftovers(lab: Lab, *, remove: bool) -> dict[str, int]:
     """Return the bytes, by area, of what killed processes and forgotten ticks left, and remove it if wanted.
 
     The lake keeps no old states of its rows (a run's snapshot is a hash), so there are no others to remove.
     """
     return {
-        "lake": Lake(settings.lake_dir).litter(remove=remove),
-        "artifacts": runs.artifacts.litter(remove=remove),
-        "dagster": forgotten_logs(runs.instance, remove=remove),
+        "lake": lab.lake.litter(remove=remove),
+        "artifacts": lab.artifacts.litter(remove=remove),
+        "dagster": forgotten_logs(lab.instance, remove=remove),
     }
 
 
-def _expired_backtests(settings: Settings, runs: Runs, policy: Policy, now: datetime) -> Iterator[Expired]:
-    found = [run for run in runs.all() if run.finished and PINNED_TAG not in run.tags]  # newest first
+def _expired_backtests(lab: Lab, policy: Policy, now: datetime) -> Iterator[Expired]:
+    found = [run for run in lab.runs.all() if run.finished and PINNED_TAG not in run.tags]  # newest first
     newest = _newest(found, policy.per_strategy)
     leading: set[str] | None = None
     for run in found:
@@ -156,21 +151,20 @@ def _expired_backtests(settings: Settings, runs: Runs, policy: Policy, now: date
         else:
             continue
         if leading is None:  # asked only now: it takes statistics, and most often nothing goes
-            leading = _surely_leaders(settings, runs, policy.leaders)
+            leading = _surely_leaders(lab, policy.leaders)
         if run.run_id in leading:
             continue
-        job, size = run.dagster_run.job_name, _bytes_of(runs, run.run_id)
+        job, size = run.dagster_run.job_name, _bytes_of(lab.runs, run.run_id)
         yield Expired(run.run_id, job, run.strategy_id, run.created_at, reason, size, by_age)
 
 
-def _surely_leaders(settings: Settings, runs: Runs, count: int) -> set[str]:
+def _surely_leaders(lab: Lab, count: int) -> set[str]:
     """Return the leaders; compute the statistics that tell who they are, if there are none."""
     try:
-        return leaders(settings, count)
+        return leaders(lab.statistics, count)
     except NotComputedError:
-        statistics = Statistics.of(settings)
-        refresh(statistics, known_runs(runs, statistics.catalog.known_runs()))
-        return leaders(settings, count)
+        refresh(lab.statistics, known_runs(lab.runs, lab.statistics.catalog.known_runs()))
+        return leaders(lab.statistics, count)
 
 
 def _newest(found: Sequence[Run], count: int | None) -> set[str]:

@@ -4,15 +4,12 @@ from pathlib import Path
 
 import dagster as dg
 
-from lab_pipeline.clickhouse.client import ClickHouse
-from lab_pipeline.clickhouse.config import ClickHouseConfig
 from lab_pipeline.clickhouse.writer import delete_run as delete_rows
 from lab_pipeline.dagster_ext.internals import SqliteEventLogStorage
 from lab_pipeline.domain.errors import ConflictError
 from lab_pipeline.operations.deletions import deleting
+from lab_pipeline.operations.lab import Lab
 from lab_pipeline.operations.runs import Runs
-from lab_pipeline.runs.idempotency import IdempotencyKeys
-from lab_pipeline.settings import Settings
 
 
 def cancel(runs: Runs, run_id: str) -> None:
@@ -36,7 +33,7 @@ def cancel(runs: Runs, run_id: str) -> None:
         )
 
 
-def delete(settings: Settings, runs: Runs, clickhouse: ClickHouseConfig, run_id: str) -> None:
+def delete(lab: Lab, run_id: str) -> None:
     """Delete a run and its artifacts, metrics, fills and logs.
 
     The record of the run goes last: a deletion that was cut off leaves a run that lists and can be deleted again.
@@ -48,22 +45,22 @@ def delete(settings: Settings, runs: Runs, clickhouse: ClickHouseConfig, run_id:
         ClickHouseUnavailableError: if ClickHouse does not answer; the run still lists then.
         LabError: if the disk does not let go of the artifacts.
     """
-    run = runs.get(run_id)
+    run = lab.runs.get(run_id)
     if not run.finished:
         raise ConflictError(f"run {run_id} is {run.status}: cancel it first")
-    erase(settings, runs, clickhouse, run_id)
+    erase(lab, run_id)
 
 
-def erase(settings: Settings, runs: Runs, clickhouse: ClickHouseConfig, run_id: str) -> None:
+def erase(lab: Lab, run_id: str) -> None:
     """Delete a finished run of any job and everything that it left, its record last; see `delete`."""
-    instance = runs.instance
-    with deleting(settings), ClickHouse(clickhouse) as client:
+    instance = lab.instance
+    with deleting(lab.settings), lab.clickhouse.connection() as client:
         client.query("SELECT 1 AS one")  # before anything is gone: is it there at all?
-        runs.artifacts.delete(run_id)
+        lab.artifacts.delete(run_id)
         instance.event_log_storage.delete_events(run_id)
         instance.compute_log_manager.delete_logs(prefix=[run_id])
         delete_rows(client, run_id)
-        IdempotencyKeys(settings.catalog_path).forget(run_id)
+        lab.keys.forget(run_id)
         _drop_event_file(instance, run_id)
         instance.run_storage.delete_run(run_id)
 

@@ -29,13 +29,12 @@ from lab_pipeline.runs.artifacts import (
 from lab_pipeline.runs.tags import (
     ASSET_JOB,
     BACKTEST_ASSETS,
-    BACKTEST_JOB,
+    BACKTEST_JOBS,
     FINGERPRINT_TAG,
     STATUSES,
-    STRATEGY_TAG,
-    TIMEFRAME_TAG,
-    VERSION_TAG,
+    asked_fields,
     status_of,
+    told,
 )
 from lab_pipeline.storage.run_storage import DuckDBRunStorage
 
@@ -121,17 +120,17 @@ class Run:
     @property
     def strategy_id(self) -> str | None:
         """Id of the strategy."""
-        return self._tag_or_field(STRATEGY_TAG, "strategy")
+        return told("strategy", self.tags, self.asked)
 
     @property
     def strategy_version(self) -> str | None:
         """Its version; unknown where the latest was asked for and the run has not begun."""
-        return self._tag_or_field(VERSION_TAG, "strategy_version")
+        return told("strategy_version", self.tags, self.asked)
 
     @property
     def timeframe(self) -> str | None:
         """Length of the candles."""
-        return self._tag_or_field(TIMEFRAME_TAG, "timeframe")
+        return told("timeframe", self.tags, self.asked)
 
     @property
     def callers(self) -> Sequence[str]:
@@ -154,11 +153,6 @@ class Run:
         """What the old lab had computed, by camelCase name, of a run that was taken over from it."""
         text = self.tags.get(LEGACY_RESULT_TAG)
         return None if text is None else to_camel_keys(json.loads(text))
-
-    def _tag_or_field(self, tag: str, field: str) -> str | None:
-        """Take what the run resolved, or else what was asked for."""
-        value = self.tags.get(tag, self.asked.get(field))
-        return value if isinstance(value, str) else None
 
 
 @dataclass(frozen=True)
@@ -204,7 +198,7 @@ class Runs:
     def statuses(self) -> pl.DataFrame:
         """Return `run_id` and `status` of every backtest: one light query, whatever their number."""
         names = ("run_id", "status")
-        query = sa.select(*(RunsTable.c[name] for name in names)).where(RunsTable.c.pipeline_name == BACKTEST_JOB)
+        query = sa.select(*(RunsTable.c[name] for name in names)).where(RunsTable.c.pipeline_name.in_(BACKTEST_JOBS))
         if isinstance(self.storage, DuckDBRunStorage):
             found = pl.DataFrame(self.storage.fetch_table(query))
         else:
@@ -350,7 +344,7 @@ class Runs:
             position=_position(row),
             status=status_of(row["status"]),
             finished=dg.DagsterRunStatus(row["status"]) in FINISHED_STATUSES,
-            asked=_asked(body.run_config),
+            asked=asked_fields(body.run_config, body.tags),
             tags=body.tags,
             started_at=_moment(row["start_time"]),
             completed_at=_moment(row["end_time"]),
@@ -381,7 +375,7 @@ def _columns() -> sa.Select[Any]:
 def _is_backtest() -> sa.ColumnElement[bool]:
     """Leave out runs of other jobs; a few of assets that are named alike may be left in."""
     return sa.or_(
-        RunsTable.c.pipeline_name == BACKTEST_JOB, sa.and_(RunsTable.c.pipeline_name == ASSET_JOB, _by_hand())
+        RunsTable.c.pipeline_name.in_(BACKTEST_JOBS), sa.and_(RunsTable.c.pipeline_name == ASSET_JOB, _by_hand())
     )
 
 
@@ -450,10 +444,3 @@ def _read_body(body: str) -> dg.DagsterRun:
 @lru_cache(maxsize=REMEMBERED)
 def _read_manifest(path: str, inode: int, modified: int) -> Manifest:  # noqa: ARG001 - they tell one file from the next
     return read_manifest(Path(path))
-
-
-def _asked(run_config: Any) -> Mapping[str, Any]:  # noqa: ANN401 - whatever the launcher wrote; the op may have refused it
-    node = run_config
-    for name in ("ops", "run", "config"):
-        node = node.get(name) if isinstance(node, Mapping) else None
-    return node if isinstance(node, Mapping) else {}

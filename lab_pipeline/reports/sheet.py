@@ -8,6 +8,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 from markupsafe import Markup
 
 from lab_pipeline.domain.backtest import ResolvedSpec
+from lab_pipeline.domain.doubts import FEW_TRADES
 from lab_pipeline.domain.enums import IntrabarPolicy, Outcome, SkipReason
 from lab_pipeline.domain.strategy import StrategyConfig
 from lab_pipeline.domain.summary import Summary
@@ -21,8 +22,6 @@ if TYPE_CHECKING:
 CALLERS_SHOWN = 15
 CALLERS_AT_MOST = 100
 TRADES_SHOWN = 10
-FEW_TRADES = 30
-"""Below this many trades the page says that they are few."""
 _SKIPPED = {
     SkipReason.NO_CASH: "for cash",
     SkipReason.NO_SLOT: "for a slot",

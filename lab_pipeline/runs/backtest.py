@@ -101,16 +101,13 @@ def full_range(lake: Lake) -> TimeRange:
     return TimeRange(start=first, end=last + timedelta(milliseconds=1))
 
 
-def resolve(
-    spec: BacktestSpec, strategies: StrategyStore, lake: Lake, signals_dir: Path | None = None
-) -> ResolvedBacktest:
+def resolve(spec: BacktestSpec, strategies: StrategyStore, lake: Lake) -> ResolvedBacktest:
     """Look up the strategy, apply the overrides, select the calls.
 
     Args:
         spec: the request.
         strategies: of the lab.
         lake: of the lab.
-        signals_dir: with the lab's own signals; without it a strategy has those of installed packages alone.
 
     Raises:
         UnknownStrategyError: if there is no such strategy or version.
@@ -127,7 +124,7 @@ def resolve(
         mints=spec.universe.mints if isinstance(spec.universe, TokensUniverse) else None,
         callers=spec.universe.callers if isinstance(spec.universe, CallersUniverse) else None,
     )
-    problems = [*unknown(config, signals_dir), *_misfits(config, spec.timeframe, lake)]
+    problems = [*unknown(config, strategies.signals_dir), *_misfits(config, spec.timeframe, lake)]
     if problems:
         raise InvalidConfigError(f"strategy {spec.strategy_id}", problems)
     calls = calls.select(
@@ -135,7 +132,7 @@ def resolve(
     )
     if counts_calls(config):
         calls = count_calls(calls, lake.calls())
-    signals = Signals.of(config, signals_dir)
+    signals = Signals.of(config, strategies.signals_dir)
     resolved = ResolvedSpec(
         strategy_id=spec.strategy_id,
         strategy_version=stored.version,
@@ -150,9 +147,7 @@ def resolve(
     return ResolvedBacktest(resolved, calls, signals)
 
 
-def find_problems(
-    spec: BacktestSpec, strategies: StrategyStore, lake: Lake, signals_dir: Path | None = None
-) -> list[FieldError]:
+def find_problems(spec: BacktestSpec, strategies: StrategyStore, lake: Lake) -> list[FieldError]:
     """Name every field of a request that `resolve` would refuse, by its path; none if it can run."""
     found: list[FieldError] = []
     try:
@@ -166,7 +161,7 @@ def find_problems(
         except InvalidConfigError as error:
             found += [FieldError(f"params.{one.path}".rstrip("."), one.message) for one in error.errors]
         else:
-            for one in [*unknown(config, signals_dir), *_misfits(config, spec.timeframe, lake)]:
+            for one in [*unknown(config, strategies.signals_dir), *_misfits(config, spec.timeframe, lake)]:
                 place = "params" if _is_set(one.path, spec.params) else "strategy"
                 found.append(FieldError(f"{place}.{one.path}", one.message))
     try:
@@ -290,12 +285,11 @@ def run_backtest(
     lake: Lake,
     strategies: StrategyStore,
     artifacts: ArtifactStore,
-    signals_dir: Path | None = None,
     threads: int | None = None,
     on_progress: Progress | None = None,
 ) -> Manifest:
     """Run a whole backtest in this process, without Dagster: the steps of the job, called one after the other."""
-    backtest = resolve(spec, strategies, lake, signals_dir)
+    backtest = resolve(spec, strategies, lake)
     result = simulate(backtest, plan(backtest, lake), threads=threads, on_progress=on_progress)
     return publish(run_id, result, artifacts)
 

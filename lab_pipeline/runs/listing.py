@@ -10,15 +10,7 @@ from typing import Any
 
 import yaml  # type: ignore[import-untyped]  # it ships no types
 
-from lab_pipeline.runs.tags import (
-    ASSET_JOB,
-    BACKTEST_ASSETS,
-    BACKTEST_JOB,
-    STRATEGY_TAG,
-    TIMEFRAME_TAG,
-    VERSION_TAG,
-    status_of,
-)
+from lab_pipeline.runs.tags import ASSET_JOB, BACKTEST_ASSETS, BACKTEST_JOBS, asked_fields, status_of, told
 from lab_pipeline.settings import Settings
 from lab_pipeline.storage.run_rows import newest_runs
 
@@ -56,7 +48,7 @@ def newest(settings: Settings, limit: int) -> list[ListedRun] | None:
         StorageError: if the record cannot be read.
     """
     path = _own_record(settings.dagster_home)
-    rows = None if path is None else newest_runs(path, [BACKTEST_JOB, ASSET_JOB])
+    rows = None if path is None else newest_runs(path, [*BACKTEST_JOBS, ASSET_JOB])
     if rows is None:
         return None
     return list(islice(_listed(rows, settings.artifacts_dir), limit))
@@ -76,15 +68,16 @@ def _own_record(dagster_home: Path) -> Path | None:
 def _listed(rows: Iterator[tuple[str, str, str, datetime, str]], artifacts: Path) -> Iterator[ListedRun]:
     for run_id, job, status, created, text in rows:
         body = json.loads(text)
-        if job != BACKTEST_JOB and not _makes_backtest_assets(body):
+        if job not in BACKTEST_JOBS and not _makes_backtest_assets(body):
             continue
-        tags, asked = body.get("tags") or {}, _asked(body.get("run_config"))
+        tags = body.get("tags") or {}
+        asked = asked_fields(body.get("run_config"), tags)
         yield ListedRun(
             run_id=run_id,
             status=status_of(status),
-            strategy_id=_text(tags.get(STRATEGY_TAG, asked.get("strategy"))),
-            strategy_version=_text(tags.get(VERSION_TAG, asked.get("strategy_version"))),
-            timeframe=_text(tags.get(TIMEFRAME_TAG, asked.get("timeframe"))),
+            strategy_id=told("strategy", tags, asked),
+            strategy_version=told("strategy_version", tags, asked),
+            timeframe=told("timeframe", tags, asked),
             created_at=created.replace(tzinfo=UTC),
             summary=_summary(artifacts / run_id / "manifest.json"),
         )
@@ -94,17 +87,6 @@ def _makes_backtest_assets(body: Mapping[str, Any]) -> bool:
     """Tell whether assets of a backtest were chosen; a set stands in the body as a list under a name of Dagster's."""
     chosen = body.get("asset_selection") or {}
     return any(key["path"][0] == BACKTEST_ASSETS for keys in chosen.values() for key in keys)
-
-
-def _asked(run_config: Any) -> Mapping[str, Any]:  # noqa: ANN401 - whatever the launcher wrote
-    node = run_config
-    for name in ("ops", "run", "config"):
-        node = node.get(name) if isinstance(node, Mapping) else None
-    return node if isinstance(node, Mapping) else {}
-
-
-def _text(value: object) -> str | None:
-    return value if isinstance(value, str) else None
 
 
 def _summary(manifest: Path) -> Mapping[str, Any] | None:

@@ -48,16 +48,18 @@ class StrategyStore:
 
     Attributes:
         catalog: the file, which need not exist yet.
+        examples: whether the strategies that ship with the lab are stored then, too, where their ids are free.
+        signals_dir: with the lab's own signals; without it a strategy has those of installed packages alone.
     """
 
     catalog: Path
+    examples: bool = False
+    signals_dir: Path | None = None
 
     @classmethod
     def of(cls, settings: Settings) -> Self:
-        """Open the strategies of a lab, with the examples that ship with it."""
-        store = cls(settings.catalog_path)
-        store.add_examples()
-        return store
+        """Return the strategies of a lab, with the examples that ship with it."""
+        return cls(settings.catalog_path, examples=True, signals_dir=settings.signals_dir)
 
     def add(self, strategy: Strategy) -> StoredStrategy:
         """Store a strategy and return its version; an identical configuration returns the version it already has."""
@@ -150,13 +152,6 @@ class StrategyStore:
                 broken[row[0]] = str(error)
         return readable, broken
 
-    def add_examples(self) -> None:
-        """Store the strategies that ship with the lab, where their ids are free."""
-        known = self.ids()
-        for strategy in example_strategies():
-            if strategy.id not in known:
-                self.add(strategy)
-
     def _file(self) -> DuckFile:
         """Return the catalog, with its table there."""
         file = open_catalog(self.catalog)
@@ -169,11 +164,16 @@ class StrategyStore:
                 record_layout(connection, file.path)
                 connection.execute(sql("create_strategies"))
             _prepared.add(file.path)
+        if self.examples and (not known or file.path not in _stocked):
+            _add_examples(file)
+            _stocked.add(file.path)
         return file
 
 
 _prepared: set[Path] = set()
 """Catalogs that this process has seen to have the table."""
+_stocked: set[Path] = set()
+"""Those that it has seen to have the examples."""
 
 
 def read_strategy(path: Path) -> Strategy:
@@ -194,6 +194,16 @@ def example_strategies() -> tuple[Strategy, ...]:
     """Return the strategies that ship with the lab."""
     files = sorted(resources.files("lab_pipeline.runs").joinpath("examples").iterdir(), key=lambda file: file.name)
     return tuple(Strategy.parse(file.read_bytes(), subject=file.name) for file in files)
+
+
+def _add_examples(file: DuckFile) -> None:
+    with file.transaction(write=False) as connection:
+        known = _ids(connection)
+    missing = [strategy for strategy in example_strategies() if strategy.id not in known]
+    if missing:
+        with file.transaction(write=True) as connection:
+            for strategy in missing:
+                _add(connection, strategy)
 
 
 def _add(

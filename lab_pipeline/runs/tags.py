@@ -1,8 +1,15 @@
-"""How backtests stand in Dagster's record, for whoever reads it, with Dagster or without."""
+"""How backtests stand in Dagster's record, for whoever writes or reads it, with Dagster or without."""
+
+from collections.abc import Mapping
+from typing import Any
 
 from lab_pipeline.domain.enums import RunStatus
 
 BACKTEST_JOB = "backtest"
+NIGHTLY_JOB = "nightly"
+BACKTEST_JOBS = (BACKTEST_JOB, NIGHTLY_JOB)
+CONFIGURED = ("run", "night")
+"""The ops whose configuration says what is simulated, one a job."""
 ASSET_JOB = "__ASSET_JOB"
 """Dagster's own job, in which the UI's *Materialize* runs assets."""
 BACKTEST_ASSETS = "backtest"
@@ -14,6 +21,16 @@ TIMEFRAME_TAG = "lab/timeframe"
 FINGERPRINT_TAG = "lab/fingerprint"
 WINDOW_TAG = "lab/window"
 """The calls that a run is about, as an ISO 8601 interval: start/end, the end not included."""
+FIELD_TAGS = {"strategy": STRATEGY_TAG, "strategy_version": VERSION_TAG, "timeframe": TIMEFRAME_TAG}
+"""The fields of the form that runs are searched by."""
+
+STRATEGY_DIMENSION, WINDOW_DIMENSION = "strategy", "window"
+"""What the partitions of nightly backtests are made of: the id of a strategy, and the value of `WINDOW_TAG`."""
+STRATEGY_PARTITION_TAG, WINDOW_PARTITION_TAG = (
+    f"dagster/partition/{STRATEGY_DIMENSION}",
+    f"dagster/partition/{WINDOW_DIMENSION}",
+)
+"""Dagster's tags of a run of such a partition."""
 
 STATUSES = {
     "QUEUED": RunStatus.QUEUED,
@@ -31,3 +48,39 @@ def status_of(dagster_status: str) -> str:
     """Return the lab's word for a status of Dagster's: one that is new to us keeps its name, in lower case."""
     known = STATUSES.get(dagster_status)
     return dagster_status.lower() if known is None else known.value
+
+
+def run_config(fields: Mapping[str, Any], executor: object = None) -> dict[str, object]:
+    """Return the configuration of a run: the form's fields and, if it is given, that of the executor."""
+    execution = {} if executor is None else {"execution": {"config": executor}}
+    return {"ops": {"run": {"config": dict(fields)}}, **execution}
+
+
+def asked_fields(config: object, tags: Mapping[str, str]) -> Mapping[str, Any]:
+    """Return the form's fields that a run was asked for, unchecked: by its partition, or as typed.
+
+    Args:
+        config: of the run; where it has no such place, no field was typed.
+        tags: of the run.
+    """
+    ops = config.get("ops") if isinstance(config, Mapping) else None
+    nodes = [ops.get(name) for name in CONFIGURED] if isinstance(ops, Mapping) else []
+    configs = [node.get("config") for node in nodes if isinstance(node, Mapping)]
+    typed: Mapping[str, Any] = next((one for one in configs if isinstance(one, Mapping)), {})
+    strategy, window = tags.get(STRATEGY_PARTITION_TAG), tags.get(WINDOW_PARTITION_TAG)
+    if strategy is None or window is None:
+        return typed
+    start, _, end = window.partition("/")
+    return {"strategy": strategy, "start": start, "end": end, **typed}
+
+
+def search_tags(fields: Mapping[str, Any], window: str | None = None) -> dict[str, str]:
+    """Return the tags that a run is found by, of those of the form's fields that are text, and of its window."""
+    found = {tag: fields.get(name) for name, tag in FIELD_TAGS.items()} | {WINDOW_TAG: window}
+    return {tag: value for tag, value in found.items() if isinstance(value, str) and value}
+
+
+def told(name: str, tags: Mapping[str, str], asked: Mapping[str, Any]) -> str | None:
+    """Return a field that runs are searched by: as the run has resolved it, or else as it was asked for."""
+    value = tags.get(FIELD_TAGS[name], asked.get(name))
+    return value if isinstance(value, str) else None

@@ -7,9 +7,9 @@ from pathlib import Path
 import uvicorn
 from starlette.types import ASGIApp
 
-from lab_pipeline.dagster_ext.instance import open_instance
 from lab_pipeline.dagster_ext.webserver_app import webserver_app
 from lab_pipeline.doors import Door, address, listen
+from lab_pipeline.operations.lab import Lab
 from lab_pipeline.settings import Settings
 from lab_pipeline.ui.guard import Guard
 from lab_pipeline.ui.login import Login
@@ -31,8 +31,8 @@ def serve(settings: Settings, workspace: Path) -> None:
     door = Door.of(settings)
     with (
         listen(settings.host, settings.port, "LAB_PORT") as listener,
-        open_instance(settings) as instance,
-        webserver_app(instance, workspace) as app,
+        Lab(settings) as lab,
+        webserver_app(lab.instance, workspace) as app,
     ):
         config = uvicorn.Config(
             guarded(app, door, listener.getsockname()[1]),

@@ -5,7 +5,6 @@ import json
 import os
 import signal
 import time
-from dataclasses import replace
 
 import httpx
 import pytest
@@ -188,7 +187,7 @@ def health_after(patch, running, seconds):
     patch.setattr("lab_pipeline.api.routes.health.time.time", lambda: now() + seconds)
     app = create_app(running.settings)
     with TestClient(app) as client:
-        app.state.stores = replace(app.state.stores, webserver=StandInWebserver(app.state.stores.instance))
+        app.state.stores.webserver = StandInWebserver(app.state.stores.instance)
         return client.get("/api/health")
 
 

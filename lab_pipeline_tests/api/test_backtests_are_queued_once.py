@@ -1,6 +1,5 @@
 import threading
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -27,7 +26,7 @@ def lab(home):
         stores = app.state.stores
         webserver = StandInWebserver(stores.instance)
         launcher = Launcher(stores.runs, webserver, IdempotencyKeys(home / "catalog.duckdb"), 3)
-        app.state.stores = replace(stores, webserver=webserver, launcher=launcher)
+        stores.webserver, stores.launcher = webserver, launcher
         yield client, webserver
 
 

@@ -1,5 +1,3 @@
-from dataclasses import replace
-
 import pytest
 from fastapi.testclient import TestClient
 
@@ -34,10 +32,9 @@ def run(tmp_path_factory):
         app = create_app(Settings(home=home))
         with TestClient(app) as client:
             stores = app.state.stores
-            launcher = Launcher(
+            stores.launcher = Launcher(
                 stores.runs, StandInWebserver(stores.instance), IdempotencyKeys(home / "catalog.duckdb"), 1000
             )
-            app.state.stores = replace(stores, launcher=launcher)
 
             def run(**changes):
                 answer = client.post("/backtest", json={**REQUEST, "strategyVersion": "1", **changes})

@@ -6,7 +6,6 @@ import io
 import json
 import time
 import uuid
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import dagster as dg
@@ -68,7 +67,7 @@ def made(tmp_path_factory):
                 stores = app.state.stores
                 webserver = StandInWebserver(stores.instance)
                 launcher = Launcher(stores.runs, webserver, IdempotencyKeys(lab.catalog_path), 1000)
-                app.state.stores = replace(stores, webserver=webserver, launcher=launcher)
+                stores.webserver, stores.launcher = webserver, launcher
                 made.instance, made.runs = stores.instance, stores.runs
                 made.client, made.webserver = client, webserver
                 made.lab = Lab(http=client)

@@ -21,7 +21,7 @@ from lab_pipeline_tests.support.running_lab import FINAL, RunningLab
 RUNS = int(os.environ.get("LAB_TEST_RUNS", "6"))
 LIMIT = 2
 STRATEGIES = ["ladder", "dip-scalper", "trend-rider"]
-WORKER = re.compile(r"operations\.worker (\S+)")
+WORKER = re.compile(r"dagster_ext\.run_worker (\S+)")
 STATUSES = "{ runsOrError { ... on Runs { results { runId jobName status } } } }"
 SLOW_START = """\
 import sys, time

@@ -40,6 +40,9 @@ def test_every_command_that_writes_names_the_full_disk_and_works_once_there_is_r
     status, out, err = told["full"].pop("runs list")  # it only reads
     assert (status, err) == (0, "")
     assert "completed" in out
+    status, out, err = told["full"].pop("gc --keep-days 1")  # of which there is nothing to do
+    assert (status, err) == (0, "")
+    assert "0 runs, 0 bytes deleted" in out
     for command, (status, out, err) in told["full"].items():
         text = out if command == "doctor" else err
         assert status == (1 if command == "doctor" else 2), (command, out, err)

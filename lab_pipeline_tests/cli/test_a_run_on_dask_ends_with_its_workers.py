@@ -45,7 +45,7 @@ def simulating(lab):
     """Start a run and wait until a Dask worker can only be in the kernel; return the run's id and its process."""
     asked = {"strategy": "endless", "timeframe": "1m", "callers": ["slow"], "candles_per_part": 1000}
     run_id = lab.launch(DASK, **asked)["run"]["runId"]
-    (run,) = until(lambda: processes(lab.home, "operations.worker", run_id))
+    (run,) = until(lambda: processes(lab.home, "dagster_ext.run_worker", run_id))
     until(lambda: any(cpu_seconds(pid) > 8 for pid in session_of(run) if pid != run), 180)
     return run_id, run
 

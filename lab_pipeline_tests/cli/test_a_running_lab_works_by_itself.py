@@ -70,10 +70,10 @@ def lab(tmp_path, monkeypatch, clickhouse_url, receiver):
 
 @pytest.mark.long
 def test_nights_files_calls_and_failures_are_seen_once_though_the_daemon_is_killed(lab, receiver):
-    until(lambda: runs_of(lab, "backtest"), 90, what="the night that was missed")
+    until(lambda: runs_of(lab, "nightly"), 90, what="the night that was missed")
     os.kill(daemon_of(lab.home), signal.SIGKILL)
     inbox = until(lambda: (lab.home / "inbox").is_dir() and lab.home / "inbox", 90, what="the inbox")
-    night = until(lambda: done(lab, "backtest", len(NIGHTLY)), LOST_SECONDS, what="the backtests of the night")
+    night = until(lambda: done(lab, "nightly", len(NIGHTLY)), LOST_SECONDS, what="the backtests of the night")
     seen = lab.home / "dagster" / "seen_calls"
     until(lambda: seen.is_dir() and any(seen.glob("*.parquet")), 90, what="the first look at the calls")
 
@@ -84,8 +84,14 @@ def test_nights_files_calls_and_failures_are_seen_once_though_the_daemon_is_kill
     error = inbox / "rejected" / "bad-1m.csv.error.txt"
     until(lambda: error.exists() and (inbox / "done" / "calls.csv").exists(), 90, what="the files of the inbox")
     os.kill(daemon_of(lab.home), signal.SIGKILL)
-    every = until(lambda: done(lab, "backtest", len(NIGHTLY) + 1), LOST_SECONDS, what="the backtest of the new call")
-    failed = [run_id for job in ("inbox", "backtest") for _, status, run_id in runs_of(lab, job) if status == "FAILURE"]
+    watching = until(lambda: done(lab, "backtest", 1), LOST_SECONDS, what="the backtest of the new call")
+    every = [*watching, *runs_of(lab, "nightly")]
+    failed = [
+        run_id
+        for job in ("inbox", "backtest", "nightly")
+        for _, status, run_id in runs_of(lab, job)
+        if status == "FAILURE"
+    ]
     until(lambda: set(failed) <= set(failures_told(receiver)), 90, what="the notices")
     ingests = runs_of(lab, "inbox")
     status, _ = lab.stop()

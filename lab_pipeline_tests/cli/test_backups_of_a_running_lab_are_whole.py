@@ -12,9 +12,9 @@ import polars as pl
 import pytest
 
 from lab_pipeline.backup import Repository
-from lab_pipeline.clickhouse.config import clickhouse_config
 from lab_pipeline.dagster_ext.instance import open_instance
 from lab_pipeline.operations.backup import take_backup
+from lab_pipeline.operations.lab import Lab
 from lab_pipeline.operations.restore import restore_home
 from lab_pipeline.operations.run_actions import erase
 from lab_pipeline.operations.run_records import known_runs
@@ -47,11 +47,10 @@ def settings(tmp_path, monkeypatch, clickhouse_url):
 
 def delete_one(settings):
     """Delete the oldest run that is done."""
-    with open_instance(settings) as instance:
-        runs = Runs(instance, ArtifactStore(settings.artifacts_dir))
-        done = [run for run in runs.all() if run.finished]
+    with Lab(settings) as lab:
+        done = [run for run in lab.runs.all() if run.finished]
         if done:
-            erase(settings, runs, clickhouse_config(settings), done[-1].run_id)
+            erase(lab, done[-1].run_id)
 
 
 @contextmanager

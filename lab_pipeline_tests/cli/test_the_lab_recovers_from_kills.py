@@ -49,7 +49,7 @@ def test_a_run_is_canceled_in_the_queue_and_in_the_kernel(lab_on):
     assert lab.wait(waiting, 5) == "CANCELED"
     cancel(lab, running)
     assert lab.wait(running, 12) == "CANCELED"
-    until(lambda: not processes(lab.home, "operations.worker"), 10)
+    until(lambda: not processes(lab.home, "dagster_ext.run_worker"), 10)
     assert left_over(lab.home) == []
     after = small(lab)
     assert lab.wait(after, 60) == "SUCCESS"  # the one slot is free
@@ -61,7 +61,11 @@ def test_services_may_die_under_a_run_and_a_dead_run_is_run_again(lab_on):
     lab = lab_on()
     running = endless(lab)
     worker = in_the_kernel(lab, running)
-    for words in (("dagster api grpc",), ("/lab webserver ",), ("lab_pipeline.dagster_ext.daemon",)):
+    for words in (
+        ("lab_pipeline.dagster_ext.code_server",),
+        ("/lab webserver ",),
+        ("lab_pipeline.dagster_ext.daemon",),
+    ):
         for pid in processes(lab.home, *words):
             os.kill(pid, signal.SIGKILL)
     until(
@@ -72,7 +76,7 @@ def test_services_may_die_under_a_run_and_a_dead_run_is_run_again(lab_on):
     )
     until(lambda: answers(lab), 60)
     assert backtests(lab)[running]["status"] == "STARTED"
-    assert processes(lab.home, "operations.worker", running) == [worker]
+    assert processes(lab.home, "dagster_ext.run_worker", running) == [worker]
 
     os.kill(worker, signal.SIGKILL)  # its parent, the daemon, is another one now: the monitor finds it
     assert lab.wait(running, 60) == "FAILURE"

@@ -16,9 +16,9 @@ from lab_pipeline.dagster_ext.run_admission import refusal
 from lab_pipeline.definitions import defs
 from lab_pipeline.defs.lake.assets import in_inbox
 from lab_pipeline.defs.lake.jobs import DroppedFile, InboxFiles, ingest_inbox
-from lab_pipeline.defs.operations.resources import Lab
 from lab_pipeline.domain.errors import InvalidConfigError, LabError
 from lab_pipeline.lake.inbox import key_of
+from lab_pipeline.operations.lab import Lab
 from lab_pipeline.operations.recovery import queue_forgotten
 from lab_pipeline.settings import load_settings
 from lab_pipeline_tests.support.daemon import daemon
@@ -248,7 +248,7 @@ def test_a_run_of_the_inbox_takes_no_file_from_elsewhere(instance, tmp_path, nam
     job = defs().resolve_job_def("inbox")
     job.execute_in_process(dg.RunConfig(ops={ingest_inbox.name: config}), instance=instance, raise_on_error=False)
     assert loot.exists()
-    assert Lab().lake.calls().is_empty()
+    assert Lab(load_settings()).lake.calls().is_empty()
     assert sorted(path.name for path in tmp_path.rglob("*") if path.name.endswith(".csv")) == ["loot.csv"]
 
 

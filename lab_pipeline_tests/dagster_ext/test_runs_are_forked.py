@@ -16,11 +16,12 @@ import psutil
 import pytest
 from dagster._core.launcher.base import LaunchRunContext
 
-from lab_pipeline.cli.jobs import backtest_job, run_config
+from lab_pipeline.cli.jobs import backtest_job
 from lab_pipeline.dagster_ext import worker_locks
 from lab_pipeline.forkserver.client import SOCKET
 from lab_pipeline.operations.backtest_config import BacktestConfig
 from lab_pipeline.runs.artifacts import ArtifactStore
+from lab_pipeline.runs.tags import run_config
 
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(sys.platform != "linux", reason="needs handles of processes")]
 LADDER = BacktestConfig(strategy="ladder", timeframe="1m")
@@ -67,7 +68,7 @@ def launched(instance, executor=None, config=LADDER):
     """Record a run and start it; return its id."""
     job = dg.reconstructable(backtest_job)
     run = instance.create_run_for_job(
-        job.get_definition(), run_config=run_config(config, executor), job_code_origin=job.get_python_origin()
+        job.get_definition(), run_config=run_config(config.fields(), executor), job_code_origin=job.get_python_origin()
     )
     instance.run_launcher.launch_run(LaunchRunContext(run, workspace=None))
     return run.run_id

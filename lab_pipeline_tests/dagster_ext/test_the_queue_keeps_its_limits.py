@@ -6,8 +6,8 @@ from dagster._core.execution.retries import auto_reexecution_should_retry_run
 from dagster._core.run_coordinator import SubmitRunContext
 
 from lab_pipeline.dagster_ext.instance import open_instance, prepare_environment
-from lab_pipeline.dagster_ext.run_coordinator import queue_tags
 from lab_pipeline.definitions import defs
+from lab_pipeline.runs.tags import asked_fields, search_tags
 from lab_pipeline.settings import Settings
 from lab_pipeline_tests.dagster_ext.queueing import chosen, origin_of
 
@@ -55,12 +55,14 @@ def test_a_file_of_the_users_own_stays(settings, tmp_path):
 
 def test_a_backtest_is_tagged_with_what_it_asks_for():
     config = {"ops": {"run": {"config": {"strategy": "ladder", "timeframe": "5m"}}}}
-    assert queue_tags(config) == {"lab/strategy": "ladder", "lab/timeframe": "5m"}
+    assert search_tags(asked_fields(config, {})) == {"lab/strategy": "ladder", "lab/timeframe": "5m"}
+    config["ops"]["run"]["config"]["strategy_version"] = "2"
+    assert search_tags(asked_fields(config, {}))["lab/strategy_version"] == "2"
 
 
 @pytest.mark.parametrize("config", [None, [], {}, {"ops": None}, {"ops": {"run": {"config": {"strategy": 7}}}}])
 def test_a_configuration_that_is_nonsense_waits_for_the_op_to_refuse_it(config):
-    assert queue_tags(config) == {}
+    assert search_tags(asked_fields(config, {})) == {}
 
 
 def queued(instance, strategy, priority=None):

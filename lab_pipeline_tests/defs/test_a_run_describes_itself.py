@@ -1,7 +1,8 @@
 import logging
-import os
 import xml.etree.ElementTree as ET
-from urllib.parse import unquote
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+from urllib.request import url2pathname
 
 import dagster as dg
 import polars as pl
@@ -14,8 +15,11 @@ from lab_pipeline.definitions import defs
 from lab_pipeline.defs.lake.assets import CallFiles, CandleFiles
 from lab_pipeline.defs.lake.checks import evaluate
 from lab_pipeline.defs.lake.metadata import measure
+from lab_pipeline.domain import frames
+from lab_pipeline.domain.errors import InvalidConfigError
 from lab_pipeline.lake import Lake
 from lab_pipeline.operations.backtest_config import BacktestConfig
+from lab_pipeline.settings import load_settings
 from lab_pipeline_tests.support.markets import calls, candles
 
 NAMES = ["equity", "fills", "outcomes", "paths", "report", "summary", "trades"]
@@ -25,27 +29,83 @@ def metadata(instance, *key):
     return instance.get_latest_materialization_event(dg.AssetKey(list(key))).asset_materialization.metadata
 
 
-def test_every_artifact_is_materialised_with_its_shape_and_path(lab, run):
+def test_every_artifact_is_materialised_with_its_shape_and_where_it_is(lab, run):
     settings, instance = lab
     assert run.error is None
     for name in NAMES:
         seen = metadata(instance, "backtest", name)
-        path = seen["path"].value
-        assert path.startswith(str(settings.artifacts_dir / run.run_id / name))
-        assert os.path.getsize(path) == seen["bytes"].value  # noqa: PTH202 - the path is text here
-        if path.endswith(".parquet"):
+        assert "path" not in seen
+        path = Path(url2pathname(urlsplit(seen["dagster/uri"].value).path))
+        assert path.parent == settings.artifacts_dir / run.run_id
+        assert path.stem == name
+        assert seen["bytes"].value == f"{path.stat().st_size:,}"
+        assert seen["url"].value == f"http://127.0.0.1:8000/runs/{run.run_id}/artifacts/{path.name}"
+        if path.suffix == ".parquet":
             frame = pl.read_parquet(path)
             assert seen["dagster/row_count"].value == frame.height
             assert [column.name for column in seen["dagster/column_schema"].value.columns] == frame.columns
 
 
-def test_headline_numbers_are_numbers_so_that_they_plot(lab, run):
+def test_results_that_are_the_same_have_the_same_data_version(lab, run):
     _, instance = lab
-    summary = metadata(instance, "backtest", "summary")
-    assert summary["trades"].value >= 3
-    assert summary["win_rate"].value == 1.0
-    assert isinstance(summary["total_return"], dg.FloatMetadataValue)
+    fingerprint = instance.get_run_by_id(run.run_id).tags["lab/fingerprint"]
+    for name in (*NAMES, "run_metrics", "run_fills"):
+        event = instance.get_latest_materialization_event(dg.AssetKey(["backtest", name])).asset_materialization
+        assert event.tags["dagster/data_version"] == fingerprint, name
+
+
+def test_headline_numbers_are_a_table_so_that_no_line_leads_from_strategy_to_strategy(lab, run):
+    _, instance = lab
+    for name in NAMES:
+        numbers = {
+            key for key, value in metadata(instance, "backtest", name).items()
+            if isinstance(value, dg.IntMetadataValue | dg.FloatMetadataValue)
+        }  # fmt: skip
+        assert numbers <= {"dagster/row_count"}
+    seen = metadata(instance, "backtest", "summary")
+    assert seen["strategy"].value == "ladder"
+    headline = {row.data["number"]: row.data["value"] for row in seen["headline"].records}
+    assert headline["trades"] >= 3
+    assert headline["win_rate"] == 1.0
     assert run.run_id
+
+
+def test_every_column_of_a_table_says_what_it_is_made_of(lab, run):
+    _, instance = lab
+    known = {
+        "lake/candles": frames.CANDLES.names(),
+        "lake/calls": frames.CALLS.names(),
+        "backtest/fills": frames.FILLS.names(),
+        "backtest/trades": frames.TRADES.names(),
+        "backtest/equity": frames.EQUITY.names(),
+    }
+    for name in ("fills", "trades", "paths", "outcomes", "equity"):
+        seen = metadata(instance, "backtest", name)
+        deps = seen["dagster/column_lineage"].value.deps_by_column
+        assert set(deps) == {column.name for column in seen["dagster/column_schema"].value.columns}
+        assert all(
+            dep.column_name in known[dep.asset_key.to_user_string()] for made_of in deps.values() for dep in made_of
+        )
+    fees = metadata(instance, "backtest", "run_fills")["dagster/column_lineage"].value.deps_by_column["fee"]
+    assert fees == [dg.TableColumnDep(dg.AssetKey(["backtest", "fills"]), "fee")]
+    assert run.run_id
+
+
+def test_every_asset_says_where_its_code_is_and_who_owns_it(monkeypatch):
+    monkeypatch.setenv("LAB_OWNERS", "ann@lab.test, team:quant")
+    graph = defs().get_repository_def().asset_graph
+    for key in graph.get_all_asset_keys():
+        node = graph.get(key)
+        assert list(node.owners) == ["ann@lab.test", "team:quant"]
+        (reference,) = node.metadata["dagster/code_references"].code_references
+        assert Path(reference.file_path).parts[-4:-2] == ("lab_pipeline", "defs")
+
+
+@pytest.mark.parametrize("owner", ["ann", "team:", "team:the quants", "ann@lab"])
+def test_an_owner_that_dagster_would_not_take_is_refused(monkeypatch, owner):
+    monkeypatch.setenv("LAB_OWNERS", owner)
+    with pytest.raises(InvalidConfigError, match="LAB_OWNERS"):
+        load_settings()
 
 
 def test_the_equity_picture_is_inside_the_event(lab, run):
@@ -173,3 +233,13 @@ def test_an_interrupt_in_an_op_is_the_reason_of_the_failure(lab, monkeypatch):
     ended = run_backtest_job(instance, BacktestConfig(strategy="ladder", timeframe="1m"))
     assert ended.error == "the run was interrupted before it was done"
     assert not (settings.artifacts_dir / ended.run_id).exists()
+
+
+def test_links_lead_to_where_browsers_reach_the_api(lab, monkeypatch):
+    _, instance = lab
+    monkeypatch.setenv("LAB_API_URL", "https://lab.test/api/")
+    ended = run_backtest_job(instance, BacktestConfig(strategy="ladder", timeframe="1m", seed=7))
+    seen = metadata(instance, "backtest", "summary")
+    assert seen["tear sheet"].value == f"https://lab.test/api/runs/{ended.run_id}/artifacts/report.html"
+    metrics = metadata(instance, "backtest", "run_metrics")["url"].value
+    assert metrics.startswith(f"https://lab.test/api/runs/{ended.run_id}/metrics?type=")

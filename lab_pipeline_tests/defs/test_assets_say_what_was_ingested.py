@@ -2,7 +2,7 @@ import dagster as dg
 
 from lab_pipeline.defs.lake.assets import CandleFiles, candles
 from lab_pipeline.defs.lake.metadata import ingest_metadata
-from lab_pipeline.defs.operations.resources import Lab
+from lab_pipeline.defs.operations.resources import LabResource, LakeResource
 from lab_pipeline.lake.ingest import IngestReport
 
 
@@ -25,7 +25,11 @@ def test_a_materialisation_takes_what_the_command_line_takes(tmp_path, monkeypat
     lines = [f"{1735689600 + hour * 3600},1,2,0.5,1.5,10,{length}\n" for hour, length in enumerate(["5m"] * 6 + ["1h"])]
     path.write_text("time,open,high,low,close,volume,interval\n" + "".join(lines))
     config = CandleFiles(files=[str(path)], timeframe="5m", mint="So111", matching_only=True, force=True)
-    done = dg.materialize([candles], resources={"lab": Lab()}, run_config=dg.RunConfig(ops={"lake__candles": config}))
+    done = dg.materialize(
+        [candles],
+        resources={"lab": LabResource(), "lake": LakeResource()},
+        run_config=dg.RunConfig(ops={"lake__candles": config}),
+    )
     (event,) = done.asset_materializations_for_node("lake__candles")
     assert event.metadata["added"].value == 6
     assert event.metadata["left out"].value == {str(path): "1 rows"}

@@ -9,6 +9,7 @@ import pytest
 from dagster._cli.utils import get_temporary_instance_for_cli
 
 from lab_pipeline.definitions import defs
+from lab_pipeline.runs.strategies import example_strategies
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 
@@ -29,13 +30,14 @@ def test_assets_and_their_lineage(repository):
         for key in graph.get_all_asset_keys()
     }
     from_the_lake = ["lake/calls", "lake/candles"]
-    from_runs = ["backtest/equity", "backtest/paths", "backtest/summary", "backtest/trades"]
+    from_runs = ["backtest/equity", "backtest/nightly", "backtest/paths", "backtest/summary", "backtest/trades"]
     from_statistics = ["statistics/correlation", "statistics/distribution", "statistics/overview", "statistics/pnl"]
     assert lineage == {
         "lake/calls": [],
         "lake/candles": [],
         "backtest/equity": from_the_lake,
         "backtest/fills": from_the_lake,
+        "backtest/nightly": from_the_lake,
         "backtest/outcomes": from_the_lake,
         "backtest/paths": from_the_lake,
         "backtest/report": from_the_lake,
@@ -55,6 +57,7 @@ def test_assets_and_their_lineage(repository):
     assert {graph.get(key).group_name for key in graph.get_all_asset_keys()} == {
         "lake",
         "backtest",
+        "nightly",
         "statistics",
         "leaderboard",
         "operations",
@@ -66,12 +69,23 @@ def test_jobs_and_checks(repository):
     assert sorted(job.name for job in repository.get_all_jobs() if not job.name.startswith("__")) == [
         "backtest",
         "inbox",
+        "nightly",
         "retention",
         "statistics",
     ]
     assert sorted(key.to_user_string() for key in repository.asset_graph.asset_check_keys) == [
         "backtest/run_fills:rows_equal_artifacts",
         "backtest/run_metrics:rows_equal_artifacts",
+        "backtest/summary:calls_have_candles",
+        "backtest/summary:expectancy_is_not_zero",
+        "backtest/summary:few_calls_are_ambiguous",
+        "backtest/summary:has_costs",
+        "backtest/summary:has_enough_trades",
+        "backtest/summary:no_day_makes_the_profit",
+        "backtest/summary:no_token_makes_the_profit",
+        "lake/calls:callers_are_known",
+        "lake/calls:calls_follow_candles",
+        "lake/calls:no_bursts",
         "lake/candles:coverage",
         "lake/candles:duplicates",
         "lake/candles:gaps",
@@ -85,7 +99,7 @@ def test_schedules_and_whether_they_run_by_themselves(repository):
     assert {
         one.name: (one.cron_schedule, one.job.name, one.default_status.name) for one in repository.schedule_defs
     } == {
-        "nightly_backtests": ("0 2 * * *", "backtest", "STOPPED"),
+        "nightly_backtests": ("0 2 * * *", "nightly", "STOPPED"),
         "retention_schedule": ("30 3 * * *", "retention", "STOPPED"),
         "statistics_schedule": ("0 * * * *", "statistics", "RUNNING"),
     }
@@ -112,7 +126,7 @@ def test_statistics_are_scheduled_and_follow_backtests(repository):
     graph = repository.asset_graph
     for key in graph.get_all_asset_keys():
         node = graph.get(key)
-        assert (node.freshness_policy is not None) == (node.group_name in ("statistics", "leaderboard"))
+        assert (node.freshness_policy is not None) == (node.group_name in ("lake", "statistics", "leaderboard"))
         assert (node.automation_condition is not None) == (node.group_name == "statistics")
 
 
@@ -155,6 +169,30 @@ def test_the_launchpad_asks_for_every_field_and_checks_it(repository):
     ):
         with pytest.raises(dg.DagsterInvalidConfigError):
             dg.validate_run_config(job, {"ops": {"run": {"config": wrong}}})
+
+
+def test_the_launchpad_opens_with_an_example_that_runs(repository):
+    job = repository.get_job("backtest")
+    assert job.run_config == {"ops": {"run": {"config": {"strategy": "ladder", "timeframe": "5m"}}}}
+    assert dg.validate_run_config(job, job.run_config)
+    assert "ladder" in {strategy.id for strategy in example_strategies()}
+
+
+@pytest.mark.parametrize("group", ["lake", "backtest", "nightly", "statistics", "leaderboard", "operations"])
+def test_all_assets_of_a_group_can_be_materialised_together(repository, group):
+    graph = repository.asset_graph
+    chosen = [key for key in graph.get_all_asset_keys() if graph.get(key).group_name == group]
+    together = {
+        other for key in chosen for other in graph.get(key).execution_set_asset_keys
+    }  # as the UI completes them
+    job = repository.get_implicit_asset_job_names()[0]
+    subset = repository.get_maybe_subset_job_def(job, asset_selection=together)
+    asks_for_more = group == "backtest"
+    if asks_for_more:
+        with pytest.raises(dg.DagsterInvalidConfigError, match='Missing required config entry "ops"'):
+            dg.validate_run_config(subset, {})
+    else:
+        assert dg.validate_run_config(subset, {})
 
 
 @pytest.mark.slow

@@ -13,9 +13,9 @@ from dagster._daemon.asset_daemon import asset_daemon_cursor_to_instigator_seria
 
 from lab_pipeline.dagster_ext.daemon_cursors import FAILED_RUNS_CURSOR, clear_unreadable
 from lab_pipeline.dagster_ext.instance import open_instance
-from lab_pipeline.defs.operations.resources import Lab
 from lab_pipeline.lake import Lake
 from lab_pipeline.operations import recovery
+from lab_pipeline.operations.lab import Lab
 from lab_pipeline.settings import load_settings
 from lab_pipeline_tests.support.daemon import daemon, queued
 from lab_pipeline_tests.support.fake_webhook import SECRET, receiving
@@ -49,14 +49,14 @@ def home(tmp_path, monkeypatch):
         lake = Lake(tmp_path / "lake")
         lake.write_candles(candles().with_columns(pl.col("timestamp").cast(TIME)), "1m")
         lake.write_calls(calls().with_columns(pl.col("called_at").cast(TIME)))
-        Lab().strategies.describe("ladder", tags=["watched"])
+        Lab(load_settings()).strategies.describe("ladder", tags=["watched"])
         yield receiver
 
 
 def five_calls():
     rows = [(f"new{number}", "dan", "AAA", START + (30 + number) * MINUTE) for number in range(5)]
     frame = pl.DataFrame(rows, schema=["call_id", "caller", "mint", "called_at"], orient="row")
-    Lab().lake.write_calls(frame.with_columns(pl.col("called_at").cast(TIME)))
+    Lab(load_settings()).lake.write_calls(frame.with_columns(pl.col("called_at").cast(TIME)))
 
 
 def fail(instance, lab):
@@ -140,7 +140,7 @@ def test_no_cursor_stops_a_sensor_and_the_tick_says_that_it_begins_anew(home, tm
                     assert words[name] in tick.skip_reason, (name, what)
         home.taken.clear()
         run_id = fail(instance, lab)
-        Lab().lake.write_calls(calls().with_columns(pl.col("called_at").cast(TIME), mint=pl.lit("BBB")))
+        Lab(load_settings()).lake.write_calls(calls().with_columns(pl.col("called_at").cast(TIME), mint=pl.lit("BBB")))
         for name in lab.ticking():
             lab.run_sensor(name)
         assert [told["data"]["runId"] for _, told in home.taken if told["type"] == "run.failed"] == [run_id]
@@ -165,7 +165,7 @@ def test_calls_that_were_seen_and_are_damaged_are_begun_anew_aloud_and_once(tmp_
         five_calls()
         assert f"of the cursor '{path.stem}' nothing is kept" in lab.run_sensor("watch_calls").skip_reason
         assert lab.run_sensor("watch_calls").skip_reason == "no calls have come since"
-        Lab().lake.write_calls(calls().with_columns(pl.col("called_at").cast(TIME), mint=pl.lit("BBB")))
+        Lab(load_settings()).lake.write_calls(calls().with_columns(pl.col("called_at").cast(TIME), mint=pl.lit("BBB")))
         assert len(lab.run_sensor("watch_calls").run_ids) == 1
 
 

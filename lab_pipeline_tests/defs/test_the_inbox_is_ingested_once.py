@@ -15,10 +15,11 @@ from lab_pipeline.definitions import defs
 from lab_pipeline.defs.lake import sensors
 from lab_pipeline.defs.lake.jobs import MOST_ATTEMPTS, _Batch
 from lab_pipeline.defs.lake.metadata import CALLS_KEY, CANDLES_KEY
-from lab_pipeline.defs.operations.resources import Lab
+from lab_pipeline.defs.operations.resources import LabResource
 from lab_pipeline.lake import Inbox, LakeUnwritableError
 from lab_pipeline.lake import inbox as inbox_module
 from lab_pipeline.lake import lake as lake_module
+from lab_pipeline.operations.lab import Lab
 from lab_pipeline.settings import load_settings
 from lab_pipeline_tests.support.daemon import daemon, dying_at, queued
 from lab_pipeline_tests.support.markets import calls, candles
@@ -58,7 +59,7 @@ class Watcher:
 
     def look(self):
         """Evaluate the sensor; return what it asks for, or why it does not."""
-        with dg.build_sensor_context(self.instance, self.cursor, resources={"lab": Lab()}) as context:
+        with dg.build_sensor_context(self.instance, self.cursor, resources={"lab": LabResource()}) as context:
             answer = sensors.watch_inbox.evaluate_tick(context)
         self.cursor = answer.cursor
         return answer.run_requests[0] if answer.run_requests else answer.skip_message
@@ -107,7 +108,7 @@ def test_files_that_rest_are_ingested_and_put_away(home, watcher):
     assert watcher.look().run_key == request.run_key
     assert watcher.run(request).success
     assert tree(home) == ["done/calls.parquet", "done/candles-1m.csv"]
-    lake = Lab().lake
+    lake = Lab(load_settings()).lake
     assert (lake.candles_count("1m"), lake.calls().height, lake.receipts()) == (240, 3, [])
     seen = watcher.instance.get_latest_materialization_event(CANDLES_KEY).asset_materialization.metadata
     assert (seen["added"].value, seen["dagster/row_count"].value) == (240, 240)
@@ -152,7 +153,7 @@ def test_a_bad_file_is_rejected_with_its_error_and_stops_no_other(home, watcher)
     assert error.startswith("nothing was ingested: 240 problems")
     assert "bad-1m.csv, line 2, low: " in error
     assert ".taken" not in error
-    assert Lab().lake.candles_count("1m") == 240
+    assert Lab(load_settings()).lake.candles_count("1m") == 240
     assert watcher.instance.get_latest_materialization_event(CANDLES_KEY) is not None
     assert failure_reason(watcher.instance, done.run_id).startswith("2 of 3 files were rejected, the first is bad-1m")
     assert watcher.look_twice() == f"{home}/inbox is empty"
@@ -182,7 +183,7 @@ def test_files_of_one_token_and_of_another_length(home, watcher):
         one.write_csv(home / "inbox" / place)
     candles().with_columns(interval=pl.lit("1h")).write_csv(home / "inbox" / "hours-1m.csv")
     assert not watcher.run(watcher.look_twice()).success
-    assert Lab().lake.mints("1m") == ["So111"]
+    assert Lab(load_settings()).lake.mints("1m") == ["So111"]
     rejected = home / "inbox" / "rejected"
     assert "has no column mint" in (rejected / "candles-1m.csv.error.txt").read_text()
     assert "is said to be of 1h" in (rejected / "hours-1m.csv.error.txt").read_text()
@@ -247,7 +248,7 @@ def test_a_file_whose_name_is_not_text_is_ingested_like_those_beside_it(home, wa
     assert failure_reason(watcher.instance, done.run_id).startswith(
         "1 of 3 files were rejected, the first is _-calls.csv: _-calls.csv has no column"
     )
-    lake = Lab().lake
+    lake = Lab(load_settings()).lake
     assert (lake.candles_count("1m"), lake.calls().height, lake.receipts()) == (240, 3, [])
 
 
@@ -318,7 +319,7 @@ def test_a_file_that_cannot_be_put_away_keeps_no_other_from_it(home, watcher, mo
     again = watcher.run(watcher.look_twice())
     assert again.success
     assert tree(home) == ["done/a-1m.csv", "done/calls.csv"]
-    assert Lab().lake.receipts() == []
+    assert Lab(load_settings()).lake.receipts() == []
 
 
 def test_what_cannot_be_taken_is_named_whatever_else_there_is(home, watcher, monkeypatch):
@@ -352,7 +353,7 @@ def test_a_full_disk_under_the_inbox_fails_the_run_and_stops_it(home, watcher, m
         done = watcher.run(request)
     reason = failure_reason(watcher.instance, done.run_id)
     assert reason.startswith(f"cannot write to the inbox at {home}/inbox: the disk of {home}/inbox is full")
-    assert Lab().lake.timeframes() == (["1m"] if place == "finish" else [])
+    assert Lab(load_settings()).lake.timeframes() == (["1m"] if place == "finish" else [])
     watcher.clock.wait(61)
     watcher.run(watcher.look_twice())
     assert tree(home) == ["done/good-1m.csv", "rejected/bad-1m.csv", "rejected/bad-1m.csv.error.txt"]
@@ -370,13 +371,13 @@ def test_a_file_whose_run_was_killed_before_it_was_put_away_is_not_ingested_agai
         assert not watcher.run(request).success
     assert tree(home)[0].startswith(".taken/")
     corrected = candles().with_columns(pl.col("timestamp").cast(pl.Datetime("ms", "UTC")), volume=pl.lit(7.0))
-    Lab().lake.write_candles(corrected, "1m")
+    Lab(load_settings()).lake.write_candles(corrected, "1m")
     watcher.clock.wait(120)
     again = watcher.look()
     assert again.run_key != request.run_key
     assert watcher.run(again).success
     assert tree(home) == ["done/candles-1m.csv"]
-    with Lab().lake.slice("1m", ["AAA"], 0, 10**14) as rows:
+    with Lab(load_settings()).lake.slice("1m", ["AAA"], 0, 10**14) as rows:
         assert {volume for shard in rows for volume in shard.volume} == {7.0}
 
 

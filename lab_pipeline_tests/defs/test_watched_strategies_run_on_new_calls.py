@@ -4,8 +4,9 @@ import pytest
 
 from lab_pipeline.dagster_ext.instance import open_instance
 from lab_pipeline.defs.backtest.sensors import watch_calls
-from lab_pipeline.defs.operations.resources import Lab
+from lab_pipeline.defs.operations.resources import LabResource
 from lab_pipeline.lake import Lake
+from lab_pipeline.operations.lab import Lab
 from lab_pipeline.settings import load_settings
 from lab_pipeline_tests.support.daemon import daemon, dying_at, queued
 from lab_pipeline_tests.support.markets import MINUTE, START, calls, candles
@@ -21,7 +22,7 @@ def lake(tmp_path, monkeypatch):
     lake = Lake(tmp_path / "lake")
     lake.write_candles(candles().with_columns(pl.col("timestamp").cast(TIME)), "1m")
     lake.write_calls(calls().with_columns(pl.col("called_at").cast(TIME)))
-    Lab().strategies.describe("ladder", tags=["watched"])
+    Lab(load_settings()).strategies.describe("ladder", tags=["watched"])
     return lake
 
 
@@ -39,7 +40,7 @@ class Watcher:
         self.instance, self.cursor = instance, None
 
     def look(self):
-        with dg.build_sensor_context(self.instance, self.cursor, resources={"lab": Lab()}) as context:
+        with dg.build_sensor_context(self.instance, self.cursor, resources={"lab": LabResource()}) as context:
             answer = watch_calls.evaluate_tick(context)
         self.cursor = answer.cursor
         return answer.run_requests or answer.skip_message
@@ -115,13 +116,13 @@ def test_calls_wait_for_the_candles_that_they_need(lake, watcher):
 
 
 def test_only_active_strategies_with_the_tag_are_run(lake, watcher):
-    Lab().strategies.describe("dip-scalper", tags=["fast", "watched"])
+    Lab(load_settings()).strategies.describe("dip-scalper", tags=["fast", "watched"])
     add(lake, ("c4", "dan", "AAA", 31))
     assert [request.tags["lab/strategy"] for request in watcher.look()] == ["dip-scalper", "ladder"]
-    Lab().strategies.describe("ladder", is_active=False)
+    Lab(load_settings()).strategies.describe("ladder", is_active=False)
     add(lake, ("c5", "dan", "AAA", 32))
     assert [request.tags["lab/strategy"] for request in watcher.look()] == ["dip-scalper"]
-    Lab().strategies.describe("dip-scalper", tags=["fast"])
+    Lab(load_settings()).strategies.describe("dip-scalper", tags=["fast"])
     add(lake, ("c6", "dan", "AAA", 33))
     assert watcher.look() == "1 new calls, no strategy is watched"
     assert watcher.look() == "no calls have come since"

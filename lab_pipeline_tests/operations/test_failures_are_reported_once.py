@@ -7,7 +7,6 @@ from dagster._core.events import JobFailureData, RunFailureReason
 from lab_pipeline.dagster_ext.instance import open_instance
 from lab_pipeline.defs.lake.checks import evaluate
 from lab_pipeline.defs.lake.metadata import measure
-from lab_pipeline.defs.operations.resources import Lab
 from lab_pipeline.defs.operations.sensors import notify_data_quality, notify_failures
 from lab_pipeline.lake import Lake
 from lab_pipeline.operations import webhook
@@ -149,9 +148,9 @@ def test_without_a_webhook_there_is_a_line_in_the_log(instance, failures, receiv
 
 def check_candles(instance, rows):
     """Record what the checks say of a lake with these candles."""
-    lake = Lake(Lab().settings.lake_dir)
+    lake = Lake(load_settings().lake_dir)
     lake.write_candles(rows, "1m")
-    for result in evaluate(measure(lake), Lab().settings.min_coverage):
+    for result in evaluate(measure(lake), load_settings().min_coverage):
         instance.report_runless_asset_event(
             dg.AssetCheckEvaluation(
                 asset_key=result.asset_key,
@@ -195,6 +194,35 @@ def test_a_check_that_the_receiver_does_not_take_is_told_when_it_does(instance, 
         sensor.evaluate()
     assert sensor.evaluate() == "1 checks reported"
     assert len(receiver.taken) == 1
+
+
+def doubt(instance, strategy, *, passed):
+    instance.report_runless_asset_event(
+        dg.AssetCheckEvaluation(
+            asset_key=dg.AssetKey(["backtest", "summary"]),
+            check_name="has_costs",
+            passed=passed,
+            severity=dg.AssetCheckSeverity.WARN,
+            metadata={"strategy": strategy},
+        )
+    )
+
+
+def test_a_doubt_is_told_once_a_strategy_though_runs_of_others_have_none(instance, receiver):
+    sensor = Sensor(notify_data_quality, instance)
+    for _ in range(3):
+        doubt(instance, "ladder", passed=False)
+        sensor.evaluate()
+        doubt(instance, "dip-scalper", passed=True)
+        sensor.evaluate()
+    assert [told["data"]["metadata"]["strategy"] for _, told in receiver.taken] == ["ladder"]
+    doubt(instance, "dip-scalper", passed=False)
+    sensor.evaluate()
+    assert [told["data"]["metadata"]["strategy"] for _, told in receiver.taken] == ["ladder", "dip-scalper"]
+    doubt(instance, "ladder", passed=True)
+    sensor.evaluate()
+    doubt(instance, "ladder", passed=False)
+    assert sensor.evaluate() == "1 checks reported"
 
 
 @pytest.mark.parametrize("status", [500, 503, 429, 408])

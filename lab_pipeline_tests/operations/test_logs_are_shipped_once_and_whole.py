@@ -17,6 +17,7 @@ from lab_pipeline.clickhouse.logs import append_lines, list_lines, sealed_runs
 from lab_pipeline.dagster_ext.event_lines import level_of, plain
 from lab_pipeline.dagster_ext.instance import open_instance
 from lab_pipeline.operations import log_shipper
+from lab_pipeline.operations.lab import Lab
 from lab_pipeline.operations.log_shipper import Shipper, backlog, run_shipper, ship_runs, shipping
 from lab_pipeline.settings import Settings, load_settings
 from lab_pipeline_tests.operations.event_logs import start_run, stored
@@ -255,7 +256,7 @@ def test_a_damaged_event_log_does_not_keep_others_from_being_shipped(instance, c
     assert f"cannot read the event log of run {bad}" in caplog.text
 
 
-def test_while_clickhouse_is_away_lines_wait(home, instance, clickhouse, monkeypatch, caplog):
+def test_while_clickhouse_is_away_lines_wait(home, instance, monkeypatch, caplog):
     monkeypatch.setattr(log_shipper, "TICK_SECONDS", 0.05)
     run_id = start_run(instance)
     failures = []
@@ -269,7 +270,7 @@ def test_while_clickhouse_is_away_lines_wait(home, instance, clickhouse, monkeyp
     monkeypatch.setattr(log_shipper, "append_lines", away)
     say(instance, run_id, "first")
     stop = threading.Event()
-    thread = threading.Thread(target=run_shipper, args=(*home, clickhouse, stop))
+    thread = threading.Thread(target=run_shipper, args=(Lab(*home), stop))
     thread.start()
     deadline = time.monotonic() + 30
     while len(failures) < 3:

@@ -7,9 +7,8 @@ import dagster as dg
 import pytest
 
 from lab_pipeline.dagster_ext.instance import open_instance
-from lab_pipeline.defs.operations.resources import Lab
+from lab_pipeline.operations.lab import Lab
 from lab_pipeline.operations.retention import leftovers
-from lab_pipeline.operations.runs import Runs
 from lab_pipeline.settings import load_settings
 from lab_pipeline_tests.support.daemon import daemon
 
@@ -49,7 +48,7 @@ def forget(instance, last):
 
 def collected(instance, *, remove):
     """Do what retention does; return the bytes."""
-    return leftovers(load_settings(), Runs(instance, Lab().artifacts), remove=remove)["dagster"]
+    return leftovers(Lab(load_settings(), instance), remove=remove)["dagster"]
 
 
 def test_a_log_goes_after_its_tick(instance, logs):

@@ -9,6 +9,7 @@ from lab_pipeline.dagster_ext import run_worker
 from lab_pipeline.dagster_ext.instance import open_instance
 from lab_pipeline.dagster_ext.worker_locks import WORKER_TAG, take, workers_dir
 from lab_pipeline.operations import recovery
+from lab_pipeline.runs.artifacts import ArtifactStore
 from lab_pipeline.settings import load_settings
 from lab_pipeline_tests.support.daemon import daemon
 
@@ -71,7 +72,7 @@ def test_a_dead_run_is_repeated_once_though_the_code_server_was_away(lab):
 
 def test_a_dead_run_that_can_be_seen_still_is_withdrawn(lab, monkeypatch):
     monkeypatch.setattr(recovery, "WITHDRAWN_WITHIN", timedelta())
-    monkeypatch.setattr(recovery.ArtifactStore, "has", lambda *_: True)
+    monkeypatch.setattr(ArtifactStore, "has", lambda *_: True)
     monkeypatch.setattr(recovery, "withdraw_after_end", lambda *_: True)
     lost = died(lab, RunFailureReason.STEP_FAILURE)  # which is not repeated
     assert tick(lab) == f"withdrawn: {lost}"

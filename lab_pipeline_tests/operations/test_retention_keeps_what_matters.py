@@ -8,9 +8,9 @@ import pytest
 from lab_pipeline.dagster_ext.instance import open_instance
 from lab_pipeline.definitions import defs
 from lab_pipeline.defs.operations.assets import RETENTION_KEY, retention
-from lab_pipeline.defs.operations.resources import Lab
+from lab_pipeline.defs.operations.resources import LabResource
+from lab_pipeline.operations.lab import Lab
 from lab_pipeline.operations.retention import Policy, expired
-from lab_pipeline.operations.runs import Runs
 from lab_pipeline.settings import load_settings
 from lab_pipeline.statistics import catalog, refresh
 from lab_pipeline_tests.support.world import Call, World
@@ -60,7 +60,7 @@ def numbers(quality):
 
 def gone(instance, policy):
     settings = load_settings()
-    return {run.run_id: run.reason for run in expired(settings, Runs(instance, Lab().artifacts), policy, NOW)}
+    return {run.run_id: run.reason for run in expired(Lab(settings, instance), policy, NOW)}
 
 
 def test_leaders_stay_however_old_they_are_and_count(home, instance):
@@ -119,7 +119,7 @@ def test_the_asset_deletes_and_measures(home, instance, monkeypatch):
     litter.parent.mkdir(parents=True)
     litter.write_bytes(b"x" * 1000)
 
-    done = dg.materialize([retention], instance=instance, resources={"lab": Lab()})
+    done = dg.materialize([retention], instance=instance, resources={"lab": LabResource()})
 
     assert done.success
     left = {run.run_id for run in instance.get_runs()}
@@ -152,7 +152,7 @@ def test_the_asset_deletes_and_measures(home, instance, monkeypatch):
 def test_without_a_policy_the_asset_only_measures(home, instance, monkeypatch):
     monkeypatch.delenv("LAB_KEEP_DAYS")
     old = publish(World(home), instance, 900, [0.1])
-    done = dg.materialize([retention], instance=instance, resources={"lab": Lab()})
+    done = dg.materialize([retention], instance=instance, resources={"lab": LabResource()})
     assert done.success
     assert instance.has_run(old)
     seen = instance.get_latest_materialization_event(RETENTION_KEY).asset_materialization.metadata

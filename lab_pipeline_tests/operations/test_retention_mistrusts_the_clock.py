@@ -9,11 +9,11 @@ from dagster._daemon.types import DaemonHeartbeat
 
 from lab_pipeline.dagster_ext.instance import open_instance
 from lab_pipeline.defs.operations.assets import retention
-from lab_pipeline.defs.operations.resources import Lab
+from lab_pipeline.defs.operations.resources import LabResource
 from lab_pipeline.domain.errors import LabError
 from lab_pipeline.operations.clock_check import LONGEST_GAP, SETTLED
+from lab_pipeline.operations.lab import Lab
 from lab_pipeline.operations.retention import Policy, expired
-from lab_pipeline.operations.runs import Runs
 from lab_pipeline.settings import load_settings
 from lab_pipeline_tests.support.ticks import tick
 
@@ -39,7 +39,7 @@ def record(instance, at, **tags):
 
 
 def gone(instance, now, policy=MONTH, **options):
-    found = expired(load_settings(), Runs(instance, Lab().artifacts), policy, now, **options)
+    found = expired(Lab(load_settings(), instance), policy, now, **options)
     return {run.run_id for run in found}
 
 
@@ -96,7 +96,7 @@ def test_a_clock_that_is_put_back_deletes_nothing(instance):
 
 def test_the_asset_fails_in_one_line_and_deletes_nothing(instance):
     old = record(instance, NOW - YEAR)
-    done = dg.materialize([retention], instance=instance, resources={"lab": Lab()}, raise_on_error=False)
+    done = dg.materialize([retention], instance=instance, resources={"lab": LabResource()}, raise_on_error=False)
     assert not done.success
     assert instance.has_run(old)
     (failed,) = done.get_step_failure_events()

@@ -26,7 +26,7 @@ def lab(tmp_path):
     lake.write_candles(candles(["AAA"], 30), "1m")
     lake.write_calls(calls(1))
     (tmp_path / "signals").mkdir()
-    return lake, StrategyStore(tmp_path / "catalog.duckdb"), tmp_path / "signals"
+    return lake, StrategyStore(tmp_path / "catalog.duckdb", signals_dir=tmp_path / "signals"), tmp_path / "signals"
 
 
 def request(strategies, name="above", **arguments):
@@ -38,8 +38,8 @@ def request(strategies, name="above", **arguments):
 
 
 def simulated(lab, **arguments):
-    lake, strategies, directory = lab
-    backtest = steps.resolve(request(strategies, **arguments), strategies, lake, directory)
+    lake, strategies, _ = lab
+    backtest = steps.resolve(request(strategies, **arguments), strategies, lake)
     return steps.simulate(backtest, steps.plan(backtest, lake))
 
 
@@ -64,7 +64,7 @@ def test_other_processes_execute_what_was_hashed(lab):
     lake, strategies, directory = lab
     (directory / "above.py").write_text(ABOVE)
     whole = simulated(lab, level=1.1)
-    backtest = pickle.loads(pickle.dumps(steps.resolve(request(strategies, level=1.1), strategies, lake, directory)))  # noqa: S301 - as the ops of a run hand it over
+    backtest = pickle.loads(pickle.dumps(steps.resolve(request(strategies, level=1.1), strategies, lake)))  # noqa: S301 - as the ops of a run hand it over
     (directory / "above.py").write_text("raise SystemError")
     result = steps.simulate(backtest, steps.plan(backtest, lake))
     assert result.provenance.fingerprint == whole.provenance.fingerprint
@@ -88,27 +88,27 @@ def test_a_signal_that_cannot_be_trusted_starts_nothing(lab, text, says):
 
 
 def test_a_signal_that_is_not_there_is_named_by_path(lab):
-    lake, strategies, directory = lab
+    lake, strategies, _ = lab
     asked = request(strategies, "nowhere")
-    (found,) = steps.find_problems(asked, strategies, lake, directory)
+    (found,) = steps.find_problems(asked, strategies, lake)
     assert found.path == "strategy.entry.when.any[0].name"
     assert "neither a file" in found.message
     with pytest.raises(InvalidConfigError, match="nowhere"):
-        steps.resolve(asked, strategies, lake, directory)
+        steps.resolve(asked, strategies, lake)
 
 
 def test_no_name_leads_out_of_the_directory(lab, tmp_path):
     lake, strategies, directory = lab
     (tmp_path / "outside.py").write_text(ABOVE)
     (directory / "linked.py").symlink_to(tmp_path / "outside.py")
-    assert steps.find_problems(request(strategies, "linked"), strategies, lake, directory)
+    assert steps.find_problems(request(strategies, "linked"), strategies, lake)
     for name in ("../outside", "/etc/passwd", ".hidden", "a/b"):
         with pytest.raises(InvalidConfigError, match="name"):
             request(strategies, name)
 
 
 def test_an_installed_package_registers_a_signal(lab, tmp_path, monkeypatch):
-    lake, strategies, directory = lab
+    lake, strategies, _ = lab
     site = tmp_path / "site"
     (site / "made_up-1.2.dist-info").mkdir(parents=True)
     (site / "made_up_signals.py").write_text(ABOVE)
@@ -119,4 +119,4 @@ def test_an_installed_package_registers_a_signal(lab, tmp_path, monkeypatch):
     result = simulated(lab, name="made-up-above", level=1.1)
     assert result.provenance.spec.signals == {"made-up-above": "made-up==1.2"}
     assert result.simulation.trades["entry_time"].to_physical().to_list() == [START_MS + 6 * 60_000]
-    assert steps.find_problems(request(strategies, "made-up-above"), strategies, lake, directory) == []
+    assert steps.find_problems(request(strategies, "made-up-above"), strategies, lake) == []

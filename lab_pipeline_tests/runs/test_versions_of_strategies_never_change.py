@@ -1,5 +1,6 @@
 import multiprocessing
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+from dataclasses import replace
 
 import pytest
 
@@ -31,7 +32,7 @@ def test_an_identical_configuration_keeps_its_version_and_a_changed_one_gets_the
 def test_examples_take_no_name_from_a_user(store):
     shipped = example_strategies()[0]
     store.add(Strategy.parse({"id": shipped.id, "exit": {"stopLoss": 0.123}}))
-    store.add_examples()
+    store = replace(store, examples=True)
     assert store.get(shipped.id).strategy.exit.stop_loss == 0.123
     assert store.add(shipped).version == "2"
     assert set(store.ids()) == {one.id for one in example_strategies()}

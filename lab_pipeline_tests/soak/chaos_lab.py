@@ -31,11 +31,11 @@ COME_BACK = {429, 503}
 
 KINDS = {
     "lab up": "/lab up ",
-    "code server": "dagster api grpc ",
+    "code server": " lab_pipeline.dagster_ext.code_server ",
     "webserver": "/lab webserver ",
     "daemon": " lab_pipeline.dagster_ext.daemon ",
     "api": "/lab api ",
-    "run": "operations.worker",
+    "run": "dagster_ext.run_worker",
     "clickhouse": "clickhouse.gateway",
 }
 """What the processes of a lab are, by words of their command lines; all others are `helper`."""

@@ -28,7 +28,7 @@ from dagster._scheduler.scheduler import launch_scheduled_runs
 
 from lab_pipeline.dagster_ext.graphql import LOCATION, REPOSITORY
 from lab_pipeline.definitions import defs
-from lab_pipeline.defs.operations.resources import Lab
+from lab_pipeline.defs.operations.resources import LabResource
 
 LOGGER = logging.getLogger("daemon")
 
@@ -205,7 +205,7 @@ def tick_of(sensor, instance, cursor):
         instance=instance,
         sensor_name=sensor.name,
         repository_def=defs().get_repository_def(),
-        resources={"lab": Lab()},
+        resources={"lab": LabResource()},
     ) as context:
         yield context
 

@@ -117,7 +117,7 @@ def in_the_kernel(lab, run_id):
     """Wait until a run's process has used so much time that it can only be simulating."""
 
     def busy():
-        for pid in processes(lab.home, "operations.worker", run_id):
+        for pid in processes(lab.home, "dagster_ext.run_worker", run_id):
             if backtests(lab)[run_id]["status"] == "STARTED":
                 return cpu_seconds(pid) > 6 and pid
         return None

@@ -7,7 +7,8 @@ from playwright.sync_api import expect
 
 from lab_pipeline.defs.backtest.nightly import SCHEDULE
 from lab_pipeline.defs.lake.events import report_calls, report_candles
-from lab_pipeline.lake import Lake, generate_market
+from lab_pipeline.lake import generate_market
+from lab_pipeline.operations.lab import Lab
 from lab_pipeline.settings import load_settings
 from lab_pipeline_tests.support.processes import processes
 from lab_pipeline_tests.support.running_lab import RunningLab, in_the_kernel, left_over
@@ -31,9 +32,9 @@ def lab(chromium, tmp_path, monkeypatch, clickhouse_url, stock_endless):  # noqa
     monkeypatch.setenv("LAB_HOME", str(tmp_path))
     stock_endless(tmp_path)
     market = generate_market(seed=7, tokens=20, calls=100, timeframe="5m")
-    settings, lake = load_settings(), Lake(tmp_path / "lake")
-    report_candles(settings, lake, lake.write_candles(market.candles, "5m"))
-    report_calls(settings, lake, lake.write_calls(market.calls))
+    with Lab(load_settings()) as stores:
+        report_candles(stores, stores.lake.write_candles(market.candles, "5m"))
+        report_calls(stores, stores.lake.write_calls(market.calls))
     lab = RunningLab(tmp_path)
     yield lab
     lab.stop()
@@ -50,7 +51,7 @@ def test_backtests_are_launched_looked_at_and_canceled_in_a_browser(lab, page):
     in_the_kernel(lab, large)
     terminate(page)
     expect(page.get_by_text("Canceled", exact=True)).to_be_visible()
-    until(lambda: not processes(lab.home, "operations.worker", large))
+    until(lambda: not processes(lab.home, "dagster_ext.run_worker", large))
     assert left_over(lab.home) == [finished]
 
     for on, status in ((True, "RUNNING"), (False, "STOPPED")):

@@ -58,7 +58,7 @@ def create_backtest(
 def dry_run(stores: LabStores, request: Request) -> DryRun:
     """Resolve a request against the lake and the catalog; nothing is started."""
     _check(stores, request)
-    resolved = steps.resolve(request, stores.strategies, stores.lake, stores.settings.signals_dir)
+    resolved = steps.resolve(request, stores.strategies, stores.lake)
     with steps.plan(resolved, stores.lake) as candles:
         rows = candles.rows_planned
     estimate = estimate_seconds(stores.runs, request.timeframe, resolved.calls.height)
@@ -75,6 +75,6 @@ def dry_run(stores: LabStores, request: Request) -> DryRun:
 
 
 def _check(stores: Stores, request: BacktestRequest) -> None:
-    problems = steps.find_problems(request, stores.strategies, stores.lake, stores.settings.signals_dir)
+    problems = steps.find_problems(request, stores.strategies, stores.lake)
     if problems:
         raise InvalidConfigError("the request", problems)

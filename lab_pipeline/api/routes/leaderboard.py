@@ -7,7 +7,6 @@ from fastapi import APIRouter, Query, Request, Response
 from lab_pipeline.api.errors import describe
 from lab_pipeline.api.etag import NOT_MODIFIED, Model, tagged
 from lab_pipeline.api.pagination import PAGE, Cursor, Limit, decode_cursor, encode_cursor
-from lab_pipeline.api.routes.statistics import statistics_of
 from lab_pipeline.api.schemas.statistics import CallerLeaderboard, RunLeaderboard, StrategyLeaderboard
 from lab_pipeline.api.stores import LabStores, Stores
 from lab_pipeline.domain.errors import FieldError, InvalidConfigError
@@ -90,7 +89,7 @@ def _page(
 ) -> Model | Response:
     kind = f"leaderboard/{board.value}/{rank_by.value}"
     after = None if cursor is None else _read_place(kind, cursor)
-    answer, more = leaderboard(statistics_of(stores), board, rank_by, filters, after=after, limit=limit)
+    answer, more = leaderboard(stores.statistics, board, rank_by, filters, after=after, limit=limit)
     rows = answer.body["leaderboard"]
     if board is not Board.CALLERS:
         names = {one.strategy.id: one.strategy.name for one in stores.strategies.list_latest("", MOST_STRATEGIES)}

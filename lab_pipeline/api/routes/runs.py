@@ -103,7 +103,7 @@ def retry_run(stores: LabStores, run_id: RunId, response: Response) -> QueuedRun
 @router.delete("/runs/{runId}", status_code=204, summary="Delete a run", responses=describe(404, 409))
 def delete_run(stores: LabStores, run_id: RunId) -> None:
     """Delete a run with its logs, metrics and artifacts; one that waits or runs is a 409: cancel it first."""
-    run_actions.delete(stores.settings, stores.runs, stores.clickhouse.config, run_id)
+    run_actions.delete(stores, run_id)
 
 
 def _position(cursor: str) -> Position:

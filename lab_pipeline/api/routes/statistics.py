@@ -10,10 +10,10 @@ from lab_pipeline.api.errors import describe
 from lab_pipeline.api.etag import NOT_MODIFIED, tagged
 from lab_pipeline.api.pagination import PAGE, Cursor, Limit, decode_cursor, encode_cursor
 from lab_pipeline.api.schemas.statistics import CorrelationAnswer, DistributionAnswer, OverviewAnswer, PnlPage
-from lab_pipeline.api.stores import LabStores, Stores
+from lab_pipeline.api.stores import LabStores
 from lab_pipeline.domain.backtest import Moment
 from lab_pipeline.domain.errors import FieldError, InvalidConfigError
-from lab_pipeline.statistics import FEATURES, Bins, GroupBy, Method, Metric, Range, Statistics
+from lab_pipeline.statistics import FEATURES, Bins, GroupBy, Method, Metric, Range
 from lab_pipeline.statistics import answers as ask
 
 router = APIRouter(prefix="/statistics", tags=["statistics"], responses=NOT_MODIFIED | describe(503))
@@ -21,11 +21,6 @@ router = APIRouter(prefix="/statistics", tags=["statistics"], responses=NOT_MODI
 From = Annotated[Moment | None, Query(alias="from", description="Trades on calls from this time on.")]
 To = Annotated[Moment | None, Query(alias="to", description="Trades on calls before this time.")]
 Feature = StrEnum("Feature", {name: ask.camel(name) for name in FEATURES})  # type: ignore[misc]  # made from a tuple
-
-
-def statistics_of(stores: Stores) -> Statistics:
-    """Return the statistics of the lab that is served."""
-    return Statistics.of(stores.settings)
 
 
 @router.get("/overview", summary="All runs in numbers", response_model=OverviewAnswer)
@@ -39,7 +34,7 @@ def get_overview(
     strategy_id: Annotated[str | None, Query(alias="strategyId", description="Only runs of this strategy.")] = None,
 ) -> OverviewAnswer | Response:
     """Return totals over completed runs. A range selects trades, not runs: a run is at no time of the market."""
-    answer = ask.overview(statistics_of(stores), _range(start, end), strategy_id)
+    answer = ask.overview(stores.statistics, _range(start, end), strategy_id)
     return tagged(request, response, OverviewAnswer, answer)
 
 
@@ -58,7 +53,7 @@ def get_pnl(
     """Return groups in the order of their keys; every grouping adds up to the overview."""
     kind = f"pnl/{group_by.value}"
     after = decode_cursor(kind, cursor, str)[0] if cursor is not None else None
-    answer, more = ask.pnl(statistics_of(stores), group_by, _range(start, end), after=after, limit=limit)
+    answer, more = ask.pnl(stores.statistics, group_by, _range(start, end), after=after, limit=limit)
     return tagged(request, response, PnlPage, answer, nextCursor=None if more is None else encode_cursor(kind, more))
 
 
@@ -77,7 +72,7 @@ def get_distribution(
         chosen = Bins.parse(bins)
     except ValueError as error:
         raise InvalidConfigError("the request", [FieldError("bins", str(error))]) from None
-    return tagged(request, response, DistributionAnswer, ask.distribution(statistics_of(stores), metric, chosen))
+    return tagged(request, response, DistributionAnswer, ask.distribution(stores.statistics, metric, chosen))
 
 
 @router.get("/correlation", summary="What goes with what", response_model=CorrelationAnswer)
@@ -90,7 +85,7 @@ def get_correlation(
 ) -> CorrelationAnswer | Response:
     """Return how far features known before the entry go with outcomes, over calls."""
     wanted = [feature.name for feature in features] if features else FEATURES
-    return tagged(request, response, CorrelationAnswer, ask.correlation(statistics_of(stores), method, wanted))
+    return tagged(request, response, CorrelationAnswer, ask.correlation(stores.statistics, method, wanted))
 
 
 def _range(start: datetime | None, end: datetime | None) -> Range:

@@ -1,16 +1,15 @@
 """Backtests and runs over HTTP."""
 
-from datetime import datetime
 from typing import Any
 
 from pydantic import ConfigDict, Field, JsonValue
 from pydantic.alias_generators import to_camel
 
 from lab_pipeline.api.schemas.base import Answer, Moment
-from lab_pipeline.domain.backtest import AllUniverse, BacktestSpec, CallersUniverse, ResolvedSpec, TokensUniverse, utc
+from lab_pipeline.domain.backtest import AllUniverse, BacktestSpec, CallersUniverse, ResolvedSpec, TokensUniverse
 from lab_pipeline.domain.strategy import StrategyConfig
 from lab_pipeline.domain.summary import Summary
-from lab_pipeline.operations.backtest_config import NULL
+from lab_pipeline.operations.backtest_config import Asked
 from lab_pipeline.operations.runs import Run
 
 RUN_EXAMPLE = "87fb7da4-727b-4cfc-841a-4da23928c4b2"
@@ -191,33 +190,14 @@ def config_of(run: Run) -> RunConfig:
             params=spec.params,
             strategy=spec.strategy,
         )
-    asked = run.asked
-    seed, params = asked.get("seed", 0), asked.get("params", {})
+    asked = Asked.of(run.asked)
     return RunConfig(
         strategy_id=run.strategy_id,
         strategy_version=run.strategy_version,
-        universe=_universe(asked.get("mints") or [], asked.get("callers") or []),
+        universe=asked.universe,
         timeframe=run.timeframe,
-        range=AskedRange(start=_moment(asked.get("start")), end=_moment(asked.get("end"))),
-        seed=seed if isinstance(seed, int) else None,
-        params={str(key): None if value == NULL else value for key, value in params.items()}
-        if isinstance(params, dict)
-        else {},
+        range=AskedRange(start=asked.start, end=asked.end),
+        seed=asked.seed,
+        params=asked.params,
         strategy=None,
     )
-
-
-def _universe(mints: Any, callers: Any) -> TokensUniverse | CallersUniverse | AllUniverse | None:  # noqa: ANN401 - unchecked
-    both = [*mints, *callers] if isinstance(mints, list) and isinstance(callers, list) else [None]
-    if (mints and callers) or not all(isinstance(name, str) and name for name in both):
-        return None
-    if mints:
-        return TokensUniverse(mints=tuple(mints))
-    return CallersUniverse(callers=tuple(callers)) if callers else AllUniverse()
-
-
-def _moment(text: Any) -> datetime | None:  # noqa: ANN401 - unchecked
-    try:
-        return utc(datetime.fromisoformat(text)) if isinstance(text, str) else None
-    except ValueError:
-        return None

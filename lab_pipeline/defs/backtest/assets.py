@@ -12,20 +12,25 @@ from typing import Any
 import dagster as dg
 from pydantic import Field
 
-from lab_pipeline.clickhouse.warmup import warm_up
+from lab_pipeline.clickhouse.pool import ClickHousePool
 from lab_pipeline.dagster_ext.config_schema import form
 from lab_pipeline.dagster_ext.io_manager import HANDOVER, crosses_processes, held_directory, sweep
 from lab_pipeline.dagster_ext.metadata_table import table
 from lab_pipeline.dagster_ext.op_failure import failing_clearly
 from lab_pipeline.dagster_ext.unpublish import withdraw_if_ended
-from lab_pipeline.defs.backtest.metadata import PREVIEW_ROWS, file_metadata, headline, picture
-from lab_pipeline.defs.operations.resources import Lab
+from lab_pipeline.defs.backtest.checks import DOUBT_SPECS, evaluate
+from lab_pipeline.defs.backtest.metadata import PREVIEW_ROWS, artifact_url, file_metadata, headline, picture
 from lab_pipeline.domain.backtest import MOST_CANDLES
+from lab_pipeline.doors import api_url
 from lab_pipeline.engine import ENGINE_VERSION
-from lab_pipeline.lake import CandleSlice, SlicePiece
+from lab_pipeline.lake import CandleSlice, Lake, SlicePiece
 from lab_pipeline.operations.backtest_config import CANDLES_PER_PART, BacktestConfig
+from lab_pipeline.operations.lab import Lab
 from lab_pipeline.runs import backtest as steps
 from lab_pipeline.runs import progress
+from lab_pipeline.runs.artifacts import REPORT, ArtifactStore
+from lab_pipeline.runs.strategies import StrategyStore
+from lab_pipeline.runs.tags import FINGERPRINT_TAG, search_tags
 
 DESCRIPTIONS = {
     "fills": "Every buy and sell: price, fraction, quantity, fee and the rule that caused it.",
@@ -51,18 +56,31 @@ class Parts(dg.Config):
     out=dg.Out(io_manager_key=HANDOVER),
     description="Look up the strategy, apply the overrides, select the calls.",
 )
-def resolve(context: dg.OpExecutionContext, config: BacktestConfig, lab: Lab) -> steps.ResolvedBacktest:
+def resolve(
+    context: dg.OpExecutionContext,
+    config: BacktestConfig,
+    lake: dg.ResourceParam[Lake],
+    strategies: dg.ResourceParam[StrategyStore],
+    clickhouse: dg.ResourceParam[ClickHousePool],
+) -> steps.ResolvedBacktest:
     """Turn the launchpad's form into a backtest with nothing left to look up, and tag the run with it."""
+    return resolved(context, config, lake, strategies, clickhouse)
+
+
+def resolved(
+    context: dg.OpExecutionContext,
+    config: BacktestConfig,
+    lake: Lake,
+    strategies: StrategyStore,
+    clickhouse: ClickHousePool,
+) -> steps.ResolvedBacktest:
+    """Look up what a form means, and tag the run with it."""
     with failing_clearly(context.log):
-        backtest = steps.resolve(config.to_spec(lab.lake), lab.strategies, lab.lake, lab.settings.signals_dir)
-        warm_up(lab.clickhouse)
+        backtest = steps.resolve(config.to_spec(lake), strategies, lake)
+        clickhouse.warm_up()
     spec = backtest.spec
-    tags = {
-        "lab/strategy": spec.strategy_id,
-        "lab/strategy_version": spec.strategy_version,
-        "lab/timeframe": spec.timeframe,
-    }
-    context.instance.add_run_tags(context.run.run_id, tags)
+    config = BacktestConfig.of(spec, spec.strategy_version)
+    context.instance.add_run_tags(context.run.run_id, search_tags(config.fields()))
     context.log.info(f"strategy {spec.strategy_id} version {spec.strategy_version}, {backtest.calls.height:,} calls")
     return backtest
 
@@ -76,7 +94,11 @@ def resolve(context: dg.OpExecutionContext, config: BacktestConfig, lab: Lab) ->
     description="Choose the row groups of the lake that the calls' windows can reach; they are read shard by shard.",
 )
 def load(
-    context: dg.OpExecutionContext, config: Parts, backtest: steps.ResolvedBacktest, lab: Lab
+    context: dg.OpExecutionContext,
+    config: Parts,
+    backtest: steps.ResolvedBacktest,
+    lake: dg.ResourceParam[Lake],
+    lab: dg.ResourceParam[Lab],
 ) -> Iterator[dg.Output[CandleSlice] | dg.DynamicOutput[SlicePiece]]:
     """Plan what is read of the lake, as a whole or in parts."""
     apart = crosses_processes(context.get_step_execution_context())
@@ -85,7 +107,7 @@ def load(
         sweep(lab.settings, context.instance)
     hold = held_directory(lab.settings, context.run.run_id) if fans_out else None
     with failing_clearly(context.log):
-        candles = steps.plan(backtest, lab.lake, hold=hold)
+        candles = steps.plan(backtest, lake, hold=hold)
     context.log.info(f"reading {candles.rows_planned:,} candles in {candles.row_groups:,} row groups")
     if not fans_out:
         yield dg.Output(candles, WHOLE)
@@ -99,7 +121,10 @@ def load(
 
 @dg.op(out=dg.Out(io_manager_key=HANDOVER), description="Simulate every call and run the portfolio over the trades.")
 def simulate(
-    context: dg.OpExecutionContext, backtest: steps.ResolvedBacktest, candles: CandleSlice, lab: Lab
+    context: dg.OpExecutionContext,
+    backtest: steps.ResolvedBacktest,
+    candles: CandleSlice,
+    lab: dg.ResourceParam[Lab],
 ) -> steps.SimulatedBacktest:
     """Simulate; progress goes to the event log and to whoever listens in this process."""
     started = time.monotonic()
@@ -112,7 +137,10 @@ def simulate(
 
 @dg.op(out=dg.Out(io_manager_key=HANDOVER), description="Simulate the calls on the mints of one part.")
 def simulate_part(
-    context: dg.OpExecutionContext, backtest: steps.ResolvedBacktest, piece: SlicePiece, lab: Lab
+    context: dg.OpExecutionContext,
+    backtest: steps.ResolvedBacktest,
+    piece: SlicePiece,
+    lab: dg.ResourceParam[Lab],
 ) -> steps.SimulatedPart:
     """Simulate a part, wherever the executor has put this op."""
     started = time.monotonic()
@@ -125,7 +153,10 @@ def simulate_part(
 
 @dg.op(out=dg.Out(io_manager_key=HANDOVER), description="Put the parts together and run the portfolio over all trades.")
 def merge(
-    context: dg.OpExecutionContext, backtest: steps.ResolvedBacktest, parts: list[steps.SimulatedPart], lab: Lab
+    context: dg.OpExecutionContext,
+    backtest: steps.ResolvedBacktest,
+    parts: list[steps.SimulatedPart],
+    lab: dg.ResourceParam[Lab],
 ) -> steps.SimulatedBacktest:
     """Merge; the result is that of `simulate`."""
     started = time.monotonic()
@@ -136,27 +167,34 @@ def merge(
 
 
 @dg.op(
-    out={name: dg.Out(dg.Nothing) for name in DESCRIPTIONS},
+    out={name: dg.Out(dg.Nothing) for name in (*DESCRIPTIONS, *DOUBT_SPECS)},
     description="Check, write and reveal the artifacts by one rename.",
 )
 def publish(
-    context: dg.OpExecutionContext, results: list[steps.SimulatedBacktest], lab: Lab
-) -> Iterator[dg.Output[None]]:
+    context: dg.OpExecutionContext,
+    results: list[steps.SimulatedBacktest],
+    artifacts: dg.ResourceParam[ArtifactStore],
+    lab: dg.ResourceParam[Lab],
+) -> Iterator[dg.Output[None] | dg.AssetCheckResult]:
     """Publish the artifacts and describe each to Dagster; the result comes from one of two ops, the other skipped."""
     (result,) = results
-    run_id = context.run.run_id
+    run_id, api = context.run.run_id, api_url(lab.settings)
     shown = _previews(result)  # before anything is visible: if a picture fails, so does the run, with nothing published
     with failing_clearly(context.log):
-        manifest = steps.publish(run_id, result, lab.artifacts)
+        manifest = steps.publish(run_id, result, artifacts)
     if crosses_processes(context.get_step_execution_context()):
         withdraw_if_ended(context, lab.settings)
-    directory = lab.artifacts.directory / run_id
+    directory = artifacts.directory / run_id
     for file in manifest.files:
         name = file.name.partition(".")[0]
         if name not in context.selected_output_names:  # the asset of this file was not asked for
             continue
-        metadata = file_metadata(file, directory, manifest) | shown.get(name, {})
-        yield dg.Output(None, name, metadata=metadata)
+        metadata = file_metadata(file, directory, manifest, api) | shown.get(name, {})
+        if name == "summary":
+            metadata["tear sheet"] = dg.MetadataValue.url(artifact_url(api, run_id, REPORT))
+        yield dg.Output(None, name, metadata=metadata, data_version=dg.DataVersion(manifest.fingerprint))
+    if not context.selected_output_names.isdisjoint(DOUBT_SPECS):
+        yield from evaluate(result)
     context.log.info(f"published {len(manifest.files)} artifacts to {directory}")
 
 
@@ -186,6 +224,7 @@ def backtest_config(val: Mapping[str, Any]) -> dict[str, object]:
         )
         for name, description in DESCRIPTIONS.items()
     },
+    check_specs=list(DOUBT_SPECS.values()),
     config=backtest_config,
     can_subset=True,  # *Materialize* of one simulates, and publishes, all the same
 )
@@ -196,7 +235,7 @@ def backtest_assets(candles: None, calls: None) -> dict[str, None]:
     whole = simulate(backtest, planned.whole)
     parts = planned.parts.map(lambda piece: simulate_part(backtest, piece))
     outputs = publish([whole, merge(backtest, parts.collect())])
-    return {name: getattr(outputs, name) for name in DESCRIPTIONS}
+    return {name: getattr(outputs, name) for name in (*DESCRIPTIONS, *DOUBT_SPECS)}
 
 
 def _previews(result: steps.SimulatedBacktest) -> dict[str, dict[str, dg.MetadataValue]]:
@@ -207,7 +246,7 @@ def _previews(result: steps.SimulatedBacktest) -> dict[str, dict[str, dg.Metadat
     shown: dict[str, dict[str, dg.MetadataValue]] = {
         "trades": {"best trades": table(best.select(columns))},
         "outcomes": {"outcomes": table(simulation.outcomes.group_by("outcome").len("calls").sort("outcome"))},
-        "summary": headline(simulation.summary),
+        "summary": headline(simulation.summary, result.provenance.spec.strategy_id),
     }
     if not simulation.equity.is_empty():
         from lab_pipeline.reports import equity_picture  # noqa: PLC0415 - needed only here
@@ -220,7 +259,7 @@ def _previews(result: steps.SimulatedBacktest) -> dict[str, dict[str, dg.Metadat
 def _describe(context: dg.OpExecutionContext, result: steps.SimulatedBacktest, done: str, seconds: float) -> None:
     """Tag the run with what it has simulated, and say it."""
     summary, costs = result.simulation.summary, result.provenance.spec.strategy.costs
-    context.instance.add_run_tags(context.run.run_id, {"lab/fingerprint": result.provenance.fingerprint})
+    context.instance.add_run_tags(context.run.run_id, {FINGERPRINT_TAG: result.provenance.fingerprint})
     context.log.info(
         f"{done} {summary.calls:,} calls on {result.candles:,} candles in {seconds:.2f} s: {summary.trades:,} trades"
     )

@@ -1,16 +1,22 @@
 """The backtest in ClickHouse: an op of its own, so that a retry from failure repeats just this."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING
 
 import dagster as dg
 
-from lab_pipeline.clickhouse.warmup import connected
+from lab_pipeline.clickhouse.pool import ClickHousePool
 from lab_pipeline.dagster_ext.io_manager import crosses_processes
 from lab_pipeline.dagster_ext.op_failure import failing_clearly
 from lab_pipeline.dagster_ext.unpublish import withdraw_if_ended
-from lab_pipeline.defs.operations.resources import Lab
+from lab_pipeline.defs.backtest.lineage import LINEAGE
 from lab_pipeline.domain.errors import LabError
+from lab_pipeline.doors import api_url
+from lab_pipeline.operations.lab import Lab
 from lab_pipeline.runs.artifacts import ArtifactStore
+
+if TYPE_CHECKING:
+    from lab_pipeline.clickhouse.upload import Counts
 
 METRICS = dg.AssetKey(["backtest", "run_metrics"])
 FILLS = dg.AssetKey(["backtest", "run_fills"])
@@ -43,23 +49,16 @@ COUNTS = "rows_equal_artifacts"
     ],
 )
 def clickhouse_assets(
-    context: dg.AssetExecutionContext, lab: Lab
+    context: dg.AssetExecutionContext,
+    artifacts: dg.ResourceParam[ArtifactStore],
+    clickhouse: dg.ResourceParam[ClickHousePool],
+    lab: dg.ResourceParam[Lab],
 ) -> Iterator[dg.MaterializeResult[None] | dg.AssetCheckResult]:
     """Write the metrics and fills that the run has published to ClickHouse, and count them there."""
-    # Loaded by now: the client's import was part of the warming up while the run was simulating.
-    from lab_pipeline.clickhouse.upload import count_rows, upload_run  # noqa: PLC0415
-    from lab_pipeline.clickhouse.writer import delete_run  # noqa: PLC0415
-
     run = context.run
-    with failing_clearly(context.log), connected(lab.clickhouse) as clickhouse:
-        _take_over(context, lab.artifacts)
-        written = upload_run(clickhouse, lab.artifacts, run.run_id)
-        if crosses_processes(context.op_execution_context.get_step_execution_context()):
-            withdraw_if_ended(context, lab.settings)
-        counts = count_rows(clickhouse, lab.artifacts, run.run_id)
-        if not counts.equal:
-            delete_run(clickhouse, run.run_id, logs=False)  # what is wrong must not be seen
-    database = lab.clickhouse.database
+    written, counts = write(context.op_execution_context, artifacts, clickhouse, lab)
+    database, version = clickhouse.config.database, dg.DataVersion(artifacts.manifest(run.run_id).fingerprint)
+    address = f"{api_url(lab.settings)}/runs/{run.run_id}/metrics"
     metrics = {kind for kind in counts.artifacts if kind != "fills"}
     for key, names in ((METRICS, metrics), (FILLS, {"fills"})):
         if key in context.selected_asset_keys:
@@ -68,8 +67,11 @@ def clickhouse_assets(
                 metadata={
                     "dagster/table_name": f"{database}.{key.path[-1]}",
                     "dagster/row_count": written[key.path[-1]],
+                    "dagster/column_lineage": dg.MetadataValue.column_lineage(LINEAGE[key.path[-1]]),
+                    "url": dg.MetadataValue.url(address + "?" + "&".join(f"type={name}" for name in sorted(names))),
                     "run": run.run_id,
                 },
+                data_version=version,
             )
         expected, seen = ({name: rows.get(name, 0) for name in names} for rows in (counts.artifacts, counts.clickhouse))
         if dg.AssetCheckKey(key, COUNTS) in context.selected_asset_check_keys:
@@ -79,16 +81,45 @@ def clickhouse_assets(
                 passed=expected == seen,
                 metadata={"rows in the artifacts": sum(expected.values()), "rows in ClickHouse": sum(seen.values())},
             )
+    require_equal(context.op_execution_context, written, counts)
+
+
+def write(
+    context: dg.OpExecutionContext, artifacts: ArtifactStore, clickhouse: ClickHousePool, lab: Lab
+) -> tuple[Mapping[str, int], "Counts"]:
+    """Write what the run has published; rows that differ from it are hidden.
+
+    Returns:
+        The rows that were written, by table, and what readers see of them.
+    """
+    # Loaded by now: the client's import was part of the warming up while the run was simulating.
+    from lab_pipeline.clickhouse.upload import count_rows, upload_run  # noqa: PLC0415
+    from lab_pipeline.clickhouse.writer import delete_run  # noqa: PLC0415
+
+    run_id = context.run.run_id
+    with failing_clearly(context.log), clickhouse.connection() as client:
+        _take_over(context, artifacts)
+        written = upload_run(client, artifacts, run_id)
+        if crosses_processes(context.get_step_execution_context()):
+            withdraw_if_ended(context, lab.settings)
+        counts = count_rows(client, artifacts, run_id)
+        if not counts.equal:
+            delete_run(client, run_id, logs=False)  # what is wrong must not be seen
+    return written, counts
+
+
+def require_equal(context: dg.OpExecutionContext, written: Mapping[str, int], counts: "Counts") -> None:
+    """Fail the run if readers of ClickHouse did not see the rows of its artifacts."""
     with failing_clearly(context.log):
         if not counts.equal:
             raise LabError(
                 f"ClickHouse had other rows of the run than its artifacts ({counts}), so they are hidden: "
-                f"`lab clickhouse rebuild {run.run_id}` writes them again"
+                f"`lab clickhouse rebuild {context.run.run_id}` writes them again"
             )
     context.log.info(f"{sum(written.values()):,} rows of metrics and fills are in ClickHouse")
 
 
-def _take_over(context: dg.AssetExecutionContext, artifacts: ArtifactStore) -> None:
+def _take_over(context: dg.OpExecutionContext, artifacts: ArtifactStore) -> None:
     """Make the artifacts of a run that failed after its publication those of this run, which goes on from there."""
     run_id = context.run.run_id
     if artifacts.has(run_id):

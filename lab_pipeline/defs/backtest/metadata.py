@@ -1,10 +1,11 @@
-"""What the Dagster UI shows of a run: rows, columns, paths, headline numbers, pictures."""
+"""What the Dagster UI shows of a run: rows, columns, links, headline numbers, pictures."""
 
 from pathlib import Path
 from urllib.parse import quote
 
 import dagster as dg
 
+from lab_pipeline.defs.backtest.lineage import LINEAGE
 from lab_pipeline.domain.summary import Summary
 from lab_pipeline.runs.artifacts import ArtifactFile, Manifest
 
@@ -13,11 +14,22 @@ PLAIN_IN_A_DATA_URL = " /:=',;-.~"
 """What an SVG is full of and Markdown takes as it is within angle brackets; base64 would add a third to it."""
 
 
-def file_metadata(file: ArtifactFile, directory: Path, manifest: Manifest) -> dict[str, dg.MetadataValue]:
-    """Describe an artifact: where it lies, what is in it, and which result it belongs to."""
+def file_metadata(file: ArtifactFile, directory: Path, manifest: Manifest, api: str) -> dict[str, dg.MetadataValue]:
+    """Describe an artifact: where it is, what is in it, and which result it belongs to.
+
+    Its size is text: of runs of different strategies, numbers would be drawn as one line.
+
+    Args:
+        file: of the manifest.
+        directory: with the files of the run.
+        manifest: of the run.
+        api: address of the HTTP API.
+    """
+    name = file.name.partition(".")[0]
     metadata: dict[str, dg.MetadataValue] = {
-        "path": dg.MetadataValue.path(str(directory / file.name)),
-        "bytes": dg.MetadataValue.int(file.bytes),
+        "url": dg.MetadataValue.url(artifact_url(api, manifest.run_id, file.name)),
+        "dagster/uri": dg.MetadataValue.text((directory / file.name).as_uri()),
+        "bytes": dg.MetadataValue.text(f"{file.bytes:,}"),
         "sha256": dg.MetadataValue.text(file.sha256),
         "fingerprint": dg.MetadataValue.text(manifest.fingerprint),
     }
@@ -26,11 +38,30 @@ def file_metadata(file: ArtifactFile, directory: Path, manifest: Manifest) -> di
     if file.columns is not None:
         columns = [dg.TableColumn(column.name, column.type) for column in file.columns]
         metadata["dagster/column_schema"] = dg.MetadataValue.table_schema(dg.TableSchema(columns))
+    if name in LINEAGE:
+        metadata["dagster/column_lineage"] = dg.MetadataValue.column_lineage(LINEAGE[name])
     return metadata
 
 
-def headline(summary: Summary) -> dict[str, dg.MetadataValue]:
-    """Return the summary as numbers, which the UI plots from run to run; undefined ones are left out."""
+def artifact_url(api: str, run_id: str, name: str) -> str:
+    """Return where the HTTP API has an artifact."""
+    return f"{api}/runs/{run_id}/artifacts/{name}"
+
+
+def headline(summary: Summary, strategy_id: str) -> dict[str, dg.MetadataValue]:
+    """Return the summary as a table under the strategy; undefined numbers are left out.
+
+    Not as numbers of their own, which the UI would draw from run to run as one line, though the next run is of
+    another strategy, or over other calls.
+    """
+    numbers = [(name, value) for name, value in summary.model_dump().items() if value is not None]
+    records = [dg.TableRecord({"number": name, "value": value}) for name, value in numbers]
+    schema = dg.TableSchema([dg.TableColumn("number"), dg.TableColumn("value", "float")])
+    return {"strategy": dg.MetadataValue.text(strategy_id), "headline": dg.MetadataValue.table(records, schema)}
+
+
+def numbers(summary: Summary) -> dict[str, dg.MetadataValue]:
+    """Return the summary as numbers, which the UI draws over an asset's partitions; undefined ones are left out."""
     return {
         name: dg.MetadataValue.int(value) if isinstance(value, int) else dg.MetadataValue.float(value)
         for name, value in summary.model_dump().items()

@@ -1,21 +1,25 @@
 """Which backtests a night asks for: every active strategy, over the days before it, once."""
 
+import re
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
 import dagster as dg
 import polars as pl
 
-from lab_pipeline.dagster_ext.internals import SCHEDULE_NAME_TAG, SCHEDULED_EXECUTION_TIME_TAG
-from lab_pipeline.defs.backtest.run_requests import automation_timeframe, request
-from lab_pipeline.defs.operations.resources import Lab
-from lab_pipeline.domain.backtest import BacktestSpec, TimeRange
-from lab_pipeline.operations.backtest_config import BacktestConfig
+from lab_pipeline.dagster_ext.internals import SCHEDULED_EXECUTION_TIME_TAG
+from lab_pipeline.defs.backtest.partitions import STRATEGIES, WINDOWS
+from lab_pipeline.defs.backtest.run_requests import automation_timeframe
+from lab_pipeline.domain.backtest import TimeRange
+from lab_pipeline.operations.lab import Lab
 from lab_pipeline.runs.backtest import EmptyLakeError
 from lab_pipeline.runs.strategies import StoredStrategy
-from lab_pipeline.runs.tags import STRATEGY_TAG, WINDOW_TAG
+from lab_pipeline.runs.tags import STRATEGY_DIMENSION, STRATEGY_TAG, WINDOW_DIMENSION, WINDOW_TAG, search_tags
 
 SCHEDULE = "nightly_backtests"
+DAY = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
+MOST_NIGHTS = 366
+"""Windows that a tick adds at once, where the schedule was off before it."""
 
 
 @dataclass
@@ -41,7 +45,7 @@ def plan_night(instance: dg.DagsterInstance, lab: Lab, tick: datetime) -> Night:
     A strategy that another tick has run over the same window is left out: the window moves once a day.
     """
     range_ = window_before(tick, lab.settings.nightly_window_days)
-    night = Night(f"{range_.start:%Y-%m-%d}/{range_.end:%Y-%m-%d}")
+    night = Night(window_name(range_))
     strategies, broken = lab.strategies.readable_latest()
     night.left_out |= broken
     night.invalid |= set(broken)
@@ -62,9 +66,7 @@ def plan_night(instance: dg.DagsterInstance, lab: Lab, tick: datetime) -> Night:
         elif not _can_meet(stored, calls, candles):
             night.left_out[strategy_id] = f"the lake has no calls with {timeframe} candles in this window"
         else:
-            spec = BacktestSpec(strategy_id=strategy_id, timeframe=timeframe, range=range_)
-            config = BacktestConfig.of(spec, stored.version)
-            night.requests.append(request(config, key=f"nightly/{strategy_id}/{night.window}", window=night.window))
+            night.requests.append(_request(stored, timeframe, night.window))
     return night
 
 
@@ -78,16 +80,45 @@ def window_before(tick: datetime, days: int) -> TimeRange:
     return TimeRange(start=end - timedelta(days=days), end=end)
 
 
+def window_name(range_: TimeRange) -> str:
+    """Return the key of a window among the partitions; it is the tag of its runs, too."""
+    return f"{range_.start:%Y-%m-%d}/{range_.end:%Y-%m-%d}"
+
+
+def add_partitions(instance: dg.DagsterInstance, lab: Lab, tick: datetime) -> None:
+    """Add the partitions of a tick, and those of the nights since the latest window, which are seen to be missing."""
+    strategies, _ = lab.strategies.readable_latest()
+    instance.add_dynamic_partitions(STRATEGIES, [one.strategy.id for one in strategies if one.is_active])
+    days = lab.settings.nightly_window_days
+    last = window_before(tick, days).end
+    known = [key.partition("/")[2] for key in instance.get_dynamic_partitions(WINDOWS)]
+    ends = [datetime.fromisoformat(end).replace(tzinfo=UTC) for end in known if DAY.fullmatch(end)]
+    before = max((end for end in ends if end < last), default=last - timedelta(days=1))
+    nights = min((last - before).days, MOST_NIGHTS)
+    windows = [window_before(last - timedelta(days=ago), days) for ago in reversed(range(nights))]
+    instance.add_dynamic_partitions(WINDOWS, [window_name(window) for window in windows])
+
+
+def _request(stored: StoredStrategy, timeframe: str, window: str) -> dg.RunRequest:
+    strategy_id, config = stored.strategy.id, {"strategy_version": stored.version, "timeframe": timeframe}
+    return dg.RunRequest(
+        run_key=f"nightly/{strategy_id}/{window}",
+        partition_key=dg.MultiPartitionKey({STRATEGY_DIMENSION: strategy_id, WINDOW_DIMENSION: window}),
+        run_config={"ops": {"night": {"config": config}}},
+        tags=search_tags({"strategy": strategy_id, **config}, window),
+    )
+
+
 def _run_before(instance: dg.DagsterInstance, window: str, tick: datetime) -> set[str]:
-    """Return the strategies that another tick has run over this window.
+    """Return the strategies that another tick, or a backfill, has run over this window.
 
     Runs of this very tick are not among them: Dagster, evaluating it again after a crash, goes by their run keys, and
     starts those that it had made but not started. One of an earlier tick that never was started never will be.
     """
     this_tick = tick.astimezone(UTC).isoformat()
-    runs = instance.get_runs(dg.RunsFilter(tags={WINDOW_TAG: window, SCHEDULE_NAME_TAG: SCHEDULE}))
+    runs = instance.get_runs(dg.RunsFilter(tags={WINDOW_TAG: window}))
     return {
-        run.tags[STRATEGY_TAG]
+        run.tags.get(STRATEGY_TAG, "")
         for run in runs
         if run.status is not dg.DagsterRunStatus.NOT_STARTED and run.tags.get(SCHEDULED_EXECUTION_TIME_TAG) != this_tick
     }

@@ -1,13 +1,11 @@
 """What schedules and sensors ask for when they run backtests by themselves."""
 
-from collections.abc import Mapping
-
 import dagster as dg
 
 from lab_pipeline.lake import Lake
-from lab_pipeline.operations.backtest_config import BacktestConfig, run_config
+from lab_pipeline.operations.backtest_config import BacktestConfig
 from lab_pipeline.runs.backtest import EmptyLakeError
-from lab_pipeline.runs.tags import STRATEGY_TAG, TIMEFRAME_TAG, VERSION_TAG, WINDOW_TAG
+from lab_pipeline.runs.tags import run_config, search_tags
 from lab_pipeline.settings import Settings
 
 
@@ -29,19 +27,13 @@ def automation_timeframe(settings: Settings, lake: Lake) -> str:
     return wanted
 
 
-def request(config: BacktestConfig, *, key: str, window: str, tags: Mapping[str, str] | None = None) -> dg.RunRequest:
+def request(config: BacktestConfig, *, key: str, window: str) -> dg.RunRequest:
     """Ask for a backtest, tagged from the start with what people search for.
 
     Args:
         config: with a version.
         key: of which Dagster starts one run.
         window: value of WINDOW_TAG.
-        tags: more of them.
     """
-    searchable = {
-        STRATEGY_TAG: config.strategy,
-        VERSION_TAG: str(config.strategy_version),
-        TIMEFRAME_TAG: config.timeframe,
-        WINDOW_TAG: window,
-    }
-    return dg.RunRequest(run_key=key, run_config=run_config(config), tags={**searchable, **(tags or {})})
+    fields = config.fields()
+    return dg.RunRequest(run_key=key, run_config=run_config(fields), tags=search_tags(fields, window))

@@ -6,9 +6,9 @@ from lab_pipeline.dagster_ext.sensor_causes import CALLS, WAITS_FOR
 from lab_pipeline.dagster_ext.ticks import is_tick, stored_cursors
 from lab_pipeline.defs.backtest.jobs import backtest
 from lab_pipeline.defs.backtest.run_requests import automation_timeframe, request
-from lab_pipeline.defs.operations.resources import Lab
 from lab_pipeline.domain.backtest import BacktestSpec, CallersUniverse
 from lab_pipeline.operations.backtest_config import BacktestConfig
+from lab_pipeline.operations.lab import Lab
 from lab_pipeline.operations.new_calls import NewCalls, SeenCalls, calls_now, compare, name_now
 from lab_pipeline.runs.backtest import EmptyLakeError
 from lab_pipeline.runs.strategies import StoredStrategy
@@ -28,7 +28,7 @@ FROM_NOW_ON = "calls that come from now on are seen"
     default_status=dg.DefaultSensorStatus.RUNNING,
     description=f"Runs the active strategies that are tagged `{WATCHED}` on calls that have come or changed.",
 )
-def watch_calls(context: dg.SensorEvaluationContext, lab: Lab) -> dg.SensorResult | dg.SkipReason:
+def watch_calls(context: dg.SensorEvaluationContext, lab: dg.ResourceParam[Lab]) -> dg.SensorResult | dg.SkipReason:
     """Ask for a run of each watched strategy over the callers and the time of the new calls.
 
     The cursor names the calls that were seen, which are kept until a tick has moved on from them: one that dies is

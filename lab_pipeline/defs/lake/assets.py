@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Sequence
+from datetime import timedelta
 from pathlib import Path
 
 import dagster as dg
@@ -17,10 +18,15 @@ from lab_pipeline.defs.lake.metadata import (
     ingest_metadata,
     measure,
 )
-from lab_pipeline.defs.operations.resources import Lab
 from lab_pipeline.domain.errors import LabError
+from lab_pipeline.lake import Lake
 from lab_pipeline.lake.layout import MOST_FILES
+from lab_pipeline.operations.lab import Lab
+from lab_pipeline.settings import load_settings
 
+FRESH_DAYS = load_settings().lake_fresh_days
+FRESHNESS = dg.FreshnessPolicy.time_window(fail_window=timedelta(days=FRESH_DAYS)) if FRESH_DAYS else None
+"""Of both assets: whether anything was brought in, or the lake measured, within the time."""
 FILES = "CSV or Parquet files in the inbox (LAB_INBOX) or in directories of it, such as `done/candles-5m.csv`."
 
 
@@ -42,8 +48,16 @@ class CallFiles(dg.Config):
     files: list[str] = Field(default=[], max_length=MOST_FILES, description=FILES)
 
 
-@dg.asset(key=CANDLES_KEY, group_name="lake", kinds={"parquet", "polars"}, config_schema=form(CandleFiles))
-def candles(context: dg.AssetExecutionContext, lab: Lab) -> dg.MaterializeResult[None]:
+@dg.asset(
+    key=CANDLES_KEY,
+    group_name="lake",
+    kinds={"parquet", "polars"},
+    freshness_policy=FRESHNESS,
+    config_schema=form(CandleFiles),
+)
+def candles(
+    context: dg.AssetExecutionContext, lake: dg.ResourceParam[Lake], lab: dg.ResourceParam[Lab]
+) -> dg.MaterializeResult[None]:
     """Price candles of every token, by timeframe; sorted, validated, pruned by statistics when read."""
     config = CandleFiles(**context.op_execution_context.op_config)
     metadata: dict[str, dg.MetadataValue] = {}
@@ -51,7 +65,7 @@ def candles(context: dg.AssetExecutionContext, lab: Lab) -> dg.MaterializeResult
         if config.files:
             if config.timeframe is None:
                 raise LabError("timeframe is missing: say how long the candles in the files are, such as 5m")
-            report = lab.lake.ingest_candles(
+            report = lake.ingest_candles(
                 in_inbox(lab.settings.inbox_dir, config.files),
                 config.timeframe,
                 mint=config.mint,
@@ -59,18 +73,26 @@ def candles(context: dg.AssetExecutionContext, lab: Lab) -> dg.MaterializeResult
                 force=config.force,
             )
             metadata |= ingest_metadata(report)
-        return dg.MaterializeResult(metadata=metadata | candles_metadata(lab.lake, measure(lab.lake)))
+        return dg.MaterializeResult(metadata=metadata | candles_metadata(lake, measure(lake)))
 
 
-@dg.asset(key=CALLS_KEY, group_name="lake", kinds={"parquet", "polars"}, config_schema=form(CallFiles))
-def calls(context: dg.AssetExecutionContext, lab: Lab) -> dg.MaterializeResult[None]:
+@dg.asset(
+    key=CALLS_KEY,
+    group_name="lake",
+    kinds={"parquet", "polars"},
+    freshness_policy=FRESHNESS,
+    config_schema=form(CallFiles),
+)
+def calls(
+    context: dg.AssetExecutionContext, lake: dg.ResourceParam[Lake], lab: dg.ResourceParam[Lab]
+) -> dg.MaterializeResult[None]:
     """Who said to buy what, and when."""
     config = CallFiles(**context.op_execution_context.op_config)
     metadata: dict[str, dg.MetadataValue] = {}
     with failing_clearly(context.log):
         if config.files:
-            metadata |= ingest_metadata(lab.lake.ingest_calls(in_inbox(lab.settings.inbox_dir, config.files)))
-        return dg.MaterializeResult(metadata=metadata | calls_metadata(lab.lake))
+            metadata |= ingest_metadata(lake.ingest_calls(in_inbox(lab.settings.inbox_dir, config.files)))
+        return dg.MaterializeResult(metadata=metadata | calls_metadata(lake))
 
 
 def in_inbox(inbox: Path, files: Sequence[str]) -> list[Path]:

@@ -1,12 +1,11 @@
 """Tell Dagster what was brought into the lake outside of a run."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
 import dagster as dg
 
-from lab_pipeline.dagster_ext.instance import open_instance
-from lab_pipeline.defs.lake.checks import evaluate
+from lab_pipeline.defs.lake.checks import evaluate, evaluate_calls, recorded_callers
 from lab_pipeline.defs.lake.metadata import (
     CALLS_KEY,
     CANDLES_KEY,
@@ -16,23 +15,22 @@ from lab_pipeline.defs.lake.metadata import (
     measure,
 )
 from lab_pipeline.lake import Lake
-from lab_pipeline.settings import Settings
+from lab_pipeline.operations.lab import Lab
 
 if TYPE_CHECKING:
     from lab_pipeline.lake.ingest import IngestReport
 
 
-def report_candles(settings: Settings, lake: Lake, report: "IngestReport") -> None:
+def report_candles(lab: Lab, report: "IngestReport") -> None:
     """Record a materialisation of the candles, and the checks on them."""
-    with open_instance(settings) as instance:
-        for event in candle_events(lake, report, settings.min_coverage):
-            instance.report_runless_asset_event(event)
+    for event in candle_events(lab.lake, report, lab.settings.min_coverage):
+        lab.instance.report_runless_asset_event(event)
 
 
-def report_calls(settings: Settings, lake: Lake, report: "IngestReport") -> None:
-    """Record a materialisation of the calls."""
-    with open_instance(settings) as instance:
-        instance.report_runless_asset_event(calls_event(lake, report))
+def report_calls(lab: Lab, report: "IngestReport") -> None:
+    """Record a materialisation of the calls, and the checks on them."""
+    for event in call_events(lab.lake, report, recorded_callers(lab.instance)):
+        lab.instance.report_runless_asset_event(event)
 
 
 def candle_events(
@@ -42,16 +40,31 @@ def candle_events(
     measured = measure(lake)
     metadata = ingest_metadata(report) | candles_metadata(lake, measured)
     yield dg.AssetMaterialization(CANDLES_KEY, metadata=metadata)
-    for result in evaluate(measured, min_coverage):
+    yield from _evaluations(evaluate(measured, min_coverage))
+
+
+def call_events(
+    lake: Lake, report: "IngestReport", known_callers: set[str] | None
+) -> Iterator[dg.AssetMaterialization | dg.AssetCheckEvaluation]:
+    """Describe the calls after an ingest, then what the checks say of them.
+
+    Args:
+        lake: that has them.
+        report: of the ingest.
+        known_callers: who had called before; None if nobody had.
+    """
+    yield dg.AssetMaterialization(CALLS_KEY, metadata=ingest_metadata(report) | calls_metadata(lake))
+    yield from _evaluations(evaluate_calls(lake.calls(), measure(lake), known_callers))
+
+
+def _evaluations(results: Iterable[dg.AssetCheckResult]) -> Iterator[dg.AssetCheckEvaluation]:
+    for result in results:
+        if result.asset_key is None:
+            raise ValueError(f"{result.check_name} names no asset")
         yield dg.AssetCheckEvaluation(
-            asset_key=CANDLES_KEY,
+            asset_key=result.asset_key,
             check_name=str(result.check_name),
             passed=result.passed,
             severity=result.severity,
             metadata=result.metadata,
         )
-
-
-def calls_event(lake: Lake, report: "IngestReport") -> dg.AssetMaterialization:
-    """Describe the calls after an ingest."""
-    return dg.AssetMaterialization(CALLS_KEY, metadata=ingest_metadata(report) | calls_metadata(lake))

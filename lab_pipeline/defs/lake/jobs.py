@@ -3,6 +3,7 @@
 import errno
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,13 +12,14 @@ from pydantic import Field
 
 from lab_pipeline.dagster_ext.config_schema import form
 from lab_pipeline.dagster_ext.op_failure import failing_clearly
-from lab_pipeline.defs.lake.events import calls_event, candle_events
-from lab_pipeline.defs.operations.resources import Lab
+from lab_pipeline.defs.lake.checks import recorded_callers
+from lab_pipeline.defs.lake.events import call_events, candle_events
 from lab_pipeline.domain.errors import LabError
 from lab_pipeline.files.disk_errors import disk_trouble
 from lab_pipeline.lake import Drop, Inbox, Lake, LakeError, LakeUnwritableError
 from lab_pipeline.lake.inbox import kind_of, mint_of
 from lab_pipeline.lake.layout import CALLS, CANDLES, MOST_FILES
+from lab_pipeline.operations.lab import Lab
 
 if TYPE_CHECKING:
     from lab_pipeline.lake.ingest import IngestReport
@@ -49,7 +51,9 @@ class InboxFiles(dg.Config):
     config_schema=form(InboxFiles),
     description="Ingest each file; put it into done/, or into rejected/ with its error beside it.",
 )
-def ingest_inbox(context: dg.OpExecutionContext, lab: Lab) -> Iterator[object]:
+def ingest_inbox(
+    context: dg.OpExecutionContext, lake: dg.ResourceParam[Lake], lab: dg.ResourceParam[Lab]
+) -> Iterator[object]:
     """Ingest files one by one, each whole or not at all, and describe the lake afterwards.
 
     Files stay where they were taken to until the lake is described, and their receipts until they are in `done`: run
@@ -57,21 +61,23 @@ def ingest_inbox(context: dg.OpExecutionContext, lab: Lab) -> Iterator[object]:
     what goes wrong with the disk stops all. Either fails the run.
     """
     config = InboxFiles(**context.op_config)
-    inbox, lake = Inbox(lab.settings.inbox_dir), lab.lake
+    inbox = Inbox(lab.settings.inbox_dir)
     drops = _chosen(config, inbox.drops(), context.log)
     for receipt in lake.receipts():
         if not inbox.is_taken(receipt):
             lake.forget_receipt(receipt)  # whoever put the file away was killed before it came to that
     batch = _Batch(inbox, lake, context.log)
     problem = batch.take_in(sorted(drops, key=inbox.attempts))
+    events: list[Iterator[dg.AssetMaterialization | dg.AssetCheckEvaluation]] = []
     if (candles := batch.reports.get(CANDLES.name)) is not None:
-        for event in candle_events(lake, candles, lab.settings.min_coverage):
-            if isinstance(event, dg.AssetMaterialization):
-                yield event
-            else:
-                context.log_event(event)  # type: ignore[arg-type]  # it takes them, only its signature does not say so
+        events.append(candle_events(lake, candles, lab.settings.min_coverage))
     if (calls := batch.reports.get(CALLS.name)) is not None:
-        yield calls_event(lake, calls)
+        events.append(call_events(lake, calls, recorded_callers(context.instance)))
+    for event in chain.from_iterable(events):
+        if isinstance(event, dg.AssetMaterialization):
+            yield event
+        else:
+            context.log_event(event)  # type: ignore[arg-type]  # it takes them, only its signature does not say so
     problems = [one for one in (problem, batch.finish()) if one is not None]
     with failing_clearly(context.log):
         if problems:

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 CANDLES_KEY = dg.AssetKey(["lake", "candles"])
 CALLS_KEY = dg.AssetKey(["lake", "calls"])
 FILES_SHOWN = 100
+CALLERS = "callers"
+"""Name of the table of all callers in a materialisation of the calls."""
 
 
 def measure(lake: Lake) -> pl.DataFrame:
@@ -57,7 +59,7 @@ def calls_metadata(lake: Lake) -> dict[str, dg.MetadataValue]:
         "dagster/row_count": dg.MetadataValue.int(calls.height),
         "dagster/column_schema": _columns(calls.schema),
         "path": dg.MetadataValue.path(str(lake.root)),
-        "callers": table(per_caller.sort("caller")),
+        CALLERS: table(per_caller.sort("caller")),
     }
 
 

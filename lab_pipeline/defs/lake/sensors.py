@@ -11,9 +11,9 @@ import dagster as dg
 from lab_pipeline.dagster_ext.sensor_causes import FILES, WAITS_FOR
 from lab_pipeline.dagster_ext.ticks import is_tick
 from lab_pipeline.defs.lake.jobs import DroppedFile, InboxFiles, inbox_job, ingest_inbox
-from lab_pipeline.defs.operations.resources import Lab
 from lab_pipeline.domain.backtest import now
 from lab_pipeline.lake import Drop, Inbox
+from lab_pipeline.operations.lab import Lab
 
 INTERVAL_SECONDS = 5
 REST_SECONDS = 5.0
@@ -36,7 +36,7 @@ FILES_TAG = "lab/inbox"
     default_status=dg.DefaultSensorStatus.RUNNING,
     description="Ingests files that are dropped into LAB_INBOX, once they do not change any more.",
 )
-def watch_inbox(context: dg.SensorEvaluationContext, lab: Lab) -> dg.SensorResult | dg.SkipReason:
+def watch_inbox(context: dg.SensorEvaluationContext, lab: dg.ResourceParam[Lab]) -> dg.SensorResult | dg.SkipReason:
     """Ask for one run for all files that rest; the cursor says since when each has been seen as it is.
 
     Only one run at a time is asked for. Its key is that of its files and of the last run that these had, so that the

@@ -7,12 +7,10 @@ import polars as pl
 
 from lab_pipeline.dagster_ext.metadata_table import table
 from lab_pipeline.dagster_ext.op_failure import failing_clearly
-from lab_pipeline.defs.operations.resources import Lab
 from lab_pipeline.operations.disk_usage import disk_use
+from lab_pipeline.operations.lab import Lab
 from lab_pipeline.operations.retention import Expired, Policy, collect, expired, leaders, leftovers
-from lab_pipeline.operations.runs import Runs
-from lab_pipeline.settings import Settings
-from lab_pipeline.statistics import NotComputedError
+from lab_pipeline.statistics import NotComputedError, Statistics
 
 RETENTION_KEY = dg.AssetKey(["operations", "retention"])
 DELETED_SHOWN = 50
@@ -29,20 +27,19 @@ DELETED = pl.Schema(
 
 
 @dg.asset(key=RETENTION_KEY, group_name="operations", pool="retention", config_schema={})
-def retention(context: dg.AssetExecutionContext, lab: Lab) -> dg.MaterializeResult[None]:
+def retention(context: dg.AssetExecutionContext, lab: dg.ResourceParam[Lab]) -> dg.MaterializeResult[None]:
     """Delete what LAB_KEEP_DAYS and LAB_KEEP_RUNS_PER_STRATEGY do not keep, as `lab gc` does; measure the home."""
-    settings = lab.settings
     gone: list[Expired] = []
     with failing_clearly(context.log):
-        runs, policy = Runs(context.instance, lab.artifacts), Policy.of(settings)
+        policy = Policy.of(lab.settings)
         if policy.keeps_everything:
             context.log.info("every run is kept: LAB_KEEP_DAYS and LAB_KEEP_RUNS_PER_STRATEGY are not set")
-        for run in collect(settings, runs, expired(settings, runs, policy, datetime.now(UTC))):
+        for run in collect(lab, expired(lab, policy, datetime.now(UTC))):
             context.log.info(f"deleted run {run.run_id} ({run.job}): {run.reason}")
             gone.append(run)
-        left = leftovers(settings, runs, remove=True)
-        leading = _leaders(settings, policy.leaders)
-    areas = disk_use(settings)
+        left = leftovers(lab, remove=True)
+        leading = _leaders(lab.statistics, policy.leaders)
+    areas = disk_use(lab.settings)
     freed = sum(run.bytes for run in gone) + sum(left.values())
     context.log.info(f"{len(gone):,} runs deleted, {freed:,} bytes freed; the home has {sum(areas.values()):,} bytes")
     return dg.MaterializeResult(
@@ -58,10 +55,10 @@ def retention(context: dg.AssetExecutionContext, lab: Lab) -> dg.MaterializeResu
     )
 
 
-def _leaders(settings: Settings, count: int) -> int:
+def _leaders(statistics: Statistics, count: int) -> int:
     """Count the runs that lead: none, while no statistics were needed and none were computed."""
     try:
-        return len(leaders(settings, count))
+        return len(leaders(statistics, count))
     except NotComputedError:
         return 0
 

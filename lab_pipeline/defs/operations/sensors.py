@@ -10,8 +10,8 @@ from lab_pipeline.dagster_ext.daemon_cursors import clear_unreadable
 from lab_pipeline.dagster_ext.own_tags import mark_of, set_mark
 from lab_pipeline.dagster_ext.sensor_causes import RUNS, WAITS_FOR
 from lab_pipeline.dagster_ext.ticks import TESTED, is_tick
-from lab_pipeline.defs.operations.resources import Lab
 from lab_pipeline.operations import notices
+from lab_pipeline.operations.lab import Lab
 from lab_pipeline.operations.recovery import (
     ask_for_repetition,
     queue_forgotten,
@@ -36,7 +36,7 @@ FAILING = "lab/failing_checks"
     default_status=dg.DefaultSensorStatus.RUNNING,
     description="Reports runs of every job that failed: a line in the log, and LAB_WEBHOOK_URL if it is set.",
 )
-def notify_failures(context: dg.SensorEvaluationContext, lab: Lab) -> dg.SkipReason:
+def notify_failures(context: dg.SensorEvaluationContext, lab: dg.ResourceParam[Lab]) -> dg.SkipReason:
     """Tell of each failed run once; while the webhook does not take it, this and all later ones wait."""
     if not is_tick(context):
         return dg.SkipReason(TESTED)
@@ -61,9 +61,10 @@ def notify_failures(context: dg.SensorEvaluationContext, lab: Lab) -> dg.SkipRea
     minimum_interval_seconds=INTERVAL_SECONDS,
     tags={WAITS_FOR: RUNS},
     default_status=dg.DefaultSensorStatus.RUNNING,
-    description="Reports checks of assets that do not pass any more, such as a coverage below LAB_MIN_COVERAGE.",
+    description="Reports checks of assets that do not pass any more, such as a coverage below LAB_MIN_COVERAGE, and "
+    "reasons to doubt the results of a strategy, once each.",
 )
-def notify_data_quality(context: dg.SensorEvaluationContext, lab: Lab) -> dg.SkipReason:
+def notify_data_quality(context: dg.SensorEvaluationContext, lab: dg.ResourceParam[Lab]) -> dg.SkipReason:
     """Tell of each check once when it ceases to pass, and again only after it has passed in between."""
     if not is_tick(context):
         return dg.SkipReason(TESTED)
@@ -77,7 +78,7 @@ def notify_data_quality(context: dg.SensorEvaluationContext, lab: Lab) -> dg.Ski
         if passed is (name not in failing):
             continue
         if not passed:
-            _tell(context, webhook, notices.of_check(name, record))
+            _tell(context, webhook, notices.of_check(name, record), loud=notices.is_error(record))
             told += 1
         failing ^= {name}
         store.set_cursor_values({FAILING: json.dumps(sorted(failing))})
@@ -91,7 +92,7 @@ def notify_data_quality(context: dg.SensorEvaluationContext, lab: Lab) -> dg.Ski
     description="Queues runs whose launcher died over it, settles those that start or stop without a process, has dead "
     "ones repeated that Dagster could not repeat, ends processes of ended runs, and withdraws what those left visible.",
 )
-def recover_runs(context: dg.SensorEvaluationContext, lab: Lab) -> dg.SkipReason:
+def recover_runs(context: dg.SensorEvaluationContext, lab: dg.ResourceParam[Lab]) -> dg.SkipReason:
     """Queue what was forgotten, settle what is lost, have it repeated; then withdraw, which needs ClickHouse."""
     if not is_tick(context):
         return dg.SkipReason(TESTED)
@@ -102,7 +103,7 @@ def recover_runs(context: dg.SensorEvaluationContext, lab: Lab) -> dg.SkipReason
     settled = settle_lost(context.instance, now)
     asked = ask_for_repetition(context.instance, now)
     stopped = stop_ended(context.instance, now)
-    withdrawn = withdraw_ended(context.instance, lab.settings, now)
+    withdrawn = withdraw_ended(lab, now)
     parts = [
         ("queued", queued),
         ("settled", settled),
@@ -139,10 +140,10 @@ def _failing(context: dg.SensorEvaluationContext, stored: str | None) -> set[str
     return set()
 
 
-def _tell(context: dg.SensorEvaluationContext, webhook: Webhook | None, notice: Notice) -> None:
+def _tell(context: dg.SensorEvaluationContext, webhook: Webhook | None, notice: Notice, *, loud: bool = True) -> None:
     """Send the notice if there is whom to; write it into the log of the tick, which the code server's log has, too."""
     line = f"{notice.type} {json.dumps(notice.data, ensure_ascii=False)}"
     if webhook:
         webhook.deliver(notice)
         line += f" (reported to {webhook.host})"
-    context.log.error(line)
+    (context.log.error if loud else context.log.warning)(line)

@@ -6,14 +6,13 @@ import dagster as dg
 
 from lab_pipeline.dagster_ext.config_schema import form
 from lab_pipeline.dagster_ext.op_failure import failing_clearly
-from lab_pipeline.defs.operations.resources import Lab
 from lab_pipeline.defs.statistics.checks import evaluate
 from lab_pipeline.defs.statistics.metadata import describe
 from lab_pipeline.defs.statistics.specs import asset_specs, check_specs
+from lab_pipeline.operations.lab import Lab
 from lab_pipeline.operations.run_records import known_runs
-from lab_pipeline.operations.runs import Runs
 from lab_pipeline.settings import load_settings
-from lab_pipeline.statistics import Statistics, refresh
+from lab_pipeline.statistics import refresh
 
 
 class StatisticsConfig(dg.Config):
@@ -32,13 +31,13 @@ class StatisticsConfig(dg.Config):
     config_schema=form(StatisticsConfig),
 )
 def statistics_assets(
-    context: dg.AssetExecutionContext, lab: Lab
+    context: dg.AssetExecutionContext, lab: dg.ResourceParam[Lab]
 ) -> Iterator[dg.MaterializeResult[None] | dg.AssetCheckResult]:
     """Read the artifacts of new runs, forget those that are gone, and write every table that changes."""
     config = StatisticsConfig(**context.op_execution_context.op_config)
     with failing_clearly(context.log):
-        statistics = Statistics.of(lab.settings)
-        runs = known_runs(Runs(context.instance, lab.artifacts), statistics.catalog.known_runs())
+        statistics = lab.statistics
+        runs = known_runs(lab.runs, statistics.catalog.known_runs())
         done = refresh(statistics, runs, rebuild=config.rebuild)
         if done.changed:
             context.log.info(f"{done.added:,} runs read, {done.removed:,} forgotten, {done.runs:,} count")

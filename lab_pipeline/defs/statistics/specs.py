@@ -17,7 +17,7 @@ LEADERBOARDS = {
     "strategies": "Versions of strategies, by the medians of their runs.",
     "callers": "Callers by what their calls surely return: a few lucky calls do not lead.",
 }
-SOURCES = [dg.AssetKey(["backtest", name]) for name in ("trades", "paths", "equity", "summary")]
+SOURCES = [dg.AssetKey(["backtest", name]) for name in ("trades", "paths", "equity", "summary", "nightly")]
 
 TOTALS_AGREE, WIN_RATES, COUNTS = "totals_agree", "win_rates_are_shares", "counts_equal_the_manifests"
 OVERVIEW_KEY = dg.AssetKey(["statistics", "overview"])

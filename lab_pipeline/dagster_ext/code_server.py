@@ -1,0 +1,57 @@
+"""The code server of `lab up`: `dagster api grpc`, which does load code again when the UI's *Reload definitions* asks.
+
+It begins again as the same process, so that whoever watches it sees nothing end. Dagster's own `code-server start`
+keeps the definitions in a process of its own, and answers for that one when it is dead. Code that cannot be loaded is
+an error in the UI, not the end of the server (`--lazy-load-user-code`): the next reload may find it well again.
+"""
+
+import os
+import signal
+import sys
+import threading
+from multiprocessing.connection import wait
+from typing import Any
+
+from dagster._cli.api import grpc_command
+from dagster._grpc import server
+from dagster._grpc.__generated__ import dagster_api_pb2
+
+from lab_pipeline.dagster_ext.worker_locks import LIFELINE
+
+asked = threading.Event()
+"""Whether somebody wants the code to be loaded again."""
+
+
+class CodeServer(server.DagsterApiServer):
+    """Answers what Dagster's answers; asked to reload, it ends, and `main` begins again."""
+
+    def ReloadCode(self, _request: Any, _context: Any) -> dagster_api_pb2.ReloadCodeReply:  # noqa: ANN401, N802 - gRPC's
+        """Begin again once this is answered."""
+        asked.set()
+        self._logger.info("asked to load the code again")
+        self._shutdown_once_executions_finish_event.set()
+        return dagster_api_pb2.ReloadCodeReply()
+
+
+def main() -> None:
+    """Serve with the options of `dagster api grpc` until this process is ended."""
+    lifeline = os.environ.get(LIFELINE)
+    if lifeline is not None:
+        threading.Thread(target=_end_with, args=[int(lifeline)], name="lifeline", daemon=True).start()
+    server.DagsterApiServer = CodeServer  # type: ignore[misc]  # which the command looks up when it is called
+    grpc_command.main(args=sys.argv[1:], prog_name="dagster api grpc", standalone_mode=False)
+    if asked.is_set():
+        if lifeline is not None:
+            os.set_inheritable(int(lifeline), True)  # noqa: FBT003 - its only parameter
+        again = [sys.executable, "-m", "lab_pipeline.dagster_ext.code_server", *sys.argv[1:]]
+        os.execv(sys.executable, again)  # noqa: S606 - this very program, however it was started
+
+
+def _end_with(lifeline: int) -> None:
+    """End when `lab up` has: as the process that it was forked as, it was told, but not as the one that began again."""
+    wait([lifeline])
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,92 @@
+"""What makes a result doubtful though every number in it is right."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import polars as pl
+
+from lab_pipeline.domain.enums import Outcome
+from lab_pipeline.domain.strategy import StrategyConfig
+from lab_pipeline.domain.summary import Summary
+
+FEW_TRADES = 30
+MOST_AMBIGUOUS = 0.05
+MOST_WITHOUT_CANDLES = 0.2
+MOST_OF_THE_PROFIT = 0.3
+
+DOUBTS = {
+    "has_costs": "The strategy pays fees or slippage.",
+    "has_enough_trades": f"There are at least {FEW_TRADES} trades.",
+    "expectancy_is_not_zero": "The 95 % interval of the mean net return does not contain 0.",
+    "few_calls_are_ambiguous": f"Of the calls that were entered, at most {MOST_AMBIGUOUS:.0%} have a candle that "
+    "reached both a target and the stop.",
+    "calls_have_candles": f"At most {MOST_WITHOUT_CANDLES:.0%} of the calls have no candles.",
+    "no_token_makes_the_profit": f"No token makes more than {MOST_OF_THE_PROFIT:.0%} of the profit.",
+    "no_day_makes_the_profit": f"No day (UTC, of the exit) makes more than {MOST_OF_THE_PROFIT:.0%} of the profit.",
+}
+"""Each doubt by its name, and what holds where there is no reason for it."""
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """What one of `DOUBTS` comes to.
+
+    Attributes:
+        name: of the doubt.
+        passed: whether there is no reason for it.
+        text: what was found, a sentence.
+        value: the number that decides, in the unit of its limit; None if there is none.
+    """
+
+    name: str
+    passed: bool
+    text: str
+    value: float | None = None
+
+
+def judge(
+    strategy: StrategyConfig, summary: Summary, outcomes: pl.DataFrame, trades: pl.DataFrame
+) -> Iterator[Judgement]:
+    """Judge a result by each of `DOUBTS`, in their order.
+
+    Args:
+        strategy: that was simulated.
+        summary: of the run.
+        outcomes: of the run, columns of `frames.OUTCOMES`; may be empty.
+        trades: of the run, columns of `frames.TRADES`; may be empty.
+    """
+    costs = strategy.costs
+    paid = f"{costs.fee_bps:g} bp of fees and {costs.slippage_bps:g} bp of slippage on every fill"
+    yield Judgement("has_costs", bool(costs.fee_bps or costs.slippage_bps), paid, costs.fee_bps + costs.slippage_bps)
+    yield Judgement("has_enough_trades", summary.trades >= FEW_TRADES, f"{summary.trades:,} trades", summary.trades)
+    yield _of_the_interval(summary)
+    ambiguous = int((outcomes["ambiguous_candles"] > 0).sum())
+    yield _of_a_share("few_calls_are_ambiguous", ambiguous, summary.entered, MOST_AMBIGUOUS, "entered calls")
+    without = int((outcomes["outcome"] == Outcome.NO_CANDLES).sum())
+    yield _of_a_share("calls_have_candles", without, summary.calls, MOST_WITHOUT_CANDLES, "calls")
+    taken = trades.filter("taken")
+    yield _of_the_profit("no_token_makes_the_profit", taken, pl.col("mint"))
+    yield _of_the_profit("no_day_makes_the_profit", taken, pl.col("exit_time").dt.strftime("%Y-%m-%d"))
+
+
+def _of_the_interval(summary: Summary) -> Judgement:
+    low, high = summary.expectancy_low, summary.expectancy_high
+    if low is None or high is None:
+        return Judgement("expectancy_is_not_zero", passed=False, text="too few trades for an interval")
+    text = f"the interval is {low:+.2%} to {high:+.2%}"
+    return Judgement("expectancy_is_not_zero", not low <= 0 <= high, text, summary.expectancy)
+
+
+def _of_a_share(name: str, count: int, total: int, most: float, noun: str) -> Judgement:
+    share = count / total if total else 0.0
+    return Judgement(name, share <= most, f"{count:,} of {total:,} {noun}", share)
+
+
+def _of_the_profit(name: str, taken: pl.DataFrame, group: pl.Expr) -> Judgement:
+    """Compare what the best group makes with what all make together; a loss has no such share."""
+    profit = float(taken["pnl"].sum())
+    if taken.is_empty() or profit <= 0:
+        return Judgement(name, passed=True, text="there is no profit")
+    best, made = taken.group_by(group.alias("group")).agg(pl.col("pnl").sum()).sort("pnl", "group").row(-1)
+    share = made / profit
+    return Judgement(name, share <= MOST_OF_THE_PROFIT, f"{best} makes {share:.0%} of {profit:,.2f}", share)
