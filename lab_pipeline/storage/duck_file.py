@@ -15,7 +15,7 @@ from typing import Self
 
 import duckdb
 
-from lab_pipeline.files.atomic import put_in_place
+from lab_pipeline.files.atomic import drafted
 from lab_pipeline.files.disk_errors import disk_trouble
 from lab_pipeline.files.errors import StorageError, StorageTimeoutError
 from lab_pipeline.files.process_lock import ProcessLock, describe_process, lock_holders
@@ -166,21 +166,15 @@ class DuckFile:
         Raises:
             StorageError: the file cannot be read, or the copy not be written.
         """
-        part = destination.with_name(f"{destination.name}.{os.getpid()}.part")
-        name = quoted(part)
-        try:
-            with self.transaction(write=False, timeout=timeout), self._explained():
-                copy = f"copy_{threading.get_ident()}"
-                with self._instance().cursor() as cursor:
-                    cursor.execute(f"ATTACH '{name}' AS {copy} (STORAGE_VERSION '{STORAGE_VERSION}')")
-                    try:
-                        cursor.execute(f"COPY FROM DATABASE {_ALIAS} TO {copy}")
-                        cursor.execute(f"CHECKPOINT {copy}")
-                    finally:
-                        cursor.execute(f"DETACH {copy}")
-            put_in_place(part, destination)
-        finally:
-            part.unlink(missing_ok=True)
+        with drafted(destination) as draft, self.transaction(write=False, timeout=timeout), self._explained():
+            copy = f"copy_{threading.get_ident()}"
+            with self._instance().cursor() as cursor:
+                cursor.execute(f"ATTACH '{quoted(draft)}' AS {copy} (STORAGE_VERSION '{STORAGE_VERSION}')")
+                try:
+                    cursor.execute(f"COPY FROM DATABASE {_ALIAS} TO {copy}")
+                    cursor.execute(f"CHECKPOINT {copy}")
+                finally:
+                    cursor.execute(f"DETACH {copy}")
 
     def is_in_transaction(self) -> bool:
         """Tell whether this thread is inside a transaction."""
