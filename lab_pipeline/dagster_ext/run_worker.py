@@ -10,7 +10,7 @@ from dagster._utils.hosted_user_process import recon_job_from_origin
 from dagster._utils.interrupts import capture_interrupts
 
 from lab_pipeline.dagster_ext import io_manager, worker_locks
-from lab_pipeline.dagster_ext.unpublish import withdraw_after_end
+from lab_pipeline.dagster_ext.reconcile import reconcile_dead
 from lab_pipeline.settings import load_settings
 
 
@@ -42,7 +42,7 @@ def execute(run_id: str, lock: int) -> None:
         settings = load_settings()
         io_manager.discard(settings, run_id)
         if not succeeded:
-            withdraw_after_end(instance, settings, run_id)
+            reconcile_dead(instance, settings, {run_id: "ended"})
     sys.exit(int(interrupted))
 
 
