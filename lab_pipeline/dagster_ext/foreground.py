@@ -85,6 +85,8 @@ def execute_here(
             job_code_origin=job.get_python_origin(),
         )
         with execute_run(job, run, instance) as result:
+            if not result.success:
+                reconcile_dead(instance, load_settings(), {run_id: "ended"})
             return FinishedRun(run_id, None if result.success else failure_reason(instance, run_id))
     except (KeyboardInterrupt, DagsterExecutionInterruptedError):
         interrupted = instance.get_run_by_id(run_id)

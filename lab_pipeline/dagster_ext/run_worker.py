@@ -39,10 +39,9 @@ def execute(run_id: str, lock: int) -> None:
                 succeeded = event.event_type is dg.DagsterEventType.RUN_SUCCESS
         except (KeyboardInterrupt, DagsterExecutionInterruptedError):
             interrupted = True  # and has been recorded, too
-        settings = load_settings()
-        io_manager.discard(settings, run_id)
+        io_manager.discard(load_settings(), run_id)
         if not succeeded:
-            reconcile_dead(instance, settings, {run_id: "ended"})
+            reconcile_dead(instance, load_settings(), {run_id: "ended"})
     sys.exit(int(interrupted))
 
 

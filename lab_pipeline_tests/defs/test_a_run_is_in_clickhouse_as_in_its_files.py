@@ -1,3 +1,5 @@
+import signal
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 
 import dagster as dg
@@ -231,6 +233,25 @@ def test_a_run_that_is_cancelled_during_the_upload_has_no_rows(lab, monkeypatch,
     ended = run_backtest_job(instance, BACKTEST)
     assert ended.error == "the run was interrupted before it was done"
     assert visible_rows(clickhouse, ended.run_id) == {}
+
+
+def test_a_run_by_hand_that_is_interrupted_after_it_has_published_is_unpublished(lab, monkeypatch, clickhouse, store):
+    _, instance = lab
+    insert = ClickHouse.insert
+
+    def interrupted(self, table, rows, token):
+        insert(self, table, rows, token)
+        if table == "run_fills":
+            signal.raise_signal(signal.SIGINT)
+
+    monkeypatch.setattr(ClickHouse, "insert", interrupted)
+    with suppress(KeyboardInterrupt):
+        run_backtest_job(instance, BACKTEST)
+    (run,) = instance.get_runs(limit=1)
+    assert run.is_finished
+    assert run.status is not dg.DagsterRunStatus.SUCCESS
+    assert not store.has(run.run_id)
+    assert visible_rows(clickhouse, run.run_id) == {}
 
 
 def test_without_any_clickhouse_nothing_is_simulated(lab, monkeypatch, tmp_path):
