@@ -17,7 +17,7 @@ from lab_pipeline.dagster_ext.config_schema import form
 from lab_pipeline.dagster_ext.io_manager import HANDOVER, crosses_processes, held_directory, sweep
 from lab_pipeline.dagster_ext.metadata_table import table
 from lab_pipeline.dagster_ext.op_failure import failing_clearly
-from lab_pipeline.dagster_ext.unpublish import withdraw_if_ended
+from lab_pipeline.dagster_ext.reconcile import unpublish_late
 from lab_pipeline.defs.backtest.checks import DOUBT_SPECS, evaluate
 from lab_pipeline.defs.backtest.metadata import PREVIEW_ROWS, artifact_url, file_metadata, headline, picture
 from lab_pipeline.domain.backtest import MOST_CANDLES
@@ -182,8 +182,7 @@ def publish(
     shown = _previews(result)  # before anything is visible: if a picture fails, so does the run, with nothing published
     with failing_clearly(context.log):
         manifest = steps.publish(run_id, result, artifacts)
-    if crosses_processes(context.get_step_execution_context()):
-        withdraw_if_ended(context, lab.settings)
+    unpublish_late(context, lab.settings)
     directory = artifacts.directory / run_id
     for file in manifest.files:
         name = file.name.partition(".")[0]

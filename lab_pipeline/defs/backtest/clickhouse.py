@@ -6,9 +6,8 @@ from typing import TYPE_CHECKING
 import dagster as dg
 
 from lab_pipeline.clickhouse.pool import ClickHousePool
-from lab_pipeline.dagster_ext.io_manager import crosses_processes
 from lab_pipeline.dagster_ext.op_failure import failing_clearly
-from lab_pipeline.dagster_ext.unpublish import withdraw_if_ended
+from lab_pipeline.dagster_ext.reconcile import unpublish_late
 from lab_pipeline.defs.backtest.lineage import LINEAGE
 from lab_pipeline.domain.errors import LabError
 from lab_pipeline.doors import api_url
@@ -100,8 +99,7 @@ def write(
     with failing_clearly(context.log), clickhouse.connection() as client:
         _take_over(context, artifacts)
         written = upload_run(client, artifacts, run_id)
-        if crosses_processes(context.get_step_execution_context()):
-            withdraw_if_ended(context, lab.settings)
+        unpublish_late(context, lab.settings)
         counts = count_rows(client, artifacts, run_id)
         if not counts.equal:
             delete_run(client, run_id, logs=False)  # what is wrong must not be seen
