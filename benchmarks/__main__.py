@@ -18,6 +18,7 @@ BENCHMARKS = (
     "api",
     "idle",
     "growth",
+    "disk",
 )
 
 for name in BENCHMARKS:

@@ -61,17 +61,15 @@ def clickhouse_assets(
     metrics = {kind for kind in counts.artifacts if kind != "fills"}
     for key, names in ((METRICS, metrics), (FILLS, {"fills"})):
         if key in context.selected_asset_keys:
-            yield dg.MaterializeResult(
-                asset_key=key,
-                metadata={
-                    "dagster/table_name": f"{database}.{key.path[-1]}",
-                    "dagster/row_count": written[key.path[-1]],
-                    "dagster/column_lineage": dg.MetadataValue.column_lineage(LINEAGE[key.path[-1]]),
-                    "url": dg.MetadataValue.url(address + "?" + "&".join(f"type={name}" for name in sorted(names))),
-                    "run": run.run_id,
-                },
-                data_version=version,
-            )
+            metadata = {
+                "dagster/table_name": f"{database}.{key.path[-1]}",
+                "dagster/row_count": written[key.path[-1]],
+                "dagster/column_lineage": dg.MetadataValue.column_lineage(LINEAGE[key.path[-1]]),
+                "url": dg.MetadataValue.url(address + "?" + "&".join(f"type={name}" for name in sorted(names))),
+                "run": run.run_id,
+            }
+            context.add_asset_metadata(metadata, key)
+            yield dg.MaterializeResult(asset_key=key, data_version=version)
         expected, seen = ({name: rows.get(name, 0) for name in names} for rows in (counts.artifacts, counts.clickhouse))
         if dg.AssetCheckKey(key, COUNTS) in context.selected_asset_check_keys:
             yield dg.AssetCheckResult(

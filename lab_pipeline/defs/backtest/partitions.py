@@ -16,7 +16,7 @@ from lab_pipeline.dagster_ext.op_failure import failing_clearly
 from lab_pipeline.dagster_ext.reconcile import unpublish_late
 from lab_pipeline.defs.backtest.assets import load, merge, resolved, simulate, simulate_part
 from lab_pipeline.defs.backtest.clickhouse import require_equal, write
-from lab_pipeline.defs.backtest.metadata import artifact_url, numbers
+from lab_pipeline.defs.backtest.metadata import artifact_url, describe_asset, numbers
 from lab_pipeline.defs.backtest.run_requests import automation_timeframe
 from lab_pipeline.domain.backtest import MOST_CANDLES
 from lab_pipeline.doors import api_url
@@ -117,7 +117,8 @@ def upload_partition(
         "fingerprint": dg.MetadataValue.text(manifest.fingerprint),
         **numbers(manifest.summary),
     }
-    yield dg.Output(None, "nightly", metadata=metadata, data_version=dg.DataVersion(manifest.fingerprint))
+    describe_asset(context, "nightly", metadata)
+    yield dg.Output(None, "nightly", data_version=dg.DataVersion(manifest.fingerprint))
 
 
 @dg.config_mapping(config_schema=form(NightlyConfig))
