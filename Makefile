@@ -11,7 +11,7 @@ DEVELOPMENT := .venv/.development
 # Every process of the tests would compile the lab anew.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: demo up test test-all test-quick soak lint bench docs clean
+.PHONY: demo up test test-all test-quick soak lint style bench docs clean
 
 demo: $(RUNTIME)  ## Load a made-up market, run a real backtest through Dagster, print the result.
 	$(BIN)/lab demo
@@ -19,10 +19,10 @@ demo: $(RUNTIME)  ## Load a made-up market, run a real backtest through Dagster,
 up: $(RUNTIME)  ## Run the Dagster UI and everything behind it.
 	$(BIN)/lab up
 
-test: $(DEVELOPMENT) lint  ## Lint, type-check and run what proves the behaviour of every part.
+test: $(DEVELOPMENT) style  ## Lint, type-check and run what proves the behaviour of every part.
 	$(PYTEST) -m "not long"
 
-test-all: $(DEVELOPMENT) lint  ## All of that, and what takes its time: kills by the dozen, full disks, Postgres, Dask, a browser, soak.
+test-all: $(DEVELOPMENT) style  ## All of that, and what takes its time: kills by the dozen, full disks, Postgres, Dask, a browser, soak.
 	$(PYTEST) --hypothesis-profile=thorough
 
 test-quick: $(DEVELOPMENT)  ## The tests that take no more than a few seconds each.
@@ -31,10 +31,12 @@ test-quick: $(DEVELOPMENT)  ## The tests that take no more than a few seconds ea
 soak: $(DEVELOPMENT)  ## Hundreds of backtests while every process is killed at random; then everything is counted.
 	LAB_SOAK_RUNS=$(SOAK_RUNS) LAB_SOAK_SEED=$(SOAK_SEED) $(BIN)/python -m pytest lab_pipeline_tests/soak -o log_cli=true --log-cli-level=INFO
 
-lint: $(DEVELOPMENT)
+lint: style
+	$(BIN)/mypy
+
+style: $(DEVELOPMENT)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/mypy
 
 bench: $(DEVELOPMENT)  ## Every speed the project claims, beside its peer.
 	$(BIN)/python -m benchmarks

@@ -19,6 +19,7 @@ BENCHMARKS = (
     "api",
     "idle",
     "growth",
+    "disk",
 )
 
 for name in BENCHMARKS:

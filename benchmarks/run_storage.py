@@ -1,9 +1,11 @@
 """Compare the run storage in DuckDB with Dagster's own in SQLite, side by side on this machine.
 
     python benchmarks/run_storage.py [--runs 1000 10000 100000] [--processes 1 4 8 16] [--rounds 3] [--seconds 6]
+        [--without lease compression_switch]
 
 Everything is interleaved, call by call in one process and round by round with many, so that other work on the machine
-hits both. Figures are medians over the rounds. Nothing is kept: the files lie in a temporary directory.
+hits both. Figures are medians over the rounds. Nothing is kept: the files lie in a temporary directory. `--without`
+also measures what a part of the policy by which processes share the file adds.
 """
 
 import argparse
@@ -14,6 +16,7 @@ import tempfile
 import time
 import uuid
 from collections import defaultdict
+from dataclasses import replace
 from datetime import UTC, datetime
 from multiprocessing.synchronize import Barrier
 from pathlib import Path
@@ -29,9 +32,15 @@ from dagster._daemon.types import DaemonHeartbeat
 from dagster._serdes import serialize_value
 from sqlalchemy.exc import OperationalError
 
+from lab_pipeline.storage.duck_file import DuckFile
 from lab_pipeline.storage.run_storage import DuckDBRunStorage
 
 BACKENDS = ("duckdb", "sqlite")
+WITHOUT = {
+    "lease": replace(DuckFile.policy, linger_seconds=0.0),
+    "compression_switch": replace(DuckFile.policy, slow_compression=""),
+}
+WANTED = {(8, 0.1): "wanted 0.95, 1.5", (8, 0.0): "wanted 0.7"}
 PRELOADED_FOR_MANY_PROCESSES = 1000
 CALLS = 60
 BLOCK = 10  # calls to one storage before it is the other's turn
@@ -48,16 +57,17 @@ def main() -> None:
     parser.add_argument("--think", type=float, nargs="*", default=[0.0, 0.1])
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--seconds", type=float, default=6.0)
+    parser.add_argument("--without", choices=WITHOUT, nargs="*", default=[])
     options = parser.parse_args()
     for count in options.runs:
         compare_one_process(count)
     for think in options.think:
         label = f"think time {think} s" if think else "saturated"
         print(f"\n{label}, medians of {options.rounds} rounds of {options.seconds} s; latencies in ms")
-        columns = " ".join(f"{name:>6}" for name in ("ops/s", "p50", "p95", "p99", "max", "failed"))
-        print("processes | " + " | ".join(f"{name} {columns}" for name in BACKENDS) + " | ops ratio, p95 ratio")
+        columns = "".join(f"{name:>7}" for name in ("ops/s", "p50", "p95", "p99", "max", "failed"))
+        print(f"processes | {'':<26} | {columns} | to sqlite: ops/s, p95")
         for processes in options.processes:
-            compare_many_processes(processes, think, options.rounds, options.seconds)
+            compare_many_processes(processes, think, options)
 
 
 # -- one process ----------------------------------------------------------------------------------------------------
@@ -113,15 +123,20 @@ def report_calls(call: str, users: "dict[str, User]", pause: float = 0.0) -> Non
 # -- many processes -------------------------------------------------------------------------------------------------
 
 
-def compare_many_processes(processes: int, think: float, rounds: int, seconds: float) -> None:
+def compare_many_processes(processes: int, think: float, options: argparse.Namespace) -> None:
     results = defaultdict(list)
-    for repeat in range(rounds):
-        for name in BACKENDS if repeat % 2 else BACKENDS[::-1]:
-            results[name].append(run_processes(name, processes, think, seconds))
-    medians = {name: [statistics.median(column) for column in zip(*results[name], strict=True)] for name in BACKENDS}
-    cells = " | ".join(len(name) * " " + "".join(f"{value:7.1f}" for value in medians[name]) for name in BACKENDS)
-    duck, lite = medians["duckdb"], medians["sqlite"]
-    print(f"{processes:>9} | {cells} | {duck[0] / lite[0]:.2f}, {duck[2] / lite[2]:.2f}", flush=True)
+    names = (*BACKENDS, *options.without)
+    for repeat in range(options.rounds):
+        for name in names if repeat % 2 else names[::-1]:
+            results[name].append(run_processes(name, processes, think, options.seconds))
+    medians = {name: [statistics.median(column) for column in zip(*results[name], strict=True)] for name in names}
+    lite = medians["sqlite"]
+    for name in names:
+        cells = "".join(f"{value:7.1f}" for value in medians[name])
+        ratios = f"{medians[name][0] / lite[0]:.2f}, {medians[name][2] / lite[2]:.2f}"
+        label = name if name in BACKENDS else f"without {name}"
+        wanted = WANTED.get((processes, think), "") if name == "duckdb" else ""
+        print(f"{processes:>9} | {label:<26} | {cells} | {ratios} {wanted}".rstrip(), flush=True)
 
 
 class Task(NamedTuple):
@@ -159,6 +174,7 @@ def run_processes(name: str, processes: int, think: float, seconds: float) -> tu
 
 
 def work(task: Task, barrier: Barrier, answers: "multiprocessing.Queue[Any]") -> None:
+    DuckFile.policy = WITHOUT.get(task.name, DuckFile.policy)
     user = User(open_storage(task.name, Path(task.directory)), task.run_ids, task.number)
     latencies = []
     failed = 0
@@ -263,9 +279,9 @@ class User:
 
 
 def open_storage(name: str, directory: Path) -> SqlRunStorage:
-    if name == "duckdb":
-        return DuckDBRunStorage(directory / "runs.duckdb")
-    return SqliteRunStorage.from_local(str(directory / "sqlite"))
+    if name == "sqlite":
+        return SqliteRunStorage.from_local(str(directory / "sqlite"))
+    return DuckDBRunStorage(directory / "runs.duckdb")
 
 
 def size_of(name: str, directory: Path) -> int:

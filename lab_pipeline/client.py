@@ -14,6 +14,7 @@ import httpx
 import polars as pl
 
 from lab_pipeline.domain.errors import FieldError, LabError
+from lab_pipeline.files.atomic import drafted
 
 DEFAULT_URL = "http://127.0.0.1:8000"
 TIMEOUT_SECONDS = 60.0
@@ -327,21 +328,17 @@ class Run:
 
     def download(self, name: str, to: Path, *, form: str | None = None) -> Path:
         """Write an artifact to a file, as it is or as `csv` or `json`; it appears when it is complete."""
-        part = to.with_name(f"{to.name}.{os.getpid()}.part")
         parameters = {} if form is None else {"format": form}
-        try:
-            with (
-                self.lab.stream(f"/runs/{self.run_id}/artifacts/{name}", parameters) as answer,
-                part.open("wb") as file,
-            ):
-                if answer.is_error:
-                    answer.read()
-                    raise_for_error(answer)
-                for chunk in answer.iter_bytes(CHUNK_BYTES):
-                    file.write(chunk)
-            part.replace(to)
-        finally:
-            part.unlink(missing_ok=True)
+        with (
+            drafted(to) as draft,
+            self.lab.stream(f"/runs/{self.run_id}/artifacts/{name}", parameters) as answer,
+            draft.open("wb") as file,
+        ):
+            if answer.is_error:
+                answer.read()
+                raise_for_error(answer)
+            for chunk in answer.iter_bytes(CHUNK_BYTES):
+                file.write(chunk)
         return to
 
 

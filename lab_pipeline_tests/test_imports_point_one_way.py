@@ -22,9 +22,9 @@ FLOORS = [
     {"lake"},
     {"reports"},
     {"storage", "engine", "doors"},
-    {"settings"},
+    {"settings", "client"},
     {"files"},
-    {"client", "forkserver"},
+    {"forkserver"},
     {"domain", "home"},
     {"__init__"},
 ]

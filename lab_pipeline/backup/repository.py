@@ -24,7 +24,7 @@ from lab_pipeline.backup.errors import BackupError, DamagedBackupError
 from lab_pipeline.domain.backtest import Moment
 from lab_pipeline.domain.errors import later_layout
 from lab_pipeline.domain.model import Record, field_errors
-from lab_pipeline.files.atomic import sync_directory, write_whole
+from lab_pipeline.files.atomic import PRIVATE, Sync, sync_directory, write_whole
 from lab_pipeline.files.locks import try_lock
 
 LAYOUT = 1
@@ -34,7 +34,7 @@ OBJECTS, SNAPSHOTS, DRAFTS, LOCK = "objects", "snapshots", ".drafts", ".lock"
 OBJECT_BYTES = 1 << 20
 """Of a content at most: of a database that has grown, only the parts that have changed are written again."""
 SNAPSHOT_NAME = re.compile(r"(?P<number>\d{6,})-(?P<time>\d{8}T\d{6}Z)-(?P<hash>[0-9a-f]{16})")
-PRIVATE_DIRECTORY, PRIVATE_FILE = 0o700, 0o600
+PRIVATE_DIRECTORY = 0o700
 
 Progress = Callable[[int, int], None]
 State = tuple[int, int, int, int]
@@ -115,7 +115,7 @@ class Repository:
             BackupError: if another process writes, or the directory holds something else.
         """
         self._prepare()
-        descriptor = os.open(self.directory / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, PRIVATE_FILE)
+        descriptor = os.open(self.directory / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, PRIVATE)
         try:
             if not try_lock(descriptor):
                 raise BackupError(f"another backup is being written to {self.directory}: wait for its end")
@@ -301,13 +301,7 @@ class Repository:
 
     def _write_whole(self, path: Path, content: bytes) -> None:
         """Write a file beside those that count; its name is on the disk only when its directory is."""
-        draft = self.directory / DRAFTS / path.name
-        descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, PRIVATE_FILE)
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(descriptor)
-        draft.replace(path)
+        write_whole(path, content, beside=self.drafts, sync=Sync.CONTENT)
 
 
 def taken_at() -> datetime:

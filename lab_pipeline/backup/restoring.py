@@ -9,14 +9,13 @@ from pathlib import Path
 from lab_pipeline.backup.errors import BackupError, DamagedBackupError
 from lab_pipeline.backup.repository import (
     PRIVATE_DIRECTORY,
-    PRIVATE_FILE,
     FileEntry,
     Progress,
     Repository,
     Snapshot,
     path_of,
 )
-from lab_pipeline.files.atomic import sync_directory
+from lab_pipeline.files.atomic import PRIVATE, move, sync_directory, sync_file
 from lab_pipeline.files.locks import try_lock
 
 
@@ -47,11 +46,10 @@ def restoring(
             for directory in [draft, *(path for path in draft.rglob("*") if path.is_dir())]:
                 sync_directory(directory)
             yield draft
-            draft.rename(home)
+            move(draft, home)
         except BaseException:
             shutil.rmtree(draft, ignore_errors=True)
             raise
-        sync_directory(home.parent)
 
 
 def _require_room(snapshot: Snapshot, home: Path) -> None:
@@ -90,7 +88,7 @@ def _write(repository: Repository, file: FileEntry, draft: Path) -> None:
         for directory in reversed([path.parent, *path.parent.parents]):
             if directory.is_relative_to(draft):
                 directory.mkdir(mode=PRIVATE_DIRECTORY, exist_ok=True)
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, PRIVATE_FILE)
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, PRIVATE)
     except (FileExistsError, NotADirectoryError):
         raise DamagedBackupError(f"{file.path} comes twice, or is a directory as well: nothing was restored") from None
     with os.fdopen(descriptor, "wb") as opened:
@@ -104,6 +102,5 @@ def _write(repository: Repository, file: FileEntry, draft: Path) -> None:
                 ) from None
         if opened.tell() != file.bytes:
             raise DamagedBackupError(f"{file.path} has {opened.tell():,} bytes in the backup, not {file.bytes:,}")
-        opened.flush()
-        os.fsync(descriptor)
+    sync_file(path)
     os.utime(path, ns=(file.mtime_ns, file.mtime_ns))

@@ -1,6 +1,5 @@
 """The root of the command line: what is common to every command."""
 
-import errno
 import os
 import sys
 from contextlib import suppress
@@ -95,7 +94,9 @@ def carry_out() -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # the reader, such as `head`, has enough; nothing more to flush
         sys.exit(0)
     except Exception as error:
-        reason = _what_the_system_says(error)
+        from lab_pipeline.files.disk_errors import system_trouble
+
+        reason = system_trouble(error, settings().home)
         if reason is None:
             raise  # a mistake of ours
         err.print(f"error: {reason}", style="red")
@@ -109,19 +110,6 @@ def _make_ready() -> None:
     os.umask(PRIVATE)
     with suppress(LabError):  # of a wrong setting the command tells
         os.environ |= places_of_libraries(load_settings().home)
-
-
-def _what_the_system_says(error: Exception) -> str | None:
-    """Return one line for an error of the machine, such as a full disk, in whatever store of the lab it was met."""
-    from lab_pipeline.files.disk_errors import disk_trouble, is_full
-
-    home = settings().home
-    if isinstance(error, OSError) and error.filename is None and error.errno == errno.ENOSPC and not is_full(home):
-        return f"{error.strerror}: output"  # of a command that was sent into a file
-    reason = disk_trouble(error, home)
-    if reason is None and isinstance(error, OSError):
-        return f"{error.strerror or error}: {error.filename or 'output'}"
-    return reason
 
 
 def settings() -> "Settings":

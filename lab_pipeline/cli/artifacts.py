@@ -1,6 +1,5 @@
 """`lab artifacts`: the files of a run."""
 
-import os
 import shutil
 import sys
 from pathlib import Path
@@ -10,6 +9,7 @@ import typer
 
 from lab_pipeline.cli.app import RUN_FAILED, app, open_lab, out, table
 from lab_pipeline.cli.runs import AsJson, RunId
+from lab_pipeline.files.atomic import drafted
 
 artifacts_app = typer.Typer(help="Files published by runs.", no_args_is_help=True)
 app.add_typer(artifacts_app, name="artifacts")
@@ -44,12 +44,8 @@ def get(
             shutil.copyfileobj(file, sys.stdout.buffer)
         return
     target = to / source.name if to.is_dir() else to
-    draft = target.with_name(f".{target.name}.{os.getpid()}.part")
-    try:
+    with drafted(target) as draft:
         shutil.copyfile(source, draft)
-        draft.replace(target)
-    finally:
-        draft.unlink(missing_ok=True)
     out.print(str(target))
 
 

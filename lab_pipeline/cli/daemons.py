@@ -3,7 +3,7 @@
 import itertools
 import os
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -27,8 +27,12 @@ def only_daemon(dagster_home: Path) -> Iterator[None]:
     Raises:
         LabError: if there is one.
     """
-    require_no_other_daemon(dagster_home)
-    with held(dagster_home / LOCK, lambda holder: _another(dagster_home, f"process {holder}, on this host or another")):
+
+    def taken(holder: str) -> LabError:  # which keeps its daemon running: there is no end to wait for
+        return _another(dagster_home, _named(daemons(dagster_home)) or f"process {holder}, on this host or another")
+
+    with held(dagster_home / LOCK, taken):
+        require_no_other_daemon(dagster_home)
         yield
 
 
@@ -63,9 +67,12 @@ def require_no_other_daemon(dagster_home: Path, wait_seconds: float = DYING_SECO
     deadline = time.monotonic() + wait_seconds
     while found := list(daemons(dagster_home)):
         if time.monotonic() > deadline:
-            named = " and ".join(f"process {process.pid}" for process in found)
-            raise _another(dagster_home, named)
+            raise _another(dagster_home, _named(found))
         time.sleep(POLL_SECONDS)
+
+
+def _named(found: Iterable[psutil.Process]) -> str:
+    return " and ".join(f"process {process.pid}" for process in found)
 
 
 def _another(dagster_home: Path, named: str) -> LabError:

@@ -43,9 +43,11 @@ if TYPE_CHECKING:
 
 PACKAGE = Path(lab_pipeline.__file__).parent
 NOT_LOADED = tuple(
-    f"lab_pipeline.{room}" for room in ("backup", "cli", "clickhouse.gateway", "dagster_ext.daemon.__main__")
+    f"lab_pipeline.{room}"
+    for room in ("backup", "cli", "clickhouse.gateway", "dagster_ext.daemon.__main__", "dagster_ext.dask_executor")
 )
-"""What nobody needs that is forked, what is a program, and the command line, which looks at its terminal at once."""
+"""What nobody needs that is forked, what is a program, what needs an extra, and the command line, which looks at its
+terminal at once."""
 LIBRARIES = (
     "dagster._core.storage.root",
     "encodings.idna",

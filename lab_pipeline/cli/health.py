@@ -258,7 +258,7 @@ def _runs(lab: Lab) -> Finding:
     dead = len(worker_locks.killed(directory))
     state = f"{len(alive)} are executing"
     if dead and not is_up(lab.settings):
-        remedy = "`lab up`, or the next `lab backtest`, settles what they left"
+        remedy = "`lab up`, or the next `lab backtest`, reconciles what they left"
         return Finding("run processes", f"{state}, {dead} were killed", remedy)
     return Finding("run processes", state)
 

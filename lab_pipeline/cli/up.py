@@ -114,13 +114,13 @@ def lab_prepared(settings: Settings, port: int) -> dict[str, str]:
     from lab_pipeline.dagster_ext import io_manager
     from lab_pipeline.dagster_ext.graphql import webserver_url
     from lab_pipeline.dagster_ext.instance import prepare_environment
-    from lab_pipeline.dagster_ext.unpublish import settle_dead
+    from lab_pipeline.dagster_ext.reconcile import reconcile_dead
     from lab_pipeline.operations.lab import Lab
 
     environment = prepare_environment(settings, apply_settings=True)
     with Lab(settings) as lab:
         lab.strategies.ids()  # makes the catalog
-        settle_dead(lab.instance, settings)
+        reconcile_dead(lab.instance, settings)
         io_manager.sweep(settings, lab.instance)
     return {**environment, "LAB_DAGSTER_URL": webserver_url(settings, port)}
 

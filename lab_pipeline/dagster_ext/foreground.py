@@ -13,7 +13,7 @@ from dagster._core.remote_origin import RegisteredCodeLocationOrigin, RemoteJobO
 from lab_pipeline.dagster_ext import io_manager, worker_locks
 from lab_pipeline.dagster_ext.failure_reason import failure_reason
 from lab_pipeline.dagster_ext.graphql import LOCATION, REPOSITORY
-from lab_pipeline.dagster_ext.unpublish import settle_dead
+from lab_pipeline.dagster_ext.reconcile import reconcile_dead
 from lab_pipeline.domain.errors import LabError
 from lab_pipeline.files.disk_errors import full_disk, is_full
 from lab_pipeline.runs.tags import WINDOW_PARTITION_TAG, asked_fields, search_tags
@@ -48,7 +48,7 @@ def alive(settings: Settings, instance: dg.DagsterInstance) -> Iterator[dict[str
     """
     if is_full(settings.home):
         raise LabError(f"{full_disk(settings.home)}, then do it again")
-    settle_dead(instance, settings)
+    reconcile_dead(instance, settings)
     name = worker_locks.FOREGROUND + uuid.uuid4().hex
     with worker_locks.working(worker_locks.workers_dir(settings.dagster_home), name):
         yield {worker_locks.WORKER_TAG: name}
@@ -85,11 +85,14 @@ def execute_here(
             job_code_origin=job.get_python_origin(),
         )
         with execute_run(job, run, instance) as result:
+            if not result.success:
+                reconcile_dead(instance, load_settings(), {run_id: "ended"})
             return FinishedRun(run_id, None if result.success else failure_reason(instance, run_id))
     except (KeyboardInterrupt, DagsterExecutionInterruptedError):
         interrupted = instance.get_run_by_id(run_id)
         if interrupted is not None and not interrupted.is_finished:
             instance.report_run_canceled(interrupted, message="Interrupted before it was done.")
+        reconcile_dead(instance, load_settings(), {run_id: "was interrupted"})
         raise KeyboardInterrupt from None
     finally:
         io_manager.discard(load_settings(), run_id)

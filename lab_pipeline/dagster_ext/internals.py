@@ -5,7 +5,7 @@ Dagster may rename or change them in any release. What this room and `storage` i
 
 from dagster._core.errors import DagsterEventLogInvalidForRun
 from dagster._core.event_api import EventLogCursor  # the public API has those of a page's end alone
-from dagster._core.events import DagsterEvent, JobFailureData, RunFailureReason
+from dagster._core.events import DagsterEvent, RunFailureReason
 from dagster._core.execution.retries import auto_reexecution_should_retry_run
 from dagster._core.instance.ref import InstanceRef
 from dagster._core.scheduler.instigation import TickStatus
@@ -21,6 +21,7 @@ from dagster._core.storage.runs.sql_run_storage import SqlRunStorage
 from dagster._core.storage.schedules import SqliteScheduleStorage
 from dagster._core.storage.tags import (
     AUTO_RETRY_RUN_ID_TAG,
+    PARENT_RUN_ID_TAG,
     RUN_FAILURE_REASON_TAG,
     SCHEDULED_EXECUTION_TIME_TAG,
     WILL_RETRY_TAG,
@@ -34,6 +35,7 @@ __all__ = [
     "AUTO_RETRY_RUN_ID_TAG",
     "FINISHED_STATUSES",
     "NOT_FINISHED_STATUSES",
+    "PARENT_RUN_ID_TAG",
     "RUN_FAILURE_REASON_TAG",
     "SCHEDULED_EXECUTION_TIME_TAG",
     "SEEN_ON",
@@ -44,7 +46,6 @@ __all__ = [
     "DagsterEventLogInvalidForRun",
     "EventLogCursor",
     "InstanceRef",
-    "JobFailureData",
     "RunFailureReason",
     "RunTagsTable",
     "RunsTable",

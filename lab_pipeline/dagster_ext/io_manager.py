@@ -1,6 +1,5 @@
 """How values travel from op to op: in memory, or by files that other processes see."""
 
-import os
 import pickle
 import shutil
 from collections.abc import Callable
@@ -12,6 +11,7 @@ from dagster._core.definitions.executor_definition import ExecutorRequirement
 from dagster._core.execution.context.system import StepExecutionContext
 
 from lab_pipeline.dagster_ext.worker_locks import end_with_parent
+from lab_pipeline.files.atomic import Sync, whole_file
 from lab_pipeline.settings import Settings, load_settings
 
 HANDOVER = "handover"
@@ -66,10 +66,8 @@ class HandoverIOManager(dg.IOManager):
             return
         path = self._path(identifier)
         path.parent.mkdir(parents=True, exist_ok=True)
-        draft = path.with_name(f"{path.name}.{os.getpid()}")
-        with draft.open("wb") as file:
+        with whole_file(path, sync=Sync.NOTHING) as file:  # a run does not go on after a power cut
             pickle.dump(obj, file, protocol=pickle.HIGHEST_PROTOCOL)
-        draft.replace(path)
 
     def load_input(self, context: dg.InputContext) -> Any:  # noqa: ANN401 - as the base class
         """Return the value of the output that an input is connected to."""

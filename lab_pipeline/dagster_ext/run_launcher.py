@@ -19,7 +19,7 @@ from dagster._serdes import ConfigurableClass, ConfigurableClassData
 
 from lab_pipeline.dagster_ext import worker_locks
 from lab_pipeline.dagster_ext.queue_signal import stir
-from lab_pipeline.dagster_ext.unpublish import STORE_ERRORS, settle_dead
+from lab_pipeline.dagster_ext.reconcile import STORE_ERRORS, reconcile_dead
 from lab_pipeline.dagster_ext.worker_locks import LIFELINE, WORKER_TAG
 from lab_pipeline.forkserver.client import Forked, fork
 from lab_pipeline.settings import PRIVATE, load_settings
@@ -31,10 +31,8 @@ ENDED_WITHIN_SECONDS = 3 * worker_locks.GRACE_SECONDS
 LOOK_SECONDS = 0.1
 LINGER_LOOK_SECONDS = 0.02
 """A process takes so long, or a few times that, from the end of its run to its own."""
-VERDICT_SECONDS = 60.0
-"""Within which the monitor has failed a run of which it heard that its process is gone."""
-SETTLE_AGAIN_SECONDS = 5.0
-"""After which a run is settled whose end could not be recorded, such as on a full disk."""
+RECONCILE_AGAIN_SECONDS = 5.0
+"""After which it is tried again to record an end that could not be recorded, such as on a full disk."""
 FOREIGN = "whoever executes it was not started by this launcher, and has to be stopped where it was started."
 logger = logging.getLogger(__name__)
 
@@ -97,7 +95,7 @@ class LabRunLauncher(RunLauncher, ConfigurableClass):
     The queue counts runs, not processes: the place of a run that was failed or canceled over the head of its process
     is free to it at once. So nothing is started while the process of a run lives that has ended, and what does not end
     by itself is killed. Dagster's own timeouts for runs that start or stop have no part in it, and are as good as off;
-    `recovery` has ones that know of processes. Put this into the ``dagster.yaml`` of the instance:
+    `reconcile` has ones that know of processes. Put this into the ``dagster.yaml`` of the instance:
 
     .. code-block:: YAML
 
@@ -186,7 +184,6 @@ class LabRunLauncher(RunLauncher, ConfigurableClass):
         name = worker_locks.worker_of(run)
         if name is None or run.run_id in self._children or worker_locks.is_alive(self._workers, name):
             return CheckRunHealthResult(WorkerStatus.RUNNING)
-        threading.Thread(target=self._clear_after_verdict, args=(self._instance, run.run_id), daemon=True).start()
         return CheckRunHealthResult(WorkerStatus.FAILED, "the process that ran it is gone")
 
     @property
@@ -245,38 +242,18 @@ class LabRunLauncher(RunLauncher, ConfigurableClass):
         else:
             how = f"was killed by signal {-status}" if status < 0 else f"ended with status {status}"
         stir(Path(instance.root_directory))
-        _until_done(run_id, lambda: self._settle(instance, run_id, how))
+        _reconcile(instance, run_id, how)
         self._children.discard(run_id)
 
-    @staticmethod
-    def _settle(instance: dg.DagsterInstance, run_id: str, how: str) -> None:
-        """Bring a run whose process is gone to its final state; raises if a store, such as on a full disk, fails."""
-        run = instance.get_run_by_id(run_id)
-        if run is not None and run.status is dg.DagsterRunStatus.STARTING:
-            instance.report_run_failed(run, message=f"Its process {how} before it began.")
-        elif run is None or not run.is_finished:
-            worker_locks.settle(instance, run_id, f"Its process {how} before it was done.")
-        settle_dead(instance, load_settings())
 
-    @staticmethod
-    def _clear_after_verdict(instance: dg.DagsterInstance, run_id: str) -> None:
-        """Withdraw a run that outlived the daemon before this one, but only once the monitor has failed it."""
-        deadline = time.monotonic() + VERDICT_SECONDS
-        while (run := instance.get_run_by_id(run_id)) is not None and not run.is_finished:
-            if time.monotonic() > deadline:
-                return  # the monitor asks again
-            time.sleep(worker_locks.POLL_SECONDS)
-        _until_done(run_id, lambda: settle_dead(instance, load_settings()))
-
-
-def _until_done(run_id: str, settle: Callable[[], None]) -> None:
+def _reconcile(instance: dg.DagsterInstance, run_id: str, how: str) -> None:
     """Try again until no store fails, such as on a full disk: nobody comes back to this run otherwise."""
     while True:
         try:
-            settle()
+            reconcile_dead(instance, load_settings(), {run_id: how})
         except STORE_ERRORS as error:
-            logger.warning("run %s, whose process is gone, is settled later: %s", run_id, error)
-            time.sleep(SETTLE_AGAIN_SECONDS)
+            logger.warning("the end of run %s is recorded later: %s", run_id, error)
+            time.sleep(RECONCILE_AGAIN_SECONDS)
         else:
             return
 

@@ -10,7 +10,7 @@ from dagster._utils.hosted_user_process import recon_job_from_origin
 from dagster._utils.interrupts import capture_interrupts
 
 from lab_pipeline.dagster_ext import io_manager, worker_locks
-from lab_pipeline.dagster_ext.unpublish import withdraw_after_end
+from lab_pipeline.dagster_ext.reconcile import reconcile_dead
 from lab_pipeline.settings import load_settings
 
 
@@ -39,10 +39,9 @@ def execute(run_id: str, lock: int) -> None:
                 succeeded = event.event_type is dg.DagsterEventType.RUN_SUCCESS
         except (KeyboardInterrupt, DagsterExecutionInterruptedError):
             interrupted = True  # and has been recorded, too
-        settings = load_settings()
-        io_manager.discard(settings, run_id)
+        io_manager.discard(load_settings(), run_id)
         if not succeeded:
-            withdraw_after_end(instance, settings, run_id)
+            reconcile_dead(instance, load_settings(), {run_id: "ended"})
     sys.exit(int(interrupted))
 
 

@@ -34,9 +34,6 @@ POLL_SECONDS = 0.5
 GRACE_SECONDS = 5.0
 """For which a process that was asked to stop may go on, in code that no signal interrupts, until it is killed."""
 
-UNSETTLED = (dg.DagsterRunStatus.NOT_STARTED, dg.DagsterRunStatus.STARTED, dg.DagsterRunStatus.CANCELING)
-"""What a run is whose process has a lock: one in a terminal is recorded by the process that will execute it."""
-
 
 def worker_of(run: dg.DagsterRun) -> str | None:
     """Return the name of the process that executes a run, or did; None if it has none yet, or one of others.
@@ -175,12 +172,12 @@ def kill(directory: Path, name: str) -> None:
             os.killpg(pid, signal.SIGKILL)
 
 
-def clear_dead(directory: Path, settle_runs_of: Callable[[str], bool]) -> None:
+def clear_dead(directory: Path, reconcile: Callable[[str], bool]) -> None:
     """Remove what processes that are gone left here.
 
     Args:
         directory: of the locks.
-        settle_runs_of: is called with the name of each such process while nobody else can; what it left stays here,
+        reconcile: is called with the name of each such process while nobody else can; what it left stays here,
             to be found again, if this does not return True.
     """
     for path in sorted(directory.glob("*.lock")):
@@ -189,7 +186,7 @@ def clear_dead(directory: Path, settle_runs_of: Callable[[str], bool]) -> None:
         except FileNotFoundError:
             continue  # it ended just now
         try:
-            if locks.try_lock(lock) and settle_runs_of(path.stem):  # one that is taken belongs to a process that lives
+            if locks.try_lock(lock) and reconcile(path.stem):  # one that is taken belongs to a process that lives
                 _request_path(directory, path.stem).unlink(missing_ok=True)
                 path.unlink(missing_ok=True)
         finally:
@@ -207,17 +204,6 @@ def was_canceled(instance: dg.DagsterInstance, run_id: str) -> bool:
     return bool(
         instance.all_logs(run_id, of_type={dg.DagsterEventType.RUN_CANCELING, dg.DagsterEventType.RUN_CANCELED})
     )
-
-
-def settle(instance: dg.DagsterInstance, run_id: str, reason: str) -> None:
-    """Report a run that was under way, and whose process is gone, as canceled if that was wanted, else as failed."""
-    run = instance.get_run_by_id(run_id)
-    if run is None or run.status not in UNSETTLED:
-        return
-    if run.status is dg.DagsterRunStatus.CANCELING:
-        instance.report_run_canceled(run, message=reason)
-    else:
-        instance.report_run_failed(run, message=reason)
 
 
 class _Watch:

@@ -1,5 +1,6 @@
 """What a disk does to those who write to it, in words that say what to do."""
 
+import errno
 import os
 import re
 from collections.abc import Iterator
@@ -10,6 +11,7 @@ from lab_pipeline.files.sqlite_damage import damaged_files
 FULL_BELOW_BYTES = 2**20
 """Free bytes under which a disk is full: SQLite alone asks for files of 32 KiB beside each that it opens."""
 
+_OF_DISK = {errno.ENOSPC, errno.EDQUOT, errno.EROFS}
 _FULL = re.compile(r"No space left on device|disk is full|Disk quota exceeded", re.IGNORECASE)
 _TOO_LARGE = re.compile(r"File too large", re.IGNORECASE)
 _READ_ONLY = re.compile(r"Read-only file system|readonly database", re.IGNORECASE)
@@ -17,6 +19,25 @@ _FORBIDDEN = re.compile(r"Permission denied|Operation not permitted", re.IGNOREC
 # SQLite says no more than this, whatever the reason; the disk has to be asked.
 _MALFORMED = re.compile(r"file is not a database|database disk image is malformed", re.IGNORECASE)
 _VAGUE = re.compile(r"disk I/O error|unable to open database file|Input/output error", re.IGNORECASE)
+
+
+def is_of_disk(error: OSError) -> bool:
+    """Tell whether the next file that is written to the disk would meet the same."""
+    return error.errno in _OF_DISK
+
+
+def system_trouble(error: BaseException, home: Path) -> str | None:
+    """Say of a command what the system did, the disk of the home or the file that the output goes to.
+
+    Returns:
+        One line; None if the error is about something else.
+    """
+    if isinstance(error, OSError) and error.filename is None and error.errno == errno.ENOSPC and not is_full(home):
+        return f"{error.strerror}: output"  # of a command that was sent into a file
+    reason = disk_trouble(error, home)
+    if reason is None and isinstance(error, OSError):
+        return f"{error.strerror or error}: {error.filename or 'output'}"
+    return reason
 
 
 def disk_trouble(error: BaseException, home: Path) -> str | None:

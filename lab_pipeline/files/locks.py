@@ -2,6 +2,7 @@
 
 import fcntl
 import os
+import signal
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -62,5 +63,30 @@ def locked(path: Path, *, shared: bool = False, timeout_seconds: float | None = 
         else:
             lock_within(descriptor, timeout_seconds, shared=shared)
         yield
+    finally:
+        os.close(descriptor)
+
+
+def has_writer(path: Path) -> bool:
+    """Tell whether somebody has a file open to write it, as far as the system tells.
+
+    The kernel grants a read lease only while nobody has.
+    """
+    if not hasattr(fcntl, "F_SETLEASE"):
+        return False
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return False  # gone, or not to be read: whoever takes it sees that, and says so
+    try:
+        fcntl.fcntl(descriptor, fcntl.F_SETSIG, signal.SIGURG)  # who opens it now does not end this process
+        fcntl.fcntl(descriptor, fcntl.F_SETLEASE, fcntl.F_RDLCK)
+    except BlockingIOError:
+        return True
+    except OSError:
+        return False  # somebody else's file, or a file system without leases: that it rests must do
+    else:
+        fcntl.fcntl(descriptor, fcntl.F_SETLEASE, fcntl.F_UNLCK)
+        return False
     finally:
         os.close(descriptor)

@@ -93,10 +93,8 @@ class Transaction:
             "moves": [[self._relative(source), self._relative(target)] for source, target in self._moves],
             "removals": [self._relative(path) for path in self._removals],
         }
-        draft = self.directory / "commit.json"
-        draft.write_text(json.dumps(record))
         atomic.sync_directory(self.directory)
-        atomic.put_in_place(draft, self._root / RECORD)
+        atomic.write_whole(self._root / RECORD, json.dumps(record), beside=self.directory)
         _recover(self._root)
 
     def _relative(self, path: Path) -> str:

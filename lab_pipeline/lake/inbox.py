@@ -11,12 +11,10 @@ A name need not be text: what is not UTF-8 in it is read as `_`, here and in eve
 from the moment at which it is taken it is called so on the disk, too. The key tells such files apart.
 """
 
-import fcntl
 import hashlib
 import os
 import re
 import shutil
-import signal
 import stat
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
@@ -25,7 +23,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lab_pipeline.domain.timeframe import timeframe_ms
-from lab_pipeline.files.atomic import sync_directory
+from lab_pipeline.files.atomic import move, write_whole
+from lab_pipeline.files.locks import has_writer
 from lab_pipeline.lake.errors import LakeError
 from lab_pipeline.lake.layout import CALLS, CANDLES, Table
 from lab_pipeline.lake.sources import check_readable, open_source
@@ -113,7 +112,7 @@ class Inbox:
     def is_being_written(self, drop: Drop) -> bool:
         """Tell whether a program has the file open to write it, as far as this system says."""
         path = self._waiting(drop)
-        return path is not None and _has_writer(path)
+        return path is not None and has_writer(path)
 
     def take(self, drop: Drop) -> Path | None:
         """Take a file out of everybody's way and return where it is; none if it is gone, changed or being written.
@@ -125,7 +124,7 @@ class Inbox:
         if taken.exists():
             return taken
         path = self._waiting(drop)
-        if path is None or _has_writer(path):
+        if path is None or has_writer(path):
             return None
         try:
             taken.parent.mkdir(parents=True, exist_ok=True)
@@ -135,7 +134,7 @@ class Inbox:
             raise
         if key_of(taken, str(path.relative_to(self.root))) == drop.key:
             return taken
-        _move(taken, _free(path.parent, path.name, drop.key))  # it changed in between: it is another drop now
+        _put(taken, _free(path.parent, path.name, drop.key))  # it changed in between: it is another drop now
         return None
 
     def attempts(self, drop: Drop) -> int:
@@ -167,18 +166,13 @@ class Inbox:
         """Put a file that was taken and cannot be used into `rejected`, the reason beside it."""
         target = _free(self.root / REJECTED, drop.name, drop.key)
         target.parent.mkdir(parents=True, exist_ok=True)
-        beside = target.with_name(_fitting(target.name, ERROR_SUFFIX, drop.key, _longest_name(target.parent) - 1))
-        draft = beside.with_name(f".{beside.name}")
-        with draft.open("w", encoding="utf-8", errors="backslashreplace") as file:
-            file.write(reason + "\n")
-            file.flush()
-            os.fsync(file.fileno())
-        draft.replace(beside)
+        beside = target.with_name(_fitting(target.name, ERROR_SUFFIX, drop.key, _longest_name(target.parent)))
+        write_whole(beside, f"{reason}\n".encode(errors="backslashreplace"))
         return self._put_away(drop, REJECTED)
 
     def _put_away(self, drop: Drop, place: str) -> Path:
         target = _free(self.root / place, drop.name, drop.key)
-        _move(self._taken(drop), target)
+        _put(self._taken(drop), target)
         shutil.rmtree(self.root / TAKEN / drop.key)
         return target
 
@@ -317,28 +311,6 @@ def _is_timeframe(word: str) -> bool:
     return True
 
 
-def _has_writer(path: Path) -> bool:
-    """Ask for a read lease, which the kernel grants only while nobody has the file open to write it."""
-    if not hasattr(fcntl, "F_SETLEASE"):
-        return False
-    try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    except OSError:
-        return False  # gone, or not to be read: whoever takes it sees that, and says so
-    try:
-        fcntl.fcntl(descriptor, fcntl.F_SETSIG, signal.SIGURG)  # who opens it now does not end this process
-        fcntl.fcntl(descriptor, fcntl.F_SETLEASE, fcntl.F_RDLCK)
-    except BlockingIOError:
-        return True
-    except OSError:
-        return False  # somebody else's file, or a file system without leases: that it rests must do
-    else:
-        fcntl.fcntl(descriptor, fcntl.F_SETLEASE, fcntl.F_UNLCK)
-        return False
-    finally:
-        os.close(descriptor)
-
-
 def _free(place: Path, name: str, key: str) -> Path:
     """Return the path of a name in a place, or one beside it where something else is called so."""
     *parents, last = Path(name).parts
@@ -375,9 +347,6 @@ def _longest_name(directory: Path) -> int:
     return os.pathconf(next(one for one in (directory, *directory.parents) if one.is_dir()), "PC_NAME_MAX")
 
 
-def _move(source: Path, target: Path) -> None:
-    """Rename, and wait until the disk knows."""
+def _put(source: Path, target: Path) -> None:
     target.parent.mkdir(parents=True, exist_ok=True)
-    source.rename(target)
-    sync_directory(target.parent)
-    sync_directory(source.parent)
+    move(source, target)

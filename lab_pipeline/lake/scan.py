@@ -5,13 +5,11 @@ removes their names, not the rows, so the slice needs no lock while it is read a
 that several processes read in pieces gives its files second names under that lock, which stay until they are removed.
 """
 
-import errno
-import shutil
 from bisect import bisect_left
 from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -26,6 +24,7 @@ import pyarrow.parquet as pq
 
 from lab_pipeline.domain import frames
 from lab_pipeline.domain.candles import RULES, CandleColumns, Integers
+from lab_pipeline.files.atomic import link_or_copy
 from lab_pipeline.lake import commit, inventory
 from lab_pipeline.lake.layout import Note, bucket_dir, mint_bucket, parts, timeframe_dir
 from lab_pipeline.lake.snapshot import COLUMNS, LIQUIDITY, bucket_digest, combine, liquidity_digest
@@ -34,9 +33,6 @@ Column = npt.NDArray[Any]
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 SHARD_ROWS = 1 << 17
 """Small buckets are put together until a shard has about this many rows; a larger bucket is a shard of its own."""
-
-NO_LINKS = (errno.EXDEV, errno.EPERM, errno.EMLINK, errno.EOPNOTSUPP)
-"""What says that a file cannot have another name there, though it could be copied."""
 
 READERS = 2
 """Shards read at once: hashing one overlaps with decoding the other."""
@@ -451,16 +447,8 @@ def _named(path: Path, directory: Path, bucket: int) -> Path:
     """Give a file another name, which outlives the one that it has."""
     directory.mkdir(parents=True, exist_ok=True)
     name = directory / f"bucket={bucket:02d}.{path.name}"
-    try:
-        name.hardlink_to(path)
-    except FileExistsError:
-        pass  # an op that is executed again: names of part files are never used twice, so it is the same file
-    except OSError as error:
-        if error.errno not in NO_LINKS:
-            raise
-        draft = name.with_suffix(".draft")
-        shutil.copyfile(path, draft)
-        draft.replace(name)
+    with suppress(FileExistsError):  # an op that is executed again: names of parts are never used twice, it is the same
+        link_or_copy(path, name)
     return name
 
 

@@ -198,7 +198,7 @@ def _copy_all(copier: Copier, areas: "_Areas") -> tuple[set[str], set[str]]:
             copier.copy_sqlite(path)
     for path in areas.artifacts():
         if (path in earlier or path.name in runs) and not copier.copy(_files(path)):
-            copier.forget(path)  # it was withdrawn: its run was canceled or killed
+            copier.forget(path)  # it was unpublished: its run was canceled or killed
     if areas.catalog.exists():
         with copier.copy_duckdb(areas.catalog):
             pass

@@ -5,7 +5,7 @@ import uuid
 from collections.abc import Mapping
 
 from lab_pipeline.dagster_ext.graphql import DagsterDownError, Webserver
-from lab_pipeline.dagster_ext.unpublish import STORE_ERRORS
+from lab_pipeline.dagster_ext.reconcile import STORE_ERRORS
 from lab_pipeline.domain.errors import ConflictError, LabError
 from lab_pipeline.operations.backtest_config import BacktestConfig
 from lab_pipeline.operations.runs import Run, Runs

@@ -60,11 +60,11 @@ def restore_home(
     name = repository.find(snapshot)
     found = repository.read(name)
     with restoring(repository, found, settings.home, on_progress) as draft:
-        interrupted, waiting = _settle(settings.model_copy(update={"home": draft}))
+        interrupted, waiting = _as_after_a_crash(settings.model_copy(update={"home": draft}))
     return Restored(name, found, interrupted, waiting)
 
 
-def _settle(draft: Settings) -> tuple[list[str], list[str]]:
+def _as_after_a_crash(draft: Settings) -> tuple[list[str], list[str]]:
     """Bring the stores into a state in which a killed lab could have left them; return what was executed or waited."""
     runs = DuckDBRunStorage(draft.dagster_home / RUNS)
     log = BatchingEventLogStorage(str(draft.dagster_home / EVENTS_DIRECTORY))

@@ -24,7 +24,8 @@ from lab_pipeline.domain.backtest import Moment, ResolvedSpec, now
 from lab_pipeline.domain.errors import LabError, later_layout
 from lab_pipeline.domain.model import Record, field_errors
 from lab_pipeline.domain.summary import Summary
-from lab_pipeline.files.atomic import make_directory, sync_directory, sync_file
+from lab_pipeline.files.atomic import make_directory, move, sync_directory, sync_file
+from lab_pipeline.files.disk_errors import disk_trouble
 from lab_pipeline.files.locks import lock, locked, try_lock
 
 MANIFEST = "manifest.json"
@@ -160,8 +161,8 @@ class ArtifactStore:
                 return self._reveal(staging, manifest)
         except OSError as error:
             raise LabError(
-                f"cannot write the artifacts of run {run_id} to {self.directory}: {error.strerror or error}; "
-                "nothing was published. Make room or mend the disk, then run again."
+                f"cannot write the artifacts of run {run_id} to {self.directory}, nothing was published: "
+                f"{self._reason(error)}"
             ) from error
 
     def adopt(self, run_id: str, published: str) -> Manifest:
@@ -183,7 +184,7 @@ class ArtifactStore:
                 return self._reveal(staging, manifest)
         except OSError as error:
             raise LabError(
-                f"cannot take over the artifacts of run {published} in {self.directory}: {error.strerror or error}"
+                f"cannot take over the artifacts of run {published} in {self.directory}: {self._reason(error)}"
             ) from error
 
     def manifest(self, run_id: str) -> Manifest:
@@ -222,12 +223,11 @@ class ArtifactStore:
             return
         try:
             with self._staging() as staging:
-                (self.directory / run_id).rename(staging / run_id)
-                sync_directory(self.directory)
+                move(self.directory / run_id, staging / run_id)
         except FileNotFoundError:
             return  # somebody else was faster
         except OSError as error:
-            raise LabError(f"cannot delete the artifacts of run {run_id}: {error.strerror or error}") from error
+            raise LabError(f"cannot delete the artifacts of run {run_id}: {self._reason(error)}") from error
 
     def litter(self, *, remove: bool = False) -> int:
         """Return the bytes that killed publishers left, which the next one would remove; or remove them now."""
@@ -324,6 +324,9 @@ class ArtifactStore:
             raise DamagedArtifactError(f"{path} is damaged ({found:,} of {size:,} bytes). {REMEDY}")
         return path
 
+    def _reason(self, error: OSError) -> str:
+        return disk_trouble(error, self.directory) or error.strerror or str(error)
+
     def _names(self) -> list[str]:
         if not self.directory.is_dir():
             return []
@@ -354,7 +357,7 @@ class ArtifactStore:
     def _reveal(self, staging: Path, manifest: Manifest) -> Manifest:
         target = self.directory / manifest.run_id
         try:
-            staging.rename(target)
+            move(staging, target)
         except OSError as error:
             if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
                 raise
@@ -365,7 +368,6 @@ class ArtifactStore:
                     f"(fingerprint {published.fingerprint[:12]}, now {manifest.fingerprint[:12]})"
                 ) from None
             return published
-        sync_directory(self.directory)
         return manifest
 
 

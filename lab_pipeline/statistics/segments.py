@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from lab_pipeline.domain.errors import LabError
-from lab_pipeline.files.atomic import put_in_place
+from lab_pipeline.files.atomic import drafted
 from lab_pipeline.files.disk_errors import disk_trouble
 from lab_pipeline.statistics.duckdb_session import Workbench
 from lab_pipeline.statistics.queries import sql
@@ -147,10 +147,8 @@ class SegmentFiles:
             ) from error
 
     def _copy(self, bench: Workbench, query: str, name: str, kind: str, parameters: dict[str, object]) -> None:
-        final = self.path(name, kind)
-        part = final.with_suffix(".parquet.part")
-        bench.run(query.replace("{path}", quoted(part)), parameters)
-        put_in_place(part, final)
+        with drafted(self.path(name, kind)) as draft:
+            bench.run(query.replace("{path}", quoted(draft)), parameters)
 
     def _count(self, bench: Workbench, name: str) -> int:
         source = quoted(self.path(name, TRADES))

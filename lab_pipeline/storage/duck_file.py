@@ -15,41 +15,19 @@ from typing import Self
 
 import duckdb
 
-from lab_pipeline.files.atomic import put_in_place
+from lab_pipeline.files.atomic import drafted
 from lab_pipeline.files.disk_errors import disk_trouble
 from lab_pipeline.files.errors import StorageError, StorageTimeoutError
 from lab_pipeline.files.process_lock import ProcessLock, describe_process, lock_holders
 from lab_pipeline.storage.damage import damaged, is_damage, lost, mend_log
 from lab_pipeline.storage.duck_connection import DuckConnection, keep_forever
 from lab_pipeline.storage.plain_path import quoted
+from lab_pipeline.storage.sharing_policy import SharingPolicy
 
 DEFAULT_TIMEOUT_SECONDS = 60.0
 
-# DuckDB rewrites whole row groups at a checkpoint; the smallest it allows bounds the worst call. It is not kept in the
-# file: every ATTACH has to say it.
-ROW_GROUP_SIZE = 2048
 # Files that DuckDB 1.5 can read too; 2.0 would otherwise write a format of its own.
 STORAGE_VERSION = "v1.5.0"
-# Every ATTACH replays the write-ahead log, every checkpoint rewrites row groups: so much of one for one of the other.
-# Where it can, a thread does it after the transaction, when nobody waits.
-CHECKPOINT_WAL_BYTES = 12 * 1024
-# Where a burst has ended and nobody waits, a checkpoint costs nobody any time.
-CHECKPOINT_WAL_BYTES_AT_REST = 4 * 1024
-# Where nobody ever rests, whoever makes the log this long shortens it before going on.
-CHECKPOINT_WAL_BYTES_AT_MOST = 48 * 1024
-# Choosing this compression takes two thirds of a checkpoint's time. Where others wait it is done without; the row
-# groups are compressed by the next checkpoint that has the time, as long as rows are added to them.
-SLOW_COMPRESSION = "dict_fsst"
-
-# A process whose transactions follow one another closely stays attached between them (a lease), which spares most of
-# their cost. When another process waits it may finish its turn, but not rest in it.
-BURST_GAP_SECONDS = 0.025
-LEASE_IDLE_SECONDS = 0.025
-LEASE_TURN_SECONDS = 0.15
-LEASE_REST_SECONDS = 0.004
-LEASE_POLL_SECONDS = 0.001
-# For so long the thread that shortens the log waits for others; if they keep it out, one of them will do it.
-SHORTEN_WITHIN_SECONDS = 0.5
 
 _ALIAS = "shared_file"
 _log = logging.getLogger(__name__)
@@ -87,7 +65,12 @@ class DuckFile:
         >>> with file.transaction(write=False) as connection:
         ...     connection.execute("SELECT text FROM notes")
         [('hello',)]
+
+    Attributes:
+        policy: of all files of the process.
     """
+
+    policy = SharingPolicy()
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -166,21 +149,15 @@ class DuckFile:
         Raises:
             StorageError: the file cannot be read, or the copy not be written.
         """
-        part = destination.with_name(f"{destination.name}.{os.getpid()}.part")
-        name = quoted(part)
-        try:
-            with self.transaction(write=False, timeout=timeout), self._explained():
-                copy = f"copy_{threading.get_ident()}"
-                with self._instance().cursor() as cursor:
-                    cursor.execute(f"ATTACH '{name}' AS {copy} (STORAGE_VERSION '{STORAGE_VERSION}')")
-                    try:
-                        cursor.execute(f"COPY FROM DATABASE {_ALIAS} TO {copy}")
-                        cursor.execute(f"CHECKPOINT {copy}")
-                    finally:
-                        cursor.execute(f"DETACH {copy}")
-            put_in_place(part, destination)
-        finally:
-            part.unlink(missing_ok=True)
+        with drafted(destination) as draft, self.transaction(write=False, timeout=timeout), self._explained():
+            copy = f"copy_{threading.get_ident()}"
+            with self._instance().cursor() as cursor:
+                cursor.execute(f"ATTACH '{quoted(draft)}' AS {copy} (STORAGE_VERSION '{STORAGE_VERSION}')")
+                try:
+                    cursor.execute(f"COPY FROM DATABASE {_ALIAS} TO {copy}")
+                    cursor.execute(f"CHECKPOINT {copy}")
+                finally:
+                    cursor.execute(f"DETACH {copy}")
 
     def is_in_transaction(self) -> bool:
         """Tell whether this thread is inside a transaction."""
@@ -295,7 +272,7 @@ class DuckFile:
             if not self._wait_in_line(alone=write, deadline=deadline):
                 raise self._waited_in_vain()
             if self._active == 0:
-                self._burst = began - self._last_used < BURST_GAP_SECONDS
+                self._burst = began - self._last_used < self.policy.linger_seconds
             self._active += 1
             self._writing = write
             if self._attached is _Mode.WRITE or self._attached is wanted:
@@ -346,7 +323,7 @@ class DuckFile:
 
     def _turn_is_over(self) -> bool:
         """Tell whether another process waits that has waited for a turn's length."""
-        return time.monotonic() - self._attached_at > LEASE_TURN_SECONDS and self._lock.wanted()
+        return time.monotonic() - self._attached_at > self.policy.turn_seconds and self._lock.wanted()
 
     def _leave(self, *, healthy: bool) -> None:
         with self._changed:
@@ -372,7 +349,7 @@ class DuckFile:
 
     def _end_leases(self) -> None:
         while self._leased.wait():
-            time.sleep(LEASE_POLL_SECONDS)
+            time.sleep(self.policy.poll_seconds)
             with self._changed:
                 if self._watcher is not threading.current_thread():
                     return
@@ -381,9 +358,9 @@ class DuckFile:
                     self._leased.clear()
                     continue
                 idle = time.monotonic() - self._last_used
-                if self._active or self._changing or idle < LEASE_REST_SECONDS:
+                if self._active or self._changing or idle < self.policy.rest_seconds:
                     continue
-                if attached and idle < LEASE_IDLE_SECONDS and not self._lock.wanted():
+                if attached and idle < self.policy.linger_seconds and not self._lock.wanted():
                     continue
                 self._changing = True
             if attached:
@@ -394,8 +371,8 @@ class DuckFile:
     def _shorten_log(self) -> None:
         """Checkpoint after the transaction that made the log long, so that its caller need not wait for it."""
         try:
-            if self._log_bytes() > CHECKPOINT_WAL_BYTES:  # else another process was quicker
-                self._attach(_Mode.WRITE, time.monotonic() + SHORTEN_WITHIN_SECONDS)
+            if self._log_bytes() > self.policy.log_bytes:  # else another process was quicker
+                self._attach(_Mode.WRITE, time.monotonic() + self.policy.shorten_within_seconds)
                 self._detach(at_rest=True, keep_changing=True)
         except StorageError as error:
             _log.debug("%s: the log stays long for now: %s", self.path, _first_line(error))
@@ -424,7 +401,7 @@ class DuckFile:
     def _attach_locked(self, mode: _Mode, deadline: float) -> None:
         name = quoted(self.path)
         creation = f", STORAGE_VERSION '{STORAGE_VERSION}'" if mode is _Mode.WRITE else ""
-        statement = f"ATTACH '{name}' AS {_ALIAS} ({mode.value}, ROW_GROUP_SIZE {ROW_GROUP_SIZE}{creation})"
+        statement = f"ATTACH '{name}' AS {_ALIAS} ({mode.value}, ROW_GROUP_SIZE {self.policy.row_group_rows}{creation})"
         if self.is_lost():
             raise StorageError(lost(self.path))
         pause = 0.002
@@ -500,29 +477,29 @@ class DuckFile:
 
     def _checkpoint(self, *, at_rest: bool) -> None:
         size = self._log_bytes()
-        if size <= CHECKPOINT_WAL_BYTES_AT_REST:
+        if size <= self.policy.log_bytes_at_rest:
             return
         wanted = self._lock.wanted()
         if at_rest:
-            limit = CHECKPOINT_WAL_BYTES if wanted else CHECKPOINT_WAL_BYTES_AT_REST
+            limit = self.policy.log_bytes if wanted else self.policy.log_bytes_at_rest
         elif self._burst:  # the end of a turn
-            limit = CHECKPOINT_WAL_BYTES
+            limit = self.policy.log_bytes
         else:
-            limit = CHECKPOINT_WAL_BYTES_AT_MOST
+            limit = self.policy.log_bytes_at_most
         if size > limit:
             self._compress(not wanted)
             self._instance().execute(f"CHECKPOINT {_ALIAS}")
-        elif size > CHECKPOINT_WAL_BYTES:
+        elif size > self.policy.log_bytes:
             self._log_due = True
 
     def _compress(self, wanted: bool) -> None:  # noqa: FBT001 - the one thing it says
         if self._compressing != wanted:
-            methods = "" if wanted else SLOW_COMPRESSION
+            methods = "" if wanted else self.policy.slow_compression
             self._instance().execute(f"SET GLOBAL disabled_compression_methods = '{methods}'")
             self._compressing = wanted
 
     def _log_is_long(self) -> bool:
-        return self._attached is _Mode.WRITE and self._log_bytes() > CHECKPOINT_WAL_BYTES_AT_MOST
+        return self._attached is _Mode.WRITE and self._log_bytes() > self.policy.log_bytes_at_most
 
     def _log_bytes(self) -> int:
         try:

@@ -1,9 +1,8 @@
 """Copies of the run storage to look into and to keep, taken while everything runs."""
 
-import os
 from pathlib import Path
 
-from lab_pipeline.files.atomic import put_in_place
+from lab_pipeline.files.atomic import drafted
 from lab_pipeline.files.errors import StorageError
 from lab_pipeline.storage.duck_file import DEFAULT_TIMEOUT_SECONDS, DuckFile
 from lab_pipeline.storage.plain_path import quoted
@@ -53,10 +52,6 @@ def export_runs(database: Path, destination: Path, *, timeout: float = DEFAULT_T
         if destination.suffix == ".duckdb":
             file.copy_to(destination, timeout=timeout)
         else:
-            part = destination.with_name(f"{destination.name}.{os.getpid()}.part")
-            try:
-                connection.raw.execute(f"COPY ({_RUNS}) TO '{quoted(part)}' (FORMAT parquet, COMPRESSION zstd)")
-                put_in_place(part, destination)
-            finally:
-                part.unlink(missing_ok=True)
+            with drafted(destination) as draft:
+                connection.raw.execute(f"COPY ({_RUNS}) TO '{quoted(draft)}' (FORMAT parquet, COMPRESSION zstd)")
     return int(count)

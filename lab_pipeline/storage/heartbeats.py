@@ -4,8 +4,6 @@ Eight parts write one every half minute, day and night. None of it need stay thr
 transaction each, which would also have everybody read the runs again who has read them since the last one.
 """
 
-import os
-import threading
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
@@ -14,6 +12,8 @@ from pathlib import Path
 from dagster._daemon.types import DaemonHeartbeat
 from dagster._serdes import deserialize_value, serialize_value
 from dagster_shared.serdes.errors import DeserializationError
+
+from lab_pipeline.files.atomic import Sync, write_whole
 
 
 @dataclass(frozen=True)
@@ -29,10 +29,7 @@ class Heartbeats:
     def add(self, heartbeat: DaemonHeartbeat) -> None:
         """Keep a heartbeat in place of the one before it."""
         self.directory.mkdir(parents=True, exist_ok=True)
-        path = self.directory / heartbeat.daemon_type
-        draft = path.with_name(f".{path.name}.{os.getpid()}.{threading.get_native_id()}")
-        draft.write_text(serialize_value(heartbeat))
-        draft.replace(path)
+        write_whole(self.directory / heartbeat.daemon_type, serialize_value(heartbeat), sync=Sync.NOTHING)
 
     def all(self) -> dict[str, DaemonHeartbeat]:
         """Return the heartbeats by part; one that a power cut has torn is none."""

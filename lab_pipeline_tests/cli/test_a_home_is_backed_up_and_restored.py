@@ -224,10 +224,10 @@ def test_runs_that_were_not_done_are_those_of_a_lab_that_was_killed(stocked, dir
     assert {path.name for path in (home / "dagster" / "workers").iterdir()} == {
         f"{run}.lock" for run in (executed, foreign, odd)
     }
-    from lab_pipeline.dagster_ext.unpublish import settle_dead  # noqa: PLC0415 - what `lab up` begins with
+    from lab_pipeline.dagster_ext.reconcile import reconcile_dead  # noqa: PLC0415 - what `lab up` begins with
 
     with open_instance(load_settings()) as instance:
-        settle_dead(instance, load_settings())
+        reconcile_dead(instance, load_settings())
         status = {run.run_id: run.status.value for run in instance.get_runs()}
     assert status == {waiting: "NOT_STARTED"} | dict.fromkeys((executed, foreign, odd, ended), "FAILURE")
     keys = IdempotencyKeys(load_settings().catalog_path)

@@ -19,8 +19,8 @@ from dagster._daemon.monitoring.run_monitoring import execute_run_monitoring_ite
 from lab_pipeline.dagster_ext import run_launcher as launching
 from lab_pipeline.dagster_ext import worker_locks
 from lab_pipeline.dagster_ext.instance import open_instance
-from lab_pipeline.operations import recovery
-from lab_pipeline.settings import Settings
+from lab_pipeline.dagster_ext.reconcile import Do, reconcile_lost
+from lab_pipeline.settings import Settings, load_settings
 from lab_pipeline_tests.dagster_ext.queueing import origin_of
 
 STARTING, CANCELING = dg.DagsterRunStatus.STARTING, dg.DagsterRunStatus.CANCELING
@@ -76,6 +76,10 @@ def reported(instance, status):
     return run_id
 
 
+def done(instance, now):
+    return [(action.do, action.run_id) for action in reconcile_lost(instance, load_settings(), now)]
+
+
 def status(instance, run_id):
     return instance.get_run_by_id(run_id).status
 
@@ -108,18 +112,18 @@ def test_a_run_whose_process_lives_is_not_ended_by_the_clock(instance, process, 
     with freeze_time(now):
         errors = [error for error in execute_run_monitoring_iteration(workspace, logging.getLogger("test")) if error]
     assert errors == []
-    assert recovery.settle_lost(instance, now) == []
+    assert done(instance, now) == []
     assert status(instance, run_id) is state
 
 
-@pytest.mark.parametrize(("state", "end"), [(STARTING, "FAILURE"), (CANCELING, "CANCELED")])
-def test_one_whose_process_died_while_nobody_looked_is_settled(instance, process, state, end):
+@pytest.mark.parametrize(("state", "due", "end"), [(STARTING, Do.FAIL, "FAILURE"), (CANCELING, Do.CANCEL, "CANCELED")])
+def test_one_whose_process_died_while_nobody_looked_is_brought_to_its_end(instance, process, state, due, end):
     run_id = reported(instance, state)
     dead = process(run_id)
     dead.kill()
     dead.wait()
-    assert recovery.settle_lost(instance, datetime.now(UTC)) == []
-    assert recovery.settle_lost(instance, datetime.now(UTC) + timedelta(minutes=1)) == [run_id]
+    assert done(instance, datetime.now(UTC)) == []
+    assert done(instance, datetime.now(UTC) + timedelta(minutes=1)) == [(due, run_id)]
     assert status(instance, run_id).value == end
 
 
@@ -197,11 +201,11 @@ def test_a_process_that_goes_on_after_its_run_is_found_though_nothing_is_launche
     if ended is None:
         instance.delete_run(run_id)
     else:
-        assert recovery.stop_ended(instance, datetime.now(UTC)) == []  # it may be about to leave
+        assert done(instance, datetime.now(UTC)) == []  # it may be about to leave
     later = datetime.now(UTC) + timedelta(minutes=1)
-    assert recovery.stop_ended(instance, later) == [run_id]
+    assert done(instance, later) == [(Do.STOP, run_id)]
     assert worker_locks.stop_requested_at(directory, run_id)
-    assert recovery.stop_ended(instance, later) == [run_id]
+    assert done(instance, later) == [(Do.KILL, run_id)]
     assert goes_on.wait(timeout=10) == -signal.SIGKILL
     assert worker_locks.living(directory) == [other]
 

@@ -14,12 +14,12 @@ from dagster._core.launcher.base import LaunchRunContext, WorkerStatus
 from dagster._core.storage.tags import PARENT_RUN_ID_TAG, ROOT_RUN_ID_TAG
 from sqlalchemy.exc import OperationalError
 
+from lab_pipeline.dagster_ext import reconcile, worker_locks
 from lab_pipeline.dagster_ext import run_launcher as launching
-from lab_pipeline.dagster_ext import unpublish as withdrawing
-from lab_pipeline.dagster_ext import worker_locks
 from lab_pipeline.dagster_ext.instance import open_instance
-from lab_pipeline.dagster_ext.unpublish import settle_dead
+from lab_pipeline.dagster_ext.reconcile import reconcile_dead
 from lab_pipeline.dagster_ext.worker_locks import WORKER_TAG
+from lab_pipeline.runs.artifacts import ArtifactStore
 from lab_pipeline.settings import Settings, load_settings
 
 HOLD = """
@@ -125,7 +125,7 @@ def test_a_descriptor_of_any_number_tells_the_end_of_the_lab(start):
     assert process.wait(timeout=10) == -signal.SIGTERM
 
 
-def test_runs_of_dead_processes_are_settled_and_others_left_alone(instance, directory, start):
+def test_runs_of_dead_processes_end_and_others_left_alone(instance, directory, start):
     dead, recorded, canceled, done, starting = (
         run_of(instance, "dead", a)
         for a in (
@@ -142,7 +142,7 @@ def test_runs_of_dead_processes_are_settled_and_others_left_alone(instance, dire
     process.kill()
     process.wait()
     for _ in range(2):
-        settle_dead(instance, load_settings())
+        reconcile_dead(instance, load_settings())
         assert status(instance, dead) is dg.DagsterRunStatus.FAILURE
         assert status(instance, recorded) is dg.DagsterRunStatus.FAILURE
         assert status(instance, canceled) is dg.DagsterRunStatus.CANCELED
@@ -200,7 +200,7 @@ def test_a_repetition_that_waits_is_not_taken_for_the_dead_run_that_it_repeats(i
     process.kill()
     process.wait()
     again = repetition_of(instance, first)
-    settle_dead(instance, load_settings())
+    reconcile_dead(instance, load_settings())
     assert status(instance, first) is dg.DagsterRunStatus.FAILURE
     assert status(instance, again.run_id) is dg.DagsterRunStatus.NOT_STARTED
     launcher = instance.run_launcher
@@ -216,7 +216,7 @@ def test_a_repetition_that_has_its_own_process_dies_with_it(instance, start):
     instance.add_run_tags(again.run_id, {WORKER_TAG: again.run_id})
     process.kill()
     process.wait()
-    settle_dead(instance, load_settings())
+    reconcile_dead(instance, load_settings())
     assert status(instance, again.run_id) is dg.DagsterRunStatus.FAILURE
 
 
@@ -232,20 +232,19 @@ def test_a_run_that_was_canceled_while_it_left_the_queue_never_starts(instance):
     assert status(instance, run.run_id) is dg.DagsterRunStatus.CANCELED
 
 
-def test_a_run_whose_end_could_not_be_recorded_is_settled_when_the_disk_has_room_again(instance, monkeypatch):
+def test_a_run_whose_end_could_not_be_recorded_ends_when_the_disk_has_room_again(instance, monkeypatch):
     run_id = run_of(instance, "gone")
     launcher = instance.run_launcher
-    monkeypatch.setattr(launching, "SETTLE_AGAIN_SECONDS", 0.0)
+    monkeypatch.setattr(launching, "RECONCILE_AGAIN_SECONDS", 0.0)
     tries = []
 
-    def settle(*arguments):
+    def at_the_third_try(*arguments):
         tries.append(status(instance, run_id))
         if len(tries) < 3:
             raise OperationalError("INSERT", {}, sqlite3.OperationalError("database or disk is full"))
-        return settled(*arguments)
+        return reconcile_dead(*arguments)
 
-    settled = launcher._settle  # noqa: SLF001
-    monkeypatch.setattr(type(launcher), "_settle", staticmethod(settle))
+    monkeypatch.setattr(launching, "reconcile_dead", at_the_third_try)
     process = subprocess.Popen([sys.executable, "-c", "raise SystemExit(3)"], start_new_session=True)
     launcher._await(instance, run_id, launching.Spawned(process))  # noqa: SLF001
     assert tries == [dg.DagsterRunStatus.STARTED] * 3
@@ -265,54 +264,43 @@ def test_a_full_disk_keeps_no_process_from_showing_that_it_lives(directory, monk
     assert not worker_locks.is_alive(directory, "one")
 
 
+def published(monkeypatch):
+    monkeypatch.setattr(ArtifactStore, "has", lambda *_: True)
+
+
 def full_disk(*_):
     raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
-def test_a_run_that_cannot_be_taken_back_by_its_own_process_is_found_again(instance, directory, monkeypatch):
+def test_a_run_that_cannot_be_unpublished_by_its_own_process_is_found_again(instance, directory, monkeypatch):
     run_id = run_of(instance, "own", dg.DagsterRunStatus.CANCELED)
-    taken_back = []
+    unpublished = []
     lock = worker_locks.take(directory, "own")
     with pytest.raises(OSError, match="No space left"), worker_locks.working(directory, "own", inherited=lock):
         full_disk()
     os.close(lock)  # which the end of a process does
     assert worker_locks.killed(directory) == ["own"]
-    monkeypatch.setattr(withdrawing, "withdraw", lambda _, run_id: taken_back.append(run_id))
-    settle_dead(instance, load_settings())
-    assert taken_back == [run_id]
+    published(monkeypatch)
+    monkeypatch.setattr(reconcile, "unpublish", lambda _, run_id: unpublished.append(run_id))
+    reconcile_dead(instance, load_settings())
+    assert unpublished == [run_id]
     assert not list(directory.iterdir())
 
 
-def test_a_run_that_cannot_be_taken_back_keeps_no_other_from_its_end(instance, directory, start, monkeypatch):
+def test_a_run_that_cannot_be_unpublished_keeps_no_other_from_its_end(instance, directory, start, monkeypatch):
     names = ("a", "b", "c")
     runs = {name: run_of(instance, name) for name in names}
     for name in names:
         process = start(name)
         process.kill()
         process.wait()
-    withdraw = withdrawing.withdraw
+    published(monkeypatch)
+    monkeypatch.setattr(reconcile, "unpublish", lambda *_: None)
     with monkeypatch.context() as patch:
-        patch.setattr(
-            withdrawing, "withdraw", lambda lab, run_id: (full_disk if run_id == runs["b"] else withdraw)(lab, run_id)
-        )
+        patch.setattr(reconcile, "unpublish", lambda _, run_id: full_disk() if run_id == runs["b"] else None)
         with pytest.raises(OSError, match="No space left"):
-            settle_dead(instance, load_settings())
+            reconcile_dead(instance, load_settings())
     assert {status(instance, run_id) for run_id in runs.values()} == {dg.DagsterRunStatus.FAILURE}
     assert [path.name for path in directory.iterdir()] == ["b.lock"]
-    settle_dead(instance, load_settings())
+    reconcile_dead(instance, load_settings())
     assert not list(directory.iterdir())
-
-
-def test_what_a_run_left_that_outlived_its_daemon_is_taken_back_when_the_disk_has_room_again(instance, monkeypatch):
-    run_id = run_of(instance, "gone", dg.DagsterRunStatus.FAILURE)
-    tries = []
-
-    def settle_at_the_third_try(*_):
-        tries.append(run_id)
-        if len(tries) < 3:
-            full_disk()
-
-    monkeypatch.setattr(launching, "SETTLE_AGAIN_SECONDS", 0.0)
-    monkeypatch.setattr(launching, "settle_dead", settle_at_the_third_try)
-    launching.LabRunLauncher._clear_after_verdict(instance, run_id)  # noqa: SLF001
-    assert len(tries) == 3

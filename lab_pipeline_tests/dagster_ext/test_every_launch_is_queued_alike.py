@@ -59,6 +59,7 @@ KINDS = {
     "statistics": ("statistics", {}, []),
 }
 SIMULATING = [kind for kind, (_, config, _) in KINDS.items() if config]
+OF_THE_JOB = {kind for kind, (job, _, _) in KINDS.items() if job == "backtest"}
 
 
 @pytest.fixture(scope="module")
@@ -228,7 +229,7 @@ def test_what_says_no_strategy_is_told_what_to_give(lab):
     example = (
         "Example config for the missing entry: {'ops': {'run': {'config': {'strategy': '...', 'timeframe': '...'}}}}"
     )
-    for kind in SIMULATING:
+    for kind in set(SIMULATING) - OF_THE_JOB:  # without a config, the job runs the example of its launchpad
         answer = ask(lab, LAUNCH, p={**params(kind), "runConfigData": "{}"})
         (error,) = answer["errors"]
         assert error["message"].startswith(needed)

@@ -17,7 +17,7 @@ from lab_pipeline.clickhouse.client import ClickHouse
 from lab_pipeline.clickhouse.config import clickhouse_config
 from lab_pipeline.clickhouse.series import visible_rows
 from lab_pipeline.dagster_ext import executor, io_manager
-from lab_pipeline.dagster_ext.unpublish import withdraw_if_ended
+from lab_pipeline.dagster_ext.reconcile import unpublish_late
 from lab_pipeline.domain.errors import LabError
 from lab_pipeline.lake import Lake
 from lab_pipeline.operations.backtest_config import BacktestConfig
@@ -124,22 +124,28 @@ def test_a_retry_runs_where_the_first_did(lab):
     instance.delete_run(run.run_id)
 
 
-def test_what_an_op_shows_after_the_end_of_its_run_is_withdrawn(lab, plain):  # noqa: ARG001 - the market
+def op_of(instance, run):
+    return SimpleNamespace(instance=instance, run=run, get_step_execution_context=lambda: None)
+
+
+def test_what_an_op_publishes_after_the_end_of_its_run_is_unpublished(lab, plain, monkeypatch):  # noqa: ARG001 - the market
     settings, instance = lab
     run = run_backtest_job(instance, BacktestConfig(strategy="ladder", timeframe="1m"))
     ended = instance.get_run_by_id(run.run_id)
+    monkeypatch.setattr(io_manager, "crosses_processes", lambda _: True)
     with ClickHouse(clickhouse_config(settings)) as clickhouse:
         assert visible_rows(clickhouse, run.run_id)
-        with pytest.raises(dg.Failure, match="withdrawn"):
-            withdraw_if_ended(SimpleNamespace(instance=instance, run=ended), settings)
+        with pytest.raises(dg.Failure, match="unpublished"):
+            unpublish_late(op_of(instance, ended), settings)
         assert not visible_rows(clickhouse, run.run_id)
     assert not ArtifactStore(settings.artifacts_dir).has(run.run_id)
 
 
-def test_what_an_op_of_a_living_run_shows_stays(lab):
+def test_what_an_op_of_a_living_run_publishes_stays(lab, monkeypatch):
     settings, instance = lab
+    monkeypatch.setattr(io_manager, "crosses_processes", lambda _: True)
     run = instance.add_run(dg.DagsterRun(job_name="backtest", status=dg.DagsterRunStatus.STARTED))
-    withdraw_if_ended(SimpleNamespace(instance=instance, run=run), settings)
+    unpublish_late(op_of(instance, run), settings)
     instance.delete_run(run.run_id)
 
 

@@ -18,6 +18,7 @@ from dagster._core.launcher.base import LaunchRunContext
 
 from lab_pipeline.cli.jobs import backtest_job
 from lab_pipeline.dagster_ext import worker_locks
+from lab_pipeline.dagster_ext.unpublish import settle_dead
 from lab_pipeline.forkserver.client import SOCKET
 from lab_pipeline.operations.backtest_config import BacktestConfig
 from lab_pipeline.runs.artifacts import ArtifactStore
@@ -187,7 +188,7 @@ def test_a_command_looks_as_if_it_were_carried_out_where_it_was_typed(lab, serve
 
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGKILL])
 def test_a_command_ends_with_the_one_that_it_was_typed_to(lab, server, how):
-    _, instance = lab
+    settings, instance = lab
     typed = subprocess.Popen(
         [LAB, "backtest", "--strategy", "ladder", "--timeframe", "1m", "--executor", "multiprocess"]
     )
@@ -196,6 +197,7 @@ def test_a_command_ends_with_the_one_that_it_was_typed_to(lab, server, how):
     typed.wait(timeout=DONE_SECONDS)
     assert typed.returncode != 0
     until(lambda: not server_children(server))
+    settle_dead(instance, settings)  # as the next command does: one that took longer than its grace was killed
     (newest,) = instance.get_runs(limit=1)
     assert newest.is_failure_or_canceled
 

@@ -46,6 +46,17 @@ def test_every_artifact_is_materialised_with_its_shape_and_where_it_is(lab, run)
             assert [column.name for column in seen["dagster/column_schema"].value.columns] == frame.columns
 
 
+def test_the_log_of_a_run_has_what_describes_an_asset_once(lab, run):
+    _, instance = lab
+    entries = [entry.dagster_event for entry in instance.all_logs(run.run_id) if entry.is_dagster_event]
+    described = [event for event in entries if event.is_step_materialization and event.step_materialization_data]
+    assert len(described) == len(NAMES) + 2
+    assert all(event.step_materialization_data.materialization.metadata for event in described)
+    outputs = [event.step_output_data for event in entries if event.event_type is dg.DagsterEventType.STEP_OUTPUT]
+    assert {"trades", "backtest__run_metrics"} <= {output.output_name for output in outputs}
+    assert not any(output.metadata for output in outputs)
+
+
 def test_results_that_are_the_same_have_the_same_data_version(lab, run):
     _, instance = lab
     fingerprint = instance.get_run_by_id(run.run_id).tags["lab/fingerprint"]

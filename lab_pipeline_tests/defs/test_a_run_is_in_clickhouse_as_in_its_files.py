@@ -1,4 +1,5 @@
-import time
+import signal
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 
 import dagster as dg
@@ -15,12 +16,10 @@ from lab_pipeline.clickhouse.logs import list_lines
 from lab_pipeline.clickhouse.series import metric_series, visible_rows
 from lab_pipeline.clickhouse.upload import count_rows, upload_run
 from lab_pipeline.dagster_ext import worker_locks
-from lab_pipeline.dagster_ext.unpublish import settle_dead
+from lab_pipeline.dagster_ext.reconcile import reconcile_dead, reconcile_lost
 from lab_pipeline.defs.backtest.clickhouse import COUNTS, FILLS, METRICS
 from lab_pipeline.operations.backtest_config import BacktestConfig
-from lab_pipeline.operations.lab import Lab
 from lab_pipeline.operations.log_shipper import ship_runs
-from lab_pipeline.operations.recovery import withdraw_ended
 from lab_pipeline.runs.artifacts import ArtifactStore
 from lab_pipeline.runs.tags import run_config
 from lab_pipeline.settings import load_settings
@@ -143,6 +142,10 @@ def killed_at_its_very_end(instance):
     return run_id
 
 
+def done(settings, instance, now):
+    return [(action.do, action.run_id) for action in reconcile_lost(instance, settings, now)]
+
+
 def ended_in_a_pod(instance, reason):
     """A run all of whose rows are visible, and which another launcher's process did not bring to its end."""
     run = instance.get_run_by_id(run_backtest_job(instance, BACKTEST).run_id)
@@ -156,63 +159,63 @@ def ended_in_a_pod(instance, reason):
 
 
 @pytest.mark.parametrize("reason", [None, RunFailureReason.UNKNOWN])
-def test_what_other_launchers_leave_of_a_run_is_taken_back(lab, clickhouse, store, reason):
+def test_what_other_launchers_leave_of_a_run_is_unpublished(lab, clickhouse, store, reason):
     settings, instance = lab
     run_id = ended_in_a_pod(instance, reason)
     moment = datetime.now(UTC)
-    assert withdraw_ended(Lab(settings, instance), moment) == []  # its own launcher may be at it
+    assert done(settings, instance, moment) == []  # its own launcher may be at it
     later = moment + timedelta(seconds=90)
-    with worker_locks.working(worker_locks.workers_dir(settings.dagster_home), run_id):
-        assert withdraw_ended(Lab(settings, instance), later) == []
+    workers = worker_locks.workers_dir(settings.dagster_home)
+    lock = worker_locks.take(workers, run_id)
+    assert done(settings, instance, later) == [("stopped", run_id)]
+    worker_locks.give_up(workers, run_id, lock)
     assert visible_rows(clickhouse, run_id)
-    assert withdraw_ended(Lab(settings, instance), later) == [run_id]
+    assert done(settings, instance, later) == [("unpublished", run_id)]
     assert visible_rows(clickhouse, run_id) == {}
     assert not store.has(run_id)
-    assert withdraw_ended(Lab(settings, instance), later) == []
+    assert done(settings, instance, later) == []
 
 
 def test_what_a_run_published_whose_op_failed_stays(lab, store):
     settings, instance = lab
     run_id = ended_in_a_pod(instance, RunFailureReason.STEP_FAILURE)
-    assert withdraw_ended(Lab(settings, instance), datetime.now(UTC) + timedelta(seconds=90)) == []
+    assert done(settings, instance, datetime.now(UTC) + timedelta(seconds=90)) == []
     assert store.has(run_id)
 
 
-def test_a_run_that_was_killed_with_the_daemon_is_taken_back(lab, clickhouse, store):
+def test_a_run_that_was_killed_with_the_daemon_is_unpublished(lab, clickhouse, store):
     settings, instance = lab
     run_id = killed_at_its_very_end(instance)
     assert visible_rows(clickhouse, run_id)
-    settle_dead(instance, settings)
+    reconcile_dead(instance, settings)
     assert instance.get_run_by_id(run_id).status is dg.DagsterRunStatus.FAILURE
     assert visible_rows(clickhouse, run_id) == {}
     assert not store.has(run_id)
     assert worker_locks.living(worker_locks.workers_dir(settings.dagster_home)) == []
 
 
-def test_a_killed_run_is_settled_at_once_and_taken_back_when_clickhouse_is_there_again(lab, clickhouse, store):
+def test_a_killed_run_ends_at_once_and_is_unpublished_when_clickhouse_is_there_again(lab, clickhouse, store):
     _, instance = lab
     run_id = killed_at_its_very_end(instance)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("LAB_CLICKHOUSE_URL", NOWHERE)
-        settle_dead(instance, load_settings())
+        reconcile_dead(instance, load_settings())
     assert instance.get_run_by_id(run_id).status is dg.DagsterRunStatus.FAILURE
     assert store.has(run_id)
-    settle_dead(instance, load_settings())
+    reconcile_dead(instance, load_settings())
     assert visible_rows(clickhouse, run_id) == {}
     assert not store.has(run_id)
 
 
-def test_a_run_that_outlived_its_daemon_is_taken_back_once_the_monitor_has_failed_it(lab, clickhouse, store):
+def test_a_run_that_outlived_its_daemon_is_unpublished_once_the_monitor_has_failed_it(lab, clickhouse, store):
     _, instance = lab
     run_id = killed_at_its_very_end(instance)
     run = instance.get_run_by_id(run_id)
     assert instance.run_launcher.check_run_worker_health(run).status is WorkerStatus.FAILED
     assert store.has(run_id)
     instance.report_run_failed(run, message="as the monitor does")
-    deadline = time.monotonic() + 20
-    while store.has(run_id):
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
+    reconcile_dead(instance, load_settings())
+    assert not store.has(run_id)
     assert visible_rows(clickhouse, run_id) == {}
     assert len(instance.all_logs(run_id, of_type=dg.DagsterEventType.RUN_FAILURE)) == 1
 
@@ -230,6 +233,25 @@ def test_a_run_that_is_cancelled_during_the_upload_has_no_rows(lab, monkeypatch,
     ended = run_backtest_job(instance, BACKTEST)
     assert ended.error == "the run was interrupted before it was done"
     assert visible_rows(clickhouse, ended.run_id) == {}
+
+
+def test_a_run_by_hand_that_is_interrupted_after_it_has_published_is_unpublished(lab, monkeypatch, clickhouse, store):
+    _, instance = lab
+    insert = ClickHouse.insert
+
+    def interrupted(self, table, rows, token):
+        insert(self, table, rows, token)
+        if table == "run_fills":
+            signal.raise_signal(signal.SIGINT)
+
+    monkeypatch.setattr(ClickHouse, "insert", interrupted)
+    with suppress(KeyboardInterrupt):
+        run_backtest_job(instance, BACKTEST)
+    (run,) = instance.get_runs(limit=1)
+    assert run.is_finished
+    assert run.status is not dg.DagsterRunStatus.SUCCESS
+    assert not store.has(run.run_id)
+    assert visible_rows(clickhouse, run.run_id) == {}
 
 
 def test_without_any_clickhouse_nothing_is_simulated(lab, monkeypatch, tmp_path):

@@ -12,7 +12,6 @@ from lab_pipeline.lake.inventory import INVENTORY
 from lab_pipeline.lake.layout import mint_bucket
 from lab_pipeline_tests.lake.samples import candles, everything, files_of
 
-DRAFT = "commit.json"
 PROGRAM = Path(__file__).with_name("ingest_process.py")
 OLD = candles(["AAA", "BBB", "CCC"], 40)
 CHANGE = pl.concat([OLD[20:60].with_columns(volume=pl.lit(7.0)), candles(["DDD"], 10)])
@@ -50,7 +49,7 @@ def die_at(step, monkeypatch):
 
     def counted(method):
         def wrapped(path, *arguments, **options):
-            seen.append(path)
+            seen.append((method.__name__, path.name))
             if len(seen) >= step:  # a dead process does nothing more, clean-up included
                 raise Died
             return method(path, *arguments, **options)
@@ -63,7 +62,7 @@ def die_at(step, monkeypatch):
     return seen
 
 
-@pytest.mark.parametrize("step", range(1, 16))
+@pytest.mark.parametrize("step", range(1, 18))
 def test_at_every_step_of_the_commit(lake, step, monkeypatch):
     lake.write_candles(OLD, "1m")
     with monkeypatch.context() as patch:
@@ -74,7 +73,7 @@ def test_at_every_step_of_the_commit(lake, step, monkeypatch):
             pass
         else:
             assert len(seen) < step
-    committed = DRAFT in [path.name for path in seen[: step - 1]]
+    committed = any(what == "replace" and commit.RECORD in name for what, name in seen[: step - 1])
     found = everything(lake)
     assert found.equals(NEW if committed else OLD)
     assert len(files_of(lake)) == found["mint"].map_elements(mint_bucket, pl.Int64).n_unique()

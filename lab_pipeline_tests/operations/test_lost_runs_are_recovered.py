@@ -5,7 +5,7 @@ import pytest
 from dagster._core.errors import DagsterUserCodeUnreachableError
 from dagster._core.events import DagsterEvent, DagsterEventType, JobFailureData, RunFailureReason
 
-from lab_pipeline.dagster_ext import run_worker
+from lab_pipeline.dagster_ext import reconcile, run_worker
 from lab_pipeline.dagster_ext.instance import open_instance
 from lab_pipeline.dagster_ext.worker_locks import WORKER_TAG, take, workers_dir
 from lab_pipeline.operations import recovery
@@ -22,8 +22,8 @@ def lab(tmp_path, monkeypatch):
     for name, value in {"LAB_HOME": tmp_path, "DAGSTER_HOME": tmp_path / "dagster"}.items():
         monkeypatch.setenv(name, str(value))
     monkeypatch.setattr(recovery, "QUEUED_WITHIN", timedelta())
-    monkeypatch.setattr(recovery, "SETTLED_WITHIN", timedelta())
-    monkeypatch.setattr(recovery, "REPEATED_WITHIN", timedelta())
+    monkeypatch.setattr(reconcile, "PATIENCE", timedelta())
+    monkeypatch.setattr(recovery, "RETRIED_WITHIN", timedelta())
     with open_instance(load_settings()) as instance, daemon(instance) as stopped:
         stopped.repeat_the_dead()  # which looks at nothing older than its first turn
         yield stopped
@@ -70,28 +70,31 @@ def test_a_dead_run_is_repeated_once_though_the_code_server_was_away(lab):
     assert tick(lab) == "no run is lost"
 
 
-def test_a_dead_run_that_can_be_seen_still_is_withdrawn(lab, monkeypatch):
-    monkeypatch.setattr(recovery, "WITHDRAWN_WITHIN", timedelta())
+def test_a_dead_run_that_can_be_seen_still_is_unpublished(lab, monkeypatch):
+    monkeypatch.setattr(reconcile, "UNPUBLISHED_WITHIN", timedelta())
     monkeypatch.setattr(ArtifactStore, "has", lambda *_: True)
-    monkeypatch.setattr(recovery, "withdraw_after_end", lambda *_: True)
-    lost = died(lab, RunFailureReason.STEP_FAILURE)  # which is not repeated
-    assert tick(lab) == f"withdrawn: {lost}"
+    unpublished = []
+    monkeypatch.setattr(reconcile, "unpublish", lambda _, run_id: unpublished.append(run_id))
+    lost = died(lab, **{"dagster/max_retries": "0"})
+    died(lab, RunFailureReason.STEP_FAILURE)  # which keeps what it has published
+    assert tick(lab) == f"unpublished: {lost}"
+    assert unpublished == [lost]
 
 
 def test_it_is_asked_for_again_while_the_code_server_stays_away_but_not_for_ever(lab, monkeypatch):
     monkeypatch.setattr(recovery, "ASKED_AT_MOST", 3)
     lost = died(lab)
-    assert [tick(lab) for _ in range(4)] == [f"repeated: {lost}"] * 3 + ["no run is lost"]
+    assert [tick(lab) for _ in range(4)] == [f"retried: {lost}"] * 3 + ["no run is lost"]
 
 
 def test_a_repetition_has_all_attempts_of_its_own(lab, monkeypatch):
     monkeypatch.setattr(recovery, "ASKED_AT_MOST", 1)
     lost = died(lab)
-    assert tick(lab) == f"repeated: {lost}"
+    assert tick(lab) == f"retried: {lost}"
     lab.repeat_the_dead()
     (again,) = repetitions(lab, lost)
     die(lab, again)
-    assert tick(lab) == f"repeated: {again.run_id}"
+    assert tick(lab) == f"retried: {again.run_id}"
 
 
 def killed(lab, run):
@@ -134,7 +137,7 @@ def test_what_goes_back_to_a_deleted_run_can_be_repeated_by_hand(lab):
 
 def test_launchers_and_the_daemon_are_given_their_time_before_a_run_counts_as_lost(lab, monkeypatch):
     monkeypatch.setattr(recovery, "QUEUED_WITHIN", timedelta(seconds=60))
-    monkeypatch.setattr(recovery, "REPEATED_WITHIN", timedelta(seconds=60))
+    monkeypatch.setattr(recovery, "RETRIED_WITHIN", timedelta(seconds=60))
     died(lab)
     lab.launched(**CONFIG)
     assert tick(lab) == "no run is lost"
@@ -170,8 +173,8 @@ def left_the_queue(lab):
 
 def test_a_run_that_left_the_queue_and_got_no_process_is_failed_and_repeated_once(lab):
     lost = left_the_queue(lab)
-    for said in (f"settled: {lost}", "no run is lost"):
-        assert tick(lab).partition("; ")[0] == said
+    for said in (f"failed: {lost}", "no run is lost"):
+        assert tick(lab) == said
         lab.repeat_the_dead()
         (again,) = repetitions(lab, lost)
         assert again.status is dg.DagsterRunStatus.QUEUED
@@ -197,24 +200,24 @@ def test_a_run_that_may_begin_yet_is_left_alone(lab, monkeypatch, tmp_path, spar
     if spared == "one that has a process":
         take(workers_dir(tmp_path / "dagster"), starting)
     elif spared == "one that left the queue just now":
-        monkeypatch.setattr(recovery, "SETTLED_WITHIN", timedelta(seconds=15))
+        monkeypatch.setattr(reconcile, "PATIENCE", timedelta(seconds=15))
     else:
         ref = lab.instance.get_ref()
         of_others = ref.run_launcher_data._replace(class_name="K8sRunLauncher")
         monkeypatch.setattr(dg.DagsterInstance, "get_ref", lambda _: ref._replace(run_launcher_data=of_others))
-    assert recovery.settle_lost(lab.instance, datetime.now(UTC)) == []
+    assert reconcile.reconcile_lost(lab.instance, load_settings(), datetime.now(UTC)) == []
     assert lab.instance.get_run_by_id(starting).status is dg.DagsterRunStatus.STARTING
 
 
 @pytest.mark.parametrize("put", [-timedelta(days=300), -timedelta(hours=2), timedelta(hours=2)])
 def test_runs_are_found_whatever_the_clock_said_when_they_were_lost(lab, monkeypatch, put):
     monkeypatch.setattr(recovery, "QUEUED_WITHIN", timedelta(seconds=60))
-    monkeypatch.setattr(recovery, "REPEATED_WITHIN", timedelta(seconds=15))
+    monkeypatch.setattr(recovery, "RETRIED_WITHIN", timedelta(seconds=15))
     lost, forgotten = died(lab), lab.launched(**CONFIG).run_id
     now = datetime.now(UTC) + put
     assert recovery.queue_forgotten(lab.instance, now) == [forgotten]
-    assert recovery.ask_for_repetition(lab.instance, now) == [lost]
+    assert recovery.ask_for_retry(lab.instance, now) == [lost]
     lab.repeat_the_dead()
     assert len(repetitions(lab, lost)) == 1
     assert recovery.queue_forgotten(lab.instance, now) == []
-    assert recovery.ask_for_repetition(lab.instance, now) == []
+    assert recovery.ask_for_retry(lab.instance, now) == []

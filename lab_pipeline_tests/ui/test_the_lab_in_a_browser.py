@@ -109,7 +109,7 @@ def see_equity(page, run_id):
     """Go to the equity in the graph; what the run has said about it opens, and in it the picture."""
     listed(page, "equity").click()
     expect(node(page, "equity")).to_be_visible()
-    expect(page.get_by_role("link", name=run_id[:8])).to_be_visible()
+    expect(page.get_by_role("link", name=run_id[:8], exact=True)).to_be_visible()
     page.get_by_text("[Show Markdown]").click()
     picture = page.get_by_role("img", name="equity and drawdown")
     expect(picture).to_be_visible()

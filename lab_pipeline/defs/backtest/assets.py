@@ -17,9 +17,16 @@ from lab_pipeline.dagster_ext.config_schema import form
 from lab_pipeline.dagster_ext.io_manager import HANDOVER, crosses_processes, held_directory, sweep
 from lab_pipeline.dagster_ext.metadata_table import table
 from lab_pipeline.dagster_ext.op_failure import failing_clearly
-from lab_pipeline.dagster_ext.unpublish import withdraw_if_ended
+from lab_pipeline.dagster_ext.reconcile import unpublish_late
 from lab_pipeline.defs.backtest.checks import DOUBT_SPECS, evaluate
-from lab_pipeline.defs.backtest.metadata import PREVIEW_ROWS, artifact_url, file_metadata, headline, picture
+from lab_pipeline.defs.backtest.metadata import (
+    PREVIEW_ROWS,
+    artifact_url,
+    describe_asset,
+    file_metadata,
+    headline,
+    picture,
+)
 from lab_pipeline.domain.backtest import MOST_CANDLES
 from lab_pipeline.doors import api_url
 from lab_pipeline.engine import ENGINE_VERSION
@@ -182,8 +189,7 @@ def publish(
     shown = _previews(result)  # before anything is visible: if a picture fails, so does the run, with nothing published
     with failing_clearly(context.log):
         manifest = steps.publish(run_id, result, artifacts)
-    if crosses_processes(context.get_step_execution_context()):
-        withdraw_if_ended(context, lab.settings)
+    unpublish_late(context, lab.settings)
     directory = artifacts.directory / run_id
     for file in manifest.files:
         name = file.name.partition(".")[0]
@@ -192,7 +198,8 @@ def publish(
         metadata = file_metadata(file, directory, manifest, api) | shown.get(name, {})
         if name == "summary":
             metadata["tear sheet"] = dg.MetadataValue.url(artifact_url(api, run_id, REPORT))
-        yield dg.Output(None, name, metadata=metadata, data_version=dg.DataVersion(manifest.fingerprint))
+        describe_asset(context, name, metadata)
+        yield dg.Output(None, name, data_version=dg.DataVersion(manifest.fingerprint))
     if not context.selected_output_names.isdisjoint(DOUBT_SPECS):
         yield from evaluate(result)
     context.log.info(f"published {len(manifest.files)} artifacts to {directory}")

@@ -6,9 +6,8 @@ from typing import TYPE_CHECKING
 import dagster as dg
 
 from lab_pipeline.clickhouse.pool import ClickHousePool
-from lab_pipeline.dagster_ext.io_manager import crosses_processes
 from lab_pipeline.dagster_ext.op_failure import failing_clearly
-from lab_pipeline.dagster_ext.unpublish import withdraw_if_ended
+from lab_pipeline.dagster_ext.reconcile import unpublish_late
 from lab_pipeline.defs.backtest.lineage import LINEAGE
 from lab_pipeline.domain.errors import LabError
 from lab_pipeline.doors import api_url
@@ -62,17 +61,15 @@ def clickhouse_assets(
     metrics = {kind for kind in counts.artifacts if kind != "fills"}
     for key, names in ((METRICS, metrics), (FILLS, {"fills"})):
         if key in context.selected_asset_keys:
-            yield dg.MaterializeResult(
-                asset_key=key,
-                metadata={
-                    "dagster/table_name": f"{database}.{key.path[-1]}",
-                    "dagster/row_count": written[key.path[-1]],
-                    "dagster/column_lineage": dg.MetadataValue.column_lineage(LINEAGE[key.path[-1]]),
-                    "url": dg.MetadataValue.url(address + "?" + "&".join(f"type={name}" for name in sorted(names))),
-                    "run": run.run_id,
-                },
-                data_version=version,
-            )
+            metadata = {
+                "dagster/table_name": f"{database}.{key.path[-1]}",
+                "dagster/row_count": written[key.path[-1]],
+                "dagster/column_lineage": dg.MetadataValue.column_lineage(LINEAGE[key.path[-1]]),
+                "url": dg.MetadataValue.url(address + "?" + "&".join(f"type={name}" for name in sorted(names))),
+                "run": run.run_id,
+            }
+            context.add_asset_metadata(metadata, key)
+            yield dg.MaterializeResult(asset_key=key, data_version=version)
         expected, seen = ({name: rows.get(name, 0) for name in names} for rows in (counts.artifacts, counts.clickhouse))
         if dg.AssetCheckKey(key, COUNTS) in context.selected_asset_check_keys:
             yield dg.AssetCheckResult(
@@ -100,8 +97,7 @@ def write(
     with failing_clearly(context.log), clickhouse.connection() as client:
         _take_over(context, artifacts)
         written = upload_run(client, artifacts, run_id)
-        if crosses_processes(context.get_step_execution_context()):
-            withdraw_if_ended(context, lab.settings)
+        unpublish_late(context, lab.settings)
         counts = count_rows(client, artifacts, run_id)
         if not counts.equal:
             delete_run(client, run_id, logs=False)  # what is wrong must not be seen

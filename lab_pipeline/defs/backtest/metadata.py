@@ -1,5 +1,6 @@
 """What the Dagster UI shows of a run: rows, columns, links, headline numbers, pictures."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from urllib.parse import quote
 
@@ -43,6 +44,19 @@ def file_metadata(file: ArtifactFile, directory: Path, manifest: Manifest, api: 
     return metadata
 
 
+def describe_asset(context: dg.OpExecutionContext, output: str, metadata: Mapping[str, dg.MetadataValue]) -> None:
+    """Describe the asset of an output that is about to be yielded.
+
+    As metadata of the output, the log of the run would have it twice: of the output, and of the asset.
+
+    Args:
+        context: of an op of the asset.
+        output: its name.
+        metadata: of the asset.
+    """
+    context.get_step_execution_context().add_asset_metadata(metadata, context.asset_key_for_output(output))
+
+
 def artifact_url(api: str, run_id: str, name: str) -> str:
     """Return where the HTTP API has an artifact."""
     return f"{api}/runs/{run_id}/artifacts/{name}"
@@ -70,6 +84,6 @@ def numbers(summary: Summary) -> dict[str, dg.MetadataValue]:
 
 
 def picture(svg: str, title: str) -> dg.MetadataValue:
-    """Embed a picture, which the UI shows as Markdown; it should be small, for the event storage has it three times."""
+    """Embed a picture, which the UI shows as Markdown; it should be small, for the event storage has it twice."""
     data = quote(svg.replace('"', "'"), safe=PLAIN_IN_A_DATA_URL)  # both quote attributes; in texts they are escaped
     return dg.MetadataValue.md(f"![{title}](<data:image/svg+xml,{data}>)")

@@ -11,12 +11,12 @@ from pydantic import Field
 
 from lab_pipeline.clickhouse.pool import ClickHousePool
 from lab_pipeline.dagster_ext.config_schema import form
-from lab_pipeline.dagster_ext.io_manager import HANDOVER, crosses_processes
+from lab_pipeline.dagster_ext.io_manager import HANDOVER
 from lab_pipeline.dagster_ext.op_failure import failing_clearly
-from lab_pipeline.dagster_ext.unpublish import withdraw_if_ended
+from lab_pipeline.dagster_ext.reconcile import unpublish_late
 from lab_pipeline.defs.backtest.assets import load, merge, resolved, simulate, simulate_part
 from lab_pipeline.defs.backtest.clickhouse import require_equal, write
-from lab_pipeline.defs.backtest.metadata import artifact_url, numbers
+from lab_pipeline.defs.backtest.metadata import artifact_url, describe_asset, numbers
 from lab_pipeline.defs.backtest.run_requests import automation_timeframe
 from lab_pipeline.domain.backtest import MOST_CANDLES
 from lab_pipeline.doors import api_url
@@ -90,8 +90,7 @@ def publish_partition(
     (result,) = results
     with failing_clearly(context.log):
         manifest = steps.publish(context.run.run_id, result, artifacts)
-    if crosses_processes(context.get_step_execution_context()):
-        withdraw_if_ended(context, lab.settings)
+    unpublish_late(context, lab.settings)
     context.log.info(f"published {len(manifest.files)} artifacts to {artifacts.directory / manifest.run_id}")
 
 
@@ -118,7 +117,8 @@ def upload_partition(
         "fingerprint": dg.MetadataValue.text(manifest.fingerprint),
         **numbers(manifest.summary),
     }
-    yield dg.Output(None, "nightly", metadata=metadata, data_version=dg.DataVersion(manifest.fingerprint))
+    describe_asset(context, "nightly", metadata)
+    yield dg.Output(None, "nightly", data_version=dg.DataVersion(manifest.fingerprint))
 
 
 @dg.config_mapping(config_schema=form(NightlyConfig))

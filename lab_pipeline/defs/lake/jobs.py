@@ -1,6 +1,5 @@
 """The job that brings the files of the inbox into the lake."""
 
-import errno
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from itertools import chain
@@ -15,7 +14,7 @@ from lab_pipeline.dagster_ext.op_failure import failing_clearly
 from lab_pipeline.defs.lake.checks import recorded_callers
 from lab_pipeline.defs.lake.events import call_events, candle_events
 from lab_pipeline.domain.errors import LabError
-from lab_pipeline.files.disk_errors import disk_trouble
+from lab_pipeline.files.disk_errors import disk_trouble, is_of_disk
 from lab_pipeline.lake import Drop, Inbox, Lake, LakeError, LakeUnwritableError
 from lab_pipeline.lake.inbox import kind_of, mint_of
 from lab_pipeline.lake.layout import CALLS, CANDLES, MOST_FILES
@@ -24,8 +23,6 @@ from lab_pipeline.operations.lab import Lab
 if TYPE_CHECKING:
     from lab_pipeline.lake.ingest import IngestReport
 
-OF_THE_DISK = {errno.ENOSPC, errno.EDQUOT, errno.EROFS}
-"""What the next file would meet, too."""
 MOST_ATTEMPTS = 5
 """To read a file at which the process dies, or an error comes that nobody foresaw."""
 
@@ -148,7 +145,7 @@ class _Batch:
             except LakeUnwritableError as error:
                 return error
             except OSError as error:
-                if error.errno in OF_THE_DISK:
+                if is_of_disk(error):
                     place = self._inbox.root
                     trouble = disk_trouble(error, place) or str(error)
                     return LakeUnwritableError(f"cannot write to the inbox at {place}: {trouble}")

@@ -8,17 +8,12 @@ import dagster as dg
 
 from lab_pipeline.dagster_ext.daemon_cursors import clear_unreadable
 from lab_pipeline.dagster_ext.own_tags import mark_of, set_mark
+from lab_pipeline.dagster_ext.reconcile import reconcile_lost
 from lab_pipeline.dagster_ext.sensor_causes import RUNS, WAITS_FOR
 from lab_pipeline.dagster_ext.ticks import TESTED, is_tick
 from lab_pipeline.operations import notices
 from lab_pipeline.operations.lab import Lab
-from lab_pipeline.operations.recovery import (
-    ask_for_repetition,
-    queue_forgotten,
-    settle_lost,
-    stop_ended,
-    withdraw_ended,
-)
+from lab_pipeline.operations.recovery import ask_for_retry, queue_forgotten
 from lab_pipeline.operations.webhook import Notice, Webhook
 
 INTERVAL_SECONDS = 10
@@ -89,29 +84,20 @@ def notify_data_quality(context: dg.SensorEvaluationContext, lab: dg.ResourcePar
     minimum_interval_seconds=INTERVAL_SECONDS,
     tags={WAITS_FOR: RUNS},
     default_status=dg.DefaultSensorStatus.RUNNING,
-    description="Queues runs whose launcher died over it, settles those that start or stop without a process, has dead "
-    "ones repeated that Dagster could not repeat, ends processes of ended runs, and withdraws what those left visible.",
+    description="Queues runs whose launcher died over it, has dead ones retried that Dagster could not retry, and sees "
+    "to those that start or stop without a process, that go on after their end, or that are to be unpublished.",
 )
 def recover_runs(context: dg.SensorEvaluationContext, lab: dg.ResourceParam[Lab]) -> dg.SkipReason:
-    """Queue what was forgotten, settle what is lost, have it repeated; then withdraw, which needs ClickHouse."""
+    """Queue what was forgotten, have what is dead retried; then reconcile the rest, which may need ClickHouse."""
     if not is_tick(context):
         return dg.SkipReason(TESTED)
     for name in clear_unreadable(context.instance):
         context.log.warning(f"the cursor of {name} was none of its own, and is cleared: what it looks at is new to it")
     now = datetime.now(UTC)
-    queued = queue_forgotten(context.instance, now)
-    settled = settle_lost(context.instance, now)
-    asked = ask_for_repetition(context.instance, now)
-    stopped = stop_ended(context.instance, now)
-    withdrawn = withdraw_ended(lab, now)
-    parts = [
-        ("queued", queued),
-        ("settled", settled),
-        ("repeated", asked),
-        ("stopped", stopped),
-        ("withdrawn", withdrawn),
-    ]
-    return dg.SkipReason("; ".join(f"{verb}: {', '.join(ids)}" for verb, ids in parts if ids) or "no run is lost")
+    found = [("queued", run_id) for run_id in queue_forgotten(context.instance, now)]
+    found += [("retried", run_id) for run_id in ask_for_retry(context.instance, now)]
+    found += [(action.do.value, action.run_id) for action in reconcile_lost(context.instance, lab.settings, now)]
+    return dg.SkipReason("; ".join(f"{done}: {run_id}" for done, run_id in found) or "no run is lost")
 
 
 def _position(cursor: str | None) -> int | None:
