@@ -58,7 +58,8 @@ def lab(tmp_path, monkeypatch, clickhouse_url, receiver):
         monkeypatch.setenv(name, str(value))
     stock(tmp_path)
     strategies = StrategyStore.of(load_settings())
-    strategies.describe("trend-rider", is_active=False)
+    for name in {strategy.id for strategy in example_strategies()} - set(NIGHTLY):
+        strategies.describe(name, is_active=False)
     strategies.describe("ladder", tags=["watched"])
     with open_instance(load_settings()) as instance, daemon(instance) as stopped:
         stopped.start_schedule("nightly_backtests", datetime.now(UTC) - timedelta(days=3))
