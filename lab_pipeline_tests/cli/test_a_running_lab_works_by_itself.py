@@ -8,7 +8,7 @@ import polars as pl
 import pytest
 
 from lab_pipeline.dagster_ext.instance import open_instance
-from lab_pipeline.runs.strategies import StrategyStore
+from lab_pipeline.runs.strategies import StrategyStore, example_strategies
 from lab_pipeline.settings import load_settings
 from lab_pipeline_tests.support.daemon import daemon
 from lab_pipeline_tests.support.fake_webhook import SECRET, receiving

@@ -9,7 +9,7 @@ from lab_pipeline.lake import Lake, generate_market, market_chunks
 from lab_pipeline.lake.demo import CALLERS, TokenKind
 
 CANDLES_OF_SEED_3 = "62891eb3bc53a841"
-CALLS_OF_SEED_3 = "e2bdb55bc2492639"
+CALLS_OF_SEED_3 = "677bff4950ed463c"
 
 
 @pytest.fixture(scope="module")
