@@ -154,7 +154,12 @@ def test_the_documented_strategy_is_valid_and_survives_a_round_trip():
         (("filters",), [{"field": "hour_of_day", "min": 1e101}], "filters[0].min", "less than or equal"),
         (("filters",), [{"field": "hour_of_day", "in": []}], "filters[0]", "set min, max or in"),
         (("portfolio", "pauseAfterLosses"), {"count": 0, "minutes": 5}, "portfolio.pauseAfterLosses.count", "greater"),
-        (("portfolio", "pauseAfterLosses"), {"count": 1, "minutes": 0}, "portfolio.pauseAfterLosses.minutes", "greater"),
+        (
+            ("portfolio", "pauseAfterLosses"),
+            {"count": 1, "minutes": 0},
+            "portfolio.pauseAfterLosses.minutes",
+            "greater",
+        ),
         (("portfolio", "stopAtDrawdown"), 0, "portfolio.stopAtDrawdown", "greater than 0"),
         (("portfolio", "maxPerToken"), 0, "portfolio.maxPerToken", "greater than or equal to 1"),
         (("portfolio", "cooldownMinutes"), 0, "portfolio.cooldownMinutes", "greater than 0"),

@@ -67,11 +67,12 @@ def test_the_callers_plan_decides_where_its_trades_end(simulated, market):
     assert "Tom Okafor" in set(sold["caller"])  # who posts nothing, so that the strategy's own target holds
 
 
-def test_who_names_the_price_from_before_the_pump_is_seldom_followed(simulated, market):
+def test_who_names_the_price_from_before_the_pump_is_followed_in_every_other_call(simulated, market):
     simulation = simulated("caller-plan")
     entered = pl.col("outcome") == "entered"
     share = dict(simulation.outcomes.group_by("caller").agg(entered.mean()).rows())
-    assert share["Chloe Martin"] < 0.5 < share["Marta Lindqvist"]
+    assert share["Chloe Martin"] < 0.6
+    assert share["Marta Lindqvist"] > 0.9
     hers = with_plans(simulation, market).filter(caller="Chloe Martin")
     assert hers.select((pl.col("entry_price") <= pl.col("entry_price_named")).all()).item()
     followed = dict(simulation.trades.group_by("caller").agg(pl.col("net_return").mean()).rows())
@@ -81,14 +82,16 @@ def test_who_names_the_price_from_before_the_pump_is_seldom_followed(simulated, 
 def test_the_pool_makes_a_larger_stake_cost_more(simulated):
     small, usual, large = (simulated("pump-pool", portfolio__sizing__amount=amount) for amount in (20, 100, 1000))
     assert small.fills["slippage"].mean() < usual.fills["slippage"].mean() < large.fills["slippage"].mean()
-    assert usual.summary.expectancy > large.summary.expectancy + 0.1
+    assert usual.summary.expectancy > large.summary.expectancy + 0.05
     free = simulated("pump-pool", costs__impact={"model": "none"})
     assert free.summary.expectancy > usual.summary.expectancy + 0.01
 
 
 def test_the_pool_strategy_pays_its_fixed_fee_and_rests_between_trades_on_a_token(simulated, market):
     simulation = simulated("pump-pool")
-    taken = simulation.fills.join(simulation.trades.filter("taken").select("call_id", "trade_no"), on=["call_id", "trade_no"])
+    taken = simulation.fills.join(
+        simulation.trades.filter("taken").select("call_id", "trade_no"), on=["call_id", "trade_no"]
+    )
     assert taken["fee"].min() >= 0.2
     assert {"max_per_token", "cooldown"} <= set(simulation.trades["skip_reason"])
     assert "filtered" in set(simulation.outcomes["outcome"])

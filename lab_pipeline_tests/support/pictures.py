@@ -1,4 +1,4 @@
-"""Draw what each rule of a strategy does on a few candles, as the engine simulates it: pictures of docs/strategies.md."""
+"""Draw what each rule of a strategy does on a few candles, as the engine simulates it, for docs/strategies.md."""
 
 from dataclasses import dataclass, field
 
@@ -83,8 +83,15 @@ PICTURES = {
     ),
     "entry-when": Picture(
         "when: a close above the highest high of three candles acts at the next open",
-        [(1, 1.04, 0.97, 1), (1, 1.05, 0.96, 1.02), (1.02, 1.04, 0.98, 0.99), (0.99, 1.02, 0.97, 1.01)]
-        + [(1.01, 1.13, 1, 1.11), (1.12, 1.2, 1.08, 1.18), (1.18, 1.26, 1.14, 1.22)],
+        [
+            (1, 1.04, 0.97, 1),
+            (1, 1.05, 0.96, 1.02),
+            (1.02, 1.04, 0.98, 0.99),
+            (0.99, 1.02, 0.97, 1.01),
+            (1.01, 1.13, 1, 1.11),
+            (1.12, 1.2, 1.08, 1.18),
+            (1.18, 1.26, 1.14, 1.22),
+        ],
         {"entry": {"when": {"all": [{"kind": "breakout", "n": 3}]}}, "exit": HOLD},
         before=3,
     ),
@@ -123,8 +130,15 @@ PICTURES = {
     ),
     "stop-atr": Picture(
         "stopLoss by true range: twice the mean swing of the three candles before the entry",
-        [(1, 1.05, 0.97, 1.02), (1.02, 1.08, 1, 1.03), (1.03, 1.06, 0.98, 1), (1, 1.04, 0.97, 1.01)]
-        + [(1.01, 1.06, 0.96, 0.98), (0.98, 1, 0.9, 0.94), (0.94, 0.96, 0.8, 0.82)],
+        [
+            (1, 1.05, 0.97, 1.02),
+            (1.02, 1.08, 1, 1.03),
+            (1.03, 1.06, 0.98, 1),
+            (1, 1.04, 0.97, 1.01),
+            (1.01, 1.06, 0.96, 0.98),
+            (0.98, 1, 0.9, 0.94),
+            (0.94, 0.96, 0.8, 0.82),
+        ],
         {"exit": {"stopLoss": {"atr": {"n": 3, "k": 2}}, "stopFill": {"through": 0}}},
         before=4,
     ),
@@ -154,8 +168,13 @@ PICTURES = {
     ),
     "exit-when": Picture(
         "when: a close below the lowest low of two candles sells at the next open",
-        [(1, 1.1, 0.96, 1.08), (1.08, 1.2, 1.04, 1.18), (1.18, 1.22, 1.1, 1.12), (1.12, 1.14, 0.98, 1)]
-        + [(0.99, 1.03, 0.9, 0.93)],
+        [
+            (1, 1.1, 0.96, 1.08),
+            (1.08, 1.2, 1.04, 1.18),
+            (1.18, 1.22, 1.1, 1.12),
+            (1.12, 1.14, 0.98, 1),
+            (0.99, 1.03, 0.9, 0.93),
+        ],
         {"exit": {"when": {"any": [{"kind": "breakout", "n": 2, "direction": "down"}]}}},
     ),
     "plan": Picture(
@@ -189,8 +208,13 @@ PICTURES = {
             "finerTimeframe": "12s",
         },
         {"1.5x": 1.5, "stop": 0.8},
-        finer=[(1, 1.2, 0.95, 1.15), (1.15, 1.65, 1.1, 1.4), (1.4, 1.45, 0.9, 0.95), (0.95, 1, 0.75, 0.9)]
-        + [(0.9, 1.35, 0.88, 1.3)],
+        finer=[
+            (1, 1.2, 0.95, 1.15),
+            (1.15, 1.65, 1.1, 1.4),
+            (1.4, 1.45, 0.9, 0.95),
+            (0.95, 1, 0.75, 0.9),
+            (0.9, 1.35, 0.88, 1.3),
+        ],
     ),
     "end-of-data": Picture(
         "endOfData: candles that end early leave half of the last close",
@@ -223,8 +247,14 @@ PICTURES = {
     ),
     "cooldown": Picture(
         "cooldownMinutes: a token is not bought again so soon after an exit",
-        [(1, 1.1, 0.95, 1.05), (1.05, 1.25, 1, 1.2), (1.2, 1.26, 1.1, 1.15), (1.15, 1.2, 1.05, 1.1)]
-        + [(1.1, 1.2, 1.05, 1.15), (1.15, 1.2, 1.1, 1.18)],
+        [
+            (1, 1.1, 0.95, 1.05),
+            (1.05, 1.25, 1, 1.2),
+            (1.2, 1.26, 1.1, 1.15),
+            (1.15, 1.2, 1.05, 1.1),
+            (1.1, 1.2, 1.05, 1.15),
+            (1.15, 1.2, 1.1, 1.18),
+        ],
         {"exit": {"targets": [{"multiple": 1.2, "fraction": 1}]}, "portfolio": {"cooldownMinutes": 3}},
         {"1.2x": 1.2},
         calls=[(0, {}), (2, {}), (5, {})],
