@@ -153,7 +153,7 @@ def _registered(name: str) -> Signal:
         raise LabError(f"signal {name!r} is not registered in the entry point group {ENTRY_POINTS}: there is {known}")
     try:
         signal: Signal = found.load()
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise LabError(f"signal {name!r} failed: {type(error).__name__}: {error}") from error
     return signal
 
@@ -164,7 +164,7 @@ def _ask(signal: Signal, name: str, arguments: dict[str, Any], candles: pl.DataF
         said = candles.select(holds=signal(candles, **arguments))["holds"]
     except LabError:
         raise
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise LabError(f"signal {name!r} failed: {type(error).__name__}: {error}") from error
     if said.dtype != pl.Boolean or len(said) != len(candles):
         raise LabError(f"signal {name!r} must say true or false of each of {len(candles)} candles, not {said.dtype}")

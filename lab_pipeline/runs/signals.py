@@ -113,7 +113,7 @@ def _function(name: str, source: str) -> Signal:
     module = ModuleType(f"lab_signal_{name}")
     try:
         exec(compile(source, f"{name}.py", "exec"), module.__dict__)  # noqa: S102 - the lab's owner put the file there
-    except Exception as error:
+    except (Exception, SystemExit) as error:  # it is tried in servers, too
         raise LabError(f"signal {name!r} failed: {type(error).__name__}: {error}") from error
     function = getattr(module, FUNCTION, None)
     if not callable(function):

@@ -77,6 +77,7 @@ def test_other_processes_execute_what_was_hashed(lab):
         (AHEAD, "signal 'above' looks ahead"),
         ("def other():\n    pass\n", "above.py has no function signal"),
         ("raise KeyError('gone')\n", "signal 'above' failed: KeyError: 'gone'"),
+        ("raise SystemExit(3)\n", "signal 'above' failed: SystemExit: 3"),
         ("def signal(candles, **_):\n    return 1 / 0\n", "signal 'above' failed: ZeroDivisionError"),
         ("import polars as pl\n\ndef signal(candles, **_):\n    return pl.col('close')\n", "must say true or false"),
     ],
