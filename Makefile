@@ -41,7 +41,7 @@ style: $(DEVELOPMENT)
 bench: $(DEVELOPMENT)  ## Every speed the project claims, beside its peer.
 	$(BIN)/python -m benchmarks
 
-docs: $(DEVELOPMENT)  ## Write the reference pages, docs/cli.md and docs/settings.md, from the code.
+docs: $(DEVELOPMENT)  ## Write the reference pages, docs/cli.md and docs/settings.md, and docs/pictures from the code.
 	$(BIN)/python -m lab_pipeline_tests.support.reference
 
 clean:  ## Remove the environment and caches; LAB_HOME stays.

@@ -14,7 +14,7 @@ from lab_pipeline.domain.strategy import Strategy, StrategyConfig
 from lab_pipeline.operations.disk_usage import disk_use
 from lab_pipeline.runs.strategies import example_strategies
 from lab_pipeline.settings import PREFIX, Settings
-from lab_pipeline_tests.support import reference
+from lab_pipeline_tests.support import pictures, reference
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 PAGES = {path.stem: path.read_text() for path in (REPOSITORY / "docs").glob("*.md")}
@@ -135,6 +135,22 @@ def test_the_explained_strategy_is_the_one_that_ships():
     block = next(text for text in re.findall(r"```json\n(.*?)```", STRATEGIES, re.DOTALL) if '"ladder"' in text)
     shipped = next(strategy for strategy in example_strategies() if strategy.id == "ladder")
     assert Strategy.parse(json.loads(block)).config == shipped.config
+
+
+@pytest.mark.parametrize("name", pictures.PICTURES)
+def test_the_picture_of_a_rule_is_what_the_engine_does(name):
+    assert (REPOSITORY / "docs" / "pictures" / f"{name}.svg").read_text() == pictures.draw(name), "run `make docs`"
+    assert STRATEGIES.count(f"(pictures/{name}.svg)") == 1
+
+
+def test_there_is_no_picture_of_a_rule_that_there_is_not():
+    assert {path.stem for path in (REPOSITORY / "docs" / "pictures").iterdir()} == set(pictures.PICTURES)
+
+
+@pytest.mark.parametrize("strategy", example_strategies(), ids=lambda strategy: strategy.id)
+def test_every_strategy_that_ships_is_described(strategy):
+    assert strategy.description
+    assert f"| `{strategy.id}` |" in STRATEGIES
 
 
 @pytest.mark.parametrize("block", sorted(field.alias or name for name, field in StrategyConfig.model_fields.items()))

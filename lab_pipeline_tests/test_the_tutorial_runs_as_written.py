@@ -69,7 +69,7 @@ def test_the_notebook_example_is_three_lines_and_works():
         "pl": pl,
         "candles": candles().with_columns(pl.col("timestamp").cast(time)),
         "calls": calls().with_columns(pl.col("called_at").cast(time)),
-        "strategy": example_strategies()[1],
+        "strategy": next(one for one in example_strategies() if one.id == "ladder"),
     }
     exec(NOTEBOOK.replace('timeframe="5m"', 'timeframe="1m"'), names)  # noqa: S102 - our own tutorial
     assert names["result"].trades.height >= 3

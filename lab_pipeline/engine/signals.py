@@ -8,7 +8,7 @@ are tried on a made-up market first, and refused if what they say of a candle de
 
 import json
 from collections.abc import Callable, Mapping
-from functools import cache, reduce
+from functools import cache, lru_cache, reduce
 from importlib.metadata import EntryPoint, entry_points
 from operator import and_, or_
 from types import MappingProxyType
@@ -38,6 +38,8 @@ ENTRY_POINTS = "lab_pipeline.signals"
 COLUMNS = ("timestamp", "open", "high", "low", "close", "volume")
 PROBE_ROWS = 1_200
 PROBE_CUTS = (40, 300, 700, 1_100)
+TRIED_AT_MOST = 1_000
+"""Signals, with their arguments, of which a process remembers that they do not look ahead."""
 MINUTE_MS = 60_000
 
 Signal = Callable[..., pl.Expr]
@@ -70,7 +72,7 @@ def require_signals(*whens: When | None, own: Mapping[str, Signal] = NONE) -> No
     for when in whens:
         for condition in when.conditions if when else ():
             if isinstance(condition, Registered):
-                _find(condition, own)
+                find_signal(condition, own)
 
 
 def installed(name: str) -> EntryPoint | None:
@@ -78,8 +80,12 @@ def installed(name: str) -> EntryPoint | None:
     return next(iter(entry_points(group=ENTRY_POINTS, name=name)), None)
 
 
-def _find(condition: Registered, own: Mapping[str, Signal]) -> Signal:
-    """Return the function of a registered signal that does not look ahead."""
+def find_signal(condition: Registered, own: Mapping[str, Signal] = NONE) -> Signal:
+    """Return the function of a registered signal that does not look ahead; `own` as of `holds`.
+
+    Raises:
+        LabError: if it is not there, fails, or looks ahead.
+    """
     signal = own.get(condition.name) or _registered(condition.name)
     _require_causal(signal, condition.name, canonical_json(condition.arguments))
     return signal
@@ -89,7 +95,7 @@ def _said(condition: Condition, candles: pl.DataFrame, own: Mapping[str, Signal]
     if not isinstance(condition, Registered):
         expression = _expression(condition)
         return candles.select(holds=expression.fill_null(value=False))["holds"]
-    return _ask(_find(condition, own), condition.name, condition.arguments, candles)
+    return _ask(find_signal(condition, own), condition.name, condition.arguments, candles)
 
 
 def _expression(condition: Condition) -> pl.Expr:
@@ -145,7 +151,10 @@ def _registered(name: str) -> Signal:
     if found is None:
         known = ", ".join(sorted(entry_points(group=ENTRY_POINTS).names)) or "none"
         raise LabError(f"signal {name!r} is not registered in the entry point group {ENTRY_POINTS}: there is {known}")
-    signal: Signal = found.load()
+    try:
+        signal: Signal = found.load()
+    except (Exception, SystemExit) as error:
+        raise LabError(f"signal {name!r} failed: {type(error).__name__}: {error}") from error
     return signal
 
 
@@ -155,14 +164,14 @@ def _ask(signal: Signal, name: str, arguments: dict[str, Any], candles: pl.DataF
         said = candles.select(holds=signal(candles, **arguments))["holds"]
     except LabError:
         raise
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise LabError(f"signal {name!r} failed: {type(error).__name__}: {error}") from error
     if said.dtype != pl.Boolean or len(said) != len(candles):
         raise LabError(f"signal {name!r} must say true or false of each of {len(candles)} candles, not {said.dtype}")
     return said.fill_null(value=False)
 
 
-@cache
+@lru_cache(TRIED_AT_MOST)
 def _require_causal(signal: Signal, name: str, arguments: bytes) -> None:
     """Scramble the future of a made-up market and require that nothing changes before."""
     known = json.loads(arguments)

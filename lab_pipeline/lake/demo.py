@@ -1,4 +1,4 @@
-"""A made-up token market: launches, pumps, rugs, and callers who are early, late, lucky or paid.
+"""A made-up token market: launches, pumps, rugs, pools, and callers who are early, late, lucky or paid.
 
 Same seed, same bytes, on every machine: random bits come from PCG64, and floats pass only through + - * / and sqrt,
 each of which IEEE 754 defines to the last bit (exp, log and numpy's normal deviates differ between processors and
@@ -31,7 +31,12 @@ LOWEST_PRICE = 1e-10
 REFERENCE_MS = 5 * MINUTE_MS
 """Volatilities below are those of a five-minute candle."""
 RARE = 1 / 50
-CANDLES_STREAM, CALLS_STREAM, INTEREST_STREAM = 0, 1, 2
+CANDLES_STREAM, CALLS_STREAM, INTEREST_STREAM, POOL_STREAM, PLANS_STREAM = range(5)
+TRADED_OF_THE_POOL = 0.004
+"""Typical value that a five-minute candle trades, as a part of the pool, at medium heat."""
+LEFT_BY_A_RUG = 0.01
+"""Of the pool, once its owner has pulled it."""
+CHAIN = "solana"
 
 
 class TokenKind(StrEnum):
@@ -54,21 +59,23 @@ class Character:
         days: shortest and longest life.
         volatility: standard deviation of a five-minute return.
         missing: part of the candles without a trade.
+        pool: typical value of both sides of the pool at the launch, in quote currency.
     """
 
     share: float
     days: tuple[float, float]
     volatility: float
     missing: float
+    pool: float
 
 
 CHARACTERS = {
-    TokenKind.PUMP: Character(0.24, (1.5, 6), 0.010, 0.01),
-    TokenKind.RUG: Character(0.20, (0.6, 2.5), 0.012, 0.01),
-    TokenKind.CLIMBER: Character(0.12, (4, 14), 0.006, 0.01),
-    TokenKind.BLEEDER: Character(0.20, (2, 8), 0.008, 0.02),
-    TokenKind.CHOPPY: Character(0.14, (2, 10), 0.009, 0.02),
-    TokenKind.THIN: Character(0.10, (2, 10), 0.015, 0.65),
+    TokenKind.PUMP: Character(0.24, (1.5, 6), 0.010, 0.01, 60_000),
+    TokenKind.RUG: Character(0.20, (0.6, 2.5), 0.012, 0.01, 40_000),
+    TokenKind.CLIMBER: Character(0.12, (4, 14), 0.006, 0.01, 200_000),
+    TokenKind.BLEEDER: Character(0.20, (2, 8), 0.008, 0.02, 80_000),
+    TokenKind.CHOPPY: Character(0.14, (2, 10), 0.009, 0.02, 100_000),
+    TokenKind.THIN: Character(0.10, (2, 10), 0.015, 0.65, 8_000),
 }
 
 
@@ -85,6 +92,27 @@ class CallStyle(StrEnum):
 
 
 @dataclass(frozen=True)
+class Plan:
+    """What a caller posts beside the token; levels are multiples of the price that they name.
+
+    Attributes:
+        targets: where to sell, ascending.
+        stop: where to give up; null for never.
+        entry: up to where to buy; null for wherever the price is.
+        hindsight_minutes: how long before the call the price was what they name.
+        posted: part of their calls that have entry, targets and stop.
+        shorts: part of their calls that are bets on a fall.
+    """
+
+    targets: tuple[float, ...]
+    stop: float | None = None
+    entry: float | None = None
+    hindsight_minutes: float = 0
+    posted: float = 1
+    shorts: float = 0
+
+
+@dataclass(frozen=True)
 class Caller:
     """Someone who calls tokens.
 
@@ -93,23 +121,62 @@ class Caller:
         style: when they call.
         activity: how often they call, relative to the others.
         taste: how much they are drawn to each kind, in the order of `TokenKind`; skill is taste for what rises.
+        plan: what they post beside the token; null for nothing.
     """
 
     name: str
     style: CallStyle
     activity: float
     taste: tuple[float, ...]
+    plan: Plan | None = None
+
+    @property
+    def page(self) -> str:
+        """Where they post."""
+        return "https://example.org/" + self.name.lower().replace(" ", "-")
 
 
 CALLERS = (
-    Caller("Marta Lindqvist", CallStyle.EARLY, 0.8, (5, 1.5, 3, 0.8, 0.8, 0.3)),
-    Caller("Deniz Kaya", CallStyle.EARLY, 1.0, (3, 1.2, 1.5, 0.8, 0.8, 0.4)),
-    Caller("Yuki Tanaka", CallStyle.PATIENT, 0.8, (1, 0.2, 6, 0.4, 1, 0.3)),
+    Caller(
+        "Marta Lindqvist",
+        CallStyle.EARLY,
+        0.8,
+        (5, 1.5, 3, 0.8, 0.8, 0.3),
+        Plan(targets=(1.3, 1.8, 2.5), stop=0.75),
+    ),
+    Caller(
+        "Deniz Kaya",
+        CallStyle.EARLY,
+        1.0,
+        (3, 1.2, 1.5, 0.8, 0.8, 0.4),
+        Plan(targets=(1.4, 2.2), stop=0.7, entry=0.95),
+    ),
+    Caller(
+        "Yuki Tanaka",
+        CallStyle.PATIENT,
+        0.8,
+        (1, 0.2, 6, 0.4, 1, 0.3),
+        Plan(targets=(1.1, 1.25, 1.5), stop=0.88),
+    ),
     Caller("Tom Okafor", CallStyle.COIN_FLIP, 1.2, (1, 1, 1, 1, 1, 1)),
-    Caller("Chloe Martin", CallStyle.CHASER, 1.4, (4, 3, 0.6, 0.3, 0.3, 0.2)),
-    Caller("Rico Vance", CallStyle.PROMOTER, 1.0, (1.5, 7, 0.2, 0.5, 0.2, 0.3)),
-    Caller("sniper_bot_9", CallStyle.SNIPER, 1.6, (1, 1, 1, 1, 1, 1)),
-    Caller("Old Pavel", CallStyle.CONTRARIAN, 0.7, (1, 1, 0.3, 3, 1.5, 1)),
+    # names the price from before the pump, at which nobody who reads the call can buy
+    Caller(
+        "Chloe Martin",
+        CallStyle.CHASER,
+        1.4,
+        (4, 3, 0.6, 0.3, 0.3, 0.2),
+        Plan(targets=(1.5, 2, 3), stop=0.8, entry=1, hindsight_minutes=120),
+    ),
+    # names targets that are never reached, and no stop
+    Caller("Rico Vance", CallStyle.PROMOTER, 1.0, (1.5, 7, 0.2, 0.5, 0.2, 0.3), Plan(targets=(10, 25, 100))),
+    Caller("sniper_bot_9", CallStyle.SNIPER, 1.6, (1, 1, 1, 1, 1, 1), Plan(targets=(1.25,), stop=0.85)),
+    Caller(
+        "Old Pavel",
+        CallStyle.CONTRARIAN,
+        0.7,
+        (1, 1, 0.3, 3, 1.5, 1),
+        Plan(targets=(1.2, 1.5), stop=0.8, posted=0.6, shorts=0.25),
+    ),
 )
 
 
@@ -118,8 +185,8 @@ class DemoMarket:
     """A market, or a range of its tokens.
 
     Attributes:
-        candles: columns of `frames.CANDLES`, sorted by mint and timestamp.
-        calls: columns of `frames.CALLS`, sorted by called_at and call_id.
+        candles: columns of `frames.CANDLES` and `frames.CANDLE_OPTIONS`, sorted by mint and timestamp.
+        calls: columns of `frames.CALLS` and `frames.CALL_OPTIONS`, sorted by called_at and call_id.
         tokens: one row a token: mint, kind, launched_at.
     """
 
@@ -206,17 +273,49 @@ class _Token:
         """When its first candle opens."""
         return int(self.timestamp[0])
 
-    def calls(self, count: int) -> list[tuple[str, str, str, int]]:
-        """Make calls: (call_id, caller, mint, called_at in milliseconds)."""
+    def calls(self, count: int) -> list[tuple[object, ...]]:
+        """Make calls: the columns of `frames.CALLS`, called_at in milliseconds, and those of `frames.CALL_OPTIONS`."""
         random = _generator(self._seed, self.number, CALLS_STREAM)
+        plans = _generator(self._seed, self.number, PLANS_STREAM)
         column = list(TokenKind).index(self.kind)
         appeal = [caller.activity * caller.taste[column] for caller in CALLERS]
         made = []
         for position in range(count):
             caller = _choose(CALLERS, appeal, random.random())
             called_at = self._moment(caller.style, random)
-            made.append((f"demo-{self.number:06d}-{position:03d}", caller.name, self.mint, called_at))
+            call_id = f"demo-{self.number:06d}-{position:03d}"
+            said = self._said(caller, call_id, called_at, plans)
+            made.append((call_id, caller.name, self.mint, called_at, *said))
         return made
+
+    def _said(self, caller: Caller, call_id: str, called_at: int, random: np.random.Generator) -> tuple[object, ...]:
+        """Return what a caller says of a token: the columns of `frames.CALL_OPTIONS`."""
+        plan, short, posted = caller.plan, *random.random(2)
+        if plan is None:
+            return (None,) * len(frames.CALL_OPTIONS)
+        _, pool = self._known(called_at)
+        price, _ = self._known(called_at - int(plan.hindsight_minutes * MINUTE_MS))
+        falls = short < plan.shorts
+
+        def level(multiple: float | None) -> float | None:
+            if multiple is None:
+                return None
+            return float(_tick(np.array(price / multiple if falls else price * multiple)))
+
+        levels = (
+            (level(plan.entry), [level(one) for one in plan.targets], level(plan.stop))
+            if posted < plan.posted
+            else (None, None, None)
+        )
+        cap = float(np.rint(price * self._supply))
+        return ("short" if falls else "long", *levels, price, cap, pool, CHAIN, f"{caller.page}/{call_id}")
+
+    def _known(self, moment: int) -> tuple[float, float]:
+        """Return the price and the pool that could be seen at a moment: those of the last close, or of the launch."""
+        place = int(np.searchsorted(self.timestamp, moment - self._window.step_ms, side="right")) - 1
+        if place < 0:
+            return float(self.open[0]), self._launch_pool
+        return float(self.close[place]), float(self.liquidity[place])
 
     def _place(self, random: np.random.Generator) -> None:
         """Choose when it lives, when it takes off and when it turns, in candles since its launch."""
@@ -256,8 +355,25 @@ class _Token:
         self.high = np.maximum(_tick(np.maximum(opening, close) * (1 + wicks[0])), np.maximum(self.open, self.close))
         self.low = np.minimum(_tick(np.minimum(opening, close) / (1 + wicks[1])), np.minimum(self.open, self.close))
         crowd = np.minimum(random.random(self._count)[kept], 0.98)
-        turnover = 400 * (self._window.step_ms / REFERENCE_MS) * (heat[kept] - 0.8) * crowd / (1 - crowd)
-        self.volume = np.rint(turnover * 100) / 100
+        self._fill_pool(kept)
+        usual = TRADED_OF_THE_POOL * (self._window.step_ms / REFERENCE_MS) * self.liquidity
+        turnover = usual * (heat[kept] - 0.8) * crowd / (1 - crowd)
+        self.volume = np.rint(turnover / self.close * 100) / 100
+
+    def _fill_pool(self, kept: Integers) -> None:
+        """Make the pool: of constant product, so worth the square root of the price, until the owner of a rug pulls it.
+
+        Args:
+            kept: the candles' numbers since the launch.
+        """
+        random = _generator(self._seed, self.number, POOL_STREAM)
+        self._launch_pool = float(np.rint(self._character.pool * _spread(random.random(), 4)))
+        pool = self._launch_pool * np.sqrt(self.close / self.open[0])
+        if self.kind is TokenKind.RUG:
+            pool = np.where(kept > self._peak, LEFT_BY_A_RUG * pool, pool)
+        self.liquidity = np.rint(pool)
+        in_the_pool = 0.05 + 0.25 * random.random()
+        self._supply = np.rint(self._launch_pool / 2 / float(self.open[0]) / in_the_pool)
 
     def _trend(self, random: np.random.Generator) -> Floats:
         """Return the token's fate: the price without its noise, 1 at the launch."""
@@ -332,13 +448,13 @@ def _candles_frame(tokens: list[_Token]) -> pl.DataFrame:
         "mint": pl.Series([token.mint for token in ordered]).gather(np.repeat(np.arange(len(ordered)), lengths)),
         "timestamp": pl.Series(np.concatenate([token.timestamp for token in ordered])).cast(frames.TIMESTAMP),
     }
-    for name in ("open", "high", "low", "close", "volume"):
+    for name in ("open", "high", "low", "close", "volume", "liquidity"):
         columns[name] = pl.Series(np.concatenate([getattr(token, name) for token in ordered]))
-    return pl.DataFrame(columns, schema=frames.CANDLES)
+    return pl.DataFrame(columns, schema={**frames.CANDLES, **frames.CANDLE_OPTIONS})
 
 
-def _calls_frame(calls: list[tuple[str, str, str, int]]) -> pl.DataFrame:
-    frame = pl.DataFrame(calls, schema={**frames.CALLS, "called_at": pl.Int64}, orient="row")
+def _calls_frame(calls: list[tuple[object, ...]]) -> pl.DataFrame:
+    frame = pl.DataFrame(calls, schema={**frames.CALLS, "called_at": pl.Int64, **frames.CALL_OPTIONS}, orient="row")
     return frame.cast({"called_at": frames.TIMESTAMP}).sort("called_at", "call_id")
 
 

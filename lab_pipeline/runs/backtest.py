@@ -28,7 +28,7 @@ from lab_pipeline.engine.history import count_calls, counts_calls, look_back_ms
 from lab_pipeline.lake import CandleSlice, Lake, SlicePiece, combine, snapshot_hash
 from lab_pipeline.runs.artifacts import ArtifactStore, Manifest, Provenance
 from lab_pipeline.runs.progress import Progress
-from lab_pipeline.runs.signals import Signals, unknown
+from lab_pipeline.runs.signals import Signals, unusable
 from lab_pipeline.runs.strategies import StrategyStore, UnknownStrategyError
 
 if TYPE_CHECKING:
@@ -124,7 +124,7 @@ def resolve(spec: BacktestSpec, strategies: StrategyStore, lake: Lake) -> Resolv
         mints=spec.universe.mints if isinstance(spec.universe, TokensUniverse) else None,
         callers=spec.universe.callers if isinstance(spec.universe, CallersUniverse) else None,
     )
-    problems = [*unknown(config, strategies.signals_dir), *_misfits(config, spec.timeframe, lake)]
+    problems = [*unusable(config, strategies.signals_dir), *_misfits(config, spec.timeframe, lake)]
     if problems:
         raise InvalidConfigError(f"strategy {spec.strategy_id}", problems)
     calls = calls.select(
@@ -161,7 +161,7 @@ def find_problems(spec: BacktestSpec, strategies: StrategyStore, lake: Lake) -> 
         except InvalidConfigError as error:
             found += [FieldError(f"params.{one.path}".rstrip("."), one.message) for one in error.errors]
         else:
-            for one in [*unknown(config, strategies.signals_dir), *_misfits(config, spec.timeframe, lake)]:
+            for one in [*unusable(config, strategies.signals_dir), *_misfits(config, spec.timeframe, lake)]:
                 place = "params" if _is_set(one.path, spec.params) else "strategy"
                 found.append(FieldError(f"{place}.{one.path}", one.message))
     try:

@@ -7,13 +7,14 @@ is executed. What a run executes is the text that was hashed into its fingerprin
 import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from types import ModuleType
 
 from lab_pipeline.domain.conditions import Registered
 from lab_pipeline.domain.errors import FieldError, LabError
 from lab_pipeline.domain.strategy import StrategyConfig
-from lab_pipeline.engine.signals import ENTRY_POINTS, Signal, installed
+from lab_pipeline.engine.signals import ENTRY_POINTS, Signal, find_signal, installed
 
 FUNCTION = "signal"
 
@@ -32,21 +33,18 @@ class Signals:
 
     @classmethod
     def of(cls, config: StrategyConfig, directory: Path | None) -> "Signals":
-        """Read the signals that a strategy names; what is not there is left out, and named by `unknown`.
+        """Read the signals that a strategy names; what is not there is left out, and named by `unusable`.
 
         Raises:
             LabError: if a file cannot be read.
         """
         identities, sources = {}, {}
-        for _, name in _named(config):
+        for _, condition in _registered(config):
+            name = condition.name
             path = _file(directory, name)
             if path is not None:
-                try:
-                    content = path.read_bytes()
-                    sources[name] = content.decode()
-                except (OSError, UnicodeDecodeError) as error:
-                    raise LabError(f"signal {name!r}: {path} cannot be read: {error}") from None
-                identities[name] = hashlib.sha256(content).hexdigest()
+                sources[name] = _text(path, name)
+                identities[name] = hashlib.sha256(sources[name].encode()).hexdigest()
             elif (found := installed(name)) is not None:
                 package = found.dist
                 identities[name] = f"{package.name}=={package.version}" if package else found.value
@@ -61,24 +59,40 @@ class Signals:
         return {name: _function(name, source) for name, source in self.sources.items()}
 
 
-def unknown(config: StrategyConfig, directory: Path | None) -> list[FieldError]:
-    """Name, by its path, every registered signal of a strategy that is neither a file nor installed."""
-    return [
-        FieldError(
-            path, f"signal {name!r} is neither a file {_place(directory, name)} nor registered as {ENTRY_POINTS}"
-        )
-        for path, name in _named(config)
-        if _file(directory, name) is None and installed(name) is None
-    ]
+def unusable(config: StrategyConfig, directory: Path | None) -> list[FieldError]:
+    """Name, by its path, every registered signal of a strategy that is not there, fails, or looks ahead."""
+    tried = ((path, _why_not(condition, directory)) for path, condition in _registered(config))
+    return [FieldError(path, why_not) for path, why_not in tried if why_not is not None]
 
 
-def _named(config: StrategyConfig) -> Iterator[tuple[str, str]]:
+def _why_not(condition: Registered, directory: Path | None) -> str | None:
+    """Say why a signal cannot be used, or null: it is executed, as a run would, on a made-up market."""
+    name = condition.name
+    path = _file(directory, name)
+    if path is None and installed(name) is None:
+        return f"signal {name!r} is neither a file {_place(directory, name)} nor registered as {ENTRY_POINTS}"
+    try:
+        find_signal(condition, {} if path is None else {name: _function(name, _text(path, name))})
+    except LabError as error:
+        return str(error)
+    return None
+
+
+def _registered(config: StrategyConfig) -> Iterator[tuple[str, Registered]]:
+    """Yield the registered signals of a strategy, each with the path of its name."""
     for block, when in (("entry", config.entry.when), ("exit", config.exit.when)):
         if when is not None:
             join = "any" if when.all_ is None else "all"
             for number, condition in enumerate(when.conditions):
                 if isinstance(condition, Registered):
-                    yield f"{block}.when.{join}[{number}].name", condition.name
+                    yield f"{block}.when.{join}[{number}].name", condition
+
+
+def _text(path: Path, name: str) -> str:
+    try:
+        return path.read_bytes().decode()
+    except (OSError, UnicodeDecodeError) as error:
+        raise LabError(f"signal {name!r}: {path} cannot be read: {error}") from None
 
 
 def _place(directory: Path | None, name: str) -> str:
@@ -93,11 +107,13 @@ def _file(directory: Path | None, name: str) -> Path | None:
     return path if path.is_file() and path.resolve().parent == directory.resolve() else None
 
 
+@cache
 def _function(name: str, source: str) -> Signal:
+    """Execute the text of a file, once a process, and return its function."""
     module = ModuleType(f"lab_signal_{name}")
     try:
         exec(compile(source, f"{name}.py", "exec"), module.__dict__)  # noqa: S102 - the lab's owner put the file there
-    except Exception as error:
+    except (Exception, SystemExit) as error:  # it is tried in servers, too
         raise LabError(f"signal {name!r} failed: {type(error).__name__}: {error}") from error
     function = getattr(module, FUNCTION, None)
     if not callable(function):

@@ -16,11 +16,15 @@ from lab_pipeline.storage.duck_file import DuckFile
 from lab_pipeline_tests.api.labs import REQUEST, StandInWebserver, finish
 from lab_pipeline_tests.support.markets import stock
 
+AHEAD = "import polars as pl\n\ndef signal(candles):\n    return pl.col('close').shift(-1) > pl.col('close')\n"
+
 
 @pytest.fixture
 def lab(home):
     """The application with a stand-in for the webserver; yields a client and the stand-in."""
     stock(home)
+    (home / "signals").mkdir(exist_ok=True)
+    (home / "signals" / "ahead.py").write_text(AHEAD)
     app = create_app(Settings(home=home, max_queued=3))
     with TestClient(app) as client:
         stores = app.state.stores
@@ -69,6 +73,38 @@ def test_a_queued_run_is_recorded_when_the_answer_comes(lab):
         ({"universe": {"type": "tokens", "mints": ["ZZZ"]}, "strategyId": "nope"}, {"universe.mints", "strategyId"}),
         ({"universe": {"type": "callers", "callers": ["zoe"]}}, {"universe.callers"}),
         ({"range": {"start": "2018-02-01", "end": "2018-01-01"}}, {"range.end"}),
+        (
+            {
+                "params": {
+                    "exit.stopFill.through": 2,
+                    "exit.trailing.distance": {"atr": {"n": 0, "k": 1}},
+                    "costs.fixedFee": -1,
+                    "costs.impact": {"model": "volume_share", "maxShare": 0},
+                    "endOfData.haircut": -0.1,
+                    "portfolio.stopAtDrawdown": 1.5,
+                }
+            },
+            {
+                "params.exit.stopFill.through",
+                "params.exit.trailing.distance.atr.n",
+                "params.costs.fixedFee",
+                "params.costs.impact.maxShare",
+                "params.endOfData.haircut",
+                "params.portfolio.stopAtDrawdown",
+            },
+        ),
+        ({"params": {"intrabar": "finer", "finerTimeframe": "5m"}}, {"params.finerTimeframe"}),
+        ({"params": {"intrabar": "finer", "finerTimeframe": "30s"}}, {"params.finerTimeframe"}),
+        ({"params": {"filters": [{"field": "luck", "min": 1}]}}, {"params.filters[0].field"}),
+        (
+            {"params": {"filters": [{"field": "hour_of_day", "min": 1}, {"field": "chain", "in": ["solana"]}]}},
+            {"params.filters[1].field"},
+        ),
+        ({"params": {"costs.impact": {"model": "amm"}}}, {"params.costs.impact.liquidity"}),
+        (
+            {"params": {"exit.when": {"all": [{"kind": "registered", "name": "ahead"}]}}},
+            {"params.exit.when.all[0].name"},
+        ),
         ({"range": {"start": "soon", "end": "later"}, "seed": -1, "x": 1}, {"range.start", "range.end", "seed", "x"}),
     ],
 )

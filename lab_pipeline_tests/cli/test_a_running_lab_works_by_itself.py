@@ -8,7 +8,7 @@ import polars as pl
 import pytest
 
 from lab_pipeline.dagster_ext.instance import open_instance
-from lab_pipeline.runs.strategies import StrategyStore
+from lab_pipeline.runs.strategies import StrategyStore, example_strategies
 from lab_pipeline.settings import load_settings
 from lab_pipeline_tests.support.daemon import daemon
 from lab_pipeline_tests.support.fake_webhook import SECRET, receiving
@@ -58,7 +58,8 @@ def lab(tmp_path, monkeypatch, clickhouse_url, receiver):
         monkeypatch.setenv(name, str(value))
     stock(tmp_path)
     strategies = StrategyStore.of(load_settings())
-    strategies.describe("trend-rider", is_active=False)
+    for name in {strategy.id for strategy in example_strategies()} - set(NIGHTLY):
+        strategies.describe(name, is_active=False)
     strategies.describe("ladder", tags=["watched"])
     with open_instance(load_settings()) as instance, daemon(instance) as stopped:
         stopped.start_schedule("nightly_backtests", datetime.now(UTC) - timedelta(days=3))

@@ -43,6 +43,41 @@ def test_a_wrong_value_is_named_with_its_row(lab, tmp_path, column, value):
     assert list(lab.home.rglob("part-*")) == []
 
 
+def test_a_pool_below_nothing_and_a_plan_with_its_stop_above_its_targets_are_named_by_row(lab, tmp_path):
+    rows = candles()
+    rows.with_columns(liquidity=pl.when(pl.int_range(pl.len()) == 5).then(-1.0).otherwise(9.0)).write_csv(
+        tmp_path / "x.csv"
+    )
+    refused(lab("ingest", "candles", tmp_path / "x.csv", "--timeframe", "1m"), "line 7", "liquidity", "from 0")
+    header = "call_id,caller,mint,called_at,targets,stop_price,liquidity_at_call\n"
+    plan = "c1,ann,AAA,2018-01-10T00:00:00Z,1.5;2,2.5,1\n"
+    (tmp_path / "calls.csv").write_text(f"{header}{plan}c2,ann,AAA,2018-01-10T00:00:00Z,,,-1\n")
+    ended = lab("ingest", "calls", tmp_path / "calls.csv")
+    refused(ended, "line 2", "stop_price", "below the targets", "line 3", "liquidity_at_call")
+    assert list(lab.home.rglob("part-*")) == []
+
+
+@pytest.mark.parametrize(
+    ("params", "path"),
+    [
+        (["exit.stopFill.through=2"], "exit.stopFill.through"),
+        (['costs.impact={"model": "volume_share", "coefficient": -1}'], "costs.impact.coefficient"),
+        (["intrabar=finer", "finerTimeframe=5m"], "finerTimeframe: candles of 5m do not divide"),
+        (["intrabar=finer", "finerTimeframe=30s"], "finerTimeframe: there are no candles of 30s"),
+        (['filters=[{"field": "luck", "min": 1}]'], "filters[0].field"),
+        (['filters=[{"field": "chain", "in": ["solana"]}]'], "filters[0].field: the calls have no column chain"),
+        (['costs.impact={"model": "amm"}'], "costs.impact.liquidity"),
+        (['exit.when={"any": [{"kind": "registered", "name": "ahead"}]}'], "exit.when.any[0].name: signal 'ahead' loo"),
+    ],
+)
+def test_a_rule_that_the_lake_cannot_serve_is_named_and_nothing_starts(stocked, params, path):
+    (stocked.home / "signals").mkdir()
+    ahead = "import polars as pl\n\ndef signal(candles):\n    return pl.col('close').shift(-1) > 1\n"
+    (stocked.home / "signals" / "ahead.py").write_text(ahead)
+    refused(stocked(*BACKTEST, *(word for one in params for word in ("--param", one))), path)
+    assert stocked("runs", "list", "--json").json["runs"] == []
+
+
 def test_mixed_time_units(lab, tmp_path):
     with_value("timestamp", "1515542700").write_csv(tmp_path / "x.csv")
     refused(lab("ingest", "candles", tmp_path / "x.csv", "--timeframe", "1m"), "x.csv", "timestamp")
@@ -66,6 +101,8 @@ def test_a_timeframe_that_is_none(lab, files):
     [
         ({"exit": {"stopLos": 0.3}}, "exit.stopLos"),
         ({"exit": {"targets": [{"multiple": 2, "fraction": 1.2}]}}, "exit.targets[0].fraction"),
+        ({"exit": {"stopLoss": 0.3, "stopFill": {"through": 2}}}, "exit.stopFill.through"),
+        ({"exit": {"stopLoss": 0.3}, "filters": [{"field": "luck", "min": 1}]}, "filters[0].field"),
         ({"exit": {"targets": [{"multiple": 2, "fraction": 0.6}, {"multiple": 3, "fraction": 0.6}]}}, "exit.targets"),
         ({}, "exit"),
     ],

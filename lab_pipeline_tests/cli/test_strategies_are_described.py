@@ -25,4 +25,4 @@ def test_a_thousand_wrong_fields_are_a_short_error(lab, tmp_path):
 def test_an_unknown_strategy_is_named(lab):
     ended = lab("strategies", "describe", "laddder", "--inactive")
     assert ended.status == 2
-    assert "unknown strategy 'laddder': this lab has dip-scalper, ladder" in ended.err
+    assert "unknown strategy 'laddder': this lab has breakout-atr, caller-plan, dip-scalper, ladder" in ended.err

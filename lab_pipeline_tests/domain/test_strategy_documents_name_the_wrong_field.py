@@ -119,6 +119,48 @@ def test_the_documented_strategy_is_valid_and_survives_a_round_trip():
         (("filters",), [{"field": "caller", "in": ["ann", 3]}], "filters[0].in[1]", "is text"),
         (("filters",), [{"field": "hour_of_day", "in": ["noon"]}], "filters[0].in[0]", "is a number"),
         (("filters",), [{"field": "hour_of_day", "in": [None]}], "filters[0].in[0]", "valid number"),
+        (("exit", "stopFill", "through"), -0.1, "exit.stopFill.through", "greater than or equal to 0"),
+        (("exit", "stopLoss"), {"atr": {"n": 1001, "k": 1}}, "exit.stopLoss.atr.n", "less than or equal to 1000"),
+        (("exit", "stopLoss"), {"atr": {"n": 5, "k": 2e6}}, "exit.stopLoss.atr.k", "less than or equal to 1000000"),
+        (("exit", "when"), {"all": [{"kind": "rsi", "above": 101}]}, "exit.when.all[0].above", "less than or equal"),
+        (("exit", "when"), {"all": [{"kind": "breakout", "n": 1001}]}, "exit.when.all[0].n", "less than or equal"),
+        (
+            ("exit", "when"),
+            {"all": [{"kind": "volume_spike", "multiple": 0}]},
+            "exit.when.all[0].multiple",
+            "greater than 0",
+        ),
+        (
+            ("exit", "when"),
+            {"all": [{"kind": "ichimoku_cross", "tenkan": 26}]},
+            "exit.when.all[0].kijun",
+            "must exceed tenkan",
+        ),
+        (("exit", "when"), {"all": [{"kind": "registered", "name": "../x"}]}, "exit.when.all[0].name", "match pattern"),
+        (
+            ("exit", "when"),
+            {"all": [{"kind": "registered", "name": "x", "warmUp": -1}]},
+            "exit.when.all[0].warmUp",
+            "greater than or equal to 0",
+        ),
+        (("exit", "when"), {"all": [{"kind": "rsi", "below": 30}] * 21}, "exit.when.all", "at most 20"),
+        (("costs", "fixedFee"), float("nan"), "costs.fixedFee", "finite"),
+        (("costs", "impact"), {"model": "volume_share", "coefficient": -1}, "costs.impact.coefficient", "greater than"),
+        (("costs", "impact"), {"model": "volume_share", "maxShare": 0}, "costs.impact.maxShare", "greater than 0"),
+        (("costs", "impact"), {"model": "amm", "maxSlippage": 0}, "costs.impact.maxSlippage", "greater than 0"),
+        (("costs", "impact"), {"model": "amm", "maxSlippage": 1.1}, "costs.impact.maxSlippage", "less than or equal"),
+        (("costs", "impact"), {"model": "none", "liquidity": 1}, "costs.impact.liquidity", "unknown field"),
+        (("endOfData", "haircut"), -0.1, "endOfData.haircut", "greater than or equal to 0"),
+        (("filters",), [{"field": "hour_of_day", "min": 1e101}], "filters[0].min", "less than or equal"),
+        (("filters",), [{"field": "hour_of_day", "in": []}], "filters[0]", "set min, max or in"),
+        (("portfolio", "pauseAfterLosses"), {"count": 0, "minutes": 5}, "portfolio.pauseAfterLosses.count", "greater"),
+        (
+            ("portfolio", "pauseAfterLosses"),
+            {"count": 1, "minutes": 0},
+            "portfolio.pauseAfterLosses.minutes",
+            "greater",
+        ),
+        (("portfolio", "stopAtDrawdown"), 0, "portfolio.stopAtDrawdown", "greater than 0"),
         (("portfolio", "maxPerToken"), 0, "portfolio.maxPerToken", "greater than or equal to 1"),
         (("portfolio", "cooldownMinutes"), 0, "portfolio.cooldownMinutes", "greater than 0"),
         (("portfolio", "pauseAfterLosses"), {"count": 1}, "portfolio.pauseAfterLosses.minutes", "missing"),
@@ -148,6 +190,13 @@ RICH = {
     "portfolio": {"maxPerToken": 1, "cooldownMinutes": 5, "stopAtDrawdown": 0.5}
     | {"pauseAfterLosses": {"count": 2, "minutes": 30}},
 }
+
+
+@pytest.mark.parametrize("fractions", [[0], [1.5], [], [0.1] * 101])
+def test_parts_of_a_plan_are_named_where_they_cannot_be(fractions):
+    with pytest.raises(InvalidConfigError) as raised:
+        StrategyConfig.parse({"exit": {"use": "signal", "targetFractions": fractions}})
+    assert {error.path for error in raised.value.errors} <= {"exit.targetFractions", "exit.targetFractions[0]"}
 
 
 def test_a_strategy_with_every_rule_survives_a_round_trip():

@@ -3,13 +3,13 @@ import hashlib
 import polars as pl
 import pytest
 
-from lab_pipeline.domain import schemas
+from lab_pipeline.domain import frames, schemas
 from lab_pipeline.domain.timeframe import timeframe_ms
-from lab_pipeline.lake import generate_market, market_chunks
+from lab_pipeline.lake import Lake, generate_market, market_chunks
 from lab_pipeline.lake.demo import CALLERS, TokenKind
 
-CANDLES_OF_SEED_3 = "fb5fda27adf8b876"
-CALLS_OF_SEED_3 = "e2bdb55bc2492639"
+CANDLES_OF_SEED_3 = "62891eb3bc53a841"
+CALLS_OF_SEED_3 = "677bff4950ed463c"
 
 
 @pytest.fixture(scope="module")
@@ -39,7 +39,8 @@ def lives(market):
 def content(frame):
     digest = hashlib.sha256()
     for column in frame:
-        values = column.to_list() if column.dtype == pl.String else column.to_physical().to_numpy().tobytes()
+        listed = column.dtype == pl.String or column.dtype.is_nested()
+        values = column.to_list() if listed else column.to_physical().to_numpy().tobytes()
         digest.update(repr(values).encode())
     return digest.hexdigest()
 
@@ -77,8 +78,10 @@ def test_candles_of_a_token_do_not_depend_on_the_others():
 @pytest.mark.parametrize("timeframe", ["1m", "5m", "1h"])
 def test_every_row_keeps_the_rules(timeframe):
     market = generate_market(11, tokens=60, days=5, timeframe=timeframe, calls=200)
-    schemas.CANDLES.validate(market.candles, lazy=True)
-    schemas.CALLS.validate(market.calls, lazy=True)
+    assert market.candles.schema == {**frames.CANDLES, **frames.CANDLE_OPTIONS}
+    assert market.calls.schema == {**frames.CALLS, **frames.CALL_OPTIONS}
+    schemas.CANDLES.validate(market.candles.select(frames.CANDLES.names()), lazy=True)
+    schemas.CALLS.validate(market.calls.select(frames.CALLS.names()), lazy=True)
     assert (market.candles["timestamp"].to_physical() % timeframe_ms(timeframe) == 0).all()
     assert market.candles.equals(market.candles.sort("mint", "timestamp"))
     assert market.calls.height == 200
@@ -115,6 +118,38 @@ def test_choppy_tokens_come_back(lives):
     assert 0.4 < of_kind(lives, TokenKind.CHOPPY)["last"].median() < 1.7
 
 
+def test_a_lake_takes_every_row_with_its_plan_and_its_pool(tmp_path):
+    market = generate_market(11, tokens=30, days=3, calls=100)
+    lake = Lake(tmp_path / "lake")
+    assert lake.write_candles(market.candles, "5m").added == market.candles.height
+    assert lake.write_calls(market.calls).added == 100
+    assert lake.calls().equals(market.calls)
+    assert lake.has_liquidity("5m")
+
+
+def test_a_pool_is_worth_the_root_of_the_price_until_a_rug_is_pulled(market):
+    root = (pl.col("close") / pl.col("open").first()).sqrt()
+    depth = pl.col("liquidity") / root
+    pools = (
+        market.candles.group_by("mint", maintain_order=True)
+        .agg(kept=depth.last() / depth.first(), worst=(depth / depth.shift()).min(), launch=depth.first())
+        .join(market.tokens, on="mint")
+    )
+    rugs = of_kind(pools, TokenKind.RUG)
+    assert rugs["kept"].max() < 0.03
+    assert pools.filter(pl.col("kind") != TokenKind.RUG)["worst"].min() > 0.9
+    assert pools["launch"].min() > 1_000
+    assert of_kind(pools, TokenKind.THIN)["launch"].median() < of_kind(pools, TokenKind.CLIMBER)["launch"].median() / 10
+
+
+def test_what_a_candle_trades_is_of_the_size_of_a_stake_on_quiet_days_and_more_in_a_pump(market):
+    traded = market.candles.join(market.tokens, on="mint").with_columns(value=pl.col("volume") * pl.col("close"))
+    medians = dict(traded.group_by("kind").agg(pl.col("value").median()).rows())
+    assert 10 < medians[TokenKind.BLEEDER] < 1_000
+    assert medians[TokenKind.THIN] < medians[TokenKind.PUMP] < medians[TokenKind.CLIMBER]
+    assert traded["value"].max() > 10_000
+
+
 def test_thin_tokens_have_gaps_and_others_few(lives):
     coverage = lives.with_columns(coverage=pl.col("rows") / pl.col("expected"))
     assert of_kind(coverage, TokenKind.THIN)["coverage"].max() < 0.5
@@ -145,3 +180,53 @@ def test_callers_differ_in_skill(market):
     assert skill["Marta Lindqvist"] > skill["Tom Okafor"]
     assert skill["Chloe Martin"] < -0.2
     assert skill["Rico Vance"] < -0.2
+
+
+def test_callers_differ_in_honesty(market):
+    """Compare what was posted with the price that a reader of the call found, and with what came within a day."""
+    time = pl.col("timestamp")
+    day = market.calls.join(market.candles, on="mint").filter(
+        time >= pl.col("called_at"), time < pl.col("called_at") + pl.duration(days=1)
+    )
+    found = (
+        day.sort("call_id", "timestamp")
+        .group_by("call_id", "caller", maintain_order=True)
+        .agg(
+            open=pl.col("open").first(),
+            high=pl.col("high").max(),
+            named=pl.col("price_at_call").first(),
+            target=pl.col("targets").list.min().first(),
+        )
+    )
+    late = found.filter(caller="Chloe Martin").select((pl.col("open") / pl.col("named")).median()).item()
+    assert late > 1.3  # the pump that she names the price of was over
+    honest = found.filter(caller="Marta Lindqvist")
+    assert 0.95 < honest.select((pl.col("open") / pl.col("named")).median()).item() < 1.05
+    reached = dict(found.group_by("caller").agg((pl.col("high") >= pl.col("target")).mean()).rows())
+    assert reached["Rico Vance"] == 0
+    assert reached["Marta Lindqvist"] > 0.4
+    assert reached["Tom Okafor"] is None
+
+
+def test_some_calls_are_short_and_some_have_no_plan(market):
+    assert set(market.calls["direction"]) == {"long", "short", None}
+    short = market.calls.filter(direction="short")
+    assert set(short["caller"]) == {"Old Pavel"}
+    plans = short.filter(pl.col("targets").is_not_null())
+    assert plans.select((pl.col("targets").list.max() < pl.col("price_at_call")).all()).item()
+    assert plans.select((pl.col("stop_price") > pl.col("price_at_call")).all()).item()
+    silent = market.calls.filter(caller="Tom Okafor").select(frames.CALL_OPTIONS.names())
+    assert silent.null_count().row(0) == (silent.height,) * silent.width
+
+
+def test_nothing_said_of_a_call_was_unknown_then(market):
+    closed = market.candles.select(
+        "mint", "close", pool="liquidity", closes=pl.col("timestamp") + pl.duration(minutes=5)
+    ).sort("closes")
+    honest = market.calls.filter(
+        pl.col("price_at_call").is_not_null() & (pl.col("caller") != "Chloe Martin")
+    ).join_asof(closed, left_on="called_at", right_on="closes", by="mint", check_sortedness=False)
+    known = honest.filter(pl.col("close").is_not_null())
+    assert known.height > 600
+    assert known.select((pl.col("price_at_call") == pl.col("close")).all()).item()
+    assert known.select((pl.col("liquidity_at_call") == pl.col("pool")).all()).item()

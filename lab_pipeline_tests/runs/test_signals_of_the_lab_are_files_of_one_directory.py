@@ -8,7 +8,7 @@ import pytest
 
 from lab_pipeline.domain import frames
 from lab_pipeline.domain.backtest import AllUniverse, BacktestSpec, TimeRange
-from lab_pipeline.domain.errors import InvalidConfigError, LabError
+from lab_pipeline.domain.errors import InvalidConfigError
 from lab_pipeline.domain.strategy import Strategy
 from lab_pipeline.lake import Lake
 from lab_pipeline.runs import backtest as steps
@@ -77,14 +77,51 @@ def test_other_processes_execute_what_was_hashed(lab):
         (AHEAD, "signal 'above' looks ahead"),
         ("def other():\n    pass\n", "above.py has no function signal"),
         ("raise KeyError('gone')\n", "signal 'above' failed: KeyError: 'gone'"),
+        ("raise SystemExit(3)\n", "signal 'above' failed: SystemExit: 3"),
         ("def signal(candles, **_):\n    return 1 / 0\n", "signal 'above' failed: ZeroDivisionError"),
         ("import polars as pl\n\ndef signal(candles, **_):\n    return pl.col('close')\n", "must say true or false"),
     ],
 )
-def test_a_signal_that_cannot_be_trusted_starts_nothing(lab, text, says):
-    (lab[2] / "above.py").write_text(text)
-    with pytest.raises(LabError, match=says):
-        simulated(lab)
+def test_a_signal_that_cannot_be_trusted_is_named_by_path_and_starts_nothing(lab, text, says):
+    lake, strategies, directory = lab
+    (directory / "above.py").write_text(text)
+    asked = request(strategies)
+    (found,) = steps.find_problems(asked, strategies, lake)
+    assert found.path == "strategy.entry.when.any[0].name"
+    assert says in found.message
+    with pytest.raises(InvalidConfigError, match=says) as caught:
+        steps.resolve(asked, strategies, lake)
+    assert caught.value.errors[0].path == "entry.when.any[0].name"
+
+
+def test_a_signal_that_an_override_names_is_named_by_its_place_there(lab):
+    lake, strategies, directory = lab
+    (directory / "above.py").write_text(ABOVE)
+    (directory / "ahead.py").write_text(AHEAD)
+    when = {"all": [{"kind": "rsi", "below": 30}, {"kind": "registered", "name": "ahead"}]}
+    asked = request(strategies).model_copy(update={"params": {"exit.when": when}})
+    (found,) = steps.find_problems(asked, strategies, lake)
+    assert found.path == "params.exit.when.all[1].name"
+
+
+def test_a_signal_is_executed_anew_once_its_text_changes(lab):
+    lake, strategies, directory = lab
+    for text, refused in ((AHEAD, True), (ABOVE, False), (AHEAD, True)):
+        (directory / "above.py").write_text(text)
+        assert bool(steps.find_problems(request(strategies), strategies, lake)) == refused
+
+
+def test_an_installed_signal_that_cannot_be_imported_is_named_by_path(lab, tmp_path, monkeypatch):
+    lake, strategies, _ = lab
+    site = tmp_path / "site"
+    (site / "broken-1.2.dist-info").mkdir(parents=True)
+    (site / "broken-1.2.dist-info" / "METADATA").write_text("Metadata-Version: 2.1\nName: broken\nVersion: 1.2\n")
+    entry = "[lab_pipeline.signals]\nbroken-above = no_such_module:signal\n"
+    (site / "broken-1.2.dist-info" / "entry_points.txt").write_text(entry)
+    monkeypatch.syspath_prepend(site)
+    (found,) = steps.find_problems(request(strategies, "broken-above"), strategies, lake)
+    assert found.path == "strategy.entry.when.any[0].name"
+    assert "ModuleNotFoundError" in found.message
 
 
 def test_a_signal_that_is_not_there_is_named_by_path(lab):

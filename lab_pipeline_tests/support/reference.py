@@ -1,4 +1,4 @@
-"""Write the reference pages of docs/ from the code: `make docs`."""
+"""Write the reference pages and the pictures of docs/ from the code: `make docs`."""
 
 import enum
 from importlib import import_module
@@ -9,6 +9,7 @@ import typer.main
 from lab_pipeline.cli.app import app
 from lab_pipeline.cli.commands import COMMANDS
 from lab_pipeline.settings import PREFIX, Settings
+from lab_pipeline_tests.support.pictures import PICTURES, draw
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"
 GENERATED = "<!-- Written by `make docs`. Change the code, not this page. -->"
@@ -86,3 +87,6 @@ def _cell(text):
 if __name__ == "__main__":
     (DOCS / "cli.md").write_text(command_line_page())
     (DOCS / "settings.md").write_text(settings_page())
+    (DOCS / "pictures").mkdir(exist_ok=True)
+    for picture in PICTURES:
+        (DOCS / "pictures" / f"{picture}.svg").write_text(draw(picture))
