@@ -66,6 +66,8 @@ def show(run: RunId, as_json: AsJson = False) -> None:
         "createdAt",
         "completedAt",
         "fingerprint",
+        "fills",
+        "fillAssumptions",
         "parentRunId",
         "error",
     ):
@@ -156,6 +158,7 @@ def _describe(runs: "Runs", run: "Run") -> dict[str, Any]:
     from lab_pipeline.domain.backtest import iso
     from lab_pipeline.domain.model import to_camel_keys
 
+    assumed = run.published.fill_assumptions if run.published else None
     return {
         "runId": run.run_id,
         "status": run.status,
@@ -163,6 +166,8 @@ def _describe(runs: "Runs", run: "Run") -> dict[str, Any]:
         "strategyVersion": run.strategy_version,
         "timeframe": run.timeframe,
         "fingerprint": run.fingerprint,
+        "fills": assumed.id if assumed else None,
+        "fillAssumptions": assumed.text if assumed else None,
         "parentRunId": run.parent_run_id,
         "createdAt": iso(run.created_at),
         "startedAt": None if run.started_at is None else iso(run.started_at),

@@ -17,9 +17,14 @@ if TYPE_CHECKING:
     from lab_pipeline.statistics import Place, Range
 
 BAR = 30
+MIXED = "mixed"
 MOST_ROWS = 1000
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+FillsId = Annotated[
+    str | None,
+    typer.Option("--fills", help="Only runs that assume this of their fills (an id of theirs).", metavar="ID"),
+]
 StrategyId = Annotated[str | None, typer.Option("--strategy", help="Only runs of this strategy.", metavar="ID")]
 
 
@@ -34,6 +39,7 @@ def show_statistics(
         str | None, typer.Option("--to", help="Trades on calls before this time (UTC).", metavar="T")
     ] = None,
     strategy: StrategyId = None,
+    fills: FillsId = None,
     bins: Annotated[str, typer.Option(help="classic, 20 (equally wide) or quantile:20 (equally full).")] = "classic",
     limit: Annotated[int, typer.Option(min=1, max=MOST_ROWS, help="Groups at most.")] = 20,
     refresh: Annotated[bool, typer.Option("--refresh", help="First count the runs that have completed since.")] = False,
@@ -53,12 +59,12 @@ def show_statistics(
     if refresh:
         _refresh()
     statistics = open_lab().statistics
-    totals = overview(statistics, period, strategy).body
-    groups, _ = pnl(statistics, by, period)
+    totals = overview(statistics, period, strategy, fills).body
+    groups, _ = pnl(statistics, by, period, fills=fills)
     rows = sorted(groups.body["groups"], key=lambda row: row["totalPnl"], reverse=True) if by in _NAMED else None
     rows = (rows or groups.body["groups"])[:limit]
-    shapes = distribution(statistics, bins=chosen).body["distributions"]
-    pairs = {method.value: correlation(statistics, method).body["correlations"] for method in Method}
+    shapes = distribution(statistics, bins=chosen, fills=fills).body["distributions"]
+    pairs = {method.value: correlation(statistics, method, fills=fills).body["correlations"] for method in Method}
     if as_json:
         answer = {"overview": totals, "pnl": {by.value: rows}, "distributions": shapes, "correlations": pairs}
         out.show_json(answer)
@@ -70,6 +76,7 @@ def show_statistics(
         out.print(_buckets_table(name, buckets))
     out.print()
     out.print(_correlations_table(pairs))
+    _print_assumptions(totals)
     out.print(f"\ncomputed at {totals['computedAt']}; `lab statistics --refresh` counts what has run since")
 
 
@@ -80,6 +87,7 @@ def show_leaderboard(
     metric: Annotated[RankBy, typer.Option("--metric", help="The number to rank by.")] = RankBy.PNL,
     strategy: StrategyId = None,
     timeframe: Annotated[str | None, typer.Option(help="Only runs on candles of this length.")] = None,
+    fills: FillsId = None,
     window: Annotated[str, typer.Option(help="Only runs that completed within 24h, 7d, 4w, ..., or all.")] = "all",
     limit: Annotated[int, typer.Option(min=1, max=MOST_ROWS, help="Rows at most.")] = 20,
     as_json: AsJson = False,
@@ -88,7 +96,7 @@ def show_leaderboard(
     from lab_pipeline.statistics import Filters, leaderboard, window_start
 
     try:
-        filters = Filters(strategy, timeframe, window_start(window))
+        filters = Filters(strategy, timeframe, window_start(window), fills)
     except ValueError as error:
         raise LabError(f"--window: {error}") from None
     place: Place | None = None
@@ -98,6 +106,7 @@ def show_leaderboard(
         return
     rows = answer.body["leaderboard"]
     out.print(_board_table(what, rows) if rows else "no runs like that have been counted")
+    _print_assumptions(answer.body)
     more = f", more with --limit {2 * limit}" if place is not None else ""
     out.print(f"\ncomputed at {answer.body['computedAt']}{more}")
 
@@ -152,6 +161,17 @@ def _bins(text: str) -> Any:  # noqa: ANN401 - imported late, so that `lab --hel
         raise LabError(f"--bins: {error}") from None
 
 
+def _print_assumptions(body: dict[str, Any]) -> None:
+    """Say what the counted runs assume of their fills, and warn where they differ."""
+    labels = body["fillAssumptions"]
+    out.print()
+    for label in labels:
+        runs = "run" if label["runs"] == 1 else "runs"
+        out.print(f"fills {label['fills']}: {label['assumptions']} ({label['runs']:,} {runs})", markup=False)
+    if body["fillsNote"]:
+        out.print(body["fillsNote"].replace("`fills`", "--fills ID"), style="yellow", markup=False)
+
+
 def _print_totals(totals: dict[str, Any]) -> None:
     statuses = ", ".join(f"{count:,} {status}" for status, count in totals["runsByStatus"].items())
     out.print(f"{totals['totalRuns']:,} runs{f' ({statuses})' if statuses else ''}")
@@ -166,7 +186,7 @@ def _print_totals(totals: dict[str, Any]) -> None:
 
 
 def _groups_table(by: GroupBy, rows: list[dict[str, Any]]) -> "Table":
-    columns = ("runs", "trades", "mean net", "total net", "lowest", "highest", "win rate")
+    columns = ("runs", "trades", "mean net", "total net", "lowest", "highest", "win rate", "fills")
     by_time = by in (GroupBy.DAY, GroupBy.WEEK, GroupBy.MONTH)
     made = table(f"{by.value} (UTC)" if by_time else by.value, *columns, right=columns)
     for row in rows:
@@ -179,6 +199,7 @@ def _groups_table(by: GroupBy, rows: list[dict[str, Any]]) -> "Table":
             percent(row["minPnl"]),
             percent(row["maxPnl"]),
             _share(row["winRate"]),
+            row["fills"] or MIXED,
         )
     return made
 
@@ -205,7 +226,7 @@ def _board_table(what: Board, rows: list[dict[str, Any]]) -> "Table":
 
 
 def _callers_table(rows: list[dict[str, Any]]) -> "Table":
-    columns = ("calls", "trades", "mean net", "95 % interval", "win rate", "profit factor", "stability")
+    columns = ("calls", "trades", "mean net", "95 % interval", "win rate", "profit factor", "stability", "fills")
     made = table("", "caller", *columns, right=("", *columns))
     for row in rows:
         made.add_row(
@@ -218,13 +239,14 @@ def _callers_table(rows: list[dict[str, Any]]) -> "Table":
             _share(row["winRate"]),
             number(row["profitFactor"]),
             number(row["stability"]),
+            row["fills"] or MIXED,
         )
     return made
 
 
 def _runs_table(what: Board, rows: list[dict[str, Any]]) -> "Table":
     runs = what is Board.RUNS
-    columns = ("trades", "win rate", "pnl", "return", "drawdown", "sharpe", "profit factor", "stability")
+    columns = ("trades", "win rate", "pnl", "return", "drawdown", "sharpe", "profit factor", "stability", "fills")
     made = table("", "run" if runs else "runs", "strategy", *columns, right=("", *columns))
     for row in rows:
         made.add_row(
@@ -239,6 +261,7 @@ def _runs_table(what: Board, rows: list[dict[str, Any]]) -> "Table":
             number(row["sharpe"]),
             number(row["profitFactor"]),
             number(row["stability"]),
+            row["fills"],
         )
     return made
 

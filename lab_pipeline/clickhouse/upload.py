@@ -43,7 +43,7 @@ def upload_run(clickhouse: ClickHouse, artifacts: ArtifactStore, run_id: str) ->
         ClickHouseError: as `publish_run` does.
     """
     equity, fills = (pl.read_parquet(artifacts.path(run_id, name), glob=False) for name in ("equity", "fills"))
-    return publish_run(clickhouse, run_id, equity, fills).rows
+    return publish_run(clickhouse, run_id, equity, fills, artifacts.manifest(run_id).fill_assumptions).rows
 
 
 def count_rows(clickhouse: ClickHouse, artifacts: ArtifactStore, run_id: str) -> Counts:

@@ -10,6 +10,7 @@ import polars as pl
 from lab_pipeline.clickhouse.client import ClickHouse
 from lab_pipeline.clickhouse.queries import sql
 from lab_pipeline.clickhouse.schema import RETENTION_COLUMN, Target
+from lab_pipeline.domain.fill_assumptions import FillAssumptions
 
 METRIC_KINDS = ("cash", "drawdown", "equity", "exposure", "open_positions")
 """Columns of the equity frame that become metrics, in the order of the table's key."""
@@ -31,7 +32,13 @@ class Published:
     rows: Mapping[str, int]
 
 
-def publish_run(clickhouse: ClickHouse, run_id: str, equity: pl.DataFrame, fills: pl.DataFrame) -> Published:
+def publish_run(
+    clickhouse: ClickHouse,
+    run_id: str,
+    equity: pl.DataFrame,
+    fills: pl.DataFrame,
+    assumed: FillAssumptions | None = None,
+) -> Published:
     """Write the metrics and fills of a run and make them visible together.
 
     Every call is a new attempt, with rows and tokens of its own, so that nothing has to be deleted before. Readers
@@ -43,6 +50,7 @@ def publish_run(clickhouse: ClickHouse, run_id: str, equity: pl.DataFrame, fills
         run_id: of the run.
         equity: the frame of `equity.parquet`.
         fills: the frame of `fills.parquet`.
+        assumed: what the run assumes of its fills, where that is known.
 
     Raises:
         ClickHouseUnavailableError: if ClickHouse stays away beyond the deadline. Readers see what they saw before,
@@ -63,6 +71,8 @@ def publish_run(clickhouse: ClickHouse, run_id: str, equity: pl.DataFrame, fills
             "attempt": attempt,
             "dataset": [table.removeprefix("run_") for table in written],
             "rows": list(written.values()),
+            "fills": assumed.id if assumed else "",
+            "fill_assumptions": assumed.text if assumed else "",
             "committed_at": now,
         },
         schema={
@@ -70,6 +80,8 @@ def publish_run(clickhouse: ClickHouse, run_id: str, equity: pl.DataFrame, fills
             "attempt": pl.UInt64(),
             "dataset": pl.String(),
             "rows": pl.UInt64(),
+            "fills": pl.String(),
+            "fill_assumptions": pl.String(),
             "committed_at": MILLISECONDS,
         },
     )

@@ -24,7 +24,7 @@ class CallsState:
 
     Attributes:
         name: changes when the calls do, or the candles reach further.
-        calls: columns of `frames.CALLS`.
+        calls: columns of `frames.CALLS`, and whatever else was known of them.
     """
 
     name: str
@@ -72,10 +72,13 @@ def name_now(lake: Lake, timeframe: str) -> str:
     return _name(lake.calls_version(), timeframe, *([] if extent is None else [iso(extent[1])]))
 
 
-def compare(before: CallsState, now: CallsState) -> NewCalls | None:
-    """Return what is new or has changed; none if nothing is."""
-    columns = frames.CALLS.names()
-    new = now.calls.select(columns).join(before.calls, on=columns, how="anti").sort("call_id")
+def compare(before: CallsState, now: CallsState, read: Collection[str] = ()) -> NewCalls | None:
+    """Return what is new or has changed, in the eyes of who reads these of `frames.CALL_OPTIONS`; none if nothing is.
+
+    A call whose plan was edited is new to a strategy that follows it, and to no other.
+    """
+    old, current = (_comparable(state.calls, read) for state in (before, now))
+    new = current.join(old, on=current.columns, how="anti", nulls_equal=True).sort("call_id")
     if new.is_empty():
         return None
     first, last = new.select(first=pl.col("called_at").min(), last=pl.col("called_at").max()).row(0)
@@ -126,6 +129,15 @@ class SeenCalls:
 
     def _path(self, name: str) -> Path:
         return self.directory / f"{name}.parquet"
+
+
+def _comparable(calls: pl.DataFrame, read: Collection[str]) -> pl.DataFrame:
+    """Return the columns that decide whether a call is new; a list as text, which can be joined on."""
+    missing = [pl.lit(None, dtype).alias(name) for name, dtype in frames.CALL_OPTIONS.items() if name in read]
+    known = calls.select(*frames.CALLS, *(name for name in frames.CALL_OPTIONS if name in read and name in calls))
+    whole = known.with_columns(one for one in missing if one.meta.output_name() not in known.columns)
+    lists = [pl.col(name).cast(pl.List(pl.String)).list.join(";") for name in ("targets",) if name in read]
+    return whole.select(*frames.CALLS, *sorted(set(read))).with_columns(lists)
 
 
 def _is_whole(calls: pl.DataFrame) -> bool:

@@ -22,6 +22,7 @@ from pydantic import Field, ValidationError
 
 from lab_pipeline.domain.backtest import Moment, ResolvedSpec, now
 from lab_pipeline.domain.errors import LabError, later_layout
+from lab_pipeline.domain.fill_assumptions import BEFORE, FillAssumptions, fill_assumptions
 from lab_pipeline.domain.model import Record, field_errors
 from lab_pipeline.domain.summary import Summary
 from lab_pipeline.files.atomic import make_directory, move, sync_directory, sync_file
@@ -95,6 +96,11 @@ class Manifest(Record):
     files: tuple[ArtifactFile, ...]
     layout: Annotated[int, Field(ge=1, le=LAYOUT, exclude_if=lambda layout: layout == 1)] = 1
     """Not written where it is the first, which every version of the lab can read."""
+
+    @property
+    def fill_assumptions(self) -> FillAssumptions:
+        """What the run assumes of its fills."""
+        return fill_assumptions(self.spec.strategy.to_json_dict())
 
 
 @dataclass(frozen=True)
@@ -379,9 +385,19 @@ def read_manifest(path: Path) -> Manifest:
     """
     content = path.read_bytes()
     try:
-        return Manifest.model_validate_json(content)
+        return Manifest.model_validate_json(content if b'"stopFill"' in content else _completed(content))
     except ValidationError as error:
         raise unreadable(path, content, error) from None
+
+
+def _completed(content: bytes) -> bytes:
+    """Let a manifest say how stops filled, from before there was a choice; what is no manifest stays as it is."""
+    try:
+        document = json.loads(content)
+        document["spec"]["strategy"]["exit"].setdefault("stopFill", BEFORE)
+    except (ValueError, LookupError, TypeError, AttributeError):
+        return content
+    return json.dumps(document).encode()
 
 
 def unreadable(path: Path, content: bytes, error: ValidationError) -> UnreadableManifestError:

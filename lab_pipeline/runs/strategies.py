@@ -11,6 +11,7 @@ from typing import Any, Self
 
 from lab_pipeline.domain.backtest import Moment, now
 from lab_pipeline.domain.errors import InvalidConfigError, LabError
+from lab_pipeline.domain.fill_assumptions import BEFORE
 from lab_pipeline.domain.model import Document
 from lab_pipeline.domain.strategy import CONFIG_FIELDS, Strategy
 from lab_pipeline.files.disk_errors import is_writable
@@ -259,7 +260,7 @@ def _words(strategy: Strategy) -> list[str]:
 def _stored(row: Sequence[Any]) -> StoredStrategy:
     strategy_id, version, name, description, tags, config, config_hash, is_active, created_at = row
     rules = json.loads(config)
-    rules["exit"].setdefault("stopFill", {"through": 0.0})  # as stored before there was another
+    rules["exit"].setdefault("stopFill", BEFORE)
     document = {"id": strategy_id, "name": name, "description": description, "tags": json.loads(tags), **rules}
     return StoredStrategy(
         version=str(version),

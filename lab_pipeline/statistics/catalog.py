@@ -19,7 +19,7 @@ from lab_pipeline.storage.catalog_file import open_catalog, record_layout
 from lab_pipeline.storage.duck_connection import DuckConnection
 from lab_pipeline.storage.duck_file import DuckFile
 
-FORMAT = 3
+FORMAT = 4
 """Of the tables and files: those of an earlier one are computed anew, those of a later one are left alone."""
 TABLES = (
     "statistics_state",

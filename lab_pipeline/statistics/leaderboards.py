@@ -14,9 +14,10 @@ import pyarrow as pa
 
 from lab_pipeline.domain.backtest import iso, now
 from lab_pipeline.domain.enums import Board, RankBy
+from lab_pipeline.domain.fill_assumptions import Labelled
 from lab_pipeline.domain.model import to_camel_keys
 from lab_pipeline.domain.text import shown
-from lab_pipeline.statistics.answers import Answer, answer_of, computed, select_trades
+from lab_pipeline.statistics.answers import Answer, answer_of, computed, narrow, read_labels, say
 from lab_pipeline.statistics.catalog import State, read_table
 from lab_pipeline.statistics.duckdb_session import Workbench
 from lab_pipeline.statistics.queries import sql
@@ -37,16 +38,18 @@ class Filters:
         strategy_id: of the strategy they ran.
         timeframe: of their candles.
         completed_from: the moment from which on they completed.
+        fills: id of what they assume of their fills.
     """
 
     strategy_id: str | None = None
     timeframe: str | None = None
     completed_from: datetime | None = None
+    fills: str | None = None
 
     @property
     def are_open(self) -> bool:
         """Whether they select every run."""
-        return self.strategy_id is None and self.timeframe is None and self.completed_from is None
+        return self == Filters()
 
 
 @dataclass(frozen=True)
@@ -97,11 +100,12 @@ def leaderboard(
         limit: rows at most; all by default.
     """
     ask = _Asked(board, rank_by, filters or Filters(), after, limit)
+    condition = _condition(ask.filters)
     with statistics.catalog.reading() as (connection, state):
+        labels = read_labels(connection, condition)
         if board is not Board.CALLERS or ask.filters.are_open:
             rows, more = _ranked(connection, _source(board, ask.filters), ask)
-            return _shown(state, ask, rows), more
-        condition = _condition(ask.filters)
+            return _shown(state, ask, rows, labels), more
         runs = connection.execute(f"SELECT run_no FROM leaderboard_runs WHERE {condition} ORDER BY run_no")  # noqa: S608 - quoted
     numbers = [number for (number,) in runs]
     identity = {"what": "callers", "runs": numbers}
@@ -113,7 +117,7 @@ def leaderboard(
             rows, more = _ranked(connection, "judged_callers", ask)
         finally:
             connection.raw.unregister("judged_callers")
-    return _shown(state, ask, rows, computed_at), more
+    return _shown(state, ask, rows, labels, computed_at), more
 
 
 @dataclass(frozen=True)
@@ -149,6 +153,7 @@ def frontier(returns: Floats, drawdowns: Floats, stabilities: Floats) -> list[bo
 
 _CALLERS: dict[str, Any] = {
     "caller": pl.String,
+    "fills": pl.String,
     "calls": pl.Int64,
     "trades": pl.Int64,
     "wins": pl.Int64,
@@ -167,7 +172,7 @@ _CALLERS: dict[str, Any] = {
 }
 _NAMES = {
     Board.RUNS: "run_id",
-    Board.STRATEGIES: "strategy_id || ' ' || strategy_version",
+    Board.STRATEGIES: "strategy_id || ' ' || strategy_version || ' ' || fills",
     Board.CALLERS: "caller",
 }
 _RETURNS = {Board.RUNS: "total_return", Board.STRATEGIES: "total_return", Board.CALLERS: "mean_return_low"}
@@ -182,16 +187,16 @@ _SCORES = {
 _SCORES_OF_CALLERS = {RankBy.PNL: "mean_return_low", RankBy.SHARPE: "sharpe_low", RankBy.WIN_RATE: "win_rate_low"}
 _SHOWN = {
     Board.RUNS: (
-        "rank", "run_id", "strategy_id", "strategy_version", "timeframe", "completed_at", "pnl", "total_return",
-        "trades", "wins", "win_rate", "expectancy", "expectancy_low", "expectancy_high", "max_drawdown",
-        "profit_factor", "sharpe", "sortino", "stability",
+        "rank", "run_id", "strategy_id", "strategy_version", "timeframe", "fills", "fill_assumptions", "completed_at",
+        "pnl", "total_return", "trades", "wins", "win_rate", "expectancy", "expectancy_low", "expectancy_high",
+        "max_drawdown", "profit_factor", "sharpe", "sortino", "stability",
     ),
     Board.STRATEGIES: (
-        "rank", "strategy_id", "strategy_version", "runs", "trades", "wins", "win_rate", "pnl", "total_return",
-        "max_drawdown", "profit_factor", "sharpe", "stability",
+        "rank", "strategy_id", "strategy_version", "fills", "fill_assumptions", "runs", "trades", "wins", "win_rate",
+        "pnl", "total_return", "max_drawdown", "profit_factor", "sharpe", "stability",
     ),
     Board.CALLERS: (
-        "rank", "caller", "calls", "trades", "wins", "win_rate", "win_rate_low", "pnl", "mean_return",
+        "rank", "caller", "fills", "calls", "trades", "wins", "win_rate", "win_rate_low", "pnl", "mean_return",
         "mean_return_low", "mean_return_high", "max_drawdown", "profit_factor", "sharpe", "sharpe_low", "stability",
         "established",
     ),
@@ -211,7 +216,8 @@ def _source(board: Board, filters: Filters) -> str:
 
 def _condition(filters: Filters) -> str:
     conditions = ["true"]
-    for column, value in (("strategy_id", filters.strategy_id), ("timeframe", filters.timeframe)):
+    named = {"strategy_id": filters.strategy_id, "timeframe": filters.timeframe, "fills": filters.fills}
+    for column, value in named.items():
         if value is not None:
             text = value.replace("'", "''")
             conditions.append(f"{column} = '{text}'")
@@ -265,7 +271,7 @@ def _frontier_names(connection: DuckConnection, source: str, board: Board) -> li
 
 
 def _judge(bench: Workbench, run_nos: Sequence[int]) -> list[dict[str, Any]]:
-    select_trades(bench, "true", run_nos)
+    narrow(bench, "true", run_nos)
     bench.define("paths", "SELECT * FROM empty_paths")
     bench.define("call_parts", sql("list_call_parts"))
     bench.keep("calls", sql("merge_calls"))
@@ -273,10 +279,16 @@ def _judge(bench: Workbench, run_nos: Sequence[int]) -> list[dict[str, Any]]:
     return callers
 
 
-def _shown(state: State, ask: "_Asked", rows: list[dict[str, Any]], computed_at: datetime | None = None) -> Answer:
+def _shown(
+    state: State,
+    ask: "_Asked",
+    rows: list[dict[str, Any]],
+    labels: Sequence[Labelled],
+    computed_at: datetime | None = None,
+) -> Answer:
     shown = [to_camel_keys({name: row[name] for name in _SHOWN[ask.board]}) for row in rows]
     for row in shown:
         if "completedAt" in row:
             row["completedAt"] = iso(row["completedAt"].replace(tzinfo=UTC))
     identity = [ask.board.value, ask.rank_by.value, _condition(ask.filters), [str(ask.after), ask.limit]]
-    return answer_of(state, identity, {"leaderboard": shown}, computed_at)
+    return answer_of(state, identity, {"leaderboard": shown, **say(labels)}, computed_at)

@@ -4,11 +4,12 @@ import hashlib
 import os
 from datetime import datetime
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import pyarrow as pa
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from lab_pipeline.domain.fill_assumptions import FillAssumptions, fill_assumptions
 from lab_pipeline.runs.artifacts import LAYOUT, unreadable
 
 
@@ -22,6 +23,11 @@ class _Portfolio(_Part):
 
 class _Strategy(_Part):
     portfolio: _Portfolio
+    exit: dict[str, Any]
+    costs: dict[str, Any] = {}
+    intrabar: str = "stop_first"
+    finerTimeframe: str | None = None  # noqa: N815 - as above
+    endOfData: dict[str, Any] = {}  # noqa: N815 - as above
 
 
 class _Spec(_Part):
@@ -61,6 +67,11 @@ class ManifestHead(_Part):
     files: tuple[_File, ...]
     layout: Annotated[int, Field(le=LAYOUT)] = 1
 
+    @property
+    def fill_assumptions(self) -> FillAssumptions:
+        """What the run assumes of its fills."""
+        return fill_assumptions(self.spec.strategy.model_dump(exclude={"portfolio"}))
+
     def rows(self, name: str) -> int:
         """Return how many rows a Parquet artifact has."""
         return next(file.rows or 0 for file in self.files if file.name == name)
@@ -97,6 +108,8 @@ def read_head(path: Path) -> tuple[str, ManifestHead]:
     """
     content = path.read_bytes()
     try:
-        return hashlib.sha256(content).hexdigest(), ManifestHead.model_validate_json(content)
+        head = ManifestHead.model_validate_json(content)
+        head.fill_assumptions  # noqa: B018 - what is wrong with them is wrong with the manifest
+        return hashlib.sha256(content).hexdigest(), head
     except ValidationError as error:
         raise unreadable(path, content, error) from None

@@ -40,6 +40,10 @@ LARGEST_FREEDOM = 10_000
 """Degrees of freedom beyond which Student's t no longer differs."""
 
 
+RUN_LABELS = "SELECT run_no, strategy_id, fills FROM runs"
+"""What groups of trades are told of the runs that they come from."""
+
+
 @dataclass(frozen=True)
 class Statistics:
     """The statistics of a lab.
@@ -317,7 +321,7 @@ def _compute(statistics: Statistics, bench: Workbench, plan: _Plan, before: _Bef
     runs_now = {"leaderboard_runs": added, "statistics_runs": as_table(plan.recorded)}
     runs = _all_runs(added, plan.gone, before)
     bench.put("runs", runs)
-    bench.define("run_strategies", "SELECT run_no, strategy_id FROM runs")
+    bench.define("run_labels", RUN_LABELS)
     if afresh:
         files.define_views(bench, [*segments, *new])
     groups = {"statistics_pnl": _merge_groups(bench, None if afresh else before)}
@@ -337,7 +341,7 @@ def _compute(statistics: Statistics, bench: Workbench, plan: _Plan, before: _Bef
             **(runs_now if before is None else {}),
             "statistics_overview": _overview(bench, plan, state),
             "statistics_distribution": distribution,
-            "statistics_correlation": _correlations(bench),
+            "statistics_correlation": read_correlations(bench),
             "leaderboard_strategies": bench.read(sql("measure_strategies")),
             "leaderboard_callers": measure_callers(bench),
         },
@@ -370,6 +374,8 @@ def _run_rows(added: Sequence[_NewRun], first: int) -> pa.Table:
             "strategy_id": new.manifest.spec.strategyId,
             "strategy_version": new.manifest.spec.strategyVersion,
             "timeframe": new.manifest.spec.timeframe,
+            "fills": new.manifest.fill_assumptions.id,
+            "fill_assumptions": new.manifest.fill_assumptions.text,
             "timeframe_ms": timeframe_ms(new.manifest.spec.timeframe),
             "fingerprint": new.manifest.fingerprint,
             "completed_at": new.completed_at or _naive(new.manifest.created_at),
@@ -392,6 +398,8 @@ _RUN_ROWS: dict[str, Any] = {
     "strategy_id": pl.String,
     "strategy_version": pl.String,
     "timeframe": pl.String,
+    "fills": pl.String,
+    "fill_assumptions": pl.String,
     "timeframe_ms": pl.Int64,
     "fingerprint": pl.String,
     "completed_at": pl.Datetime("us"),
@@ -409,8 +417,8 @@ def _all_runs(added: pa.Table, gone: set[int], before: _Before | None) -> pa.Tab
 
 
 _JUDGED = (
-    "run_no", "strategy_id", "strategy_version", "trades", "wins", "pnl", "total_return", "sharpe", "gains", "losses",
-    "max_drawdown", "stability",
+    "run_no", "strategy_id", "strategy_version", "fills", "fill_assumptions", "trades", "wins", "pnl", "total_return",
+    "sharpe", "gains", "losses", "max_drawdown", "stability",
 )  # fmt: skip
 
 
@@ -481,7 +489,8 @@ def measure_callers(bench: Workbench) -> pa.Table:
     return bench.read(sql("measure_callers"), parameters)
 
 
-def _correlations(bench: Workbench) -> pa.Table:
+def read_correlations(bench: Workbench) -> pa.Table:
+    """Correlate over the calls in `calls`: the columns of statistics_correlation."""
     observations = pl.DataFrame(bench.read(sql("list_observations")))
     rows = [
         (one.method.value, one.feature, one.outcome, one.correlation, one.low, one.high, one.n)

@@ -5,6 +5,8 @@ import pytest
 from lab_pipeline.dagster_ext.instance import open_instance
 from lab_pipeline.defs.backtest.sensors import watch_calls
 from lab_pipeline.defs.operations.resources import LabResource
+from lab_pipeline.domain import frames
+from lab_pipeline.domain.strategy import Strategy
 from lab_pipeline.lake import Lake
 from lab_pipeline.operations.lab import Lab
 from lab_pipeline.settings import load_settings
@@ -85,6 +87,27 @@ def test_a_call_that_changes_is_new_and_the_same_rows_again_are_not(lake, watche
     assert (asked(request)["callers"], asked(request)["start"]) == (["ann"], "2018-01-10T00:50:00+00:00")
     add(lake, ("c1", "ann", "BBB", 50))
     assert watcher.look() == "no calls have come since"
+
+
+def test_a_plan_that_is_edited_is_new_to_the_strategies_that_follow_it_alone(lake, watcher):
+    strategies = Lab(load_settings()).strategies
+    document = {"id": "follower", "tags": ["watched"], "exit": {"use": "signal"}}
+    strategies.add(Strategy.parse(document))
+    plan = pl.DataFrame({"call_id": ["c1"], "targets": [[2.0, 3.0]], "stop_price": [0.5], "chain": ["solana"]})
+    known = lake.calls().filter(call_id="c1").select(*frames.CALLS)
+    for change in (
+        plan,
+        plan.with_columns(targets=pl.Series([[2.0, 4.0]])),
+        plan.with_columns(targets=pl.Series([[2.0, 4.0]]), stop_price=pl.lit(None, pl.Float64)),
+    ):
+        lake.write_calls(known.join(change, on="call_id"))
+        (request,) = watcher.look()
+        assert (request.tags["lab/strategy"], asked(request)["callers"]) == ("follower", ["ann"])
+        assert watcher.look() == "no calls have come since"
+    lake.write_calls(known.with_columns(chain=pl.lit("base")))
+    assert watcher.look() == "no calls have come since"  # which nobody reads
+    lake.write_calls(known.with_columns(direction=pl.lit("short")))
+    assert [request.tags["lab/strategy"] for request in watcher.look()] == ["follower", "ladder"]
 
 
 def test_a_change_back_and_forth_is_run_each_time(lake, watcher):

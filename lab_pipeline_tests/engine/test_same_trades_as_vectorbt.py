@@ -19,8 +19,8 @@ import polars as pl
 import pytest
 
 from lab_pipeline.domain import frames
-from lab_pipeline.domain.strategy import Costs, StrategyConfig
-from lab_pipeline.engine import simulate
+from lab_pipeline.domain.strategy import Costs, FixedSizing, Portfolio, StrategyConfig
+from lab_pipeline.engine import Simulation, simulate
 
 from .generated import MINUTE_MS, START_MS
 from .market import calls, candles, strategy
@@ -55,7 +55,7 @@ def market(seed: int, *, grid: bool) -> Prices:
     }
 
 
-def trades_here(prices: Prices, config: StrategyConfig) -> pl.DataFrame:
+def simulated(prices: Prices, config: StrategyConfig) -> Simulation:
     mints = [f"m{column:03d}" for column in range(COLUMNS)]
     times = START_MS + np.arange(ROWS) * MINUTE_MS
     table = pl.DataFrame(
@@ -69,10 +69,14 @@ def trades_here(prices: Prices, config: StrategyConfig) -> pl.DataFrame:
     called = pl.DataFrame(
         {"call_id": mints, "caller": "caller", "mint": mints, "called_at": pl.Series([START_MS] * COLUMNS)}
     ).cast(frames.CALLS)
-    return simulate(table, called, config, timeframe="1m").trades
+    return simulate(table, called, config, timeframe="1m")
 
 
-def trades_there(prices: Prices, config: StrategyConfig) -> pl.DataFrame:
+def trades_here(prices: Prices, config: StrategyConfig) -> pl.DataFrame:
+    return simulated(prices, config).trades
+
+
+def trades_there(prices: Prices, config: StrategyConfig, tokens: np.ndarray | float = 1.0) -> pl.DataFrame:
     """Return row of exit (counted in the window), prices, profit per token, and whether the trade is closed."""
     first = prices["open"][:1]
     padded = {name: np.vstack([first, values]) for name, values in prices.items()}
@@ -84,7 +88,7 @@ def trades_there(prices: Prices, config: StrategyConfig) -> pl.DataFrame:
         **padded,
         entries=entries,
         exits=False,
-        size=1.0,
+        size=np.broadcast_to(tokens, entries.shape),
         init_cash=1e6,
         tp_stop=leave.targets[0].multiple - 1 if leave.targets else np.nan,
         sl_stop=leave.trailing.distance if leave.trailing else leave.stop_loss or np.nan,
@@ -92,6 +96,7 @@ def trades_there(prices: Prices, config: StrategyConfig) -> pl.DataFrame:
         stop_exit_price="stopmarket",
         fees=config.costs.fee_bps / 1e4,
         slippage=config.costs.slippage_bps / 1e4,
+        fixed_fees=config.costs.fixed_fee,
     )
     records = portfolio.exit_trades.records
     return pl.DataFrame(
@@ -129,6 +134,25 @@ def test_same_trades(config, grid):
     assert bought == pytest.approx(there["entry_price"].to_numpy(), rel=1e-15)
     profit = here["net_return"].to_numpy() * bought * (1 + config.costs.fee_bps / 1e4)
     assert profit[closed] == pytest.approx(there["pnl"].to_numpy()[closed], rel=1e-10, abs=1e-12)
+
+
+@pytest.mark.parametrize("slippage", [0, 50])
+@pytest.mark.parametrize("fee", [0, 30])
+def test_a_fixed_fee_costs_what_it_costs_there(fee, slippage):
+    """Of as many tokens as the account bought here, since a stake pays its fees itself, and there they come on top."""
+    account = Portfolio(initial_capital=1e9, sizing=FixedSizing(amount=100.0), max_open_positions=None)
+    costs = Costs(fee_bps=fee, slippage_bps=slippage, fixed_fee=2.0)
+    config = strategy([(1.5, 1)], stop=0.25, costs=costs).model_copy(update={"portfolio": account})
+    prices = market(seed=12, grid=False)
+    simulation = simulated(prices, config)
+    here = simulation.trades.sort("mint")
+    assert here["taken"].all()
+    assert here["invested"].to_numpy() == pytest.approx(100.0, rel=1e-12)
+    there = trades_there(prices, config, here["quantity"].to_numpy())
+    closed = (there["status"] == 1).to_numpy()
+    assert closed.sum() > COLUMNS / 4
+    assert here["pnl"].to_numpy()[closed] == pytest.approx(there["pnl"].to_numpy()[closed], rel=1e-9, abs=1e-9)
+    assert here["net_return"].to_numpy() == pytest.approx(here["pnl"].to_numpy() / 100, rel=1e-9, abs=1e-12)
 
 
 def test_an_open_above_the_target_fills_here_although_the_stop_is_reached_later():

@@ -9,7 +9,7 @@ import polars as pl
 
 from lab_pipeline.domain import frames
 from lab_pipeline.domain.backtest import AllUniverse, ResolvedSpec, TimeRange
-from lab_pipeline.domain.strategy import Exit, StrategyConfig
+from lab_pipeline.domain.strategy import StrategyConfig
 from lab_pipeline.runs.artifacts import ArtifactStore, Provenance
 from lab_pipeline.statistics import KnownRun, Statistics
 from lab_pipeline.statistics.catalog import Catalog
@@ -59,14 +59,15 @@ class World:
         closes=(),
         completed_at=DONE,
         run_id=None,
+        config=None,
         **summary,
     ):
-        """Publish a run; `closes` is the equity at the end of each day."""
+        """Publish a run; `closes` is the equity at the end of each day, `config` the strategy's JSON."""
         run_id = run_id or str(uuid.uuid4())
         spec = ResolvedSpec(
             strategy_id=strategy,
             strategy_version=version,
-            strategy=StrategyConfig(exit=Exit(stop_loss=0.2)),
+            strategy=StrategyConfig.parse(config or {"exit": {"stopLoss": 0.2}}),
             universe=AllUniverse(),
             timeframe=timeframe,
             range=TimeRange(start=START, end=START + timedelta(days=365)),

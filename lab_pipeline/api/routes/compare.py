@@ -10,6 +10,7 @@ from lab_pipeline.api.schemas.compare import AlignedEquity, Comparison, EquitySe
 from lab_pipeline.api.schemas.runs import RUN_EXAMPLE, RunItem
 from lab_pipeline.api.stores import LabStores
 from lab_pipeline.domain.errors import ConflictError, FieldError, InvalidConfigError
+from lab_pipeline.domain.fill_assumptions import labelled, note_on
 from lab_pipeline.runs.artifacts import UnknownRunError
 from lab_pipeline.runs.compare import align_equity, differing_fields
 
@@ -42,6 +43,7 @@ def compare_runs(
     series = [EquitySeries(run_id=key, values=values) for key, values in zip(run_ids, aligned.values, strict=True)]
     return Comparison(
         runs=[RunItem(**RunItem.fields(run)) for run in runs],
+        fills_note=note_on(labelled(manifest.fill_assumptions for manifest in published)),
         config_diff=differing_fields([manifest.spec for manifest in published]),
         equity=AlignedEquity(timestamps=aligned.timestamps, series=series),
     )

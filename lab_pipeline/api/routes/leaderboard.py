@@ -10,15 +10,18 @@ from lab_pipeline.api.pagination import PAGE, Cursor, Limit, decode_cursor, enco
 from lab_pipeline.api.schemas.statistics import CallerLeaderboard, RunLeaderboard, StrategyLeaderboard
 from lab_pipeline.api.stores import LabStores, Stores
 from lab_pipeline.domain.errors import FieldError, InvalidConfigError
+from lab_pipeline.domain.fill_assumptions import ID_PATTERN
 from lab_pipeline.statistics import Board, Filters, Place, RankBy, leaderboard, window_start
 
 MOST_STRATEGIES = 100_000
+FILLS_DESCRIPTION = "Only runs that assume this of their fills: an id of `fillAssumptions`."
 
 router = APIRouter(prefix="/leaderboard", tags=["leaderboard"], responses=NOT_MODIFIED | describe(503))
 
 Metric = Annotated[RankBy, Query(description="What decides; `pareto` shows those that no other beats in everything.")]
 StrategyId = Annotated[str | None, Query(alias="strategyId", description="Only runs of this strategy.")]
 Timeframe = Annotated[str | None, Query(description="Only runs on candles of this length.")]
+Fills = Annotated[str | None, Query(pattern=ID_PATTERN, description=FILLS_DESCRIPTION)]
 Window = Annotated[str, Query(description="Only runs that completed within `24h`, `7d`, `4w`, ..., or `all`.")]
 
 
@@ -31,12 +34,13 @@ def rank_runs(
     metric: Metric = RankBy.PNL,
     strategy_id: StrategyId = None,
     timeframe: Timeframe = None,
+    fills: Fills = None,
     window: Window = "all",
     limit: Limit = PAGE,
     cursor: Cursor = None,
 ) -> RunLeaderboard | Response:
     """Return runs, best first; what has no such number comes last."""
-    filters = _filters(strategy_id, timeframe, window)
+    filters = _filters(strategy_id, timeframe, window, fills)
     return _page(stores, request, response, RunLeaderboard, Board.RUNS, metric, filters, limit, cursor)
 
 
@@ -49,12 +53,13 @@ def rank_strategies(
     metric: Metric = RankBy.PNL,
     strategy_id: StrategyId = None,
     timeframe: Timeframe = None,
+    fills: Fills = None,
     window: Window = "all",
     limit: Limit = PAGE,
     cursor: Cursor = None,
 ) -> StrategyLeaderboard | Response:
     """Return versions of strategies, best first, by the medians of their runs."""
-    filters = _filters(strategy_id, timeframe, window)
+    filters = _filters(strategy_id, timeframe, window, fills)
     return _page(stores, request, response, StrategyLeaderboard, Board.STRATEGIES, metric, filters, limit, cursor)
 
 
@@ -67,12 +72,13 @@ def rank_callers(
     metric: Metric = RankBy.PNL,
     strategy_id: StrategyId = None,
     timeframe: Timeframe = None,
+    fills: Fills = None,
     window: Window = "all",
     limit: Limit = PAGE,
     cursor: Cursor = None,
 ) -> CallerLeaderboard | Response:
     """Return callers by what their calls surely return; those with few calls come behind all others."""
-    filters = _filters(strategy_id, timeframe, window)
+    filters = _filters(strategy_id, timeframe, window, fills)
     return _page(stores, request, response, CallerLeaderboard, Board.CALLERS, metric, filters, limit, cursor)
 
 
@@ -110,8 +116,8 @@ def _read_place(kind: str, cursor: str) -> Place:
         raise InvalidConfigError("the request", [FieldError("cursor", "is no cursor of this list")]) from None
 
 
-def _filters(strategy_id: str | None, timeframe: str | None, window: str) -> Filters:
+def _filters(strategy_id: str | None, timeframe: str | None, window: str, fills: str | None) -> Filters:
     try:
-        return Filters(strategy_id, timeframe, window_start(window))
+        return Filters(strategy_id, timeframe, window_start(window), fills)
     except ValueError as error:
         raise InvalidConfigError("the request", [FieldError("window", str(error))]) from None

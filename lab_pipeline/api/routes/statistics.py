@@ -13,6 +13,7 @@ from lab_pipeline.api.schemas.statistics import CorrelationAnswer, DistributionA
 from lab_pipeline.api.stores import LabStores
 from lab_pipeline.domain.backtest import Moment
 from lab_pipeline.domain.errors import FieldError, InvalidConfigError
+from lab_pipeline.domain.fill_assumptions import ID_PATTERN
 from lab_pipeline.statistics import FEATURES, Bins, GroupBy, Method, Metric, Range
 from lab_pipeline.statistics import answers as ask
 
@@ -20,6 +21,10 @@ router = APIRouter(prefix="/statistics", tags=["statistics"], responses=NOT_MODI
 
 From = Annotated[Moment | None, Query(alias="from", description="Trades on calls from this time on.")]
 To = Annotated[Moment | None, Query(alias="to", description="Trades on calls before this time.")]
+Fills = Annotated[
+    str | None,
+    Query(pattern=ID_PATTERN, description="Only runs that assume this of their fills: an id of `fillAssumptions`."),
+]
 Feature = StrEnum("Feature", {name: ask.camel(name) for name in FEATURES})  # type: ignore[misc]  # made from a tuple
 
 
@@ -32,9 +37,10 @@ def get_overview(
     start: From = None,
     end: To = None,
     strategy_id: Annotated[str | None, Query(alias="strategyId", description="Only runs of this strategy.")] = None,
+    fills: Fills = None,
 ) -> OverviewAnswer | Response:
     """Return totals over completed runs. A range selects trades, not runs: a run is at no time of the market."""
-    answer = ask.overview(stores.statistics, _range(start, end), strategy_id)
+    answer = ask.overview(stores.statistics, _range(start, end), strategy_id, fills)
     return tagged(request, response, OverviewAnswer, answer)
 
 
@@ -47,13 +53,14 @@ def get_pnl(
     group_by: Annotated[GroupBy, Query(alias="groupBy", description="What a group is.")] = GroupBy.DAY,
     start: From = None,
     end: To = None,
+    fills: Fills = None,
     limit: Limit = PAGE,
     cursor: Cursor = None,
 ) -> PnlPage | Response:
     """Return groups in the order of their keys; every grouping adds up to the overview."""
     kind = f"pnl/{group_by.value}"
     after = decode_cursor(kind, cursor, str)[0] if cursor is not None else None
-    answer, more = ask.pnl(stores.statistics, group_by, _range(start, end), after=after, limit=limit)
+    answer, more = ask.pnl(stores.statistics, group_by, _range(start, end), fills=fills, after=after, limit=limit)
     return tagged(request, response, PnlPage, answer, nextCursor=None if more is None else encode_cursor(kind, more))
 
 
@@ -66,13 +73,14 @@ def get_distribution(
     bins: Annotated[
         str, Query(description="`classic`, `20` for equally wide ones, or `quantile:20` for equally full ones.")
     ] = "classic",
+    fills: Fills = None,
 ) -> DistributionAnswer | Response:
     """Return how many values lie in each bucket, lower edge inclusive."""
     try:
         chosen = Bins.parse(bins)
     except ValueError as error:
         raise InvalidConfigError("the request", [FieldError("bins", str(error))]) from None
-    return tagged(request, response, DistributionAnswer, ask.distribution(stores.statistics, metric, chosen))
+    return tagged(request, response, DistributionAnswer, ask.distribution(stores.statistics, metric, chosen, fills))
 
 
 @router.get("/correlation", summary="What goes with what", response_model=CorrelationAnswer)
@@ -82,10 +90,11 @@ def get_correlation(
     response: Response,
     method: Annotated[Method, Query(description="Of the values, or of their ranks.")] = Method.PEARSON,
     features: Annotated[list[Feature] | None, Query(description="Known before the entry; all by default.")] = None,
+    fills: Fills = None,
 ) -> CorrelationAnswer | Response:
     """Return how far features known before the entry go with outcomes, over calls."""
     wanted = [feature.name for feature in features] if features else FEATURES
-    return tagged(request, response, CorrelationAnswer, ask.correlation(stores.statistics, method, wanted))
+    return tagged(request, response, CorrelationAnswer, ask.correlation(stores.statistics, method, wanted, fills))
 
 
 def _range(start: datetime | None, end: datetime | None) -> Range:

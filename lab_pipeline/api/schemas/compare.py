@@ -31,5 +31,7 @@ class Comparison(Answer):
     """The runs with their summaries."""
     config_diff: dict[str, list[JsonValue]]
     """Every field in which the resolved requests differ, by path: one value for each run, null where it has none."""
+    fills_note: str | None
+    """Says so where the runs assume different things of their fills, which `runs` have; null where they do not."""
     equity: AlignedEquity
     """What became of the money."""

@@ -126,6 +126,10 @@ class RunItem(Answer):
     """`queued`, `running`, `completed`, `failed`, `canceled`, or the lower-case name of another status of Dagster's."""
     summary: RunSummary | None
     """The run in numbers; null before it has published."""
+    fills: str | None
+    """Id of what it assumes of its fills: runs of equal id are comparable; null before it has published."""
+    fill_assumptions: str | None
+    """The same in words, such as `stops 0.5 through, stop first, fee 30 bps`."""
     created_at: Moment
     """When it was asked for, UTC."""
     started_at: Moment | None
@@ -136,6 +140,7 @@ class RunItem(Answer):
     @classmethod
     def fields(cls, run: Run) -> dict[str, Any]:
         """Return what an answer says of a run."""
+        assumed = run.published.fill_assumptions if run.published else None
         return {
             "run_id": run.run_id,
             "strategy_id": run.strategy_id,
@@ -143,6 +148,8 @@ class RunItem(Answer):
             "timeframe": run.timeframe,
             "status": run.status,
             "summary": RunSummary.of(run.published.summary) if run.published else None,
+            "fills": assumed.id if assumed else None,
+            "fill_assumptions": assumed.text if assumed else None,
             "created_at": run.created_at,
             "started_at": run.started_at,
             "completed_at": run.completed_at,

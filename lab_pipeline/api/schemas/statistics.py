@@ -3,11 +3,26 @@
 from lab_pipeline.api.schemas.base import Answer, Moment
 
 
+class FillAssumptionsAnswer(Answer):
+    """What some of the runs behind an answer assume of their fills."""
+
+    fills: str
+    """Its id; as `fills=` it selects those runs."""
+    assumptions: str
+    """In words, such as `stops 0.5 through, stop first, fee 30 bps`."""
+    runs: int
+    """How many runs that is."""
+
+
 class Computed(Answer):
     """An answer made of computed numbers."""
 
     computed_at: Moment
     """When the numbers were computed."""
+    fill_assumptions: list[FillAssumptionsAnswer]
+    """What the runs that were counted assume of their fills, the most frequent first."""
+    fills_note: str | None
+    """Says so where they differ, and their numbers are therefore not comparable; null where they do not."""
 
 
 class OverviewAnswer(Computed):
@@ -54,6 +69,8 @@ class PnlGroup(Answer):
     """Highest net return."""
     win_rate: float
     """Share of its trades with a net return above zero, from 0 to 1."""
+    fills: str | None
+    """Id of what the runs assume of their fills; null where they differ, so that its numbers are a mixture."""
 
 
 class PnlPage(Computed):
@@ -124,6 +141,10 @@ class RankedRun(Answer):
     """Its version."""
     timeframe: str
     """Length of the candles, such as `5m`."""
+    fills: str
+    """Id of what the run assumes of its fills: that of equal id is comparable."""
+    fill_assumptions: str
+    """The same in words, such as `stops 0.5 through, stop first, fee 30 bps`."""
     completed_at: Moment
     """When it ended, UTC."""
     pnl: float
@@ -164,7 +185,7 @@ class RunLeaderboard(Computed):
 
 
 class RankedStrategy(Answer):
-    """A version of a strategy and its rank: trades pooled, the rest medians of its runs."""
+    """A version of a strategy whose runs assume the same of their fills: trades pooled, the rest their medians."""
 
     rank: int
     """From 1; equal values have ranks of their own, in the order that docs/statistics.md gives."""
@@ -174,6 +195,10 @@ class RankedStrategy(Answer):
     """Its name."""
     strategy_version: str
     """Its version."""
+    fills: str
+    """Id of what it assumes of its fills: that of equal id is comparable."""
+    fill_assumptions: str
+    """The same in words, such as `stops 0.5 through, stop first, fee 30 bps`."""
     runs: int
     """Its completed runs."""
     trades: int
@@ -212,6 +237,8 @@ class RankedCaller(Answer):
     """From 1; equal values have ranks of their own, in the order that docs/statistics.md gives."""
     caller: str
     """Its name."""
+    fills: str | None
+    """Id of what the runs assume of their fills; null where they differ, so that its numbers are a mixture."""
     calls: int
     """Its calls that were traded."""
     trades: int

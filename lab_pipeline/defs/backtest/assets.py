@@ -28,6 +28,7 @@ from lab_pipeline.defs.backtest.metadata import (
     picture,
 )
 from lab_pipeline.domain.backtest import MOST_CANDLES
+from lab_pipeline.domain.fill_assumptions import fill_assumptions
 from lab_pipeline.doors import api_url
 from lab_pipeline.engine import ENGINE_VERSION
 from lab_pipeline.lake import CandleSlice, Lake, SlicePiece
@@ -37,7 +38,7 @@ from lab_pipeline.runs import backtest as steps
 from lab_pipeline.runs import progress
 from lab_pipeline.runs.artifacts import REPORT, ArtifactStore
 from lab_pipeline.runs.strategies import StrategyStore
-from lab_pipeline.runs.tags import FINGERPRINT_TAG, search_tags
+from lab_pipeline.runs.tags import FILLS_TAG, FINGERPRINT_TAG, search_tags
 
 DESCRIPTIONS = {
     "fills": "Every buy and sell: price, fraction, quantity, fee and the rule that caused it.",
@@ -87,8 +88,10 @@ def resolved(
         clickhouse.warm_up()
     spec = backtest.spec
     config = BacktestConfig.of(spec, spec.strategy_version)
-    context.instance.add_run_tags(context.run.run_id, search_tags(config.fields()))
+    assumed = fill_assumptions(spec.strategy.to_json_dict())
+    context.instance.add_run_tags(context.run.run_id, {**search_tags(config.fields()), FILLS_TAG: assumed.id})
     context.log.info(f"strategy {spec.strategy_id} version {spec.strategy_version}, {backtest.calls.height:,} calls")
+    context.log.info(f"fills: {assumed.text} ({assumed.id})")
     return backtest
 
 
@@ -253,7 +256,7 @@ def _previews(result: steps.SimulatedBacktest) -> dict[str, dict[str, dg.Metadat
     shown: dict[str, dict[str, dg.MetadataValue]] = {
         "trades": {"best trades": table(best.select(columns))},
         "outcomes": {"outcomes": table(simulation.outcomes.group_by("outcome").len("calls").sort("outcome"))},
-        "summary": headline(simulation.summary, result.provenance.spec.strategy_id),
+        "summary": headline(simulation.summary, result.provenance.spec),
     }
     if not simulation.equity.is_empty():
         from lab_pipeline.reports import equity_picture  # noqa: PLC0415 - needed only here

@@ -7,6 +7,8 @@ from urllib.parse import quote
 import dagster as dg
 
 from lab_pipeline.defs.backtest.lineage import LINEAGE
+from lab_pipeline.domain.backtest import ResolvedSpec
+from lab_pipeline.domain.fill_assumptions import fill_assumptions
 from lab_pipeline.domain.summary import Summary
 from lab_pipeline.runs.artifacts import ArtifactFile, Manifest
 
@@ -62,7 +64,7 @@ def artifact_url(api: str, run_id: str, name: str) -> str:
     return f"{api}/runs/{run_id}/artifacts/{name}"
 
 
-def headline(summary: Summary, strategy_id: str) -> dict[str, dg.MetadataValue]:
+def headline(summary: Summary, spec: ResolvedSpec) -> dict[str, dg.MetadataValue]:
     """Return the summary as a table under the strategy; undefined numbers are left out.
 
     Not as numbers of their own, which the UI would draw from run to run as one line, though the next run is of
@@ -71,7 +73,11 @@ def headline(summary: Summary, strategy_id: str) -> dict[str, dg.MetadataValue]:
     numbers = [(name, value) for name, value in summary.model_dump().items() if value is not None]
     records = [dg.TableRecord({"number": name, "value": value}) for name, value in numbers]
     schema = dg.TableSchema([dg.TableColumn("number"), dg.TableColumn("value", "float")])
-    return {"strategy": dg.MetadataValue.text(strategy_id), "headline": dg.MetadataValue.table(records, schema)}
+    return {
+        "strategy": dg.MetadataValue.text(spec.strategy_id),
+        "fill assumptions": dg.MetadataValue.text(fill_assumptions(spec.strategy.to_json_dict()).text),
+        "headline": dg.MetadataValue.table(records, schema),
+    }
 
 
 def numbers(summary: Summary) -> dict[str, dg.MetadataValue]:

@@ -115,6 +115,7 @@ def upload_partition(
         "artifacts": dg.MetadataValue.url(f"{api}/runs/{run_id}/artifacts"),
         "dagster/uri": dg.MetadataValue.text((artifacts.directory / run_id).as_uri()),
         "fingerprint": dg.MetadataValue.text(manifest.fingerprint),
+        "fill assumptions": dg.MetadataValue.text(manifest.fill_assumptions.text),
         **numbers(manifest.summary),
     }
     describe_asset(context, "nightly", metadata)

@@ -7,6 +7,7 @@ from lab_pipeline.dagster_ext.ticks import is_tick, stored_cursors
 from lab_pipeline.defs.backtest.jobs import backtest
 from lab_pipeline.defs.backtest.run_requests import automation_timeframe, request
 from lab_pipeline.domain.backtest import BacktestSpec, CallersUniverse
+from lab_pipeline.engine.fitting import columns_read
 from lab_pipeline.operations.backtest_config import BacktestConfig
 from lab_pipeline.operations.lab import Lab
 from lab_pipeline.operations.new_calls import NewCalls, SeenCalls, calls_now, compare, name_now
@@ -49,14 +50,15 @@ def watch_calls(context: dg.SensorEvaluationContext, lab: dg.ResourceParam[Lab])
         seen.keep_only({state.name, context.cursor or "", *stored_cursors(context.instance, watch_calls.name)})
     if before is None:
         return dg.SensorResult(skip_reason=FROM_NOW_ON if is_first else _begin_anew(context), cursor=state.name)
-    new = compare(before, state)
-    if new is None:
-        return dg.SensorResult(skip_reason="no calls have come since", cursor=state.name)
     strategies, _ = lab.strategies.readable_latest()
     watched = [stored for stored in strategies if stored.is_active and WATCHED in stored.strategy.tags]
-    if not watched:
-        return dg.SensorResult(skip_reason=f"{new.count:,} new calls, no strategy is {WATCHED}", cursor=state.name)
-    return dg.SensorResult([_request(stored, new, timeframe) for stored in watched], cursor=state.name)
+    found = [(stored, compare(before, state, columns_read(stored.strategy.config))) for stored in watched]
+    requests = [_request(stored, new, timeframe) for stored, new in found if new is not None]
+    if requests:
+        return dg.SensorResult(requests, cursor=state.name)
+    new = None if watched else compare(before, state)
+    reason = "no calls have come since" if new is None else f"{new.count:,} new calls, no strategy is {WATCHED}"
+    return dg.SensorResult(skip_reason=reason, cursor=state.name)
 
 
 def _begin_anew(context: dg.SensorEvaluationContext) -> str:

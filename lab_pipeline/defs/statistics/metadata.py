@@ -25,7 +25,10 @@ def describe(statistics: Statistics, done: Refreshed) -> dict[dg.AssetKey, Metad
         "seconds": dg.MetadataValue.float(round(done.seconds, 3)),
         "runs": dg.MetadataValue.int(done.runs),
         "path": dg.MetadataValue.path(str(statistics.catalog.path)),
+        "fill assumptions": _table(overview.body["fillAssumptions"]),
     }
+    if overview.body["fillsNote"]:
+        common["fills note"] = dg.MetadataValue.text(overview.body["fillsNote"])
     shown: dict[tuple[str, str], Metadata] = {
         ("statistics", "overview"): _overview(overview.body),
         ("statistics", "pnl"): _pnl(statistics),

@@ -34,7 +34,9 @@ CREATE TABLE IF NOT EXISTS statistics_pnl (
     wins BIGINT,
     net DECIMAL(38, 0),
     lowest DOUBLE,
-    highest DOUBLE
+    highest DOUBLE,
+    first_fills VARCHAR,
+    last_fills VARCHAR
 );
 CREATE TABLE IF NOT EXISTS statistics_distribution (
     metric VARCHAR,
@@ -65,6 +67,8 @@ CREATE TABLE IF NOT EXISTS leaderboard_runs (
     strategy_id VARCHAR,
     strategy_version VARCHAR,
     timeframe VARCHAR,
+    fills VARCHAR,
+    fill_assumptions VARCHAR,
     fingerprint VARCHAR,
     completed_at TIMESTAMP,
     initial_capital DOUBLE,
@@ -91,6 +95,8 @@ CREATE TABLE IF NOT EXISTS leaderboard_runs (
 CREATE TABLE IF NOT EXISTS leaderboard_strategies (
     strategy_id VARCHAR,
     strategy_version VARCHAR,
+    fills VARCHAR,
+    fill_assumptions VARCHAR,
     runs BIGINT,
     trades BIGINT,
     wins BIGINT,
@@ -104,6 +110,7 @@ CREATE TABLE IF NOT EXISTS leaderboard_strategies (
 );
 CREATE TABLE IF NOT EXISTS leaderboard_callers (
     caller VARCHAR,
+    fills VARCHAR,
     calls BIGINT,
     trades BIGINT,
     wins BIGINT,

@@ -3,6 +3,8 @@ SELECT
     call_id,
     min(caller) AS caller,
     min(called_at) AS called_at,
+    min(fills) AS first_fills,
+    max(fills) AS last_fills,
     count(*) AS trades,
     count(*) FILTER (net_return > 0) AS wins,
     sum(fixed(net_return)) AS net,
@@ -18,10 +20,13 @@ SELECT
     0 AS pre_volume_1h,
     0 AS hour_of_day
 FROM trades
+JOIN run_labels USING (run_no)
 GROUP BY call_id
 UNION ALL
 SELECT
     call_id,
+    NULL,
+    NULL,
     NULL,
     NULL,
     0,

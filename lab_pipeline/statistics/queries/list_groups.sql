@@ -7,5 +7,6 @@ SELECT
     CAST(net AS DOUBLE) / 4503599627370496.0e0 / trades AS avg_pnl,
     lowest AS min_pnl,
     highest AS max_pnl,
-    wins / trades AS win_rate
+    wins / trades AS win_rate,
+    CASE WHEN first_fills = last_fills THEN first_fills END AS fills
 FROM statistics_pnl

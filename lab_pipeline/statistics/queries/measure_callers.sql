@@ -20,7 +20,11 @@ judged AS (
 ),
 
 traded AS (
-    SELECT caller, CAST(sum(trades) AS BIGINT) AS trades, CAST(sum(wins) AS BIGINT) AS wins
+    SELECT
+        caller,
+        CAST(sum(trades) AS BIGINT) AS trades,
+        CAST(sum(wins) AS BIGINT) AS wins,
+        CASE WHEN min(first_fills) = max(last_fills) THEN min(first_fills) END AS fills
     FROM calls
     WHERE trades > 0
     GROUP BY caller
@@ -39,6 +43,7 @@ intervals AS (
 
 SELECT
     caller,
+    fills,
     calls,
     trades,
     wins,

@@ -1,7 +1,9 @@
--- Runs by version of their strategy: what trades say is pooled, what a run says is the median of its runs.
+-- Runs by version of their strategy and what they assume of their fills, which no median is to mix: what trades say is pooled, what a run says is the median of its runs.
 SELECT
     strategy_id,
     strategy_version,
+    fills,
+    any_value(fill_assumptions) AS fill_assumptions,
     count(*) AS runs,
     CAST(sum(trades) AS BIGINT) AS trades,
     CAST(sum(wins) AS BIGINT) AS wins,
@@ -13,5 +15,5 @@ SELECT
     median(max_drawdown) AS max_drawdown,
     median(stability) AS stability
 FROM runs
-GROUP BY strategy_id, strategy_version
-ORDER BY strategy_id, strategy_version
+GROUP BY strategy_id, strategy_version, fills
+ORDER BY strategy_id, strategy_version, fills

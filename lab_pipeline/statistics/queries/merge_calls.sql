@@ -3,6 +3,8 @@ SELECT
     call_id,
     min(caller) AS caller,
     min(called_at) AS called_at,
+    min(first_fills) AS first_fills,
+    max(last_fills) AS last_fills,
     CAST(sum(trades) AS BIGINT) AS trades,
     CAST(sum(wins) AS BIGINT) AS wins,
     sum(net) AS net,

@@ -7,7 +7,9 @@ SELECT
     CAST(sum(wins) AS BIGINT) AS wins,
     sum(net) AS net,
     min(lowest) AS lowest,
-    max(highest) AS highest
+    max(highest) AS highest,
+    min(first_fills) AS first_fills,
+    max(last_fills) AS last_fills
 FROM (
     SELECT old_groups.* FROM old_groups SEMI JOIN new_groups USING (group_by, key)
     UNION ALL
