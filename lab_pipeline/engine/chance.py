@@ -84,8 +84,9 @@ def sums_of_moments(
                 total, count = sums[k, chosen], np.int64(counts[k, chosen])
             made[draw, callers[k]] += total
             number[draw, callers[k]] += count
-            made[draw, names] += total
-            number[draw, names] += count
+        for name in range(names):
+            made[draw, names] += made[draw, name]
+            number[draw, names] += number[draw, name]
     return made, number
 
 
@@ -110,8 +111,9 @@ def sums_of_shuffles(
         for k in range(len(own)):
             made[draw, callers[k]] += own[order[k]]
             number[draw, callers[k]] += traded[order[k]]
-            made[draw, names] += own[k]
-            number[draw, names] += traded[k]
+        for name in range(names):
+            made[draw, names] += made[draw, name]
+            number[draw, names] += number[draw, name]
     return made, number
 
 

@@ -2,8 +2,10 @@
 
 The trades of the lanes that are not late are those of the run, settled anew; which re-entries there are is as it was.
 A late lane has trades of its own. The account is not run again: `total_return` is that of the run, with what the trades
-that it took would have made instead, of the amounts that it spent; a late trade that has no counterpart in the run is
-none of them.
+that it took would have made instead, of the amounts that it spent, and never less than the loss of
+everything; a late trade that has no counterpart in the run is none of them.
+
+Nothing is said, nulls, of a lane without trades, and of other stakes where the costs do not depend on them.
 """
 
 from collections.abc import Iterator
@@ -98,7 +100,7 @@ def lanes_frame(
                 "expectancy": float(net.mean()) if len(net) else None,
                 "expectancy_low": low,
                 "expectancy_high": high,
-                "total_return": _total_return(lane, trades["net_return"], taken),
+                "total_return": _total_return(lane, trades["net_return"], taken) if len(net) else None,
                 "thin_share": None,
             }
         )
@@ -114,7 +116,7 @@ def _total_return(lane: Lane, net: Floats, taken: Taken) -> float:
     known = lane.counterpart >= 0
     instead[lane.counterpart[known]] = np.nan_to_num(lane.net[known])
     changed = float((taken.invested * (lane.stake * instead - net)).sum())
-    return taken.total_return + changed / taken.capital
+    return max(-1.0, taken.total_return + changed / taken.capital)
 
 
 def _thin_share(trades: Records, thinnest: Floats, stakes: Floats) -> float | None:
@@ -152,7 +154,9 @@ def _lanes(
     price, depth = last["price"].copy(), last["depth"].copy()
     for stake in STAKES:
         net = as_run.net
-        if costs.by_size and stake != 1.0:
+        if stake != 1.0 and not costs.by_size:
+            net = np.full(len(net), np.nan)  # nobody said what size does
+        elif stake != 1.0:
             other = account._replace(size=stake * account.size, max_fraction=stake * account.max_fraction)
             net = settled(trades, fills, costs, other, price, depth)
         yield as_run._replace(kind=LaneKind.STAKE, name=f"{stake:g} times the stake", stake=stake, net=net)
@@ -189,13 +193,12 @@ def _late(as_run: Lane, late: Records, delay: int, column: str) -> Lane:
 
 
 def _priced(lane: Lane, fee_bps: float, slippage_bps: float, config: StrategyConfig) -> Lane:
-    fee_bps, slippage_bps = max(fee_bps, config.costs.fee_bps), max(slippage_bps, config.costs.slippage_bps)
     later = f", {_later(lane.delay)}" if lane.delay else ""
     return lane._replace(
         kind=LaneKind.STRESS,
         name=f"fee {fee_bps:g}, slippage {slippage_bps:g} bp{later}",
-        fee_bps=fee_bps,
-        slippage_bps=slippage_bps,
+        fee_bps=max(fee_bps, config.costs.fee_bps),
+        slippage_bps=max(slippage_bps, config.costs.slippage_bps),
     )
 
 

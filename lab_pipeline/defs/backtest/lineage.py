@@ -60,6 +60,18 @@ SOURCES: dict[str, dict[str, list[tuple[dg.AssetKey, str]]]] = {
         "cash": MONEY,
         "open_positions": [(TRADES, "entry_time"), (TRADES, "exit_time"), (TRADES, "taken")],
     },
+    "fill_certainty": {
+        **dict.fromkeys(("trades", "expectancy", "expectancy_low", "expectancy_high"), [*RATIO, *REACHED]),
+        "total_return": [*RATIO, (TRADES, "invested")],
+        "thin_share": [(CANDLES, "volume"), (TRADES, "net_return")],
+    },
+    "nulls": {
+        **dict.fromkeys(("caller", "calls"), OF_THE_CALL["caller"]),
+        **dict.fromkeys(("trades", "expectancy", "expectancy_low", "expectancy_high"), [(TRADES, "net_return")]),
+        **dict.fromkeys(("hold_expectancy", "over_hold_low", "over_hold_high"), CLOSES),
+        **dict.fromkeys(("random_expectancy", "random_low", "random_high", "p_random", "q_random"), PRICED),
+        **dict.fromkeys(("shuffled_expectancy", "p_shuffled", "q_shuffled"), [(TRADES, "net_return")]),
+    },
 }
 """By table and column: what decides most, for each event of a run carries it."""
 
