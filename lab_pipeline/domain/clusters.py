@@ -5,6 +5,8 @@ observations, or the callers: the sums of the deviations of each vary as indepen
 them together.
 """
 
+import math
+
 import numpy as np
 import numpy.typing as npt
 
@@ -48,7 +50,7 @@ def _half_width(values: Floats, groups: Groups) -> float | None:
         return None
     deviations = np.bincount(places, weights=values - values.mean())
     variance = float((deviations**2).sum()) * count / (count - 1) / len(values) ** 2
-    return float(student_t_975(np.array([count - 1.0]))[0]) * variance**0.5
+    return float(student_t_975(np.array([count - 1.0]))[0]) * math.sqrt(variance)
 
 
 def adjusted(chances: Floats) -> Floats:

@@ -1,6 +1,6 @@
 """What makes a result doubtful though every number in it is right."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import polars as pl
@@ -98,6 +98,11 @@ def other_signs(certainty: pl.DataFrame) -> pl.DataFrame:
     return lanes.sort((pl.col("expectancy") - as_run[0]).abs(), descending=True, maintain_order=True)
 
 
+def named(lane: Mapping[str, object]) -> str:
+    """Say what a lane (a row of `frames.FILL_CERTAINTY`) assumes, after *with*."""
+    return f"fee and slippage of {lane['lane']}" if lane["kind"] == LaneKind.STRESS else str(lane["lane"])
+
+
 def _of_the_fills(certainty: pl.DataFrame) -> Judgement:
     other = other_signs(certainty)
     name = "fills_do_not_decide_the_sign"
@@ -105,7 +110,7 @@ def _of_the_fills(certainty: pl.DataFrame) -> Judgement:
         return Judgement(name, passed=True, text="every lane has the sign of the run", value=0)
     as_run = certainty.filter(pl.col("kind") == LaneKind.RUN)["expectancy"][0]
     worst = other.row(0, named=True)
-    text = f"{as_run:+.2%} as run, but {worst['expectancy']:+.2%} with {worst['lane']}"
+    text = f"{as_run:+.2%} as run, but {worst['expectancy']:+.2%} with {named(worst)}"
     return Judgement(name, passed=False, text=text, value=len(other))
 
 

@@ -6,6 +6,7 @@ the engine, for which one sentence is enough.
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from itertools import pairwise
 
 import polars as pl
 
@@ -84,10 +85,7 @@ def _at_most(most: float, *names: str) -> tuple[tuple[pl.Expr, str], ...]:
 
 
 def _in_order(*names: str) -> tuple[tuple[pl.Expr, str], ...]:
-    return tuple(
-        (pl.col(lower) <= pl.col(upper), f"{lower} must be <= {upper}")
-        for lower, upper in zip(names, names[1:], strict=False)
-    )
+    return tuple((pl.col(lower) <= pl.col(upper), f"{lower} must be <= {upper}") for lower, upper in pairwise(names))
 
 
 def _one_of(name: str, values: Iterable[FillReason | LaneKind | Outcome | Side | SkipReason]) -> tuple[pl.Expr, str]:

@@ -2,6 +2,7 @@
 
 Numbers are drawn outside, 32 bits each, so that neither threads nor memory decide what is drawn.
 """
+# ruff: noqa: PLR0917 - columns by position are what compiled functions take
 
 import numpy as np
 import numpy.typing as npt
@@ -31,10 +32,12 @@ def find_moments(
     Args:
         timestamp: of the candles of a shard.
         called_at: of each call.
-        first_row: of its token; `last_row` is the row after the last.
+        first_row: of its token.
+        last_row: the row after its last.
         horizon: milliseconds within which of the call there is none.
         around: milliseconds within which of the call they are.
-        earliest: that one may open; `latest` likewise.
+        earliest: milliseconds before which none opens.
+        latest: milliseconds after which none opens.
         drawn: numbers, one for each candle to be chosen, by call.
 
     Returns:
@@ -60,13 +63,21 @@ def find_moments(
 
 @compiled
 def sums_of_moments(
-    sums: Floats, counts: npt.NDArray[np.int32], own: Floats, traded: Integers, callers: Integers, names: int, drawn: Drawn
+    sums: Floats,
+    counts: npt.NDArray[np.int32],
+    own: Floats,
+    traded: Integers,
+    callers: Integers,
+    names: int,
+    drawn: Drawn,
 ) -> tuple[Floats, Floats]:
     """Take one moment of each call, its own among them, and add up what it made, by caller; once for each row drawn.
 
     Args:
-        sums: net returns of the trades at each moment of each call; `counts` is how many there were.
-        own: the same of the call's own moment; `traded` likewise.
+        sums: net returns of the trades at each moment of each call.
+        counts: how many there were.
+        own: net returns at the call's own moment.
+        traded: how many those were.
         callers: of the calls.
         names: how many callers there are.
         drawn: numbers, by draw and call.

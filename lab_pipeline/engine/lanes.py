@@ -20,7 +20,7 @@ from lab_pipeline.domain.clusters import mean_interval
 from lab_pipeline.domain.enums import LaneKind
 from lab_pipeline.domain.strategy import StrategyConfig
 from lab_pipeline.engine.kernel import Records
-from lab_pipeline.engine.portfolio import BASIS_POINTS, account_of, at_least, costs_of, settled, stakes_of
+from lab_pipeline.engine.portfolio import account_of, at_least, costs_of, settled, stakes_of
 from lab_pipeline.engine.witness import LATE_AND_DEAR, LATEST, Evidence
 
 STAKES = (0.5, 1.0, 2.0, 5.0)
@@ -73,7 +73,8 @@ def lanes_frame(
     """Return the table of the lanes: columns of `frames.FILL_CERTAINTY`.
 
     Args:
-        trades: of the run, as the portfolio has settled them; `fills` are theirs.
+        trades: of the run, as the portfolio has settled them.
+        fills: theirs.
         evidence: with `thinnest` in the order of the trades.
         config: the strategy.
         timeframe: length of a candle in milliseconds.
@@ -170,9 +171,7 @@ def _lanes(
     for number, (delay, fee_bps, slippage_bps) in enumerate(LATE_AND_DEAR):
         yield _priced(_late(as_run, evidence.late, delay, f"dear_{number}"), fee_bps, slippage_bps, config)
     thin = evidence.thinnest < stakes_of(trades, account)
-    yield as_run._replace(
-        kind=LaneKind.THIN, name="without thin candles", net=np.where(thin, np.nan, as_run.net)
-    )
+    yield as_run._replace(kind=LaneKind.THIN, name="without thin candles", net=np.where(thin, np.nan, as_run.net))
 
 
 def _late(as_run: Lane, late: Records, delay: int, column: str) -> Lane:
@@ -187,16 +186,14 @@ def _late(as_run: Lane, late: Records, delay: int, column: str) -> Lane:
     call = np.minimum(chosen["call"], most - 1)  # no trade of the run is of the last
     known = chosen["trade_no"] <= count[call]
     counterpart = np.where(known, first[call] + chosen["trade_no"] - 1, -1)
-    return as_run._replace(
-        net=chosen[column].copy(), calls=chosen["call"].copy(), counterpart=counterpart, delay=delay
-    )
+    return as_run._replace(net=chosen[column].copy(), calls=chosen["call"].copy(), counterpart=counterpart, delay=delay)
 
 
 def _priced(lane: Lane, fee_bps: float, slippage_bps: float, config: StrategyConfig) -> Lane:
     later = f", {_later(lane.delay)}" if lane.delay else ""
     return lane._replace(
         kind=LaneKind.STRESS,
-        name=f"fee {fee_bps:g}, slippage {slippage_bps:g} bp{later}",
+        name=f"{fee_bps:g}/{slippage_bps:g} bp{later}",
         fee_bps=max(fee_bps, config.costs.fee_bps),
         slippage_bps=max(slippage_bps, config.costs.slippage_bps),
     )

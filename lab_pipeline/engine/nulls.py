@@ -8,6 +8,7 @@ A p-value is the part of the draws, the calls as they were among them, that are 
 Each draw takes for each call one of the moments to which it was moved, or its own: if its own is like any of them,
 every draw is as likely as what was seen, so the p-value keeps its promise however few the moments are.
 """
+# ruff: noqa: PLR0917 - columns by position, as the compiled functions take them
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -64,7 +65,7 @@ def nulls_frame(
     names = calls["caller"].unique().sort()
     callers = calls["caller"].rank("dense").cast(pl.Int64).to_numpy() - 1
     own = np.bincount(trades["call"], weights=trades["net_return"], minlength=len(calls))
-    traded = np.bincount(trades["call"], minlength=len(calls))
+    traded = np.bincount(trades["call"], minlength=len(calls)).astype(np.int64)
     tried = np.flatnonzero(moved)
     place = np.zeros(len(calls), np.int64)
     place[known] = order
@@ -148,9 +149,9 @@ def _by_shuffle(
     alone = np.isclose(means, seen, rtol=ROUNDING, atol=ROUNDING).all(axis=0)  # no other name for any of his calls
     chance = np.where(alone, np.nan, compared.chance)
     # of all together the mean is what it was: asked is whether callers differ by more than chance
-    spread, spreads = _spread(seen, np.bincount(callers, weights=traded, minlength=names)), _spread(means, number)
     if not alone[:names].all():
-        chance[names] = _part_no_worse(spreads, spread)
+        each = np.bincount(callers, weights=traded, minlength=names + 1)[np.newaxis]
+        chance[names] = _part_no_worse(_spread(means, number), float(_spread(seen[np.newaxis], each)[0]))
     return compared._replace(chance=chance)
 
 
@@ -205,11 +206,11 @@ def _part_no_worse(drawn: Floats, seen: float) -> float:
     return float(1 + reached.sum()) / (1 + len(drawn))
 
 
-def _spread(means: Floats, number: Floats) -> Any:
+def _spread(means: Floats, number: Floats) -> Floats:
     """Return how far the callers' means lie from that of all, by trades."""
-    names = number.shape[-1] if means.ndim == 1 else number.shape[-1] - 1
-    apart = np.nan_to_num(means[..., :names] - means[..., -1:])
-    return (number[..., :names] * apart**2).sum(axis=-1)
+    apart = np.nan_to_num(means[:, :-1] - means[:, -1:])
+    spread: Floats = (number[:, :-1] * apart**2).sum(axis=1)
+    return spread
 
 
 def _corrected(table: pl.DataFrame, column: str) -> pl.Series:

@@ -298,7 +298,8 @@ def stakes_of(trades: Records, account: Account) -> Floats:
     most = account.capital * account.max_fraction
     distance = trades["stop_distance"].copy()
     risked = np.divide(account.capital * account.size, distance, out=np.full(len(trades), most), where=distance > 0.0)
-    return np.minimum(risked, most)
+    stakes: Floats = np.minimum(risked, most)
+    return stakes
 
 
 def _event_order(trades: Records, fills: Records, owner: Integers) -> Integers:
@@ -384,7 +385,8 @@ def settled(
         fills: their records of `kernel.FILL`, in that order, the buy of a trade first.
         costs: of the fills.
         account: that decides the stake.
-        last_price: of each trade's last fill; `last_depth` likewise.
+        last_price: of each trade's last fill.
+        last_depth: by which that fill's impact is measured.
 
     Returns:
         NaN for a trade whose stake is not above the fixed fee.

@@ -11,6 +11,7 @@
 Ambiguous candles of these are taken as stop first where the strategy would open them: finer candles are read for the
 run itself only. Nothing here changes what the run is.
 """
+# ruff: noqa: PLR0917 - columns by position, as the kernel takes them
 
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -46,7 +47,7 @@ LATE = np.dtype(
     [("call", np.int64), ("trade_no", np.int32), ("delay", np.int32), ("net", np.float64)]
     + [(f"dear_{number}", np.float64) for number in range(len(LATE_AND_DEAR))]
 )
-"""One record a trade of a call that is entered late: its net return, and that with other costs, NaN if not asked for."""
+"""One record a trade of a call that is entered late: its net return, and that with other costs, NaN if nobody asks."""
 NO_FINER = FinerCandles(readonly(np.empty(0, np.int64)), *(readonly(np.empty(0)) for _ in range(3)))
 
 
@@ -114,7 +115,8 @@ class Witness:
             calls: the same as the kernel takes them.
             columns: candles of the shard.
             liquidity: of the candles, as `kernel.simulate_calls` takes it.
-            trades: of the run, `call` being the place among these; `fills` are theirs.
+            trades: of the run, `call` being the place among these.
+            fills: theirs.
             refused: which calls are not entered for what they are.
             pool: on which it runs.
         """
@@ -177,14 +179,13 @@ class Witness:
         self, chunk: Integers, *, calls: kernel.Calls, columns: Candles, liquidity: Floats, distance: Floats
     ) -> Floats:
         """Return what calls bring that are held to the horizon, staked as the run stakes them."""
-        rules = self._rules._replace(
-            stop_loss=0.0, trailing=False, break_even_after=0, max_hold=-1, reentry_count=0
-        )
+        rules = self._rules._replace(stop_loss=0.0, trailing=False, break_even_after=0, max_hold=-1, reentry_count=0)
         none = readonly(np.empty(0))
         options = self._options._replace(
-            stop_ranges=0, trail_ranges=0, plan=False, leave_on_signal=False, at_risk=0.0, multiples=none, fractions=none
-        )
-        trades, fills = self._simulate(rules, options, picked(calls, chunk), columns, liquidity, distance[chunk])
+            stop_ranges=0, trail_ranges=0, plan=False, leave_on_signal=False, at_risk=0.0,
+            multiples=none, fractions=none,
+        )  # fmt: skip
+        trades, _ = self._simulate(rules, options, picked(calls, chunk), columns, liquidity, distance[chunk])
         held = np.full(len(chunk), np.nan)
         held[trades["call"]] = trades["net_return"]
         return held
@@ -274,7 +275,7 @@ def _thinnest(columns: Candles, trades: Records, fills: Records) -> Floats:
     """Return the least value that was traded in a candle of each trade's fills."""
     if not len(trades):
         return np.empty(0)
-    row = fills["row"]
+    row, first = fills["row"], np.cumsum(trades["fills"]) - trades["fills"]
     prices = columns.open[row] + columns.high[row] + columns.low[row] + columns.close[row]
-    least: Floats = np.minimum.reduceat(columns.volume[row] * prices / 4.0, np.cumsum(trades["fills"]) - trades["fills"])
+    least: Floats = np.minimum.reduceat(columns.volume[row] * prices / 4.0, first)
     return least

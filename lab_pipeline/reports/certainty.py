@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import polars as pl
 
-from lab_pipeline.domain.doubts import other_signs
+from lab_pipeline.domain.doubts import named, other_signs
 from lab_pipeline.domain.enums import LaneKind
 from lab_pipeline.domain.strategy import (
     DEFAULT_THROUGH,
@@ -15,13 +15,13 @@ from lab_pipeline.domain.strategy import (
     StrategyConfig,
     VolumeShareImpact,
 )
-from lab_pipeline.reports.formats import percent, signed_percent
+from lab_pipeline.reports.formats import MISSING, TIMES, percent, signed_percent
 
 HEADINGS = {
     LaneKind.RUN: "As run",
     LaneKind.STOPS: "Where stops fill",
     LaneKind.ENDED: "When the candles end",
-    LaneKind.STRESS: "Under stress",
+    LaneKind.STRESS: "Under stress: fee and slippage",
     LaneKind.THIN: "Where there is volume",
     LaneKind.STAKE: "With another stake: the capacity",
     LaneKind.DELAY: "Entered later: the reaction",
@@ -53,7 +53,7 @@ def conclude(certainty: pl.DataFrame) -> Conclusion:
         lane = other.row(0, named=True)
         return Conclusion(
             f"Conclude nothing yet: what is assumed of the fills decides whether this gains or loses. A trade returns "
-            f"{signed_percent(mean)} as run, but {signed_percent(lane['expectancy'])} with {_named(lane)}.",
+            f"{signed_percent(mean)} as run, but {signed_percent(lane['expectancy'])} with {named(lane)}.",
             "down",
         )
     if low is None:
@@ -61,7 +61,7 @@ def conclude(certainty: pl.DataFrame) -> Conclusion:
             "Conclude nothing yet: all trades are of one day, and what one day says of others cannot be said.", "flat"
         )
     asked = certainty.filter(pl.col("kind").is_in([LaneKind.RUN, *WORDS]))
-    luck = f"though it cannot be told from luck (95% interval of a trade: {signed_percent(low)} to {signed_percent(high)})"
+    luck = f"though it cannot be told from luck (95% interval: {signed_percent(low)} to {signed_percent(high)})"
     if mean > 0:
         lane = asked.sort("expectancy", maintain_order=True).row(0, named=True)
         worst = f"It gains whatever is assumed of its fills, {signed_percent(lane['expectancy'])} a trade at the worst"
@@ -86,11 +86,11 @@ def against_chance(nulls: pl.DataFrame) -> Iterator[str]:
             "enough from them."
         )
     else:
+        drawn = f"{signed_percent(row['random_low'])} to {signed_percent(row['random_high'])}"
         yield (
             f"At random moments on the same tokens they return {signed_percent(row['random_expectancy'])} (95% of draws: "
-            f"{signed_percent(row['random_low'])} to {signed_percent(row['random_high'])}), at their own, as far as they "
-            f"can be moved, {signed_percent(row['moved_expectancy'])}: p = {chance(row['p_random'])} that random moments "
-            "do as well."
+            f"{drawn}). At their own the {row['moved_calls']:,} of them that can be moved return "
+            f"{signed_percent(row['moved_expectancy'])}: p = {chance(row['p_random'])} that random moments do as well."
         )
     if row["p_shuffled"] is None:
         yield "Whether callers differ cannot be said: no two of them called on the same day."
@@ -137,10 +137,10 @@ def thin_share(certainty: pl.DataFrame) -> str:
 def chance(value: float | None) -> str:
     """Write a p-value.
 
-    >>> chance(0.0005), chance(0.25), chance(None)
-    ('0.0005', '0.25', '–')
+    >>> chance(0.0005), chance(0.25)
+    ('0.0005', '0.25')
     """
-    return "–" if value is None else f"{value:.2g}"
+    return MISSING if value is None else f"{value:.2g}"
 
 
 def _over(low: float | None, high: float | None) -> str:
@@ -151,10 +151,6 @@ def _over(low: float | None, high: float | None) -> str:
     if high < 0:
         return f"the exits are worse than that by {signed_percent(low)} to {signed_percent(high)}"
     return f"the exits make no difference that can be told from luck ({signed_percent(low)} to {signed_percent(high)})"
-
-
-def _named(lane: dict[str, object]) -> str:
-    return str(lane["lane"])
 
 
 def _stops(fill: StopFill) -> str:
@@ -176,7 +172,7 @@ def _costs(costs: Costs) -> Iterator[str]:
     yield f"Every fill pays {costs.fee_bps:g} bp fee, {costs.slippage_bps:g} bp slippage{fixed}."
     match costs.impact:
         case VolumeShareImpact(coefficient=coefficient, exponent=exponent):
-            yield f"Size moves the price by {coefficient:g} × (share of the candle's volume) ^ {exponent:g}."
+            yield f"Size moves the price by {coefficient:g} {TIMES} (share of the candle's volume) ^ {exponent:g}."
         case AmmImpact():
             yield "Size moves the price as in a constant-product pool."
         case _:

@@ -49,16 +49,18 @@ PANELS = {"Equity": 5.0, "Drawdown": 2.2, "Exposure": 1.3}
 """The panels of an account and how high they are, in proportion."""
 CERTAINTY_HEIGHT = 260
 LANES = (
-    ((LaneKind.STOPS, LaneKind.ENDED), "Stops, ended tokens", ("level", "half", "low", "ended")),
-    ((LaneKind.STAKE,), "Times the stake", ("0.5", "1", "2", "5")),
-    ((LaneKind.DELAY,), "Candles later", tuple(str(candles) for candles in range(11))),
+    ((LaneKind.STOPS, LaneKind.ENDED), "Stops, ended tokens", ("level", "half", "low", "ended"), 4.5),
+    ((LaneKind.STAKE,), "Times the stake", ("0.5", "1", "2", "5"), 3.5),
+    ((LaneKind.DELAY,), "Candles later", tuple(str(candles) for candles in range(11)), 8),
     (
         (LaneKind.STRESS,),
         "Stress: fee/slippage in bp, candles later",
         ("50/100", "75/150", "50/200", "150/100", "50/500", "+1", "+2", "all"),
+        11,
     ),
 )
-"""The panels of the certainty: kinds of lanes, what they are called, and the label of each lane, in their order."""
+"""The panels of the certainty: kinds of lanes, what they are called, the label of each lane, in their order, and how
+wide the panel is, in proportion."""
 NOTHING = "No trade was taken, so there is no equity to draw"
 _NORMAL_975 = 1.959964
 
@@ -215,22 +217,21 @@ def certainty_chart(certainty: pl.DataFrame) -> str:
             at the edge.
     """
     known = certainty.drop_nulls("expectancy")
-    mean, low, high = (known[name] for name in ("expectancy", "expectancy_low", "expectancy_high"))
-    lowest = min(0.0, cast("float", mean.min()), cast("float", low.median() or 0.0))
-    highest = max(0.0, cast("float", mean.max()), cast("float", high.median() or 0.0))
+    mean = known["expectancy"]
+    lowest = min(0.0, cast("float", mean.min()), cast("float", known["expectancy_low"].median() or 0.0))
+    highest = max(0.0, cast("float", mean.max()), cast("float", known["expectancy_high"].median() or 0.0))
     limits = _with_margin(lowest, highest)
     canvas, rows = Canvas("certainty", WIDE, CERTAINTY_HEIGHT, PAGE), percent_ticks(*limits, 6)
-    places = sum(len(labels) for _, _, labels in LANES)
-    room = (WIDE - LEFT - RIGHT - PANEL_GAP * (len(LANES) - 1)) / places
+    room = (WIDE - LEFT - RIGHT - PANEL_GAP * (len(LANES) - 1)) / sum(wide for *_, wide in LANES)
     left, as_run = float(LEFT), certainty.filter(pl.col("kind") == LaneKind.RUN)["expectancy"][0]
-    for kinds, title, labels in LANES:
-        place = (left, float(TITLE), room * len(labels), float(CERTAINTY_HEIGHT - BOTTOM - TITLE))
+    for kinds, title, labels, wide in LANES:
+        place = (left, float(TITLE), room * wide, float(CERTAINTY_HEIGHT - BOTTOM - TITLE))
         panel = canvas.panel(place, (-0.5, len(labels) - 0.5), limits)
         panel.grid(rows)
         lanes = certainty.filter(pl.col("kind").is_in(kinds)).with_row_index("at").drop_nulls("expectancy")
         at, values = lanes["at"].cast(pl.Float64).to_numpy(), lanes["expectancy"].to_numpy()
-        ends = [lanes[name].fill_null(lanes["expectancy"]).to_numpy() for name in ("expectancy_low", "expectancy_high")]
-        panel.whiskers(at, *(np.clip(end, *limits) for end in ends), PAGE.muted)
+        low, high = (lanes[f"expectancy_{end}"].fill_null(lanes["expectancy"]).to_numpy() for end in ("low", "high"))
+        panel.whiskers(at, np.clip(low, *limits), np.clip(high, *limits), PAGE.muted)
         panel.level(0, PAGE.ink)
         panel.level(as_run, PAGE.accent, width=0.9, dashes="3.6 2.7")
         for colour, chosen in ((PAGE.down, values <= 0), (PAGE.up, values > 0)):
