@@ -1,11 +1,11 @@
 """What makes a result doubtful though every number in it is right."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import polars as pl
 
-from lab_pipeline.domain.enums import Outcome
+from lab_pipeline.domain.enums import LaneKind, Outcome
 from lab_pipeline.domain.strategy import StrategyConfig
 from lab_pipeline.domain.summary import Summary
 
@@ -18,6 +18,8 @@ DOUBTS = {
     "has_costs": "The strategy pays fees or slippage.",
     "has_enough_trades": f"There are at least {FEW_TRADES} trades.",
     "expectancy_is_not_zero": "The 95 % interval of the mean net return does not contain 0.",
+    "fills_do_not_decide_the_sign": "The mean net return has the same sign wherever stops fill, whatever tokens are "
+    "worth whose candles end, and under higher costs and later entries.",
     "few_calls_are_ambiguous": f"Of the calls that were entered, at most {MOST_AMBIGUOUS:.0%} have a candle that "
     "reached both a target and the stop.",
     "calls_have_candles": f"At most {MOST_WITHOUT_CANDLES:.0%} of the calls have no candles.",
@@ -45,7 +47,11 @@ class Judgement:
 
 
 def judge(
-    strategy: StrategyConfig, summary: Summary, outcomes: pl.DataFrame, trades: pl.DataFrame
+    strategy: StrategyConfig,
+    summary: Summary,
+    outcomes: pl.DataFrame,
+    trades: pl.DataFrame,
+    certainty: pl.DataFrame,
 ) -> Iterator[Judgement]:
     """Judge a result by each of `DOUBTS`, in their order.
 
@@ -54,12 +60,14 @@ def judge(
         summary: of the run.
         outcomes: of the run, columns of `frames.OUTCOMES`; may be empty.
         trades: of the run, columns of `frames.TRADES`; may be empty.
+        certainty: of the run, columns of `frames.FILL_CERTAINTY`.
     """
     costs = strategy.costs
     paid = f"{costs.fee_bps:g} bp of fees and {costs.slippage_bps:g} bp of slippage on every fill"
     yield Judgement("has_costs", bool(costs.fee_bps or costs.slippage_bps), paid, costs.fee_bps + costs.slippage_bps)
     yield Judgement("has_enough_trades", summary.trades >= FEW_TRADES, f"{summary.trades:,} trades", summary.trades)
     yield _of_the_interval(summary)
+    yield _of_the_fills(certainty)
     ambiguous = int((outcomes["ambiguous_candles"] > 0).sum())
     yield _of_a_share("few_calls_are_ambiguous", ambiguous, summary.entered, MOST_AMBIGUOUS, "entered calls")
     without = int((outcomes["outcome"] == Outcome.NO_CANDLES).sum())
@@ -75,6 +83,35 @@ def _of_the_interval(summary: Summary) -> Judgement:
         return Judgement("expectancy_is_not_zero", passed=False, text="too few trades for an interval")
     text = f"the interval is {low:+.2%} to {high:+.2%}"
     return Judgement("expectancy_is_not_zero", not low <= 0 <= high, text, summary.expectancy)
+
+
+def other_signs(certainty: pl.DataFrame) -> pl.DataFrame:
+    """Return the lanes whose mean net return has another sign than that of the run, the furthest from it first.
+
+    Asked are those of stops, ended tokens and stress: what is a matter of the fills, not of the stake or the delay.
+    """
+    as_run = certainty.filter(pl.col("kind") == LaneKind.RUN)["expectancy"]
+    if as_run.is_empty() or as_run[0] is None:
+        return certainty.clear()
+    differs = (pl.col("expectancy") > 0) != (as_run[0] > 0)
+    lanes = certainty.filter(pl.col("kind").is_in([LaneKind.STOPS, LaneKind.ENDED, LaneKind.STRESS]) & differs)
+    return lanes.sort((pl.col("expectancy") - as_run[0]).abs(), descending=True, maintain_order=True)
+
+
+def named(lane: Mapping[str, object]) -> str:
+    """Say what a lane (a row of `frames.FILL_CERTAINTY`) assumes, after *with*."""
+    return f"fee and slippage of {lane['lane']}" if lane["kind"] == LaneKind.STRESS else str(lane["lane"])
+
+
+def _of_the_fills(certainty: pl.DataFrame) -> Judgement:
+    other = other_signs(certainty)
+    name = "fills_do_not_decide_the_sign"
+    if other.is_empty():
+        return Judgement(name, passed=True, text="every lane has the sign of the run", value=0)
+    as_run = certainty.filter(pl.col("kind") == LaneKind.RUN)["expectancy"][0]
+    worst = other.row(0, named=True)
+    text = f"{as_run:+.2%} as run, but {worst['expectancy']:+.2%} with {named(worst)}"
+    return Judgement(name, passed=False, text=text, value=len(other))
 
 
 def _of_a_share(name: str, count: int, total: int, most: float, noun: str) -> Judgement:

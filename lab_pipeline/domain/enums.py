@@ -120,6 +120,18 @@ class SkipReason(StrEnum):
     STOP_AT_DRAWDOWN = "stop_at_drawdown"
 
 
+class LaneKind(StrEnum):
+    """What a lane of `fill_certainty` assumes otherwise than the run does."""
+
+    RUN = "run"
+    STOPS = "stops"
+    ENDED = "ended"
+    STAKE = "stake"
+    DELAY = "delay"
+    STRESS = "stress"
+    THIN = "thin"
+
+
 class GroupBy(StrEnum):
     """By what trades are grouped: UTC day, ISO week and month of the call, token, caller or strategy."""
 

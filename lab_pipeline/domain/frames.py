@@ -121,3 +121,47 @@ EQUITY = pl.Schema(
         "open_positions": pl.Int32(),
     }
 )
+FILL_CERTAINTY = pl.Schema(
+    {
+        "kind": pl.String(),
+        "lane": pl.String(),
+        "through": pl.Float64(),
+        "haircut": pl.Float64(),
+        "stake": pl.Float64(),
+        "delay_candles": pl.Int32(),
+        "fee_bps": pl.Float64(),
+        "slippage_bps": pl.Float64(),
+        "trades": pl.Int32(),
+        "expectancy": pl.Float64(),
+        "expectancy_low": pl.Float64(),
+        "expectancy_high": pl.Float64(),
+        "total_return": pl.Float64(),
+        "thin_share": pl.Float64(),
+    }
+)
+"""What a run would have returned had its fills been others, one row a lane: `stake` is a multiple of the run's."""
+NULLS = pl.Schema(
+    {
+        "caller": pl.String(),
+        "calls": pl.Int32(),
+        "trades": pl.Int32(),
+        "expectancy": pl.Float64(),
+        "expectancy_low": pl.Float64(),
+        "expectancy_high": pl.Float64(),
+        "hold_expectancy": pl.Float64(),
+        "over_hold_low": pl.Float64(),
+        "over_hold_high": pl.Float64(),
+        "moved_calls": pl.Int32(),
+        "moved_trades": pl.Int32(),
+        "moved_expectancy": pl.Float64(),
+        "random_expectancy": pl.Float64(),
+        "random_low": pl.Float64(),
+        "random_high": pl.Float64(),
+        "p_random": pl.Float64(),
+        "q_random": pl.Float64(),
+        "shuffled_expectancy": pl.Float64(),
+        "p_shuffled": pl.Float64(),
+        "q_shuffled": pl.Float64(),
+    }
+)
+"""What chance would have made of the calls: a row for the run, whose caller is null, and one a caller."""

@@ -6,11 +6,12 @@ the engine, for which one sentence is enough.
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from itertools import pairwise
 
 import polars as pl
 
 from lab_pipeline.domain import frames
-from lab_pipeline.domain.enums import FillReason, Outcome, Side, SkipReason
+from lab_pipeline.domain.enums import FillReason, LaneKind, Outcome, Side, SkipReason
 
 
 class WrongResultError(Exception):
@@ -83,7 +84,11 @@ def _at_most(most: float, *names: str) -> tuple[tuple[pl.Expr, str], ...]:
     return tuple((pl.col(name) <= most, f"{name} must be <= {most:g}") for name in names)
 
 
-def _one_of(name: str, values: Iterable[FillReason | Outcome | Side | SkipReason]) -> tuple[pl.Expr, str]:
+def _in_order(*names: str) -> tuple[tuple[pl.Expr, str], ...]:
+    return tuple((pl.col(lower) <= pl.col(upper), f"{lower} must be <= {upper}") for lower, upper in pairwise(names))
+
+
+def _one_of(name: str, values: Iterable[FillReason | LaneKind | Outcome | Side | SkipReason]) -> tuple[pl.Expr, str]:
     known = [str(value) for value in values]
     return pl.col(name).is_in(known), f"{name} must be one of {', '.join(known)}"
 
@@ -152,6 +157,36 @@ RESULTS = {
             *_at_least(-1 - 1e-9, "drawdown"),
             *_at_most(0, "drawdown"),
         ),
+    ),
+    "fill_certainty": Rules(
+        frames.FILL_CERTAINTY,
+        ("kind", "lane"),
+        (
+            *_at_least(0, "through", "haircut", "delay_candles", "fee_bps", "slippage_bps", "trades", "thin_share"),
+            *_at_most(1, "through", "haircut", "thin_share"),
+            *_positive("stake"),
+            *_at_least(-1, "expectancy", "expectancy_low", "total_return"),
+            *_in_order("expectancy_low", "expectancy", "expectancy_high"),
+            (
+                (pl.col("trades") == 0) == pl.col("expectancy").is_null(),
+                "there is an expectancy where there are trades",
+            ),
+            _one_of("kind", LaneKind),
+        ),
+        frozenset({"expectancy", "expectancy_low", "expectancy_high", "total_return", "thin_share"}),
+    ),
+    "nulls": Rules(
+        frames.NULLS,
+        ("caller",),
+        (
+            *_at_least(0, "calls", "trades", "moved_calls", "moved_trades"),
+            *_at_most(1, "p_random", "q_random", "p_shuffled", "q_shuffled"),
+            *_positive("p_random", "q_random", "p_shuffled", "q_shuffled"),
+            *_at_least(-1, "expectancy", "expectancy_low", "hold_expectancy", "random_expectancy"),
+            *_in_order("expectancy_low", "expectancy", "expectancy_high"),
+            *_in_order("random_low", "random_high"),
+        ),
+        frozenset(frames.NULLS) - {"calls", "trades", "moved_calls", "moved_trades"},
     ),
 }
 """The frames among the artifacts, by their names, in the order in which the manifest lists them."""

@@ -32,7 +32,8 @@ class Summary(Record):
     expectancy: float | None
     """Mean net_return of a trade."""
     expectancy_low: float | None
-    """Lower end of the 95 % confidence interval of the expectancy, by seeded bootstrap over trades."""
+    """Lower end of the 95 % confidence interval of the expectancy, by clusters of days or of callers, whichever is the
+    wider; null where all trades are of one day. In runs of engines before 3 by bootstrap over trades."""
     expectancy_high: float | None
     """Upper end of that interval."""
     sharpe: float | None

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from functools import reduce
 from operator import and_
+from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -19,6 +20,8 @@ from lab_pipeline.engine import kernel, signals
 from lab_pipeline.engine.compiled import readonly
 from lab_pipeline.engine.history import signal_reach
 from lab_pipeline.engine.kernel import Candles, Heard, Records
+
+T = TypeVar("T", bound=np.generic)
 
 HOURS_A_DAY = 24
 NO_INTEGERS: Integers = readonly(np.empty(0, np.int64))
@@ -86,6 +89,13 @@ class CallBook:
             last_finer=readonly(np.zeros(len(ranks), np.int64)),
         )
 
+    def hear_tokens(self, first: Integers, last: Integers, candles: Candles) -> tuple[Heard, Heard]:
+        """Ask the conditions of entry and exit about all candles of the calls' tokens, for whatever moment of them."""
+        return (
+            self._hear_tokens(self._config.entry.when, first, last, candles),
+            self._hear_tokens(self._config.exit.when, first, last, candles),
+        )
+
     def refuse(self, ranks: Integers, records: Records) -> npt.NDArray[np.bool_]:
         """Tell which calls are not entered for what they are, and write it to their records (`kernel.CALL`)."""
         refused = self.not_long[ranks]
@@ -148,6 +158,19 @@ class CallBook:
                 place += end - int(begin)
         return Heard(readonly(begins), readonly(places), readonly(np.concatenate(said)))
 
+    def _hear_tokens(self, when: When | None, first: Integers, last: Integers, candles: Candles) -> Heard:
+        if when is None or not len(first):
+            return NOT_HEARD
+        begins, places = np.unique(first, return_inverse=True)
+        ends = np.zeros(len(begins), np.int64)
+        ends[places] = last
+        said = [
+            signals.holds(when, _frame(candles, begin, end), self._own_signals)
+            for begin, end in zip(begins.tolist(), ends.tolist(), strict=True)
+        ]
+        starts = np.cumsum(ends - begins) - (ends - begins)
+        return Heard(readonly(first), readonly(starts[places]), readonly(np.concatenate(said)))
+
     def _fit(self, ranks: Integers, records: Records) -> npt.NDArray[np.bool_]:
         """Tell which calls pass every filter."""
         known = self._calls.select(pl.all().gather(ranks)).with_columns(
@@ -157,6 +180,39 @@ class CallBook:
         holds = reduce(and_, (_holds(one) for one in self._config.filters))
         fit: npt.NDArray[np.bool_] = known.select(holds.fill_null(value=False)).to_series().to_numpy()
         return fit
+
+
+def ranges(starts: Integers, lengths: npt.NDArray[np.integer]) -> Integers:
+    """Return starts[0], starts[0] + 1, ... of every range, one range after the other."""
+    before = np.cumsum(lengths, dtype=np.int64) - lengths
+    every: Integers = np.repeat(starts - before, lengths) + np.arange(lengths.sum())
+    return every
+
+
+def picked(calls: kernel.Calls, which: slice | Integers) -> kernel.Calls:
+    """Return some of the calls: what is kept by call is cut, if there is any."""
+
+    def cut(values: npt.NDArray[T]) -> npt.NDArray[T]:
+        return readonly(values[which]) if len(values) else values
+
+    def cut_heard(heard: kernel.Heard) -> kernel.Heard:
+        return kernel.Heard(cut(heard.first_row), cut(heard.place), heard.said)
+
+    return kernel.Calls(
+        called_at=cut(calls.called_at),
+        first_row=cut(calls.first_row),
+        last_row=cut(calls.last_row),
+        entry_price=cut(calls.entry_price),
+        stop_price=cut(calls.stop_price),
+        first_target=cut(calls.first_target),
+        last_target=cut(calls.last_target),
+        targets=calls.targets,
+        liquidity=cut(calls.liquidity),
+        enter=cut_heard(calls.enter),
+        leave=cut_heard(calls.leave),
+        first_finer=cut(calls.first_finer),
+        last_finer=cut(calls.last_finer),
+    )
 
 
 def _holds(one: Filter) -> pl.Expr:

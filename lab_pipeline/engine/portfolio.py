@@ -63,6 +63,8 @@ LARGEST_SHARE = 1e30
 SIZINGS = (SizingKind.FIXED, SizingKind.FRACTION, SizingKind.RISK)
 FIXED, FRACTION, RISK = range(3)
 
+BASIS_POINTS = 1e4
+
 ROUNDING = 1e-9
 """Part of an order, and of the initial capital, by which the order may exceed the cash."""
 
@@ -210,7 +212,7 @@ def run_portfolio(
     owner = np.repeat(np.arange(len(trades)), trades["fills"])
     order = _event_order(trades, fills, owner)
     if costs.by_size:
-        _settle(trades, fills, costs, account)
+        settle(trades, fills, costs, account)
     all_at_once = account.sizing != FIXED or account.max_drawdown > 0.0
     marks = store.collect(trades, np.ones(len(trades), np.bool_), threads) if all_at_once else NO_MARKS
     quantity, invested, pnl, skipped, buys = _allocate(trades, fills, owner, order, tokens, marks, account, costs)
@@ -271,8 +273,8 @@ def costs_of(config: StrategyConfig) -> Costs:
         coefficient, exponent, max_share = impact.coefficient, impact.exponent, impact.max_share or 0.0
     return Costs(
         by_size=config.costs.by_size,
-        fee=config.costs.fee_bps / 1e4,
-        slip=config.costs.slippage_bps / 1e4,
+        fee=config.costs.fee_bps / BASIS_POINTS,
+        slip=config.costs.slippage_bps / BASIS_POINTS,
         fixed_fee=config.costs.fixed_fee,
         impact=IMPACTS.index(impact.model),
         coefficient=coefficient,
@@ -280,6 +282,24 @@ def costs_of(config: StrategyConfig) -> Costs:
         max_slippage=1.0 if isinstance(impact, NoImpact) else impact.max_slippage,
         max_share=max_share,
     )
+
+
+def at_least(costs: Costs, fee_bps: float, slippage_bps: float) -> Costs:
+    """Return costs whose fee and slippage are these, or what they were where that is more."""
+    return costs._replace(fee=max(costs.fee, fee_bps / BASIS_POINTS), slip=max(costs.slip, slippage_bps / BASIS_POINTS))
+
+
+def stakes_of(trades: Records, account: Account) -> Floats:
+    """Return the stake of each trade: what the sizing gives on the initial capital."""
+    if account.sizing == FIXED:
+        return np.full(len(trades), account.size)
+    if account.sizing == FRACTION:
+        return np.full(len(trades), account.capital * account.size)
+    most = account.capital * account.max_fraction
+    distance = trades["stop_distance"].copy()
+    risked = np.divide(account.capital * account.size, distance, out=np.full(len(trades), most), where=distance > 0.0)
+    stakes: Floats = np.minimum(risked, most)
+    return stakes
 
 
 def _event_order(trades: Records, fills: Records, owner: Integers) -> Integers:
@@ -355,7 +375,40 @@ def _sell(costs: Costs, quantity: float, fraction: float, price: float, depth: f
 
 
 @compiled
-def _settle(trades: Records, fills: Records, costs: Costs, account: Account) -> None:
+def settled(
+    trades: Records, fills: Records, costs: Costs, account: Account, last_price: Floats, last_depth: Floats
+) -> Floats:
+    """Return the net returns that trades would have with other costs, another stake and other last fills.
+
+    Args:
+        trades: records of `kernel.TRADE`.
+        fills: their records of `kernel.FILL`, in that order, the buy of a trade first.
+        costs: of the fills.
+        account: that decides the stake.
+        last_price: of each trade's last fill.
+        last_depth: by which that fill's impact is measured.
+
+    Returns:
+        NaN for a trade whose stake is not above the fixed fee.
+    """
+    net = np.empty(len(trades))
+    first = 0
+    for index in range(len(trades)):
+        end = first + trades[index]["fills"]
+        stake = _sized(account, account.capital, trades[index]["stop_distance"])
+        net[index] = np.nan
+        if stake > costs.fixed_fee:
+            quantity, spent, _, _ = _buy(costs, stake, fills[first]["price"], fills[first]["depth"])
+            sold = _sell(costs, quantity, fills[end - 1]["fraction"], last_price[index], last_depth[index])
+            for sell in range(first + 1, end - 1):
+                sold += _sell(costs, quantity, fills[sell]["fraction"], fills[sell]["price"], fills[sell]["depth"])
+            net[index] = sold / spent - 1.0
+        first = end
+    return net
+
+
+@compiled
+def settle(trades: Records, fills: Records, costs: Costs, account: Account) -> None:
     """Write the net returns of trades whose costs are decided by the size of their fills: those of the stake."""
     first = 0
     for trade in trades:

@@ -87,7 +87,6 @@ def simulate(
     config: StrategyConfig,
     *,
     timeframe: str,
-    seed: int = 0,
     finer: pl.DataFrame | None = None,
     all_calls: pl.DataFrame | None = None,
 ) -> Simulation:
@@ -122,7 +121,6 @@ def simulate(
             ),
             initial_capital=config.portfolio.initial_capital,
             timeframe=step,
-            seed=seed,
         ),
     )
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple, TypeVar
 
 import numba
@@ -18,17 +18,20 @@ from lab_pipeline.domain.filters import COUNTED
 from lab_pipeline.domain.strategy import StrategyConfig
 from lab_pipeline.domain.timeframe import timeframe_ms
 from lab_pipeline.engine import history, kernel
-from lab_pipeline.engine.calls import CallBook
+from lab_pipeline.engine.calls import CallBook, picked, ranges
 from lab_pipeline.engine.compiled import readonly
 from lab_pipeline.engine.fitting import misfits, without_a_pool
 from lab_pipeline.engine.kernel import Candles, FinerCandles, Records
+from lab_pipeline.engine.lanes import Taken, lanes_frame
 from lab_pipeline.engine.mark_prices import Marks, MarkStore
+from lab_pipeline.engine.nulls import nulls_frame
 from lab_pipeline.engine.paths import paths_frame
 from lab_pipeline.engine.portfolio import SKIP_REASONS, TAKEN, Allocation, Series, run_portfolio
 from lab_pipeline.engine.rules import options_of, rules_of
 from lab_pipeline.engine.signals import NONE, Signal, require_signals
 from lab_pipeline.engine.simulation import Simulation
-from lab_pipeline.engine.summary import Bounds, summarise
+from lab_pipeline.engine.summary import DAY_MS, Bounds, summarise
+from lab_pipeline.engine.witness import NO_FINER, Evidence, Witness
 
 CHUNKS_A_THREAD = 4
 CALLS_A_CHUNK = 64
@@ -52,6 +55,7 @@ def simulate(
     finer: pl.DataFrame | None = None,
     all_calls: pl.DataFrame | None = None,
     signals: Mapping[str, Signal] = NONE,
+    doubted: bool = False,
 ) -> Simulation:
     """Simulate a strategy on every call, alone and in a portfolio.
 
@@ -61,12 +65,13 @@ def simulate(
         calls: columns and types of `frames.CALLS`, with any of `frames.CALL_OPTIONS`, in any order, `call_id` unique.
         config: the strategy.
         timeframe: length of a candle, such as `1m`.
-        seed: of the resampling behind the confidence interval; it decides nothing else.
+        seed: of the moments and names that chance gives the calls, if that is asked for; it decides nothing else.
         threads: how many to use, all processors by default. The result does not depend on it.
         finer: candles of the strategy's finer timeframe, where it has one.
         all_calls: over which filters count, `calls` by default; unused if `calls` have the columns of
             `history.count_calls`.
         signals: functions by the names of registered conditions, which are asked before installed packages.
+        doubted: whether to simulate what other fills, and chance, would have made of the calls, too.
 
     Raises:
         LabError: naming the column, or the mint and time, that is not as it must be.
@@ -84,11 +89,12 @@ def simulate(
         finer=None if finer is None else lambda _: finer,
         all_calls=all_calls,
         signals=signals,
+        doubt_seed=seed if doubted else None,
     )
     names = [name for name in (*frames.CANDLES, *frames.CANDLE_OPTIONS) if name in candles.columns]
     columns = candles.select(names).sort("mint", "timestamp")
     simulator.add(CandleColumns.from_frame(columns))
-    return simulator.finish(seed=seed)
+    return simulator.finish()
 
 
 @dataclass(frozen=True, eq=False)
@@ -102,6 +108,7 @@ class PartialSimulation:
         trades: of `kernel.TRADE`, shard by shard.
         fills: of `kernel.FILL`, in the order of the trades.
         marks: the closes that value the trades, one for each shard.
+        evidence: what came of the calls under other assumptions, if that was asked for.
     """
 
     calls: int
@@ -110,6 +117,7 @@ class PartialSimulation:
     trades: Records
     fills: Records
     marks: list[Marks]
+    evidence: Evidence | None
 
 
 class Simulator:
@@ -128,8 +136,11 @@ class Simulator:
         finer: FinerSource | None = None,
         all_calls: pl.DataFrame | None = None,
         signals: Mapping[str, Signal] = NONE,
+        doubt_seed: int | None = None,
     ) -> None:
         """Take the calls and the strategy; arguments and errors as of `simulate`, but for where finer candles are from.
+
+        `doubt_seed` is the seed of what is simulated beside the calls, null if nothing is.
 
         Raises:
             InvalidConfigError: naming what of the strategy does not fit the timeframe, the calls or the finer candles.
@@ -151,6 +162,9 @@ class Simulator:
         processors: int = numba.config.NUMBA_DEFAULT_NUM_THREADS  # type: ignore[attr-defined] # set when numba is imported
         self._threads = threads or processors
         self._book = CallBook(self._calls, config, self._timeframe, signals)
+        self._witness, self._seed = None, doubt_seed
+        if doubt_seed is not None:
+            self._witness = Witness(self._calls, self._book, config, self._timeframe, doubt_seed)
         self._by_mint, self._groups = _group_by_mint(self._calls["mint"])
         self._simulated: set[str] = set()
         self._finished = False
@@ -187,6 +201,8 @@ class Simulator:
             shard = shard.without_trades(refused)
             if self._finer is not None and len(shard.opened):
                 shard = self._open_candles(self._finer, shard, candles, columns, liquidity, calls, refused, pool)
+            if self._witness is not None and len(ranks):
+                self._witness.add(ranks, calls, columns, liquidity, shard.trades, shard.fills, refused, pool)
         if not len(ranks):
             return 0
         self._ranks.append(ranks)
@@ -205,7 +221,7 @@ class Simulator:
         bounds = self._chunks(len(calls.called_at), CALLS_A_CHUNK)
         chunks = pool.map(
             lambda begin, end: kernel.simulate_calls(
-                columns, liquidity, finer, self._rules, self._options, _some(calls, begin, end)
+                columns, liquidity, finer, self._rules, self._options, picked(calls, slice(begin, end))
             ),
             bounds[:-1],
             bounds[1:],
@@ -249,7 +265,7 @@ class Simulator:
             known = pl.concat([known, found]).unique(["mint", "timestamp"]).sort("mint", "timestamp")
             finer = CandleColumns.from_frame(known)
             again = np.unique(met["call"][new])
-            some = _picked(calls, again)
+            some = picked(calls, again)
             first, last = _rows_of(finer, [candles.mints[mints[call]] for call in again])
             some = some._replace(first_finer=readonly(first), last_finer=readonly(last))
             arrays = (finer.open, finer.high, finer.low)
@@ -299,6 +315,7 @@ class Simulator:
             trades=np.concatenate([np.empty(0, kernel.TRADE), *self._trades]),
             fills=np.concatenate([np.empty(0, kernel.FILL), *self._fills]),
             marks=self._marks.shards,
+            evidence=None if self._witness is None else self._witness.evidence(),
         )
 
     def add_part(self, part: PartialSimulation) -> int:
@@ -318,20 +335,19 @@ class Simulator:
         self._marks.take_over(part.marks, trades)
         self._trades.append(trades)
         self._fills.append(part.fills)
+        if self._witness is not None and part.evidence is not None:
+            self._witness.take(part.evidence)
         return len(part.ranks)
 
-    def finish(self, *, seed: int = 0) -> Simulation:
+    def finish(self) -> Simulation:
         """Run the portfolio over all trades and lay out the frames. Call it once, after the last shard.
-
-        Args:
-            seed: of the resampling behind the confidence interval; it decides nothing else.
 
         Raises:
             LabError: if the equity series would be too long to hold.
         """
         self._require_unfinished()
         self._finished = True
-        trades, fills = self._ordered()
+        trades, fills, order = self._ordered()
         tokens = self._book.tokens[trades["call"]]
         allocation, series = run_portfolio(
             trades, fills, tokens, self._marks, self._config, self._timeframe, self._threads
@@ -341,6 +357,7 @@ class Simulator:
         fills_frame = _fills_frame(self._calls, trades, fills, allocation)
         trades_frame = _trades_frame(self._calls, trades, allocation)
         equity = _equity_frame(series)
+        certainty, nulls = self._doubted(trades, fills, order, allocation)
         return Simulation(
             fills=fills_frame,
             trades=trades_frame,
@@ -355,10 +372,32 @@ class Simulator:
                 bounds=Bounds(*(trades[name].copy() for name in ("net_at_level", "net_at_low", "net_if_dead"))),
                 initial_capital=self._config.portfolio.initial_capital,
                 timeframe=self._timeframe,
-                seed=seed,
-                threads=self._threads,
             ),
+            fill_certainty=certainty,
+            nulls=nulls,
         )
+
+    def _doubted(
+        self, trades: Records, fills: Records, order: Integers, allocation: Allocation
+    ) -> tuple[pl.DataFrame, pl.DataFrame]:
+        """Lay out what other fills, and chance, would have made of the calls; empty frames if nobody asked."""
+        if self._witness is None or self._seed is None:
+            return pl.DataFrame(schema=frames.FILL_CERTAINTY), pl.DataFrame(schema=frames.NULLS)
+        evidence = self._witness.evidence()
+        days = self._calls["called_at"].to_physical().to_numpy() // DAY_MS
+        capital = self._config.portfolio.initial_capital
+        certainty = lanes_frame(
+            trades,
+            fills,
+            replace(evidence, thinnest=evidence.thinnest[order]),
+            self._config,
+            self._timeframe,
+            days=days,
+            callers=self._calls["caller"].rank("dense").cast(pl.Int64).to_numpy(),
+            taken=Taken(allocation.invested, float(allocation.pnl.sum()) / capital, capital),
+        )
+        nulls = nulls_frame(trades, evidence, self._calls, days=days, seed=self._seed, threads=self._threads)
+        return certainty, nulls
 
     def _require_unfinished(self) -> None:
         if self._finished:
@@ -390,20 +429,20 @@ class Simulator:
             self._simulated.add(mint)
         groups = np.array([self._groups[candles.mints[index]] for index in called], np.int64).reshape(-1, 2)
         lengths = groups[:, 1] - groups[:, 0]
-        ranks = self._by_mint[_ranges(groups[:, 0], lengths)]
+        ranks = self._by_mint[ranges(groups[:, 0], lengths)]
         return (
             ranks,
             readonly(np.repeat(candles.offsets[:-1][called], lengths)),
             readonly(np.repeat(candles.offsets[1:][called], lengths)),
         )
 
-    def _ordered(self) -> tuple[Records, Records]:
-        """Return all trades and their fills in the order of calls."""
+    def _ordered(self) -> tuple[Records, Records, Integers]:
+        """Return all trades and their fills in the order of calls, and where the trades were."""
         trades = np.concatenate([np.empty(0, kernel.TRADE), *self._trades])
         fills = np.concatenate([np.empty(0, kernel.FILL), *self._fills])
         order = np.argsort(trades["call"], kind="stable")
         first_fill = np.cumsum(trades["fills"], dtype=np.int64) - trades["fills"]
-        return trades[order], fills[_ranges(first_fill[order], trades["fills"][order])]
+        return trades[order], fills[ranges(first_fill[order], trades["fills"][order])], order
 
     def _outcomes(self) -> pl.DataFrame:
         return self._calls.select(
@@ -418,13 +457,6 @@ class Simulator:
         )
 
 
-def _ranges(starts: Integers, lengths: npt.NDArray[np.integer]) -> Integers:
-    """Return starts[0], starts[0] + 1, ... of every range, one range after the other."""
-    before = np.cumsum(lengths, dtype=np.int64) - lengths
-    ranges: Integers = np.repeat(starts - before, lengths) + np.arange(lengths.sum())
-    return ranges
-
-
 def _group_by_mint(mints: pl.Series) -> tuple[Integers, dict[str, tuple[int, int]]]:
     """Return the calls' ranks ordered by mint, and the part of them that each mint has."""
     order = np.argsort(mints.rank("dense").to_numpy(), kind="stable")
@@ -432,9 +464,6 @@ def _group_by_mint(mints: pl.Series) -> tuple[Integers, dict[str, tuple[int, int
     ends = np.cumsum(runs.field("len").to_numpy().astype(np.int64))
     begins = np.concatenate([np.zeros(1, np.int64), ends[:-1]])[: len(ends)]
     return order, dict(zip(runs.field("value"), zip(begins.tolist(), ends.tolist(), strict=True), strict=True))
-
-
-NO_FINER = FinerCandles(readonly(np.empty(0, np.int64)), *(readonly(np.empty(0)) for _ in range(3)))
 
 
 class _Shard(NamedTuple):
@@ -478,37 +507,6 @@ class _Shard(NamedTuple):
         )
 
 
-def _some(calls: kernel.Calls, begin: int, end: int) -> kernel.Calls:
-    """Return a run of calls."""
-    return _picked(calls, slice(begin, end))
-
-
-def _picked(calls: kernel.Calls, which: slice | Integers) -> kernel.Calls:
-    """Return some of the calls: what is kept by call is cut, if there is any."""
-
-    def cut(values: npt.NDArray[T]) -> npt.NDArray[T]:
-        return readonly(values[which]) if len(values) else values
-
-    def cut_heard(heard: kernel.Heard) -> kernel.Heard:
-        return kernel.Heard(cut(heard.first_row), cut(heard.place), heard.said)
-
-    return kernel.Calls(
-        called_at=cut(calls.called_at),
-        first_row=cut(calls.first_row),
-        last_row=cut(calls.last_row),
-        entry_price=cut(calls.entry_price),
-        stop_price=cut(calls.stop_price),
-        first_target=cut(calls.first_target),
-        last_target=cut(calls.last_target),
-        targets=calls.targets,
-        liquidity=cut(calls.liquidity),
-        enter=cut_heard(calls.enter),
-        leave=cut_heard(calls.leave),
-        first_finer=cut(calls.first_finer),
-        last_finer=cut(calls.last_finer),
-    )
-
-
 def _rows_of(candles: CandleColumns, mints: Sequence[str]) -> tuple[Integers, Integers]:
     """Return the first row and the row after the last of each mint; both 0 for one without candles."""
     rows = {
@@ -525,7 +523,7 @@ def _column(values: npt.NDArray[T], dtype: type[T]) -> npt.NDArray[T]:
 
 def _fills_frame(calls: pl.DataFrame, trades: Records, fills: Records, allocation: Allocation) -> pl.DataFrame:
     owner = np.repeat(np.arange(len(trades)), trades["fills"])
-    number = _ranges(np.ones(len(trades), np.int64), trades["fills"])
+    number = ranges(np.ones(len(trades), np.int64), trades["fills"])
     bought = number == 1
     return _of_calls(calls, trades["call"][owner], ["call_id", "mint"]).with_columns(
         pl.Series("trade_no", trades["trade_no"][owner]),

@@ -2,22 +2,15 @@
 
 import math
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 import polars as pl
 
 from lab_pipeline.domain.candles import Floats
+from lab_pipeline.domain.clusters import mean_interval
 from lab_pipeline.domain.enums import FillReason, Outcome, SkipReason
 from lab_pipeline.domain.summary import Summary
-from lab_pipeline.engine.compiled import compiled, readonly
-
-RESAMPLES = 1000
-CONFIDENCE = 0.95
-DRAWS_AT_ONCE = 2**20
-"""Draws of a block of resamples, which is one resample at least: bounds the memory."""
 
 DAYS_A_YEAR = 365
 NO_VARIATION = 1e-9
@@ -55,8 +48,6 @@ def summarise(
     bounds: Bounds,
     initial_capital: float,
     timeframe: int,
-    seed: int,
-    threads: int = 1,
 ) -> Summary:
     """Reduce a run's frames to its summary.
 
@@ -68,12 +59,11 @@ def summarise(
         bounds: what the trades would have returned had they ended otherwise.
         initial_capital: cash at the start.
         timeframe: length of a candle in milliseconds.
-        seed: of the resampling behind the confidence interval.
-        threads: how many to resample on; the result does not depend on it.
     """
     net = trades["net_return"].to_numpy()
     wins = int((net > 0).sum())
-    low, high = bootstrap_mean(net, seed, threads)
+    days = trades["called_at"].to_physical().to_numpy() // DAY_MS
+    low, high = mean_interval(net, days, trades["caller"].rank("dense").to_numpy())
     returns = daily_returns(equity, initial_capital, timeframe)
     sharpe, sortino = annual_ratios(returns)
     skips = trades["skip_reason"]
@@ -109,39 +99,6 @@ def summarise(
         win_rate_taken=float((taken > 0).sum()) / len(taken) if len(taken) else None,
         profit_factor_taken=_profit_factor(taken),
     )
-
-
-def bootstrap_mean(values: Floats, seed: int, threads: int = 1) -> tuple[float | None, float | None]:
-    """Return the ends of the percentile bootstrap interval of the mean; nulls with fewer than two values.
-
-    Every block of resamples draws from a stream of its own (PCG64, jumped once a block), so that neither threads nor
-    memory decide what is drawn. A million values take seconds, in proportion to their number.
-    """
-    count = len(values)
-    if count < 2:  # noqa: PLR2004 - one value has no spread
-        return None, None
-    block = max(1, DRAWS_AT_ONCE // count)
-
-    def means(begin: int) -> Floats:
-        generator = np.random.Generator(np.random.PCG64(seed).jumped(begin))
-        shape = (min(block, RESAMPLES - begin), count)
-        return _row_means(readonly(values), generator.integers(0, count, size=shape, dtype=np.uint32))
-
-    with ThreadPoolExecutor(threads) as pool:
-        resampled = np.concatenate(list(pool.map(means, range(0, RESAMPLES, block))))
-    low, high = np.quantile(resampled, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
-    return float(low), float(high)
-
-
-@compiled
-def _row_means(values: Floats, drawn: npt.NDArray[np.uint32]) -> Floats:
-    means = np.empty(len(drawn), np.float64)
-    for row in range(len(drawn)):
-        total = 0.0
-        for index in drawn[row]:
-            total += values[index]
-        means[row] = total / len(values)
-    return means
 
 
 def daily_returns(equity: pl.DataFrame, initial_capital: float, timeframe: int) -> Floats:

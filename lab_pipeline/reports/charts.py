@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
+from lab_pipeline.domain.enums import LaneKind
 from lab_pipeline.reports.canvas import PAGE, PICTURE, Canvas, Interval, Panel, Place
 from lab_pipeline.reports.downsample import every_kth, extremes
 from lab_pipeline.reports.formats import number, signed_percent
@@ -46,6 +47,20 @@ TITLE = 26
 LITTLE_TITLE = 20
 PANELS = {"Equity": 5.0, "Drawdown": 2.2, "Exposure": 1.3}
 """The panels of an account and how high they are, in proportion."""
+CERTAINTY_HEIGHT = 260
+LANES = (
+    ((LaneKind.STOPS, LaneKind.ENDED), "Stops, ended tokens", ("level", "half", "low", "ended"), 4.5),
+    ((LaneKind.STAKE,), "Times the stake", ("0.5", "1", "2", "5"), 3.5),
+    ((LaneKind.DELAY,), "Candles later", tuple(str(candles) for candles in range(11)), 8),
+    (
+        (LaneKind.STRESS,),
+        "Stress: fee/slippage in bp, candles later",
+        ("50/100", "75/150", "50/200", "150/100", "50/500", "+1", "+2", "all"),
+        11,
+    ),
+)
+"""The panels of the certainty: kinds of lanes, what they are called, the label of each lane, in their order, and how
+wide the panel is, in proportion."""
 NOTHING = "No trade was taken, so there is no equity to draw"
 _NORMAL_975 = 1.959964
 
@@ -192,6 +207,45 @@ def hours_chart(trades: pl.DataFrame) -> str:
         f"lowest on those of {hour[worst]:02.0f} with {signed_percent(mean[worst])}."
     )
     return canvas.to_svg("Mean net return by hour of the call, UTC", said)
+
+
+def certainty_chart(certainty: pl.DataFrame) -> str:
+    """Draw the mean net return of every lane with its 95 % interval, in a panel for each kind of assumption.
+
+    Args:
+        certainty: columns of `frames.FILL_CERTAINTY`, with trades as run. Intervals that would leave others no room end
+            at the edge.
+    """
+    known = certainty.drop_nulls("expectancy")
+    mean = known["expectancy"]
+    lowest = min(0.0, cast("float", mean.min()), cast("float", known["expectancy_low"].median() or 0.0))
+    highest = max(0.0, cast("float", mean.max()), cast("float", known["expectancy_high"].median() or 0.0))
+    limits = _with_margin(lowest, highest)
+    canvas, rows = Canvas("certainty", WIDE, CERTAINTY_HEIGHT, PAGE), percent_ticks(*limits, 6)
+    room = (WIDE - LEFT - RIGHT - PANEL_GAP * (len(LANES) - 1)) / sum(wide for *_, wide in LANES)
+    left, as_run = float(LEFT), certainty.filter(pl.col("kind") == LaneKind.RUN)["expectancy"][0]
+    for kinds, title, labels, wide in LANES:
+        place = (left, float(TITLE), room * wide, float(CERTAINTY_HEIGHT - BOTTOM - TITLE))
+        panel = canvas.panel(place, (-0.5, len(labels) - 0.5), limits)
+        panel.grid(rows)
+        lanes = certainty.filter(pl.col("kind").is_in(kinds)).with_row_index("at").drop_nulls("expectancy")
+        at, values = lanes["at"].cast(pl.Float64).to_numpy(), lanes["expectancy"].to_numpy()
+        low, high = (lanes[f"expectancy_{end}"].fill_null(lanes["expectancy"]).to_numpy() for end in ("low", "high"))
+        panel.whiskers(at, np.clip(low, *limits), np.clip(high, *limits), PAGE.muted)
+        panel.level(0, PAGE.ink)
+        panel.level(as_run, PAGE.accent, width=0.9, dashes="3.6 2.7")
+        for colour, chosen in ((PAGE.down, values <= 0), (PAGE.up, values > 0)):
+            panel.dots(at[chosen], values[chosen], colour, diameter=7, opacity=1)
+        panel.title(title)
+        panel.label_columns([Tick(number, label) for number, label in enumerate(labels)])
+        if left == LEFT:
+            panel.label_rows(rows)
+        left += place[2] + PANEL_GAP
+    said = (
+        f"Mean net return as run {signed_percent(as_run)}; over all assumptions from "
+        f"{signed_percent(cast('float', mean.min()))} to {signed_percent(cast('float', mean.max()))}."
+    )
+    return canvas.to_svg("Mean net return under other assumptions about the fills", said)
 
 
 def excursions_chart(trades: pl.DataFrame) -> str:

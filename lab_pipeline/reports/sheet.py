@@ -13,7 +13,7 @@ from lab_pipeline.domain.enums import IntrabarPolicy, Outcome, SkipReason
 from lab_pipeline.domain.strategy import StrategyConfig
 from lab_pipeline.domain.summary import Summary
 from lab_pipeline.domain.text import visible, visible_json
-from lab_pipeline.reports import charts, formats, tables
+from lab_pipeline.reports import certainty, charts, formats, tables
 from lab_pipeline.reports.wording import sentences, universe_text
 
 if TYPE_CHECKING:
@@ -62,6 +62,14 @@ class RunResult(Protocol):
         """One row a step of the series."""
 
     @property
+    def fill_certainty(self) -> pl.DataFrame:
+        """One row a lane."""
+
+    @property
+    def nulls(self) -> pl.DataFrame:
+        """A row for the run, and one a caller."""
+
+    @property
     def summary(self) -> Summary:
         """The headline numbers, shown as they are."""
 
@@ -88,6 +96,11 @@ def render_report(
     return _PAGE.render(
         spec=spec,
         summary=result.summary,
+        conclusion=certainty.conclude(result.fill_certainty),
+        assumptions=list(certainty.assumptions(spec.strategy)),
+        lanes=certainty.lane_tables(result.fill_certainty),
+        thin_share=certainty.thin_share(result.fill_certainty),
+        against_chance=list(certainty.against_chance(result.nulls)),
         verdict=_verdict(result.summary),
         without_costs=not (spec.strategy.costs.fee_bps or spec.strategy.costs.slippage_bps),
         cautions=_cautions(result.summary, spec),
@@ -96,7 +109,7 @@ def render_report(
         expectancy_scale=_scale_of_expectancy(result.summary),
         charts=_charts(result, spec),
         tails=_tails(result.trades),
-        callers=callers.head(CALLERS_AT_MOST).to_dicts(),
+        callers=tables.with_chances(callers.head(CALLERS_AT_MOST), result.nulls).to_dicts(),
         callers_shown=CALLERS_SHOWN,
         callers_count=len(callers),
         caller_scale=_scale_of_callers(callers),
@@ -138,7 +151,7 @@ def _verdict(summary: Summary) -> Verdict:
     if summary.expectancy is None:
         return Verdict("No trade to judge by", "flat")
     if low is None or high is None:
-        return Verdict("Too few trades for an interval", "down")
+        return Verdict("Trades of one day have no interval", "down")
     if low > 0:
         return Verdict("The interval is above zero", "up")
     if high < 0:
@@ -186,6 +199,8 @@ def _charts(result: RunResult, spec: ResolvedSpec) -> dict[str, Markup]:
         capital = spec.strategy.portfolio.initial_capital
         drawn["equity"] = charts.equity_chart(result.equity, initial_capital=capital)
     if not result.trades.is_empty():
+        if not result.fill_certainty.is_empty():
+            drawn["certainty"] = charts.certainty_chart(result.fill_certainty)
         drawn["distribution"] = charts.distribution_chart(result.trades)
         drawn["running_mean"] = charts.running_mean_chart(result.trades)
         drawn["hours"] = charts.hours_chart(result.trades)
@@ -255,6 +270,7 @@ def _page() -> Template:
             formats.shortened,
             formats.words,
             formats.tone,
+            certainty.chance,
         )
     }
     environment.filters.update(filters)

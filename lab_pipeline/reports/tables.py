@@ -1,6 +1,5 @@
 """The tables of the tear sheet as frames: who called well, how trades ended, which were best and worst."""
 
-import numpy as np
 import polars as pl
 
 from lab_pipeline.domain.enums import Outcome
@@ -10,8 +9,9 @@ from lab_pipeline.domain.t_quantile import student_t_975
 def by_caller(trades: pl.DataFrame, outcomes: pl.DataFrame, paths: pl.DataFrame) -> pl.DataFrame:
     """Judge the callers, best first by what their mean return is at least, with 95 % confidence.
 
-    The interval is Student's, with the caller's own standard deviation or the run's, whichever is larger: a few
-    lucky calls that happen to agree are no proof of skill. One trade has no interval and ranks below all that do.
+    The interval is by clusters of days (`domain.clusters`). Where the caller's own trades happen to agree it is that of
+    independent trades with the run's standard deviation: a few lucky calls are no proof of skill. Trades of one day
+    have no interval and rank below all that do.
 
     Returns:
         caller, calls, entered, trades, win_rate, mean_return, low, high, pnl (of the trades the portfolio took),
@@ -21,25 +21,47 @@ def by_caller(trades: pl.DataFrame, outcomes: pl.DataFrame, paths: pl.DataFrame)
     called = outcomes.group_by("caller").agg(
         calls=pl.len(), entered=(pl.col("outcome") == Outcome.ENTERED).sum().cast(pl.Int64)
     )
+    of_day = pl.col("net_return").sum() - pl.col("caller_mean").first() * pl.len()
+    days = (
+        trades.with_columns(caller_mean=pl.col("net_return").mean().over("caller"))
+        .group_by("caller", day=pl.col("called_at").dt.date())
+        .agg(deviation=of_day)
+        .group_by("caller")
+        .agg(days=pl.len(), squares=(pl.col("deviation") ** 2).sum())
+    )
     traded = trades.group_by("caller").agg(
         trades=pl.len(),
         win_rate=(pl.col("net_return") > 0).mean(),
         mean_return=pl.col("net_return").mean(),
-        deviation=pl.max_horizontal(pl.col("net_return").std(), pl.lit(spread, pl.Float64)),
         pnl=pl.col("pnl").filter("taken").sum(),
     )
     peaks = paths.group_by("caller").agg(median_ath=pl.col("ath_multiple").median())
-    table = called.join(traded, on="caller", how="left").join(peaks, on="caller", how="left")
-    table = table.with_columns(pl.col("trades", "pnl").fill_null(0))
-    counts = table["trades"].to_numpy()
-    half = pl.Series(student_t_975(counts - 1.0) / np.sqrt(np.maximum(counts, 1)))
-    interval = pl.when(pl.col("trades") > 1).then(half * pl.col("deviation"))
+    table = called
+    for part in (traded, days, peaks):
+        table = table.join(part, on="caller", how="left")
+    table = table.with_columns(pl.col("trades", "pnl", "days").fill_null(0))
+    count = pl.col("trades").cast(pl.Float64)
+    by_day = (pl.col("squares") * pl.col("days") / (pl.col("days") - 1.0)).sqrt() / count
+    error = pl.max_horizontal(by_day, pl.lit(spread, pl.Float64) / count.sqrt())
+    quantile = pl.Series(student_t_975(table["days"].to_numpy() - 1.0))
+    interval = pl.when(pl.col("days") > 1).then(quantile * error)
     return (
         table.with_columns(low=pl.col("mean_return") - interval, high=pl.col("mean_return") + interval)
-        .drop("deviation")
+        .drop("days", "squares")
         .sort("low", "mean_return", "caller", descending=[True, True, False], nulls_last=True)
         .with_columns(pl.col("low").clip(lower_bound=-1))  # nobody loses more than all
     )
+
+
+def with_chances(callers: pl.DataFrame, nulls: pl.DataFrame) -> pl.DataFrame:
+    """Add what chance makes of each caller's calls: hold_expectancy, random_expectancy, p_random, q_random, q_shuffled.
+
+    Args:
+        callers: of `by_caller`.
+        nulls: columns of `frames.NULLS`; may be empty.
+    """
+    chances = nulls.select("caller", "hold_expectancy", "random_expectancy", "p_random", "q_random", "q_shuffled")
+    return callers.join(chances, on="caller", how="left", maintain_order="left")
 
 
 def by_exit_reason(trades: pl.DataFrame) -> pl.DataFrame:

@@ -311,6 +311,7 @@ def _simulator(backtest: ResolvedBacktest, threads: int | None, candles: CandleS
         threads=threads,
         finer=None if spec.strategy.finer_timeframe is None else finer,
         signals=backtest.signals.functions(),
+        doubt_seed=spec.seed,
     )
 
 
@@ -334,7 +335,7 @@ def _result(
     backtest: ResolvedBacktest, simulator: "Simulator", digest: str, candles: int, finer_bytes: int
 ) -> SimulatedBacktest:
     spec = backtest.spec
-    simulation = simulator.finish(seed=spec.seed)
+    simulation = simulator.finish()
     return SimulatedBacktest(
         simulation, Provenance(spec, snapshot_hash(backtest.calls, digest), ENGINE_VERSION), candles, finer_bytes
     )

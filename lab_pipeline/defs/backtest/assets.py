@@ -46,9 +46,13 @@ DESCRIPTIONS = {
     "paths": "What the price did after each entry, whatever the exits did, and what was known before it.",
     "outcomes": "What became of each call: entered, no entry, no candles.",
     "equity": "The portfolio at every candle close: equity, cash, exposure, drawdown.",
+    "fill_certainty": "What the run would have returned had its fills been others: stops, costs, stake, delay.",
+    "nulls": "What chance would have made of the calls: held, at random moments, under other names.",
     "summary": "The run in numbers.",
     "report": "The tear sheet, one HTML file that needs nothing else.",
 }
+LANE_COLUMNS = ("lane", "trades", "expectancy", "expectancy_low", "expectancy_high", "total_return")
+NULL_COLUMNS = ("caller", "trades", "expectancy", "hold_expectancy", "random_expectancy", "q_random", "q_shuffled")
 SECONDS_BETWEEN_LOG_LINES = 2.0
 WHOLE, PARTS = "whole", "parts"
 
@@ -255,6 +259,8 @@ def _previews(result: steps.SimulatedBacktest) -> dict[str, dict[str, dg.Metadat
     capital = result.provenance.spec.strategy.portfolio.initial_capital
     shown: dict[str, dict[str, dg.MetadataValue]] = {
         "trades": {"best trades": table(best.select(columns))},
+        "fill_certainty": {"lanes": table(simulation.fill_certainty.select(LANE_COLUMNS))},
+        "nulls": {"callers": table(simulation.nulls.select(NULL_COLUMNS).head(PREVIEW_ROWS))},
         "outcomes": {"outcomes": table(simulation.outcomes.group_by("outcome").len("calls").sort("outcome"))},
         "summary": headline(simulation.summary, result.provenance.spec),
     }

@@ -19,7 +19,8 @@ DOUBT_SPECS = {
 def evaluate(result: SimulatedBacktest) -> Iterator[dg.AssetCheckResult]:
     """Yield the result of each check; it says which strategy it is about, since the next run may be of another."""
     spec, simulation = result.provenance.spec, result.simulation
-    for judgement in judge(spec.strategy, simulation.summary, simulation.outcomes, simulation.trades):
+    frames = simulation.outcomes, simulation.trades, simulation.fill_certainty
+    for judgement in judge(spec.strategy, simulation.summary, *frames):
         yield _result(judgement, spec.strategy_id)
 
 

@@ -15,6 +15,8 @@ TIME_TO = {
 CLOSES = [(CANDLES, "close")]
 FILLED_AT = [(FILLS, "timestamp")]
 RATIO = [(FILLS, "price"), (FILLS, "fraction")]
+OTHERWISE = [*RATIO, *REACHED]
+RETURNED = [(TRADES, "net_return")]
 MONEY = [(FILLS, "price"), (FILLS, "quantity"), (FILLS, "fee")]
 VALUED = [*CLOSES, (FILLS, "quantity"), (FILLS, "fee")]
 
@@ -59,6 +61,18 @@ SOURCES: dict[str, dict[str, list[tuple[dg.AssetKey, str]]]] = {
         **dict.fromkeys(("equity", "exposure", "drawdown"), VALUED),
         "cash": MONEY,
         "open_positions": [(TRADES, "entry_time"), (TRADES, "exit_time"), (TRADES, "taken")],
+    },
+    "fill_certainty": {
+        **dict.fromkeys(("trades", "expectancy", "expectancy_low", "expectancy_high"), OTHERWISE),
+        "total_return": [*RATIO, (TRADES, "invested")],
+        "thin_share": [(CANDLES, "volume"), (TRADES, "net_return")],
+    },
+    "nulls": {
+        **dict.fromkeys(("caller", "calls"), OF_THE_CALL["caller"]),
+        **dict.fromkeys(("trades", "expectancy", "expectancy_low", "expectancy_high"), RETURNED),
+        **dict.fromkeys(("hold_expectancy", "over_hold_low", "over_hold_high"), CLOSES),
+        **dict.fromkeys(("random_expectancy", "random_low", "random_high", "p_random", "q_random"), PRICED),
+        **dict.fromkeys(("shuffled_expectancy", "p_shuffled", "q_shuffled"), RETURNED),
     },
 }
 """By table and column: what decides most, for each event of a run carries it."""
