@@ -38,6 +38,8 @@ ENTRY_POINTS = "lab_pipeline.signals"
 COLUMNS = ("timestamp", "open", "high", "low", "close", "volume")
 PROBE_ROWS = 1_200
 PROBE_CUTS = (40, 300, 700, 1_100)
+PROBE_FACTORS = (1e-6, 1.0, 1e6)
+"""Of prices and volumes after a cut: what is held against a fixed level shows, too, on which side the future is."""
 TRIED_AT_MOST = 1_000
 """Signals, with their arguments, of which a process remembers that they do not look ahead."""
 MINUTE_MS = 60_000
@@ -178,8 +180,9 @@ def _require_causal(signal: Signal, name: str, arguments: bytes) -> None:
     market = _made_up(0)
     said = _ask(signal, name, known, market)
     for cut in PROBE_CUTS:
-        other = pl.concat([market[:cut], _made_up(cut)[cut:]])
-        for part in (other, market[:cut]):
+        later = _made_up(cut)[cut:]
+        futures = [later.with_columns(pl.col(COLUMNS[1:]) * factor) for factor in PROBE_FACTORS]
+        for part in (market[:cut], *(pl.concat([market[:cut], future]) for future in futures)):
             if not _ask(signal, name, known, part)[:cut].equals(said[:cut]):
                 raise LabError(f"signal {name!r} looks ahead: what it says of a candle depends on later candles")
 

@@ -75,6 +75,7 @@ def test_other_processes_execute_what_was_hashed(lab):
     ("text", "says"),
     [
         (AHEAD, "signal 'above' looks ahead"),
+        (ABOVE.replace("pl.col('close') >", "pl.col('close').shift(-1) >"), "signal 'above' looks ahead"),
         ("def other():\n    pass\n", "above.py has no function signal"),
         ("raise KeyError('gone')\n", "signal 'above' failed: KeyError: 'gone'"),
         ("raise SystemExit(3)\n", "signal 'above' failed: SystemExit: 3"),
