@@ -250,9 +250,11 @@ def _csv(rows: pl.DataFrame, first: bool) -> bytes:  # noqa: FBT001 - of two fun
 
 
 def _as_text(frame: pl.DataFrame) -> pl.DataFrame:
-    """Put an apostrophe before text that a spreadsheet would calculate; numbers and times stay as they are."""
+    """Put an apostrophe before text that a spreadsheet would calculate, and semicolons between the items of a list."""
     text = pl.col(pl.String)
-    return frame.with_columns(pl.when(text.str.contains(FORMULA)).then("'" + text).otherwise(text).name.keep())
+    return frame.with_columns(
+        pl.when(text.str.contains(FORMULA)).then("'" + text).otherwise(text).name.keep()
+    ).with_columns(pl.col(pl.List(pl.Float64)).cast(pl.List(pl.String)).list.join(";"))
 
 
 def _json(rows: pl.DataFrame, first: bool) -> bytes:  # noqa: FBT001

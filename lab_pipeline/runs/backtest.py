@@ -65,6 +65,8 @@ class SimulatedBacktest:
     provenance: Provenance
     candles: int
     """Candles read."""
+    said: pl.DataFrame
+    """What the strategy read of the calls beside `frames.CALLS`, by call_id."""
     finer_bytes: int = 0
     """Read of finer candles, compressed."""
 
@@ -268,6 +270,7 @@ def publish(run_id: str, result: SimulatedBacktest, artifacts: ArtifactStore) ->
 
     simulation, provenance = result.simulation, result.provenance
     frames = {name: check(name, getattr(simulation, name)) for name in RESULTS}
+    frames["outcomes"] = frames["outcomes"].join(result.said, on="call_id", how="left", maintain_order="left")
     report = render_report(
         simulation,
         provenance.spec,
@@ -336,9 +339,9 @@ def _result(
 ) -> SimulatedBacktest:
     spec = backtest.spec
     simulation = simulator.finish()
-    return SimulatedBacktest(
-        simulation, Provenance(spec, snapshot_hash(backtest.calls, digest), ENGINE_VERSION), candles, finer_bytes
-    )
+    provenance = Provenance(spec, snapshot_hash(backtest.calls, digest), ENGINE_VERSION)
+    said = backtest.calls.select("call_id", *(name for name in CALL_OPTIONS if name in backtest.calls.columns))
+    return SimulatedBacktest(simulation, provenance, candles, said, finer_bytes)
 
 
 def _misfits(config: StrategyConfig, timeframe: str, lake: Lake) -> list[FieldError]:

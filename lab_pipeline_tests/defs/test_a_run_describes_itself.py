@@ -1,4 +1,5 @@
 import logging
+import re
 import xml.etree.ElementTree as ET
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
@@ -77,6 +78,7 @@ def test_headline_numbers_are_a_table_so_that_no_line_leads_from_strategy_to_str
     assert seen["strategy"].value == "ladder"
     headline = {row.data["number"]: row.data["value"] for row in seen["headline"].records}
     assert headline["trades"] >= 3
+    assert seen["fill assumptions"].value.startswith("stops 0.5 through, ")
     assert headline["win_rate"] == 1.0
     assert run.run_id
 
@@ -143,6 +145,7 @@ def test_tags_make_the_run_searchable(lab, run):
     assert tags["lab/strategy"] == "ladder"
     assert tags["lab/strategy_version"] == "1"
     assert tags["lab/timeframe"] == "1m"
+    assert re.fullmatch("[0-9a-f]{12}", tags["lab/fills"])
     assert len(tags["lab/fingerprint"]) == 64
     found = instance.get_runs(filters=dg.RunsFilter(tags={"lab/fingerprint": tags["lab/fingerprint"]}))
     assert [one.run_id for one in found] == [run.run_id]

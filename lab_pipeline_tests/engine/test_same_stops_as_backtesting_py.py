@@ -20,7 +20,7 @@ from lab_pipeline.domain.strategy import StrategyConfig
 from lab_pipeline.engine import simulate
 
 from .generated import MINUTE_MS, START_MS
-from .test_same_trades_as_vectorbt import market
+from .walks import market
 
 pytestmark = pytest.mark.slow  # a backtest there is a pandas frame for each call
 

@@ -11,6 +11,7 @@ from lab_pipeline.domain.errors import InvalidConfigError
 from lab_pipeline.domain.strategy import Strategy
 from lab_pipeline.lake import Lake, layout
 from lab_pipeline.runs import backtest as steps
+from lab_pipeline.runs.artifacts import ArtifactStore
 from lab_pipeline.runs.strategies import StrategyStore
 
 START = datetime(2025, 3, 1, tzinfo=UTC)
@@ -135,6 +136,22 @@ def test_a_callers_plan_is_followed_and_covered_by_the_snapshot(lake, strategies
     lake.write_calls(calls.with_columns(targets=pl.lit([1.6])))
     assert simulated(lake, strategies, **plan).provenance.snapshot != result.provenance.snapshot
     assert simulated(lake, strategies).provenance.snapshot == plain  # which reads no plan
+
+
+def test_the_artifacts_tell_what_was_read_of_the_calls(lake, strategies, tmp_path):
+    calls = lake.calls()
+    plan = {"targets": pl.lit([1.5, 2.0]), "stop_price": pl.lit(0.7), "chain": pl.lit("solana")}
+    lake.write_calls(calls.with_columns(**plan).head(5))
+    store, plain = ArtifactStore(tmp_path / "artifacts"), [*frames.OUTCOMES]
+    for run_id, blocks in (("follower", {"exit": {**STOP_AND_TARGET, "use": "signal"}}), ("own rules", {})):
+        steps.publish(run_id.replace(" ", "-"), simulated(lake, strategies, **blocks), store)
+    followed, own = (pl.read_parquet(store.path(name, "outcomes")) for name in ("follower", "own-rules"))
+    assert own.columns == plain
+    assert followed.columns == [*plain, "targets", "stop_price"]  # of the chain it read nothing
+    said = {row["call_id"]: row["targets"] for row in lake.calls().to_dicts()}
+    assert {row["call_id"]: row["targets"] for row in followed.to_dicts()} == said
+    assert followed["targets"].null_count() == len(MINTS) - 5
+    assert followed.select(plain).height == len(MINTS)
 
 
 def test_a_pool_is_read_from_candles_or_calls(lake, strategies):

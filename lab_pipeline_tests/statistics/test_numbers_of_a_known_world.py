@@ -41,7 +41,9 @@ def known(world):
 def test_overview(known):
     body = overview(known).body
     assert body.pop("computedAt").endswith("Z")
+    assert [label["runs"] for label in body.pop("fillAssumptions")] == [3]
     assert body == {
+        "fillsNote": None,
         "totalRuns": 5,
         "runsByStatus": {"completed": 3, "failed": 1, "suspended": 1},
         "totalTokens": 2,
@@ -58,7 +60,7 @@ def test_overview(known):
 def groups(statistics, group_by, **options):
     rows = pnl(statistics, group_by, **options)[0].body["groups"]
     names = ("runCount", "tradeCount", "totalPnl", "avgPnl", "minPnl", "maxPnl", "winRate")
-    assert all(set(row) == {"key", *names} for row in rows)
+    assert all(set(row) == {"key", "fills", *names} for row in rows)
     return {row["key"]: tuple(row[name] for name in names) for row in rows}
 
 
