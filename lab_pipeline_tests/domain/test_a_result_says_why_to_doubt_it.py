@@ -25,7 +25,9 @@ def certainty(*lanes):
     return pl.concat([pl.DataFrame(schema=frames.FILL_CERTAINTY), known], how="diagonal")
 
 
-def doubted(*, costs=None, lanes=(), ambiguous=0, without_candles=0, pnl=None, mints=None, days=None, taken=None, **summary):
+def doubted(
+    *, costs=None, lanes=(), ambiguous=0, without_candles=0, pnl=None, mints=None, days=None, taken=None, **summary
+):
     """Return the doubts about a result that is sound but for what is given."""
     pnl = [1.0] * 10 if pnl is None else pnl
     number = len(pnl)

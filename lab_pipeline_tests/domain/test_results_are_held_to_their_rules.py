@@ -114,6 +114,13 @@ def test_rows_are_unique_and_complete(name):
         ("equity", {"drawdown": 0.1}),
         ("equity", {"drawdown": -1.1}),
         ("equity", {"open_positions": -1}),
+        ("fill_certainty", {"kind": "luck"}),
+        ("fill_certainty", {"expectancy": 0.4}),
+        ("fill_certainty", {"total_return": -1.5}),
+        ("fill_certainty", {"thin_share": 1.1}),
+        ("nulls", {"p_random": 0.0}),
+        ("nulls", {"q_shuffled": 1.1}),
+        ("nulls", {"random_low": 0.2}),
     ],
 )
 def test_what_cannot_be_is_refused(name, change):
@@ -134,4 +141,6 @@ def test_the_frames_are_those_of_the_contract():
         "paths": frames.PATHS,
         "outcomes": frames.OUTCOMES,
         "equity": frames.EQUITY,
+        "fill_certainty": frames.FILL_CERTAINTY,
+        "nulls": frames.NULLS,
     }

@@ -211,9 +211,7 @@ def test_one_caller_cannot_be_shuffled_but_can_be_moved():
 def test_moved_calls_follow_every_rule_of_the_strategy(changes):
     """Callers who know nothing make at random moments what they make at their own."""
     config = StrategyConfig.parse({"exit": {"stopLoss": 0.05}, "horizonMinutes": 360, **changes})
-    rows = [
-        nulls(hourly(market(seed)), made(np.random.default_rng(seed), anywhen), config)[None] for seed in range(6)
-    ]
+    rows = [nulls(hourly(market(seed)), made(np.random.default_rng(seed), anywhen), config)[None] for seed in range(6)]
     trades = sum(row["moved_trades"] for row in rows)
     own = sum(row["moved_expectancy"] * row["moved_trades"] for row in rows) / trades
     moved = sum(row["random_expectancy"] for row in rows) / 6

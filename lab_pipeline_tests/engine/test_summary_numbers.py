@@ -154,9 +154,7 @@ def test_trades_of_one_day_have_no_interval(engine: Engine):
 def test_the_seed_changes_no_number_of_the_run():
     prices = candles([flat(1), flat(1.3), flat(0.8), flat(2)])
     frame = calls(("a", "m", 0), ("b", "m", 1), ("c", "m", 2))
-    one, two = (
-        simulate(prices, frame, strategy([(2, 1)]), timeframe="1m", seed=seed, doubted=True) for seed in (1, 2)
-    )
+    one, two = (simulate(prices, frame, strategy([(2, 1)]), timeframe="1m", seed=seed, doubted=True) for seed in (1, 2))
     assert one.trades.equals(two.trades)
     assert one.equity.equals(two.equity)
     assert one.summary == two.summary

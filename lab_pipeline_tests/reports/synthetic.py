@@ -159,13 +159,11 @@ def made_up_nulls(outcomes: pl.DataFrame, summary: Summary) -> pl.DataFrame:
     """Make the nulls of a run and its callers, who are no better than chance."""
     callers = [None, *outcomes["caller"].unique().sort()]
     known = {"caller": callers, "trades": [summary.trades] * len(callers)}
-    of_all = {name: 0.01 for name in ("expectancy", "hold_expectancy", "random_expectancy", "moved_expectancy")}
+    of_all = dict.fromkeys(("expectancy", "hold_expectancy", "random_expectancy", "moved_expectancy"), 0.01)
     of_all |= {"over_hold_low": -0.02, "over_hold_high": 0.03, "random_low": -0.01, "random_high": 0.02}
     of_all |= {"p_random": 0.25, "q_random": 0.75, "p_shuffled": 0.5, "q_shuffled": 1.0, "moved_calls": 17}
     return pl.DataFrame(
-        {
-            name: known.get(name, [of_all.get(name)] * len(callers)) for name in frames.NULLS
-        },
+        {name: known.get(name, [of_all.get(name)] * len(callers)) for name in frames.NULLS},
         schema=frames.NULLS,
     )
 
