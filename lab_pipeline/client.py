@@ -322,7 +322,7 @@ class Run:
         return list(self.lab.pages(f"/runs/{self.run_id}/artifacts", "artifacts", {}))
 
     def artifact(self, name: str) -> pl.DataFrame:
-        """Return a table that the run published: `trades`, `fills`, `paths`, `outcomes`, `equity`, `fill_certainty` or `nulls`."""
+        """Return a table that the run published: `trades`, `fills`, `paths`, `outcomes`, `equity` and others."""
         return pl.read_parquet(io.BytesIO(self.lab.send("GET", f"/runs/{self.run_id}/artifacts/{name}").content))
 
     def download(self, name: str, to: Path, *, form: str | None = None) -> Path:

@@ -12,7 +12,7 @@ CALLERS = np.array([0, 1, 0, 1, 2, 0, 1, 2, 0, 1])
 
 
 def test_an_interval_worked_out_by_hand():
-    # days of 0.1 and 0.3, of 0.5 and 0.7: mean 0.4, summed deviations -0.4 and 0.4; (0.16 + 0.16) * 2 / 1 over 4 squared
+    # 0.1 and 0.3, then 0.5 and 0.7: summed deviations of -0.4 and 0.4; (0.16 + 0.16) * 2 / 1 over 4 squared
     low, high = mean_interval(np.array([0.1, 0.3, 0.5, 0.7]), np.array([5, 5, 9, 9]))
     assert high == pytest.approx(0.4 + 12.7062 * math.sqrt(0.64) / 4)
     assert low == -1.0, "nobody loses more than all"
