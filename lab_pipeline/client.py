@@ -97,7 +97,7 @@ class Lab:
             mints: only calls on these; all by default.
             callers: only calls of these; all by default.
             params: strategy fields to override, by path.
-            seed: of the resampling behind the confidence intervals.
+            seed: of what chance makes of the calls.
             key: idempotency key: the same request under the same key is the same run.
 
         Raises:
@@ -323,7 +323,7 @@ class Run:
         return list(self.lab.pages(f"/runs/{self.run_id}/artifacts", "artifacts", {}))
 
     def artifact(self, name: str) -> pl.DataFrame:
-        """Return a table that the run published: `trades`, `fills`, `paths`, `outcomes` or `equity`."""
+        """Return a table that the run published: `trades`, `fills`, `paths`, `outcomes`, `equity` and others."""
         return pl.read_parquet(io.BytesIO(self.lab.send("GET", f"/runs/{self.run_id}/artifacts/{name}").content))
 
     def download(self, name: str, to: Path, *, form: str | None = None) -> Path:

@@ -27,7 +27,7 @@ class Experiment(dg.Component, dg.Model, dg.Resolvable):
     params: dict[str, str | float | int | bool | None] = Field(
         default={}, description="Strategy fields to override, by path: `exit.stopLoss: 0.25`; null clears one."
     )
-    seed: int = Field(default=0, description="Seeds the resampling behind the confidence intervals.")
+    seed: int = Field(default=0, description="Seeds what chance makes of the calls.")
     running: bool = Field(default=False, description="Whether the schedule is on before anybody switches it.")
 
     def build_defs(self, context: dg.ComponentLoadContext) -> dg.Definitions:  # noqa: ARG002 - Dagster's signature

@@ -42,7 +42,7 @@ def backtest(  # noqa: PLR0917 - one parameter an option
     param: Annotated[
         list[str] | None, typer.Option(metavar="PATH=VALUE", help="Override a strategy field: exit.stopLoss=0.25.")
     ] = None,
-    seed: Annotated[int, typer.Option(help="Seeds the resampling behind the confidence intervals.")] = 0,
+    seed: Annotated[int, typer.Option(help="Seeds what chance makes of the calls.")] = 0,
     candles_per_part: Annotated[
         int | None,
         typer.Option(

@@ -123,7 +123,7 @@ class BacktestSpec(Document):
     range: TimeRange
     """Which calls, by time."""
     seed: Annotated[int, Field(ge=0, lt=2**63)] = 0
-    """Seeds everything random: the resampling behind the confidence intervals."""
+    """Seeds everything random: what chance makes of the calls."""
     params: Params = Field(default_factory=dict)
     """Strategy fields to override, by path: `{"exit.stopLoss": 0.3, "exit.targets[0].multiple": 4}`."""
 

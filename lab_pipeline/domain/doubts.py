@@ -80,7 +80,7 @@ def judge(
 def _of_the_interval(summary: Summary) -> Judgement:
     low, high = summary.expectancy_low, summary.expectancy_high
     if low is None or high is None:
-        return Judgement("expectancy_is_not_zero", passed=False, text="too few trades for an interval")
+        return Judgement("expectancy_is_not_zero", passed=False, text="trades of one day have no interval")
     text = f"the interval is {low:+.2%} to {high:+.2%}"
     return Judgement("expectancy_is_not_zero", not low <= 0 <= high, text, summary.expectancy)
 

@@ -64,7 +64,7 @@ def nulls_frame(
     held[known], moved[known] = evidence.held[order], evidence.moved[order]
     names = calls["caller"].unique().sort()
     callers = calls["caller"].rank("dense").cast(pl.Int64).to_numpy() - 1
-    own = np.bincount(trades["call"], weights=trades["net_return"], minlength=len(calls))
+    own: Floats = np.bincount(trades["call"], weights=trades["net_return"], minlength=len(calls)).astype(np.float64)
     traded = np.bincount(trades["call"], minlength=len(calls)).astype(np.int64)
     tried = np.flatnonzero(moved)
     place = np.zeros(len(calls), np.int64)
@@ -146,11 +146,12 @@ def _by_shuffle(
     )
     seen, means = _means(own, traded, callers, names), _divided(made, number)
     compared = _compare(seen, means)
-    alone = np.isclose(means, seen, rtol=ROUNDING, atol=ROUNDING).all(axis=0)  # no other name for any of his calls
+    near = np.abs(means - seen) <= ROUNDING * np.maximum(1.0, np.abs(seen))
+    alone = np.asarray(near.all(axis=0))  # no other name for any of his calls
     chance = np.where(alone, np.nan, compared.chance)
     # of all together the mean is what it was: asked is whether callers differ by more than chance
     if not alone[:names].all():
-        each = np.bincount(callers, weights=traded, minlength=names + 1)[np.newaxis]
+        each: Floats = np.bincount(callers, weights=traded, minlength=names + 1).astype(np.float64)[np.newaxis]
         chance[names] = _part_no_worse(_spread(means, number), float(_spread(seen[np.newaxis], each)[0]))
     return compared._replace(chance=chance)
 

@@ -24,7 +24,7 @@ import polars as pl
 from lab_pipeline.domain.candles import Floats, Integers
 from lab_pipeline.domain.strategy import StrategyConfig
 from lab_pipeline.engine import kernel
-from lab_pipeline.engine.calls import CallBook, picked, ranges
+from lab_pipeline.engine.calls import NO_INTEGERS, CallBook, picked, ranges
 from lab_pipeline.engine.chance import find_moments
 from lab_pipeline.engine.compiled import readonly
 from lab_pipeline.engine.kernel import Candles, FinerCandles, Options, Records, Rules
@@ -185,7 +185,8 @@ class Witness:
             stop_ranges=0, trail_ranges=0, plan=False, leave_on_signal=False, at_risk=0.0,
             multiples=none, fractions=none,
         )  # fmt: skip
-        trades, _ = self._simulate(rules, options, picked(calls, chunk), columns, liquidity, distance[chunk])
+        some = picked(calls, chunk)._replace(first_target=NO_INTEGERS, last_target=NO_INTEGERS)
+        trades, _ = self._simulate(rules, options, some, columns, liquidity, distance[chunk])
         held = np.full(len(chunk), np.nan)
         held[trades["call"]] = trades["net_return"]
         return held

@@ -48,7 +48,7 @@ class BacktestConfig(dg.Config):
         default={},
         description="Strategy fields to override, by path: `{exit.stopLoss: 0.25}`. Write `'null'` to clear a field.",
     )
-    seed: int = Field(default=0, description="Seeds the resampling behind the confidence intervals.")
+    seed: int = Field(default=0, description="Seeds what chance makes of the calls.")
     candles_per_part: int | None = Field(
         default=None,
         gt=0,

@@ -1,4 +1,4 @@
-"""How sure a result is of its fills, and of not being chance: what a reader should conclude, before any other number."""
+"""How sure a result is of its fills, and of not being chance: what to conclude, before any other number."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -88,8 +88,8 @@ def against_chance(nulls: pl.DataFrame) -> Iterator[str]:
     else:
         drawn = f"{signed_percent(row['random_low'])} to {signed_percent(row['random_high'])}"
         yield (
-            f"At random moments on the same tokens they return {signed_percent(row['random_expectancy'])} (95% of draws: "
-            f"{drawn}). At their own the {row['moved_calls']:,} of them that can be moved return "
+            f"At random moments on the same tokens they return {signed_percent(row['random_expectancy'])} (95% of "
+            f"draws: {drawn}). At their own the {row['moved_calls']:,} of them that can be moved return "
             f"{signed_percent(row['moved_expectancy'])}: p = {chance(row['p_random'])} that random moments do as well."
         )
     if row["p_shuffled"] is None:

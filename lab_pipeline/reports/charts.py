@@ -9,6 +9,7 @@ import numpy.typing as npt
 import polars as pl
 
 from lab_pipeline.domain.enums import LaneKind
+from lab_pipeline.domain.t_quantile import student_t_975
 from lab_pipeline.reports.canvas import PAGE, PICTURE, Canvas, Interval, Panel, Place
 from lab_pipeline.reports.downsample import every_kth, extremes
 from lab_pipeline.reports.formats import number, signed_percent
@@ -62,7 +63,6 @@ LANES = (
 """The panels of the certainty: kinds of lanes, what they are called, the label of each lane, in their order, and how
 wide the panel is, in proportion."""
 NOTHING = "No trade was taken, so there is no equity to draw"
-_NORMAL_975 = 1.959964
 
 
 def equity_picture(equity: pl.DataFrame, *, initial_capital: float, width: int = 900, height: int = 400) -> str:
@@ -153,13 +153,15 @@ def return_bins(returns: Floats) -> Floats:
 
 
 def running_mean_chart(trades: pl.DataFrame) -> str:
-    """Draw the mean net return of all trades so far, in order of call, with its 95 % band."""
+    """Draw the mean net return of all trades so far, in order of call, with its 95 % band by days.
+
+    With trades of one day there is no band yet.
+    """
     ordered = trades.select("called_at", "call_id", "trade_no", "net_return").sort("called_at", "call_id", "trade_no")
     returns = ordered["net_return"].to_numpy()
     count = np.arange(1, len(returns) + 1)
     mean = np.cumsum(returns) / count
-    variance = np.maximum(np.cumsum(returns**2) / count - mean**2, 0) * count / np.maximum(count - 1, 1)
-    half = _NORMAL_975 * np.sqrt(variance / count)
+    half = _half_widths(returns, mean, ordered["called_at"].dt.date().to_physical().to_numpy())
     shown = slice(min(FIRST_MEAN, len(returns)) - 1, None)
     moments, mean, half = ordered["called_at"][shown], mean[shown], half[shown]
     at = extremes(mean, HALF // PIXELS_A_BIN)
@@ -183,14 +185,19 @@ def running_mean_chart(trades: pl.DataFrame) -> str:
 
 
 def hours_chart(trades: pl.DataFrame) -> str:
-    """Draw the mean net return by the UTC hour of the call, with its 95 % interval."""
+    """Draw the mean net return by the UTC hour of the call, with its 95 % interval by days; none for one day."""
     hours = (
-        trades.group_by(hour=pl.col("called_at").dt.hour())
-        .agg(mean=pl.col("net_return").mean(), error=pl.col("net_return").std() / pl.len().sqrt())
+        trades.select("net_return", hour=pl.col("called_at").dt.hour(), day=pl.col("called_at").dt.date())
+        .with_columns(apart=pl.col("net_return") - pl.col("net_return").mean().over("hour"))
+        .group_by("hour", "day")
+        .agg(pl.col("net_return", "apart").sum(), trades=pl.len())
+        .group_by("hour")
+        .agg(mean=pl.col("net_return").sum() / pl.col("trades").sum(), days=pl.len(),
+             error=(pl.col("apart") ** 2).sum().sqrt() / pl.col("trades").sum())
         .sort("hour")
-    )
+    )  # fmt: skip
     hour, mean = hours["hour"].to_numpy().astype(np.float64), hours["mean"].to_numpy()
-    error = _NORMAL_975 * hours["error"].fill_null(0).to_numpy()
+    error = _quantiles(hours["days"].to_numpy().astype(np.float64)) * hours["error"].to_numpy()
     low, high = min(0.0, float((mean - error).min())), max(0.0, float((mean + error).max()))
     limits = _with_margin(low, high)
     canvas, panel = _half("hours", LITTLE_TITLE, x=(-0.6, HOURS - 0.4), y=limits)
@@ -246,6 +253,29 @@ def certainty_chart(certainty: pl.DataFrame) -> str:
         f"{signed_percent(cast('float', mean.min()))} to {signed_percent(cast('float', mean.max()))}."
     )
     return canvas.to_svg("Mean net return under other assumptions about the fills", said)
+
+
+def _half_widths(returns: Floats, mean: Floats, days: npt.NDArray[np.int32]) -> Floats:
+    """Return half of the interval by days of the mean of each trade and those before it; the days ascend."""
+    fresh = np.append(True, days[1:] != days[:-1])
+    number = np.cumsum(fresh)
+    starts = np.flatnonzero(fresh)[number - 1]
+    count = np.arange(1.0, len(returns) + 1)
+    made, trades = mean * count, count - starts
+    made = made - np.append(0.0, made)[starts]
+    # of the days' summed deviations the squares, which grow by what the last day's have grown
+    squares, products, counts = (
+        np.cumsum(one - np.where(fresh, 0.0, np.append(0.0, one[:-1]))) for one in (made**2, made * trades, trades**2)
+    )
+    variance = np.maximum(squares - 2 * mean * products + mean**2 * counts, 0.0)
+    half: Floats = _quantiles(number.astype(np.float64)) * np.sqrt(variance) / count
+    return half
+
+
+def _quantiles(days: Floats) -> Floats:
+    """Return what to multiply the root of the days' squares with; 0 for one day, of which nothing can be said."""
+    widened: Floats = np.where(days > 1, student_t_975(days - 1) * np.sqrt(days / np.maximum(days - 1, 1)), 0.0)
+    return widened
 
 
 def excursions_chart(trades: pl.DataFrame) -> str:

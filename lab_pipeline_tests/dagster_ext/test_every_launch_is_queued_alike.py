@@ -44,7 +44,7 @@ ORIGIN = """query($id: ID!) { runOrError(runId: $id) {
 
 CONFIG = {"strategy": "ladder", "timeframe": "1m"}
 BACKTEST = {"ops": {"run": {"config": CONFIG}}}
-FILES = ["fills", "trades", "paths", "outcomes", "equity", "summary", "report"]
+FILES = ["fills", "trades", "paths", "outcomes", "equity", "fill_certainty", "nulls", "summary", "report"]
 ROWS = ["run_metrics", "run_fills"]
 TAGS = {"lab/strategy": "ladder", "lab/timeframe": "1m", "dagster/retry_strategy": "ALL_STEPS"}
 

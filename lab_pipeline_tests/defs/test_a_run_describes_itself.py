@@ -23,7 +23,7 @@ from lab_pipeline.operations.backtest_config import BacktestConfig
 from lab_pipeline.settings import load_settings
 from lab_pipeline_tests.support.markets import calls, candles
 
-NAMES = ["equity", "fills", "outcomes", "paths", "report", "summary", "trades"]
+NAMES = ["equity", "fill_certainty", "fills", "nulls", "outcomes", "paths", "report", "summary", "trades"]
 
 
 def metadata(instance, *key):

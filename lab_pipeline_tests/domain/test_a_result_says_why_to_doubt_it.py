@@ -3,6 +3,7 @@ from datetime import UTC, datetime
 import polars as pl
 import pytest
 
+from lab_pipeline.domain import frames
 from lab_pipeline.domain.doubts import DOUBTS, judge
 from lab_pipeline.domain.strategy import StrategyConfig
 from lab_pipeline.domain.summary import Summary
@@ -16,7 +17,17 @@ SOUND = {
 }  # fmt: skip
 
 
-def doubted(*, costs=None, ambiguous=0, without_candles=0, pnl=None, mints=None, days=None, taken=None, **summary):
+def certainty(*lanes):
+    """Lay out lanes: kind, name, mean net return; that of the run is 5 %."""
+    rows = [("run", "as run", 0.05), *lanes]
+    known = pl.DataFrame(rows, schema={name: frames.FILL_CERTAINTY[name] for name in ("kind", "lane", "expectancy")},
+                         orient="row")  # fmt: skip
+    return pl.concat([pl.DataFrame(schema=frames.FILL_CERTAINTY), known], how="diagonal")
+
+
+def doubted(
+    *, costs=None, lanes=(), ambiguous=0, without_candles=0, pnl=None, mints=None, days=None, taken=None, **summary
+):
     """Return the doubts about a result that is sound but for what is given."""
     pnl = [1.0] * 10 if pnl is None else pnl
     number = len(pnl)
@@ -36,7 +47,7 @@ def doubted(*, costs=None, ambiguous=0, without_candles=0, pnl=None, mints=None,
         }
     )
     strategy = StrategyConfig.model_validate({"exit": {"stopLoss": 0.3}, "costs": costs or {"feeBps": 30}})
-    judged = list(judge(strategy, Summary(**{**SOUND, **summary}), outcomes, trades))
+    judged = list(judge(strategy, Summary(**{**SOUND, **summary}), outcomes, trades, certainty(*lanes)))
     assert [one.name for one in judged] == list(DOUBTS)
     return {one.name: one.text for one in judged if not one.passed}
 
@@ -51,7 +62,17 @@ def test_there_is_no_doubt_about_a_sound_result():
         ({"costs": {"feeBps": 0}}, "has_costs", "0 bp of fees and 0 bp of slippage on every fill"),
         ({"trades": 29}, "has_enough_trades", "29 trades"),
         ({"expectancy_low": -0.01}, "expectancy_is_not_zero", "the interval is -1.00% to +9.00%"),
-        ({"expectancy_low": None}, "expectancy_is_not_zero", "too few trades for an interval"),
+        ({"expectancy_low": None}, "expectancy_is_not_zero", "trades of one day have no interval"),
+        (
+            {"lanes": [("stops", "stops at the low", -0.02), ("stress", "50/500 bp", -0.01), ("ended", "dead", 0.01)]},
+            "fills_do_not_decide_the_sign",
+            "+5.00% as run, but -2.00% with stops at the low",
+        ),
+        (
+            {"lanes": [("stress", "50/500 bp", -0.01)]},
+            "fills_do_not_decide_the_sign",
+            "+5.00% as run, but -1.00% with fee and slippage of 50/500 bp",
+        ),
         ({"ambiguous": 6}, "few_calls_are_ambiguous", "6 of 100 entered calls"),
         ({"without_candles": 21}, "calls_have_candles", "21 of 100 calls"),
         ({"mints": ["A"] * 4 + list("BCDEFG")}, "no_token_makes_the_profit", "A makes 40% of 10.00"),
@@ -68,6 +89,14 @@ def test_what_lies_at_a_limit_is_no_reason():
 
 def test_an_interval_below_zero_is_no_doubt():
     assert doubted(expectancy=-0.05, expectancy_low=-0.09, expectancy_high=-0.01) == {}
+
+
+def test_another_stake_or_a_late_entry_is_no_matter_of_the_fills():
+    assert doubted(lanes=[("stake", "5 times the stake", -0.9), ("delay", "10 candles later", -0.9)]) == {}
+
+
+def test_a_lane_of_which_nothing_is_known_has_no_sign():
+    assert doubted(lanes=[("stops", "stops at the low", None)]) == {}
 
 
 def test_a_loss_is_made_by_nobody():

@@ -26,7 +26,21 @@ OUTCOME = {
     "ambiguous_candles": 0, "ambiguous_resolved": 0,
 }  # fmt: skip
 POINT = {"timestamp": 0, "equity": 1.0, "cash": 1.0, "exposure": 0.5, "drawdown": -0.5, "open_positions": 0}
-ROWS = {"fills": FILL, "trades": TRADE, "paths": PATH, "outcomes": OUTCOME, "equity": POINT}
+LANE = {
+    "kind": "run", "lane": "as run", "through": 0.5, "haircut": 0.0, "stake": 1.0, "delay_candles": 0, "fee_bps": 0.0,
+    "slippage_bps": 0.0, "trades": 3, "expectancy": 0.1, "expectancy_low": -0.1, "expectancy_high": 0.3,
+    "total_return": 0.1, "thin_share": 0.5,
+}  # fmt: skip
+NULL = {
+    "caller": "ann", "calls": 3, "trades": 3, "expectancy": 0.1, "expectancy_low": -0.1, "expectancy_high": 0.3,
+    "hold_expectancy": 0.0, "over_hold_low": -0.1, "over_hold_high": 0.1, "moved_calls": 3, "moved_trades": 3,
+    "moved_expectancy": 0.1, "random_expectancy": 0.0, "random_low": -0.1, "random_high": 0.1, "p_random": 0.5,
+    "q_random": 1.0, "shuffled_expectancy": 0.0, "p_shuffled": 0.5, "q_shuffled": 1.0,
+}  # fmt: skip
+ROWS = {
+    "fills": FILL, "trades": TRADE, "paths": PATH, "outcomes": OUTCOME, "equity": POINT, "fill_certainty": LANE,
+    "nulls": NULL,
+}  # fmt: skip
 
 
 def frame(name, *rows):
@@ -100,6 +114,13 @@ def test_rows_are_unique_and_complete(name):
         ("equity", {"drawdown": 0.1}),
         ("equity", {"drawdown": -1.1}),
         ("equity", {"open_positions": -1}),
+        ("fill_certainty", {"kind": "luck"}),
+        ("fill_certainty", {"expectancy": 0.4}),
+        ("fill_certainty", {"total_return": -1.5}),
+        ("fill_certainty", {"thin_share": 1.1}),
+        ("nulls", {"p_random": 0.0}),
+        ("nulls", {"q_shuffled": 1.1}),
+        ("nulls", {"random_low": 0.2}),
     ],
 )
 def test_what_cannot_be_is_refused(name, change):
@@ -120,4 +141,6 @@ def test_the_frames_are_those_of_the_contract():
         "paths": frames.PATHS,
         "outcomes": frames.OUTCOMES,
         "equity": frames.EQUITY,
+        "fill_certainty": frames.FILL_CERTAINTY,
+        "nulls": frames.NULLS,
     }

@@ -11,13 +11,13 @@ from lab_pipeline.engine import Simulator
 from .market import bytes_of
 from .whole_numbers import CONFIG, market
 
-FRAMES = ("fills", "trades", "paths", "outcomes", "equity")
+FRAMES = ("fills", "trades", "paths", "outcomes", "equity", "fill_certainty", "nulls")
 CANDLES, CALLS = market()
 MINTS = CANDLES["mint"].unique().sort().to_list()
 
 
 def simulator(config):
-    return Simulator(CALLS, config, timeframe="1m", threads=2)
+    return Simulator(CALLS, config, timeframe="1m", threads=2, doubt_seed=3)
 
 
 def shard(mints):
@@ -41,12 +41,12 @@ def test_parts_in_any_order_give_the_bytes_of_the_whole(portfolio, backwards):
     config = CONFIG.model_copy(update={"portfolio": portfolio})
     alone = simulator(config)
     alone.add(shard(MINTS))
-    expected = alone.finish(seed=3)
+    expected = alone.finish()
 
     parts = [part(config, MINTS[:4], MINTS[4:7]), part(config), part(config, MINTS[7:])]
     together = simulator(config)
     taken = [together.add_part(one) for one in (parts[::-1] if backwards else parts)]
-    result = together.finish(seed=3)
+    result = together.finish()
 
     assert sum(taken) == CALLS.height
     assert expected.trades.height > 100

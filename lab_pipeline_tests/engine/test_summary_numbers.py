@@ -10,7 +10,7 @@ import pytest
 from lab_pipeline.domain import frames
 from lab_pipeline.domain.strategy import FixedSizing, Portfolio
 from lab_pipeline.engine import simulate
-from lab_pipeline.engine.summary import annual_ratios, bootstrap_mean, daily_returns
+from lab_pipeline.engine.summary import annual_ratios, daily_returns
 
 from .market import T0, Engine, calls, candles, flat, strategy
 
@@ -102,8 +102,7 @@ def test_the_counts_and_means_of_four_trades(engine: Engine):
     assert summary.avg_hold_minutes == pytest.approx((2 + 1 + 1 + 1) / 4)
     assert summary.total_return == pytest.approx((1000 + 1000 - 500) / 10_000)
     assert summary.sharpe is None
-    assert summary.expectancy_low is not None
-    assert summary.expectancy_low <= summary.expectancy <= summary.expectancy_high
+    assert summary.expectancy_low is None, "all of them are of one day"
 
 
 def test_a_trade_that_returns_nothing_is_not_a_win(engine: Engine):
@@ -134,28 +133,28 @@ def test_ratios_of_a_run_over_three_days(engine: Engine):
     assert summary.sortino == pytest.approx(mean / math.sqrt(returns[1] ** 2 / 2) * math.sqrt(365))
 
 
-def test_the_interval_of_the_expectancy_comes_from_resampling_the_trades():
-    values = np.random.default_rng(3).normal(0.1, 1.0, 400)
-    low, high = bootstrap_mean(values, seed=1)
-    error = values.std(ddof=1) / 20
-    assert low == pytest.approx(values.mean() - 1.96 * error, abs=0.3 * error)
-    assert high == pytest.approx(values.mean() + 1.96 * error, abs=0.3 * error)
+def test_the_interval_of_the_expectancy_takes_days_as_observations(engine: Engine):
+    prices = candles([flat(1), flat(1.2), flat(1), flat(1.4)], minutes=[0, 1, 1440, 1441])
+    config = strategy(horizon_minutes=10)
+    summary = engine(prices, calls(("a", "m", 0), ("b", "m", 1440)), config, timeframe="1m").summary
+    # 0.2 and 0.4: deviations of 0.1 each, times 2 / 1, over 2; Student's t of one degree of freedom
+    assert summary.expectancy == pytest.approx(0.3)
+    assert summary.expectancy_high == pytest.approx(0.3 + 12.7062 * math.sqrt(2 * 0.02) / 2)
+    assert summary.expectancy_low == -1.0
 
 
-def test_the_interval_depends_on_the_seed_and_on_nothing_else():
-    values = np.random.default_rng(3).normal(0.1, 1.0, 50)
-    assert bootstrap_mean(values, seed=1) == bootstrap_mean(values, seed=1)
-    assert bootstrap_mean(values, seed=1) != bootstrap_mean(values, seed=2)
-
-
-def test_one_trade_has_no_interval():
-    assert bootstrap_mean(np.array([0.5]), seed=0) == (None, None)
-
-
-def test_the_seed_changes_the_interval_and_no_frame():
+def test_trades_of_one_day_have_no_interval(engine: Engine):
     prices = candles([flat(1), flat(1.3), flat(0.8), flat(2)])
     frame = calls(("a", "m", 0), ("b", "m", 1), ("c", "m", 2))
-    one, two = (simulate(prices, frame, strategy([(2, 1)]), timeframe="1m", seed=seed) for seed in (1, 2))
+    summary = engine(prices, frame, strategy([(2, 1)]), timeframe="1m").summary
+    assert summary.trades == 3
+    assert (summary.expectancy_low, summary.expectancy_high) == (None, None)
+
+
+def test_the_seed_changes_no_number_of_the_run():
+    prices = candles([flat(1), flat(1.3), flat(0.8), flat(2)])
+    frame = calls(("a", "m", 0), ("b", "m", 1), ("c", "m", 2))
+    one, two = (simulate(prices, frame, strategy([(2, 1)]), timeframe="1m", seed=seed, doubted=True) for seed in (1, 2))
     assert one.trades.equals(two.trades)
     assert one.equity.equals(two.equity)
-    assert one.summary.expectancy == two.summary.expectancy
+    assert one.summary == two.summary

@@ -46,6 +46,8 @@ class MadeUpRun:
     outcomes: pl.DataFrame
     equity: pl.DataFrame
     summary: Summary
+    fill_certainty: pl.DataFrame
+    nulls: pl.DataFrame
 
 
 EMPTY_RUN = MadeUpRun(
@@ -54,6 +56,8 @@ EMPTY_RUN = MadeUpRun(
     pl.DataFrame(schema=frames.OUTCOMES),
     pl.DataFrame(schema=frames.EQUITY),
     NO_TRADES,
+    pl.DataFrame(schema=frames.FILL_CERTAINTY),
+    pl.DataFrame(schema=frames.NULLS),
 )
 
 
@@ -127,7 +131,41 @@ def made_up_run(trades: int = 300, points: int = 2_000, callers: int = 12, seed:
         win_rate_taken=0.31, profit_factor_taken=1.07, expectancy_stop_at_level=float(net.mean()) + 0.02,
         expectancy_stop_at_low=float(net.mean()) - 0.05, expectancy_if_dead=float(net.mean()) - 0.03, ended_trades=3,
     )  # fmt: skip
-    return MadeUpRun(frame, paths, outcomes, equity, summary)
+    return MadeUpRun(frame, paths, outcomes, equity, summary, made_up_lanes(summary), made_up_nulls(outcomes, summary))
+
+
+def made_up_lanes(summary: Summary, **expectancies: float | None) -> pl.DataFrame:
+    """Make the lanes of a run, all with its expectancy but for those that are given by their kind."""
+    kinds = ["run", *["stops"] * 3, "ended", *["stake"] * 4, *["delay"] * 11, *["stress"] * 8, "thin"]
+    mean = [expectancies.get(kind, summary.expectancy) for kind in kinds]
+    return pl.DataFrame(
+        {
+            "kind": kinds,
+            "lane": [f"{kind} {number}" for number, kind in enumerate(kinds)],
+            "expectancy": mean,
+            "expectancy_low": [summary.expectancy_low if one is not None else None for one in mean],
+            "expectancy_high": [summary.expectancy_high if one is not None else None for one in mean],
+            "trades": [summary.trades if one is not None else 0 for one in mean],
+            "thin_share": [0.25 if kind == "thin" else None for kind in kinds],
+            **{name: [0.0] * len(kinds) for name in ("through", "haircut", "fee_bps", "slippage_bps", "total_return")},
+            "stake": [1.0] * len(kinds),
+            "delay_candles": [0] * len(kinds),
+        },
+        schema_overrides=frames.FILL_CERTAINTY,
+    ).select(frames.FILL_CERTAINTY.names())
+
+
+def made_up_nulls(outcomes: pl.DataFrame, summary: Summary) -> pl.DataFrame:
+    """Make the nulls of a run and its callers, who are no better than chance."""
+    callers = [None, *outcomes["caller"].unique().sort()]
+    known = {"caller": callers, "trades": [summary.trades] * len(callers)}
+    of_all = dict.fromkeys(("expectancy", "hold_expectancy", "random_expectancy", "moved_expectancy"), 0.01)
+    of_all |= {"over_hold_low": -0.02, "over_hold_high": 0.03, "random_low": -0.01, "random_high": 0.02}
+    of_all |= {"p_random": 0.25, "q_random": 0.75, "p_shuffled": 0.5, "q_shuffled": 1.0, "moved_calls": 17}
+    return pl.DataFrame(
+        {name: known.get(name, [of_all.get(name)] * len(callers)) for name in frames.NULLS},
+        schema=frames.NULLS,
+    )
 
 
 def made_up_equity(points: int, rng: np.random.Generator) -> pl.DataFrame:

@@ -10,7 +10,8 @@ from lab_pipeline.reports.tables import by_caller, by_exit_reason, by_outcome, r
 from lab_pipeline_tests.reports.synthetic import EMPTY_RUN, made_up_run
 
 
-def trades_of(**returns):
+def trades_of(days=None, **returns):
+    """Lay out trades by caller, each on a day of its own unless `days` says when."""
     rows = [(caller, value) for caller, values in returns.items() for value in values]
     template = made_up_run(1, 1, 1).trades
     ids = [f"c{i}" for i in range(len(rows))]
@@ -20,6 +21,7 @@ def trades_of(**returns):
         net_return=pl.Series([value for _, value in rows], dtype=pl.Float64),
         pnl=pl.Series([100.0 * value for _, value in rows]),
         taken=pl.lit(value=True),
+        called_at=pl.col("called_at") + pl.duration(days=pl.int_range(len(rows)) if days is None else pl.Series(days)),
     )
     outcomes = trades.select(
         "call_id",
@@ -52,6 +54,18 @@ def test_the_interval_is_students_with_the_larger_deviation():
     assert row["low"] == -1.0, "a return of less than -1 is impossible"
     row = by_caller(trades, outcomes, paths).filter(pl.col("caller") == "wild").row(0, named=True)
     assert row["high"] == pytest.approx(np.mean(wild) + student.ppf(0.975, 5) * np.std(wild, ddof=1) / 6**0.5, rel=1e-3)
+
+
+def test_trades_of_one_day_are_one_observation():
+    wild = [2.0, -0.9, 1.5, -0.8, 0.7, 2.5]
+    row = by_caller(*trades_of(days=[0, 0, 0, 1, 1, 1], wild=wild)).row(0, named=True)
+    # summed deviations of the days: 0.1 above their mean and as much below
+    apart = sum(wild[:3]) - 3 * np.mean(wild)
+    by_day = student.ppf(0.975, 1) * (2 * 2 * apart**2) ** 0.5 / 6
+    independent = student.ppf(0.975, 1) * np.std(wild, ddof=1) / 6**0.5
+    assert row["high"] == pytest.approx(np.mean(wild) + max(by_day, independent), rel=1e-3)
+    row = by_caller(*trades_of(days=[0] * 6, wild=wild)).row(0, named=True)
+    assert (row["low"], row["high"]) == (None, None)
 
 
 def test_one_trade_ranks_below_every_interval_and_no_trade_last():

@@ -49,7 +49,7 @@ def test_numbers_are_written_for_people():
         (0.0, 0.2, LUCK, "down"),
         (0.01, 0.2, "The interval is above zero", "up"),
         (-0.2, -0.1, "The interval is below zero", "down"),
-        (None, None, "Too few trades for an interval", "down"),
+        (None, None, "Trades of one day have no interval", "down"),
     ],
 )
 def test_the_verdict_follows_the_interval(low, high, says, tone):

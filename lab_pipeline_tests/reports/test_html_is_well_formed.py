@@ -24,10 +24,12 @@ def test_ids_are_unique(page):
 
 def test_charts_and_columns_have_names(page):
     charts = [attributes for tag, attributes in page.elements if tag == "svg"]
-    assert len(charts) == 5
+    assert len(charts) == 6
     assert {chart["role"] for chart in charts} == {"img"}
     assert all(page.text[chart["aria-labelledby"]] and page.text[chart["aria-describedby"]] for chart in charts)
-    assert all(attributes.get("scope") in {"col", "row"} for tag, attributes in page.elements if tag == "th")
+    assert all(
+        attributes.get("scope") in {"col", "row", "rowgroup"} for tag, attributes in page.elements if tag == "th"
+    )
 
 
 def test_the_only_styles_are_the_pages_own(page):

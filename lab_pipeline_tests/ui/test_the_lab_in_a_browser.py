@@ -15,7 +15,10 @@ from lab_pipeline_tests.support.running_lab import RunningLab, in_the_kernel, le
 from lab_pipeline_tests.support.waiting import until
 
 RUN = re.compile("/runs/([0-9a-f-]{36})$")
-ASSETS = ("fills", "trades", "paths", "outcomes", "equity", "summary", "report", "run_fills", "run_metrics")
+ASSETS = (
+    "fills", "trades", "paths", "outcomes", "equity", "fill_certainty", "nulls", "summary", "report", "run_fills",
+    "run_metrics",
+)  # fmt: skip
 START_MS = 180_000  # a run's process imports, and compiles the kernel where nobody has yet
 PIXELS = "image => image.decode().then(() => [image.naturalWidth, image.naturalHeight])"
 SCHEDULE_STATUS = """query($name: String!) {

@@ -104,7 +104,7 @@ class RunConfig(Answer):
     range: AskedRange
     """Which calls, by time."""
     seed: int | None
-    """Seeds the resampling behind the confidence intervals."""
+    """Seeds what chance makes of the calls."""
     params: dict[str, JsonValue]
     """Strategy fields that were overridden, by path."""
     strategy: StrategyConfig | None
