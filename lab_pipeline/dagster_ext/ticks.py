@@ -1,13 +1,15 @@
 """Ticks of sensors, and evaluations that are none: tests of a sensor, which look at everything and do nothing."""
 
 import dagster as dg
-from dagster._core.scheduler.instigation import InstigatorType, SensorInstigatorData, TickStatus
+
+from lab_pipeline.dagster_ext.internals import InstigatorType, TickStatus
+from lab_pipeline.storage.internals import SensorInstigatorData
 
 TESTED = "a test: nothing was done, which a tick of the daemon would do"
 
 
 def is_tick(context: dg.SensorEvaluationContext) -> bool:
-    """Tell whether the daemon evaluates a sensor, rather than somebody who tests it.
+    """Return whether the daemon evaluates a sensor, rather than somebody who tests it.
 
     The UI's *Test sensor*, `sensorDryRun` and `dagster sensor preview` evaluate a sensor where the daemon does, in the
     code server, with a cursor of their own. But only the daemon records a tick first, whose number ends the key of its

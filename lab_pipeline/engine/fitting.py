@@ -11,7 +11,7 @@ from lab_pipeline.domain.timeframe import timeframe_ms
 
 
 def reads_liquidity(config: StrategyConfig) -> bool:
-    """Tell whether a strategy reads what candles say of the pool."""
+    """Return whether a strategy reads what candles say of the pool."""
     return isinstance(config.costs.impact, AmmImpact)
 
 

@@ -75,7 +75,7 @@ def look_back_ms(config: StrategyConfig, timeframe: int) -> int:
 
 
 def counts_calls(config: StrategyConfig) -> bool:
-    """Tell whether a filter asks for something that is counted over all calls."""
+    """Return whether a filter asks for something that is counted over all calls."""
     return any(one.field in COUNTED for one in config.filters)
 
 

@@ -98,7 +98,7 @@ class Costs(NamedTuple):
     max_share: float
 
 
-class Account(NamedTuple):
+class AccountTerms(NamedTuple):
     """The portfolio's rules as scalars.
 
     Attributes:
@@ -238,7 +238,7 @@ def _alike(fills: Records, owner: Integers, quantity: Floats, costs: Costs) -> t
     return fee, np.full(len(fills), costs.slip), np.ones(len(fills))
 
 
-def account_of(config: StrategyConfig, timeframe: int) -> Account:
+def account_of(config: StrategyConfig, timeframe: int) -> AccountTerms:
     """Return the rules of a portfolio as compiled functions take them; `timeframe` in milliseconds."""
     rules, sizing = config.portfolio, config.portfolio.sizing
     size, max_fraction = 0.0, 1.0
@@ -250,7 +250,7 @@ def account_of(config: StrategyConfig, timeframe: int) -> Account:
         case RiskSizing():
             size, max_fraction = sizing.fraction, sizing.max_fraction
     pause = rules.pause_after_losses
-    return Account(
+    return AccountTerms(
         capital=rules.initial_capital,
         sizing=SIZINGS.index(sizing.kind),
         size=size,
@@ -289,7 +289,7 @@ def at_least(costs: Costs, fee_bps: float, slippage_bps: float) -> Costs:
     return costs._replace(fee=max(costs.fee, fee_bps / BASIS_POINTS), slip=max(costs.slip, slippage_bps / BASIS_POINTS))
 
 
-def stakes_of(trades: Records, account: Account) -> Floats:
+def stakes_of(trades: Records, account: AccountTerms) -> Floats:
     """Return the stake of each trade: what the sizing gives on the initial capital."""
     if account.sizing == FIXED:
         return np.full(len(trades), account.size)
@@ -376,7 +376,7 @@ def _sell(costs: Costs, quantity: float, fraction: float, price: float, depth: f
 
 @compiled
 def settled(
-    trades: Records, fills: Records, costs: Costs, account: Account, last_price: Floats, last_depth: Floats
+    trades: Records, fills: Records, costs: Costs, account: AccountTerms, last_price: Floats, last_depth: Floats
 ) -> Floats:
     """Return the net returns that trades would have with other costs, another stake and other last fills.
 
@@ -408,7 +408,7 @@ def settled(
 
 
 @compiled
-def settle(trades: Records, fills: Records, costs: Costs, account: Account) -> None:
+def settle(trades: Records, fills: Records, costs: Costs, account: AccountTerms) -> None:
     """Write the net returns of trades whose costs are decided by the size of their fills: those of the stake."""
     first = 0
     for trade in trades:
@@ -436,7 +436,7 @@ def _describe(
     quantity: Floats,
     skipped: npt.NDArray[np.int8],
     bought: Bought,
-    account: Account,
+    account: AccountTerms,
     costs: Costs,
 ) -> tuple[Floats, Floats, Floats]:
     """Return fee, slippage and filled part of every fill, of trades whose costs are decided by size."""
@@ -468,7 +468,7 @@ def _allocate(
     order: Integers,
     tokens: Integers,
     marks: Marks,
-    account: Account,
+    account: AccountTerms,
     costs: Costs,
 ) -> tuple[Floats, Floats, Floats, npt.NDArray[np.int8], Bought]:
     invested, pnl = np.zeros(len(trades)), np.zeros(len(trades))
@@ -594,7 +594,7 @@ def _follow(
     invested: Floats,
     skipped: npt.NDArray[np.int8],
     value: Floats,
-    account: Account,
+    account: AccountTerms,
     costs: Costs,
     first: int,
 ) -> tuple[Integers, Floats, Floats, Floats, Floats, npt.NDArray[np.int32]]:
@@ -632,7 +632,7 @@ def _follow(
 
 
 @inner
-def _sized(account: Account, equity: float, stop_distance: float) -> float:
+def _sized(account: AccountTerms, equity: float, stop_distance: float) -> float:
     if account.sizing == FIXED:
         return account.size
     if account.sizing == FRACTION:
@@ -642,12 +642,12 @@ def _sized(account: Account, equity: float, stop_distance: float) -> float:
 
 
 @compiled
-def _affordable(amount: float, cash: float, account: Account) -> bool:
+def _affordable(amount: float, cash: float, account: AccountTerms) -> bool:
     return amount >= 0.0 and amount - cash <= ROUNDING * min(amount, account.capital)
 
 
 @compiled
-def _value(trades: Records, marks: Marks, book: Book, ended: Integers, account: Account, label: int) -> float:
+def _value(trades: Records, marks: Marks, book: Book, ended: Integers, account: AccountTerms, label: int) -> float:
     """Return what the open positions are worth at the closes of candles labelled up to `label`.
 
     `ended` counts the candles of each trade known to have ended, and is written to: labels must not fall.

@@ -240,7 +240,7 @@ def find_entry(
 
 
 def fits(call: Call, filters: Sequence[Filter], path: tuple[object, ...]) -> bool:
-    """Tell whether a call passes every filter; what is null passes none."""
+    """Return whether a call passes every filter; what is null passes none."""
     known = dict(call.known) | dict(zip(frames.PATHS, path, strict=True))
     for one in filters:
         value: Any = known.get(one.field)

@@ -104,7 +104,7 @@ class Account:
         return sized(self.portfolio.sizing, equity, trade.stop_distance)
 
     def affords(self, amount: float) -> bool:
-        """Tell whether an order may be placed: it may exceed the cash by what rounding can make of equal orders."""
+        """Return whether an order may be placed: it may exceed the cash by what rounding can make of equal orders."""
         lacking = amount - self.cash
         return amount >= 0 and lacking <= ROUNDING * min(amount, self.portfolio.initial_capital)
 

@@ -174,7 +174,7 @@ class Lake:
             return sum(pq.read_metadata(path).num_rows for path in self.candle_files(timeframe))
 
     def has_liquidity(self, timeframe: str) -> bool:
-        """Tell whether some candle of a length says what the pool holds."""
+        """Return whether some candle of a length says what the pool holds."""
         with self.reading():
             return any("liquidity" in pq.read_schema(path).names for path in self.candle_files(timeframe))
 
@@ -214,9 +214,9 @@ class Lake:
         with commit.reading(self.root) if self.root.is_dir() else nullcontext():
             return inventory.damage(self.root)
 
-    def litter(self, *, remove: bool = False) -> int:
+    def leftovers(self, *, remove: bool = False) -> int:
         """Return the bytes that killed ingests left, which the next ingest would remove; or remove them now."""
-        return commit.litter(self.root, remove=remove)
+        return commit.leftovers(self.root, remove=remove)
 
     @contextmanager
     def reading(self) -> Iterator[None]:

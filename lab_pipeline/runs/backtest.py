@@ -359,7 +359,7 @@ def _misfits(config: StrategyConfig, timeframe: str, lake: Lake) -> list[FieldEr
 
 
 def _is_set(path: str, params: Mapping[str, object]) -> bool:
-    """Tell whether overrides have the field of a path, or one that it lies in."""
+    """Return whether overrides have the field of a path, or one that it lies in."""
     return any(path == name or path.startswith((f"{name}.", f"{name}[")) for name in params)
 
 

@@ -84,7 +84,7 @@ def _listed(rows: Iterator[tuple[str, str, str, datetime, str]], artifacts: Path
 
 
 def _makes_backtest_assets(body: Mapping[str, Any]) -> bool:
-    """Tell whether assets of a backtest were chosen; a set stands in the body as a list under a name of Dagster's."""
+    """Return whether assets of a backtest were chosen; a set stands in the body as a list under a name of Dagster's."""
     chosen = body.get("asset_selection") or {}
     return any(key["path"][0] == BACKTEST_ASSETS for keys in chosen.values() for key in keys)
 

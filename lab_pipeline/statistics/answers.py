@@ -13,10 +13,18 @@ from lab_pipeline.domain.backtest import iso, now
 from lab_pipeline.domain.enums import GroupBy
 from lab_pipeline.domain.fill_assumptions import Labelled, note_on
 from lab_pipeline.domain.model import canonical_json, to_camel_keys
-from lab_pipeline.statistics.buckets import COLUMNS, Binning, Bins, Bucket, Metric, buckets_between, classic_buckets
-from lab_pipeline.statistics.catalog import State, read_state, read_table
+from lab_pipeline.statistics.buckets import (
+    COLUMNS,
+    Binning,
+    Bins,
+    BucketRange,
+    Metric,
+    buckets_between,
+    classic_buckets,
+)
+from lab_pipeline.statistics.catalog import CatalogState, read_state, read_table
 from lab_pipeline.statistics.correlations import FEATURES, Method
-from lab_pipeline.statistics.duckdb_session import Workbench
+from lab_pipeline.statistics.duckdb_session import DuckDBSession
 from lab_pipeline.statistics.queries import sql
 from lab_pipeline.statistics.refreshing import RUN_LABELS, Statistics, count_in_buckets, read_correlations, refresh
 from lab_pipeline.statistics.run_record import COMPLETED
@@ -31,7 +39,7 @@ MOST_ANSWERS = 1000
 
 
 @dataclass(frozen=True)
-class Answer:
+class StatisticsAnswer:
     """Something to show.
 
     Attributes:
@@ -104,7 +112,7 @@ def overview(
     period: Range = EVERYTHING,
     strategy_id: str | None = None,
     fills: str | None = None,
-) -> Answer:
+) -> StatisticsAnswer:
     """Return the totals over completed runs; averages and rates without trades are null.
 
     The period selects trades, not runs: a run is at no time of the market. The strategy selects both, and so does the
@@ -138,7 +146,7 @@ def pnl(
     fills: str | None = None,
     after: str | None = None,
     limit: int | None = None,
-) -> tuple[Answer, str | None]:
+) -> tuple[StatisticsAnswer, str | None]:
     """Return net returns of trades by group, ascending by key, and the key after which the next page begins.
 
     Groups without a trade are absent.
@@ -175,7 +183,7 @@ def pnl(
 
 def distribution(
     statistics: Statistics, metric: Metric | None = None, bins: Bins | None = None, fills: str | None = None
-) -> Answer:
+) -> StatisticsAnswer:
     """Return how many values lie in each bucket, for one metric or all; buckets hold their lower edge.
 
     The last of computed buckets holds its upper edge, the largest value, too. Without values there are none of them.
@@ -194,7 +202,7 @@ def distribution(
         return answer_of(state, ["distribution", metric], {"distributions": shown, **say(labels)})
     asked = {"what": "distribution", "metrics": [one.value for one in metrics], "bins": str(bins), "fills": fills}
 
-    def compute(bench: Workbench) -> dict[str, Any]:
+    def compute(bench: DuckDBSession) -> dict[str, Any]:
         _select(bench, EVERYTHING, selection)
         return {one.value: _count(bench, one, bins) for one in metrics}
 
@@ -207,7 +215,7 @@ def correlation(
     method: Method = Method.PEARSON,
     features: Sequence[str] = FEATURES,
     fills: str | None = None,
-) -> Answer:
+) -> StatisticsAnswer:
     """Return how far each feature goes with each outcome, over calls, with a 95 % interval; null where undefined."""
     selection = _Selection(fills=fills)
     with statistics.catalog.reading() as (connection, state):
@@ -237,7 +245,7 @@ def camel(name: str) -> str:
     return first + "".join(part[0].upper() + part[1:] for part in others)
 
 
-def _total(bench: Workbench, period: Range, selection: _Selection) -> dict[str, Any]:
+def _total(bench: DuckDBSession, period: Range, selection: _Selection) -> dict[str, Any]:
     _select(bench, period, selection)
     bench.keep("groups", sql("group_trades"))
     bench.keep("totals", sql("summarise_groups"))
@@ -246,14 +254,14 @@ def _total(bench: Workbench, period: Range, selection: _Selection) -> dict[str, 
     return to_camel_keys(_without(found, "total_runs", "computed_at", "source_hash"))
 
 
-def _group(bench: Workbench, group_by: GroupBy, period: Range, selection: _Selection) -> list[dict[str, Any]]:
+def _group(bench: DuckDBSession, group_by: GroupBy, period: Range, selection: _Selection) -> list[dict[str, Any]]:
     _select(bench, period, selection)
     bench.keep("statistics_pnl", sql("group_trades"))
     found = bench.read(f"{sql('list_groups')} WHERE group_by = '{group_by.value}' ORDER BY key")
     return [to_camel_keys(row) for row in found.to_pylist()]
 
 
-def _correlate(bench: Workbench, selection: _Selection) -> list[dict[str, Any]]:
+def _correlate(bench: DuckDBSession, selection: _Selection) -> list[dict[str, Any]]:
     _select(bench, EVERYTHING, selection)
     bench.define("call_parts", sql("list_call_parts"))
     bench.keep("calls", sql("merge_calls"))
@@ -261,7 +269,7 @@ def _correlate(bench: Workbench, selection: _Selection) -> list[dict[str, Any]]:
     return rows
 
 
-def _count(bench: Workbench, metric: Metric, bins: Bins) -> list[dict[str, Any]]:
+def _count(bench: DuckDBSession, metric: Metric, bins: Bins) -> list[dict[str, Any]]:
     if bins.binning is Binning.CLASSIC:
         return _counted(bench, metric, classic_buckets(metric))
     table, column = COLUMNS[metric]
@@ -274,11 +282,11 @@ def _count(bench: Workbench, metric: Metric, bins: Bins) -> list[dict[str, Any]]
         return []
     equal = np.linspace(found["low"], found["high"], bins.count + 1)
     edges = sorted({float(edge) for edge in (equal if bins.binning is Binning.WIDTH else found["quantiles"])})
-    buckets = buckets_between(edges) if len(edges) > 1 else [Bucket(f"{edges[0]:.6g}", edges[0], edges[0])]
+    buckets = buckets_between(edges) if len(edges) > 1 else [BucketRange(f"{edges[0]:.6g}", edges[0], edges[0])]
     return _counted(bench, metric, buckets)
 
 
-def _counted(bench: Workbench, metric: Metric, buckets: Sequence[Bucket]) -> list[dict[str, Any]]:
+def _counted(bench: DuckDBSession, metric: Metric, buckets: Sequence[BucketRange]) -> list[dict[str, Any]]:
     counts = count_in_buckets(bench, metric, buckets)
     return [
         {"bucket": one.bucket, "lower": one.lower, "upper": one.upper, "count": counts.get(number, 0)}
@@ -286,14 +294,14 @@ def _counted(bench: Workbench, metric: Metric, buckets: Sequence[Bucket]) -> lis
     ]
 
 
-def _select(bench: Workbench, period: Range, selection: _Selection) -> None:
+def _select(bench: DuckDBSession, period: Range, selection: _Selection) -> None:
     numbers: list[int] | None = None
     if not selection.is_open:
         numbers = bench.read(f"SELECT run_no FROM every_run WHERE {selection.condition()}")["run_no"].to_pylist()  # noqa: S608 - quoted
     narrow(bench, period.condition(), numbers)
 
 
-def narrow(bench: Workbench, condition: str, run_nos: Sequence[int] | None) -> None:
+def narrow(bench: DuckDBSession, condition: str, run_nos: Sequence[int] | None) -> None:
     """Leave in view `trades` that keep a condition, `paths` and `runs`, of the runs with these numbers or of all."""
     of_runs = "true" if run_nos is None else f"run_no IN ({', '.join(map(str, run_nos)) or 'NULL'})"
     bench.define("runs", f"SELECT * FROM every_run WHERE {of_runs}")  # noqa: S608 - numbers
@@ -317,7 +325,7 @@ def say(labels: Sequence[Labelled]) -> dict[str, Any]:
 
 
 def computed(
-    statistics: Statistics, state: State, asked: Mapping[str, Any], compute: Callable[[Workbench], Any]
+    statistics: Statistics, state: CatalogState, asked: Mapping[str, Any], compute: Callable[[DuckDBSession], Any]
 ) -> tuple[datetime, Any]:
     """Return a kept answer to the same question of the same numbers, or compute and keep it.
 
@@ -334,11 +342,11 @@ def computed(
     if kept:
         return kept[0][0].replace(tzinfo=UTC), json.loads(kept[0][1])
     if not statistics.files.are_whole(state.files, state.calls_file):
-        refresh(statistics, statistics.catalog.known_runs())  # they come from the artifacts again
+        refresh(statistics, statistics.catalog.run_records())  # they come from the artifacts again
         with file.transaction(write=False) as connection:
             state = read_state(connection) or state
             runs = read_table(connection, "FROM leaderboard_runs")
-    with Workbench(statistics.threads) as bench, bench.limited(TIME_LIMIT_SECONDS):
+    with DuckDBSession(statistics.threads) as bench, bench.limited(TIME_LIMIT_SECONDS):
         bench.put("every_run", runs)
         for name, kind in (("every_trade", TRADES), ("every_path", PATHS)):
             bench.define(name, f"SELECT * FROM {statistics.files.source(state.segments, kind)}")  # noqa: S608 - ours
@@ -361,11 +369,13 @@ def _keep(connection: DuckConnection, key: str, computed_at: datetime, answer: o
     )
 
 
-def answer_of(state: State, asked: object, body: dict[str, Any], computed_at: datetime | None = None) -> Answer:
+def answer_of(
+    state: CatalogState, asked: object, body: dict[str, Any], computed_at: datetime | None = None
+) -> StatisticsAnswer:
     """Say when the numbers were computed, and tag them by what they were computed from and what was asked."""
     moment = computed_at or state.computed_at.replace(tzinfo=UTC)
     etag = hashlib.sha256(state.source_hash.encode() + canonical_json(asked)).hexdigest()
-    return Answer(moment, etag, body | {"computedAt": iso(moment)})
+    return StatisticsAnswer(moment, etag, body | {"computedAt": iso(moment)})
 
 
 def _records(connection: DuckConnection, query: str, parameters: Sequence[Any] = ()) -> list[dict[str, Any]]:

@@ -2,7 +2,7 @@
 
 Rows go as they are, with their times, through the connections and table definitions of Dagster's own storages; what
 Dagster's interfaces would do with an event (stamp it, count it, tell watchers) has been done once already. Two things
-change: runs, tags and the like are numbered anew, in their order, and where the events of all runs come into one table
+change: runs, tags and the like are renumbered, in their order, and where the events of all runs come into one table
 they are, too, with everything that refers to an event by its number.
 
 The target says by a mark of its own that it is being written, so that one that was cut off is begun again, and the
@@ -18,38 +18,34 @@ from typing import Any, TypeVar
 
 import dagster as dg
 import sqlalchemy as sa
-from dagster._core.storage.event_log.schema import (
-    AssetCheckExecutionsTable,
-    AssetEventTagsTable,
-    AssetKeyTable,
-    ConcurrencyLimitsTable,
-    ConcurrencySlotsTable,
-    DynamicPartitionsTable,
-    PendingStepsTable,
-)
-from dagster._core.storage.event_log.schema import SqlEventLogStorageTable as EventLogs
-from dagster._core.storage.event_log.sql_event_log import SqlEventLogStorage
-from dagster._core.storage.runs.schema import (
-    BackfillTagsTable,
-    BulkActionsTable,
-    KeyValueStoreTable,
-    RunsTable,
-    RunTagsTable,
-    SnapshotsTable,
-)
-from dagster._core.storage.runs.sql_run_storage import SqlRunStorage
-from dagster._core.storage.schedules.schema import (
-    AssetDaemonAssetEvaluationsTable,
-    InstigatorsTable,
-    JobTable,
-    JobTickTable,
-)
-from dagster._core.storage.schedules.sql_schedule_storage import SqlScheduleStorage
 from sqlalchemy.engine import Connection
 
 from lab_pipeline.domain.errors import LabError
 from lab_pipeline.storage import events
-from lab_pipeline.storage.events import INDEXED, Event, EventReader, Layout, Row
+from lab_pipeline.storage.events import INDEXED, EventReader, Layout, Row, StoredEvent
+from lab_pipeline.storage.internals import (
+    AssetCheckExecutionsTable,
+    AssetDaemonAssetEvaluationsTable,
+    AssetEventTagsTable,
+    AssetKeyTable,
+    BackfillTagsTable,
+    BulkActionsTable,
+    ConcurrencyLimitsTable,
+    ConcurrencySlotsTable,
+    DynamicPartitionsTable,
+    InstigatorsTable,
+    JobTable,
+    JobTickTable,
+    KeyValueStoreTable,
+    PendingStepsTable,
+    RunsTable,
+    RunTagsTable,
+    SnapshotsTable,
+    SqlEventLogStorage,
+    SqlRunStorage,
+    SqlScheduleStorage,
+)
+from lab_pipeline.storage.internals import SqlEventLogStorageTable as EventLogs
 from lab_pipeline.storage.renumber import Numbering
 
 Connect = Callable[[], AbstractContextManager[Connection]]
@@ -78,7 +74,7 @@ EVENTS = "event_logs"
 
 
 @dataclass(frozen=True)
-class Stores:
+class DagsterStores:
     """The three storages of an instance."""
 
     runs: SqlRunStorage
@@ -86,7 +82,7 @@ class Stores:
     schedules: SqlScheduleStorage
 
     @classmethod
-    def of(cls, instance: dg.DagsterInstance) -> "Stores":
+    def of(cls, instance: dg.DagsterInstance) -> "DagsterStores":
         """Take the storages of an instance.
 
         Raises:
@@ -139,7 +135,11 @@ class Stores:
 
 
 def move(
-    source: Stores, target: Stores, *, numbered_sensors: Collection[str] = (), on_progress: Progress | None = None
+    source: DagsterStores,
+    target: DagsterStores,
+    *,
+    numbered_sensors: Collection[str] = (),
+    on_progress: Progress | None = None,
 ) -> dict[str, int]:
     """Copy everything from one instance's storages to another's, compare, and return the rows by table.
 
@@ -166,7 +166,7 @@ def move(
     return expected
 
 
-def _claim(source: Stores, target: Stores) -> None:
+def _claim(source: DagsterStores, target: DagsterStores) -> None:
     """Empty the target if a move to it was cut off, or if what it has was moved to the source once; refuse others."""
     found = {name: rows for name, rows in target.counts().items() if rows}
     if target.mark(WRITING) is None and found:
@@ -180,7 +180,9 @@ def _claim(source: Stores, target: Stores) -> None:
     target.wipe()
 
 
-def _copy(source: Stores, target: Stores, numbered_sensors: Collection[str], on_progress: Progress | None) -> None:
+def _copy(
+    source: DagsterStores, target: DagsterStores, numbered_sensors: Collection[str], on_progress: Progress | None
+) -> None:
     reader, layout, changes = _plan(source, target, numbered_sensors)
     into = dict(target.tables())
     for table, connect in source.tables():
@@ -189,9 +191,9 @@ def _copy(source: Stores, target: Stores, numbered_sensors: Collection[str], on_
 
 
 def _plan(
-    source: Stores, target: Stores, numbered_sensors: Collection[str]
+    source: DagsterStores, target: DagsterStores, numbered_sensors: Collection[str]
 ) -> tuple[EventReader, Layout | None, dict[sa.Table, Change]]:
-    """Return what reads the events, how they are numbered anew if they are, and what changes in which table."""
+    """Return what reads the events, how they are renumbered, if they are, and what changes in which table."""
     reader = EventReader(source.log)
     layout = Layout.of(reader) if source.log.is_run_sharded and not target.log.is_run_sharded else None
     numbering = layout.numbering if layout else Numbering(reader.index, reader.index)
@@ -264,7 +266,7 @@ def _copy_events(
             connection.execute(sa.select(sa.func.setval(sequence, last, sa.false())))
 
 
-def _indexed(found: list[Event]) -> list[Row]:
+def _indexed(found: list[StoredEvent]) -> list[Row]:
     return [one.row | {"id": one.indexed} for one in found if one.indexed is not None]
 
 
@@ -274,7 +276,9 @@ def _insert_events(connecting: AbstractContextManager[Connection], rows: list[Ro
             connection.execute(EventLogs.insert(), rows[begin : begin + AT_ONCE])
 
 
-def _compare(source: Stores, target: Stores, expected: Mapping[str, int], numbered_sensors: Collection[str]) -> None:
+def _compare(
+    source: DagsterStores, target: DagsterStores, expected: Mapping[str, int], numbered_sensors: Collection[str]
+) -> None:
     """Compare the rows of every table, and the events of every run, by number and then by content, in their order."""
     arrived = target.counts()
     problems = [

@@ -10,7 +10,7 @@ from lab_pipeline.clickhouse.gateway.files import StateFiles
 from lab_pipeline.clickhouse.gateway.launch import stop_server
 from lab_pipeline.clickhouse.schema import (
     RECORD,
-    Target,
+    UploadTarget,
     latest_version,
     migrate,
     migrations,
@@ -24,7 +24,7 @@ TABLES = {"run_metrics", "run_fills", "run_logs", "run_commits", "schema_migrati
 @pytest.fixture
 def run(admin, new_database):
     """Runs a statement on the new database, called `$database` in it."""
-    target = Target(new_database.database)
+    target = UploadTarget(new_database.database)
     return lambda sql: admin.raw_query(target.render(sql)).decode()
 
 
@@ -58,7 +58,7 @@ def test_many_at_once_end_with_one_schema(new_database, run):
 
 
 def test_a_migration_that_broke_off_is_completed(new_database, run):
-    target, statements = Target(new_database.database), []
+    target, statements = UploadTarget(new_database.database), []
 
     def breaking(sql):
         statements.append(sql)
@@ -73,7 +73,7 @@ def test_a_migration_that_broke_off_is_completed(new_database, run):
 
 
 def test_fills_of_the_first_version_stay_and_get_columns_that_say_nothing_of_them(new_database, run):
-    target = Target(new_database.database)
+    target = UploadTarget(new_database.database)
     run("CREATE DATABASE $database")
     run(target.render(RECORD))
     for statement in rendered(target, 1):
@@ -87,7 +87,7 @@ def test_fills_of_the_first_version_stay_and_get_columns_that_say_nothing_of_the
 def test_every_statement_may_be_run_twice(new_database, run):
     migrated(new_database)
     for migration in migrations():
-        for statement in rendered(Target(new_database.database), migration.version):
+        for statement in rendered(UploadTarget(new_database.database), migration.version):
             run(statement)
 
 
@@ -129,7 +129,7 @@ def test_numbers_of_migrations_are_unique_and_ascend():
 @pytest.mark.parametrize("migration", migrations(), ids=lambda migration: migration.name)
 def test_the_cluster_variant_is_sound_sql(migration, run):
     """Parsed only: there is no cluster to run it on here."""
-    target = Target("lab", "my_cluster")
+    target = UploadTarget("lab", "my_cluster")
     for statement in rendered(target, migration.version):
         assert "$" not in statement
         assert "ON CLUSTER 'my_cluster'" in statement
@@ -137,7 +137,7 @@ def test_the_cluster_variant_is_sound_sql(migration, run):
 
 
 def test_the_cluster_variant_spreads_every_table_and_replicates_it():
-    joined = "\n".join(rendered(Target("lab", "my_cluster"), 1))
+    joined = "\n".join(rendered(UploadTarget("lab", "my_cluster"), 1))
     for table in ("run_metrics", "run_fills", "run_logs", "run_commits"):
         assert f"Distributed('my_cluster', 'lab', '{table}_local', cityHash64(run_id))" in joined
     assert "ENGINE = MergeTree" not in joined
@@ -193,7 +193,7 @@ def test_a_server_without_the_database_or_its_tables_is_told_to_migrate(server, 
 def test_an_embedded_server_refuses_the_tables_of_a_later_version(own_server):
     files = StateFiles(own_server.state_dir)
     with ClickHouse(own_server) as clickhouse:
-        clickhouse.command(Target(own_server.database).render(LATER))
+        clickhouse.command(UploadTarget(own_server.database).render(LATER))
         files.publish(replace(files.endpoint(), schema=99))  # as if the later version had started it
         with ClickHouse(own_server) as other, pytest.raises(LaterSchemaError, match=REFUSED):
             other.query("SELECT 1")

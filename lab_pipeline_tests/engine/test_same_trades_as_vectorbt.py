@@ -26,7 +26,7 @@ from .generated import MINUTE_MS, START_MS
 from .market import calls, candles, strategy
 from .walks import COLUMNS, ROWS, Prices, market
 
-pytestmark = pytest.mark.slow  # vectorbt compiles itself anew in every process
+pytestmark = pytest.mark.slow  # vectorbt compiles itself in every process
 
 
 def peer():

@@ -15,7 +15,7 @@ from lab_pipeline.runs.artifacts import ArtifactStore
 from lab_pipeline.runs.backtest import run_backtest
 from lab_pipeline.runs.compare import differing_fields
 from lab_pipeline.runs.strategies import StrategyStore
-from lab_pipeline.statistics import Board, KnownRun, Statistics, leaderboard, refresh
+from lab_pipeline.statistics import Board, RunRecord, Statistics, leaderboard, refresh
 from lab_pipeline.statistics.catalog import Catalog
 from lab_pipeline.statistics.segments import SegmentFiles
 from lab_pipeline.storage.catalog_file import open_catalog
@@ -93,7 +93,7 @@ def statistics(home):
 
 
 def known(*run_ids):
-    return [KnownRun(run_id, "completed", "mine", START) for run_id in run_ids]
+    return [RunRecord(run_id, "completed", "mine", START) for run_id in run_ids]
 
 
 def test_its_strategies_go_on_as_they_were(home):

@@ -1,14 +1,17 @@
-"""Run the daemon of a lab until it is told to stop: python -m lab_pipeline.dagster_ext.daemon run -w workspace.yaml."""
+"""Run the daemon of a lab until it is stopped: python -m lab_pipeline.dagster_ext.daemon run -w workspace.yaml."""
 
 import argparse
 from contextlib import suppress
 
 import dagster as dg
-from dagster._core.workspace.load_target import WorkspaceFileTarget
-from dagster._daemon.controller import daemon_controller_from_instance
-from dagster._utils.interrupts import capture_interrupts, setup_interrupt_handlers
 
+from lab_pipeline.dagster_ext.daemon.internals import (
+    WorkspaceFileTarget,
+    daemon_controller_from_instance,
+    setup_interrupt_handlers,
+)
 from lab_pipeline.dagster_ext.daemon.sensing import daemons
+from lab_pipeline.dagster_ext.internals import capture_interrupts
 
 
 def main() -> None:

@@ -8,21 +8,19 @@ from pathlib import Path
 
 import dagster as dg
 import sqlalchemy as sa
-from dagster._core.remote_representation.external import RemoteSensor
-from dagster._core.scheduler.instigation import InstigatorState, SensorInstigatorData, TickStatus
-from dagster._core.storage.dagster_run import NOT_FINISHED_STATUSES
-from dagster._core.storage.runs.schema import RunsTable
-from dagster._core.storage.runs.sql_run_storage import SqlRunStorage
 
+from lab_pipeline.dagster_ext.daemon.internals import RemoteSensor
+from lab_pipeline.dagster_ext.internals import NOT_FINISHED_STATUSES, TickStatus
 from lab_pipeline.dagster_ext.sensor_causes import CALLS, FILES, RUNS, WAITS_FOR
 from lab_pipeline.settings import Settings
+from lab_pipeline.storage.internals import InstigatorState, RunsTable, SensorInstigatorData, SqlRunStorage
 
 LINGER_SECONDS = 120.0
 """For which sensors tick as often as they ask for after something stirred: longer than any leaves work for later."""
 LONGEST_PAUSE_SECONDS = 300.0
 """After which a sensor ticks though nothing stirred, in case something did that cannot be seen from outside."""
 ALWAYS = object()
-"""How something looks that is stirred whatever it looked like before."""
+"""A fingerprint that differs from every other."""
 PUT_AWAY, TAKEN, PARTS = ("done", "rejected"), ".taken", ".parts.json"
 """Names that `lab_pipeline.lake` gives: it is too heavy for a process that only looks."""
 
@@ -44,7 +42,7 @@ class Causes:
         self._ticked: dict[str, _Ticked] = {}
 
     def has_any(self, sensor: RemoteSensor, state: InstigatorState | None) -> bool:
-        """Tell whether a sensor that is due is to tick, and take note of its tick if so.
+        """Return whether a sensor that is due is to tick, and take note of its tick if so.
 
         Beside what it waits for, a sensor has cause to tick if its last tick failed or was cut off, if somebody
         switched it on or set its cursor since, and after a while in any case.
@@ -121,7 +119,7 @@ def _files_now(inbox: Path) -> Hashable:
 
 
 def _calls_now(lake: Path) -> Hashable:
-    """Look at a lake: every commit writes its list of parts anew."""
+    """Look at a lake: every commit rewrites its list of parts."""
     try:
         found = (lake / PARTS).stat()
     except (FileNotFoundError, NotADirectoryError):
