@@ -31,7 +31,14 @@ FLOORS = [
 """From the top down; docs/architecture.md shows the same."""
 FLOOR = {room: number for number, rooms in enumerate(FLOORS) for room in rooms}
 KNOW_DAGSTER = {"cli", "ui", "api", "components", "definitions", "defs", "operations", "dagster_ext", "storage"}
-KNOW_ITS_INTERNALS = {"dagster_ext", "storage"}
+KNOW_ITS_INTERNALS = {
+    "dagster_ext/code_server.py",
+    "dagster_ext/daemon/internals.py",
+    "dagster_ext/internals.py",
+    "dagster_ext/webserver_app.py",
+    "storage/internals.py",
+}
+"""All others import those names from there."""
 MODULES = sorted(PACKAGE.rglob("*.py"))
 
 
@@ -69,17 +76,16 @@ def test_the_architecture_page_shows_the_floors_and_explains_each_room():
 
 
 @pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(PACKAGE)))
-def test_dagster_and_its_internals_stay_in_their_rooms(path):
+def test_dagster_and_its_internals_stay_in_their_places(path):
     room, imported = room_of(path), list(imported_modules(path))
     if room not in KNOW_DAGSTER:
         assert not [module for module in imported if module.split(".")[0] == "dagster"]
-    if room not in KNOW_ITS_INTERNALS:
+    if str(path.relative_to(PACKAGE)) not in KNOW_ITS_INTERNALS:
         assert not [module for module in imported if module.startswith("dagster._")]
 
 
 def test_the_internals_are_those_of_a_version_that_was_seen():
     assert version("dagster").startswith(f"{internals.SEEN_ON}."), "run everything, then note the version"
-    assert all(getattr(internals, name) is not None for name in internals.__all__)
 
 
 def test_the_engine_does_no_input_or_output():

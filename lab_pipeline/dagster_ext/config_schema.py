@@ -1,7 +1,8 @@
 """The forms that the launchpad shows, as schemas that take values and nothing else."""
 
 import dagster as dg
-from dagster._config import ConfigBoolInstance, ConfigIntInstance, ConfigStringInstance, ConfigType
+
+from lab_pipeline.dagster_ext.internals import ConfigBoolInstance, ConfigIntInstance, ConfigStringInstance, ConfigType
 
 PLAIN = {dg.StringSource: ConfigStringInstance, dg.IntSource: ConfigIntInstance, dg.BoolSource: ConfigBoolInstance}
 

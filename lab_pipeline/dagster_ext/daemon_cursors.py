@@ -3,11 +3,14 @@
 import zlib
 
 import dagster as dg
-from dagster._core.definitions.sensor_definition import SensorType
-from dagster._core.scheduler.instigation import InstigatorType, SensorInstigatorData
-from dagster._daemon.asset_daemon import asset_daemon_cursor_from_instigator_serialized_cursor
-from dagster._daemon.auto_run_reexecution.event_log_consumer import _create_cursor_key
 from dagster_shared.serdes.errors import DeserializationError
+
+from lab_pipeline.dagster_ext.internals import InstigatorType, _create_cursor_key
+from lab_pipeline.storage.internals import (
+    SensorInstigatorData,
+    SensorType,
+    asset_daemon_cursor_from_instigator_serialized_cursor,
+)
 
 FAILED_RUNS_CURSOR = _create_cursor_key(dg.DagsterEventType.RUN_FAILURE)
 """How far the daemon has come among the failed runs; it advances whether or not it could re-execute them."""

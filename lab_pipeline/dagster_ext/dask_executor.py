@@ -6,14 +6,17 @@ from contextlib import contextmanager
 from typing import Any
 
 import dagster as dg
-from dagster._core.errors import DagsterExecutionInterruptedError
-from dagster._core.execution.context.system import PlanOrchestrationContext
-from dagster._core.execution.plan.active import ActiveExecution
-from dagster._core.execution.plan.plan import ExecutionPlan
-from dagster._core.execution.plan.step import ExecutionStep
-from dagster._utils.error import serializable_error_info_from_exc_info
 from dagster_dask.executor import DaskExecutor, get_dask_resource_requirements, query_on_dask_worker
 from distributed import Client, Future, LocalCluster, wait
+
+from lab_pipeline.dagster_ext.internals import (
+    ActiveExecution,
+    DagsterExecutionInterruptedError,
+    ExecutionPlan,
+    ExecutionStep,
+    PlanOrchestrationContext,
+    serializable_error_info_from_exc_info,
+)
 
 POLL_SECONDS = 0.5
 """After which an interrupt is noticed while nothing ends on the cluster."""

@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from typing import Any
 
 import dagster as dg
-from dagster._serdes import serialize_value  # the public API cannot write event data, whose classes are many
 
 from lab_pipeline.clickhouse.logs import LEVELS
+from lab_pipeline.storage.internals import serialize_value
 
 LONGEST_FACT = 8_192
 """Characters of one value: pictures in metadata are in the event log, not in the log of its lines."""

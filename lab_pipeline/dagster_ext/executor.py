@@ -6,11 +6,14 @@ from contextlib import nullcontext
 from typing import Any
 
 import dagster as dg
-from dagster._core.definitions.executor_definition import ExecutorRequirement, multiple_process_executor_requirements
-from dagster._core.execution.context.system import PlanOrchestrationContext
-from dagster._core.execution.plan.plan import ExecutionPlan
-from dagster._core.executor.in_process import InProcessExecutor
 
+from lab_pipeline.dagster_ext.internals import (
+    ExecutionPlan,
+    ExecutorRequirement,
+    InProcessExecutor,
+    PlanOrchestrationContext,
+    multiple_process_executor_requirements,
+)
 from lab_pipeline.domain.errors import LabError
 from lab_pipeline.settings import load_settings
 from lab_pipeline.storage.event_log_storage import BatchingEventLogStorage

@@ -6,13 +6,17 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 import dagster as dg
-from dagster._core.errors import DagsterExecutionInterruptedError
-from dagster._core.execution.api import execute_run
-from dagster._core.remote_origin import RegisteredCodeLocationOrigin, RemoteJobOrigin, RemoteRepositoryOrigin
 
 from lab_pipeline.dagster_ext import io_manager, worker_locks
 from lab_pipeline.dagster_ext.failure_reason import failure_reason
 from lab_pipeline.dagster_ext.graphql import LOCATION, REPOSITORY
+from lab_pipeline.dagster_ext.internals import (
+    DagsterExecutionInterruptedError,
+    RegisteredCodeLocationOrigin,
+    RemoteJobOrigin,
+    RemoteRepositoryOrigin,
+    execute_run,
+)
 from lab_pipeline.dagster_ext.reconcile import reconcile_dead
 from lab_pipeline.domain.errors import LabError
 from lab_pipeline.files.disk_errors import full_disk, is_full

@@ -7,7 +7,6 @@ from typing import Any
 
 import dagster as dg
 import yaml  # type: ignore[import-untyped]  # it ships no types
-from dagster._daemon.types import DaemonHeartbeat
 from sqlalchemy.exc import SQLAlchemyError
 
 from lab_pipeline.domain.errors import LabError
@@ -16,6 +15,7 @@ from lab_pipeline.files.disk_errors import disk_trouble
 from lab_pipeline.home import project_root
 from lab_pipeline.settings import Settings, keep_private, places_of_libraries
 from lab_pipeline.storage.event_log_storage import batches_allowed
+from lab_pipeline.storage.internals import DaemonHeartbeat
 
 CONFIG = "dagster.yaml"
 SILENT_SECONDS = 90.0

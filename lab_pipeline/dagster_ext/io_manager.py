@@ -7,9 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import dagster as dg
-from dagster._core.definitions.executor_definition import ExecutorRequirement
-from dagster._core.execution.context.system import StepExecutionContext
 
+from lab_pipeline.dagster_ext.internals import ExecutorRequirement, StepExecutionContext
 from lab_pipeline.dagster_ext.worker_locks import end_with_parent
 from lab_pipeline.files.atomic import Sync, whole_file
 from lab_pipeline.settings import Settings, load_settings

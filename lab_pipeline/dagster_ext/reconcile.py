@@ -12,11 +12,10 @@ from pathlib import Path
 
 import dagster as dg
 from dagster import DagsterRunStatus as Status
-from dagster._core.events import RunFailureReason
-from dagster._core.storage.tags import RUN_FAILURE_REASON_TAG
 from sqlalchemy.exc import SQLAlchemyError
 
 from lab_pipeline.dagster_ext import io_manager, worker_locks
+from lab_pipeline.dagster_ext.internals import RUN_FAILURE_REASON_TAG, RunFailureReason
 from lab_pipeline.domain.errors import LabError
 from lab_pipeline.runs.tags import BACKTEST_JOBS
 from lab_pipeline.settings import Settings

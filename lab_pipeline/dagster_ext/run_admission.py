@@ -4,9 +4,14 @@ import math
 import re
 
 import dagster as dg
-from dagster._core.events import JobFailureData, RunFailureReason
-from dagster._core.storage.tags import MAX_RETRIES_TAG, MAX_RUNTIME_SECONDS_TAG, PRIORITY_TAG
 
+from lab_pipeline.dagster_ext.internals import (
+    MAX_RETRIES_TAG,
+    MAX_RUNTIME_SECONDS_TAG,
+    PRIORITY_TAG,
+    JobFailureData,
+    RunFailureReason,
+)
 from lab_pipeline.dagster_ext.worker_locks import WORKER_TAG, worker_of
 
 LAUNCHERS = ("dagster-", "ecs/")

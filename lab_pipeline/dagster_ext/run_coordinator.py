@@ -3,11 +3,16 @@
 from pathlib import Path
 
 import dagster as dg
-from dagster._core.errors import DagsterRunNotFoundError
-from dagster._core.execution.plan.resume_retry import ReexecutionStrategy
-from dagster._core.run_coordinator import QueuedRunCoordinator, SubmitRunContext
-from dagster._core.storage.tags import MAX_RETRIES_TAG, RETRY_NUMBER_TAG, RETRY_STRATEGY_TAG
 
+from lab_pipeline.dagster_ext.internals import (
+    MAX_RETRIES_TAG,
+    RETRY_NUMBER_TAG,
+    RETRY_STRATEGY_TAG,
+    DagsterRunNotFoundError,
+    QueuedRunCoordinator,
+    ReexecutionStrategy,
+    SubmitRunContext,
+)
 from lab_pipeline.dagster_ext.queue_signal import stir
 from lab_pipeline.dagster_ext.run_admission import is_admitted
 from lab_pipeline.dagster_ext.worker_locks import FOREGROUND, WORKER_TAG

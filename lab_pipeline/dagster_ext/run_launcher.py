@@ -13,16 +13,15 @@ from pathlib import Path
 from typing import Any, Protocol, Self
 
 import dagster as dg
-from dagster._config.config_schema import UserConfigSchema
-from dagster._core.launcher.base import CheckRunHealthResult, LaunchRunContext, RunLauncher, WorkerStatus
-from dagster._serdes import ConfigurableClass, ConfigurableClassData
 
 from lab_pipeline.dagster_ext import worker_locks
+from lab_pipeline.dagster_ext.internals import CheckRunHealthResult, LaunchRunContext, RunLauncher, WorkerStatus
 from lab_pipeline.dagster_ext.queue_signal import stir
 from lab_pipeline.dagster_ext.reconcile import STORE_ERRORS, reconcile_dead
 from lab_pipeline.dagster_ext.worker_locks import LIFELINE, WORKER_TAG
 from lab_pipeline.forkserver.client import Forked, fork
 from lab_pipeline.settings import PRIVATE, load_settings
+from lab_pipeline.storage.internals import ConfigurableClass, ConfigurableClassData, UserConfigSchema
 
 KILLED_AFTER_SECONDS = worker_locks.GRACE_SECONDS + 1.0
 """After a request to stop; a process that can does it by itself before."""

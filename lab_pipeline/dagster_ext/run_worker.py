@@ -4,12 +4,14 @@ import sys
 from pathlib import Path
 
 import dagster as dg
-from dagster._core.errors import DagsterExecutionInterruptedError
-from dagster._grpc.impl import core_execute_run
-from dagster._utils.hosted_user_process import recon_job_from_origin
-from dagster._utils.interrupts import capture_interrupts
 
 from lab_pipeline.dagster_ext import io_manager, worker_locks
+from lab_pipeline.dagster_ext.internals import (
+    DagsterExecutionInterruptedError,
+    capture_interrupts,
+    core_execute_run,
+    recon_job_from_origin,
+)
 from lab_pipeline.dagster_ext.reconcile import reconcile_dead
 from lab_pipeline.settings import load_settings
 

@@ -1,7 +1,9 @@
 """Ticks of sensors, and evaluations that are none: tests of a sensor, which look at everything and do nothing."""
 
 import dagster as dg
-from dagster._core.scheduler.instigation import InstigatorType, SensorInstigatorData, TickStatus
+
+from lab_pipeline.dagster_ext.internals import InstigatorType, TickStatus
+from lab_pipeline.storage.internals import SensorInstigatorData
 
 TESTED = "a test: nothing was done, which a tick of the daemon would do"
 

@@ -26,7 +26,6 @@ from lab_pipeline import __version__
 from lab_pipeline.backup import BackupError, DamagedBackupError, FileEntry, Repository, Snapshot
 from lab_pipeline.backup.copying import Copier, with_logs
 from lab_pipeline.backup.repository import LAYOUT, Progress, taken_at
-from lab_pipeline.dagster_ext.internals import SqliteEventLogStorage, SqliteScheduleStorage
 from lab_pipeline.dagster_ext.worker_locks import workers_dir
 from lab_pipeline.lake.inbox import DONE, REJECTED, TAKEN
 from lab_pipeline.operations.deletions import nothing_deleted
@@ -38,6 +37,7 @@ from lab_pipeline.settings import Settings
 from lab_pipeline.statistics.refreshing import alone
 from lab_pipeline.storage.duck_connection import DuckConnection
 from lab_pipeline.storage.event_log_storage import EVENTS_DIRECTORY
+from lab_pipeline.storage.internals import SqliteEventLogStorage, SqliteScheduleStorage
 from lab_pipeline.storage.run_storage import DuckDBRunStorage
 
 RUNS = "runs.duckdb"

@@ -9,10 +9,10 @@ from typing import Any
 import dagster as dg
 import sqlalchemy as sa
 
-from lab_pipeline.dagster_ext.internals import RunsTable
 from lab_pipeline.operations.runs import ERROR_TAG, LEGACY_RESULT_TAG, Runs
 from lab_pipeline.runs.legacy import LegacyRun
 from lab_pipeline.runs.tags import BACKTEST_JOB, run_config, search_tags
+from lab_pipeline.storage.internals import RunsTable
 
 LEGACY_TAG = "lab/legacy"
 REQUEST_FIELDS = ("strategy_id", "strategy_version", "caller", "mint", "timeframe", "start", "end")

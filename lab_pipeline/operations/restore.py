@@ -12,13 +12,13 @@ from lab_pipeline.backup import Repository, Snapshot
 from lab_pipeline.backup.repository import Progress
 from lab_pipeline.backup.restoring import restoring
 from lab_pipeline.dagster_ext.internals import NOT_FINISHED_STATUSES
-from lab_pipeline.dagster_ext.internals import SqlEventLogStorageTable as EventLogs
 from lab_pipeline.dagster_ext.worker_locks import WORKER_TAG, leave_dead, worker_of, workers_dir
 from lab_pipeline.operations.backup import RUNS
 from lab_pipeline.runs.idempotency import IdempotencyKeys
 from lab_pipeline.settings import Settings
 from lab_pipeline.storage.duck_file import DuckFile
 from lab_pipeline.storage.event_log_storage import EVENTS_DIRECTORY, BatchingEventLogStorage
+from lab_pipeline.storage.internals import SqlEventLogStorageTable as EventLogs
 from lab_pipeline.storage.run_storage import DuckDBRunStorage
 
 ENDS = (dg.DagsterEventType.RUN_SUCCESS, dg.DagsterEventType.RUN_FAILURE, dg.DagsterEventType.RUN_CANCELED)

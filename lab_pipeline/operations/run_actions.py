@@ -5,11 +5,11 @@ from pathlib import Path
 import dagster as dg
 
 from lab_pipeline.clickhouse.writer import delete_run as delete_rows
-from lab_pipeline.dagster_ext.internals import SqliteEventLogStorage
 from lab_pipeline.domain.errors import ConflictError
 from lab_pipeline.operations.deletions import deleting
 from lab_pipeline.operations.lab import Lab
 from lab_pipeline.operations.runs import Runs
+from lab_pipeline.storage.internals import SqliteEventLogStorage
 
 
 def cancel(runs: Runs, run_id: str) -> None:

@@ -14,7 +14,7 @@ import sqlalchemy as sa
 from dagster_shared.serdes import deserialize_value
 
 from lab_pipeline.dagster_ext.failure_reason import failure_reason
-from lab_pipeline.dagster_ext.internals import FINISHED_STATUSES, RunsTable, RunTagsTable, SqlRunStorage
+from lab_pipeline.dagster_ext.internals import FINISHED_STATUSES
 from lab_pipeline.dagster_ext.run_coordinator import is_backtest
 from lab_pipeline.domain.enums import RunStatus
 from lab_pipeline.domain.errors import LabError
@@ -36,6 +36,7 @@ from lab_pipeline.runs.tags import (
     status_of,
     told,
 )
+from lab_pipeline.storage.internals import RunsTable, RunTagsTable, SqlRunStorage
 from lab_pipeline.storage.run_storage import DuckDBRunStorage
 
 ERROR_TAG = "lab/error"

@@ -10,13 +10,18 @@ from pathlib import Path
 from typing import IO, Any, BinaryIO, Self
 
 from dagster import Field, StringSource
-from dagster._config.config_schema import UserConfigSchema
-from dagster._core.execution.compute_logs import redirect_to_file
-from dagster._core.storage.compute_log_manager import CapturedLogContext, ComputeIOType
-from dagster._core.storage.local_compute_log_manager import IO_TYPE_EXTENSION, LocalComputeLogManager
-from dagster._serdes import ConfigurableClassData
-from dagster._utils import ensure_file, touch_file
 
+from lab_pipeline.storage.internals import (
+    IO_TYPE_EXTENSION,
+    CapturedLogContext,
+    ComputeIOType,
+    ConfigurableClassData,
+    LocalComputeLogManager,
+    UserConfigSchema,
+    ensure_file,
+    redirect_to_file,
+    touch_file,
+)
 from lab_pipeline.storage.run_storage import under_dagster_home
 
 LOGS_DIRECTORY = "storage"

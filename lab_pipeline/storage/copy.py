@@ -18,38 +18,34 @@ from typing import Any, TypeVar
 
 import dagster as dg
 import sqlalchemy as sa
-from dagster._core.storage.event_log.schema import (
-    AssetCheckExecutionsTable,
-    AssetEventTagsTable,
-    AssetKeyTable,
-    ConcurrencyLimitsTable,
-    ConcurrencySlotsTable,
-    DynamicPartitionsTable,
-    PendingStepsTable,
-)
-from dagster._core.storage.event_log.schema import SqlEventLogStorageTable as EventLogs
-from dagster._core.storage.event_log.sql_event_log import SqlEventLogStorage
-from dagster._core.storage.runs.schema import (
-    BackfillTagsTable,
-    BulkActionsTable,
-    KeyValueStoreTable,
-    RunsTable,
-    RunTagsTable,
-    SnapshotsTable,
-)
-from dagster._core.storage.runs.sql_run_storage import SqlRunStorage
-from dagster._core.storage.schedules.schema import (
-    AssetDaemonAssetEvaluationsTable,
-    InstigatorsTable,
-    JobTable,
-    JobTickTable,
-)
-from dagster._core.storage.schedules.sql_schedule_storage import SqlScheduleStorage
 from sqlalchemy.engine import Connection
 
 from lab_pipeline.domain.errors import LabError
 from lab_pipeline.storage import events
 from lab_pipeline.storage.events import INDEXED, Event, EventReader, Layout, Row
+from lab_pipeline.storage.internals import (
+    AssetCheckExecutionsTable,
+    AssetDaemonAssetEvaluationsTable,
+    AssetEventTagsTable,
+    AssetKeyTable,
+    BackfillTagsTable,
+    BulkActionsTable,
+    ConcurrencyLimitsTable,
+    ConcurrencySlotsTable,
+    DynamicPartitionsTable,
+    InstigatorsTable,
+    JobTable,
+    JobTickTable,
+    KeyValueStoreTable,
+    PendingStepsTable,
+    RunsTable,
+    RunTagsTable,
+    SnapshotsTable,
+    SqlEventLogStorage,
+    SqlRunStorage,
+    SqlScheduleStorage,
+)
+from lab_pipeline.storage.internals import SqlEventLogStorageTable as EventLogs
 from lab_pipeline.storage.renumber import Numbering
 
 Connect = Callable[[], AbstractContextManager[Connection]]

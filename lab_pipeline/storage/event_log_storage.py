@@ -11,14 +11,6 @@ from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple, Self
 
 from dagster import EventLogEntry, Field, StringSource
-from dagster._config.config_schema import UserConfigSchema
-from dagster._core.event_api import EventHandlerFn
-from dagster._core.events import EVENT_TYPE_TO_PIPELINE_RUN_STATUS
-from dagster._core.storage.event_log import SqliteEventLogStorage
-from dagster._core.storage.event_log.sqlite.sqlite_event_log import SqliteEventLogStorageWatchdog
-from dagster._core.storage.sql import create_engine
-from dagster._core.storage.sqlite import SQLITE_BUSY_TIMEOUT_SECONDS
-from dagster._serdes import ConfigurableClassData
 from sqlalchemy import text
 from sqlalchemy.engine import Connection, Engine
 from sqlalchemy.exc import DatabaseError
@@ -26,6 +18,16 @@ from sqlalchemy.pool import NullPool
 from watchdog.events import FileSystemEvent
 
 from lab_pipeline.files.atomic import copy_if_missing
+from lab_pipeline.storage.internals import (
+    EVENT_TYPE_TO_PIPELINE_RUN_STATUS,
+    SQLITE_BUSY_TIMEOUT_SECONDS,
+    ConfigurableClassData,
+    EventHandlerFn,
+    SqliteEventLogStorage,
+    SqliteEventLogStorageWatchdog,
+    UserConfigSchema,
+    create_engine,
+)
 from lab_pipeline.storage.plain_path import plain
 from lab_pipeline.storage.run_storage import under_dagster_home
 

@@ -12,12 +12,16 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import sqlalchemy as sa
-from dagster._core.events import ASSET_CHECK_EVENTS, ASSET_EVENTS, EVENT_TYPE_TO_PIPELINE_RUN_STATUS
-from dagster._core.instance.utils import RUNLESS_RUN_ID
-from dagster._core.storage.event_log.schema import SqlEventLogStorageTable as EventLogs
-from dagster._core.storage.event_log.sql_event_log import SqlEventLogStorage
 from sqlalchemy.engine import Connection
 
+from lab_pipeline.storage.internals import (
+    ASSET_CHECK_EVENTS,
+    ASSET_EVENTS,
+    EVENT_TYPE_TO_PIPELINE_RUN_STATUS,
+    RUNLESS_RUN_ID,
+    SqlEventLogStorage,
+)
+from lab_pipeline.storage.internals import SqlEventLogStorageTable as EventLogs
 from lab_pipeline.storage.renumber import Numbering
 
 Row = dict[str, Any]

@@ -9,11 +9,10 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from dagster._daemon.types import DaemonHeartbeat
-from dagster._serdes import deserialize_value, serialize_value
 from dagster_shared.serdes.errors import DeserializationError
 
 from lab_pipeline.files.atomic import Sync, write_whole
+from lab_pipeline.storage.internals import DaemonHeartbeat, deserialize_value, serialize_value
 
 
 @dataclass(frozen=True)

@@ -6,15 +6,17 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from dagster._core.definitions.data_version import INPUT_EVENT_POINTER_TAG_PREFIX
-from dagster._core.definitions.run_status_sensor_definition import RunStatusSensorCursor
-from dagster._core.definitions.sensor_definition import SensorType
-from dagster._core.scheduler.instigation import InstigatorState, SensorInstigatorData
-from dagster._daemon.asset_daemon import (
+from lab_pipeline.storage.internals import (
+    INPUT_EVENT_POINTER_TAG_PREFIX,
+    InstigatorState,
+    RunStatusSensorCursor,
+    SensorInstigatorData,
+    SensorType,
     asset_daemon_cursor_from_instigator_serialized_cursor,
     asset_daemon_cursor_to_instigator_serialized_cursor,
+    deserialize_value,
+    serialize_value,
 )
-from dagster._serdes import deserialize_value, serialize_value
 
 POINTER = f"{INPUT_EVENT_POINTER_TAG_PREFIX}/"
 NUMBERED = {

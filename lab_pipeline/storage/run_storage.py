@@ -10,28 +10,9 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, Self
 
-import dagster._check as check
 import pyarrow as pa
 import sqlalchemy as db
 from dagster import DagsterEvent, DagsterEventType, Field, IntSource, RunsFilter, StringSource
-from dagster._config.config_schema import UserConfigSchema
-from dagster._core.events import EVENT_TYPE_TO_PIPELINE_RUN_STATUS
-from dagster._core.execution.backfill import PartitionBackfill
-from dagster._core.storage.dagster_run import JobBucket, TagBucket
-from dagster._core.storage.runs.schema import (
-    BackfillTagsTable,
-    BulkActionsTable,
-    KeyValueStoreTable,
-    RunsTable,
-    RunTagsTable,
-    SecondaryIndexMigrationTable,
-    SnapshotsTable,
-)
-from dagster._core.storage.runs.sql_run_storage import SnapshotType, SqlRunStorage
-from dagster._core.storage.sql import AlembicVersion, SqlAlchemyQuery
-from dagster._daemon.types import DaemonHeartbeat
-from dagster._serdes import ConfigurableClass, ConfigurableClassData, serialize_value
-from dagster._time import get_current_datetime
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.engine import Connection
 
@@ -41,6 +22,30 @@ from lab_pipeline.storage.dialect import DuckDBDialect
 from lab_pipeline.storage.duck_connection import DuckConnection
 from lab_pipeline.storage.duck_file import DEFAULT_TIMEOUT_SECONDS, DuckFile
 from lab_pipeline.storage.heartbeats import Heartbeats
+from lab_pipeline.storage.internals import (
+    EVENT_TYPE_TO_PIPELINE_RUN_STATUS,
+    AlembicVersion,
+    BackfillTagsTable,
+    BulkActionsTable,
+    ConfigurableClass,
+    ConfigurableClassData,
+    DaemonHeartbeat,
+    JobBucket,
+    KeyValueStoreTable,
+    PartitionBackfill,
+    RunsTable,
+    RunTagsTable,
+    SecondaryIndexMigrationTable,
+    SnapshotsTable,
+    SnapshotType,
+    SqlAlchemyQuery,
+    SqlRunStorage,
+    TagBucket,
+    UserConfigSchema,
+    get_current_datetime,
+    serialize_value,
+    str_param,
+)
 
 TEMPORARY_HOME_PREFIX = ".tmp_dagster_home_"
 """Fixed by Dagster so that projects can rely on it."""
@@ -301,7 +306,7 @@ class DuckDBRunStorage(SqlRunStorage, ConfigurableClass):
 
     def delete_run(self, run_id: str) -> None:
         """Delete a run and its tags."""
-        check.str_param(run_id, "run_id")
+        str_param(run_id, "run_id")
         with self.connect() as connection:
             connection.execute(RunTagsTable.delete().where(RunTagsTable.c.run_id == run_id))
             connection.execute(RunsTable.delete().where(RunsTable.c.run_id == run_id))

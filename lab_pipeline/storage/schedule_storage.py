@@ -8,16 +8,18 @@ from pathlib import Path
 from typing import Any, Self, cast
 
 from dagster import Field, StringSource
-from dagster._config.config_schema import UserConfigSchema
-from dagster._core.storage.schedules import SqliteScheduleStorage
-from dagster._core.storage.sql import create_engine
-from dagster._core.storage.sqlite import create_db_conn_string
-from dagster._serdes import ConfigurableClassData
 from sqlalchemy import text
 from sqlalchemy.engine import Connection, Engine
 from sqlalchemy.exc import DatabaseError
 from sqlalchemy.pool import QueuePool
 
+from lab_pipeline.storage.internals import (
+    ConfigurableClassData,
+    SqliteScheduleStorage,
+    UserConfigSchema,
+    create_db_conn_string,
+    create_engine,
+)
 from lab_pipeline.storage.plain_path import plain
 from lab_pipeline.storage.run_storage import under_dagster_home
 

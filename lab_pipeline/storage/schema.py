@@ -2,8 +2,6 @@
 
 from alembic.config import Config
 from alembic.script import ScriptDirectory
-from dagster._core.storage.runs.schema import RunStorageSqlMetadata
-from dagster._core.storage.sql import ALEMBIC_SCRIPTS_LOCATION
 from sqlalchemy import Column, Float, Table
 from sqlalchemy.types import NullType
 
@@ -11,6 +9,7 @@ from lab_pipeline.domain.errors import later_layout
 from lab_pipeline.files.errors import StorageError
 from lab_pipeline.storage.dialect import DuckDBDialect
 from lab_pipeline.storage.duck_connection import DuckConnection
+from lab_pipeline.storage.internals import ALEMBIC_SCRIPTS_LOCATION, RunStorageSqlMetadata
 from lab_pipeline.storage.run_rows import LAYOUT
 
 

@@ -4,11 +4,14 @@ import argparse
 from contextlib import suppress
 
 import dagster as dg
-from dagster._core.workspace.load_target import WorkspaceFileTarget
-from dagster._daemon.controller import daemon_controller_from_instance
-from dagster._utils.interrupts import capture_interrupts, setup_interrupt_handlers
 
+from lab_pipeline.dagster_ext.daemon.internals import (
+    WorkspaceFileTarget,
+    daemon_controller_from_instance,
+    setup_interrupt_handlers,
+)
 from lab_pipeline.dagster_ext.daemon.sensing import daemons
+from lab_pipeline.dagster_ext.internals import capture_interrupts
 
 
 def main() -> None:

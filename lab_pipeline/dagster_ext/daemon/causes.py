@@ -8,14 +8,12 @@ from pathlib import Path
 
 import dagster as dg
 import sqlalchemy as sa
-from dagster._core.remote_representation.external import RemoteSensor
-from dagster._core.scheduler.instigation import InstigatorState, SensorInstigatorData, TickStatus
-from dagster._core.storage.dagster_run import NOT_FINISHED_STATUSES
-from dagster._core.storage.runs.schema import RunsTable
-from dagster._core.storage.runs.sql_run_storage import SqlRunStorage
 
+from lab_pipeline.dagster_ext.daemon.internals import RemoteSensor
+from lab_pipeline.dagster_ext.internals import NOT_FINISHED_STATUSES, TickStatus
 from lab_pipeline.dagster_ext.sensor_causes import CALLS, FILES, RUNS, WAITS_FOR
 from lab_pipeline.settings import Settings
+from lab_pipeline.storage.internals import InstigatorState, RunsTable, SensorInstigatorData, SqlRunStorage
 
 LINGER_SECONDS = 120.0
 """For which sensors tick as often as they ask for after something stirred: longer than any leaves work for later."""

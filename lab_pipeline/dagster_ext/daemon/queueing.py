@@ -7,11 +7,13 @@ from pathlib import Path
 from typing import Any
 
 import dagster as dg
-from dagster._core.workspace.context import IWorkspaceProcessContext
-from dagster._daemon.daemon import DaemonIterator
-from dagster._daemon.run_coordinator import QueuedRunCoordinatorDaemon
-from dagster._utils.error import serializable_error_info_from_exc_info
 
+from lab_pipeline.dagster_ext.daemon.internals import (
+    DaemonIterator,
+    IWorkspaceProcessContext,
+    QueuedRunCoordinatorDaemon,
+)
+from lab_pipeline.dagster_ext.internals import serializable_error_info_from_exc_info
 from lab_pipeline.dagster_ext.queue_signal import stirred_at
 
 LOOK_SECONDS = 0.05

@@ -10,20 +10,25 @@ from concurrent.futures import Executor, Future
 from typing import Any, ParamSpec, TypeVar
 
 import dagster as dg
-from dagster import _check as check
-from dagster._core.remote_representation.external import RemoteSensor
-from dagster._core.run_coordinator import QueuedRunCoordinator
-from dagster._core.scheduler.instigation import InstigatorState
-from dagster._core.workspace.context import IWorkspaceProcessContext
-from dagster._daemon.asset_daemon import AssetDaemon
-from dagster._daemon.controller import DEFAULT_DAEMON_INTERVAL_SECONDS, create_daemon_of_type
-from dagster._daemon.daemon import DaemonIterator, DagsterDaemon, SensorDaemon
-from dagster._daemon.run_coordinator import QueuedRunCoordinatorDaemon
-from dagster._daemon.sensor import execute_sensor_iteration_loop
 
 from lab_pipeline.dagster_ext.daemon.causes import Causes
+from lab_pipeline.dagster_ext.daemon.internals import (
+    DEFAULT_DAEMON_INTERVAL_SECONDS,
+    AssetDaemon,
+    DaemonIterator,
+    DagsterDaemon,
+    IWorkspaceProcessContext,
+    QueuedRunCoordinatorDaemon,
+    RemoteSensor,
+    SensorDaemon,
+    create_daemon_of_type,
+    execute_sensor_iteration_loop,
+    inst,
+)
 from lab_pipeline.dagster_ext.daemon.queueing import PromptQueueDaemon
+from lab_pipeline.dagster_ext.internals import QueuedRunCoordinator
 from lab_pipeline.settings import load_settings
+from lab_pipeline.storage.internals import InstigatorState
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -38,7 +43,7 @@ def daemons(instance: dg.DagsterInstance) -> Iterator[DagsterDaemon[Any]]:
         elif kind == AssetDaemon.daemon_type():
             yield CausedAssetDaemon(instance, causes)
         elif kind == QueuedRunCoordinatorDaemon.daemon_type():
-            coordinator = check.inst(instance.run_coordinator, QueuedRunCoordinator)
+            coordinator = inst(instance.run_coordinator, QueuedRunCoordinator)
             yield PromptQueueDaemon(instance, coordinator.dequeue_interval_seconds)
         else:
             yield create_daemon_of_type(kind, instance)
