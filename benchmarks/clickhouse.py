@@ -49,10 +49,10 @@ DIRECT = """
 import json, sys, time
 from pathlib import Path
 from lab_pipeline.clickhouse.gateway.engine import Engine
-from lab_pipeline.clickhouse.schema import Target, migrate
+from lab_pipeline.clickhouse.schema import UploadTarget, migrate
 directory, *batches = sys.argv[1:]
 engine = Engine(Path(directory), memory_bytes=2 << 30)
-migrate(engine.run, Target("lab"), None)
+migrate(engine.run, UploadTarget("lab"), None)
 payloads = [Path(batch).read_bytes() for batch in batches]
 print("ready", flush=True)
 for line in sys.stdin:

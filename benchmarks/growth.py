@@ -35,11 +35,11 @@ from lab_pipeline.clickhouse.config import clickhouse_config
 from lab_pipeline.clickhouse.gateway.launch import stop_server
 from lab_pipeline.clickhouse.logs import seal_logs
 from lab_pipeline.dagster_ext.instance import open_instance
-from lab_pipeline.operations.run_records import known_runs
+from lab_pipeline.operations.run_records import run_records
 from lab_pipeline.operations.runs import Runs
 from lab_pipeline.runs.artifacts import MANIFEST, ArtifactStore
 from lab_pipeline.settings import Settings
-from lab_pipeline.statistics import KnownRun, Statistics, refresh
+from lab_pipeline.statistics import RunRecord, Statistics, refresh
 from lab_pipeline.statistics.manifests import signature
 from lab_pipeline.storage.catalog_file import open_catalog
 from lab_pipeline.storage.run_storage import DuckDBRunStorage
@@ -92,7 +92,7 @@ def make(home: Path, count: int) -> None:
     publish(settings, patterns, others)
     record(settings, [*patterns, *others])
     seal(settings, [*patterns, *others])
-    refresh(Statistics.of(settings), [KnownRun(run_id, "completed", "strategy-0") for run_id in patterns])
+    refresh(Statistics.of(settings), [RunRecord(run_id, "completed", "strategy-0") for run_id in patterns])
     count_others(settings, patterns, others)
     measure_refresh(settings.home)
 
@@ -222,7 +222,7 @@ def measure_refresh(home: Path) -> float:
     statistics = Statistics.of(settings)
     with open_instance(settings) as instance:
         began = time.process_time()
-        runs = known_runs(Runs(instance, ArtifactStore(settings.artifacts_dir)), statistics.catalog.known_runs())
+        runs = run_records(Runs(instance, ArtifactStore(settings.artifacts_dir)), statistics.catalog.run_records())
         done = refresh(statistics, runs)
         taken = time.process_time() - began
     if not done.changed:

@@ -85,7 +85,7 @@ def of(home: Path) -> list[psutil.Process]:
             environment, command = process.environ(), process.cmdline()
         except psutil.Error:
             continue
-        # ClickHouse is told nothing but its place, as an argument.
+        # ClickHouse gets nothing but its place, as an argument.
         if str(home) in (environment.get("LAB_HOME"), environment.get("DAGSTER_HOME")) or str(home) in " ".join(
             command
         ):

@@ -26,7 +26,7 @@ import duckdb
 
 from benchmarks.api import LAB, serving
 from benchmarks.statistics_world import World
-from lab_pipeline.statistics import Board, GroupBy, KnownRun, Method, RankBy, Statistics, leaderboard, refresh
+from lab_pipeline.statistics import Board, GroupBy, Method, RankBy, RunRecord, Statistics, leaderboard, refresh
 from lab_pipeline.statistics import answers as ask
 from lab_pipeline.statistics.catalog import Catalog
 from lab_pipeline.statistics.segments import SegmentFiles
@@ -51,9 +51,9 @@ def main() -> None:
 
 def measure(home: Path, count: int, trades: int, rounds: int) -> None:
     world = World(home / "artifacts", trades, seed=len(list((home / "artifacts").glob("*"))) + 1)
-    runs = [KnownRun(path.name, "completed", "strategy-0") for path in sorted((home / "artifacts").glob("*"))]
+    runs = [RunRecord(path.name, "completed", "strategy-0") for path in sorted((home / "artifacts").glob("*"))]
     while len(runs) < count:
-        runs.append(KnownRun(world.add_run()[0], "completed", "strategy-0"))
+        runs.append(RunRecord(world.add_run()[0], "completed", "strategy-0"))
     runs = runs[:count]
     merge(home, [run.run_id for run in runs])
     times: dict[str, list[float]] = {}
@@ -121,7 +121,7 @@ def read(lab: Statistics) -> None:
             for rank in RankBy
         },
     }
-    print(f"\nanswers, milliseconds, {READS} each, with pauses so that the catalog is attached anew")
+    print(f"\nanswers, milliseconds, {READS} each, with pauses so that the catalog is attached again")
     print(f"{'':42} {'p50':>7} {'p95':>7}")
     for label, work in reads.items():
         latencies = []

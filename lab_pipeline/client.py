@@ -50,12 +50,12 @@ class StillRunningError(LabError):
     """A run that was waited for took too long; it goes on."""
 
 
-class Lab:
+class Client:
     """A lab's HTTP API.
 
     Example:
-        >>> with Lab() as lab:  # doctest: +SKIP
-        ...     run = lab.backtest("ladder", "5m", start="2025-02-01", end="2025-03-01").wait()
+        >>> with Client() as client:  # doctest: +SKIP
+        ...     run = client.backtest("ladder", "5m", start="2025-02-01", end="2025-03-01").wait()
         ...     print(run.summary["expectancy"], run.artifact("trades").height)
     """
 
@@ -85,7 +85,7 @@ class Lab:
         params: Mapping[str, Any] | None = None,
         seed: int = 0,
         key: str | None = None,
-    ) -> "Run":
+    ) -> "RunHandle":
         """Queue a backtest and return its run.
 
         Args:
@@ -145,13 +145,13 @@ class Lab:
         answer: dict[str, Any] = self.send("POST", "/backtest/dry-run", json=body).json()
         return answer
 
-    def run(self, run_id: str) -> "Run":
+    def run(self, run_id: str) -> "RunHandle":
         """Return a run.
 
         Raises:
             ApiError: if there is none of that id.
         """
-        return Run(self, self.send("GET", f"/runs/{run_id}").json())
+        return RunHandle(self, self.send("GET", f"/runs/{run_id}").json())
 
     def runs(self, **filters: str | Sequence[str]) -> Iterator[dict[str, Any]]:
         """Iterate over runs, newest first; filters are those of `GET /runs`: `status`, `strategyId`, `caller`, ...
@@ -219,14 +219,14 @@ class Lab:
 
 
 @dataclass(frozen=True)
-class Run:
+class RunHandle:
     """A run as the lab knew it when it was asked; `refresh` asks again.
 
     Attributes:
         details: the API's own answer.
     """
 
-    lab: Lab = field(repr=False)
+    lab: Client = field(repr=False)
     details: dict[str, Any] = field(repr=False)
 
     @property
@@ -250,11 +250,11 @@ class Run:
         error: str | None = self.details["error"]
         return error
 
-    def refresh(self) -> "Run":
+    def refresh(self) -> "RunHandle":
         """Return the run as it is now."""
         return self.lab.run(self.run_id)
 
-    def wait(self, seconds: float | None = None) -> "Run":
+    def wait(self, seconds: float | None = None) -> "RunHandle":
         """Wait until the run has completed, and return it.
 
         Args:
@@ -279,7 +279,7 @@ class Run:
         """Stop the run."""
         self.lab.send("POST", f"/runs/{self.run_id}/cancel")
 
-    def retry(self) -> "Run":
+    def retry(self) -> "RunHandle":
         """Queue the same again."""
         return self.lab.run(self.lab.send("POST", f"/runs/{self.run_id}/retry").json()["runId"])
 

@@ -63,7 +63,7 @@ class Door:
         return cls(settings.host.lower(), token, settings.host_names)
 
     def knows_host(self, headers: Mapping[str, str]) -> bool:
-        """Tell whether a request names this server.
+        """Return whether a request names this server.
 
         A listener on every address is reached by any of the machine's, and no page can make an address its own.
         """
@@ -77,7 +77,7 @@ class Door:
         )
 
     def has_token(self, headers: Mapping[str, str]) -> bool:
-        """Tell whether a request brings the token, if there is one; a nearly right one takes as long as a wrong one."""
+        """Return whether a request brings the token, if there is one, in a time that does not depend on it."""
         if self.token is None:
             return True
         scheme, _, given = headers.get("authorization", "").partition(" ")
@@ -89,13 +89,13 @@ class Door:
 
 
 def is_from_other_site(headers: Mapping[str, str]) -> bool:
-    """Tell whether a browser says that a page of another site (or another port) sent this; a program says nothing."""
+    """Return whether a browser says that a page of another site (or another port) sent this; a program says nothing."""
     site, origin = headers.get("sec-fetch-site"), headers.get("origin")
     return (site is not None and site not in SAME_SITE) or (origin is not None and not _is_own(origin, headers))
 
 
 def opens_page(method: str, headers: Mapping[str, str]) -> bool:
-    """Tell whether a person follows a link: the browser's window leaves the page that the link was on."""
+    """Return whether a person follows a link: the browser's window leaves the page that the link was on."""
     return (
         method in {"GET", "HEAD"}
         and headers.get("sec-fetch-mode") == "navigate"
@@ -125,7 +125,7 @@ def require_token_off_loopback(settings: Settings) -> None:
 
 
 def is_loopback(host: str) -> bool:
-    """Tell whether only this machine reaches an address."""
+    """Return whether only this machine reaches an address."""
     return host.lower() == "localhost" or (_is_address(host) and ipaddress.ip_address(host).is_loopback)
 
 

@@ -213,9 +213,9 @@ class Settings(BaseSettings):
         return self.home / "statistics"
 
     @property
-    def handover_dir(self) -> Path:
+    def scratch_dir(self) -> Path:
         """What the processes of a run share while it is executed."""
-        return self.home / "handover"
+        return self.home / "scratch"
 
     @property
     def clickhouse_dir(self) -> Path:
@@ -239,7 +239,7 @@ PRIVATE = 0o077
 """The umask under which the processes of a lab make files: what they hold is for their user alone."""
 NUMBA = "NUMBA_CACHE_DIR"
 AREAS = frozenset({
-    "artifacts", "cache", "catalog", "clickhouse", "dagster", "handover", "inbox", "lake", "logs", "statistics",
+    "artifacts", "cache", "catalog", "clickhouse", "dagster", "scratch", "inbox", "lake", "logs", "statistics",
     "strategies",
 })  # fmt: skip
 """How the names of what a lab keeps in its home begin."""
@@ -278,7 +278,7 @@ def places_of_libraries(home: Path) -> dict[str, str]:
 
 
 def _is_writable(directory: Path) -> bool:
-    """Tell whether a directory can be written, or made."""
+    """Return whether a directory can be written, or made."""
     there = next(path for path in (directory, *directory.parents) if path.exists())
     return os.access(there, os.W_OK | os.X_OK)
 

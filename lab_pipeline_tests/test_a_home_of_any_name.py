@@ -1,4 +1,4 @@
-"""LAB_HOME: any name of any alphabet, or one sentence; private, whatever it was."""
+"""LAB_HOME: any name of any alphabet, or one sentence; always private."""
 
 import os
 import stat

@@ -7,7 +7,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from lab_pipeline.client import Lab
+from lab_pipeline.client import Client
 from lab_pipeline.runs.strategies import example_strategies
 from lab_pipeline_tests.support.markets import calls, candles
 from lab_pipeline_tests.support.running_lab import RunningLab
@@ -55,7 +55,7 @@ def test_every_command_of_the_tutorial_works_on_the_demo(tmp_path, monkeypatch, 
         answers = run([f"api={lab.api}\n", *commands[start + 1 :]], tmp_path, home=home)
         assert "event: end" in answers
         assert (tmp_path / "trades.csv").read_text().startswith("call_id")
-        names = {"Lab": lambda: Lab(lab.api)}
+        names = {"Lab": lambda: Client(lab.api)}
         exec(CLIENT.partition("\n")[2], names)  # noqa: S102 - our own tutorial
         assert names["run"].status == "completed"
     finally:

@@ -93,7 +93,7 @@ def create_app(settings: Settings) -> FastAPI:
 
 
 def _operation_id(route: APIRoute) -> str:
-    """Name an operation after its function; the older addresses of the same are told apart."""
+    """Name an operation after its function; older addresses of the same get a suffix."""
     alias = route.path.startswith("/api/") and route.path not in OPEN_PATHS
     return to_camel(route.name) + ("Alias" if alias else "")
 

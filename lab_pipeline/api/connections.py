@@ -30,7 +30,7 @@ TICKS = 10
 HEAD, BODY = "head", "body"
 
 
-class State(ServerState):
+class ConnectionState(ServerState):
     """What the connections share.
 
     Attributes:
@@ -50,7 +50,7 @@ class Connection(HttpToolsProtocol):
     """
 
     most: ClassVar[int] = MOST_CONNECTIONS
-    server_state: State
+    server_state: ConnectionState
 
     _missing: str | None = HEAD
     _since = 0.0
@@ -164,7 +164,7 @@ class Server(uvicorn.Server):
 
     def __init__(self, config: uvicorn.Config) -> None:
         super().__init__(config)
-        self.server_state = State()
+        self.server_state = ConnectionState()
 
     async def on_tick(self, counter: int) -> bool:
         """Do what uvicorn does ten times a second."""

@@ -18,7 +18,7 @@ from starlette.responses import Response, StreamingResponse
 from starlette.types import Receive, Scope, Send
 
 from lab_pipeline.api.errors import RangeError
-from lab_pipeline.api.limiter import Places
+from lab_pipeline.api.limiter import Limiter
 from lab_pipeline.api.schemas.artifacts import FileFormat
 from lab_pipeline.domain.text import FORMULA
 
@@ -61,7 +61,7 @@ class Held(StreamingResponse):
                 await super().__call__(scope, receive, send)
 
 
-def send_text(text: str, media_type: str, place: ExitStack, places: Places) -> Response:
+def send_text(text: str, media_type: str, place: ExitStack, places: Limiter) -> Response:
     """Answer with a text that has been made; one so long that it waits for its reader takes a place meanwhile.
 
     Raises:

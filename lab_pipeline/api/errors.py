@@ -25,7 +25,7 @@ from lab_pipeline.domain.errors import (
     listed,
     shortened,
 )
-from lab_pipeline.files.disk_errors import disk_trouble, full_disk, is_full
+from lab_pipeline.files.disk_errors import disk_error, full_disk, is_full
 from lab_pipeline.files.errors import StorageError
 from lab_pipeline.operations.launch import QueueFullError
 from lab_pipeline.runs.artifacts import UnknownArtifactError, UnknownRunError, UnreadableManifestError
@@ -202,7 +202,7 @@ def _on_lab_error(request: Request, error: Exception) -> JSONResponse:
     message = str(error)
     home: Path = request.app.state.home
     if isinstance(error, SQLAlchemyError):
-        reason = disk_trouble(error, home) or "the server's log says why"
+        reason = disk_error(error, home) or "the server's log says why"
         message = f"Dagster's storage cannot be used now: {reason}"
     if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
         message = _with_disk(message, home)

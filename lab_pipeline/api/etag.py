@@ -5,7 +5,7 @@ from typing import Any, TypeVar
 from fastapi import Request, Response
 
 from lab_pipeline.api.schemas.base import Answer
-from lab_pipeline.statistics import Answer as Computed
+from lab_pipeline.statistics import StatisticsAnswer as Computed
 
 Model = TypeVar("Model", bound=Answer)
 NOT_MODIFIED: dict[int | str, dict[str, Any]] = {304: {"description": "What `If-None-Match` names is still right"}}

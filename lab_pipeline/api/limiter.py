@@ -10,12 +10,12 @@ from lab_pipeline.api.errors import UnavailableError
 
 
 @dataclass
-class Places:
+class Limiter:
     """How many of something there are at once; counted in the event loop, by one thread.
 
     Attributes:
         most: places there are.
-        full: what whoever comes when all are taken is told.
+        full: the message of the error when all places are taken.
         taken: places that are taken.
     """
 

@@ -16,7 +16,7 @@ from lab_pipeline.api.connections import BODY_SECONDS
 from lab_pipeline.api.errors import error_response
 from lab_pipeline.api.telemetry import NO_ROUTE, Requests
 from lab_pipeline.doors import NO_TOKEN, OTHER_SITE, SAFE_METHODS, UNKNOWN_HOST, Door, is_from_other_site
-from lab_pipeline.files.disk_errors import disk_trouble
+from lab_pipeline.files.disk_errors import disk_error
 from lab_pipeline.settings import Settings
 
 OPEN_PATHS = frozenset({"/api/health"})
@@ -98,7 +98,7 @@ TOO_LATE = f"a request's body may take {BODY_SECONDS:.0f} s"
 
 def _broken(request_id: str, error: Exception, home: Path) -> Response:
     """Answer what no room of the lab expects: the machine's fault if a disk is behind it, else the lab's."""
-    said = disk_trouble(error, home)
+    said = disk_error(error, home)
     if said is not None:
         return error_response(request_id, 503, said)
     return error_response(request_id, 500, f"an error of the lab itself; its log says more under {request_id}")

@@ -6,7 +6,7 @@ from typing import Annotated
 from fastapi import Depends, Request
 
 from lab_pipeline.api.following import Following
-from lab_pipeline.api.limiter import Places, Threads
+from lab_pipeline.api.limiter import Limiter, Threads
 from lab_pipeline.operations.lab import Lab
 from lab_pipeline.settings import Settings
 
@@ -28,8 +28,8 @@ class Stores(Lab):
     def __init__(self, settings: Settings) -> None:
         super().__init__(settings)
         self.threads = Threads()
-        self.followers = Places(FOLLOWERS, f"{FOLLOWERS} streams follow runs already: read pages, or come later")
-        self.downloads = Places(DOWNLOADS, f"{DOWNLOADS} downloads are under way already: come later")
+        self.followers = Limiter(FOLLOWERS, f"{FOLLOWERS} streams follow runs already: read pages, or come later")
+        self.downloads = Limiter(DOWNLOADS, f"{DOWNLOADS} downloads are under way already: come later")
 
     @cached_property
     def following(self) -> Following:

@@ -91,7 +91,7 @@ class Copier:
             del self.files[name]
 
     def has(self, path: Path) -> bool:
-        """Tell whether a file was copied."""
+        """Return whether a file was copied."""
         return self._name(path) in self.files
 
     def _copy(self, path: Path) -> bool:

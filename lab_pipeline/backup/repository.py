@@ -132,7 +132,7 @@ class Repository:
         return self.directory / DRAFTS
 
     def has(self, objects: Collection[str]) -> bool:
-        """Tell whether all of these contents are there; only for whoever is writing."""
+        """Return whether all of these contents are there; only for whoever is writing."""
         return self._known.issuperset(objects)
 
     def add(self, file: IO[bytes]) -> tuple[tuple[str, ...], int]:

@@ -120,7 +120,7 @@ def run_foreground(
         alive(lab.settings, lab.instance) as tags,
         progress_bar("simulating", "calls") as bar,
         progress.listening(bar),
-        nullcontext() if verbose else hushed(),
+        nullcontext() if verbose else silenced(),
     ):
         run = run_backtest_job(lab.instance, config, tags, executor)
     if run.error is not None:
@@ -171,7 +171,7 @@ def _param(text: str) -> tuple[str, Any]:
 
 
 @contextmanager
-def hushed() -> Iterator[None]:
+def silenced() -> Iterator[None]:
     """Keep Dagster's console log off the terminal; it is in the run's own logs."""
     sys.stderr.flush()
     saved = os.dup(2)

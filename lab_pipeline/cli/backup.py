@@ -62,7 +62,7 @@ def restore(
             out.print(f"in ClickHouse: {rebuild_rows(lab, on_progress=bar)}")
     except LabError as error:
         err.print(f"error: the home is restored, but ClickHouse has not got its rows: {error}", style="red")
-        err.print("`lab clickhouse rebuild` writes them once that is mended")
+        err.print("`lab clickhouse rebuild` writes them once that is fixed")
         raise typer.Exit(RUN_FAILED) from None
 
 

@@ -93,7 +93,7 @@ def daemons(dagster_home: Path) -> Iterator[psutil.Process]:
 
 
 def is_daemon(command: Sequence[str]) -> bool:
-    """Tell whether a command line is a Dagster daemon's.
+    """Return whether a command line is a Dagster daemon's.
 
     >>> is_daemon(["python", "/venv/bin/dagster-daemon", "run"])
     True

@@ -6,7 +6,7 @@ somebody typed, or a service of `lab up`, as one started by itself would, in the
 service has not changed of all that is loaded it shares with this process: an idle lab has it in memory once.
 
 It never queries with polars, opens DuckDB or the lab's Dagster instance: these start threads, which no fork survives.
-If the code of the lab or its libraries change, it begins anew; until it has, runs are started without it.
+If the code of the lab or of its libraries changes, it restarts; until it has, runs start without it.
 """
 
 import ctypes
@@ -31,7 +31,7 @@ import dagster as dg
 
 import lab_pipeline
 from lab_pipeline.dagster_ext.run_worker import execute
-from lab_pipeline.dagster_ext.worker_locks import LIFELINE
+from lab_pipeline.dagster_ext.worker_locks import PARENT_PIPE
 from lab_pipeline.forkserver.server import Awaited, Offer, serve
 from lab_pipeline.settings import PRIVATE, load_settings
 from lab_pipeline.storage.compute_logs import OwnComputeLogManager
@@ -78,7 +78,7 @@ RUN = f"{sys.executable} -m lab_pipeline.dagster_ext.run_worker"
 
 
 def main() -> None:
-    """Load everything, then serve in LAB_HOME until this process is ended; if code changes, begin anew."""
+    """Load everything, then serve in LAB_HOME until this process is ended; if code changes, restart."""
     os.umask(PRIVATE)
     code = _code()
     load()
@@ -89,7 +89,7 @@ def main() -> None:
         _kernel(),
     )
     # Services that it forked stay what they are; their supervisor learns of their ends from the system.
-    sys.stderr.write(f"the fork server begins anew: {reason}\n")
+    sys.stderr.write(f"the fork server restarts: {reason}\n")
     os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])  # noqa: S606 - this very program
 
 
@@ -185,20 +185,20 @@ def _simulate(types: "Connection[dict[str, Any], None]") -> None:
 
 def _run(lock: int) -> None:
     """Execute a run, whose id is the argument, in a process that ends with the `lab up` of this server."""
-    if LIFELINE in _OWN:
-        os.environ[LIFELINE] = _OWN[LIFELINE]
+    if PARENT_PIPE in _OWN:
+        os.environ[PARENT_PIPE] = _OWN[PARENT_PIPE]
     execute(sys.argv[1], lock)
 
 
-def _service(lifeline: int) -> None:
+def _service(parent_pipe: int) -> None:
     """Be the service whose command is the arguments, in a process that ends with the `lab up` that started it."""
 
     def end_with_it() -> None:
-        wait([lifeline])
+        wait([parent_pipe])
         os.kill(os.getpid(), signal.SIGKILL)
 
-    threading.Thread(target=end_with_it, name="lifeline", daemon=True).start()
-    os.environ[LIFELINE] = str(lifeline)
+    threading.Thread(target=end_with_it, name="parent_pipe", daemon=True).start()
+    os.environ[PARENT_PIPE] = str(parent_pipe)
     if hasattr(libc := ctypes.CDLL(None), "mallopt"):
         libc.mallopt(M_ARENA_MAX, ARENAS)
     program = sys.argv[0]
@@ -210,9 +210,9 @@ def _service(lifeline: int) -> None:
         runpy.run_path(program, run_name="__main__")
 
 
-def _command(lifeline: int) -> None:
+def _command(parent_pipe: int) -> None:
     """Carry out what was typed, in a process that ends with the one that it was typed to."""
-    os.environ[LIFELINE] = str(lifeline)
+    os.environ[PARENT_PIPE] = str(parent_pipe)
     importlib.import_module("lab_pipeline.cli.app").carry_out()
 
 

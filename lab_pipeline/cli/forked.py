@@ -22,13 +22,13 @@ def carry_out(arguments: list[str]) -> int | None:
     Returns:
         None if there is no fork server that would do it; then nothing happened.
     """
-    lifeline, end_of_lifeline = os.pipe()
+    parent_pipe, end_of_parent_pipe = os.pipe()
     try:
-        process = fork(dagster_home(), "command", arguments, os.environ, [0, 1, 2, lifeline])
+        process = fork(dagster_home(), "command", arguments, os.environ, [0, 1, 2, parent_pipe])
     finally:
-        os.close(lifeline)
+        os.close(parent_pipe)
     if process is None:
-        os.close(end_of_lifeline)
+        os.close(end_of_parent_pipe)
         return None
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, lambda number, _: process.send_signal(number))

@@ -15,7 +15,7 @@ from lab_pipeline.cli.app import RUN_FAILED, app, open_lab, out, settings, table
 from lab_pipeline.cli.runs import AsJson
 from lab_pipeline.cli.up import connects, is_up
 from lab_pipeline.domain.errors import LabError
-from lab_pipeline.files.disk_errors import disk_trouble
+from lab_pipeline.files.disk_errors import disk_error
 from lab_pipeline.operations.lab import Lab
 from lab_pipeline.settings import PREFIX, Settings, origin, unknown_variables
 
@@ -100,8 +100,8 @@ def _looked(check: Callable[[Lab], Finding], lab: Lab) -> Finding:
         return check(lab)
     except Exception as error:  # noqa: BLE001 - a part that breaks is a finding, whatever the reason
         said = str(error) if isinstance(error, LabError) else f"{type(error).__name__}: {error}"
-        said = disk_trouble(error, lab.settings.home) or said
-        return Finding(check.__name__.strip("_").replace("_", " "), said, "mend it, or move LAB_HOME away")
+        said = disk_error(error, lab.settings.home) or said
+        return Finding(check.__name__.strip("_").replace("_", " "), said, "fix it, or move LAB_HOME away")
 
 
 def _versions(lab: Lab) -> Finding:  # noqa: ARG001 - one signature for all checks
@@ -190,7 +190,7 @@ def _clickhouse(lab: Lab) -> Finding:
         return Finding("clickhouse", "the embedded server is stopped; it starts when it is needed")
     where = f"{'the embedded server' if config.embedded else 'the server'} at {seen.host}:{seen.port}"
     if seen.state == "unreachable":
-        return Finding("clickhouse", f"{where} does not answer", "start it, or mend LAB_CLICKHOUSE_URL")
+        return Finding("clickhouse", f"{where} does not answer", "start it, or correct LAB_CLICKHOUSE_URL")
     return Finding("clickhouse", f"{where} runs, version {seen.version}, database {seen.database}")
 
 
@@ -206,7 +206,7 @@ def _log_shipper(lab: Lab) -> Finding:
         return Finding("log shipper", "not looked at: ClickHouse does not run")
     if state == "unreachable":
         unknown = f"ClickHouse does not answer, so new log lines of {recorded:,} runs wait"
-        return Finding("log shipper", unknown, "start ClickHouse, or mend LAB_CLICKHOUSE_URL: they follow then")
+        return Finding("log shipper", unknown, "start ClickHouse, or correct LAB_CLICKHOUSE_URL: they follow then")
     with lab.clickhouse.connection() as clickhouse:  # an embedded one that is stopped starts: it is needed
         waiting = backlog(lab.instance, clickhouse)
     if waiting.oldest is None:
@@ -274,7 +274,7 @@ def _daemon(lab: Lab) -> Finding:
     since = f"{', '.join(late)} silent for over {SILENT_SECONDS:.0f} s"
     if is_up(lab.settings):
         log = lab.settings.home / "logs" / "daemon.log"
-        return Finding("daemon", since, f"see {log}; start `lab up` anew if it stays so")
+        return Finding("daemon", since, f"see {log}; restart `lab up` if it stays so")
     if not is_users_own(lab.settings):
         return Finding("daemon", "not running; `lab up` starts it")
     if not beats:
@@ -313,7 +313,7 @@ def _webserver(lab: Lab) -> Finding:
     url = lab.webserver.url
     if lab.webserver.is_alive():
         return Finding("webserver", f"answers on {url}")
-    remedy = "start the webserver's service, or mend LAB_DAGSTER_URL; it and this command have one LAB_API_TOKEN"
+    remedy = "start the webserver's service, or correct LAB_DAGSTER_URL; it and this command have one LAB_API_TOKEN"
     return Finding("webserver", f"does not answer on {url}", remedy)
 
 

@@ -107,11 +107,11 @@ _NAMED = (GroupBy.TOKEN, GroupBy.CALLER, GroupBy.STRATEGY)
 
 
 def _refresh() -> None:
-    from lab_pipeline.cli.backtest import hushed
+    from lab_pipeline.cli.backtest import silenced
     from lab_pipeline.cli.jobs import run_statistics_job
     from lab_pipeline.dagster_ext.foreground import alive
 
-    with open_lab() as lab, alive(lab.settings, lab.instance) as tags, hushed():
+    with open_lab() as lab, alive(lab.settings, lab.instance) as tags, silenced():
         reason = run_statistics_job(lab.instance, tags)
     if reason is not None:
         err.print(f"error: {reason}", style="red")

@@ -15,7 +15,7 @@ from typing import IO
 
 from lab_pipeline.cli import pdeathsig
 from lab_pipeline.domain.errors import LabError
-from lab_pipeline.files.disk_errors import disk_trouble, full_disk, is_full
+from lab_pipeline.files.disk_errors import disk_error, full_disk, is_full
 from lab_pipeline.forkserver.client import Forked, fork
 
 POLL_SECONDS = 0.2
@@ -31,7 +31,7 @@ FORKED_WITHIN_SECONDS = 30.0
 """For which a service waits for a fork server that is busy; one that starts by itself takes more memory for ever."""
 UNKNOWN = -signal.SIGKILL
 """The status of a service that ended after the fork server that could tell it: as if it had been killed."""
-LIFELINE = "LAB_LIFELINE"
+PARENT_PIPE = "LAB_PARENT_PIPE"
 """Tells services, and what they start, the descriptor of a pipe that ends when the supervisor does."""
 
 
@@ -99,7 +99,7 @@ class _Running:
 
 
 class Supervisor:
-    """Runs services until it is told to stop: by Ctrl-C, by SIGTERM, or by the end of its terminal.
+    """Runs services until it is stopped: by Ctrl-C, by SIGTERM, or by the end of its terminal.
 
     If it is killed itself, its services are killed with it (`pdeathsig`); what these have started for others learns of
     it by the end of a pipe.
@@ -113,7 +113,7 @@ class Supervisor:
         Args:
             environment: of the services.
             home: their directory, on the disk that must not be full.
-            say: is told what happens to them.
+            say: receives each line about what happens to them.
             log_to_files: whether what they print goes to files in `home`/logs; else it goes where this process prints.
         """
         self._environment = environment
@@ -123,7 +123,7 @@ class Supervisor:
         self._stop = threading.Event()
         self._running: list[_Running] = []
         self._look_at_logs_at = 0.0
-        self._lifeline, self._end_of_lifeline = os.pipe()
+        self._parent_pipe, self._end_of_parent_pipe = os.pipe()
 
     def run(
         self,
@@ -154,8 +154,8 @@ class Supervisor:
                 self._shorten_logs()
         finally:
             self._end(self._running)
-            os.close(self._end_of_lifeline)
-            os.close(self._lifeline)
+            os.close(self._end_of_parent_pipe)
+            os.close(self._parent_pipe)
             for number, handler in before.items():
                 signal.signal(number, handler)
 
@@ -174,7 +174,7 @@ class Supervisor:
         if service.forked_in is None:
             return None
         with Path(os.devnull).open() as nothing:
-            descriptors = [nothing.fileno(), log.fileno(), log.fileno(), self._lifeline]
+            descriptors = [nothing.fileno(), log.fileno(), log.fileno(), self._parent_pipe]
             process = fork(
                 service.forked_in,
                 "service",
@@ -188,8 +188,8 @@ class Supervisor:
     def _spawned(self, service: Service, log: IO[bytes]) -> subprocess.Popen[bytes]:
         return subprocess.Popen(  # noqa: S603 - our own commands
             [sys.executable, "-S", pdeathsig.__file__, str(os.getpid()), *service.command],
-            env={**self._environment, LIFELINE: str(self._lifeline)},
-            pass_fds=[self._lifeline],
+            env={**self._environment, PARENT_PIPE: str(self._parent_pipe)},
+            pass_fds=[self._parent_pipe],
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,
@@ -247,7 +247,7 @@ class Supervisor:
         try:
             again = self._start(running.service)
         except OSError as error:
-            said = disk_trouble(error, self._home)
+            said = disk_error(error, self._home)
             if said is None:
                 raise
             return self._put_off(running, f"cannot be started: {said}", running.pause_seconds)
@@ -264,7 +264,7 @@ class Supervisor:
         return running
 
     def _shorten_logs(self) -> None:
-        """Begin the logs anew that have become long, in place, since services and their runs have them open."""
+        """Truncate the logs that have become long, in place, since services and their runs have them open."""
         if self._logs is None or time.monotonic() < self._look_at_logs_at or is_full(self._home):
             return
         self._look_at_logs_at = time.monotonic() + LOOK_AT_LOGS_SECONDS

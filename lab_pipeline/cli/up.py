@@ -198,7 +198,7 @@ def only_one(lab: Settings) -> Iterator[None]:
 
 
 def is_up(lab: Settings) -> bool:
-    """Tell whether a `lab up` holds this home."""
+    """Return whether a `lab up` holds this home."""
     try:
         with (lab.dagster_home / UP_LOCK).open() as lock:
             return not try_lock(lock, shared=True)
@@ -219,7 +219,7 @@ def _free_port() -> int:
 
 
 def connects(host: str, port: int) -> bool:
-    """Tell whether something listens."""
+    """Return whether something listens."""
     try:
         with socket.create_connection((host, port)):
             return True
@@ -228,7 +228,7 @@ def connects(host: str, port: int) -> bool:
 
 
 def _answers(lab: Settings, url: str) -> bool:
-    """Tell whether the webserver answers."""
+    """Return whether the webserver answers."""
     request = Request(f"{url}/server_info")  # noqa: S310 - our own
     if lab.api_token is not None:
         request.add_header("Authorization", f"Bearer {lab.api_token.get_secret_value()}")

@@ -25,7 +25,7 @@ from lab_pipeline.clickhouse.errors import (
 )
 from lab_pipeline.clickhouse.gateway.files import StateFiles
 from lab_pipeline.clickhouse.gateway.launch import Lease, answering, lease_server
-from lab_pipeline.clickhouse.schema import Run, Target, applied_versions, latest_version, migrate, require_known
+from lab_pipeline.clickhouse.schema import Run, UploadTarget, applied_versions, latest_version, migrate, require_known
 
 Answer = TypeVar("Answer")
 
@@ -196,7 +196,7 @@ class ClickHouse:
                 _migrate(client, self.config)
             return
         try:
-            applied = applied_versions(_runner(client), Target(self.config.database, self.config.cluster))
+            applied = applied_versions(_runner(client), UploadTarget(self.config.database, self.config.cluster))
         except DatabaseError as error:
             if error.code not in UNKNOWN_TABLE_CODES:
                 raise
@@ -254,7 +254,7 @@ class ClickHouse:
 
 
 def _migrate(client: Client, config: ClickHouseConfig) -> list[int]:
-    return migrate(_runner(client), Target(config.database, config.cluster), config.retention_days)
+    return migrate(_runner(client), UploadTarget(config.database, config.cluster), config.retention_days)
 
 
 def _runner(client: Client) -> Run:

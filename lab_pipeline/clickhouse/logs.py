@@ -14,7 +14,7 @@ import polars as pl
 
 from lab_pipeline.clickhouse.client import ClickHouse
 from lab_pipeline.clickhouse.queries import sql
-from lab_pipeline.clickhouse.schema import Target
+from lab_pipeline.clickhouse.schema import UploadTarget
 from lab_pipeline.clickhouse.series import EARLIEST, LATEST
 
 LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
@@ -52,7 +52,7 @@ class Order(StrEnum):
 
 
 @dataclass(frozen=True)
-class LogPage:
+class LinePage:
     """Some lines of a run.
 
     Attributes:
@@ -114,12 +114,12 @@ def sealed_runs(clickhouse: ClickHouse) -> dict[str, datetime]:
 
 
 def forget_logs(clickhouse: ClickHouse, run_ids: Sequence[str]) -> None:
-    """Delete the log lines of runs, so that a shipper brings them anew, with the numbers that they have by then.
+    """Delete the log lines of runs, so that a shipper brings them again, with the numbers that they have by then.
 
     Raises:
         ClickHouseUnavailableError: if ClickHouse does not answer; forget them again then.
     """
-    target = Target(clickhouse.config.database, clickhouse.config.cluster)
+    target = UploadTarget(clickhouse.config.database, clickhouse.config.cluster)
     for first in range(0, len(run_ids), RUNS_ASKED_AT_ONCE):
         some = {"run_ids": list(run_ids[first : first + RUNS_ASKED_AT_ONCE])}
         for statement in ("delete_log_seals", "delete_log_lines"):  # what is not sealed is looked for
@@ -137,7 +137,7 @@ def list_lines(
     text: str = "",
     start: datetime | None = None,
     end: datetime | None = None,
-) -> LogPage:
+) -> LinePage:
     """Return a page of a run's lines; walking the cursors gives every line once, new ones included.
 
     Args:
@@ -170,7 +170,7 @@ def list_lines(
         },
     )
     lines = found.head(limit)
-    return LogPage(lines, lines["seq"].item(-1) if found.height > limit else None)
+    return LinePage(lines, lines["seq"].item(-1) if found.height > limit else None)
 
 
 def _months_apart(lines: pl.DataFrame) -> Iterator[pl.DataFrame]:

@@ -61,7 +61,7 @@ class Migration:
 
 
 @dataclass(frozen=True)
-class Target:
+class UploadTarget:
     """Where the schema is to be.
 
     Attributes:
@@ -124,14 +124,14 @@ def latest_version() -> int:
     return migrations()[-1].version
 
 
-def rendered(target: Target, version: int) -> list[str]:
+def rendered(target: UploadTarget, version: int) -> list[str]:
     """Return the statements of one migration for a server or cluster."""
     migration = next(migration for migration in migrations() if migration.version == version)
     templates = migration.statements + (migration.cluster_statements if target.cluster else ())
     return [target.render(template) for template in templates]
 
 
-def migrate(run: Run, target: Target, retention_days: int | None) -> list[int]:
+def migrate(run: Run, target: UploadTarget, retention_days: int | None) -> list[int]:
     """Bring the schema up to date and return the versions that were applied now.
 
     Args:
@@ -166,14 +166,14 @@ def require_known(version: int, database: str) -> None:
         raise LaterSchemaError(later_layout(f"the ClickHouse database {database}", version, latest_version()))
 
 
-def applied_versions(run: Run, target: Target) -> set[int]:
+def applied_versions(run: Run, target: UploadTarget) -> set[int]:
     """Return the recorded versions."""
     return {
         int(line) for line in run(target.render("SELECT DISTINCT version FROM $database.schema_migrations")).split()
     }
 
 
-def _retain(run: Run, target: Target, table: str, days: int | None) -> None:
+def _retain(run: Run, target: UploadTarget, table: str, days: int | None) -> None:
     """Set, change or remove the time to live of a table; do nothing where it is as wanted."""
     engine = run(target.render(ENGINE_OF, table=table))
     found = re.search(r" TTL .*?toIntervalDay\((\d+)\)", engine)

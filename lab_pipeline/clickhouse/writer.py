@@ -9,7 +9,7 @@ import polars as pl
 
 from lab_pipeline.clickhouse.client import ClickHouse
 from lab_pipeline.clickhouse.queries import sql
-from lab_pipeline.clickhouse.schema import RETENTION_COLUMN, Target
+from lab_pipeline.clickhouse.schema import RETENTION_COLUMN, UploadTarget
 
 METRIC_KINDS = ("cash", "drawdown", "equity", "exposure", "open_positions")
 """Columns of the equity frame that become metrics, in the order of the table's key."""
@@ -88,7 +88,7 @@ def delete_run(clickhouse: ClickHouse, run_id: str, *, logs: bool = True) -> Non
     Raises:
         ClickHouseUnavailableError: if ClickHouse does not answer; deleting again completes what was begun.
     """
-    target = Target(clickhouse.config.database, clickhouse.config.cluster)
+    target = UploadTarget(clickhouse.config.database, clickhouse.config.cluster)
     for table in ("run_commits", *(name for name in RETENTION_COLUMN if name != "run_commits")):
         if table == "run_logs" and not logs:
             continue

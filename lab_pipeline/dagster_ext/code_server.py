@@ -16,7 +16,7 @@ from dagster._cli.api import grpc_command
 from dagster._grpc import server
 from dagster._grpc.__generated__ import dagster_api_pb2
 
-from lab_pipeline.dagster_ext.worker_locks import LIFELINE
+from lab_pipeline.dagster_ext.worker_locks import PARENT_PIPE
 
 asked = threading.Event()
 """Whether somebody wants the code to be loaded again."""
@@ -35,21 +35,21 @@ class CodeServer(server.DagsterApiServer):
 
 def main() -> None:
     """Serve with the options of `dagster api grpc` until this process is ended."""
-    lifeline = os.environ.get(LIFELINE)
-    if lifeline is not None:
-        threading.Thread(target=_end_with, args=[int(lifeline)], name="lifeline", daemon=True).start()
+    parent_pipe = os.environ.get(PARENT_PIPE)
+    if parent_pipe is not None:
+        threading.Thread(target=_end_with, args=[int(parent_pipe)], name="parent_pipe", daemon=True).start()
     server.DagsterApiServer = CodeServer  # type: ignore[misc]  # which the command looks up when it is called
     grpc_command.main(args=sys.argv[1:], prog_name="dagster api grpc", standalone_mode=False)
     if asked.is_set():
-        if lifeline is not None:
-            os.set_inheritable(int(lifeline), True)  # noqa: FBT003 - its only parameter
+        if parent_pipe is not None:
+            os.set_inheritable(int(parent_pipe), True)  # noqa: FBT003 - its only parameter
         again = [sys.executable, "-m", "lab_pipeline.dagster_ext.code_server", *sys.argv[1:]]
         os.execv(sys.executable, again)  # noqa: S606 - this very program, however it was started
 
 
-def _end_with(lifeline: int) -> None:
+def _end_with(parent_pipe: int) -> None:
     """End when `lab up` has: as the process that it was forked as, it was told, but not as the one that began again."""
-    wait([lifeline])
+    wait([parent_pipe])
     os.kill(os.getpid(), signal.SIGKILL)
 
 

@@ -99,7 +99,7 @@ class Webserver:
                 raise DagsterDownError(f"Dagster at {self.url} could not queue the run: {reason}")
 
     def is_alive(self) -> bool:
-        """Tell whether it answers."""
+        """Return whether it answers."""
         try:
             return self._client.get("/server_info", timeout=ALIVE_SECONDS).is_success
         except httpx.HTTPError:

@@ -11,7 +11,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from lab_pipeline.domain.errors import LabError
 from lab_pipeline.files.atomic import write_whole
-from lab_pipeline.files.disk_errors import disk_trouble
+from lab_pipeline.files.disk_errors import disk_error
 from lab_pipeline.home import project_root
 from lab_pipeline.settings import Settings, keep_private, places_of_libraries
 from lab_pipeline.storage.event_log_storage import batches_allowed
@@ -48,7 +48,7 @@ def prepare_environment(settings: Settings, *, apply_settings: bool = False) -> 
         if not path.exists() or is_torn(path) or (apply_settings and is_ours(path)):
             write_whole(path, instance_config(settings))
     except OSError as error:
-        reason = disk_trouble(error, dagster_home) or f"{error.strerror}. Set LAB_HOME elsewhere."
+        reason = disk_error(error, dagster_home) or f"{error.strerror}. Set LAB_HOME elsewhere."
         raise LabError(f"cannot use {settings.home} as LAB_HOME: {reason}") from error
     return {
         "LAB_HOME": str(settings.home),
@@ -81,12 +81,12 @@ def adopt(settings: Settings, text: str) -> Path | None:
 
 
 def is_ours(path: Path) -> bool:
-    """Tell whether a dagster.yaml was written by the lab."""
+    """Return whether a dagster.yaml was written by the lab."""
     return path.is_file() and path.read_text(errors="replace").startswith(HEADER.splitlines()[0])
 
 
 def is_torn(path: Path) -> bool:
-    """Tell whether a dagster.yaml is what a power cut left of one that the lab wrote; Dagster takes an empty one."""
+    """Return whether a dagster.yaml is what a power cut left of one that the lab wrote; Dagster takes an empty one."""
     if not path.is_file():
         return False
     content = path.read_bytes().rstrip(b"\0")
@@ -104,7 +104,7 @@ def is_torn(path: Path) -> bool:
 
 
 def is_users_own(settings: Settings) -> bool:
-    """Tell whether the dagster.yaml of a lab is its user's, so that others than `lab up` may run its services."""
+    """Return whether the dagster.yaml of a lab is its user's, so that others than `lab up` may run its services."""
     path = settings.dagster_home / CONFIG
     return path.exists() and not is_ours(path)
 
@@ -117,16 +117,16 @@ def open_instance(settings: Settings) -> dg.DagsterInstance:
     except (dg.DagsterInvalidConfigError, yaml.YAMLError, UnicodeDecodeError) as error:
         path = settings.dagster_home / CONFIG
         raise LabError(
-            f"{path} cannot be used: {' '.join(str(error).split())[:300]}. Mend it, or delete it: the lab then writes "
+            f"{path} cannot be used: {' '.join(str(error).split())[:300]}. Fix it, or delete it: the lab then writes "
             "its own"
         ) from error
     except (OSError, SQLAlchemyError) as error:
-        reason = disk_trouble(error, settings.dagster_home) or str(error).splitlines()[0]
+        reason = disk_error(error, settings.dagster_home) or str(error).splitlines()[0]
         raise LabError(f"cannot open Dagster's storage in {settings.dagster_home}: {reason}") from error
 
 
 def is_silent(heartbeat: DaemonHeartbeat, now: float) -> bool:
-    """Tell whether a part of the daemon has not been alive lately; a sign of a time that is yet to come is an old one.
+    """Return whether a part of the daemon gave no sign of life lately; a sign from the future counts as old.
 
     Args:
         heartbeat: its last.
@@ -136,5 +136,5 @@ def is_silent(heartbeat: DaemonHeartbeat, now: float) -> bool:
 
 
 def gives_signs_of_life(instance: dg.DagsterInstance, now: float) -> bool:
-    """Tell whether any part of the daemon has been alive lately; `now` is as for `is_silent`."""
+    """Return whether any part of the daemon has been alive lately; `now` is as for `is_silent`."""
     return any(not is_silent(heartbeat, now) for heartbeat in instance.get_daemon_heartbeats().values())

@@ -13,19 +13,19 @@ from lab_pipeline.dagster_ext.worker_locks import end_with_parent
 from lab_pipeline.files.atomic import Sync, whole_file
 from lab_pipeline.settings import Settings, load_settings
 
-HANDOVER = "handover"
+SCRATCH = "scratch"
 HELD = "held"
 
 
 def crosses_processes(step: StepExecutionContext) -> bool:
-    """Tell whether the executor of a step's run, whichever it is, executes ops in processes of their own."""
+    """Return whether the executor of a step's run, whichever it is, executes ops in processes of their own."""
     config = step.resolved_run_config.execution.execution_engine_config
     return ExecutorRequirement.PERSISTENT_OUTPUTS in step.job_def.executor_def.get_requirements(config)
 
 
 def run_directory(settings: Settings, run_id: str) -> Path:
     """Return where a run keeps what its processes share; it is not there until it is needed."""
-    return settings.handover_dir / run_id
+    return settings.scratch_dir / run_id
 
 
 def held_directory(settings: Settings, run_id: str) -> Path:
@@ -40,14 +40,14 @@ def discard(settings: Settings, run_id: str) -> None:
 
 def sweep(settings: Settings, instance: dg.DagsterInstance) -> None:
     """Remove what runs left whose end nobody saw, such as those that went down with the machine."""
-    if settings.handover_dir.is_dir():
-        for path in settings.handover_dir.iterdir():
+    if settings.scratch_dir.is_dir():
+        for path in settings.scratch_dir.iterdir():
             run = instance.get_run_by_id(path.name)
             if run is None or run.is_finished:
                 discard(settings, path.name)
 
 
-class HandoverIOManager(dg.IOManager):
+class LabIOManager(dg.IOManager):
     """Keeps values in memory while all ops of a run share it, else in files of the run's own.
 
     The files are pickles: they are read by the same code that wrote them, and gone with the run.
@@ -90,7 +90,7 @@ class HandoverIOManager(dg.IOManager):
 @dg.io_manager(
     config_schema={}, description="Values between ops: in memory, or in files where ops have processes of their own."
 )
-def handover_io_manager(_context: dg.InitResourceContext) -> HandoverIOManager:
+def lab_io_manager(_context: dg.InitResourceContext) -> LabIOManager:
     """Build the manager for one process of a run: the run's own, or that of an op."""
     end_with_parent()
-    return HandoverIOManager(load_settings)
+    return LabIOManager(load_settings)

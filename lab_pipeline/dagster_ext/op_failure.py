@@ -1,4 +1,4 @@
-"""How an op fails for a reason that the user can mend: one line, no retry."""
+"""How an op fails for a reason that the user can fix: one line, no retry."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -7,7 +7,7 @@ from typing import NoReturn
 import dagster as dg
 
 from lab_pipeline.domain.errors import LabError
-from lab_pipeline.files.disk_errors import disk_trouble
+from lab_pipeline.files.disk_errors import disk_error
 from lab_pipeline.settings import load_settings
 
 
@@ -19,7 +19,7 @@ def failing_clearly(log: dg.DagsterLogManager) -> Iterator[None]:
     except LabError as error:
         _fail(log, str(error))
     except Exception as error:
-        said = disk_trouble(error, load_settings().home)
+        said = disk_error(error, load_settings().home)
         if said is None:
             raise
         _fail(log, said)

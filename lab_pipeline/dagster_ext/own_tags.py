@@ -1,4 +1,4 @@
-"""Marks that a run has of its own: Dagster gives a repetition all tags of the run that it repeats."""
+"""Tags that belong to one run: Dagster copies all tags of a run to its re-execution."""
 
 import dagster as dg
 

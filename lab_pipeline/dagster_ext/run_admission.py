@@ -22,7 +22,7 @@ MOST_RETRIES = 100
 
 
 def is_admitted(instance: dg.DagsterInstance, run: dg.DagsterRun) -> bool:
-    """Tell whether a run may wait in the queue; one that may not has failed, saying why, and is not repeated.
+    """Return whether a run may wait in the queue; one that may not has failed, saying why, and is not repeated.
 
     No error is raised: Dagster would give up the runs that are launched with this one, too.
     """

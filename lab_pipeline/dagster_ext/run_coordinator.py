@@ -64,14 +64,14 @@ def make_ready(instance: dg.DagsterInstance, run: dg.DagsterRun) -> None:
 
 
 def is_backtest(run: dg.DagsterRun) -> bool:
-    """Tell whether a run of any job simulates, rather than ingests, counts or cleans."""
+    """Return whether a run of any job simulates, rather than ingests, counts or cleans."""
     return run.job_name in BACKTEST_JOBS or any(key.path[0] == BACKTEST_ASSETS for key in run.asset_selection or ())
 
 
 def retry_tags(instance: dg.DagsterInstance, run: dg.DagsterRun) -> dict[str, str]:
     """Return the tags by which a run that somebody repeats may be run again as often as if it were the first.
 
-    Dagster allows so many repetitions to all that go back to one run, those that people asked for included.
+    Dagster counts all re-executions of one run against its limit, those that people asked for included.
     """
     if run.parent_run_id is None or RETRY_NUMBER_TAG in run.tags:  # it repeats nothing, or Dagster repeats it
         return {}

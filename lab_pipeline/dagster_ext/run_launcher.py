@@ -18,7 +18,7 @@ from lab_pipeline.dagster_ext import worker_locks
 from lab_pipeline.dagster_ext.internals import CheckRunHealthResult, LaunchRunContext, RunLauncher, WorkerStatus
 from lab_pipeline.dagster_ext.queue_signal import stir
 from lab_pipeline.dagster_ext.reconcile import STORE_ERRORS, reconcile_dead
-from lab_pipeline.dagster_ext.worker_locks import LIFELINE, WORKER_TAG
+from lab_pipeline.dagster_ext.worker_locks import PARENT_PIPE, WORKER_TAG
 from lab_pipeline.forkserver.client import Forked, fork
 from lab_pipeline.settings import PRIVATE, load_settings
 from lab_pipeline.storage.internals import ConfigurableClass, ConfigurableClassData, UserConfigSchema
@@ -202,12 +202,12 @@ class LabRunLauncher(RunLauncher, ConfigurableClass):
             return fork(Path(home), "run", [run_id], {**os.environ, "DAGSTER_HOME": home}, descriptors)
 
     def _spawned(self, run_id: str, lock: int) -> Spawned:
-        lifeline = os.environ.get(LIFELINE)
+        parent_pipe = os.environ.get(PARENT_PIPE)
         process = subprocess.Popen(  # noqa: S603 - our own module
             [sys.executable, "-m", "lab_pipeline.dagster_ext.run_worker", run_id, str(lock)],
             env={**os.environ, "DAGSTER_HOME": self._instance.root_directory},
             stdin=subprocess.DEVNULL,
-            pass_fds=[lock, *([int(lifeline)] if lifeline else [])],
+            pass_fds=[lock, *([int(parent_pipe)] if parent_pipe else [])],
             start_new_session=True,  # what stops the daemon must not stop its runs
             umask=PRIVATE,
         )

@@ -9,7 +9,7 @@ TESTED = "a test: nothing was done, which a tick of the daemon would do"
 
 
 def is_tick(context: dg.SensorEvaluationContext) -> bool:
-    """Tell whether the daemon evaluates a sensor, rather than somebody who tests it.
+    """Return whether the daemon evaluates a sensor, rather than somebody who tests it.
 
     The UI's *Test sensor*, `sensorDryRun` and `dagster sensor preview` evaluate a sensor where the daemon does, in the
     code server, with a cursor of their own. But only the daemon records a tick first, whose number ends the key of its

@@ -23,7 +23,7 @@ from lab_pipeline.files import locks
 
 WORKER_TAG = ".lab/worker"
 """The name of the lock of a run's process; hidden in the UI, as tags that begin with a dot are."""
-LIFELINE = "LAB_LIFELINE"
+PARENT_PIPE = "LAB_PARENT_PIPE"
 """Names the descriptor of a pipe that `lab up` holds the other end of: its end is the end of `lab up`."""
 FOREGROUND = "foreground-"
 """Begins the names of processes that belong to somebody's terminal, not to the daemon."""
@@ -38,7 +38,7 @@ GRACE_SECONDS = 5.0
 def worker_of(run: dg.DagsterRun) -> str | None:
     """Return the name of the process that executes a run, or did; None if it has none yet, or one of others.
 
-    Dagster gives a repetition all tags of what it repeats: until it is launched, its tag names the process of that.
+    Dagster copies all tags to a re-execution: until it is launched, its tag names the process of the run before.
     """
     name = run.tags.get(WORKER_TAG)
     return name if run.parent_run_id is None or name == run.run_id else None
@@ -115,7 +115,7 @@ def end_with_parent() -> None:
 
 
 def is_alive(directory: Path, name: str) -> bool:
-    """Tell whether the process of that name lives."""
+    """Return whether the process of that name lives."""
     try:
         lock = os.open(_lock_path(directory, name), os.O_RDONLY | os.O_CLOEXEC)
     except FileNotFoundError:
@@ -186,7 +186,7 @@ def clear_dead(directory: Path, reconcile: Callable[[str], bool]) -> None:
         except FileNotFoundError:
             continue  # it ended just now
         try:
-            if locks.try_lock(lock) and reconcile(path.stem):  # one that is taken belongs to a process that lives
+            if locks.try_lock(lock) and reconcile(path.stem):  # if it is taken, its process lives
                 _request_path(directory, path.stem).unlink(missing_ok=True)
                 path.unlink(missing_ok=True)
         finally:
@@ -200,7 +200,7 @@ def leave_dead(directory: Path, name: str) -> None:
 
 
 def was_canceled(instance: dg.DagsterInstance, run_id: str) -> bool:
-    """Tell whether a run was canceled at any time, even if the queue, which looked before, has let it out since."""
+    """Return whether a run was canceled at any time, even if the queue, which looked before, has let it out since."""
     return bool(
         instance.all_logs(run_id, of_type={dg.DagsterEventType.RUN_CANCELING, dg.DagsterEventType.RUN_CANCELED})
     )
@@ -229,8 +229,8 @@ class _Watch:
         self._wake.close()
 
     def _watch(self) -> None:
-        lifeline = os.environ.get(LIFELINE)
-        sources = [self._woken.fileno(), *([int(lifeline)] if lifeline else [])]
+        parent_pipe = os.environ.get(PARENT_PIPE)
+        sources = [self._woken.fileno(), *([int(parent_pipe)] if parent_pipe else [])]
         while not self._ended.is_set():
             readable = wait(sources, POLL_SECONDS)  # not `select`, which knows no descriptor beyond 1023
             signals = self._woken.recv(64) if self._woken.fileno() in readable else b""

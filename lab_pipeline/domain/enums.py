@@ -57,7 +57,7 @@ class Outcome(StrEnum):
 
 
 class RunStatus(StrEnum):
-    """Where a run is, as people and clients of the lab are told."""
+    """Where a run is, in the words of the lab's answers."""
 
     QUEUED = "queued"
     RUNNING = "running"

@@ -12,7 +12,7 @@ JOINERS = "\u200c\u200d"
 
 
 def is_identifier(text: str) -> bool:
-    r"""Tell whether a text may name something: it is seen as it is, and two that look alike by tricks are kept out.
+    r"""Return whether a text may name something: it is seen as it is, and two that look alike by tricks are kept out.
 
     >>> is_identifier("Björn 🚀"), is_identifier("a\x1b[31m"), is_identifier(" a"), is_identifier("")
     (True, False, False, False)

@@ -18,7 +18,7 @@ class WrongResultError(Exception):
 
 
 @dataclass(frozen=True)
-class Rules:
+class ResultRules:
     """What holds of a frame.
 
     Attributes:
@@ -59,7 +59,7 @@ def check(name: str, frame: pl.DataFrame) -> pl.DataFrame:
     return frame
 
 
-def _complete(rules: Rules) -> Iterable[tuple[pl.Expr, str]]:
+def _complete(rules: ResultRules) -> Iterable[tuple[pl.Expr, str]]:
     for name, dtype in rules.columns.items():
         if name not in rules.nullable:
             column = pl.col(name)
@@ -90,7 +90,7 @@ def _one_of(name: str, values: Iterable[FillReason | Outcome | Side | SkipReason
 
 EXITS = [reason for reason in FillReason if reason not in (FillReason.ENTRY, FillReason.REENTRY)]
 RESULTS = {
-    "fills": Rules(
+    "fills": ResultRules(
         frames.FILLS,
         ("call_id", "trade_no", "fill_no"),
         (
@@ -103,7 +103,7 @@ RESULTS = {
             _one_of("reason", FillReason),
         ),
     ),
-    "trades": Rules(
+    "trades": ResultRules(
         frames.TRADES,
         ("call_id", "trade_no"),
         (
@@ -125,7 +125,7 @@ RESULTS = {
         ),
         frozenset({"skip_reason"}),
     ),
-    "paths": Rules(
+    "paths": ResultRules(
         frames.PATHS,
         ("call_id",),
         (
@@ -137,12 +137,12 @@ RESULTS = {
         ),
         frozenset(name for name in frames.PATHS if name.startswith(("time_to_", "min_", "pre_"))),
     ),
-    "outcomes": Rules(
+    "outcomes": ResultRules(
         frames.OUTCOMES,
         ("call_id",),
         (_one_of("outcome", Outcome), *_at_least(0, "trades", "ambiguous_candles")),
     ),
-    "equity": Rules(
+    "equity": ResultRules(
         frames.EQUITY,
         ("timestamp",),
         (

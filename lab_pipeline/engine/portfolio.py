@@ -43,7 +43,7 @@ MAX_POINTS = 2**25
 Records = npt.NDArray[np.void]
 
 
-class Account(NamedTuple):
+class AccountTerms(NamedTuple):
     """The portfolio's rules as scalars.
 
     Attributes:
@@ -153,7 +153,7 @@ def run_portfolio(
     return allocation, Series(*series)
 
 
-def _account(config: StrategyConfig, timeframe: int) -> Account:
+def _account(config: StrategyConfig, timeframe: int) -> AccountTerms:
     sizing = config.portfolio.sizing
     size, max_fraction = 0.0, 1.0
     match sizing:
@@ -164,7 +164,7 @@ def _account(config: StrategyConfig, timeframe: int) -> Account:
         case RiskSizing():
             size, max_fraction = sizing.fraction, sizing.max_fraction
     max_open = config.portfolio.max_open_positions
-    return Account(
+    return AccountTerms(
         capital=config.portfolio.initial_capital,
         sizing=SIZINGS.index(sizing.kind),
         size=size,
@@ -205,7 +205,7 @@ def _count_points(taken: Records, timeframe: int) -> int:
 
 @compiled
 def _allocate(
-    trades: Records, fills: Records, owner: Integers, order: Integers, marks: Marks, account: Account
+    trades: Records, fills: Records, owner: Integers, order: Integers, marks: Marks, account: AccountTerms
 ) -> tuple[Floats, Floats, Floats, npt.NDArray[np.int8]]:
     invested, pnl = np.zeros(len(trades)), np.zeros(len(trades))
     skipped = np.zeros(len(trades), np.int8)
@@ -287,7 +287,7 @@ def _follow(
     invested: Floats,
     skipped: npt.NDArray[np.int8],
     value: Floats,
-    account: Account,
+    account: AccountTerms,
     first: int,
 ) -> tuple[Integers, Floats, Floats, Floats, Floats, npt.NDArray[np.int32]]:
     points = len(value)
@@ -324,25 +324,25 @@ def _follow(
 
 
 @compiled
-def _sized(account: Account, equity: float) -> float:
+def _sized(account: AccountTerms, equity: float) -> float:
     if account.sizing == FRACTION:
         return equity * account.size
     return min(equity * account.size / account.stop_loss, equity * account.max_fraction)
 
 
 @compiled
-def _affordable(amount: float, cash: float, account: Account) -> bool:
+def _affordable(amount: float, cash: float, account: AccountTerms) -> bool:
     return amount >= 0.0 and amount - cash <= ROUNDING * min(amount, account.capital)
 
 
 @compiled
-def _received(account: Account, quantity: float, fill: np.void) -> float:
+def _received(account: AccountTerms, quantity: float, fill: np.void) -> float:
     received: float = quantity * fill["fraction"] * fill["price"] * (1.0 - account.slip) * (1.0 - account.fee)
     return received
 
 
 @compiled
-def _value(trades: Records, marks: Marks, book: Book, account: Account, label: int) -> float:
+def _value(trades: Records, marks: Marks, book: Book, account: AccountTerms, label: int) -> float:
     """Return what the open positions are worth at the closes of candles labelled up to `label`."""
     value = 0.0
     index = book.later[len(trades)]

@@ -511,7 +511,7 @@ class Account:
         return min(equity * sizing.fraction / stop_loss, equity * sizing.max_fraction)
 
     def affords(self, amount: float) -> bool:
-        """Tell whether an order may be placed: it may exceed the cash by what rounding can make of equal orders."""
+        """Return whether an order may be placed: it may exceed the cash by what rounding can make of equal orders."""
         lacking = amount - self.cash
         return amount >= 0 and lacking <= ROUNDING * min(amount, self.config.portfolio.initial_capital)
 

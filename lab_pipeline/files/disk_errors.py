@@ -22,7 +22,7 @@ _VAGUE = re.compile(r"disk I/O error|unable to open database file|Input/output e
 
 
 def is_of_disk(error: OSError) -> bool:
-    """Tell whether the next file that is written to the disk would meet the same."""
+    """Return whether the next file that is written to the disk would meet the same."""
     return error.errno in _OF_DISK
 
 
@@ -34,17 +34,17 @@ def system_trouble(error: BaseException, home: Path) -> str | None:
     """
     if isinstance(error, OSError) and error.filename is None and error.errno == errno.ENOSPC and not is_full(home):
         return f"{error.strerror}: output"  # of a command that was sent into a file
-    reason = disk_trouble(error, home)
+    reason = disk_error(error, home)
     if reason is None and isinstance(error, OSError):
         return f"{error.strerror or error}: {error.filename or 'output'}"
     return reason
 
 
-def disk_trouble(error: BaseException, home: Path) -> str | None:
+def disk_error(error: BaseException, home: Path) -> str | None:
     """Say what the disk did, and what to do about it, if that is what is behind an error.
 
     Args:
-        error: with whatever it was raised from; libraries wrap what the system told them, or keep only its words.
+        error: and what it was raised from: libraries wrap the system's error, or keep only its text.
         home: the directory that was written to, if the error itself names no file.
 
     Returns:
@@ -87,12 +87,12 @@ def full_disk(place: Path) -> str:
 
 
 def is_full(path: Path) -> bool:
-    """Tell whether the disk of a path has no room left."""
+    """Return whether the disk of a path has no room left."""
     return _free_bytes(path) < FULL_BELOW_BYTES
 
 
 def is_writable(path: Path) -> bool:
-    """Tell whether this process may write at a path, or where it would be made."""
+    """Return whether this process may write at a path, or where it would be made."""
     return os.access(_existing(path), os.W_OK)
 
 

@@ -68,7 +68,7 @@ def locked(path: Path, *, shared: bool = False, timeout_seconds: float | None = 
 
 
 def has_writer(path: Path) -> bool:
-    """Tell whether somebody has a file open to write it, as far as the system tells.
+    """Return whether somebody has a file open to write it, as far as the system tells.
 
     The kernel grants a read lease only while nobody has.
     """

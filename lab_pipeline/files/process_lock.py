@@ -52,7 +52,7 @@ class ProcessLock:
             unlock(self._files.lock)
 
     def wanted(self) -> bool:
-        """Tell whether another process waits for the lock that this one holds."""
+        """Return whether another process waits for the lock that this one holds."""
         if self._files is None:
             return False
         if not try_lock(self._files.gate, shared=True):
@@ -67,7 +67,7 @@ class ProcessLock:
                 os.write(self._files.lock, b"used\n")
 
     def is_marked(self) -> bool:
-        """Tell whether something was ever stored in the file that the lock guards."""
+        """Return whether something was ever stored in the file that the lock guards."""
         try:
             return self._lock_path.stat().st_size > 0
         except FileNotFoundError:
@@ -107,7 +107,7 @@ class _LockFiles:
     gate: int
 
     def linked(self) -> bool:
-        """Tell whether others still find these files under their names."""
+        """Return whether others still find these files under their names."""
         return os.fstat(self.lock).st_nlink > 0 and os.fstat(self.gate).st_nlink > 0
 
     def close(self) -> None:
@@ -146,7 +146,7 @@ class _Attempt:
         return self._keep()
 
     def _keep(self) -> bool:
-        """Settle whether the lock was had in time."""
+        """Decide whether the lock was taken in time."""
         with self._settled:
             self._abandoned = not self._acquired.is_set()
             return not self._abandoned

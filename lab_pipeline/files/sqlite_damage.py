@@ -39,6 +39,6 @@ def _damage(path: Path) -> str | None:
 
 
 def _has_log(path: Path) -> bool:
-    """Tell whether the end of the file may still be in its write-ahead log."""
+    """Return whether the end of the file may still be in its write-ahead log."""
     log = path.with_name(f"{path.name}-wal")
     return log.exists() and log.stat().st_size > 0

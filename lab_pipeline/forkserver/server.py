@@ -118,7 +118,7 @@ def serve(
                     native = _native_threads()
                 elif reason := _threads_since(native) or reason_to_end():
                     selector.unregister(listener)
-                    listener.close()  # whoever waits is told so, and whoever comes finds nobody
+                    listener.close()  # those who wait get an error, those who come find nobody
                 else:
                     _accept(selector, listener, offers)
     return reason

@@ -31,7 +31,7 @@ def why_unusable(field: pa.Field, wanted: pl.DataType) -> str | None:
 
 
 def is_text(kind: pa.DataType) -> bool:
-    """Tell whether a type is one of Arrow's texts."""
+    """Return whether a type is one of Arrow's texts."""
     return any((kinds.is_string(kind), kinds.is_large_string(kind), kinds.is_string_view(kind)))
 
 

@@ -2,7 +2,7 @@
 
 A writer stages its new part files in a directory of its own, then writes the commit record, which lists what has to be
 renamed into place and what has to go. The record's own rename is the moment of commit: before it a crash leaves the
-old state (and litter, which the next writer sweeps), after it the next reader or writer carries the record out.
+old state (and leftovers, which the next writer sweeps), after it the next reader or writer carries the record out.
 
 Two advisory locks (flock; a killed process drops its own) order the processes: `.writer.lock` is held by the one writer
 for as long as it works, `.lock` by readers (shared) while they open files and by whoever carries out a record
@@ -45,7 +45,7 @@ def reading(root: Path) -> Iterator[None]:
 
 @contextmanager
 def writing(root: Path) -> Iterator["Transaction"]:
-    """Give the one writer a transaction; whatever it staged is gone after an error or without `commit`."""
+    """Give the one writer a transaction; an error, or no `commit`, discards what it staged."""
     atomic.make_directory(root)
     with locked(root / WRITE_LOCK):
         _record_layout(root)
@@ -101,7 +101,7 @@ class Transaction:
         return str(path.relative_to(self._root))
 
 
-def litter(root: Path, *, remove: bool) -> int:
+def leftovers(root: Path, *, remove: bool) -> int:
     """Measure what killed writers left beside the rows, in bytes, and remove it if wanted; 0 while somebody writes."""
     if not (root / STAGING).is_dir():
         return 0
@@ -118,12 +118,12 @@ def litter(root: Path, *, remove: bool) -> int:
 
 
 def pending(root: Path) -> bool:
-    """Tell whether a commit was recorded but not yet carried out."""
+    """Return whether a commit was recorded but not yet carried out."""
     return (root / RECORD).exists()
 
 
 def _require_known(root: Path) -> bool:
-    """Tell whether the lake has a record of its layout, which must be none of a later version.
+    """Return whether the lake has a record of its layout, which must be none of a later version.
 
     Raises:
         LakeError: if it is.

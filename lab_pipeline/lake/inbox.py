@@ -106,11 +106,11 @@ class Inbox:
         return taken + [Drop(key, name) for _, name, key in sorted(waiting)] + stuck
 
     def is_taken(self, key: str) -> bool:
-        """Tell whether a file of that key was taken and not put away."""
+        """Return whether a file of that key was taken and not put away."""
         return any(_files(self.root / TAKEN / key))
 
     def is_being_written(self, drop: Drop) -> bool:
-        """Tell whether a program has the file open to write it, as far as this system says."""
+        """Return whether a program has the file open to write it, as far as this system says."""
         path = self._waiting(drop)
         return path is not None and has_writer(path)
 

@@ -24,7 +24,7 @@ from pydantic import TypeAdapter
 from lab_pipeline.domain.candles import RULES, CandleColumns, prices_hold
 from lab_pipeline.domain.identifiers import IDENTIFIER_RULE, is_identifier
 from lab_pipeline.domain.timeframe import timeframe_ms
-from lab_pipeline.files.disk_errors import disk_trouble
+from lab_pipeline.files.disk_errors import disk_error
 from lab_pipeline.lake import commit, inventory
 from lab_pipeline.lake.errors import VIOLATIONS_SHOWN, LakeError, LakeUnwritableError
 from lab_pipeline.lake.layout import (
@@ -42,7 +42,7 @@ from lab_pipeline.lake.layout import (
 )
 from lab_pipeline.lake.lengths import matching, name_of, names_of
 from lab_pipeline.lake.parsing import TimeUnit, parse, time_column, time_unit
-from lab_pipeline.lake.rules import Batch, Finding, Findings, shown
+from lab_pipeline.lake.rules import Batch, Findings, RowProblem, shown
 from lab_pipeline.lake.snapshot import bucket_digest
 from lab_pipeline.lake.sniffing import listed, plain
 from lab_pipeline.lake.sources import ROW, FrameSource, Source, check_readable, open_source, reading
@@ -182,7 +182,7 @@ def _ingest(
             return run.carry_out(openers(transaction.directory), kept)
     except OSError as error:
         fate = "the rest follows when the lake is next opened" if commit.pending(root) else "nothing was changed"
-        reason = disk_trouble(error, root) or str(error)
+        reason = disk_error(error, root) or str(error)
         raise LakeUnwritableError(f"cannot write to the lake at {root}: {reason}; {fate}") from error
 
 
@@ -326,7 +326,7 @@ class _Ingest:
                 said = names_of(cells[wrong[column][index]])
                 found = f"is said to be of {said}" if said else "does not say how long it is"
                 rule = f"must be a candle of {self._timeframe}, {found}"
-                findings.append(Finding(number, wrong[ROW][index], column, shown(wrong[column], index), rule))
+                findings.append(RowProblem(number, wrong[ROW][index], column, shown(wrong[column], index), rule))
             self._findings.add(others, findings)
         return raw
 
@@ -482,7 +482,7 @@ class _Ingest:
         for row in clashes.sort(FILE, ROW).head(VIOLATIONS_SHOWN).iter_rows(named=True):
             rule = "must be unique, also on {other}" + ("" if row["same_file"] else ", with other values")
             value = ", ".join(_shown(row[name]) for name in self._table.key)
-            findings.append(Finding(row[FILE], row[ROW], column, value, rule, tuple(row["other"].values())))
+            findings.append(RowProblem(row[FILE], row[ROW], column, value, rule, tuple(row["other"].values())))
         self._findings.add(clashes.height, findings)
 
     def _compare(self, rows: pl.DataFrame, old: pl.DataFrame | None, merged: _Merged) -> bool:
@@ -513,7 +513,7 @@ def _workers(threads: int) -> Iterator[ThreadPoolExecutor]:
 
 
 def _ascend(rows: pl.DataFrame, by: Sequence[str]) -> bool:
-    """Tell whether rows are sorted by columns without null, and no two are equal in them."""
+    """Return whether rows are sorted by columns without null, and no two are equal in them."""
     ascends = pl.lit(value=False)
     for name in reversed(by):
         before = pl.col(name).shift()
@@ -531,7 +531,7 @@ def _sorted(rows: pl.DataFrame, by: Sequence[str]) -> pl.DataFrame:
 
 
 def _keep_rules(candles: pl.DataFrame, timeframe_ms: int) -> bool:
-    """Tell whether sorted candles keep the rules that `engine.kernel.first_bad_row` looks after."""
+    """Return whether sorted candles keep the rules that `engine.kernel.first_bad_row` looks after."""
     apart = pl.col("timestamp").to_physical().diff() >= timeframe_ms
     follows = (apart | (pl.col("mint") != pl.col("mint").shift())).fill_null(value=True)
     return bool(candles.select((prices_hold() & follows).all()).item())

@@ -198,9 +198,9 @@ class Lake:
         with commit.reading(self.root) if self.root.is_dir() else nullcontext():
             return inventory.damage(self.root)
 
-    def litter(self, *, remove: bool = False) -> int:
+    def leftovers(self, *, remove: bool = False) -> int:
         """Return the bytes that killed ingests left, which the next ingest would remove; or remove them now."""
-        return commit.litter(self.root, remove=remove)
+        return commit.leftovers(self.root, remove=remove)
 
     @contextmanager
     def reading(self) -> Iterator[None]:

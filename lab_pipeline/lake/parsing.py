@@ -159,7 +159,7 @@ def _why_no_iso(text: str) -> str:
 
 
 def _has_offset(text: str) -> bool:
-    """Tell whether the offset of a text of the form of ISO 8601, if it has one, is one that can be."""
+    """Return whether the offset of a text of the form of ISO 8601, if it has one, is one that can be."""
     offset = OFFSET.search(text[10:])
     return offset is None or (int(offset[1]) <= LAST_HOUR and int(offset[2] or 0) <= LAST_MINUTE)
 

@@ -44,7 +44,7 @@ class Batch:
 
 
 @dataclass(frozen=True)
-class Finding:
+class RowProblem:
     """A violation whose place in the file is not looked up yet: most are only counted.
 
     Attributes:
@@ -77,7 +77,7 @@ class Findings:
         self.total = 0
         self._table = table
         self._grid = grid
-        self._first: list[Finding] = []
+        self._first: list[RowProblem] = []
         self._identifiers: set[str] = set()
 
     def check(self, batch: Batch) -> None:
@@ -90,10 +90,10 @@ class Findings:
         for index, column, rule in first.iter_rows():
             values = batch.raw[column]
             said = why_null(column, values, index, self._table, batch.unit) if rule == NULL_CHECK else rule
-            findings.append(Finding(batch.file, batch.raw[ROW][index], column, shown(values, index), said))
+            findings.append(RowProblem(batch.file, batch.raw[ROW][index], column, shown(values, index), said))
         self.add(broken.height, findings)
 
-    def add(self, total: int, first: Sequence[Finding]) -> None:
+    def add(self, total: int, first: Sequence[RowProblem]) -> None:
         """Record how many violations there are, and the first of them."""
         self.total += total
         self._first = sorted([*self._first, *first], key=lambda finding: (finding.file, finding.row))

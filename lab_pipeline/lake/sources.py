@@ -383,7 +383,7 @@ def _why_no_header(header: Sequence[str], second: Sequence[str], table: Table) -
 
 
 def _is_header(fields: Sequence[str], table: Table) -> bool:
-    """Tell whether a line names most of the columns, whatever separates them."""
+    """Return whether a line names most of the columns, whatever separates them."""
     names = _places(re.split(r"[,;|\t]", ",".join(fields)))
     return sum(bool(_candidates(column, table, names)) for column in table.columns) > len(table.columns) // 2
 

@@ -8,7 +8,7 @@ import dagster as dg
 from lab_pipeline.domain.backtest import iso
 from lab_pipeline.domain.errors import LabError
 
-SETTLED = timedelta(hours=20)
+TRUSTED_AGE = timedelta(hours=20)
 """A clock that was put ahead dates all that the lab does from then on; only what is older than this bears witness.
 
 Dagster keeps the ticks of sensors that do nothing for a day, so a lab that is up has witnesses of that age, and one
@@ -24,10 +24,10 @@ def require_plausible(instance: dg.DagsterInstance, now: datetime) -> None:
     Raises:
         LabError: if it did not.
     """
-    seen = newest_witness(instance, now - SETTLED)
-    if seen is not None and now - seen <= SETTLED + LONGEST_GAP:
+    seen = newest_witness(instance, now - TRUSTED_AGE)
+    if seen is not None and now - seen <= TRUSTED_AGE + LONGEST_GAP:
         return
-    hours = int(SETTLED.total_seconds() // 3600)
+    hours = int(TRUSTED_AGE.total_seconds() // 3600)
     was = "there is none" if seen is None else f"the newest is of {iso(seen)}"
     raise LabError(
         f"the clock says {iso(now)}, but of what this lab did more than {hours} hours before that, {was}; runs would "

@@ -108,14 +108,14 @@ class Launcher:
         """Find the run that Dagster recorded before it failed over it, as on a full disk; the lab queues it later."""
         try:
             return self._await(LAUNCH_TAG, mark, 0.0)
-        except STORE_ERRORS as trouble:
-            raise LaunchUnknownError(f"{error}; whether it recorded the run cannot be told: {trouble}") from trouble
+        except STORE_ERRORS as unreachable:
+            raise LaunchUnknownError(f"{error}; whether it recorded the run is unknown: {unreachable}") from unreachable
 
     def _what_became(self, key: str, cut_off: Reservation | None) -> Run | None:
         """Find the run of a launch whose process died, giving Dagster the time to come to it."""
         if cut_off is None:
             return None
-        rest = CUT_OFF_SECONDS - max(0.0, cut_off.age.total_seconds())  # below zero if the clock was put back
+        rest = CUT_OFF_SECONDS - max(0.0, cut_off.age.total_seconds())  # below zero if the clock was set back
         return self._await(IDEMPOTENCY_TAG, key, max(0.0, rest))
 
     def _await(self, tag: str, value: str, seconds: float) -> Run | None:

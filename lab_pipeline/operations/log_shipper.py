@@ -74,7 +74,7 @@ class Backlog:
 
 
 @dataclass
-class _Batch:
+class _Shipment:
     lines: list[dict[str, Any]] = field(default_factory=list)
     characters: int = 0
     read_to: dict[str, int] = field(default_factory=dict)
@@ -157,7 +157,7 @@ class Shipper:
         """
         unknown = [run_id for run_id in run_ids if run_id not in self._shipped]
         self._shipped |= dict.fromkeys(unknown, 0) | last_lines(self._clickhouse, unknown)
-        sent, batch, turn = 0, _Batch(), run_ids
+        sent, batch, turn = 0, _Shipment(), run_ids
         while turn:
             again = []
             for run_id in turn:
@@ -165,13 +165,13 @@ class Shipper:
                     again.append(run_id)
                 if batch.full:
                     sent += self._send(batch)
-                    batch = _Batch()
+                    batch = _Shipment()
             turn = again
             if time.monotonic() > deadline:
                 break
         return sent + self._send(batch), turn
 
-    def _read_page(self, instance: dg.DagsterInstance, run_id: str, batch: _Batch) -> bool:
+    def _read_page(self, instance: dg.DagsterInstance, run_id: str, batch: _Shipment) -> bool:
         """Read the next page of a run and say whether there is another."""
         after = batch.read_to.get(run_id, self._shipped[run_id])
         try:
@@ -187,7 +187,7 @@ class Shipper:
             batch.read_to[run_id] = lines[-1]["seq"]
         return bool(page.has_more)
 
-    def _send(self, batch: _Batch) -> int:
+    def _send(self, batch: _Shipment) -> int:
         if batch.lines:
             append_lines(self._clickhouse, _frame(batch.lines))
             self._shipped |= batch.read_to

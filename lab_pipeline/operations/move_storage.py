@@ -16,7 +16,7 @@ from lab_pipeline.domain.errors import LabError
 from lab_pipeline.operations.lab import Lab
 from lab_pipeline.operations.log_shipper import ship_runs, shipping
 from lab_pipeline.settings import Settings
-from lab_pipeline.storage.copy import Progress, Stores, move
+from lab_pipeline.storage.copy import DagsterStores, Progress, move
 
 EMBEDDED = "embedded"
 """Stands for the dagster.yaml that the lab writes itself."""
@@ -47,7 +47,7 @@ def move_storage(settings: Settings, target: str, *, on_progress: Progress | Non
     Args:
         settings: of the lab; nothing of it may run, which is for the caller to see to as far as `lab up` goes.
         target: path of a dagster.yaml, or `embedded`.
-        on_progress: told the runs whose events have been copied, and all.
+        on_progress: called with the runs whose events have been copied, and all.
 
     Raises:
         LabError: if a run is not finished, or a daemon or log shipper is at work.
@@ -55,7 +55,7 @@ def move_storage(settings: Settings, target: str, *, on_progress: Progress | Non
     """
     text = instance_config(settings) if target == EMBEDDED else _read(Path(target))
     with Lab(settings) as lab, _opened(settings, text) as other:
-        source, into = Stores.of(lab.instance), Stores.of(other)
+        source, into = DagsterStores.of(lab.instance), DagsterStores.of(other)
         if source.id == into.id:
             return Moved({}, None)
         with shipping(settings) as alone, lab.clickhouse.connection() as clickhouse:
@@ -89,7 +89,7 @@ def _require_idle(settings: Settings, instance: dg.DagsterInstance) -> None:
         )
     before = _latest_heartbeat(instance)
     longest = HEARTBEAT_SECONDS + SLACK_SECONDS
-    deadline = time.monotonic() + min(before + longest - time.time(), longest)  # a clock put back: no longer than that
+    deadline = time.monotonic() + min(before + longest - time.time(), longest)  # a clock set back: no longer than that
     while (rest := deadline - time.monotonic()) > 0:
         time.sleep(min(rest, 1.0))
         if _latest_heartbeat(instance) != before:

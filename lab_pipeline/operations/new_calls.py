@@ -109,7 +109,7 @@ class SeenCalls:
         return CallsState(name, calls) if _is_whole(calls) else None
 
     def has_any(self) -> bool:
-        """Tell whether calls were ever looked at."""
+        """Return whether calls were ever looked at."""
         return any(self.directory.glob("*.parquet"))
 
     def write(self, state: CallsState) -> None:
@@ -129,7 +129,7 @@ class SeenCalls:
 
 
 def _is_whole(calls: pl.DataFrame) -> bool:
-    """Tell whether calls can be compared with those of the lake, as those of an earlier version may not."""
+    """Return whether calls can be compared with those of the lake, as those of an earlier version may not."""
     return all(calls.schema.get(name) == dtype for name, dtype in frames.CALLS.items())
 
 

@@ -75,7 +75,7 @@ def evaluated_checks(
 
 
 def is_error(record: AssetCheckExecutionRecord) -> bool:
-    """Tell whether a check that did not pass says that something is wrong, rather than warns of it."""
+    """Return whether a check that did not pass says that something is wrong, rather than warns of it."""
     return record.evaluation is not None and record.evaluation.severity is dg.AssetCheckSeverity.ERROR
 
 

@@ -14,7 +14,7 @@ from lab_pipeline.operations.clock_check import require_plausible
 from lab_pipeline.operations.disk_usage import size_of
 from lab_pipeline.operations.lab import Lab
 from lab_pipeline.operations.run_actions import erase, event_files
-from lab_pipeline.operations.run_records import known_runs
+from lab_pipeline.operations.run_records import run_records
 from lab_pipeline.operations.runs import Run, Runs
 from lab_pipeline.operations.tick_logs import forgotten_logs
 from lab_pipeline.settings import Settings
@@ -132,8 +132,8 @@ def leftovers(lab: Lab, *, remove: bool) -> dict[str, int]:
     The lake keeps no old states of its rows (a run's snapshot is a hash), so there are no others to remove.
     """
     return {
-        "lake": lab.lake.litter(remove=remove),
-        "artifacts": lab.artifacts.litter(remove=remove),
+        "lake": lab.lake.leftovers(remove=remove),
+        "artifacts": lab.artifacts.leftovers(remove=remove),
         "dagster": forgotten_logs(lab.instance, remove=remove),
     }
 
@@ -163,14 +163,14 @@ def _surely_leaders(lab: Lab, count: int) -> set[str]:
     try:
         return leaders(lab.statistics, count)
     except NotComputedError:
-        refresh(lab.statistics, known_runs(lab.runs, lab.statistics.catalog.known_runs()))
+        refresh(lab.statistics, run_records(lab.runs, lab.statistics.catalog.run_records()))
         return leaders(lab.statistics, count)
 
 
 def _newest(found: Sequence[Run], count: int | None) -> set[str]:
     """Return the newest `count` runs of each strategy, by their times and by the order in which they were recorded.
 
-    The two differ where the clock was put back in between, and then a run is kept by either.
+    The two differ where the clock was set back in between; then either keeps a run.
     """
     kept: set[str] = set()
     for ordered in (found, sorted(found, key=lambda run: run.position.storage_id, reverse=True)):

@@ -13,7 +13,7 @@ from lab_pipeline.storage.internals import SqliteEventLogStorage
 
 
 def cancel(runs: Runs, run_id: str) -> None:
-    """Stop a run: one that waits never starts, one that runs is told to stop and is marked when it has.
+    """Stop a run: one that waits never starts, one that runs is asked to stop and is marked when it has.
 
     Raises:
         UnknownRunError: if there is no such run.

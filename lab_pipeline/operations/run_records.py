@@ -3,13 +3,13 @@
 import polars as pl
 
 from lab_pipeline.operations.runs import Runs
-from lab_pipeline.statistics.run_record import KnownRun, known_frame
+from lab_pipeline.statistics.run_record import RunRecord, known_frame
 
 MANY = 50
 """Unknown runs from which it is quicker to walk through all of them."""
 
 
-def known_runs(runs: Runs, remembered: pl.DataFrame) -> pl.DataFrame:
+def run_records(runs: Runs, remembered: pl.DataFrame) -> pl.DataFrame:
     """Return every backtest; only those that are new, or whose status has changed, are looked up.
 
     Args:
@@ -23,5 +23,5 @@ def known_runs(runs: Runs, remembered: pl.DataFrame) -> pl.DataFrame:
     known = remembered.join(statuses, on=["run_id", "status"], how="semi")
     unknown = statuses.join(known, on="run_id", how="anti")["run_id"].to_list()
     found = runs.all() if len(unknown) > MANY else runs.get_many(unknown).values()
-    looked_up = known_frame(KnownRun(run.run_id, run.status, run.strategy_id, run.completed_at) for run in found)
+    looked_up = known_frame(RunRecord(run.run_id, run.status, run.strategy_id, run.completed_at) for run in found)
     return pl.concat([known.join(looked_up, on="run_id", how="anti"), looked_up])

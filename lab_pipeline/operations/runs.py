@@ -33,8 +33,8 @@ from lab_pipeline.runs.tags import (
     FINGERPRINT_TAG,
     STATUSES,
     asked_fields,
+    recorded,
     status_of,
-    told,
 )
 from lab_pipeline.storage.internals import RunsTable, RunTagsTable, SqlRunStorage
 from lab_pipeline.storage.run_storage import DuckDBRunStorage
@@ -55,7 +55,7 @@ REMEMBERED = 20_000
 
 
 @dataclass(frozen=True)
-class Position:
+class ListPosition:
     """Where a run is in the list, newest first: neither part ever changes, and together they are unique."""
 
     created_at: datetime
@@ -102,7 +102,7 @@ class Run:
     """
 
     run_id: str
-    position: Position
+    position: ListPosition
     status: str
     finished: bool
     asked: Mapping[str, Any]
@@ -121,17 +121,17 @@ class Run:
     @property
     def strategy_id(self) -> str | None:
         """Id of the strategy."""
-        return told("strategy", self.tags, self.asked)
+        return recorded("strategy", self.tags, self.asked)
 
     @property
     def strategy_version(self) -> str | None:
         """Its version; unknown where the latest was asked for and the run has not begun."""
-        return told("strategy_version", self.tags, self.asked)
+        return recorded("strategy_version", self.tags, self.asked)
 
     @property
     def timeframe(self) -> str | None:
         """Length of the candles."""
-        return told("timeframe", self.tags, self.asked)
+        return recorded("timeframe", self.tags, self.asked)
 
     @property
     def callers(self) -> Sequence[str]:
@@ -179,8 +179,8 @@ class Runs:
         self.artifacts = artifacts
 
     def page(
-        self, wanted: RunFilter | None = None, *, after: Position | None = None, limit: int = 50
-    ) -> tuple[list[Run], Position | None]:
+        self, wanted: RunFilter | None = None, *, after: ListPosition | None = None, limit: int = 50
+    ) -> tuple[list[Run], ListPosition | None]:
         """Return runs newest first, and where the next page begins, if there is more.
 
         Walking the positions gives every run that was there throughout exactly once, whatever is added or deleted.
@@ -303,7 +303,7 @@ class Runs:
             raise LabError(f"the runs of this lab are kept in {type(storage).__name__}, which answers no SQL")
         return storage
 
-    def _walk(self, wanted: RunFilter, after: Position | None, at_once: int) -> Iterator[Run]:
+    def _walk(self, wanted: RunFilter, after: ListPosition | None, at_once: int) -> Iterator[Run]:
         """Go from window to window, each of more runs than the one before while little is found in them.
 
         To sort and search all runs for each page would take as long as there are many.
@@ -325,9 +325,9 @@ class Runs:
             elif since is None:
                 return
             else:
-                after, window = Position(since.replace(tzinfo=UTC), BEFORE_ALL), window * WIDER
+                after, window = ListPosition(since.replace(tzinfo=UTC), BEFORE_ALL), window * WIDER
 
-    def _begin_of_window(self, after: Position | None, size: int) -> datetime | None:
+    def _begin_of_window(self, after: ListPosition | None, size: int) -> datetime | None:
         """Return when the last of so many runs was created, newest first; none if there are fewer."""
         created = sa.select(RunsTable.c.create_timestamp).where(*([] if after is None else [_beyond(after)]))
         last = self.storage.fetchone(created.order_by(RunsTable.c.create_timestamp.desc()).offset(size - 1).limit(1))
@@ -416,7 +416,7 @@ def _body_has(text: str) -> sa.ColumnElement[bool]:
     return RunsTable.c.run_body.contains(json.dumps(text), autoescape=True)
 
 
-def _beyond(position: Position) -> sa.ColumnElement[bool]:
+def _beyond(position: ListPosition) -> sa.ColumnElement[bool]:
     """Select what is behind a position, by a plain bound first: a database leaves out what lies before it."""
     created, storage_id = _naive(position.created_at), position.storage_id
     return sa.and_(
@@ -425,8 +425,8 @@ def _beyond(position: Position) -> sa.ColumnElement[bool]:
     )
 
 
-def _position(row: Mapping[str, Any]) -> Position:
-    return Position(row["create_timestamp"].replace(tzinfo=UTC), row["id"])
+def _position(row: Mapping[str, Any]) -> ListPosition:
+    return ListPosition(row["create_timestamp"].replace(tzinfo=UTC), row["id"])
 
 
 def _naive(moment: datetime) -> datetime:

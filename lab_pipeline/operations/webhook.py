@@ -39,7 +39,7 @@ class Notice:
     """Something to tell.
 
     Attributes:
-        id: the same whenever the same is told, so that a receiver can drop what it has had.
+        id: the same for the same notice, so that a receiver can drop duplicates.
         type: what happened, such as ``run.failed``.
         happened_at: when, UTC.
         data: more of it, JSON under camelCase names.

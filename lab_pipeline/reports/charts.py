@@ -25,7 +25,7 @@ TAIL_LOW, TAIL_HIGH = 0.005, 0.985
 BARS = 40
 BAR_WIDTH = 0.84
 """Of the room that there is for a bar."""
-SETTLED = 0.2
+BURN_IN = 0.2
 """The part of the running mean that may be off its chart: the first few trades swing without meaning."""
 FIRST_MEAN = 10
 POINTS = 4_000
@@ -148,8 +148,8 @@ def running_mean_chart(trades: pl.DataFrame) -> str:
     shown = slice(min(FIRST_MEAN, len(returns)) - 1, None)
     moments, mean, half = ordered["called_at"][shown], mean[shown], half[shown]
     at = extremes(mean, HALF // PIXELS_A_BIN)
-    settled = slice(int(len(mean) * SETTLED), None)
-    limits = _with_margin(min(0.0, (mean - half)[settled].min()), max(0.0, (mean + half)[settled].max()))
+    shown = slice(int(len(mean) * BURN_IN), None)
+    limits = _with_margin(min(0.0, (mean - half)[shown].min()), max(0.0, (mean + half)[shown].max()))
     first, last = span(moments[0], moments[-1])
     canvas, panel = _half("running-mean", LITTLE_TITLE, x=_in_ms(first, last), y=limits)
     rows = percent_ticks(*limits, 5)

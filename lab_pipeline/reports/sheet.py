@@ -104,7 +104,7 @@ class Verdict:
 
 @dataclass(frozen=True)
 class Scale:
-    """Places values on a bar of the page, in percent of its width; what lies outside is put at the end."""
+    """Limiter values on a bar of the page, in percent of its width; what lies outside is put at the end."""
 
     low: float
     high: float

@@ -25,7 +25,7 @@ from lab_pipeline.domain.errors import LabError, later_layout
 from lab_pipeline.domain.model import Record, field_errors
 from lab_pipeline.domain.summary import Summary
 from lab_pipeline.files.atomic import make_directory, move, sync_directory, sync_file
-from lab_pipeline.files.disk_errors import disk_trouble
+from lab_pipeline.files.disk_errors import disk_error
 from lab_pipeline.files.locks import lock, locked, try_lock
 
 MANIFEST = "manifest.json"
@@ -229,7 +229,7 @@ class ArtifactStore:
         except OSError as error:
             raise LabError(f"cannot delete the artifacts of run {run_id}: {self._reason(error)}") from error
 
-    def litter(self, *, remove: bool = False) -> int:
+    def leftovers(self, *, remove: bool = False) -> int:
         """Return the bytes that killed publishers left, which the next one would remove; or remove them now."""
         root = self.directory / STAGING
         if not root.is_dir():
@@ -325,7 +325,7 @@ class ArtifactStore:
         return path
 
     def _reason(self, error: OSError) -> str:
-        return disk_trouble(error, self.directory) or error.strerror or str(error)
+        return disk_error(error, self.directory) or error.strerror or str(error)
 
     def _names(self) -> list[str]:
         if not self.directory.is_dir():

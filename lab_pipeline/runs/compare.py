@@ -15,7 +15,7 @@ STEPS_MS = [m * 60_000 for m in (1, 5, 15, 30, 60, 120, 240, 720, 1440, 2880, 10
 
 
 @dataclass(frozen=True)
-class AlignedEquity:
+class AlignedCurves:
     """Equity of several runs on one clock.
 
     Attributes:
@@ -35,11 +35,11 @@ def differing_fields(specs: Sequence[ResolvedSpec]) -> dict[str, list[Any]]:
     return {path: values for path, values in found.items() if any(value != values[0] for value in values)}
 
 
-def align_equity(frames: Sequence[pl.DataFrame]) -> AlignedEquity:
+def align_equity(frames: Sequence[pl.DataFrame]) -> AlignedCurves:
     """Put equity frames (`frames.EQUITY`) on one clock: the last value of each bucket, carried over gaps."""
     with_points = [frame for frame in frames if not frame.is_empty()]
     if not with_points:
-        return AlignedEquity([], [[] for _ in frames])
+        return AlignedCurves([], [[] for _ in frames])
     times = [frame["timestamp"].to_physical() for frame in with_points]
     first, last = min(int(time[0]) for time in times), max(int(time[-1]) for time in times)
     fits = (step for step in STEPS_MS if (last - first) / step < MOST_POINTS - 1)
@@ -47,7 +47,7 @@ def align_equity(frames: Sequence[pl.DataFrame]) -> AlignedEquity:
     clock = pl.DataFrame({"slot": pl.int_range(-(-first // step), -(-last // step) + 1, eager=True)})
     values = [_on_clock(frame, clock, step) for frame in frames]
     timestamps = clock.select((pl.col("slot") * step).cast(pl.Datetime("ms", "UTC")))["slot"].to_list()
-    return AlignedEquity(timestamps, values)
+    return AlignedCurves(timestamps, values)
 
 
 def _on_clock(frame: pl.DataFrame, clock: pl.DataFrame, step: int) -> list[float | None]:

@@ -51,7 +51,7 @@ class IdempotencyKeys:
         """Return the run of a key; launch it if there is none yet.
 
         Requests of one key, from any process, wait for one another. A launch that failed leaves the key free; after one
-        that was cut off, the next is told so and has to find out what became of it.
+        that was cut off, the next one gets that error and has to find out what became of it.
 
         Args:
             key: as the client chose it.

@@ -2,8 +2,8 @@
 
 from lab_pipeline.domain.enums import Board, GroupBy, RankBy
 from lab_pipeline.statistics.answers import (
-    Answer,
     Range,
+    StatisticsAnswer,
     correlation,
     distribution,
     overview,
@@ -15,16 +15,14 @@ from lab_pipeline.statistics.correlations import FEATURES, Method
 from lab_pipeline.statistics.duckdb_session import TimeLimitError
 from lab_pipeline.statistics.leaderboards import Filters, Place, leaderboard, window_start
 from lab_pipeline.statistics.refreshing import Refreshed, Statistics, refresh
-from lab_pipeline.statistics.run_record import KnownRun
+from lab_pipeline.statistics.run_record import RunRecord
 
 __all__ = [
     "FEATURES",
-    "Answer",
     "Bins",
     "Board",
     "Filters",
     "GroupBy",
-    "KnownRun",
     "Method",
     "Metric",
     "NotComputedError",
@@ -32,7 +30,9 @@ __all__ = [
     "Range",
     "RankBy",
     "Refreshed",
+    "RunRecord",
     "Statistics",
+    "StatisticsAnswer",
     "TimeLimitError",
     "correlation",
     "distribution",

@@ -12,10 +12,10 @@ import numpy as np
 from lab_pipeline.domain.backtest import iso, now
 from lab_pipeline.domain.enums import GroupBy
 from lab_pipeline.domain.model import canonical_json, to_camel_keys
-from lab_pipeline.statistics.buckets import COLUMNS, Binning, Bins, Bucket, Metric, buckets_between
-from lab_pipeline.statistics.catalog import State, read_state, read_table
+from lab_pipeline.statistics.buckets import COLUMNS, Binning, Bins, BucketRange, Metric, buckets_between
+from lab_pipeline.statistics.catalog import CatalogState, read_state, read_table
 from lab_pipeline.statistics.correlations import FEATURES, Method
-from lab_pipeline.statistics.duckdb_session import Workbench
+from lab_pipeline.statistics.duckdb_session import DuckDBSession
 from lab_pipeline.statistics.queries import sql
 from lab_pipeline.statistics.refreshing import Statistics, count_in_buckets, refresh
 from lab_pipeline.statistics.segments import TRADES
@@ -29,7 +29,7 @@ MOST_ANSWERS = 1000
 
 
 @dataclass(frozen=True)
-class Answer:
+class StatisticsAnswer:
     """Something to show.
 
     Attributes:
@@ -72,7 +72,7 @@ class Range:
 EVERYTHING = Range()
 
 
-def overview(statistics: Statistics, period: Range = EVERYTHING, strategy_id: str | None = None) -> Answer:
+def overview(statistics: Statistics, period: Range = EVERYTHING, strategy_id: str | None = None) -> StatisticsAnswer:
     """Return the totals over completed runs; averages and rates without trades are null.
 
     The period selects trades, not runs: a run is at no time of the market. The strategy selects both.
@@ -99,7 +99,7 @@ def pnl(
     *,
     after: str | None = None,
     limit: int | None = None,
-) -> tuple[Answer, str | None]:
+) -> tuple[StatisticsAnswer, str | None]:
     """Return net returns of trades by group, ascending by key, and the key after which the next page begins.
 
     Groups without a trade are absent.
@@ -130,7 +130,7 @@ def pnl(
     return answer_of(state, identity, {"groups": page}, computed_at), more
 
 
-def distribution(statistics: Statistics, metric: Metric | None = None, bins: Bins | None = None) -> Answer:
+def distribution(statistics: Statistics, metric: Metric | None = None, bins: Bins | None = None) -> StatisticsAnswer:
     """Return how many values lie in each bucket, for one metric or all; buckets hold their lower edge.
 
     The last of computed buckets holds its upper edge, the largest value, too. Without values there are none of them.
@@ -152,7 +152,9 @@ def distribution(statistics: Statistics, metric: Metric | None = None, bins: Bin
     return answer_of(state, asked, {"distributions": shown}, computed_at)
 
 
-def correlation(statistics: Statistics, method: Method = Method.PEARSON, features: Sequence[str] = FEATURES) -> Answer:
+def correlation(
+    statistics: Statistics, method: Method = Method.PEARSON, features: Sequence[str] = FEATURES
+) -> StatisticsAnswer:
     """Return how far each feature goes with each outcome, over calls, with a 95 % interval; null where undefined."""
     with statistics.catalog.reading() as (connection, state):
         rows = _records(connection, "FROM statistics_correlation WHERE method = $1", [method.value])
@@ -174,7 +176,7 @@ def camel(name: str) -> str:
     return first + "".join(part[0].upper() + part[1:] for part in others)
 
 
-def _total(bench: Workbench, period: Range, strategy_id: str | None) -> dict[str, Any]:
+def _total(bench: DuckDBSession, period: Range, strategy_id: str | None) -> dict[str, Any]:
     _select(bench, period, strategy_id)
     bench.keep("groups", sql("group_trades"))
     bench.keep("totals", sql("summarise_groups"))
@@ -183,14 +185,14 @@ def _total(bench: Workbench, period: Range, strategy_id: str | None) -> dict[str
     return to_camel_keys(_without(found, "total_runs", "computed_at", "source_hash"))
 
 
-def _group(bench: Workbench, group_by: GroupBy, period: Range) -> list[dict[str, Any]]:
+def _group(bench: DuckDBSession, group_by: GroupBy, period: Range) -> list[dict[str, Any]]:
     _select(bench, period, None)
     bench.keep("statistics_pnl", sql("group_trades"))
     found = bench.read(f"{sql('list_groups')} WHERE group_by = '{group_by.value}' ORDER BY key")
     return [to_camel_keys(row) for row in found.to_pylist()]
 
 
-def _count(bench: Workbench, metric: Metric, bins: Bins) -> list[dict[str, Any]]:
+def _count(bench: DuckDBSession, metric: Metric, bins: Bins) -> list[dict[str, Any]]:
     table, column = COLUMNS[metric]
     steps = [step / bins.count for step in range(bins.count + 1)]
     found = bench.read(
@@ -201,7 +203,7 @@ def _count(bench: Workbench, metric: Metric, bins: Bins) -> list[dict[str, Any]]
         return []
     equal = np.linspace(found["low"], found["high"], bins.count + 1)
     edges = sorted({float(edge) for edge in (equal if bins.binning is Binning.WIDTH else found["quantiles"])})
-    buckets = buckets_between(edges) if len(edges) > 1 else [Bucket(f"{edges[0]:.6g}", edges[0], edges[0])]
+    buckets = buckets_between(edges) if len(edges) > 1 else [BucketRange(f"{edges[0]:.6g}", edges[0], edges[0])]
     counts = count_in_buckets(bench, metric, buckets)
     return [
         {"bucket": one.bucket, "lower": one.lower, "upper": one.upper, "count": counts.get(number, 0)}
@@ -209,7 +211,7 @@ def _count(bench: Workbench, metric: Metric, bins: Bins) -> list[dict[str, Any]]
     ]
 
 
-def _select(bench: Workbench, period: Range, strategy_id: str | None) -> None:
+def _select(bench: DuckDBSession, period: Range, strategy_id: str | None) -> None:
     condition = period.condition()
     numbers: list[int] | None = None
     if strategy_id is not None:
@@ -219,7 +221,7 @@ def _select(bench: Workbench, period: Range, strategy_id: str | None) -> None:
     bench.define("run_strategies", "SELECT run_no, strategy_id FROM runs")
 
 
-def select_trades(bench: Workbench, condition: str, run_nos: Sequence[int] | None) -> None:
+def select_trades(bench: DuckDBSession, condition: str, run_nos: Sequence[int] | None) -> None:
     """Narrow `trades` down to those that keep a condition, of the runs with these numbers or of all."""
     if run_nos is not None:
         condition += f" AND run_no IN ({', '.join(map(str, run_nos)) or 'NULL'})"
@@ -227,7 +229,7 @@ def select_trades(bench: Workbench, condition: str, run_nos: Sequence[int] | Non
 
 
 def computed(
-    statistics: Statistics, state: State, asked: Mapping[str, Any], compute: Callable[[Workbench], Any]
+    statistics: Statistics, state: CatalogState, asked: Mapping[str, Any], compute: Callable[[DuckDBSession], Any]
 ) -> tuple[datetime, Any]:
     """Return a kept answer to the same question of the same numbers, or compute and keep it.
 
@@ -244,11 +246,11 @@ def computed(
     if kept:
         return kept[0][0].replace(tzinfo=UTC), json.loads(kept[0][1])
     if not statistics.files.are_whole(state.files, state.calls_file):
-        refresh(statistics, statistics.catalog.known_runs())  # they come from the artifacts again
+        refresh(statistics, statistics.catalog.run_records())  # they come from the artifacts again
         with file.transaction(write=False) as connection:
             state = read_state(connection) or state
             runs = read_table(connection, "FROM leaderboard_runs")
-    with Workbench(statistics.threads) as bench, bench.limited(TIME_LIMIT_SECONDS):
+    with DuckDBSession(statistics.threads) as bench, bench.limited(TIME_LIMIT_SECONDS):
         bench.put("runs", runs)
         statistics.files.define_views(bench, state.segments)
         bench.define("every_trade", f"SELECT * FROM {statistics.files.source(state.segments, TRADES)}")  # noqa: S608
@@ -271,16 +273,18 @@ def _keep(connection: DuckConnection, key: str, computed_at: datetime, answer: o
     )
 
 
-def _state(statistics: Statistics) -> State:
+def _state(statistics: Statistics) -> CatalogState:
     with statistics.catalog.reading() as (_, state):
         return state
 
 
-def answer_of(state: State, asked: object, body: dict[str, Any], computed_at: datetime | None = None) -> Answer:
+def answer_of(
+    state: CatalogState, asked: object, body: dict[str, Any], computed_at: datetime | None = None
+) -> StatisticsAnswer:
     """Say when the numbers were computed, and tag them by what they were computed from and what was asked."""
     moment = computed_at or state.computed_at.replace(tzinfo=UTC)
     etag = hashlib.sha256(state.source_hash.encode() + canonical_json(asked)).hexdigest()
-    return Answer(moment, etag, body | {"computedAt": iso(moment)})
+    return StatisticsAnswer(moment, etag, body | {"computedAt": iso(moment)})
 
 
 def _records(connection: DuckConnection, query: str, parameters: Sequence[Any] = ()) -> list[dict[str, Any]]:

@@ -55,7 +55,7 @@ class Bins:
 
 
 @dataclass(frozen=True)
-class Bucket:
+class BucketRange:
     """Values from `lower`, inclusive, to `upper`, exclusive; None for an open end."""
 
     bucket: str
@@ -80,18 +80,18 @@ COLUMNS: dict[Metric, tuple[str, str]] = {
 """Where the values of a metric are: table and column."""
 
 
-def classic_buckets(metric: Metric) -> list[Bucket]:
+def classic_buckets(metric: Metric) -> list[BucketRange]:
     """Return the fixed buckets of a metric, ascending, open at both ends."""
     bounds = [None, *EDGES[metric], None]
-    return [Bucket(_label(metric, lower, upper), lower, upper) for lower, upper in pairwise(bounds)]
+    return [BucketRange(_label(metric, lower, upper), lower, upper) for lower, upper in pairwise(bounds)]
 
 
-def buckets_between(edges: Sequence[float]) -> list[Bucket]:
+def buckets_between(edges: Sequence[float]) -> list[BucketRange]:
     """Return the buckets between ascending edges; the last one holds its upper edge too."""
-    return [Bucket(f"{lower:.6g} to {upper:.6g}", lower, upper) for lower, upper in pairwise(edges)]
+    return [BucketRange(f"{lower:.6g} to {upper:.6g}", lower, upper) for lower, upper in pairwise(edges)]
 
 
-def bucket_number(buckets: Sequence[Bucket], column: str) -> str:
+def bucket_number(buckets: Sequence[BucketRange], column: str) -> str:
     """Write the SQL that tells in which bucket, from 0, a value is that lies in one of them."""
     inner = [bucket.lower for bucket in buckets[1:]]
     cases = " ".join(f"WHEN {column} < {_literal(edge)} THEN {number}" for number, edge in enumerate(inner))

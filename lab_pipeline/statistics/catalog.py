@@ -20,7 +20,7 @@ from lab_pipeline.storage.duck_connection import DuckConnection
 from lab_pipeline.storage.duck_file import DuckFile
 
 FORMAT = 3
-"""Of the tables and files: those of an earlier one are computed anew, those of a later one are left alone."""
+"""Of the tables and files: those of an earlier one are computed again, those of a later one are left alone."""
 TABLES = (
     "statistics_state",
     "statistics_segments",
@@ -41,7 +41,7 @@ class NotComputedError(LabError):
 
 
 @dataclass(frozen=True)
-class State:
+class CatalogState:
     """What the tables were computed from.
 
     Attributes:
@@ -78,7 +78,7 @@ class Change:
         merge: rows that come in addition, in place of those with the same `group_by` and `key`.
     """
 
-    state: State
+    state: CatalogState
     forget: set[int] = field(default_factory=set)
     unrecorded: Sequence[str] = ()
     moved: pa.Table | None = None
@@ -93,7 +93,7 @@ class Catalog:
 
     path: Path
 
-    def state(self) -> State | None:
+    def state(self) -> CatalogState | None:
         """Return what the tables were computed from; none if they were not, or by an earlier version."""
         if not DuckFile.at(self.path).exists():
             return None
@@ -101,7 +101,7 @@ class Catalog:
             return read_state(connection)
 
     @contextmanager
-    def reading(self) -> Iterator[tuple[DuckConnection, State]]:
+    def reading(self) -> Iterator[tuple[DuckConnection, CatalogState]]:
         """Read several tables in one state.
 
         Raises:
@@ -117,7 +117,7 @@ class Catalog:
             "there are no statistics yet: `lab statistics --refresh` computes them, and so does `lab up`"
         )
 
-    def known_runs(self) -> pl.DataFrame:
+    def run_records(self) -> pl.DataFrame:
         """Return the runs that were on record when the tables were computed: columns of `KNOWN`."""
         try:
             with self.reading() as (connection, _):
@@ -182,7 +182,7 @@ def read_table(connection: DuckConnection, query: str, parameters: Sequence[Any]
     return connection.raw.sql(query, params=parameters or None).to_arrow_table()
 
 
-def read_state(connection: DuckConnection) -> State | None:
+def read_state(connection: DuckConnection) -> CatalogState | None:
     """Return the state in this transaction; none if there is none yet, or one of an earlier version.
 
     Raises:
@@ -199,10 +199,10 @@ def read_state(connection: DuckConnection) -> State | None:
     segments = connection.execute("SELECT name, trades FROM statistics_segments ORDER BY rowid")
     computed_at, source_hash, calls_file, next_run_no = found[0]
     kept = tuple(Segment(*row) for row in segments)
-    return State(computed_at, source_hash, calls_file, next_run_no, kept)
+    return CatalogState(computed_at, source_hash, calls_file, next_run_no, kept)
 
 
-def _write_state(connection: DuckConnection, state: State) -> None:
+def _write_state(connection: DuckConnection, state: CatalogState) -> None:
     connection.execute("DELETE FROM statistics_state")
     connection.execute(
         "INSERT INTO statistics_state VALUES (?, ?, ?, ?, ?)",

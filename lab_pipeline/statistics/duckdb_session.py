@@ -16,7 +16,7 @@ class TimeLimitError(LabError):
     """A computation took longer than its asker would wait."""
 
 
-class Workbench:
+class DuckDBSession:
     """Run the queries of this package over registered tables and Parquet files, on all cores."""
 
     def __init__(self, threads: int | None = None) -> None:
@@ -28,7 +28,7 @@ class Workbench:
             config["threads"] = threads
         self._connection = duckdb.connect(":memory:", config=config)
         self._connection.execute("SET TimeZone = 'UTC'")
-        self._connection.execute(sql("prepare_workbench"))
+        self._connection.execute(sql("prepare_session"))
 
     def __enter__(self) -> Self:
         return self

@@ -16,9 +16,9 @@ from lab_pipeline.domain.backtest import iso, now
 from lab_pipeline.domain.enums import Board, RankBy
 from lab_pipeline.domain.model import to_camel_keys
 from lab_pipeline.domain.text import shown
-from lab_pipeline.statistics.answers import Answer, answer_of, computed, select_trades
-from lab_pipeline.statistics.catalog import State, read_table
-from lab_pipeline.statistics.duckdb_session import Workbench
+from lab_pipeline.statistics.answers import StatisticsAnswer, answer_of, computed, select_trades
+from lab_pipeline.statistics.catalog import CatalogState, read_table
+from lab_pipeline.statistics.duckdb_session import DuckDBSession
 from lab_pipeline.statistics.queries import sql
 from lab_pipeline.statistics.refreshing import Statistics, measure_callers
 from lab_pipeline.storage.duck_connection import DuckConnection
@@ -81,7 +81,7 @@ def leaderboard(
     *,
     after: Place | None = None,
     limit: int | None = None,
-) -> tuple[Answer, Place | None]:
+) -> tuple[StatisticsAnswer, Place | None]:
     """Return a page of a leaderboard, best first, and where the next one begins.
 
     What has no such number comes last; ties are in order of id. Callers with few calls (`established` false) come
@@ -264,7 +264,7 @@ def _frontier_names(connection: DuckConnection, source: str, board: Board) -> li
     return [name for name, kept in zip(rows["name"].to_pylist(), on, strict=True) if kept]
 
 
-def _judge(bench: Workbench, run_nos: Sequence[int]) -> list[dict[str, Any]]:
+def _judge(bench: DuckDBSession, run_nos: Sequence[int]) -> list[dict[str, Any]]:
     select_trades(bench, "true", run_nos)
     bench.define("paths", "SELECT * FROM empty_paths")
     bench.define("call_parts", sql("list_call_parts"))
@@ -273,7 +273,9 @@ def _judge(bench: Workbench, run_nos: Sequence[int]) -> list[dict[str, Any]]:
     return callers
 
 
-def _shown(state: State, ask: "_Asked", rows: list[dict[str, Any]], computed_at: datetime | None = None) -> Answer:
+def _shown(
+    state: CatalogState, ask: "_Asked", rows: list[dict[str, Any]], computed_at: datetime | None = None
+) -> StatisticsAnswer:
     shown = [to_camel_keys({name: row[name] for name in _SHOWN[ask.board]}) for row in rows]
     for row in shown:
         if "completedAt" in row:

@@ -12,31 +12,31 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from lab_pipeline.runs.artifacts import LAYOUT, unreadable
 
 
-class _Part(BaseModel):
+class _PartEntry(BaseModel):
     model_config = ConfigDict(frozen=True, extra="ignore", allow_inf_nan=False)
 
 
-class _Portfolio(_Part):
+class _Portfolio(_PartEntry):
     initialCapital: float  # noqa: N815 - as a strategy document spells it
 
 
-class _Strategy(_Part):
+class _Strategy(_PartEntry):
     portfolio: _Portfolio
 
 
-class _Spec(_Part):
+class _Spec(_PartEntry):
     strategyId: str  # noqa: N815 - as above
     strategyVersion: str  # noqa: N815 - as above
     timeframe: str
     strategy: _Strategy
 
 
-class _File(_Part):
+class _File(_PartEntry):
     name: str
     rows: int | None
 
 
-class SummaryHead(_Part):
+class SummaryHead(_PartEntry):
     """What is taken of a run's summary as it is."""
 
     calls: int
@@ -51,7 +51,7 @@ class SummaryHead(_Part):
     sortino: float | None
 
 
-class ManifestHead(_Part):
+class ManifestHead(_PartEntry):
     """A manifest without what statistics have no use for."""
 
     fingerprint: str

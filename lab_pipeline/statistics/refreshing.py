@@ -21,13 +21,13 @@ from lab_pipeline.domain.timeframe import timeframe_ms
 from lab_pipeline.files.locks import locked
 from lab_pipeline.runs.artifacts import MANIFEST, REMEDY, ArtifactStore, DamagedArtifactError
 from lab_pipeline.settings import Settings
-from lab_pipeline.statistics.buckets import COLUMNS, Bucket, Metric, bucket_number, classic_buckets
-from lab_pipeline.statistics.catalog import FORMAT, Catalog, Change, NotComputedError, State, read_table, showing
+from lab_pipeline.statistics.buckets import COLUMNS, BucketRange, Metric, bucket_number, classic_buckets
+from lab_pipeline.statistics.catalog import FORMAT, Catalog, CatalogState, Change, NotComputedError, read_table, showing
 from lab_pipeline.statistics.correlations import correlate
-from lab_pipeline.statistics.duckdb_session import Workbench
+from lab_pipeline.statistics.duckdb_session import DuckDBSession
 from lab_pipeline.statistics.manifests import ManifestHead, SummaryHead, directories, read_head, signature
 from lab_pipeline.statistics.queries import sql
-from lab_pipeline.statistics.run_record import COMPLETED, KNOWN, KnownRun, as_table, known_frame
+from lab_pipeline.statistics.run_record import COMPLETED, KNOWN, RunRecord, as_table, known_frame
 from lab_pipeline.statistics.segments import CALLS, Segment, SegmentFiles
 from lab_pipeline.storage.plain_path import plain
 
@@ -74,7 +74,7 @@ class Refreshed:
     Attributes:
         changed: whether the tables were written; if not, a hash has shown that they are up to date.
         added: runs that were read.
-        removed: runs that are gone, or have been published anew.
+        removed: runs that are gone, or were published again.
         runs: runs that count now.
         source_hash: of what the tables are computed from.
         seconds: that it took.
@@ -88,7 +88,7 @@ class Refreshed:
     seconds: float
 
 
-def refresh(statistics: Statistics, runs: pl.DataFrame | Iterable[KnownRun], *, rebuild: bool = False) -> Refreshed:
+def refresh(statistics: Statistics, runs: pl.DataFrame | Iterable[RunRecord], *, rebuild: bool = False) -> Refreshed:
     """Compute what is not up to date, and write it in one transaction.
 
     Counted are completed runs with artifacts. One refresh at a time; readers see the old tables or the new ones.
@@ -146,7 +146,7 @@ class _Before:
         artifacts: those whose artifacts have to be looked at, as list_artifacts_to_look_at.sql says.
     """
 
-    state: State
+    state: CatalogState
     runs: pa.Table
     groups: pa.Table
     distribution: dict[tuple[str, int], int]
@@ -291,7 +291,7 @@ def _computed(statistics: Statistics, plan: _Plan, before: _Before | None) -> Ch
         LabError: naming it.
     """
     try:
-        with Workbench(statistics.threads) as bench:
+        with DuckDBSession(statistics.threads) as bench:
             return _compute(statistics, bench, plan, before)
     except duckdb.Error as error:
         store = ArtifactStore(statistics.artifacts_dir)
@@ -301,7 +301,7 @@ def _computed(statistics: Statistics, plan: _Plan, before: _Before | None) -> Ch
         raise DamagedArtifactError(f"the statistics cannot be computed: {damaged[0]}. {REMEDY}") from error
 
 
-def _compute(statistics: Statistics, bench: Workbench, plan: _Plan, before: _Before | None) -> Change:
+def _compute(statistics: Statistics, bench: DuckDBSession, plan: _Plan, before: _Before | None) -> Change:
     files = statistics.files
     segments = list(before.state.segments) if before else []
     first = before.state.next_run_no if before else 0
@@ -326,7 +326,7 @@ def _compute(statistics: Statistics, bench: Workbench, plan: _Plan, before: _Bef
     segments = files.compacted(bench, [*segments, *new])
     files.define_views(bench, segments)
     computed_at = _naive(now())
-    state = State(computed_at, plan.source_hash, calls_file, first + len(plan.added), tuple(segments))
+    state = CatalogState(computed_at, plan.source_hash, calls_file, first + len(plan.added), tuple(segments))
     return Change(
         state=state,
         forget=plan.gone,
@@ -346,7 +346,7 @@ def _compute(statistics: Statistics, bench: Workbench, plan: _Plan, before: _Bef
     )
 
 
-def _measure_runs(bench: Workbench, added: Sequence[_NewRun], directories: Sequence[Path], first: int) -> pa.Table:
+def _measure_runs(bench: DuckDBSession, added: Sequence[_NewRun], directories: Sequence[Path], first: int) -> pa.Table:
     bench.put("new_runs", _run_rows(added, first))
     if added:
         files = [plain(directory / "equity.parquet") for directory in directories]
@@ -414,7 +414,7 @@ _JUDGED = (
 )  # fmt: skip
 
 
-def _merge_groups(bench: Workbench, before: _Before | None) -> pa.Table:
+def _merge_groups(bench: DuckDBSession, before: _Before | None) -> pa.Table:
     """Return the groups that the trades in view touch, and keep all of them as `groups`."""
     bench.keep("new_groups", sql("group_trades"))
     if before is None:
@@ -429,7 +429,7 @@ def _merge_groups(bench: Workbench, before: _Before | None) -> pa.Table:
     return bench.read("FROM merged_groups ORDER BY group_by, key")
 
 
-def _merge_calls(statistics: Statistics, bench: Workbench, before: _Before | None) -> str:
+def _merge_calls(statistics: Statistics, bench: DuckDBSession, before: _Before | None) -> str:
     """Write the sums per call, keep them as `calls`, and return the name of the file."""
     parts = sql("list_call_parts")
     if before is not None:
@@ -440,7 +440,7 @@ def _merge_calls(statistics: Statistics, bench: Workbench, before: _Before | Non
     return statistics.files.write_calls(bench, "FROM calls")
 
 
-def _count_values(bench: Workbench, before: _Before | None) -> pa.Table:
+def _count_values(bench: DuckDBSession, before: _Before | None) -> pa.Table:
     rows = []
     for metric in Metric:
         buckets = classic_buckets(metric)
@@ -451,7 +451,7 @@ def _count_values(bench: Workbench, before: _Before | None) -> pa.Table:
     return as_table(pl.DataFrame(rows, schema=_DISTRIBUTION, orient="row"))
 
 
-def count_in_buckets(bench: Workbench, metric: Metric, buckets: Sequence[Bucket]) -> dict[int, int]:
+def count_in_buckets(bench: DuckDBSession, metric: Metric, buckets: Sequence[BucketRange]) -> dict[int, int]:
     """Count the values in view by the number of their bucket, from 0; empty buckets are absent."""
     table, column = COLUMNS[metric]
     number = bucket_number(buckets, column)
@@ -470,7 +470,7 @@ _DISTRIBUTION = {
 }
 
 
-def measure_callers(bench: Workbench) -> pa.Table:
+def measure_callers(bench: DuckDBSession) -> pa.Table:
     """Judge every caller by the sums in `calls`: the columns of leaderboard_callers, ordered by name."""
     freedom = pl.int_range(1, LARGEST_FREEDOM + 1, eager=True).cast(pl.Float64).to_numpy()
     student = pl.DataFrame({"freedom": freedom, "student": student_t_975(freedom)})
@@ -481,7 +481,7 @@ def measure_callers(bench: Workbench) -> pa.Table:
     return bench.read(sql("measure_callers"), parameters)
 
 
-def _correlations(bench: Workbench) -> pa.Table:
+def _correlations(bench: DuckDBSession) -> pa.Table:
     observations = pl.DataFrame(bench.read(sql("list_observations")))
     rows = [
         (one.method.value, one.feature, one.outcome, one.correlation, one.low, one.high, one.n)
@@ -503,7 +503,7 @@ def _naive(moment: datetime) -> datetime:
     return moment.astimezone(UTC).replace(tzinfo=None)
 
 
-def _overview(bench: Workbench, plan: _Plan, state: State) -> pa.Table:
+def _overview(bench: DuckDBSession, plan: _Plan, state: CatalogState) -> pa.Table:
     bench.keep("totals", sql("summarise_groups"))
     parameters = {
         "total_runs": plan.known,

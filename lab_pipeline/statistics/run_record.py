@@ -1,4 +1,4 @@
-"""What the statistics are told about runs by whoever keeps the record of them."""
+"""What the statistics need to know about runs, from the keeper of their records."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -16,11 +16,11 @@ KNOWN = pl.Schema(
         "completed_at": pl.Datetime("us"),
     }
 )
-"""Columns of many runs at once: the fields of `KnownRun`, times in UTC without a zone."""
+"""Columns of many runs at once: the fields of `RunRecord`, times in UTC without a zone."""
 
 
 @dataclass(frozen=True)
-class KnownRun:
+class RunRecord:
     """A backtest run as its record says.
 
     Attributes:
@@ -36,7 +36,7 @@ class KnownRun:
     completed_at: datetime | None = None
 
 
-def known_frame(runs: Iterable[KnownRun]) -> pl.DataFrame:
+def known_frame(runs: Iterable[RunRecord]) -> pl.DataFrame:
     """Return runs with the columns of `KNOWN`."""
     rows = [
         (

@@ -12,8 +12,8 @@ import pyarrow.parquet as pq
 
 from lab_pipeline.domain.errors import LabError
 from lab_pipeline.files.atomic import drafted
-from lab_pipeline.files.disk_errors import disk_trouble
-from lab_pipeline.statistics.duckdb_session import Workbench
+from lab_pipeline.files.disk_errors import disk_error
+from lab_pipeline.statistics.duckdb_session import DuckDBSession
 from lab_pipeline.statistics.queries import sql
 from lab_pipeline.storage.plain_path import plain, quoted
 
@@ -51,7 +51,7 @@ class SegmentFiles:
         return self.directory / f"{name}.{kind}.parquet"
 
     def are_whole(self, names: Sequence[str], calls_file: str) -> bool:
-        """Tell whether the files are there and have an end that can be read; without it nothing of them can be."""
+        """Return whether the files are there and have an end that can be read; without it nothing of them can be."""
         paths = [self.path(name, kind) for name in names if name != calls_file for kind in (TRADES, PATHS)]
         try:
             for path in (*paths, self.path(calls_file, CALLS)):
@@ -60,7 +60,7 @@ class SegmentFiles:
             return False
         return True
 
-    def write(self, bench: Workbench, runs: Sequence[Path], first_run_no: int) -> Segment:
+    def write(self, bench: DuckDBSession, runs: Sequence[Path], first_run_no: int) -> Segment:
         """Copy the columns of the artifacts in the directories `runs`, which get numbers from `first_run_no` on."""
         name = uuid.uuid4().hex
         with self._whole(name):
@@ -69,11 +69,11 @@ class SegmentFiles:
                 self._copy(bench, sql(f"copy_{kind}"), name, kind, parameters)
         return Segment(name, self._count(bench, name))
 
-    def put_together(self, bench: Workbench, segments: Sequence[Segment]) -> Segment:
+    def put_together(self, bench: DuckDBSession, segments: Sequence[Segment]) -> Segment:
         """Write the rows of several segments as one."""
         return self._rewrite(bench, segments, "true")
 
-    def without(self, bench: Workbench, segments: Iterable[Segment], run_nos: set[int]) -> list[Segment]:
+    def without(self, bench: DuckDBSession, segments: Iterable[Segment], run_nos: set[int]) -> list[Segment]:
         """Rewrite the segments that hold one of the runs; one that holds nothing else goes."""
         kept = []
         gone = ", ".join(map(str, sorted(run_nos)))
@@ -84,7 +84,7 @@ class SegmentFiles:
                 kept.append(segment)
         return [segment for segment in kept if segment.trades]
 
-    def compacted(self, bench: Workbench, segments: Sequence[Segment]) -> list[Segment]:
+    def compacted(self, bench: DuckDBSession, segments: Sequence[Segment]) -> list[Segment]:
         """Put small segments at the end together, so that there are few."""
         kept = list(segments)
         tail = len(kept) - 1
@@ -95,7 +95,7 @@ class SegmentFiles:
             tail -= 1
         return kept if tail >= len(kept) - 1 else [*kept[:tail], self.put_together(bench, kept[tail:])]
 
-    def define_views(self, bench: Workbench, segments: Sequence[Segment]) -> None:
+    def define_views(self, bench: DuckDBSession, segments: Sequence[Segment]) -> None:
         """Make `trades` and `paths` the rows of the segments."""
         for kind in (TRADES, PATHS):
             bench.define(kind, f"SELECT * FROM {self.source(segments, kind)}")  # noqa: S608 - our own names
@@ -105,7 +105,7 @@ class SegmentFiles:
         files = ", ".join(f"'{quoted(self.path(segment.name, kind))}'" for segment in segments)
         return f"read_parquet([{files}])" if files else f"empty_{kind}"
 
-    def write_calls(self, bench: Workbench, query: str) -> str:
+    def write_calls(self, bench: DuckDBSession, query: str) -> str:
         """Keep the sums per call that a query gives; return the name of the file."""
         name = uuid.uuid4().hex
         with self._whole(name):
@@ -119,7 +119,7 @@ class SegmentFiles:
             if path.name.partition(".")[0] not in names and time.time() - path.stat().st_mtime > GRACE_SECONDS:
                 path.unlink(missing_ok=True)
 
-    def _rewrite(self, bench: Workbench, segments: Sequence[Segment], condition: str) -> Segment:
+    def _rewrite(self, bench: DuckDBSession, segments: Sequence[Segment], condition: str) -> Segment:
         name = uuid.uuid4().hex
         with self._whole(name):
             for kind in (TRADES, PATHS):
@@ -139,22 +139,22 @@ class SegmentFiles:
         except BaseException as error:
             for path in self.directory.glob(f"{name}.*"):
                 path.unlink(missing_ok=True)
-            said = disk_trouble(error, self.directory)
+            said = disk_error(error, self.directory)
             if said is None:
                 raise
             raise LabError(
                 f"cannot write statistics to {self.directory}, those computed before stay: {said}"
             ) from error
 
-    def _copy(self, bench: Workbench, query: str, name: str, kind: str, parameters: dict[str, object]) -> None:
+    def _copy(self, bench: DuckDBSession, query: str, name: str, kind: str, parameters: dict[str, object]) -> None:
         with drafted(self.path(name, kind)) as draft:
             bench.run(query.replace("{path}", quoted(draft)), parameters)
 
-    def _count(self, bench: Workbench, name: str) -> int:
+    def _count(self, bench: DuckDBSession, name: str) -> int:
         source = quoted(self.path(name, TRADES))
         return int(bench.read(f"SELECT count(*) AS rows FROM '{source}'")["rows"][0].as_py())  # noqa: S608 - ours
 
-    def _holds(self, bench: Workbench, segment: Segment, gone: str) -> bool:
+    def _holds(self, bench: DuckDBSession, segment: Segment, gone: str) -> bool:
         query = f"SELECT 1 FROM {self.source([segment], TRADES)} WHERE run_no IN ({gone}) LIMIT 1"  # noqa: S608 - ours
         found: int = bench.read(query).num_rows
         return found > 0

@@ -11,7 +11,7 @@ LAYOUT = 1
 """Of all tables of the catalog together. A file without a record of it is of the first."""
 
 _seen: dict[Path, int] = {}
-"""Catalogs whose layout this process knows, by the inode that it looked at: one that was put back later is another."""
+"""Catalogs whose layout this process knows, by the inode that it looked at: a restored one is another."""
 
 
 def open_catalog(path: Path) -> DuckFile:
@@ -41,7 +41,7 @@ def record_layout(connection: DuckConnection, path: Path) -> None:
 
 
 def _is_recorded(connection: DuckConnection, path: Path) -> bool:
-    """Tell whether the layout is on record; it must be none of a later version."""
+    """Return whether the layout is on record; it must be none of a later version."""
     if not connection.execute("SELECT 1 FROM duckdb_tables() WHERE table_name = 'catalog_layout'"):
         return False
     ((layout,),) = connection.execute("SELECT max(version) FROM catalog_layout")

@@ -2,7 +2,7 @@
 
 Rows go as they are, with their times, through the connections and table definitions of Dagster's own storages; what
 Dagster's interfaces would do with an event (stamp it, count it, tell watchers) has been done once already. Two things
-change: runs, tags and the like are numbered anew, in their order, and where the events of all runs come into one table
+change: runs, tags and the like are renumbered, in their order, and where the events of all runs come into one table
 they are, too, with everything that refers to an event by its number.
 
 The target says by a mark of its own that it is being written, so that one that was cut off is begun again, and the
@@ -22,7 +22,7 @@ from sqlalchemy.engine import Connection
 
 from lab_pipeline.domain.errors import LabError
 from lab_pipeline.storage import events
-from lab_pipeline.storage.events import INDEXED, Event, EventReader, Layout, Row
+from lab_pipeline.storage.events import INDEXED, EventReader, Layout, Row, StoredEvent
 from lab_pipeline.storage.internals import (
     AssetCheckExecutionsTable,
     AssetDaemonAssetEvaluationsTable,
@@ -74,7 +74,7 @@ EVENTS = "event_logs"
 
 
 @dataclass(frozen=True)
-class Stores:
+class DagsterStores:
     """The three storages of an instance."""
 
     runs: SqlRunStorage
@@ -82,7 +82,7 @@ class Stores:
     schedules: SqlScheduleStorage
 
     @classmethod
-    def of(cls, instance: dg.DagsterInstance) -> "Stores":
+    def of(cls, instance: dg.DagsterInstance) -> "DagsterStores":
         """Take the storages of an instance.
 
         Raises:
@@ -135,7 +135,11 @@ class Stores:
 
 
 def move(
-    source: Stores, target: Stores, *, numbered_sensors: Collection[str] = (), on_progress: Progress | None = None
+    source: DagsterStores,
+    target: DagsterStores,
+    *,
+    numbered_sensors: Collection[str] = (),
+    on_progress: Progress | None = None,
 ) -> dict[str, int]:
     """Copy everything from one instance's storages to another's, compare, and return the rows by table.
 
@@ -145,7 +149,7 @@ def move(
         source: from where.
         target: to where; it has to be empty, or to have what an earlier move between the two left there.
         numbered_sensors: names of sensors whose cursor is the number of an event.
-        on_progress: told the runs whose events have been copied, and all.
+        on_progress: called with the runs whose events have been copied, and all.
 
     Raises:
         LabError: if the target has something of its own, or differs in the end.
@@ -162,7 +166,7 @@ def move(
     return expected
 
 
-def _claim(source: Stores, target: Stores) -> None:
+def _claim(source: DagsterStores, target: DagsterStores) -> None:
     """Empty the target if a move to it was cut off, or if what it has was moved to the source once; refuse others."""
     found = {name: rows for name, rows in target.counts().items() if rows}
     if target.mark(WRITING) is None and found:
@@ -176,7 +180,9 @@ def _claim(source: Stores, target: Stores) -> None:
     target.wipe()
 
 
-def _copy(source: Stores, target: Stores, numbered_sensors: Collection[str], on_progress: Progress | None) -> None:
+def _copy(
+    source: DagsterStores, target: DagsterStores, numbered_sensors: Collection[str], on_progress: Progress | None
+) -> None:
     reader, layout, changes = _plan(source, target, numbered_sensors)
     into = dict(target.tables())
     for table, connect in source.tables():
@@ -185,9 +191,9 @@ def _copy(source: Stores, target: Stores, numbered_sensors: Collection[str], on_
 
 
 def _plan(
-    source: Stores, target: Stores, numbered_sensors: Collection[str]
+    source: DagsterStores, target: DagsterStores, numbered_sensors: Collection[str]
 ) -> tuple[EventReader, Layout | None, dict[sa.Table, Change]]:
-    """Return what reads the events, how they are numbered anew if they are, and what changes in which table."""
+    """Return what reads the events, how they are renumbered, if they are, and what changes in which table."""
     reader = EventReader(source.log)
     layout = Layout.of(reader) if source.log.is_run_sharded and not target.log.is_run_sharded else None
     numbering = layout.numbering if layout else Numbering(reader.index, reader.index)
@@ -260,7 +266,7 @@ def _copy_events(
             connection.execute(sa.select(sa.func.setval(sequence, last, sa.false())))
 
 
-def _indexed(found: list[Event]) -> list[Row]:
+def _indexed(found: list[StoredEvent]) -> list[Row]:
     return [one.row | {"id": one.indexed} for one in found if one.indexed is not None]
 
 
@@ -270,7 +276,9 @@ def _insert_events(connecting: AbstractContextManager[Connection], rows: list[Ro
             connection.execute(EventLogs.insert(), rows[begin : begin + AT_ONCE])
 
 
-def _compare(source: Stores, target: Stores, expected: Mapping[str, int], numbered_sensors: Collection[str]) -> None:
+def _compare(
+    source: DagsterStores, target: DagsterStores, expected: Mapping[str, int], numbered_sensors: Collection[str]
+) -> None:
     """Compare the rows of every table, and the events of every run, by number and then by content, in their order."""
     arrived = target.counts()
     problems = [

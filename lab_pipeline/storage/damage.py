@@ -17,7 +17,7 @@ _DAMAGED = re.compile(
 
 
 def is_damage(error: BaseException) -> bool:
-    """Tell whether an error of DuckDB says that a file is not what it was when it was written."""
+    """Return whether an error of DuckDB says that a file is not what it was when it was written."""
     return _DAMAGED.search(str(error)) is not None
 
 
@@ -48,7 +48,7 @@ _TORN_ENTRY = re.compile(r"Corrupt WAL file: entry at byte position (\d+)")
 _ENTRY_HEAD = struct.Struct("<QQ")  # bytes that follow, checksum; the position that is named is that of the bytes
 
 
-def mend_log(log: Path, error: BaseException) -> bool:
+def repair_log(log: Path, error: BaseException) -> bool:
     """Cut off what a power cut left of a write-ahead log's last entry, and tell whether that was the damage.
 
     An entry that ends in zeros, with nothing but zeros behind it, was being written: no one has been told that its

@@ -54,7 +54,7 @@ class DuckDBDialect(PGDialect):
         self._backslash_escapes = False
 
     def has_table(self, connection: Connection, table_name: str, schema: str | None = None, **_: Any) -> bool:  # noqa: ANN401
-        """Tell whether the attached file has a table or view of this name."""
+        """Return whether the attached file has a table or view of this name."""
         return bool(self.get_columns(connection, table_name, schema))
 
     def get_table_names(self, connection: Connection, schema: str | None = None, **_: Any) -> list[str]:  # noqa: ANN401

@@ -16,10 +16,10 @@ from typing import Self
 import duckdb
 
 from lab_pipeline.files.atomic import drafted
-from lab_pipeline.files.disk_errors import disk_trouble
+from lab_pipeline.files.disk_errors import disk_error
 from lab_pipeline.files.errors import StorageError, StorageTimeoutError
 from lab_pipeline.files.process_lock import ProcessLock, describe_process, lock_holders
-from lab_pipeline.storage.damage import damaged, is_damage, lost, mend_log
+from lab_pipeline.storage.damage import damaged, is_damage, lost, repair_log
 from lab_pipeline.storage.duck_connection import DuckConnection, keep_forever
 from lab_pipeline.storage.plain_path import quoted
 from lab_pipeline.storage.sharing_policy import SharingPolicy
@@ -160,7 +160,7 @@ class DuckFile:
                     cursor.execute(f"DETACH {copy}")
 
     def is_in_transaction(self) -> bool:
-        """Tell whether this thread is inside a transaction."""
+        """Return whether this thread is inside a transaction."""
         return getattr(self._local, "connection", None) is not None
 
     def state(self) -> tuple[int, ...] | None:
@@ -179,11 +179,11 @@ class DuckFile:
         return file.st_ino, file.st_size, file.st_mtime_ns, log.st_ino, log.st_size, log.st_mtime_ns
 
     def is_lost(self) -> bool:
-        """Tell whether something was stored in the file, and it is not there any more."""
+        """Return whether something was stored in the file, and it is not there any more."""
         return not self.path.exists() and self._lock.is_marked()
 
     def exists(self) -> bool:
-        """Tell whether there is a file, or never was one.
+        """Return whether there is a file, or never was one.
 
         Raises:
             StorageError: there was one, and it is lost.
@@ -259,7 +259,7 @@ class DuckFile:
             return StorageError(damaged(self.path, _first_line(error)))
         return StorageError(
             f"{self.path}: the transaction failed and nothing of it is stored; what was stored before is intact. "
-            f"{disk_trouble(error, self.path) or _first_line(error)}"
+            f"{disk_error(error, self.path) or _first_line(error)}"
         )
 
     # -- who may be inside -------------------------------------------------------------------------------------------
@@ -322,7 +322,7 @@ class DuckFile:
         return self._active == 0 or not (waiter.alone or self._turn_is_over())
 
     def _turn_is_over(self) -> bool:
-        """Tell whether another process waits that has waited for a turn's length."""
+        """Return whether another process waits that has waited for a turn's length."""
         return time.monotonic() - self._attached_at > self.policy.turn_seconds and self._lock.wanted()
 
     def _leave(self, *, healthy: bool) -> None:
@@ -388,7 +388,7 @@ class DuckFile:
         try:
             self._lock.acquire(exclusive=mode is _Mode.WRITE, deadline=deadline)
         except OSError as error:
-            reason = disk_trouble(error, self.path) or f"{error.strerror} ({error.filename})"
+            reason = disk_error(error, self.path) or f"{error.strerror} ({error.filename})"
             raise StorageError(f"{self.path}: cannot be locked: {reason}") from error
         try:
             self._attach_locked(mode, deadline)
@@ -425,15 +425,15 @@ class DuckFile:
         if mode is _Mode.READ:
             self._lock.release()
             self._lock.acquire(exclusive=True, deadline=deadline)
-        mended = mend_log(Path(self._log_path), error)
+        repaired = repair_log(Path(self._log_path), error)
         if mode is _Mode.READ:
             self._lock.release()
             self._lock.acquire(exclusive=False, deadline=deadline)
-        if mended:
+        if repaired:
             _log.warning(
                 "%s: the end of its log was torn by a power cut; it is kept as %s.torn", self.path, self._log_path
             )
-        return mended
+        return repaired
 
     def _unusable(self, error: duckdb.Error, mode: _Mode, *, foreign: bool) -> StorageError:
         if foreign:
@@ -452,7 +452,7 @@ class DuckFile:
         if is_damage(error):
             return StorageError(damaged(self.path, _first_line(error)))
         verb = "written" if mode is _Mode.WRITE else "read"
-        return StorageError(disk_trouble(error, self.path) or f"{self.path} cannot be {verb}: {_first_line(error)}")
+        return StorageError(disk_error(error, self.path) or f"{self.path} cannot be {verb}: {_first_line(error)}")
 
     def _detach(self, *, healthy: bool = True, at_rest: bool = False, keep_changing: bool = False) -> None:
         try:
@@ -526,7 +526,7 @@ class DuckFile:
     # -- forks and the end of the process ----------------------------------------------------------------------------
 
     def close(self, timeout: float = DEFAULT_TIMEOUT_SECONDS) -> bool:
-        """Wait until no thread uses the file, then give it up, and the memory too; the next transaction begins anew.
+        """Wait until no thread uses the file, then give it up, and the memory too; the next transaction opens it again.
 
         Returns:
             Whether that was possible within `timeout`, and this thread was not inside a transaction itself.
@@ -559,7 +559,7 @@ class DuckFile:
         self._changed.release()
 
     def after_fork_in_child(self) -> None:
-        """Begin anew; what a transaction around the fork holds stays untouched, it is the parent's."""
+        """Start with nothing open; what a transaction around the fork holds belongs to the parent."""
         connection: DuckConnection | None = getattr(self._local, "connection", None)
         for inherited in (*self._idle, *([connection] if connection else [])):
             inherited.disown()

@@ -34,7 +34,7 @@ from lab_pipeline.storage.run_storage import under_dagster_home
 EVENTS_DIRECTORY = "history/runs"
 """Under DAGSTER_HOME, where Dagster keeps event logs."""
 BATCH_VARIABLE, BATCH_EVENTS = "DAGSTER_EVENT_BATCH_SIZE", "1000"
-"""How Dagster is told that events may come in batches."""
+"""How Dagster learns that events may come in batches."""
 PAGE_BYTES = 1024
 """Of a new file. Each of some forty tables and indexes takes a page at least, and most stay empty: in SQLite's usual
 pages of 4,096 bytes they were half of the log of a run."""
@@ -105,7 +105,7 @@ class BatchingEventLogStorage(SqliteEventLogStorage):
 
         Whoever reads through this storage finds all events, and so does everybody once the status of a run is stored.
         A process that is killed takes its last events with it, not more than a tenth of a second of them. Where they
-        cannot be written, as on a full disk, whoever stores or reads events next is told so.
+        cannot be written, as on a full disk, the next store or read of events raises.
         """
         ended = threading.Event()
         writing = threading.Thread(target=self._write_waiting, args=(ended,), name="deferred-events", daemon=True)
@@ -125,7 +125,7 @@ class BatchingEventLogStorage(SqliteEventLogStorage):
                 waiting = self._take_waiting()
                 try:
                     self._write(waiting)
-                except Exception:  # noqa: BLE001 - the next one who stores or reads tries again, and is told
+                except Exception:  # noqa: BLE001 - the next store or read tries again, and raises
                     with self._waiting_lock:
                         self._waiting[:0] = waiting
 
@@ -144,13 +144,13 @@ class BatchingEventLogStorage(SqliteEventLogStorage):
                 del self._batch.stack, self._batch.connections
 
     def has_table(self, table_name: str) -> bool:
-        """Tell whether the index has a table; it loses none, so that it is asked for one once."""
+        """Return whether the index has a table; it loses none, so that it is asked for one once."""
         if table_name not in self._tables and super().has_table(table_name):
             self._tables.add(table_name)
         return table_name in self._tables
 
     def _has_asset_key_col_on_connection(self, conn: Connection, column_name: str) -> bool:
-        """Tell whether the index has a column of assets, which goes for columns as for tables."""
+        """Return whether the index has a column of assets, which goes for columns as for tables."""
         if column_name not in self._columns and super()._has_asset_key_col_on_connection(conn, column_name):
             self._columns.add(column_name)
         return column_name in self._columns
@@ -245,7 +245,7 @@ class BatchingEventLogStorage(SqliteEventLogStorage):
         return connection
 
     def _is_made(self, shard: str) -> bool:
-        """Tell whether a file has its tables by now; Dagster reads all of its migrations to answer that."""
+        """Return whether a file has its tables by now; Dagster reads all of its migrations to answer that."""
         path = Path(self.path_for_shard(shard))
         if not path.exists():
             made = copy_if_missing(self.pattern(), path)
@@ -277,7 +277,7 @@ class BatchingEventLogStorage(SqliteEventLogStorage):
 
 
 def _with_small_pages(path: Path) -> None:
-    """Write a file anew in pages of `PAGE_BYTES`, which SQLite does only outside of its write-ahead mode."""
+    """Rewrite a file in pages of `PAGE_BYTES`, which SQLite does only outside of its write-ahead mode."""
     with closing(sqlite3.connect(path, isolation_level=None)) as connection:
         for statement in ("journal_mode = DELETE", f"page_size = {PAGE_BYTES}"):
             connection.execute(f"PRAGMA {statement}")

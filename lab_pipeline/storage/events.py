@@ -32,7 +32,7 @@ INDEXED = sorted(
 
 
 @dataclass(frozen=True)
-class Event:
+class StoredEvent:
     """An event with its numbers.
 
     Attributes:
@@ -94,28 +94,28 @@ class EventReader:
         """List the runs that have events anywhere."""
         return sorted({*run_ids(self._log), *self._of_run})
 
-    def of_run(self, run_id: str) -> Iterator[Event]:
+    def of_run(self, run_id: str) -> Iterator[StoredEvent]:
         """Iterate over the events of a run, in order."""
         if not self._log.is_run_sharded:
             for row in rows(self._log.run_connection(run_id), run_id):
                 number = row.pop("id")
-                yield Event(row, number, number if row["dagster_event_type"] in INDEXED else None)
+                yield StoredEvent(row, number, number if row["dagster_event_type"] in INDEXED else None)
             return
         waiting: dict[bytes, deque[int]] = defaultdict(deque)
         for number, digest in self._of_run.get(run_id, ()):
             waiting[digest].append(number)
         for row in rows(self._log.run_connection(run_id), run_id):
             again = waiting.get(_digest(row["event"])) if row["dagster_event_type"] in INDEXED else None
-            yield Event(row, row.pop("id"), again.popleft() if again else None)
+            yield StoredEvent(row, row.pop("id"), again.popleft() if again else None)
         for number in sorted(number for numbers in waiting.values() for number in numbers):
             yield self._only_indexed(number)
 
-    def _only_indexed(self, number: int) -> Event:
+    def _only_indexed(self, number: int) -> StoredEvent:
         """Read an event that the log of its run has lost."""
         with self._log.index_connection() as connection:
             row = dict(connection.execute(sa.select(EventLogs).where(EventLogs.c.id == number)).mappings().one())
         del row["id"]
-        return Event(row, None, number)
+        return StoredEvent(row, None, number)
 
 
 @dataclass
@@ -154,7 +154,7 @@ class Layout:
             number += after[indexed]
         return cls(Numbering(reader.index, new), before, number)
 
-    def number(self, events: list[Event]) -> Iterator[tuple[int, Row]]:
+    def number(self, events: list[StoredEvent]) -> Iterator[tuple[int, Row]]:
         """Number the events of one run."""
         first = next((event.indexed for event in events if event.indexed is not None), None)
         if first is None:  # nobody looks for it but in its run

@@ -202,7 +202,7 @@ class DuckDBRunStorage(SqlRunStorage, ConfigurableClass):
             return schema.revision(connection), schema.head_revision()
 
     def has_built_index(self, migration_name: str) -> bool:
-        """Tell whether a data migration was done; what was done stays done."""
+        """Return whether a data migration was done; what was done stays done."""
         if migration_name not in self._built_indexes and super().has_built_index(migration_name):
             self._built_indexes.add(migration_name)
         return migration_name in self._built_indexes
@@ -216,23 +216,23 @@ class DuckDBRunStorage(SqlRunStorage, ConfigurableClass):
         )
 
     def has_run_stats_index_cols(self) -> bool:
-        """Tell whether the file has the columns of runs' start and end."""
+        """Return whether the file has the columns of runs' start and end."""
         return self._has_columns(RunsTable, "start_time", "end_time")
 
     def has_backfill_id_column(self) -> bool:
-        """Tell whether the file has the column of runs' backfill."""
+        """Return whether the file has the column of runs' backfill."""
         return self._has_columns(RunsTable, "backfill_id")
 
     def has_bulk_actions_selector_cols(self) -> bool:
-        """Tell whether the file has the column of backfills' selector."""
+        """Return whether the file has the column of backfills' selector."""
         return self._has_columns(BulkActionsTable, "selector_id")
 
     def has_bulk_action_job_name_column(self) -> bool:
-        """Tell whether the file has the column of backfills' job."""
+        """Return whether the file has the column of backfills' job."""
         return self._has_columns(BulkActionsTable, "job_name")
 
     def has_backfill_tags_table(self) -> bool:
-        """Tell whether the file has the table of backfills' tags."""
+        """Return whether the file has the table of backfills' tags."""
         return self._has_columns(BackfillTagsTable, "key")
 
     def _has_columns(self, table: db.Table, *names: str) -> bool:

@@ -65,7 +65,7 @@ class AnyPathScheduleStorage(SqliteScheduleStorage):
         return made if made._is_made() else cast("Self", cls.from_local(place, inst_data))
 
     def _is_made(self) -> bool:
-        """Tell whether the file has its tables by now; Dagster reads all of its migrations to answer that."""
+        """Return whether the file has its tables by now; Dagster reads all of its migrations to answer that."""
         if not Path(self._conn_string.removeprefix(PREFIX)).exists():
             return False
         try:

@@ -14,7 +14,7 @@ from lab_pipeline.storage.run_rows import LAYOUT
 
 
 def is_current(connection: DuckConnection) -> bool:
-    """Tell whether the file has been created as a run storage.
+    """Return whether the file has been created as a run storage.
 
     Raises:
         StorageError: a later version of this storage has written it.

@@ -61,11 +61,11 @@ class Login:
         self._cookie = f"lab_session_{port}"  # browsers do not tell the ports of a machine apart
 
     def is_at(self, path: str) -> bool:
-        """Tell whether a path is of this page."""
+        """Return whether a path is of this page."""
         return path in {LOGIN, LOGOUT}
 
     def has_session(self, headers: Mapping[str, str]) -> bool:
-        """Tell whether a request brings the cookie of a session that has not ended."""
+        """Return whether a request brings the cookie of a session that has not ended."""
         end, _, signature = cookie_parser(headers.get("cookie", "")).get(self._cookie, "").partition(".")
         genuine = hmac.compare_digest(signature.encode(), self._signature(end).encode())
         return genuine and time.time() < int(end)

@@ -28,7 +28,7 @@ from schemathesis.specs.openapi.checks import (
 
 from lab_pipeline.api.app import create_app
 from lab_pipeline.clickhouse.gateway.files import StateFiles
-from lab_pipeline.client import Lab, RunFailedError
+from lab_pipeline.client import Client, RunFailedError
 from lab_pipeline.dagster_ext.instance import SILENT_SECONDS
 from lab_pipeline.files.errors import StorageTimeoutError
 from lab_pipeline.settings import Settings
@@ -46,7 +46,7 @@ pytestmark = pytest.mark.slow
 class OverHTTP:
     def __init__(self, lab):
         self.home, self.settings, self.url = lab.home, Settings(home=lab.home), lab.api
-        self.lab = Lab(self.url, TOKEN)
+        self.lab = Client(self.url, TOKEN)
 
     def pid_of(self, program):
         return processes(self.home, program)[0]
@@ -219,7 +219,7 @@ CHECKS = [
 
 
 def has_a_wrong_body(case):
-    """Tell whether it must be refused; wrong parameters may be nothing at all once they are written into an address."""
+    """Return whether it must be refused; wrong parameters may vanish once they are written into an address."""
     body = case.meta.components.get(ParameterLocation.BODY)
     return body is not None and body.mode is GenerationMode.NEGATIVE and not case.path.endswith("/validate")
 

@@ -212,7 +212,7 @@ def test_with_the_token_everything_is(guarded):
 def test_health_tells_anybody_whether_the_lab_works_and_what_does_not_whoever_has_the_token(guarded):
     said = error(guarded.get("/api/health"), 503, "unavailable")
     assert (said["message"], said["details"]) == (
-        "not everything works; who sends the token is told what does not",
+        "not everything works; send the token to see what does not",
         [],
     )
     said = error(guarded.get("/api/health", headers={"authorization": "Bearer s3cret"}), 503, "unavailable")

@@ -23,7 +23,7 @@ from lab_pipeline.clickhouse.client import ClickHouse
 from lab_pipeline.clickhouse.config import clickhouse_config
 from lab_pipeline.clickhouse.gateway.launch import stop_server
 from lab_pipeline.clickhouse.logs import append_lines
-from lab_pipeline.client import ApiError, Lab, RunFailedError
+from lab_pipeline.client import ApiError, Client, RunFailedError
 from lab_pipeline.dagster_ext.instance import open_instance
 from lab_pipeline.definitions import defs
 from lab_pipeline.operations.launch import Launcher
@@ -70,7 +70,7 @@ def made(tmp_path_factory):
                 stores.webserver, stores.launcher = webserver, launcher
                 made.instance, made.runs = stores.instance, stores.runs
                 made.client, made.webserver = client, webserver
-                made.lab = Lab(http=client)
+                made.lab = Client(http=client)
                 yield made
         finally:
             stop_server(clickhouse_config(lab))

@@ -15,7 +15,7 @@ def snapshot(name, text):
         path.parent.mkdir(exist_ok=True)
         path.write_text(text)
         pytest.fail(f"{path.name} was written: look at it and run again")
-    assert text == path.read_text(), f"{name} has changed: delete it to write it anew, and review the difference"
+    assert text == path.read_text(), f"{name} has changed: delete it to rewrite it, and review the difference"
 
 
 def pretty(document):

@@ -76,5 +76,5 @@ def test_snapshots_are_whole_however_backups_are_killed(tmp_path, monkeypatch):
 
 
 def is_alive(pid):
-    """Tell whether a process lives; one that only its parent has not collected yet does not."""
+    """Return whether a process lives; one that only its parent has not collected yet does not."""
     return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"

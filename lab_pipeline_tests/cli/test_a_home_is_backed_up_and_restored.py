@@ -105,7 +105,7 @@ def test_every_run_row_log_and_statistic_is_equal_in_a_new_home(stocked, directo
     assert stocked("artifacts", "verify").status == 0
     assert stocked("statistics", "--refresh").status == 0
     after = everything(stocked)
-    assert {name: after[name] for name in TABLES} == {name: before[name] for name in TABLES}  # none was computed anew
+    assert {name: after[name] for name in TABLES} == {name: before[name] for name in TABLES}  # none was computed again
     assert (home / "inbox" / "waits-1m.csv").read_text() == "not yet"
     assert (home / "inbox" / "rejected" / os.fsdecode(b"M\xfcnchen.csv")).read_text() == "mint\n"
     assert stocked(*BACKTEST).status == 0  # and it goes on
@@ -261,7 +261,7 @@ def test_links_into_other_disks_are_followed_and_circles_are_not(stocked, direct
 def test_what_is_about_this_machine_stays_here(stocked, directory):
     with open_instance(load_settings()):
         pass
-    for path in ("clickhouse/password", "logs/api.log", "handover/one", "locks/two", "dagster/workers/three.lock"):
+    for path in ("clickhouse/password", "logs/api.log", "scratch/one", "locks/two", "dagster/workers/three.lock"):
         (stocked.home / path).parent.mkdir(parents=True, exist_ok=True)
         (stocked.home / path).write_text("x")
     (stocked.home / "notes.txt").write_text("mine")
@@ -269,9 +269,7 @@ def test_what_is_about_this_machine_stays_here(stocked, directory):
     repository = Repository(directory)
     paths = {file.path for file in repository.read(repository.find(None)).files}
     assert {"notes.txt", "dagster/dagster.yaml", "dagster/runs.duckdb", "lake/.layout"} <= paths
-    assert not [
-        path for path in paths if path.startswith(("clickhouse", "logs", "handover", "locks")) or "lock" in path
-    ]
+    assert not [path for path in paths if path.startswith(("clickhouse", "logs", "scratch", "locks")) or "lock" in path]
 
 
 def test_deletions_wait_for_a_backup_and_it_for_them(lab, monkeypatch):  # noqa: ARG001 - it sets where the home is

@@ -15,7 +15,7 @@ from lab_pipeline.dagster_ext.instance import open_instance
 from lab_pipeline.operations import move_storage
 from lab_pipeline.operations.log_shipper import shipping
 from lab_pipeline.settings import load_settings
-from lab_pipeline.storage.copy import MOVED, Stores
+from lab_pipeline.storage.copy import MOVED, DagsterStores
 from lab_pipeline_tests.support.postgres import cluster
 
 TARGET = Path(__file__).parents[2] / "deploy" / "dagster.yaml"
@@ -90,7 +90,7 @@ def other_store(lab, tmp_path):
     yield target
     assert config.read_text() == before
     with open_instance(load_settings()) as instance:
-        assert Stores.of(instance).mark(MOVED) is None
+        assert DagsterStores.of(instance).mark(MOVED) is None
 
 
 def test_nothing_moves_while_a_log_shipper_is_at_work(lab, other_store):

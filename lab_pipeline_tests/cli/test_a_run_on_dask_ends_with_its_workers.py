@@ -29,7 +29,7 @@ def lab(tmp_path, monkeypatch, clickhouse_url, stock_endless):
 @pytest.mark.long
 def test_a_canceled_and_a_killed_run_leave_no_worker_no_handover_and_no_artifact(lab):
     run_id, run = simulating(lab)
-    assert list((lab.home / "handover").iterdir())
+    assert list((lab.home / "scratch").iterdir())
     cancel(lab, run_id)
     assert lab.wait(run_id, 60) == "CANCELED"
     assert_nothing_left(lab.home, run)
@@ -71,5 +71,5 @@ def session(pid):
 def assert_nothing_left(home, run):
     until(lambda: not session_of(run))
     # A killed run is failed first, and cleared away then.
-    until(lambda: not list((home / "handover").iterdir()), 15)
+    until(lambda: not list((home / "scratch").iterdir()), 15)
     assert left_over(home) == []

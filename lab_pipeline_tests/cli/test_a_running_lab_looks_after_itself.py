@@ -89,7 +89,7 @@ def forgotten(instance, like):
 
 
 def watches(instance, sensor):
-    """Tell whether the daemon has looked from where on a sensor is to watch."""
+    """Return whether the daemon has looked from where on a sensor is to watch."""
     return any(
         state.instigator_name == sensor and state.instigator_data and state.instigator_data.cursor
         for state in instance.all_instigator_state()

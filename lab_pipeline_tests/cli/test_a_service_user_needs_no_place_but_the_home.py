@@ -10,7 +10,7 @@ import pytest
 
 from lab_pipeline.home import project_root
 
-pytestmark = pytest.mark.long  # every kernel is compiled anew
+pytestmark = pytest.mark.long  # every kernel is compiled
 READ_ONLY = 0o555
 WITHOUT_ROOTS_POWER = ["setpriv", "--inh-caps=-dac_override", "--bounding-set=-dac_override"]
 """Of writing where the permissions forbid it."""

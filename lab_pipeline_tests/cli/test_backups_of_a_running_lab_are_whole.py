@@ -17,7 +17,7 @@ from lab_pipeline.operations.backup import take_backup
 from lab_pipeline.operations.lab import Lab
 from lab_pipeline.operations.restore import restore_home
 from lab_pipeline.operations.run_actions import erase
-from lab_pipeline.operations.run_records import known_runs
+from lab_pipeline.operations.run_records import run_records
 from lab_pipeline.operations.runs import Runs
 from lab_pipeline.runs.artifacts import ArtifactStore
 from lab_pipeline.runs.strategies import StrategyStore
@@ -63,7 +63,7 @@ def backing_up(settings, directory):
             taken.append(take_backup(settings, directory))
             with open_instance(settings) as instance:
                 runs = Runs(instance, ArtifactStore(settings.artifacts_dir))
-                refresh(Statistics.of(settings), known_runs(runs, KNOWN.to_frame()))
+                refresh(Statistics.of(settings), run_records(runs, KNOWN.to_frame()))
             if len(taken) % 3 == 0:
                 delete_one(settings)
             done.wait(PAUSE_SECONDS)
@@ -145,7 +145,7 @@ def statuses_if_all_fits(home):
                 assert index.execute(query, [run_id]).fetchone() == (published,)
                 assert published > 6
         assert set(artifacts.run_ids()) <= {run.run_id for run in runs}
-        counted = Statistics.of(settings).catalog.known_runs()  # a deleted run is, until statistics are next refreshed
+        counted = Statistics.of(settings).catalog.run_records()  # a deleted run is, until statistics are next refreshed
         completed = set(counted.filter(pl.col("status") == "completed")["run_id"])
         assert completed & {run.run_id for run in runs} <= succeeded
         return {run.status.value for run in runs}

@@ -7,7 +7,7 @@ import httpx
 import psutil
 import pytest
 
-from lab_pipeline.client import Lab
+from lab_pipeline.client import Client
 from lab_pipeline.doors import listen
 from lab_pipeline_tests.support.processes import of_home
 from lab_pipeline_tests.support.running_lab import BEARER, EVERYWHERE, TOKEN
@@ -56,7 +56,7 @@ def loopback(host):
 @pytest.mark.slow
 def test_with_it_everything_works_and_without_it_nothing_answers(open_lab):
     ui, api = urls = (open_lab.url, open_lab.api)
-    run = Lab(api, TOKEN).backtest("ladder", "1m", start="2018-01-10", end="2018-01-30")  # through the UI's server
+    run = Client(api, TOKEN).backtest("ladder", "1m", start="2018-01-10", end="2018-01-30")  # through the UI's server
     run.cancel()
     assert httpx.post(f"{ui}/graphql", json=QUERY, headers=BEARER).json()["data"]
     assert httpx.get(f"{api}/api/health").status_code in {200, 503}

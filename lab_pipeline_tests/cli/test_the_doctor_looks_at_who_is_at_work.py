@@ -118,4 +118,4 @@ def test_services_that_run_elsewhere_are_named_and_not_lab_up(lab, monkeypatch):
     monkeypatch.setenv("LAB_DAGSTER_URL", AWAY)
     line, remedy = finding(lab, "webserver")
     assert line == f"FAIL webserver    does not answer on {AWAY}"
-    assert remedy.startswith("start the webserver's service, or mend LAB_DAGSTER_URL; it and this command have one")
+    assert remedy.startswith("start the webserver's service, or correct LAB_DAGSTER_URL; it and this command have one")

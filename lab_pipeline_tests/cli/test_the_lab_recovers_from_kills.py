@@ -1,4 +1,4 @@
-"""Processes are killed under real backtests; whatever it was, every run ends, and nothing is left or doubled."""
+"""Processes are killed under real backtests; every run ends, and nothing is left or doubled."""
 
 import os
 import signal
@@ -83,7 +83,7 @@ def test_services_may_die_under_a_run_and_a_dead_run_is_run_again(lab_on):
     again = until(lambda: [run for run in backtests(lab).values() if run["parentRunId"] == running])
     assert [run["runId"] for run in again] == [again[0]["runId"]]
     second = again[0]["runId"]
-    os.kill(in_the_kernel(lab, second), signal.SIGKILL)  # a child of this daemon: it is told at once
+    os.kill(in_the_kernel(lab, second), signal.SIGKILL)  # a child of this daemon, which notices at once
     assert lab.wait(second, 10) == "FAILURE"
     until(lambda: len(backtests(lab)) == 3)
     third = next(run["runId"] for run in backtests(lab).values() if run["runId"] not in {running, second})

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from lab_pipeline.client import Lab
+from lab_pipeline.client import Client
 from lab_pipeline_tests.support.postgres import cluster
 
 DEPLOY = Path(__file__).parents[2] / "deploy"
@@ -99,7 +99,7 @@ def test_a_backtest_runs_through_the_daemon_and_older_ones_are_there(stocked, st
 
     for name in ("code", "webserver", "daemon", "api"):
         start(name)
-    run = Lab(start.api).backtest("ladder", "1m", start="2018-01-10", end="2018-01-12").wait(SECONDS)
+    run = Client(start.api).backtest("ladder", "1m", start="2018-01-10", end="2018-01-12").wait(SECONDS)
     assert run.status == "completed"
     listed = stocked("runs", "list", "--json").json["runs"]
     assert [one["runId"] for one in listed] == [run.run_id, older["runId"]]

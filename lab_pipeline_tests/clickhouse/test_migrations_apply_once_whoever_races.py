@@ -9,7 +9,7 @@ from lab_pipeline.clickhouse.errors import ClickHouseError, EmbeddedServerError,
 from lab_pipeline.clickhouse.gateway.files import StateFiles
 from lab_pipeline.clickhouse.gateway.launch import stop_server
 from lab_pipeline.clickhouse.schema import (
-    Target,
+    UploadTarget,
     latest_version,
     migrate,
     migrations,
@@ -23,7 +23,7 @@ TABLES = {"run_metrics", "run_fills", "run_logs", "run_commits", "schema_migrati
 @pytest.fixture
 def run(admin, new_database):
     """Runs a statement on the new database, called `$database` in it."""
-    target = Target(new_database.database)
+    target = UploadTarget(new_database.database)
     return lambda sql: admin.raw_query(target.render(sql)).decode()
 
 
@@ -54,7 +54,7 @@ def test_many_at_once_end_with_one_schema(new_database, run):
 
 
 def test_a_migration_that_broke_off_is_completed(new_database, run):
-    target, statements = Target(new_database.database), []
+    target, statements = UploadTarget(new_database.database), []
 
     def breaking(sql):
         statements.append(sql)
@@ -71,7 +71,7 @@ def test_a_migration_that_broke_off_is_completed(new_database, run):
 def test_every_statement_may_be_run_twice(new_database, run):
     migrated(new_database)
     for migration in migrations():
-        for statement in rendered(Target(new_database.database), migration.version):
+        for statement in rendered(UploadTarget(new_database.database), migration.version):
             run(statement)
 
 
@@ -113,7 +113,7 @@ def test_numbers_of_migrations_are_unique_and_ascend():
 @pytest.mark.parametrize("migration", migrations(), ids=lambda migration: migration.name)
 def test_the_cluster_variant_is_sound_sql(migration, run):
     """Parsed only: there is no cluster to run it on here."""
-    target = Target("lab", "my_cluster")
+    target = UploadTarget("lab", "my_cluster")
     statements = rendered(target, migration.version)
     for statement in statements:
         assert "$" not in statement
@@ -175,7 +175,7 @@ def test_a_server_without_the_database_or_its_tables_is_told_to_migrate(server, 
 def test_an_embedded_server_refuses_the_tables_of_a_later_version(own_server):
     files = StateFiles(own_server.state_dir)
     with ClickHouse(own_server) as clickhouse:
-        clickhouse.command(Target(own_server.database).render(LATER))
+        clickhouse.command(UploadTarget(own_server.database).render(LATER))
         files.publish(replace(files.endpoint(), schema=99))  # as if the later version had started it
         with ClickHouse(own_server) as other, pytest.raises(LaterSchemaError, match=REFUSED):
             other.query("SELECT 1")

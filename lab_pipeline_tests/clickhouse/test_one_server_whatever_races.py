@@ -84,7 +84,7 @@ def test_an_unused_server_stops_and_leaves_no_trace(own_server):
         assert clickhouse.query("SELECT 1 AS one").rows() == [(1,)]
 
 
-@pytest.mark.parametrize("how", ["deleted", "moved away and made anew"])
+@pytest.mark.parametrize("how", ["deleted", "moved away and made again"])
 def test_a_server_whose_directory_is_gone_stops_and_leaves_a_new_one_alone(own_server, how):
     directory = own_server.state_dir
     with lease_server(own_server) as lease:

@@ -106,7 +106,7 @@ ESCAPES = {
     "a marker is closed": lambda canary: executed(in_process={"marker_to_close": canary}),
     "values are unpickled": lambda canary: {**asked(), "resources": {"io_manager": {"config": {"base_dir": canary}}}},
     "another home": lambda canary: {**asked(), "resources": {"lab": {"config": {"home": canary}}}},
-    "anything for the handover": lambda canary: {**asked(), "resources": {"handover": {"config": {"dir": canary}}}},
+    "anything for the scratch": lambda canary: {**asked(), "resources": {"scratch": {"config": {"dir": canary}}}},
     "a logger of code": lambda _: {**asked(), "loggers": {"python": {"config": {"class": "os.system"}}}},
     "an input from a pickle": lambda canary: {
         "ops": {"run": {**asked()["ops"]["run"], "inputs": {"candles": {"pickle": {"path": canary}}}}}

@@ -68,7 +68,7 @@ def run_of(instance, status):
 
 
 def reported(instance, status):
-    """Record a run that leaves the queue or is told to stop, with the event of it that the monitor looks at."""
+    """Record a run that leaves the queue or is asked to stop, with the event of it that the monitor looks at."""
     run_id = run_of(instance, dg.DagsterRunStatus.QUEUED)
     instance.add_run_tags(run_id, {worker_locks.WORKER_TAG: run_id})
     event = "PIPELINE_STARTING" if status is STARTING else "PIPELINE_CANCELING"

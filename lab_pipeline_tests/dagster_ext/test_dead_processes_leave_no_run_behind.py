@@ -100,9 +100,9 @@ def test_a_process_that_hears_nothing_is_killed(directory, start):
 
 
 def test_a_process_ends_with_the_lab_that_started_it(start):
-    lifeline, end = os.pipe()
-    process = start(pass_fds=[lifeline], env={**os.environ, worker_locks.LIFELINE: str(lifeline)})
-    os.close(lifeline)
+    parent_pipe, end = os.pipe()
+    process = start(pass_fds=[parent_pipe], env={**os.environ, worker_locks.PARENT_PIPE: str(parent_pipe)})
+    os.close(parent_pipe)
     time.sleep(1)
     assert process.poll() is None
     os.close(end)
@@ -115,9 +115,9 @@ def test_a_descriptor_of_any_number_tells_the_end_of_the_lab(start):
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, number + 1), hard))
     try:
-        lifeline = fcntl.fcntl(low, fcntl.F_DUPFD, number)
-        process = start(pass_fds=[lifeline], env={**os.environ, worker_locks.LIFELINE: str(lifeline)})
-        os.close(lifeline)
+        parent_pipe = fcntl.fcntl(low, fcntl.F_DUPFD, number)
+        process = start(pass_fds=[parent_pipe], env={**os.environ, worker_locks.PARENT_PIPE: str(parent_pipe)})
+        os.close(parent_pipe)
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
     os.close(low)
@@ -181,8 +181,8 @@ def test_a_run_that_others_started_is_not_said_to_be_canceled_while_it_goes_on(i
     assert event.message.startswith("Not canceled: ")
 
 
-def repetition_of(instance, parent):
-    """Record a repetition as Dagster does, with all tags of the run that it repeats."""
+def re_execution_of(instance, parent):
+    """Record a re-execution as Dagster does, with all tags of the run that it repeats."""
     tags = instance.get_run_by_id(parent).tags | {PARENT_RUN_ID_TAG: parent, ROOT_RUN_ID_TAG: parent}
     run = dg.DagsterRun(
         job_name="backtest",
@@ -199,7 +199,7 @@ def test_a_repetition_that_waits_is_not_taken_for_the_dead_run_that_it_repeats(i
     first = run_of(instance, "first")
     process.kill()
     process.wait()
-    again = repetition_of(instance, first)
+    again = re_execution_of(instance, first)
     reconcile_dead(instance, load_settings())
     assert status(instance, first) is dg.DagsterRunStatus.FAILURE
     assert status(instance, again.run_id) is dg.DagsterRunStatus.NOT_STARTED
@@ -211,7 +211,7 @@ def test_a_repetition_that_waits_is_not_taken_for_the_dead_run_that_it_repeats(i
 
 def test_a_repetition_that_has_its_own_process_dies_with_it(instance, start):
     first = run_of(instance, "first", dg.DagsterRunStatus.FAILURE)
-    again = repetition_of(instance, first)
+    again = re_execution_of(instance, first)
     process = start(again.run_id)
     instance.add_run_tags(again.run_id, {WORKER_TAG: again.run_id})
     process.kill()

@@ -15,7 +15,7 @@ from lab_pipeline.cli.jobs import run_backtest_job, run_statistics_job
 from lab_pipeline.dagster_ext import foreground
 from lab_pipeline.dagster_ext.graphql import LOCATION, REPOSITORY
 from lab_pipeline.dagster_ext.instance import open_instance
-from lab_pipeline.dagster_ext.io_manager import HandoverIOManager
+from lab_pipeline.dagster_ext.io_manager import LabIOManager
 from lab_pipeline.operations.backtest_config import BacktestConfig
 from lab_pipeline.runs.tags import ASSET_JOB
 from lab_pipeline.settings import load_settings
@@ -188,7 +188,7 @@ def test_a_tag_that_somebody_typed_moves_no_run_to_another_limit(lab):
     assert run.tags["lab/strategy"] == "ladder"
 
 
-def repetitions(lab, run):
+def re_executions(lab, run):
     """Kill a run, and return the runs that Dagster's daemon makes of it."""
     lab.instance.report_run_failed(run, "killed", JobFailureData(None, RunFailureReason.UNKNOWN))
     lab.repeat_the_dead()
@@ -203,8 +203,8 @@ def test_what_was_re_executed_twice_is_run_again_as_often_as_a_new_one(lab):
     again = params("all assets", parentRunId=parent.run_id, rootRunId=parent.root_run_id)
     run = run_of(lab, ask(lab, REEXECUTE_BY_HAND, p=again))
     for _ in range(lab.instance.run_retries_max_retries):
-        (run,) = repetitions(lab, run)
-    assert repetitions(lab, run) == []
+        (run,) = re_executions(lab, run)
+    assert re_executions(lab, run) == []
 
 
 def backfilled(lab, **asked):
@@ -277,7 +277,7 @@ def test_a_run_of_the_foreground_is_repeated_by_the_queue(lab, monkeypatch, kind
     again = run_of(lab, ask(lab, REEXECUTE, p={"parentRunId": parent.run_id, "strategy": strategy}))
     assert again.status is dg.DagsterRunStatus.QUEUED
     assert again.tags.items() >= wanted.items()
-    assert len(repetitions(lab, again)) == 1, again.tags
+    assert len(re_executions(lab, again)) == 1, again.tags
 
 
 def test_a_run_of_the_foreground_counts_against_the_limits(lab, monkeypatch):
@@ -304,7 +304,7 @@ def test_going_on_from_a_failure_says_that_what_was_in_memory_is_gone():
     )
     context = SimpleNamespace(get_identifier=lambda: ["parent", "run.load", "whole"], step_context=step)
     with pytest.raises(dg.Failure) as failed:
-        HandoverIOManager(load_settings).load_input(context)
+        LabIOManager(load_settings).load_input(context)
     assert failed.value.description == (
         "what `run.load` made went with run parent: re-execute all steps of it, not just from the failure on"
     )

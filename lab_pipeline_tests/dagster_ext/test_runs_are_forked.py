@@ -15,7 +15,7 @@ import dagster as dg
 import psutil
 import pytest
 from dagster._core.launcher.base import LaunchRunContext
-from lab_pipeline.dagster_ext.unpublish import settle_dead
+from lab_pipeline.dagster_ext.unpublish import reconcile_dead
 
 from lab_pipeline.cli.jobs import backtest_job
 from lab_pipeline.dagster_ext import worker_locks
@@ -197,7 +197,7 @@ def test_a_command_ends_with_the_one_that_it_was_typed_to(lab, server, how):
     typed.wait(timeout=DONE_SECONDS)
     assert typed.returncode != 0
     until(lambda: not server_children(server))
-    settle_dead(instance, settings)  # as the next command does: one that took longer than its grace was killed
+    reconcile_dead(instance, settings)  # as the next command does: one that took longer than its grace was killed
     (newest,) = instance.get_runs(limit=1)
     assert newest.is_failure_or_canceled
 

@@ -9,7 +9,7 @@ from lab_pipeline.clickhouse.pool import ClickHousePool
 from lab_pipeline.definitions import defs
 from lab_pipeline.lake import Lake
 from lab_pipeline.operations.lab import Lab
-from lab_pipeline.operations.run_records import known_runs
+from lab_pipeline.operations.run_records import run_records
 from lab_pipeline.runs.artifacts import ArtifactStore
 from lab_pipeline.runs.strategies import StrategyStore
 from lab_pipeline.statistics import refresh
@@ -53,7 +53,7 @@ def test_duckdb_has_strategies_statistics_and_trades_to_read_only(run, lab):
     settings, instance = lab
     assert run.error is None
     stores = Lab(settings, instance)
-    refresh(stores.statistics, known_runs(stores.runs, stores.statistics.catalog.known_runs()))
+    refresh(stores.statistics, run_records(stores.runs, stores.statistics.catalog.run_records()))
     files = set(settings.statistics_dir.iterdir())
 
     @dg.op
@@ -69,7 +69,7 @@ def test_duckdb_has_strategies_statistics_and_trades_to_read_only(run, lab):
 
     assert asked(instance, look) == [1, True, False]
     assert set(settings.statistics_dir.iterdir()) == files
-    assert not list(settings.handover_dir.glob("*/*"))
+    assert not list(settings.scratch_dir.glob("*/*"))
 
 
 REFUSED = duckdb.InvalidInputException

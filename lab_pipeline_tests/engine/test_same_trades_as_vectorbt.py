@@ -25,7 +25,7 @@ from lab_pipeline.engine import simulate
 from .generated import MINUTE_MS, START_MS
 from .market import calls, candles, strategy
 
-pytestmark = pytest.mark.slow  # vectorbt compiles itself anew in every process
+pytestmark = pytest.mark.slow  # vectorbt compiles itself in every process
 
 ROWS, COLUMNS = 120, 400
 Prices = dict[str, np.ndarray]

@@ -32,8 +32,8 @@ def later(lake):
         lambda lake: lake.calls(),
         lambda lake: lake.candles_count("1m"),
         lambda lake: lake.write_candles(MORE, "1m"),
-        lambda lake: lake.litter(),
-        lambda lake: lake.litter(remove=True),
+        lambda lake: lake.leftovers(),
+        lambda lake: lake.leftovers(remove=True),
     ],
 )
 def test_a_lake_of_a_later_version_is_refused_and_left_alone(later, use):

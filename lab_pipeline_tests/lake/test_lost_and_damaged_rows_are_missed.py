@@ -51,11 +51,11 @@ def test_a_damaged_part_of_the_candles_is_named(stored, damage, read):
     path = stored.candle_files("1m")[0]
     damage(path)
 
-    with pytest.raises(LakeDamagedError) as trouble:
+    with pytest.raises(LakeDamagedError) as raised:
         read(stored)
 
-    assert str(path) in str(trouble.value)
-    assert "`lab restore`" in str(trouble.value)
+    assert str(path) in str(raised.value)
+    assert "`lab restore`" in str(raised.value)
     assert stored.damage()[0].startswith(str(path))
     assert stored.timeframes() == ["1m"]
     assert stored.calls().height == calls().height  # of which nothing is lost

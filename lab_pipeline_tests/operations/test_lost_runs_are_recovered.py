@@ -48,7 +48,7 @@ def died(lab, reason=RunFailureReason.UNKNOWN, **tags):
     return run.run_id
 
 
-def repetitions(lab, run_id):
+def re_executions(lab, run_id):
     return [run for run in lab.instance.get_runs() if run.parent_run_id == run_id]
 
 
@@ -59,11 +59,11 @@ def tick(lab):
 def test_a_dead_run_is_repeated_once_though_the_code_server_was_away(lab):
     lost = died(lab)
     lab.repeat_the_dead()
-    assert repetitions(lab, lost) == []  # the daemon alone never comes back to it
+    assert re_executions(lab, lost) == []  # the daemon alone never comes back to it
     for _ in range(2):
         tick(lab)
         lab.repeat_the_dead()
-        (again,) = repetitions(lab, lost)
+        (again,) = re_executions(lab, lost)
         assert (again.status, again.root_run_id) == (dg.DagsterRunStatus.QUEUED, lost)
         assert again.run_config == {"ops": {"run": {"config": CONFIG}}}
     assert lab.instance.get_run_by_id(lost).tags["dagster/will_retry"] == "true"
@@ -92,16 +92,16 @@ def test_a_repetition_has_all_attempts_of_its_own(lab, monkeypatch):
     lost = died(lab)
     assert tick(lab) == f"retried: {lost}"
     lab.repeat_the_dead()
-    (again,) = repetitions(lab, lost)
+    (again,) = re_executions(lab, lost)
     die(lab, again)
     assert tick(lab) == f"retried: {again.run_id}"
 
 
 def killed(lab, run):
-    """Let a run die, and return its repetition, which the daemon may have made."""
+    """Let a run die, and return its re-execution, which the daemon may have made."""
     die(lab, run)
     lab.repeat_the_dead()
-    return next(iter(repetitions(lab, run.run_id)), None)
+    return next(iter(re_executions(lab, run.run_id)), None)
 
 
 @pytest.mark.parametrize("by_hand", [1, 4])
@@ -176,7 +176,7 @@ def test_a_run_that_left_the_queue_and_got_no_process_is_failed_and_repeated_onc
     for said in (f"failed: {lost}", "no run is lost"):
         assert tick(lab) == said
         lab.repeat_the_dead()
-        (again,) = repetitions(lab, lost)
+        (again,) = re_executions(lab, lost)
         assert again.status is dg.DagsterRunStatus.QUEUED
     assert lab.instance.get_run_by_id(lost).status is dg.DagsterRunStatus.FAILURE
     (failure,) = lab.instance.all_logs(lost, of_type=dg.DagsterEventType.RUN_FAILURE)
@@ -218,6 +218,6 @@ def test_runs_are_found_whatever_the_clock_said_when_they_were_lost(lab, monkeyp
     assert recovery.queue_forgotten(lab.instance, now) == [forgotten]
     assert recovery.ask_for_retry(lab.instance, now) == [lost]
     lab.repeat_the_dead()
-    assert len(repetitions(lab, lost)) == 1
+    assert len(re_executions(lab, lost)) == 1
     assert recovery.queue_forgotten(lab.instance, now) == []
     assert recovery.ask_for_retry(lab.instance, now) == []

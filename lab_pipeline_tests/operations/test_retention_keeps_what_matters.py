@@ -86,7 +86,7 @@ def test_no_leader_goes_because_its_statistics_were_of_an_earlier_version(home, 
     refresh(world.statistics, world.runs)
     monkeypatch.setattr("lab_pipeline.statistics.catalog.FORMAT", catalog.FORMAT + 1)
     assert set(gone(instance, Policy(max_age=timedelta(days=30), leaders=1))) == {worse}
-    assert best in set(world.statistics.catalog.known_runs()["run_id"])
+    assert best in set(world.statistics.catalog.run_records()["run_id"])
 
 
 def test_who_leads_is_not_computed_while_nothing_goes(home, instance):
@@ -115,9 +115,9 @@ def test_the_asset_deletes_and_measures(home, instance, monkeypatch):
     world = World(home)
     old, new = publish(world, instance, 90, [0.1]), publish(world, instance, 1, [0.2])
     statistics = [record(instance, age, "statistics") for age in (90, 80)]
-    litter = home / "lake" / ".staging" / "killed" / "spill.arrow"
-    litter.parent.mkdir(parents=True)
-    litter.write_bytes(b"x" * 1000)
+    leftovers = home / "lake" / ".staging" / "killed" / "spill.arrow"
+    leftovers.parent.mkdir(parents=True)
+    leftovers.write_bytes(b"x" * 1000)
 
     done = dg.materialize([retention], instance=instance, resources={"lab": LabResource()})
 
@@ -125,7 +125,7 @@ def test_the_asset_deletes_and_measures(home, instance, monkeypatch):
     left = {run.run_id for run in instance.get_runs()}
     assert left == {new, statistics[1], done.run_id}
     assert not (home / "artifacts" / old).exists()
-    assert not litter.exists()
+    assert not leftovers.exists()
     events = Path(instance.event_log_storage.path_for_shard(old))
     assert not events.exists()
     assert not instance.all_logs(old)

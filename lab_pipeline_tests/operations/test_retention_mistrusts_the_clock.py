@@ -11,7 +11,7 @@ from lab_pipeline.dagster_ext.instance import open_instance
 from lab_pipeline.defs.operations.assets import retention
 from lab_pipeline.defs.operations.resources import LabResource
 from lab_pipeline.domain.errors import LabError
-from lab_pipeline.operations.clock_check import LONGEST_GAP, SETTLED
+from lab_pipeline.operations.clock_check import LONGEST_GAP, TRUSTED_AGE
 from lab_pipeline.operations.lab import Lab
 from lab_pipeline.operations.retention import Policy, expired
 from lab_pipeline.settings import load_settings
@@ -66,16 +66,16 @@ def test_what_is_dated_after_the_clock_was_put_ahead_bears_no_witness(instance):
 @pytest.mark.parametrize("witness", [record, beat, tick])
 def test_a_lab_that_was_off_for_months_is_believed_on_the_day_after(instance, witness):
     old = record(instance, NOW - timedelta(days=90))
-    witness(instance, NOW - SETTLED + timedelta(minutes=1))
+    witness(instance, NOW - TRUSTED_AGE + timedelta(minutes=1))
     with pytest.raises(LabError):
         gone(instance, NOW)
-    witness(instance, NOW - SETTLED - timedelta(minutes=1))
+    witness(instance, NOW - TRUSTED_AGE - timedelta(minutes=1))
     assert gone(instance, NOW) == {old}
 
 
 def test_a_week_off_raises_no_question(instance):
     old = record(instance, NOW - timedelta(days=90))
-    record(instance, NOW - SETTLED - LONGEST_GAP + timedelta(minutes=1))
+    record(instance, NOW - TRUSTED_AGE - LONGEST_GAP + timedelta(minutes=1))
     assert gone(instance, NOW) == {old}
     with pytest.raises(LabError):
         gone(instance, NOW + timedelta(minutes=2))

@@ -14,7 +14,7 @@ from pathlib import Path
 import httpx
 import tenacity
 
-from lab_pipeline.client import ApiError, Lab
+from lab_pipeline.client import ApiError, Client
 from lab_pipeline.domain.errors import LabError
 from lab_pipeline_tests.support.processes import of_home
 
@@ -66,7 +66,7 @@ class AbusedLab:
         self._keeper = threading.Thread(target=self._keep_up)
         self._killer = threading.Thread(target=self._kill_at_random)
         self._http = httpx.Client(base_url=f"http://127.0.0.1:{self._environment['LAB_API_PORT']}", timeout=30)
-        self._client = Lab(http=self._http)
+        self._client = Client(http=self._http)
 
     def start(self) -> None:
         self._keeper.start()
@@ -79,7 +79,7 @@ class AbusedLab:
         self._killer.join()
 
     def ask(self, method: str, path: str, **request: object) -> dict:
-        """Send a request until it is answered, as a client does who is told to come back; refusals are raised."""
+        """Send a request until it is answered, as a client does that is asked to come back; refusals are raised."""
         retrying = tenacity.Retrying(
             stop=tenacity.stop_after_delay(PATIENCE_SECONDS),
             wait=tenacity.wait_random(0.2, 1.0),
@@ -153,7 +153,7 @@ class AbusedLab:
 
 
 def _passes(error: BaseException) -> bool:
-    """Tell whether asking again can help."""
+    """Return whether asking again can help."""
     return error.status in COME_BACK if isinstance(error, ApiError) else isinstance(error, LabError)
 
 

@@ -102,7 +102,7 @@ class Soak:
         log.info("%d backtests asked for; killed so far: %s", len(self.asked), dict(self.lab.kills))
 
     def look(self) -> set[str]:
-        """Return the runs that have not ended, of those asked for and of their repetitions."""
+        """Return the runs that have not ended, of those asked for and of their re-executions."""
         unfinished = set()
         for status in ("queued", "running"):
             page = self.lab.ask("GET", "/runs", params={"status": status, "limit": 100})
@@ -220,7 +220,7 @@ def assert_artifacts_are_those_of(completed, settings):
     store = ArtifactStore(settings.artifacts_dir)
     assert set(store.run_ids()) == set(completed)
     assert [problem for run_id in completed for problem in store.damage(run_id)] == []
-    assert store.litter() == 0
+    assert store.leftovers() == 0
     lake, strategies = Lake(settings.lake_dir), StrategyStore.of(settings)
     expected = {}
     for run_id, one in completed.items():
@@ -274,7 +274,7 @@ def assert_nothing_is_left(instance, settings, lab):
         time.sleep(0.2)
     assert processes == {}
     assert sorted(worker_locks.workers_dir(settings.dagster_home).glob("*")) == []
-    assert sorted(settings.handover_dir.glob("*")) == []
+    assert sorted(settings.scratch_dir.glob("*")) == []
     assert [path for path in settings.home.rglob("*") if path.name.endswith((".part", ".tmp", ".draft"))] == []
     storage = instance.event_log_storage
     for key in storage.get_concurrency_keys():

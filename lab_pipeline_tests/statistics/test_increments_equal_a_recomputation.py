@@ -7,7 +7,7 @@ import duckdb
 import pytest
 
 from lab_pipeline.domain.errors import LabError
-from lab_pipeline.statistics import GroupBy, KnownRun, Range, overview, pnl, refresh
+from lab_pipeline.statistics import GroupBy, Range, RunRecord, overview, pnl, refresh
 from lab_pipeline.statistics import refreshing as module
 from lab_pipeline.statistics.manifests import signature
 from lab_pipeline.statistics.segments import SegmentFiles
@@ -89,7 +89,7 @@ def test_artifacts_that_were_written_again_are_read_again(world, tmp_path):
 def test_runs_that_have_not_completed_do_not_count(world):
     add_some(world, 2)
     running = world.runs[1]
-    world.runs[1] = KnownRun(running.run_id, "running", running.strategy_id)
+    world.runs[1] = RunRecord(running.run_id, "running", running.strategy_id)
     assert refresh(world.statistics, world.runs).runs == 1
     world.runs[1] = running
     done = refresh(world.statistics, world.runs)
@@ -107,7 +107,7 @@ def test_nothing_new_writes_nothing(world, monkeypatch):
     def touched(*_args, **_kwargs):
         raise AssertionError("something was computed")
 
-    monkeypatch.setattr(module, "Workbench", touched)
+    monkeypatch.setattr(module, "DuckDBSession", touched)
     done = refresh(world.statistics, world.runs)
     assert not done.changed
     assert content(path) == before
@@ -128,7 +128,7 @@ def test_a_change_of_status_alone_is_seen(world):
     add_some(world)
     world.record("running")
     refresh(world.statistics, world.runs)
-    world.runs[-1] = KnownRun(world.runs[-1].run_id, "failed", "plain")
+    world.runs[-1] = RunRecord(world.runs[-1].run_id, "failed", "plain")
     assert refresh(world.statistics, world.runs).changed
     assert overview(world.statistics).body["runsByStatus"] == {"completed": 1, "failed": 1}
 
@@ -197,7 +197,7 @@ def test_a_full_disk_leaves_no_file_and_the_same_again_computes_the_same(world, 
     refresh(world.statistics, world.runs)
     before, files = rows_of(world.statistics), sorted((world.home / "statistics").iterdir())
     add_some(world)
-    run = module.Workbench.run
+    run = module.DuckDBSession.run
 
     def full(bench, query, parameters=None):
         run(bench, query, parameters)
@@ -205,7 +205,7 @@ def test_a_full_disk_leaves_no_file_and_the_same_again_computes_the_same(world, 
             raise duckdb.IOException("IO Error: Could not write: No space left on device")
 
     with monkeypatch.context() as patch:
-        patch.setattr(module.Workbench, "run", full)
+        patch.setattr(module.DuckDBSession, "run", full)
         with pytest.raises(LabError, match=r"those computed before stay: the disk of .* is full"):
             refresh(world.statistics, world.runs)
     assert rows_of(world.statistics) == before
@@ -236,7 +236,7 @@ def test_a_computed_answer_is_kept_until_the_numbers_change(world, monkeypatch):
         raise AssertionError("it was computed again")
 
     with monkeypatch.context() as patch:
-        patch.setattr("lab_pipeline.statistics.answers.Workbench", touched)
+        patch.setattr("lab_pipeline.statistics.answers.DuckDBSession", touched)
         assert overview(world.statistics, period) == first
     add_some(world)
     refresh(world.statistics, world.runs)

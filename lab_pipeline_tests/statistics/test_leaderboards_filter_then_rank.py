@@ -7,7 +7,7 @@ from scipy.stats import t as student
 
 from lab_pipeline.domain.backtest import now
 from lab_pipeline.statistics import Board, Filters, RankBy, leaderboard, refresh, window_start
-from lab_pipeline.statistics.duckdb_session import Workbench
+from lab_pipeline.statistics.duckdb_session import DuckDBSession
 from lab_pipeline.statistics.leaderboards import frontier
 from lab_pipeline.statistics.queries import sql
 from lab_pipeline_tests.support.world import CAPITAL, DONE, START, Call
@@ -157,7 +157,7 @@ def test_callers_of_some_runs_are_judged_by_those_alone(world):
 
 def steadiness(changes):
     rows = ", ".join(f"(1, {step}, {float(change)!r}::DOUBLE)" for step, change in enumerate(changes))
-    with Workbench() as bench:
+    with DuckDBSession() as bench:
         bench.keep("steps", f"SELECT * FROM (VALUES {rows}) AS t (owner, step, change)")  # noqa: S608
         return bench.read(sql("measure_steadiness")).to_pylist()[0]
 

@@ -77,8 +77,8 @@ def test_a_damaged_artifact_is_named(world, damage):
     path = min((world.home / "artifacts").glob("*/trades.parquet"))
     damage(path)
 
-    with pytest.raises(DamagedArtifactError) as trouble:
+    with pytest.raises(DamagedArtifactError) as raised:
         refresh(world.statistics, world.runs)
 
-    assert path.parent.name in str(trouble.value)
-    assert "`lab restore`" in str(trouble.value)
+    assert path.parent.name in str(raised.value)
+    assert "`lab restore`" in str(raised.value)

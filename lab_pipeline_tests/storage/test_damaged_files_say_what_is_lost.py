@@ -92,10 +92,10 @@ def test_a_damaged_file_is_named_with_what_is_lost_and_what_goes_on(tmp_path, da
         foreign.execute("CHECKPOINT")
     damage(path)
 
-    with pytest.raises(StorageError) as trouble, DuckFile.at(path).transaction(write=write) as connection:
+    with pytest.raises(StorageError) as raised, DuckFile.at(path).transaction(write=write) as connection:
         connection.execute("SELECT max(a) FROM t")
 
-    said = str(trouble.value)
+    said = str(raised.value)
     assert str(path) in said
     assert "strategies" in said
     assert "`lab restore`" in said

@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from lab_pipeline.files.disk_errors import disk_trouble
+from lab_pipeline.files.disk_errors import disk_error
 from lab_pipeline.files.sqlite_damage import damaged_files
 
 DAMAGE = {
@@ -34,7 +34,7 @@ def test_a_damaged_file_is_named_with_what_is_lost_and_what_goes_on(database, da
     assert said.startswith(str(database))
     assert "schedules and sensors" in said
     assert "`lab restore`" in said
-    assert disk_trouble(sqlite3.DatabaseError("file is not a database"), tmp_path) == said
+    assert disk_error(sqlite3.DatabaseError("file is not a database"), tmp_path) == said
     for name in said.partition("rm -f ")[2].replace("'", "").split():
         Path(name).unlink(missing_ok=True)
     assert list(damaged_files(tmp_path)) == []
@@ -44,5 +44,5 @@ def test_a_sound_or_a_new_file_is_not_damaged(database, tmp_path):
     (tmp_path / "index.db").touch()
 
     assert list(damaged_files(tmp_path)) == []
-    assert disk_trouble(sqlite3.DatabaseError("database disk image is malformed"), tmp_path) is None
+    assert disk_error(sqlite3.DatabaseError("database disk image is malformed"), tmp_path) is None
     assert database.exists()

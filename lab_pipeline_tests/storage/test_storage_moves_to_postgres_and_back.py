@@ -32,7 +32,7 @@ from dagster._time import get_current_timestamp
 
 from lab_pipeline.domain.errors import LabError
 from lab_pipeline.storage import copy
-from lab_pipeline.storage.copy import MOVED, Stores, move
+from lab_pipeline.storage.copy import MOVED, DagsterStores, move
 from lab_pipeline.storage.renumber import Numbering
 from lab_pipeline_tests.support.postgres import cluster
 from lab_pipeline_tests.support.ticks import origin_of
@@ -206,20 +206,20 @@ def picture(instance):
 def test_everything_is_seen_there_as_here_and_back_again(used, opened):
     postgres = opened("postgres")
     before = picture(used)
-    moved = move(Stores.of(used), Stores.of(postgres), numbered_sensors=NUMBERED)
+    moved = move(DagsterStores.of(used), DagsterStores.of(postgres), numbered_sensors=NUMBERED)
     assert moved["runs"] == 7
     assert moved["event_logs"] > 100
     assert picture(postgres) == before
 
     back = opened("back")
-    assert move(Stores.of(postgres), Stores.of(back), numbered_sensors=NUMBERED) == moved
+    assert move(DagsterStores.of(postgres), DagsterStores.of(back), numbered_sensors=NUMBERED) == moved
     assert picture(back) == before
 
 
 def test_sensors_go_on_where_they_were(used, opened):
     postgres, back = opened("postgres"), opened("back")
     for source, target in ((used, postgres), (postgres, back)):
-        move(Stores.of(source), Stores.of(target), numbered_sensors=NUMBERED)
+        move(DagsterStores.of(source), DagsterStores.of(target), numbered_sensors=NUMBERED)
         seen = last_status(target)
         assert cursor_of(target, "numbered") == str(seen)
         assert RunStatusSensorCursor.from_json(cursor_of(target, "statuses")).record_id == seen
@@ -237,7 +237,7 @@ def test_sensors_go_on_where_they_were(used, opened):
 
 def test_what_refers_to_an_event_finds_it(used, opened):
     postgres = opened("postgres")
-    move(Stores.of(used), Stores.of(postgres))
+    move(DagsterStores.of(used), DagsterStores.of(postgres))
     history = postgres.event_log_storage.get_asset_check_execution_history(
         dg.AssetCheckKey(dg.AssetKey("first"), "whole"), 10
     )
@@ -294,9 +294,9 @@ def test_only_what_numbers_events_is_renumbered():
 
 def test_twice_is_once(used, opened):
     postgres = opened("postgres")
-    first_time = move(Stores.of(used), Stores.of(postgres))
+    first_time = move(DagsterStores.of(used), DagsterStores.of(postgres))
     after = picture(postgres)
-    assert move(Stores.of(used), Stores.of(postgres)) == first_time
+    assert move(DagsterStores.of(used), DagsterStores.of(postgres)) == first_time
     assert picture(postgres) == after
 
 
@@ -305,9 +305,9 @@ def test_a_move_that_was_cut_off_is_begun_again(used, opened, monkeypatch):
     with monkeypatch.context() as patch:
         patch.setattr(copy, "_copy_events", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
         with pytest.raises(KeyboardInterrupt):
-            move(Stores.of(used), Stores.of(postgres))
+            move(DagsterStores.of(used), DagsterStores.of(postgres))
     assert postgres.get_runs()
-    move(Stores.of(used), Stores.of(postgres))
+    move(DagsterStores.of(used), DagsterStores.of(postgres))
     assert picture(postgres) == picture(used)
 
 
@@ -315,22 +315,22 @@ def test_a_target_with_something_of_its_own_is_left_alone(used, opened):
     postgres = opened("postgres")
     postgres.add_run(dg.DagsterRun(job_name="mine"))
     with pytest.raises(LabError, match=r"not empty: it has 1 rows of runs"):
-        move(Stores.of(used), Stores.of(postgres))
+        move(DagsterStores.of(used), DagsterStores.of(postgres))
     assert len(postgres.get_runs()) == 1
 
 
 def test_the_way_back_replaces_what_was_moved_unless_it_was_used_since(used, opened):
     postgres = opened("postgres")
-    move(Stores.of(used), Stores.of(postgres))
+    move(DagsterStores.of(used), DagsterStores.of(postgres))
     DEFINITIONS.get_repository_def().get_job("fails").execute_in_process(instance=postgres, raise_on_error=False)
     expected = picture(postgres)
-    move(Stores.of(postgres), Stores.of(used))
+    move(DagsterStores.of(postgres), DagsterStores.of(used))
     assert picture(used) == expected
-    assert Stores.of(used).mark(MOVED) is None
+    assert DagsterStores.of(used).mark(MOVED) is None
 
     DEFINITIONS.get_repository_def().get_job("fails").execute_in_process(instance=postgres, raise_on_error=False)
     with pytest.raises(LabError, match="has been used since"):
-        move(Stores.of(used), Stores.of(postgres))
+        move(DagsterStores.of(used), DagsterStores.of(postgres))
 
 
 def test_what_does_not_arrive_is_noticed(used, opened, monkeypatch):
@@ -343,8 +343,8 @@ def test_what_does_not_arrive_is_noticed(used, opened, monkeypatch):
 
     monkeypatch.setattr(copy, "_copy_events", lossy)
     with pytest.raises(LabError, match="not everything arrived"):
-        move(Stores.of(used), Stores.of(postgres))
-    assert Stores.of(used).mark(MOVED) is None
+        move(DagsterStores.of(used), DagsterStores.of(postgres))
+    assert DagsterStores.of(used).mark(MOVED) is None
 
 
 SPOILT = {
@@ -358,7 +358,7 @@ SPOILT = {
 @pytest.mark.parametrize("name", SPOILT)
 @pytest.mark.parametrize("goal", ["postgres", "second"])
 def test_a_row_that_arrives_as_another_is_noticed(used, opened, monkeypatch, name, goal):
-    target = Stores.of(opened(goal))
+    target = DagsterStores.of(opened(goal))
     table, column, connecting = SPOILT[name]
     copied = copy._copy_events  # noqa: SLF001 - to be spoilt
 
@@ -371,8 +371,8 @@ def test_a_row_that_arrives_as_another_is_noticed(used, opened, monkeypatch, nam
 
     monkeypatch.setattr(copy, "_copy_events", spoiling)
     with pytest.raises(LabError, match=rf"row \d+ differs in {column}"):
-        move(Stores.of(used), target)
-    assert Stores.of(used).mark(MOVED) is None
+        move(DagsterStores.of(used), target)
+    assert DagsterStores.of(used).mark(MOVED) is None
 
 
 def test_a_log_that_was_lost_still_brings_what_the_index_has(used, opened, tmp_path):
@@ -384,10 +384,10 @@ def test_a_log_that_was_lost_still_brings_what_the_index_has(used, opened, tmp_p
     latest = {str(key): used.get_latest_materialization_event(key).timestamp for key in used.all_asset_keys()}
     postgres = opened("postgres")
     used = dg.DagsterInstance.from_ref(used.get_ref())  # as the next process finds it
-    reader = copy.EventReader(Stores.of(used).log)
+    reader = copy.EventReader(DagsterStores.of(used).log)
     only = [event for event in reader.of_run(run.run_id) if event.number is None]
     assert only
-    copy._copy(Stores.of(used), Stores.of(postgres), (), None)  # noqa: SLF001 - without the comparison, which would find it
+    copy._copy(DagsterStores.of(used), DagsterStores.of(postgres), (), None)  # noqa: SLF001 - without the comparison, which would find it
     assert {
         str(key): postgres.get_latest_materialization_event(key).timestamp for key in postgres.all_asset_keys()
     } == latest
@@ -396,4 +396,4 @@ def test_a_log_that_was_lost_still_brings_what_the_index_has(used, opened, tmp_p
 def test_storages_without_tables_are_refused():
     instance = SimpleNamespace(run_storage=object(), event_log_storage=object(), schedule_storage=object())
     with pytest.raises(LabError, match="object is not made of tables"):
-        Stores.of(instance)
+        DagsterStores.of(instance)

@@ -132,7 +132,7 @@ def left_over(home):
 
 
 def assert_log_arrives(home, run_id, seconds):
-    """Wait for the whole event log of a run in ClickHouse, whither the lab's shipper brings it."""
+    """Wait for the whole event log of a run in ClickHouse, where the lab's shipper puts it."""
     deadline = time.monotonic() + seconds
     settings = load_settings().model_copy(update={"home": home})
     log = sqlite3.connect(home / "dagster" / "history" / "runs" / f"{run_id}.db")

@@ -11,7 +11,7 @@ from lab_pipeline.domain import frames
 from lab_pipeline.domain.backtest import AllUniverse, ResolvedSpec, TimeRange
 from lab_pipeline.domain.strategy import Exit, StrategyConfig
 from lab_pipeline.runs.artifacts import ArtifactStore, Provenance
-from lab_pipeline.statistics import KnownRun, Statistics
+from lab_pipeline.statistics import RunRecord, Statistics
 from lab_pipeline.statistics.catalog import Catalog
 from lab_pipeline.statistics.segments import SegmentFiles
 from lab_pipeline_tests.support.results import SUMMARY
@@ -38,7 +38,7 @@ class World:
     """A home with published runs, and what a record would say of them."""
 
     home: Path
-    runs: list[KnownRun] = field(default_factory=list)
+    runs: list[RunRecord] = field(default_factory=list)
 
     @property
     def artifacts(self):
@@ -76,12 +76,12 @@ class World:
         tables = frames_of(calls, closes)
         numbers = {"trades": tables["trades"].height, "calls": len(calls), "entered": tables["paths"].height, **summary}
         self.artifacts.publish(run_id, Provenance(spec, run_id, "1"), tables, SUMMARY.model_copy(update=numbers), "<p>")
-        self.runs.append(KnownRun(run_id, "completed", strategy, completed_at))
+        self.runs.append(RunRecord(run_id, "completed", strategy, completed_at))
         return run_id
 
     def record(self, status, strategy="plain"):
         """Put a run on record that published nothing."""
-        self.runs.append(KnownRun(str(uuid.uuid4()), status, strategy))
+        self.runs.append(RunRecord(str(uuid.uuid4()), status, strategy))
 
     def forget(self, run_id):
         """Delete a run as its record and artifacts."""

@@ -31,12 +31,12 @@ router = APIRouter(tags=["health"])
 async def get_health(request: Request, stores: LabStores) -> Health:
     """Look at Dagster, ClickHouse, catalog, artifacts and the room on the disk. 503 names each that does not work.
 
-    This asks for no token; who sends none, where there is one, is told no more than that something does not work.
+    This needs no token; without it, where there is one, the answer says no more than that something does not work.
     """
     found = await to_thread.run_sync(look, stores, limiter=stores.threads.health)
     broken = [FieldError(f"checks.{name}", said) for name, said in found.items() if said != OK]
     if broken and not request.state.trusted:
-        raise UnavailableError("not everything works; who sends the token is told what does not")
+        raise UnavailableError("not everything works; send the token to see what does not")
     if broken:
         raise UnavailableError("not everything works: " + "; ".join(map(str, broken)), broken)
     return Health(status=OK, service="lab", checks=Checks(**found))

@@ -146,12 +146,12 @@ def _within(moment: datetime | None, default: datetime) -> datetime:
     return default if moment is None else min(max(moment, EARLIEST), LATEST)
 
 
-def _first(stores: Stores, run_id: str, after: int | None, limit: int, wanted: dict[str, Any]) -> lines.LogPage:
+def _first(stores: Stores, run_id: str, after: int | None, limit: int, wanted: dict[str, Any]) -> lines.LinePage:
     stores.runs.result(run_id)  # or it is unknown
     return _page(stores, run_id, after, limit, wanted)
 
 
-def _page(stores: Stores, run_id: str, after: int | None, limit: int, wanted: dict[str, Any]) -> lines.LogPage:
+def _page(stores: Stores, run_id: str, after: int | None, limit: int, wanted: dict[str, Any]) -> lines.LinePage:
     with stores.clickhouse.connection() as clickhouse:
         return lines.list_lines(clickhouse, run_id, cursor=after, limit=limit, **wanted)
 
@@ -179,7 +179,7 @@ def _json(value: dict[str, Any]) -> str:
     return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "replace").decode()
 
 
-def _text(stores: Stores, run_id: str, page: lines.LogPage, wanted: dict[str, Any]) -> Generator[bytes]:
+def _text(stores: Stores, run_id: str, page: lines.LinePage, wanted: dict[str, Any]) -> Generator[bytes]:
     while True:
         yield "".join(page.lines.select(PLAIN_LINE).to_series()).encode()
         if page.next_cursor is None:

@@ -13,7 +13,7 @@ from lab_pipeline.domain.backtest import Moment
 from lab_pipeline.domain.enums import RunStatus
 from lab_pipeline.domain.errors import FieldError, InvalidConfigError
 from lab_pipeline.operations import run_actions
-from lab_pipeline.operations.runs import Position, RunFilter
+from lab_pipeline.operations.runs import ListPosition, RunFilter
 
 CURSOR = "runs"
 
@@ -87,7 +87,7 @@ def get_run(stores: LabStores, run_id: RunId) -> RunDetail:
 
 @router.post("/runs/{runId}/cancel", status_code=202, summary="Stop a run", responses=describe(404, 409))
 def cancel_run(stores: LabStores, run_id: RunId) -> QueuedRun:
-    """Stop a run: one that waits never starts, one that runs is told to stop. A finished one is a 409."""
+    """Stop a run: one that waits never starts, one that runs is asked to stop. A finished one is a 409."""
     run_actions.cancel(stores.runs, run_id)
     return QueuedRun(run_id=run_id, status=stores.runs.get(run_id).status)
 
@@ -106,9 +106,9 @@ def delete_run(stores: LabStores, run_id: RunId) -> None:
     run_actions.delete(stores, run_id)
 
 
-def _position(cursor: str) -> Position:
+def _position(cursor: str) -> ListPosition:
     created_at, storage_id = decode_cursor(CURSOR, cursor, str, int)
     try:
-        return Position(datetime.fromisoformat(created_at).astimezone(UTC), storage_id)
+        return ListPosition(datetime.fromisoformat(created_at).astimezone(UTC), storage_id)
     except (ValueError, OverflowError):
         raise InvalidConfigError("the request", [FieldError("cursor", "is no cursor of this list")]) from None

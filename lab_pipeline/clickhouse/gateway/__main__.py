@@ -22,11 +22,11 @@ from lab_pipeline.clickhouse.gateway.errors import GatewayError
 from lab_pipeline.clickhouse.gateway.files import Endpoint, StateFiles
 from lab_pipeline.clickhouse.gateway.launch import LaunchSettings
 from lab_pipeline.clickhouse.gateway.requests import Credentials
-from lab_pipeline.clickhouse.schema import Target, latest_version, migrate
+from lab_pipeline.clickhouse.schema import UploadTarget, latest_version, migrate
 from lab_pipeline.domain.loglines import log_to_stderr
 
 USERNAME = "default"
-GRACE_SECONDS = 5  # for requests under way when the server is told to stop
+GRACE_SECONDS = 5  # for requests in progress when the server is asked to stop
 KEEP_ALIVE_SECONDS = 60
 IDLE_CHECK_SECONDS = 0.2
 BACKLOG = 256
@@ -42,7 +42,7 @@ def main(arguments: list[str]) -> None:
     lock = files.try_to_be_the_server()
     if lock is None:
         return
-    files.withdraw()
+    files.unannounce()
     listener = _bound(files.last_port())
     confined = confine(
         [files.directory, *([files.data.resolve()] if files.data.is_symlink() else [])],
@@ -52,7 +52,7 @@ def main(arguments: list[str]) -> None:
         logger.warning("this system has no Landlock: only the engine's own permissions keep statements in the store")
     try:
         engine = Engine(files.directory, memory_bytes=settings.memory_bytes)
-        migrate(engine.run, Target(settings.database), settings.retention_days)
+        migrate(engine.run, UploadTarget(settings.database), settings.retention_days)
     except GatewayError as error:
         sys.exit(f"cannot open {files.data}: {error.message.splitlines()[0]}")
     except LaterSchemaError as error:
@@ -129,7 +129,7 @@ async def _serve(
         await server.serve([listener])
     finally:
         if files.is_server_lock(lock):
-            files.withdraw()
+            files.unannounce()
     await gateway.quiet.wait()  # uvicorn has cancelled the rest; a second time would leave statements running
     if idleness.done():
         return idleness.result()
@@ -151,7 +151,7 @@ async def _stop_when_useless(
             files.publish(endpoint)
         if gateway.idle and (alone := files.try_to_be_alone()) is not None:
             logger.info("idle")
-            files.withdraw()
+            files.unannounce()
             server.should_exit = True
             return alone
 

@@ -341,5 +341,5 @@ def quote_text(value: str) -> str:
 
 
 def quote_identifier(name: str) -> str:
-    """Write a name as it is, whatever it contains."""
+    """Quote a name, whatever it contains."""
     return "`" + name.replace("\\", "\\\\").replace("`", "\\`") + "`"

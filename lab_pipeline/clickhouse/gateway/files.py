@@ -10,7 +10,7 @@ All locks are flocks: they end with the process that holds them, however it ends
   removed when it stops.
 - `password`, `port` (0600): kept, so that clients survive a restart of the server.
 
-What a power cut or a full disk left of the last two is made anew.
+The last two are rebuilt if a power cut or a full disk damaged them.
 """
 
 import json
@@ -93,7 +93,7 @@ class StateFiles:
         write_whole(self.directory / "port", f"{endpoint.port}\n")
         write_whole(self.directory / "endpoint.json", json.dumps(asdict(endpoint), indent=2) + "\n")
 
-    def withdraw(self) -> None:
+    def unannounce(self) -> None:
         """Tell everybody that it does not."""
         (self.directory / "endpoint.json").unlink(missing_ok=True)
 
@@ -127,7 +127,7 @@ class StateFiles:
         return lock
 
     def is_server_lock(self, lock: IO[str]) -> bool:
-        """Tell whether a lock is still that of this directory: not if the directory was deleted or moved away."""
+        """Return whether a lock is still that of this directory: not if the directory was deleted or moved away."""
         try:
             return os.path.samestat(os.fstat(lock.fileno()), (self.directory / "gateway.lock").stat())
         except FileNotFoundError:

@@ -17,7 +17,7 @@ from typing import IO, Self
 from lab_pipeline.clickhouse.config import ClickHouseConfig
 from lab_pipeline.clickhouse.errors import EmbeddedServerError
 from lab_pipeline.clickhouse.gateway.files import Endpoint, StateFiles
-from lab_pipeline.files.disk_errors import disk_trouble
+from lab_pipeline.files.disk_errors import disk_error
 from lab_pipeline.files.locks import POLL_SECONDS
 from lab_pipeline.settings import PRIVATE
 
@@ -32,7 +32,7 @@ LOG_BYTES = 1 << 20  # beyond which the log of former servers is dropped
 
 @dataclass(frozen=True)
 class LaunchSettings:
-    """What the server's process is told, as `ClickHouseConfig` has it."""
+    """The settings passed to the server's process, as in `ClickHouseConfig`."""
 
     state_dir: str
     database: str
@@ -143,7 +143,7 @@ def _start(config: ClickHouseConfig, files: StateFiles) -> Endpoint:
                 server = _spawn(config, files)
             elif ended is not None:
                 words = _last_words(files)
-                reason = disk_trouble(EmbeddedServerError(words), config.state_dir) or words
+                reason = disk_error(EmbeddedServerError(words), config.state_dir) or words
                 raise EmbeddedServerError(f"the embedded ClickHouse ended at its start: {reason}")
             if monotonic() > deadline:
                 raise TimeoutError(f"nothing answers after {START_SECONDS:.0f} s")

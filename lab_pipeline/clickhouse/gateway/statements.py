@@ -72,7 +72,7 @@ def _significant(text: bytes) -> Iterator[re.Match[bytes]]:
 
 
 def _is_unclosed(text: bytes, token: re.Match[bytes]) -> bool:
-    """Tell whether a quotation or comment begins here that does not end in `text`."""
+    """Return whether a quotation or comment begins here that does not end in `text`."""
     return token.lastgroup == "sign" and (token.group() in OPENERS or text.startswith(b"/*", token.start()))
 
 

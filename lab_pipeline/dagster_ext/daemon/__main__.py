@@ -1,4 +1,4 @@
-"""Run the daemon of a lab until it is told to stop: python -m lab_pipeline.dagster_ext.daemon run -w workspace.yaml."""
+"""Run the daemon of a lab until it is stopped: python -m lab_pipeline.dagster_ext.daemon run -w workspace.yaml."""
 
 import argparse
 from contextlib import suppress

@@ -20,7 +20,7 @@ LINGER_SECONDS = 120.0
 LONGEST_PAUSE_SECONDS = 300.0
 """After which a sensor ticks though nothing stirred, in case something did that cannot be seen from outside."""
 ALWAYS = object()
-"""How something looks that is stirred whatever it looked like before."""
+"""A fingerprint that differs from every other."""
 PUT_AWAY, TAKEN, PARTS = ("done", "rejected"), ".taken", ".parts.json"
 """Names that `lab_pipeline.lake` gives: it is too heavy for a process that only looks."""
 
@@ -42,7 +42,7 @@ class Causes:
         self._ticked: dict[str, _Ticked] = {}
 
     def has_any(self, sensor: RemoteSensor, state: InstigatorState | None) -> bool:
-        """Tell whether a sensor that is due is to tick, and take note of its tick if so.
+        """Return whether a sensor that is due is to tick, and take note of its tick if so.
 
         Beside what it waits for, a sensor has cause to tick if its last tick failed or was cut off, if somebody
         switched it on or set its cursor since, and after a while in any case.
@@ -119,7 +119,7 @@ def _files_now(inbox: Path) -> Hashable:
 
 
 def _calls_now(lake: Path) -> Hashable:
-    """Look at a lake: every commit writes its list of parts anew."""
+    """Look at a lake: every commit rewrites its list of parts."""
     try:
         found = (lake / PARTS).stat()
     except (FileNotFoundError, NotADirectoryError):

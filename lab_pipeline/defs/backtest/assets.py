@@ -14,7 +14,7 @@ from pydantic import Field
 
 from lab_pipeline.clickhouse.pool import ClickHousePool
 from lab_pipeline.dagster_ext.config_schema import form
-from lab_pipeline.dagster_ext.io_manager import HANDOVER, crosses_processes, held_directory, sweep
+from lab_pipeline.dagster_ext.io_manager import SCRATCH, crosses_processes, held_directory, sweep
 from lab_pipeline.dagster_ext.metadata_table import table
 from lab_pipeline.dagster_ext.op_failure import failing_clearly
 from lab_pipeline.dagster_ext.reconcile import unpublish_late
@@ -60,7 +60,7 @@ class Parts(dg.Config):
 
 @dg.op(
     ins={"calls": dg.In(dg.Nothing)},
-    out=dg.Out(io_manager_key=HANDOVER),
+    out=dg.Out(io_manager_key=SCRATCH),
     description="Look up the strategy, apply the overrides, select the calls.",
 )
 def resolve(
@@ -95,8 +95,8 @@ def resolved(
 @dg.op(
     ins={"candles": dg.In(dg.Nothing)},
     out={
-        WHOLE: dg.Out(CandleSlice, is_required=False, io_manager_key=HANDOVER),
-        PARTS: dg.DynamicOut(SlicePiece, is_required=False, io_manager_key=HANDOVER),
+        WHOLE: dg.Out(CandleSlice, is_required=False, io_manager_key=SCRATCH),
+        PARTS: dg.DynamicOut(SlicePiece, is_required=False, io_manager_key=SCRATCH),
     },
     description="Choose the row groups of the lake that the calls' windows can reach; they are read shard by shard.",
 )
@@ -126,7 +126,7 @@ def load(
         yield dg.DynamicOutput(piece, mapping_key=f"{number:02d}", output_name=PARTS)
 
 
-@dg.op(out=dg.Out(io_manager_key=HANDOVER), description="Simulate every call and run the portfolio over the trades.")
+@dg.op(out=dg.Out(io_manager_key=SCRATCH), description="Simulate every call and run the portfolio over the trades.")
 def simulate(
     context: dg.OpExecutionContext,
     backtest: steps.ResolvedBacktest,
@@ -142,7 +142,7 @@ def simulate(
     return result
 
 
-@dg.op(out=dg.Out(io_manager_key=HANDOVER), description="Simulate the calls on the mints of one part.")
+@dg.op(out=dg.Out(io_manager_key=SCRATCH), description="Simulate the calls on the mints of one part.")
 def simulate_part(
     context: dg.OpExecutionContext,
     backtest: steps.ResolvedBacktest,
@@ -158,7 +158,7 @@ def simulate_part(
     return part
 
 
-@dg.op(out=dg.Out(io_manager_key=HANDOVER), description="Put the parts together and run the portfolio over all trades.")
+@dg.op(out=dg.Out(io_manager_key=SCRATCH), description="Put the parts together and run the portfolio over all trades.")
 def merge(
     context: dg.OpExecutionContext,
     backtest: steps.ResolvedBacktest,

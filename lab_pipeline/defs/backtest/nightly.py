@@ -30,7 +30,7 @@ class Night:
         window: the calls, as the tag of the runs says it.
         requests: one a strategy.
         left_out: by strategy, or "" for all of them, why there is no request.
-        invalid: strategies that are left out because somebody has to mend them.
+        invalid: strategies that are left out because they need a fix.
     """
 
     window: str
@@ -125,7 +125,7 @@ def _run_before(instance: dg.DagsterInstance, window: str, tick: datetime) -> se
 
 
 def _can_meet(stored: StoredStrategy, called_at: pl.Series, candles: tuple[datetime, datetime] | None) -> bool:
-    """Tell whether any of the calls can have a candle within the strategy's horizon."""
+    """Return whether any of the calls can have a candle within the strategy's horizon."""
     if called_at.is_empty() or candles is None:
         return False
     first, last = called_at.to_frame().select(first=pl.first().min(), last=pl.first().max()).row(0)

@@ -11,7 +11,7 @@ from pydantic import Field
 
 from lab_pipeline.clickhouse.pool import ClickHousePool
 from lab_pipeline.dagster_ext.config_schema import form
-from lab_pipeline.dagster_ext.io_manager import HANDOVER
+from lab_pipeline.dagster_ext.io_manager import SCRATCH
 from lab_pipeline.dagster_ext.op_failure import failing_clearly
 from lab_pipeline.dagster_ext.reconcile import unpublish_late
 from lab_pipeline.defs.backtest.assets import load, merge, resolved, simulate, simulate_part
@@ -60,7 +60,7 @@ class NightlyConfig(Choice):
 
 @dg.op(
     ins={"calls": dg.In(dg.Nothing)},
-    out=dg.Out(io_manager_key=HANDOVER),
+    out=dg.Out(io_manager_key=SCRATCH),
     description="Look up the strategy of the partition, select the calls of its window.",
 )
 def resolve_partition(

@@ -14,7 +14,7 @@ from lab_pipeline.dagster_ext.op_failure import failing_clearly
 from lab_pipeline.defs.lake.checks import recorded_callers
 from lab_pipeline.defs.lake.events import call_events, candle_events
 from lab_pipeline.domain.errors import LabError
-from lab_pipeline.files.disk_errors import disk_trouble, is_of_disk
+from lab_pipeline.files.disk_errors import disk_error, is_of_disk
 from lab_pipeline.lake import Drop, Inbox, Lake, LakeError, LakeUnwritableError
 from lab_pipeline.lake.inbox import kind_of, mint_of
 from lab_pipeline.lake.layout import CALLS, CANDLES, MOST_FILES
@@ -80,10 +80,10 @@ def ingest_inbox(
         if problems:
             raise problems[0]
         if batch.stuck:
-            name, trouble = batch.stuck[0]
+            name, why = batch.stuck[0]
             raise LabError(
                 f"{len(batch.stuck)} of {len(drops)} files could not be brought in or put away and are tried again, "
-                f"the first is {name}: {trouble}"
+                f"the first is {name}: {why}"
             )
         if batch.rejected:
             name, reason = batch.rejected[0]
@@ -147,10 +147,10 @@ class _Batch:
             except OSError as error:
                 if is_of_disk(error):
                     place = self._inbox.root
-                    trouble = disk_trouble(error, place) or str(error)
-                    return LakeUnwritableError(f"cannot write to the inbox at {place}: {trouble}")
+                    said = disk_error(error, place) or str(error)
+                    return LakeUnwritableError(f"cannot write to the inbox at {place}: {said}")
                 self._leave(drop, str(error))
-            except Exception as error:  # noqa: BLE001 - whatever it is, the other files are not to wait for it
+            except Exception as error:  # noqa: BLE001 - the other files must not wait for it
                 self._log.error(f"{drop.name}: {error!r}", exc_info=error)
                 self._leave(drop, repr(error))
         return None

@@ -102,7 +102,7 @@ def _read(context: dg.SensorEvaluationContext) -> dict[str, float] | None:
 def _seen(before: Mapping[str, float], drops: Sequence[Drop], moment: datetime) -> dict[Drop, float]:
     """Return since when each file has been seen in its present state, in seconds since 1970.
 
-    What was seen in the future was seen by a clock that has been put back since: the file rests from now on.
+    A sighting in the future came from a clock that has since been set back: the file rests from now on.
     """
     return {drop: min(before.get(drop.key, moment.timestamp()), moment.timestamp()) for drop in drops}
 
@@ -114,7 +114,7 @@ def _listed(names: Sequence[str]) -> str:
 
 
 def _unfinished(instance: dg.DagsterInstance) -> bool:
-    """Tell whether a run is under way; one that was made and never started is not: the same key starts it."""
+    """Return whether a run is under way; one that was made and never started is not: the same key starts it."""
     runs = instance.get_runs(dg.RunsFilter(job_name=inbox_job.name), limit=RUNS_LOOKED_AT)
     return any(not run.is_finished and run.status is not dg.DagsterRunStatus.NOT_STARTED for run in runs)
 
@@ -125,7 +125,7 @@ def _pause(earlier: Sequence[dg.RunRecord], moment: datetime) -> timedelta | Non
         return None
     pause = min(FIRST_PAUSE * 2 ** min(len(earlier) - 1, 10), LONGEST_PAUSE)
     ended = datetime.fromtimestamp(earlier[0].end_time or 0.0, UTC)
-    if ended > moment:  # by a clock that has been put back since
+    if ended > moment:  # by a clock that has since been set back
         return None
     rest = pause - (moment - ended)
     return timedelta(seconds=int(rest.total_seconds())) if rest > timedelta() else None

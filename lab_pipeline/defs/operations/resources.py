@@ -14,7 +14,7 @@ import dagster as dg
 
 from lab_pipeline.clickhouse.pool import ClickHousePool
 from lab_pipeline.dagster_ext.executor import lab_executor
-from lab_pipeline.dagster_ext.io_manager import HANDOVER, handover_io_manager, run_directory
+from lab_pipeline.dagster_ext.io_manager import SCRATCH, lab_io_manager, run_directory
 from lab_pipeline.lake import Lake
 from lab_pipeline.operations.lab import Lab
 from lab_pipeline.runs.artifacts import ArtifactStore
@@ -104,8 +104,8 @@ def resources() -> dg.Definitions:
             "strategies": StrategiesResource(),
             "clickhouse": ClickHouseResource(),
             "duckdb": DuckDBSnapshotResource(),
-            HANDOVER: handover_io_manager,
-            "io_manager": handover_io_manager,
+            SCRATCH: lab_io_manager,
+            "io_manager": lab_io_manager,
         },
         executor=lab_executor,
     )

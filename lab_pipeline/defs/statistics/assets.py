@@ -10,7 +10,7 @@ from lab_pipeline.defs.statistics.checks import evaluate
 from lab_pipeline.defs.statistics.metadata import describe
 from lab_pipeline.defs.statistics.specs import asset_specs, check_specs
 from lab_pipeline.operations.lab import Lab
-from lab_pipeline.operations.run_records import known_runs
+from lab_pipeline.operations.run_records import run_records
 from lab_pipeline.settings import load_settings
 from lab_pipeline.statistics import refresh
 
@@ -37,7 +37,7 @@ def statistics_assets(
     config = StatisticsConfig(**context.op_execution_context.op_config)
     with failing_clearly(context.log):
         statistics = lab.statistics
-        runs = known_runs(lab.runs, statistics.catalog.known_runs())
+        runs = run_records(lab.runs, statistics.catalog.run_records())
         done = refresh(statistics, runs, rebuild=config.rebuild)
         if done.changed:
             context.log.info(f"{done.added:,} runs read, {done.removed:,} forgotten, {done.runs:,} count")

@@ -32,8 +32,8 @@ def test_a_damaged_file_of_the_user_is_named_and_left_alone(settings, content, m
     path = settings.dagster_home / CONFIG
     path.write_bytes(content)
 
-    with pytest.raises(LabError, match=r"cannot be used: .*Mend it, or delete it") as trouble:
+    with pytest.raises(LabError, match=r"cannot be used: .*Fix it, or delete it") as raised:
         open_instance(settings)
 
-    assert str(path) in str(trouble.value)
+    assert str(path) in str(raised.value)
     assert path.read_bytes() == content
