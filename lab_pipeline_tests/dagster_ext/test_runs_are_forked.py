@@ -15,10 +15,10 @@ import dagster as dg
 import psutil
 import pytest
 from dagster._core.launcher.base import LaunchRunContext
-from lab_pipeline.dagster_ext.unpublish import reconcile_dead
 
 from lab_pipeline.cli.jobs import backtest_job
 from lab_pipeline.dagster_ext import worker_locks
+from lab_pipeline.dagster_ext.reconcile import reconcile_dead
 from lab_pipeline.forkserver.client import SOCKET
 from lab_pipeline.operations.backtest_config import BacktestConfig
 from lab_pipeline.runs.artifacts import ArtifactStore
