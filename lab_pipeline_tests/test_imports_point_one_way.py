@@ -86,7 +86,6 @@ def test_dagster_and_its_internals_stay_in_their_places(path):
 
 def test_the_internals_are_those_of_a_version_that_was_seen():
     assert version("dagster").startswith(f"{internals.SEEN_ON}."), "run everything, then note the version"
-    assert all(getattr(internals, name) is not None for name in internals.__all__)
 
 
 def test_the_engine_does_no_input_or_output():

@@ -29,7 +29,7 @@ def restoring(
         repository: that has the snapshot.
         snapshot: what is to be restored.
         home: which must not exist, or be empty.
-        on_progress: told the files that were written, and all.
+        on_progress: called with the files that were written, and all.
 
     Raises:
         DamagedBackupError: naming what is missing, cut or changed; nothing is restored then.

@@ -1,5 +1,6 @@
 """The process of one run: `python -m lab_pipeline.dagster_ext.run_worker RUN_ID LOCK`, started by the run launcher."""
 
+import os
 import sys
 from pathlib import Path
 
@@ -15,6 +16,9 @@ from lab_pipeline.dagster_ext.internals import (
 from lab_pipeline.dagster_ext.reconcile import reconcile_dead
 from lab_pipeline.settings import load_settings
 
+NICENESS = 5
+"""By which a run gives way to the services that answer people."""
+
 
 def execute(run_id: str, lock: int) -> None:
     """Execute a run of the instance in DAGSTER_HOME, from its first op to its final state.
@@ -23,6 +27,7 @@ def execute(run_id: str, lock: int) -> None:
         run_id: of the run.
         lock: descriptor of the lock of this process, which the launcher took for it.
     """
+    os.nice(NICENESS)
     interrupted = succeeded = False
     with (
         capture_interrupts(),  # Dagster's own order of things: signals are kept until an op can be interrupted by them

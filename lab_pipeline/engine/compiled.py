@@ -26,6 +26,10 @@ def compiled(function: Callable[P, R]) -> Callable[P, R]:
         made = njit(cache=True, **options)(function)
     except RuntimeError:  # numba found no directory that it may write: the code is made again in every process
         return cast("Callable[P, R]", njit(**options)(function))
+    try:
+        made._cache._cache_file._load_index()  # noqa: SLF001 - nothing public reads it
+    except (AttributeError, ImportError):  # kept by an earlier version, whose types had other names
+        made._cache.flush()  # noqa: SLF001
     _kept[f"{function.__module__}.{function.__qualname__}"] = made
     return cast("Callable[P, R]", made)
 

@@ -1,4 +1,4 @@
-"""Files that appear whole or not at all, and stay through a power cut once whoever wrote them has been told so."""
+"""Files that appear whole or not at all, and stay through a power cut once the write has returned."""
 
 import enum
 import errno

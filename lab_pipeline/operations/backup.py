@@ -78,7 +78,7 @@ def take_backup(
         settings: of the lab.
         directory: a backup, or where one is to be.
         keep: of the snapshots, only the newest so many; by default, all.
-        on_progress: told the files that were looked at, and all.
+        on_progress: called with the files that were looked at, and all.
 
     Raises:
         BackupError: if that directory or this home cannot be used, or something in the home cannot be read.

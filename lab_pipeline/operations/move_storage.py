@@ -47,7 +47,7 @@ def move_storage(settings: Settings, target: str, *, on_progress: Progress | Non
     Args:
         settings: of the lab; nothing of it may run, which is for the caller to see to as far as `lab up` goes.
         target: path of a dagster.yaml, or `embedded`.
-        on_progress: told the runs whose events have been copied, and all.
+        on_progress: called with the runs whose events have been copied, and all.
 
     Raises:
         LabError: if a run is not finished, or a daemon or log shipper is at work.

@@ -51,7 +51,7 @@ def restore_home(
         settings: of the lab, whose home it becomes.
         directory: of the backup.
         snapshot: the beginning of its name; by default, the newest.
-        on_progress: told the files that were written, and all.
+        on_progress: called with the files that were written, and all.
 
     Raises:
         BackupError: if there is no such snapshot, it is damaged, or the home cannot be made; nothing is then.

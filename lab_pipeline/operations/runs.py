@@ -33,8 +33,8 @@ from lab_pipeline.runs.tags import (
     FINGERPRINT_TAG,
     STATUSES,
     asked_fields,
+    recorded,
     status_of,
-    told,
 )
 from lab_pipeline.storage.internals import RunsTable, RunTagsTable, SqlRunStorage
 from lab_pipeline.storage.run_storage import DuckDBRunStorage
@@ -121,17 +121,17 @@ class Run:
     @property
     def strategy_id(self) -> str | None:
         """Id of the strategy."""
-        return told("strategy", self.tags, self.asked)
+        return recorded("strategy", self.tags, self.asked)
 
     @property
     def strategy_version(self) -> str | None:
         """Its version; unknown where the latest was asked for and the run has not begun."""
-        return told("strategy_version", self.tags, self.asked)
+        return recorded("strategy_version", self.tags, self.asked)
 
     @property
     def timeframe(self) -> str | None:
         """Length of the candles."""
-        return told("timeframe", self.tags, self.asked)
+        return recorded("timeframe", self.tags, self.asked)
 
     @property
     def callers(self) -> Sequence[str]:

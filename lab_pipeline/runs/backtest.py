@@ -219,7 +219,7 @@ def simulate(
         backtest: what to simulate.
         candles: the slice that `plan` chose; it is read once and closed.
         threads: threads of the simulation; default: all cores. The result does not depend on it.
-        on_progress: told the calls simulated so far and the calls in all.
+        on_progress: called with the calls simulated so far and the calls in all.
     """
     simulator = _simulator(backtest, threads, candles)
     _feed(simulator, candles, backtest.calls.height, on_progress)

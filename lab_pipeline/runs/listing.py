@@ -10,7 +10,7 @@ from typing import Any
 
 import yaml  # type: ignore[import-untyped]  # it ships no types
 
-from lab_pipeline.runs.tags import ASSET_JOB, BACKTEST_ASSETS, BACKTEST_JOBS, asked_fields, status_of, told
+from lab_pipeline.runs.tags import ASSET_JOB, BACKTEST_ASSETS, BACKTEST_JOBS, asked_fields, recorded, status_of
 from lab_pipeline.settings import Settings
 from lab_pipeline.storage.run_rows import newest_runs
 
@@ -75,9 +75,9 @@ def _listed(rows: Iterator[tuple[str, str, str, datetime, str]], artifacts: Path
         yield ListedRun(
             run_id=run_id,
             status=status_of(status),
-            strategy_id=told("strategy", tags, asked),
-            strategy_version=told("strategy_version", tags, asked),
-            timeframe=told("timeframe", tags, asked),
+            strategy_id=recorded("strategy", tags, asked),
+            strategy_version=recorded("strategy_version", tags, asked),
+            timeframe=recorded("timeframe", tags, asked),
             created_at=created.replace(tzinfo=UTC),
             summary=_summary(artifacts / run_id / "manifest.json"),
         )

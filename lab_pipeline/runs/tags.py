@@ -82,7 +82,7 @@ def search_tags(fields: Mapping[str, Any], window: str | None = None) -> dict[st
     return {tag: value for tag, value in found.items() if isinstance(value, str) and value}
 
 
-def told(name: str, tags: Mapping[str, str], asked: Mapping[str, Any]) -> str | None:
+def recorded(name: str, tags: Mapping[str, str], asked: Mapping[str, Any]) -> str | None:
     """Return a field that runs are searched by: as the run has resolved it, or else as it was asked for."""
     value = tags.get(FIELD_TAGS[name], asked.get(name))
     return value if isinstance(value, str) else None

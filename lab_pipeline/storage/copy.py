@@ -149,7 +149,7 @@ def move(
         source: from where.
         target: to where; it has to be empty, or to have what an earlier move between the two left there.
         numbered_sensors: names of sensors whose cursor is the number of an event.
-        on_progress: told the runs whose events have been copied, and all.
+        on_progress: called with the runs whose events have been copied, and all.
 
     Raises:
         LabError: if the target has something of its own, or differs in the end.

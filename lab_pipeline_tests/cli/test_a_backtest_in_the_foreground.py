@@ -123,7 +123,7 @@ def test_a_run_that_fails_says_why_and_leaves_nothing(stocked, monkeypatch):
     assert "Traceback" not in ended.err
     run = stocked("runs", "list", "--json").json["runs"][0]
     assert run["status"] == "failed"
-    assert "No space left on device" in run["error"]
+    assert "is full" in run["error"]
     assert run["summary"] is None
 
 
@@ -306,7 +306,7 @@ def test_a_failed_run_prints_its_object_too(stocked, monkeypatch):
     ended = stocked(*BACKTEST, "--json")
     assert ended.status == 1
     assert ended.json["status"] == "failed"
-    assert "No space left" in ended.json["error"]
+    assert "is full" in ended.json["error"]
 
 
 def test_a_killed_backtest_is_reported_failed_by_the_next(stocked):

@@ -15,10 +15,11 @@ import dagster as dg
 import psutil
 import pytest
 from dagster._core.launcher.base import LaunchRunContext
-from lab_pipeline.dagster_ext.unpublish import reconcile_dead
 
 from lab_pipeline.cli.jobs import backtest_job
 from lab_pipeline.dagster_ext import worker_locks
+from lab_pipeline.dagster_ext.reconcile import reconcile_dead
+from lab_pipeline.dagster_ext.run_worker import NICENESS
 from lab_pipeline.forkserver.client import SOCKET
 from lab_pipeline.operations.backtest_config import BacktestConfig
 from lab_pipeline.runs.artifacts import ArtifactStore
@@ -98,9 +99,11 @@ def server_children(server):
 
 def test_a_forked_run_has_the_name_of_any_run_and_publishes_the_bytes_of_one_in_the_foreground(lab, run, server):
     settings, instance = lab
+    server_nice = psutil.Process(server.pid).nice()
     run_id = launched(instance)
     process = forked(lab, server, run_id)
     until(lambda: f"lab_pipeline.dagster_ext.run_worker {run_id}" in " ".join(process.cmdline()))
+    until(lambda: process.nice() == server_nice + NICENESS)
     assert ended(instance, run_id) == "SUCCESS"
     assert files_of(settings, run_id) == files_of(settings, run.run_id)
     until(lambda: not server_children(server))

@@ -4,7 +4,7 @@ import pytest
 
 from lab_pipeline.domain.backtest import AllUniverse, BacktestSpec, CallersUniverse, TokensUniverse
 from lab_pipeline.operations.backtest_config import Asked, BacktestConfig
-from lab_pipeline.runs.tags import asked_fields, run_config, search_tags, told
+from lab_pipeline.runs.tags import asked_fields, recorded, run_config, search_tags
 
 UNIVERSES = [AllUniverse(), TokensUniverse(mints=("AAA", "BBB")), CallersUniverse(callers=("ann",))]
 
@@ -34,9 +34,9 @@ def test_a_request_goes_into_a_run_and_comes_back(universe):
 def test_a_run_is_searched_by_what_it_asks_for_until_it_has_resolved_it():
     asked = {"strategy": "ladder", "timeframe": "5m", "seed": 7}
     assert search_tags(asked) == {"lab/strategy": "ladder", "lab/timeframe": "5m"}
-    assert told("strategy", {}, asked) == "ladder"
-    assert told("strategy_version", {}, asked) is None
-    assert told("strategy_version", {"lab/strategy_version": "2"}, asked) == "2"
+    assert recorded("strategy", {}, asked) == "ladder"
+    assert recorded("strategy_version", {}, asked) is None
+    assert recorded("strategy_version", {"lab/strategy_version": "2"}, asked) == "2"
 
 
 def test_a_partition_says_what_its_run_is_asked_for_besides_what_was_typed():

@@ -40,16 +40,16 @@ def notify_failures(context: dg.SensorEvaluationContext, lab: dg.ResourceParam[L
         begun = _begin(context, newest)
         context.update_cursor(str(newest))
         return dg.SkipReason(begun)
-    settings, told = lab.settings, 0
+    settings, reported = lab.settings, 0
     webhook = Webhook.of(settings)
     for storage_id, run, failed_at in notices.failures_after(context.instance, position):
         if mark_of(run, NOTIFIED_TAG) is None:
             _tell(context, webhook, notices.of_failure(settings, context.instance, run, failed_at))
             if webhook:
                 set_mark(context.instance, run.run_id, NOTIFIED_TAG, datetime.now(UTC).isoformat())
-            told += 1
+            reported += 1
         context.update_cursor(str(storage_id))
-    return dg.SkipReason(f"{told} failed runs reported" if told else "no run has failed since")
+    return dg.SkipReason(f"{reported} failed runs reported" if reported else "no run has failed since")
 
 
 @dg.sensor(
@@ -67,17 +67,19 @@ def notify_data_quality(context: dg.SensorEvaluationContext, lab: dg.ResourcePar
     keys = repository.asset_graph.asset_check_keys if repository else ()
     store = context.instance.daemon_cursor_storage
     failing = _failing(context, store.get_cursor_values({FAILING}).get(FAILING))
-    webhook, told = Webhook.of(lab.settings), 0
+    webhook, reported = Webhook.of(lab.settings), 0
     for name, record in notices.evaluated_checks(context.instance, keys).items():
         passed = record.evaluation is not None and record.evaluation.passed
         if passed is (name not in failing):
             continue
         if not passed:
             _tell(context, webhook, notices.of_check(name, record), loud=notices.is_error(record))
-            told += 1
+            reported += 1
         failing ^= {name}
         store.set_cursor_values({FAILING: json.dumps(sorted(failing))})
-    return dg.SkipReason(f"{told} checks reported" if told else f"{len(failing)} checks do not pass, all reported")
+    return dg.SkipReason(
+        f"{reported} checks reported" if reported else f"{len(failing)} checks do not pass, all reported"
+    )
 
 
 @dg.sensor(
@@ -101,7 +103,7 @@ def recover_runs(context: dg.SensorEvaluationContext, lab: dg.ResourceParam[Lab]
 
 
 def _position(cursor: str | None) -> int | None:
-    """Return the number of the last event that was told of; none if the cursor is no such number."""
+    """Return the number of the last event that was reported; none if the cursor is no such number."""
     return int(cursor) if cursor and NUMBER.fullmatch(cursor) else None
 
 
