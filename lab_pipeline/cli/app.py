@@ -28,7 +28,7 @@ BAD_INPUT = 2
 
 
 class LazyGroup(TyperGroup):
-    """Commands whose modules are imported when one of them is called: to tell of all of them takes none."""
+    """Commands whose modules are imported when one of them is called; listing them imports none."""
 
     def __init__(self, **attributes: Any) -> None:  # noqa: ANN401 - typer's own
         listed = {name: TyperCommand(name, help=known.help) for name, known in COMMANDS.items()}
@@ -57,7 +57,7 @@ PIPE_WIDTH = 200
 
 
 class TextConsole(Console):
-    """Prints text as text: what somebody named moves no cursor, clears no screen and turns no line around."""
+    """Prints text literally: no name can move the cursor, clear the screen or reverse a line."""
 
     def render_str(self, text: str, **options: Any) -> Text:  # noqa: ANN401 - rich's own
         """Lay out whatever is printed as a string, in a sentence or in a table."""
@@ -104,7 +104,7 @@ def carry_out() -> None:
 
 
 def _make_ready() -> None:
-    """Keep what the command makes for its user alone, and tell libraries their places before anything imports them."""
+    """Make new files private to the user, and set the libraries' directories before anything imports them."""
     from lab_pipeline.settings import PRIVATE, load_settings, places_of_libraries
 
     os.umask(PRIVATE)

@@ -1,4 +1,4 @@
-"""The commands there are, so that `lab --help` can tell of all of them and import none."""
+"""The list of all commands, so that `lab --help` can show them and import none."""
 
 from dataclasses import dataclass
 

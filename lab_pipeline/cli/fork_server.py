@@ -3,7 +3,7 @@
 A run's process imports three thousand modules, loads the definitions and the kernel's machine code: seconds, for
 milliseconds of simulation. This process does it once. What it forks then executes a run (`worker`), a command that
 somebody typed, or a service of `lab up`, as one started by itself would, in the environment of whoever asks. What a
-service has not changed of all that is loaded it shares with this process: an idle lab has it in memory once.
+service has loaded and not changed is shared with this process: an idle lab has it in memory once.
 
 It never queries with polars, opens DuckDB or the lab's Dagster instance: these start threads, which no fork survives.
 If the code of the lab or of its libraries changes, it restarts; until it has, runs start without it.
@@ -46,7 +46,7 @@ NOT_LOADED = tuple(
     f"lab_pipeline.{room}"
     for room in ("backup", "cli", "clickhouse.gateway", "dagster_ext.daemon.__main__", "dagster_ext.dask_executor")
 )
-"""What nobody needs that is forked, what is a program, what needs an extra, and the command line, which looks at its
+"""What no forked process needs, programs, what needs an extra, and the command line, which looks at its
 terminal at once."""
 LIBRARIES = (
     "dagster._core.storage.root",
@@ -68,7 +68,7 @@ LIBRARIES = (
 )
 """What runs and services import beyond that: a configuration names it, or a library imports it when it is used."""
 M_ARENA_MAX = -8
-"""The C library's number for the setting of how many arenas it has."""
+"""The C library's number of the option that limits its arenas."""
 ARENAS = 2
 """Among which the threads of a service share out memory: each of them keeps pages of its own."""
 LOADED = "runs begin with the kernel's machine code"
@@ -115,8 +115,8 @@ def load() -> None:
 def _kernel() -> Awaited:
     """Begin to make the kernel's machine code, if it is not made, and say how to load it then.
 
-    Which types a simulation uses a simulation tells best; it starts threads, so a child has to make it. Where it has to
-    be compiled that takes its time, in which services do not wait.
+    The types that a simulation uses are found by running one; that starts threads, so a child does it. If it has to
+    be compiled, that takes a while, and services do not wait for it.
     """
     from lab_pipeline.engine import compiled
 
@@ -144,7 +144,7 @@ def _kernel() -> Awaited:
 
 
 def _rehearse(directory: str) -> None:
-    """Execute a job of next to nothing, for what Dagster and SQLAlchemy make when they are first used.
+    """Execute a trivial job, so that what Dagster and SQLAlchemy create on first use is there already.
 
     It has SQLite and files, as the runs of a lab, but no DuckDB and no frame: nothing in it starts a thread that stays.
     """
@@ -211,7 +211,7 @@ def _service(parent_pipe: int) -> None:
 
 
 def _command(parent_pipe: int) -> None:
-    """Carry out what was typed, in a process that ends with the one that it was typed to."""
+    """Carry out a typed command, in a process that ends with the one in which it was typed."""
     os.environ[PARENT_PIPE] = str(parent_pipe)
     importlib.import_module("lab_pipeline.cli.app").carry_out()
 

@@ -12,7 +12,7 @@ from lab_pipeline.domain.errors import LabError
 
 TEMPLATES = Path(__file__).parent / "project"
 TEMPLATE = ".in"
-"""What the name of a template ends with: it is no module, and no project, of this one."""
+"""The suffix of templates, so that they are not taken for modules or projects of this one."""
 BESIDE = {"pyproject.toml", "README.md", "strategies"}
 """What stands beside the package of a project; all else is in it."""
 NAME = re.compile(r"[a-z][a-z0-9_]*")

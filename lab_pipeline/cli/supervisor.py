@@ -28,9 +28,9 @@ LONGEST_LOG_BYTES = 16 * 2**20
 """Of a service's log; what is older is in a second file beside it, and what is older than that is gone."""
 LOOK_AT_LOGS_SECONDS = 10.0
 FORKED_WITHIN_SECONDS = 30.0
-"""For which a service waits for a fork server that is busy; one that starts by itself takes more memory for ever."""
+"""How long a service waits for a busy fork server; if it starts by itself, it takes more memory for good."""
 UNKNOWN = -signal.SIGKILL
-"""The status of a service that ended after the fork server that could tell it: as if it had been killed."""
+"""The status of a service that outlived the fork server, which alone could tell it: as if it had been killed."""
 PARENT_PIPE = "LAB_PARENT_PIPE"
 """Tells services, and what they start, the descriptor of a pipe that ends when the supervisor does."""
 
@@ -275,7 +275,7 @@ class Supervisor:
                 os.ftruncate(running.log.fileno(), 0)  # all write at its end, wherever that is
 
     def _end(self, services: Sequence[_Running]) -> None:
-        """Ask in reverse order, then insist."""
+        """Ask them to stop, in reverse order; then kill."""
         for running in reversed(services):
             running.process.send_signal(signal.SIGTERM)
         deadline = time.monotonic() + STOP_SECONDS

@@ -97,7 +97,7 @@ def webserver(workspace: Workspace = Path("workspace.yaml")) -> None:
 
 
 def aside(work: Callable[..., Result], *arguments: object) -> Result:
-    """Do something in a process of its own: what it loads, such as Dagster, this one need not hold for months."""
+    """Do something in another process, so that this one need not hold for months what it loads, such as Dagster."""
     with ProcessPoolExecutor(max_workers=1, mp_context=get_context("fork")) as process:
         return process.submit(work, *arguments).result()
 
@@ -135,7 +135,7 @@ def _daemon(workspace: Path, forked_in: Path | None = None) -> Service:
 
 
 def _fork_server(lab: Settings) -> Service:
-    """It forks the others, which so share with it what it has loaded: it comes first."""
+    """It comes first: it forks the others, which then share what it has loaded."""
     place = lab.dagster_home / SOCKET
     place.unlink(missing_ok=True)  # that of one that was
     command = [sys.executable, "-m", "lab_pipeline.cli.fork_server", "-" * ROOM_FOR_TITLES]

@@ -1,7 +1,7 @@
 """The code server of `lab up`: `dagster api grpc`, which does load code again when the UI's *Reload definitions* asks.
 
-It begins again as the same process, so that whoever watches it sees nothing end. Dagster's own `code-server start`
-keeps the definitions in a process of its own, and answers for that one when it is dead. Code that cannot be loaded is
+It restarts as the same process, so that whoever watches it sees no process end. Dagster's own `code-server start`
+keeps the definitions in another process, and goes on answering when that one is dead. Code that cannot be loaded is
 an error in the UI, not the end of the server (`--lazy-load-user-code`): the next reload may find it well again.
 """
 
@@ -48,7 +48,7 @@ def main() -> None:
 
 
 def _end_with(parent_pipe: int) -> None:
-    """End when `lab up` has: as the process that it was forked as, it was told, but not as the one that began again."""
+    """End when `lab up` has: the forked process was told of that, but the one that started again is not."""
     wait([parent_pipe])
     os.kill(os.getpid(), signal.SIGKILL)
 

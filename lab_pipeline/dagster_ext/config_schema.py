@@ -8,7 +8,7 @@ PLAIN = {dg.StringSource: ConfigStringInstance, dg.IntSource: ConfigIntInstance,
 
 
 def form(model: type[dg.Config]) -> dict[str, dg.Field]:
-    """Return the fields of a form, of text and numbers that are what they say.
+    """Return the fields of a form, whose text and numbers are taken literally.
 
     The one that Dagster makes of a model lets `{env: NAME}` stand for any text or number: whoever launches a run could
     have the variables of the process that executes it, secrets included, written into its log. So an op declares

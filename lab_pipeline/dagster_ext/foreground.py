@@ -48,7 +48,7 @@ def alive(settings: Settings, instance: dg.DagsterInstance) -> Iterator[dict[str
     there may be no daemon that does.
 
     Raises:
-        LabError: if the disk is full: nothing is recorded of a run whose end could not be.
+        LabError: if the disk is full: no run is recorded unless its end can be, too.
     """
     if is_full(settings.home):
         raise LabError(f"{full_disk(settings.home)}, then do it again")

@@ -1,6 +1,6 @@
-"""A word to the daemon that the queue of runs is worth a look before its time: a run was queued, or a place is free.
+"""A signal to the daemon to look at the queue of runs ahead of time: a run was queued, or a place is free.
 
-The word is the time of a file, which costs next to nothing to give and to look at. Where it is not heard, or cannot be
+The signal is the time of a file, which is cheap to set and to look at. Where it is not seen, or cannot be
 given, the daemon looks at the queue all the same, as often as ``dequeue_interval_seconds`` says.
 """
 

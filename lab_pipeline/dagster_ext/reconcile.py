@@ -28,7 +28,7 @@ process is gone that was asked to stop, or whose run has ended."""
 UNPUBLISHED_WITHIN = timedelta(seconds=60)
 """Of the end of a run that was canceled or killed, by the lab's own launcher; no other launcher unpublishes."""
 LOOK_BACK = timedelta(days=1)
-"""Nobody looks for what ended earlier."""
+"""Runs that ended earlier are not looked at."""
 logger = logging.getLogger(__name__)
 
 
@@ -36,7 +36,7 @@ logger = logging.getLogger(__name__)
 class Lock:
     """The lock of a run's process: whether that lives, when it was asked to stop (UTC), how it ended if that was seen.
 
-    One that does not live left it to whoever looks, so that nobody else sees to the run.
+    If it is dead, whoever looks holds its lock, so that nobody else takes care of the run.
     """
 
     held: bool
@@ -120,7 +120,7 @@ def apply(instance: dg.DagsterInstance, settings: Settings, action: Action) -> b
 
 
 def reconcile_dead(instance: dg.DagsterInstance, settings: Settings, seen: Mapping[str, str] | None = None) -> None:
-    """Bring the runs to their end whose processes are gone; `seen` says, by run, how those ended that were waited for.
+    """End the runs whose processes are gone; `seen` says, by run, how the processes that were waited for ended.
 
     While ClickHouse does not answer, a run ends nevertheless, and is unpublished the next time.
 

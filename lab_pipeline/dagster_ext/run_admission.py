@@ -1,4 +1,4 @@
-"""Which runs the queue does not take: those whose tags reach what whoever launches may not decide."""
+"""Which runs the queue refuses: those whose tags would decide what the person launching them may not."""
 
 import math
 import re

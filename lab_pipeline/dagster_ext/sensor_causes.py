@@ -1,4 +1,4 @@
-"""What a sensor waits for, as it says of itself: the lab's own daemon lets it tick when that stirs."""
+"""What a sensor declares that it waits for: the lab's own daemon lets it tick when that changes."""
 
 WAITS_FOR = "lab/waits_for"
 FILES = "files"

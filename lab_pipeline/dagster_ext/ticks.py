@@ -1,4 +1,4 @@
-"""Ticks of sensors, and evaluations that are none: tests of a sensor, which look at everything and do nothing."""
+"""Tells ticks of sensors from mere tests of a sensor, which look at everything and do nothing."""
 
 import dagster as dg
 

@@ -1,6 +1,6 @@
 """Take a backup of a home while everything runs.
 
-Each store can be read in one state of it. That the stores fit one another is a matter of the order in which they are
+Each store can be read in one state of it. That the stores agree with one another depends on the order in which they are
 read, because a run writes them in an order, too: what a store refers to is read after it, and was there before.
 
 | read | because |
@@ -9,7 +9,7 @@ read, because a run writes them in an order, too: what a store refers to is read
 | schedules and sensors, then runs | a sensor moves on when its runs are recorded: it may ask again, by the same keys |
 | runs, then the index of events, then their logs | a status is recorded when its events are |
 | runs, then artifacts, strategies and keys | a run succeeds when all it left is there |
-| statistics before the first, in that nobody computes any until they are read | they count recorded runs only |
+| statistics, not computed from before the first of these until they are read | they count recorded runs only |
 
 What could be taken away in between is kept: runs are not deleted, statistics and files of the lake not replaced. So
 that nobody waits for long, everything is read twice, first without that: the second time little is new.
@@ -28,7 +28,7 @@ from lab_pipeline.backup.copying import Copier, with_logs
 from lab_pipeline.backup.repository import LAYOUT, Progress, taken_at
 from lab_pipeline.dagster_ext.worker_locks import workers_dir
 from lab_pipeline.lake.inbox import DONE, REJECTED, TAKEN
-from lab_pipeline.operations.deletions import nothing_deleted
+from lab_pipeline.operations.deletion_lock import nothing_deleted
 from lab_pipeline.operations.lab import Lab
 from lab_pipeline.operations.legacy_import import LEGACY_TAG
 from lab_pipeline.runs.artifacts import MANIFEST, STAGING

@@ -9,13 +9,13 @@ from lab_pipeline.domain.backtest import iso
 from lab_pipeline.domain.errors import LabError
 
 TRUSTED_AGE = timedelta(hours=20)
-"""A clock that was put ahead dates all that the lab does from then on; only what is older than this bears witness.
+"""A clock that was put ahead dates all that the lab does from then on; only what is older than this is evidence.
 
 Dagster keeps the ticks of sensors that do nothing for a day, so a lab that is up has witnesses of that age, and one
 that was off for months has them on the day after it is on again.
 """
 LONGEST_GAP = timedelta(days=7)
-"""For which a lab may be off, and nobody asks."""
+"""How long a lab may be off without being questioned."""
 
 
 def require_plausible(instance: dg.DagsterInstance, now: datetime) -> None:

@@ -21,12 +21,12 @@ DAGSTER_TAGS_KEPT = {"dagster/priority"}
 
 LOST_ANSWER_SECONDS = 5.0
 CUT_OFF_SECONDS = 20.0
-"""After which a launch that was cut off, and of which there is no run, is taken never to have reached Dagster."""
+"""After which an interrupted launch for which there is no run is assumed never to have reached Dagster."""
 LOOK_AGAIN_SECONDS = 0.25
 
 
 class QueueFullError(LabError):
-    """As many runs wait as may."""
+    """As many runs as allowed are waiting."""
 
 
 class Launcher:

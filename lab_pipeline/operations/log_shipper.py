@@ -3,7 +3,7 @@
 What has been shipped is known from ClickHouse alone: the newest line of each run that is there, and a seal on the
 logs that are complete. So there is no state to lose: a shipper that is killed, or whose ClickHouse was away, emptied
 or replaced, goes on where the rows end when it is started again. A line is known by its run and its number in the
-event log; one that is sent twice, by two shippers even, is one.
+event log; one that is sent twice, even by two shippers, counts once.
 """
 
 import logging
@@ -44,7 +44,7 @@ PAGE_LINES = 500
 BATCH_LINES = 5_000
 BATCH_CHARACTERS = 8 << 20
 GRACE_SECONDS = 15.0
-"""For events that come after a run's last: its process ends, a monitor has a last word."""
+"""For events that come after a run's final one: its process ends, a monitor adds another."""
 OVERLAP = timedelta(seconds=10)
 """By which updates of runs are looked for again: a clock may be late, a transaction slow."""
 SEEN_BY_ANY = timedelta(days=1)

@@ -24,7 +24,7 @@ PINNED_TAG = "lab/pinned"
 """A run that has this tag, whatever its value, is kept for ever."""
 RECORDS_AT_ONCE = 500
 SCORES = {RankBy.DRAWDOWN: "maxDrawdown", RankBy.PARETO: "totalReturn"}
-"""What leaderboards rank by, where it is not called as they are."""
+"""What these rankings rank by, where that has another name."""
 
 
 @dataclass(frozen=True)
@@ -83,7 +83,7 @@ class Expired:
 def expired(lab: Lab, policy: Policy, now: datetime, *, trust_clock: bool = False) -> list[Expired]:
     """List the finished runs that a policy does not keep, oldest first.
 
-    Backtests that are pinned are kept and count for nothing; those that lead a leaderboard are kept and count. Of runs
+    Pinned backtests are kept and do not count; those that lead a leaderboard are kept and do count. Of runs
     of other jobs only the age matters, and the newest of the same job and assets always stays: it is what the UI
     shows of them. Statistics are computed if there are none: who leads is not known before.
 

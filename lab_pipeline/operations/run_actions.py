@@ -6,7 +6,7 @@ import dagster as dg
 
 from lab_pipeline.clickhouse.writer import delete_run as delete_rows
 from lab_pipeline.domain.errors import ConflictError
-from lab_pipeline.operations.deletions import deleting
+from lab_pipeline.operations.deletion_lock import deleting
 from lab_pipeline.operations.lab import Lab
 from lab_pipeline.operations.runs import Runs
 from lab_pipeline.storage.internals import SqliteEventLogStorage
@@ -36,7 +36,7 @@ def cancel(runs: Runs, run_id: str) -> None:
 def delete(lab: Lab, run_id: str) -> None:
     """Delete a run and its artifacts, metrics, fills and logs.
 
-    The record of the run goes last: a deletion that was cut off leaves a run that lists and can be deleted again.
+    The record of the run goes last: an interrupted deletion leaves a run that is still listed and can be deleted again.
     Its events go before its log lines, so that nobody ships them once more.
 
     Raises:

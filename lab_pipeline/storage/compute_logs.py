@@ -28,7 +28,7 @@ LOGS_DIRECTORY = "storage"
 """Under DAGSTER_HOME, where Dagster keeps compute logs."""
 LOOK_SECONDS = 0.1
 LAST_WORDS_SECONDS = 5.0
-"""For which the end of the ops waits for whoever reads what they printed, such as a terminal that is held."""
+"""How long the end of the ops waits for the reader of their output, such as a paused terminal."""
 
 
 class OwnComputeLogManager(LocalComputeLogManager):

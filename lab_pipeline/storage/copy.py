@@ -5,8 +5,8 @@ Dagster's interfaces would do with an event (stamp it, count it, tell watchers) 
 change: runs, tags and the like are renumbered, in their order, and where the events of all runs come into one table
 they are, too, with everything that refers to an event by its number.
 
-The target says by a mark of its own that it is being written, so that one that was cut off is begun again, and the
-source by another that it was moved, so that a way back may replace it.
+A mark in the target says that it is being written, so that an interrupted move is begun again, and a mark in the
+source says that it was moved, so that a move back may replace it.
 """
 
 import json
@@ -321,7 +321,7 @@ def _events_at(
 ) -> list[Row]:
     """Return the events of a run, without their numbers; of some types alone if they are given.
 
-    A list and not an iterator: SQLite's storage lets one in at a time, and who stops at a difference would stay in it.
+    A list and not an iterator: SQLite's storage admits one reader at a time; stopping at a difference would hold it.
     """
     return [
         _without_id(row)

@@ -51,7 +51,7 @@ class DuckFile:
     DuckDB lets one process write a file or many read it, for as long as they keep it open. So no process keeps it open:
     a transaction takes a `ProcessLock`, attaches the file to an in-memory instance that lives as long as the process,
     and detaches it afterwards. A commit is on disk before the lock is given back, and a process killed anywhere leaves
-    nothing behind but, at most, a transaction that never was.
+    nothing behind: at most, its transaction never happened.
 
     Within a process, threads may read together; a writer is alone. Threads are let in in the order in which they came.
     There is one object a file and process: `at`.
@@ -301,7 +301,7 @@ class DuckFile:
         return StorageTimeoutError(f"{self.path}: other threads of this process were busy with it all the time")
 
     def _wait_in_line(self, *, alone: bool, deadline: float) -> bool:
-        """Wait until nobody who came before waits, and nobody is inside who may not be; tell whether that came true.
+        """Wait until all earlier waiters are in and nobody in conflict is; tell whether that happened in time.
 
         Without a line, a thread that leaves and comes again at once would be inside before those it has woken.
         """

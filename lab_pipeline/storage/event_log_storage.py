@@ -144,13 +144,13 @@ class BatchingEventLogStorage(SqliteEventLogStorage):
                 del self._batch.stack, self._batch.connections
 
     def has_table(self, table_name: str) -> bool:
-        """Return whether the index has a table; it loses none, so that it is asked for one once."""
+        """Return whether the index has a table; none is ever dropped, so one that was found is not looked up again."""
         if table_name not in self._tables and super().has_table(table_name):
             self._tables.add(table_name)
         return table_name in self._tables
 
     def _has_asset_key_col_on_connection(self, conn: Connection, column_name: str) -> bool:
-        """Return whether the index has a column of assets, which goes for columns as for tables."""
+        """Return whether the index has a column of assets; columns are remembered as tables are."""
         if column_name not in self._columns and super()._has_asset_key_col_on_connection(conn, column_name):
             self._columns.add(column_name)
         return column_name in self._columns
@@ -192,7 +192,7 @@ class BatchingEventLogStorage(SqliteEventLogStorage):
 
     @_db_lock.setter
     def _db_lock(self, theirs: object) -> None:
-        """Leave ours, which is taken again inside itself, in place of Dagster's, which is not."""
+        """Keep our lock, which is reentrant, instead of Dagster's, which is not."""
 
     def _in_batch(self) -> bool:
         return getattr(self._batch, "stack", None) is not None

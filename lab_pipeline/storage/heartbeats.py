@@ -1,7 +1,7 @@
 """Signs of life of Dagster's daemon, a small file for each part of it.
 
-Eight parts write one every half minute, day and night. None of it need stay through a power cut, so it is not worth a
-transaction each, which would also have everybody read the runs again who has read them since the last one.
+Eight parts write one every half minute, day and night. None of it has to survive a power cut, so it is not worth a
+transaction each, which would also make everybody who has read the runs since the last one read them again.
 """
 
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""Paths for libraries that read more into a path than a name.
+"""Paths for libraries to which some characters in a path are special.
 
 DuckDB takes `*`, `?` and `[` for patterns, `?` for the begin of options and a backslash for a slash; SQLAlchemy takes
 `?` and `%` for parts of a URL. A directory may well be named so. This process then holds it open, and the library is

@@ -359,7 +359,7 @@ class DuckDBRunStorage(SqlRunStorage, ConfigurableClass):
 
 
 def _name_of(query: SqlAlchemyQuery, rows: str) -> Hashable | None:
-    """Return what is the same of two queries that ask the same; none if that is not known."""
+    """Return a key that equal queries share; none if it is not known."""
     key = query._generate_cache_key()  # noqa: SLF001 - by which SQLAlchemy itself finds what it has compiled
     return None if key is None else (rows, key.key, repr([bound.effective_value for bound in key.bindparams]))
 

@@ -16,7 +16,7 @@ from lab_pipeline.dagster_ext.instance import open_instance
 from lab_pipeline.dagster_ext.run_launcher import WORKER_TAG
 from lab_pipeline.lake import Lake
 from lab_pipeline.operations import backup as module
-from lab_pipeline.operations.deletions import deleting, nothing_deleted
+from lab_pipeline.operations.deletion_lock import deleting, nothing_deleted
 from lab_pipeline.runs.idempotency import IdempotencyKeys
 from lab_pipeline.settings import load_settings
 from lab_pipeline.statistics.catalog import TABLES
@@ -274,7 +274,7 @@ def test_what_is_about_this_machine_stays_here(stocked, directory):
 
 def test_deletions_wait_for_a_backup_and_it_for_them(lab, monkeypatch):  # noqa: ARG001 - it sets where the home is
     settings = load_settings()
-    monkeypatch.setattr("lab_pipeline.operations.deletions.WAIT_SECONDS", 0.2)
+    monkeypatch.setattr("lab_pipeline.operations.deletion_lock.WAIT_SECONDS", 0.2)
     with (
         deleting(settings),
         deleting(settings),

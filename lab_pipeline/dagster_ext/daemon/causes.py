@@ -81,7 +81,7 @@ class _Ticked:
 
 @dataclass
 class _Thing:
-    """Something that sensors wait for: stirred if it looks other than it did, and for a while after that.
+    """Something that sensors wait for: stirred if it looks different from before, and for a while after that.
 
     Attributes:
         look: returns what it looks like now, `ALWAYS` if it is stirred however it looks.

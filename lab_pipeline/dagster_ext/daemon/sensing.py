@@ -1,7 +1,7 @@
 """Dagster's daemons for sensors, which let one tick that is due only where it has cause to (`causes`).
 
-A tick costs a call to the code server and some ten writes to the disk, and of the ticks of an idle lab there is nothing
-to tell. What makes a tick due stays Dagster's business, and what it does.
+A tick costs a call to the code server and some ten writes to the disk, and ticks of an idle lab have nothing
+to report. What makes a tick due, and what it does, remains Dagster's business.
 """
 
 import threading

@@ -75,7 +75,7 @@ SOURCES: dict[str, dict[str, list[tuple[dg.AssetKey, str]]]] = {
         **dict.fromkeys(("shuffled_expectancy", "p_shuffled", "q_shuffled"), RETURNED),
     },
 }
-"""By table and column: what decides most, for each event of a run carries it."""
+"""By table and column: only the most decisive ones, since each event of a run carries them."""
 
 IN_CLICKHOUSE: dict[str, dict[str, list[tuple[dg.AssetKey, str]]]] = {
     "run_fills": {name: [(FILLS, name)] for name in SOURCES["fills"]},

@@ -34,7 +34,7 @@ def watch_calls(context: dg.SensorEvaluationContext, lab: dg.ResourceParam[Lab])
 
     The cursor names the calls that were seen, which are kept until a tick has moved on from them: one that dies is
     evaluated again from where it was, to the same run keys. A test of the sensor removes none. Where the calls of a
-    cursor are not there, nobody knows which are new: that is said, and those that come from then on are.
+    cursor are gone, nobody knows which are new: that is logged, and calls from then on count as new.
     """
     try:
         timeframe = automation_timeframe(lab.settings, lab.lake)
@@ -62,7 +62,7 @@ def watch_calls(context: dg.SensorEvaluationContext, lab: dg.ResourceParam[Lab])
 
 
 def _begin_anew(context: dg.SensorEvaluationContext) -> str:
-    """Say what becomes of calls between what was seen once, which is not known any more, and now."""
+    """Say what becomes of calls between the last known state, which is lost, and now."""
     known = f"of the cursor {context.cursor[:40]!r} nothing is kept" if context.cursor else "the cursor is empty"
     lost = f"{known}: calls before this are not run by themselves, `lab backtest` runs them; {FROM_NOW_ON}"
     if is_tick(context):

@@ -99,7 +99,7 @@ def in_inbox(inbox: Path, files: Sequence[str]) -> list[Path]:
     """Return the paths of files that whoever launched a run names.
 
     Raises:
-        LabError: if one is not in the inbox: who may launch runs may not therefore read whatever the lab's user may.
+        LabError: if one is not in the inbox: the right to launch runs is not the right to read all of the user's files.
     """
     paths = [Path(os.path.normpath(inbox / file)) for file in files]
     for file, path in zip(files, paths, strict=True):

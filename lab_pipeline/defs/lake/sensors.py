@@ -37,11 +37,11 @@ FILES_TAG = "lab/inbox"
     description="Ingests files that are dropped into LAB_INBOX, once they do not change any more.",
 )
 def watch_inbox(context: dg.SensorEvaluationContext, lab: dg.ResourceParam[Lab]) -> dg.SensorResult | dg.SkipReason:
-    """Ask for one run for all files that rest; the cursor says since when each has been seen as it is.
+    """Request one run for all files that have stopped changing; the cursor says since when each has been as it is.
 
     Only one run at a time is asked for. Its key is that of its files and of the last run that these had, so that the
     same files are asked for again only after a run has ended and left them, after a pause. Runs can be deleted, so
-    their number would come again; their ids do not.
+    their number could repeat; their ids do not.
     """
     inbox = Inbox(lab.settings.inbox_dir)
     if lab.settings.inbox is None:

@@ -1,6 +1,6 @@
 """What the ops get from outside: the parts of the lab, and how values travel between ops.
 
-They are where the settings of the process that asks say they are: no run can say otherwise, so none has a field.
+The settings of the process that asks say where they are; no run can override that, so none has a field.
 """
 
 import os
@@ -93,7 +93,7 @@ class DuckDBSnapshotResource(dg.ConfigurableResource["DuckDBResource"]):
 def resources() -> dg.Definitions:
     """Bind the resources; a run is one process unless its configuration says otherwise.
 
-    Dagster's own `io_manager` lets a run say in which directory it writes and unpickles; the lab's has nothing to say.
+    Dagster's own `io_manager` lets a run choose the directory where it writes and unpickles; the lab's does not.
     """
     os.environ |= places_of_libraries(load_settings().home)  # of whoever loads the definitions, by whatever program
     return dg.Definitions(

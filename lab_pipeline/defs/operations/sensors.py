@@ -32,7 +32,7 @@ FAILING = "lab/failing_checks"
     description="Reports runs of every job that failed: a line in the log, and LAB_WEBHOOK_URL if it is set.",
 )
 def notify_failures(context: dg.SensorEvaluationContext, lab: dg.ResourceParam[Lab]) -> dg.SkipReason:
-    """Tell of each failed run once; while the webhook does not take it, this and all later ones wait."""
+    """Report each failed run once; while the webhook does not accept it, this and all later ones wait."""
     if not is_tick(context):
         return dg.SkipReason(TESTED)
     position, newest = _position(context.cursor), notices.last_failure(context.instance)
@@ -60,7 +60,7 @@ def notify_failures(context: dg.SensorEvaluationContext, lab: dg.ResourceParam[L
     "reasons to doubt the results of a strategy, once each.",
 )
 def notify_data_quality(context: dg.SensorEvaluationContext, lab: dg.ResourceParam[Lab]) -> dg.SkipReason:
-    """Tell of each check once when it ceases to pass, and again only after it has passed in between."""
+    """Report each check once when it stops passing, and again only after it has passed in between."""
     if not is_tick(context):
         return dg.SkipReason(TESTED)
     repository = context.repository_def
@@ -86,7 +86,7 @@ def notify_data_quality(context: dg.SensorEvaluationContext, lab: dg.ResourcePar
     minimum_interval_seconds=INTERVAL_SECONDS,
     tags={WAITS_FOR: RUNS},
     default_status=dg.DefaultSensorStatus.RUNNING,
-    description="Queues runs whose launcher died over it, has dead ones retried that Dagster could not retry, and sees "
+    description="Queues runs that a dead launcher did not, has dead ones retried that Dagster could not, and sees "
     "to those that start or stop without a process, that go on after their end, or that are to be unpublished.",
 )
 def recover_runs(context: dg.SensorEvaluationContext, lab: dg.ResourceParam[Lab]) -> dg.SkipReason:
@@ -108,7 +108,7 @@ def _position(cursor: str | None) -> int | None:
 
 
 def _begin(context: dg.SensorEvaluationContext, newest: int) -> str:
-    """Say from where on failures are reported, where the cursor does not, or says more than there is."""
+    """Say from which event on failures are reported, if the cursor names none or one that does not exist yet."""
     if not context.cursor:
         return FROM_NOW_ON
     begun = f"the cursor {context.cursor[:40]!r} is beyond the newest failure, or none of this sensor: {FROM_NOW_ON}"
@@ -117,7 +117,7 @@ def _begin(context: dg.SensorEvaluationContext, newest: int) -> str:
 
 
 def _failing(context: dg.SensorEvaluationContext, stored: str | None) -> set[str]:
-    """Return the checks that were reported and do not pass still."""
+    """Return the checks that were reported and still do not pass."""
     try:
         read = json.loads(stored or "[]")
     except (ValueError, RecursionError):
@@ -129,7 +129,7 @@ def _failing(context: dg.SensorEvaluationContext, stored: str | None) -> set[str
 
 
 def _tell(context: dg.SensorEvaluationContext, webhook: Webhook | None, notice: Notice, *, loud: bool = True) -> None:
-    """Send the notice if there is whom to; write it into the log of the tick, which the code server's log has, too."""
+    """Send the notice if there is a receiver; write it into the log of the tick and thus of the code server."""
     line = f"{notice.type} {json.dumps(notice.data, ensure_ascii=False)}"
     if webhook:
         webhook.deliver(notice)

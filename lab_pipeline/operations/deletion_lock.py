@@ -1,4 +1,4 @@
-"""Deletions of runs, and whoever must not meet half of one: a run goes store by store, its record last."""
+"""The lock between deletions of runs (store by store, the record last) and whoever must not see half of one."""
 
 import time
 from collections.abc import Iterator
