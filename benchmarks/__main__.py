@@ -10,6 +10,7 @@ BENCHMARKS = (
     "ingest",
     "pipeline",
     "tear_sheet",
+    "certainty",
     "startup",
     "launch",
     "command_line",

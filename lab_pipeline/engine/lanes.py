@@ -177,6 +177,7 @@ def _lanes(
 def _late(as_run: Lane, late: Records, delay: int, column: str) -> Lane:
     """Return the lane whose trades are those of calls entered so many candles late."""
     chosen = late[late["delay"] == delay]
+    chosen = chosen[np.argsort(chosen["call"], kind="stable")]  # of whatever shards: sums are in one order
     mine = np.flatnonzero(as_run.calls[1:] != as_run.calls[:-1]) + 1 if len(as_run.calls) else np.empty(0, np.int64)
     starts = np.concatenate([np.zeros(min(1, len(as_run.calls)), np.int64), mine])
     lengths = np.diff(starts, append=len(as_run.calls))

@@ -35,9 +35,9 @@ LATEST = 10
 LATE_AND_DEAR = ((1, 50.0, 100.0), (2, 50.0, 100.0), (2, 100.0, 250.0))
 """Candles late, fee and slippage (basis points) of the stress lanes that are late, too."""
 DAYS_AROUND = 7
-MOST_MOMENTS, FEWEST_MOMENTS = 100, 10
+MOST_MOMENTS, FEWEST_MOMENTS = 64, 10
 """To which a call is moved; draws take one of them for each call, over and over."""
-CANDLES_MOVED = 60_000_000
+CANDLES_MOVED = 40_000_000
 """Candles of the windows of moved calls: where all calls have more of them, each is moved to fewer moments."""
 CALLS_AT_ONCE = 8_192
 CALLS_A_CHUNK = 256

@@ -140,7 +140,7 @@ def test_the_interval_of_the_expectancy_takes_days_as_observations(engine: Engin
     # 0.2 and 0.4: deviations of 0.1 each, times 2 / 1, over 2; Student's t of one degree of freedom
     assert summary.expectancy == pytest.approx(0.3)
     assert summary.expectancy_high == pytest.approx(0.3 + 12.7062 * math.sqrt(2 * 0.02) / 2)
-    assert summary.expectancy_low == -1.0
+    assert summary.expectancy_low == pytest.approx(0.3 - 12.7062 * math.sqrt(2 * 0.02) / 2)
 
 
 def test_trades_of_one_day_have_no_interval(engine: Engine):

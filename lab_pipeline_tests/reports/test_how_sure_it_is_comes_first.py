@@ -26,7 +26,9 @@ def lanes(mean, low, high, **others):
 def test_the_certainty_comes_before_any_other_number():
     run = made_up_run(40, 50, 4)
     said = Page(render_report(run, SPEC, **IDENTITY)).said
-    places = [said.index(text) for text in ("How sure is this of its fills?", "stops 1", "Total return", "Sharpe")]
+    places = [
+        said.index(text) for text in ("How sure is this of its fills?", "stops 1", "Profit factor", "The account")
+    ]
     assert places == sorted(places)
     assert said.index("Is it better than chance?") < said.index("Win rate")
     assert conclude(run.fill_certainty).text in said
@@ -37,7 +39,11 @@ def test_the_certainty_comes_before_any_other_number():
     [
         (lanes(0.1, 0.02, 0.2), "It gains whatever is assumed of its fills, +10.0% a trade at the worst.", "up"),
         (lanes(0.1, -0.02, 0.2, stops=0.03), "It gains whatever is assumed of its fills, +3.0% a trade", "flat"),
-        (lanes(-0.1, -0.2, -0.02, stress=-0.05), "It loses whatever is assumed of its fills, −10.0% a trade", "down"),
+        (
+            lanes(-0.1, -0.2, -0.02, stress=-0.05),
+            "It loses whatever is assumed of its fills, −5.0% a trade at the best.",
+            "down",
+        ),
         (lanes(0.1, 0.02, 0.2, stops=-0.03), "Conclude nothing yet: what is assumed of the fills decides", "down"),
         (lanes(0.1, None, None), "Conclude nothing yet: all trades are of one day", "flat"),
         (lanes(None, None, None), "Nothing was traded, so there is nothing to conclude.", "flat"),

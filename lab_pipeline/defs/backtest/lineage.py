@@ -17,6 +17,7 @@ FILLED_AT = [(FILLS, "timestamp")]
 RATIO = [(FILLS, "price"), (FILLS, "fraction")]
 OTHERWISE = [*RATIO, *REACHED]
 RETURNED = [(TRADES, "net_return")]
+SIZED = [*PRICED, (CANDLES, "volume")]
 MONEY = [(FILLS, "price"), (FILLS, "quantity"), (FILLS, "fee")]
 VALUED = [*CLOSES, (FILLS, "quantity"), (FILLS, "fee")]
 
@@ -27,6 +28,7 @@ SOURCES: dict[str, dict[str, list[tuple[dg.AssetKey, str]]]] = {
         "timestamp": [(CALLS, "called_at"), (CANDLES, "timestamp")],
         **dict.fromkeys(("trade_no", "fill_no", "side", "fraction", "reason"), REACHED),
         **dict.fromkeys(("price", "quantity", "fee"), PRICED),
+        **dict.fromkeys(("slippage", "filled"), SIZED),
     },
     "trades": {
         **OF_THE_CALL,
@@ -54,7 +56,7 @@ SOURCES: dict[str, dict[str, list[tuple[dg.AssetKey, str]]]] = {
         **OF_THE_CALL,
         "outcome": [(CALLS, "called_at"), (CANDLES, "timestamp")],
         "trades": [(TRADES, "trade_no")],
-        "ambiguous_candles": REACHED,
+        **dict.fromkeys(("ambiguous_candles", "ambiguous_resolved"), REACHED),
     },
     "equity": {
         "timestamp": [(CANDLES, "timestamp")],
