@@ -55,7 +55,7 @@ def test_every_command_of_the_tutorial_works_on_the_demo(tmp_path, monkeypatch, 
         answers = run([f"api={lab.api}\n", *commands[start + 1 :]], tmp_path, home=home)
         assert "event: end" in answers
         assert (tmp_path / "trades.csv").read_text().startswith("call_id")
-        names = {"Lab": lambda: Client(lab.api)}
+        names = {"Client": lambda: Client(lab.api)}
         exec(CLIENT.partition("\n")[2], names)  # noqa: S102 - our own tutorial
         assert names["run"].status == "completed"
     finally:

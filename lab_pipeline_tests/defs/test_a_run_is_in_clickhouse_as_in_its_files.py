@@ -101,9 +101,9 @@ def test_rows_that_differ_from_the_files_fail_the_run_and_are_not_seen(lab, monk
     _, instance = lab
     publish_run = upload.publish_run
 
-    def publish_less(store, run_id, equity, fills):
+    def publish_less(store, run_id, equity, fills, *more):
         assert ship_runs(instance, store, [run_id])
-        return publish_run(store, run_id, equity, fills.head(1))
+        return publish_run(store, run_id, equity, fills.head(1), *more)
 
     monkeypatch.setattr(upload, "publish_run", publish_less)
     ended = run_backtest_job(instance, BACKTEST)
