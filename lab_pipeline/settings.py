@@ -109,6 +109,8 @@ class Settings(BaseSettings):
     """Where browsers reach the HTTP API, for the links in the UI; default: on LAB_HOST, at LAB_API_PORT."""
     api_token: Annotated[SecretStr | None, AfterValidator(_header_text)] = None
     """Required by UI (a log-in page) and HTTP API (`Authorization: Bearer ...`); default: none, on loopback only."""
+    read_only: bool = False
+    """Whether HTTP API and pages refuse every change: `true` shows a lab to people who may only look."""
     allowed_hosts: Annotated[str | None, AfterValidator(_host_list)] = None
     """Names, separated by commas, under which the lab is reached, besides LAB_HOST and those of loopback."""
     definitions: Annotated[str, Field(pattern=r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*")] = "lab_pipeline.definitions"

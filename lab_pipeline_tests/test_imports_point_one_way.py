@@ -20,7 +20,7 @@ FLOORS = [
     {"backup", "statistics", "clickhouse"},
     {"runs"},
     {"lake"},
-    {"reports"},
+    {"reports", "login"},
     {"storage", "engine", "doors"},
     {"settings", "client"},
     {"files"},

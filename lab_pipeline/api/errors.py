@@ -1,18 +1,20 @@
 """Every error in one shape, whoever raises it."""
 
+import json
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 
-from fastapi import FastAPI, Request
+from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from fastapi.routing import iter_route_contexts
 from sqlalchemy.exc import SQLAlchemyError
 from starlette.exceptions import HTTPException
 
+from lab_pipeline.api.pages.frame import error_page, wants_page
 from lab_pipeline.api.schemas.base import Error, ErrorDetail, Problem
 from lab_pipeline.clickhouse.errors import ClickHouseError
 from lab_pipeline.dagster_ext.graphql import DagsterDownError, LaunchRefusedError
@@ -138,13 +140,26 @@ def error_response(
 
 def add_handlers(app: FastAPI) -> None:
     """Answer every error in the one shape."""
-    app.add_exception_handler(HTTPException, _on_http_error)
-    app.add_exception_handler(RequestValidationError, _on_invalid_request)
-    app.add_exception_handler(RangeError, _on_bad_range)
-    app.add_exception_handler(NotAcceptableError, _on_not_acceptable)
-    app.add_exception_handler(UnavailableError, _on_unavailable)
-    for kind in STATUS_OF:
-        app.add_exception_handler(kind, _on_lab_error)
+    handlers: dict[type[Exception], Callable[[Request, Exception], JSONResponse]] = {
+        HTTPException: _on_http_error,
+        RequestValidationError: _on_invalid_request,
+        RangeError: _on_bad_range,
+        NotAcceptableError: _on_not_acceptable,
+        UnavailableError: _on_unavailable,
+        **dict.fromkeys(STATUS_OF, _on_lab_error),
+    }
+    for kind, handler in handlers.items():
+        app.add_exception_handler(kind, _as_a_page_where_one_was_wanted(handler))
+
+
+def _as_a_page_where_one_was_wanted(
+    handler: Callable[[Request, Exception], JSONResponse],
+) -> Callable[[Request, Exception], Response]:
+    def answer(request: Request, error: Exception) -> Response:
+        said = handler(request, error)
+        return error_page(said.status_code, json.loads(bytes(said.body))["error"]) if wants_page(request) else said
+
+    return answer
 
 
 def request_id(request: Request) -> str:

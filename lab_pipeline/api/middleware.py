@@ -17,10 +17,12 @@ from lab_pipeline.api.errors import error_response
 from lab_pipeline.api.telemetry import NO_ROUTE, Requests
 from lab_pipeline.doors import NO_TOKEN, OTHER_SITE, SAFE_METHODS, UNKNOWN_HOST, Door, is_from_other_site
 from lab_pipeline.files.disk_errors import disk_error
+from lab_pipeline.login import Login
 from lab_pipeline.settings import Settings
 
 OPEN_PATHS = frozenset({"/api/health"})
 """What asks for no token; what it says to those who bring none is up to it."""
+READ_ONLY = "this lab is read-only: LAB_READ_ONLY is set where it is served"
 BODY_BYTES = 1 << 20
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
@@ -38,7 +40,9 @@ class Gate:
         self._app = app
         self._requests = requests
         self._home = settings.home
-        self._door = Door.of(settings)
+        self._door = door = Door.of(settings)
+        self._login = None if door.token is None else Login(door, door.token, settings.api_port)
+        self._read_only = settings.read_only
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Let a request through, or answer it; every answer carries the request's id."""
@@ -76,13 +80,20 @@ class Gate:
             self._requests.count(method, getattr(route, "path", NO_ROUTE), status, spent)
 
     async def _pass(self, scope: Scope, headers: Headers, receive: Receive, send: Send) -> None:
-        request_id = scope["state"]["request_id"]
+        request_id, method, path = scope["state"]["request_id"], scope["method"], scope["path"]
+        response: ASGIApp
         if not self._door.knows_host(headers):
             response = error_response(request_id, 421, UNKNOWN_HOST)
-        elif scope["method"] not in SAFE_METHODS and is_from_other_site(headers):
+        elif method not in SAFE_METHODS and is_from_other_site(headers):
             response = error_response(request_id, 403, OTHER_SITE)
-        elif not (trusted := self._door.has_token(headers)) and scope["path"] not in OPEN_PATHS:
+        elif self._login is not None and self._login.is_at(path):
+            response = self._login
+        elif not (trusted := self._is_in(headers)) and path not in OPEN_PATHS:
             response = error_response(request_id, 401, NO_TOKEN, headers={"WWW-Authenticate": "Bearer"})
+            if self._login is not None and method in SAFE_METHODS and "text/html" in headers.get("accept", ""):
+                response = self._login.ask
+        elif self._read_only and method not in SAFE_METHODS and not _only_reads(method, path):
+            response = error_response(request_id, 403, READ_ONLY)
         elif _declared_bytes(headers) > BODY_BYTES:
             response = error_response(request_id, 413, TOO_LARGE)
         else:
@@ -90,6 +101,14 @@ class Gate:
             await self._app(scope, _limited(receive), send)
             return
         await response(scope, receive, send)
+
+    def _is_in(self, headers: Headers) -> bool:
+        return self._door.has_token(headers) or (self._login is not None and self._login.has_session(headers))
+
+
+def _only_reads(method: str, path: str) -> bool:
+    """Return whether a request takes a body and changes nothing: a read-only lab answers it, too."""
+    return method == "POST" and path.endswith(("/dry-run", "/validate"))
 
 
 TOO_LARGE = f"a request's body may have {BODY_BYTES:,} bytes"

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 import polars as pl
-from jinja2 import Environment, PackageLoader, StrictUndefined, Template
+from jinja2 import BaseLoader, ChoiceLoader, Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from lab_pipeline.domain.backtest import ResolvedSpec
@@ -92,8 +92,21 @@ def render_report(
     Returns:
         A whole HTML document, under 200 kB.
     """
+    shown = _shown(result, spec, fingerprint=fingerprint, snapshot=snapshot, engine_version=engine_version)
+    return _ENVIRONMENT.get_template("report.html").render(shown)
+
+
+def render_sheet(
+    result: RunResult, spec: ResolvedSpec, *, fingerprint: str, snapshot: str, engine_version: str
+) -> Markup:
+    """Render what is on the tear sheet of a run, without the page around it; arguments as of `render_report`."""
+    shown = _shown(result, spec, fingerprint=fingerprint, snapshot=snapshot, engine_version=engine_version)
+    return Markup(_ENVIRONMENT.get_template("sheet.html").render(shown))  # noqa: S704 - escaped by the template
+
+
+def _shown(result: RunResult, spec: ResolvedSpec, **made_of: str) -> dict[str, Any]:
     callers = tables.by_caller(result.trades, result.outcomes, result.paths)
-    return _PAGE.render(
+    return dict(
         spec=spec,
         summary=result.summary,
         conclusion=certainty.conclude(result.fill_certainty),
@@ -120,9 +133,7 @@ def render_report(
         sentences=list(sentences(spec.strategy)),
         universe=universe_text(spec.universe),
         document=visible_json(spec.to_json_dict(), indent=2),
-        fingerprint=fingerprint,
-        snapshot=snapshot,
-        engine_version=engine_version,
+        **made_of,
     )
 
 
@@ -248,9 +259,10 @@ def _as_text(value: object) -> object:
     return visible(value, keep="\n\t") if isinstance(value, str) and not isinstance(value, Markup) else value
 
 
-def _page() -> Template:
-    environment = Environment(
-        loader=PackageLoader("lab_pipeline.reports"),
+def environment(*loaders: BaseLoader) -> Environment:
+    """Return what renders our templates, and those of `loaders` before them; every name in them stays text."""
+    made = Environment(
+        loader=ChoiceLoader([*loaders, PackageLoader("lab_pipeline.reports")]),
         autoescape=True,
         finalize=_as_text,
         undefined=StrictUndefined,
@@ -273,11 +285,11 @@ def _page() -> Template:
             certainty.chance,
         )
     }
-    environment.filters.update(filters)
-    for name in environment.list_templates():
-        environment.get_template(name)  # compiled, and kept
-    return environment.get_template("report.html")
+    made.filters.update(filters)
+    for name in made.list_templates():
+        made.get_template(name)  # compiled, and kept
+    return made
 
 
-_PAGE = _page()
+_ENVIRONMENT = environment()
 """Made with the module: compiling it takes longer than filling it, and a process that forks has it for all its runs."""

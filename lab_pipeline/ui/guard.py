@@ -16,7 +16,7 @@ from lab_pipeline.doors import (
     is_from_other_site,
     opens_page,
 )
-from lab_pipeline.ui.login import Login
+from lab_pipeline.login import Login
 
 GRAPHQL = "/graphql"
 NO_PAGES = (GRAPHQL, "/logs/", "/notebook", "/dagit/", "/download_debug/", "/report_asset_")

@@ -9,10 +9,10 @@ from starlette.types import ASGIApp
 
 from lab_pipeline.dagster_ext.webserver_app import webserver_app
 from lab_pipeline.doors import Door, address, listen
+from lab_pipeline.login import Login
 from lab_pipeline.operations.lab import Lab
 from lab_pipeline.settings import Settings
 from lab_pipeline.ui.guard import Guard
-from lab_pipeline.ui.login import Login
 
 GOODBYE_SECONDS = 3
 

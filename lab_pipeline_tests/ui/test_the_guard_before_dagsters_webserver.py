@@ -295,7 +295,7 @@ def test_a_person_logs_in_once_and_out_again(locked):
 
 
 def test_a_wrong_token_begins_no_session(locked, monkeypatch):
-    monkeypatch.setattr("lab_pipeline.ui.login.WRONG_TOKEN_SECONDS", 0)
+    monkeypatch.setattr("lab_pipeline.login.WRONG_TOKEN_SECONDS", 0)
     for token in ("", "wrong", "s\u00e9cret", TOKEN + "x"):
         answer = log_in(locked, token)
         assert answer.status_code == 401
@@ -320,7 +320,7 @@ def test_a_log_in_leads_to_no_other_site(locked, target):
 def test_a_session_ends(locked, monkeypatch):
     log_in(locked)
     assert locked.get("/server_info").status_code == 200
-    monkeypatch.setattr("lab_pipeline.ui.login.time.time", lambda: 9e9)
+    monkeypatch.setattr("lab_pipeline.login.time.time", lambda: 9e9)
     assert locked.get("/server_info").status_code == 401
 
 

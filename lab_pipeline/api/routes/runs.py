@@ -63,7 +63,7 @@ def list_runs(
 ) -> RunPage:
     """Return runs newest first; walking the pages gives each exactly once. `from` and `to` are about `createdAt`."""
     wanted = RunFilter(statuses or (), strategy_ids or (), timeframes or (), callers or (), created_from, created_to)
-    found, more = stores.runs.page(wanted, after=None if cursor is None else _position(cursor), limit=limit)
+    found, more = stores.runs.page(wanted, after=None if cursor is None else position_of(cursor), limit=limit)
     return RunPage(
         runs=[RunItem(**RunItem.fields(run)) for run in found],
         next_cursor=None if more is None else encode_cursor(CURSOR, more.created_at.isoformat(), more.storage_id),
@@ -106,7 +106,12 @@ def delete_run(stores: LabStores, run_id: RunId) -> None:
     run_actions.delete(stores, run_id)
 
 
-def _position(cursor: str) -> ListPosition:
+def position_of(cursor: str) -> ListPosition:
+    """Return where a page of the list begins.
+
+    Raises:
+        InvalidConfigError: if the cursor is none of this list.
+    """
     created_at, storage_id = decode_cursor(CURSOR, cursor, str, int)
     try:
         return ListPosition(datetime.fromisoformat(created_at).astimezone(UTC), storage_id)

@@ -1,4 +1,4 @@
-"""Log in to the UI: the token, once, for a cookie that is good for some days."""
+"""Log in to the UI or to the lab's pages: the token, once, for a cookie that is good for some days."""
 
 import asyncio
 import hashlib

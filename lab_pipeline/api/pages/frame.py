@@ -1,0 +1,83 @@
+"""What every page has around it, and what it may load."""
+
+from importlib.resources import files
+from typing import Any
+
+from fastapi import APIRouter, Request, Response
+from fastapi.responses import FileResponse, HTMLResponse, RedirectResponse
+from jinja2 import PackageLoader
+
+from lab_pipeline.domain.errors import MOST_NAMED
+from lab_pipeline.reports import environment
+
+ROOT = "/lab"
+SECURITY = {
+    "Content-Security-Policy": (
+        "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; "
+        "connect-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
+    ),
+    "Referrer-Policy": "same-origin",
+    "Cache-Control": "no-cache",
+}
+"""A page runs no script but ours, so a name that were taken for markup could still do nothing."""
+ASSETS = files("lab_pipeline.api.pages") / "static"
+MEDIA_TYPES = {"css": "text/css", "js": "text/javascript"}
+SECTIONS = {"runs": "Runs"}
+"""Path below `ROOT` and name of what the navigation leads to, in its order."""
+
+router = APIRouter(include_in_schema=False)
+
+_ENVIRONMENT = environment(PackageLoader("lab_pipeline.api.pages"))
+
+
+def show(template: str, *, title: str, section: str, code: int = 200, **shown: Any) -> HTMLResponse:  # noqa: ANN401 - whatever the template takes
+    """Render a page.
+
+    Args:
+        template: file in `templates`, which extends `frame.html`.
+        title: of the window, before the name of the lab.
+        section: key of `SECTIONS` that is marked in the navigation; empty for none.
+        code: HTTP status of the answer.
+        shown: what the template takes.
+    """
+    text = _ENVIRONMENT.get_template(template).render(
+        title=title, section=section, sections=SECTIONS, root=ROOT, **shown
+    )
+    return HTMLResponse(text, code, SECURITY)
+
+
+def wants_page(request: Request) -> bool:
+    """Return whether a person opens one of the pages, so that an error is to be one, too."""
+    path = request.url.path
+    return (path == ROOT or path.startswith(f"{ROOT}/")) and "text/html" in request.headers.get("accept", "")
+
+
+def error_page(status: int, error: dict[str, Any]) -> HTMLResponse:
+    """Say on a page what the API would have answered."""
+    return show("error.html", title="Error", section="", code=status, error=error, most=MOST_NAMED)
+
+
+@router.get("/")
+@router.get(ROOT)
+async def get_root() -> RedirectResponse:
+    """Lead to the first page."""
+    return RedirectResponse(f"{ROOT}/{next(iter(SECTIONS))}", 307)
+
+
+def _serve(name: str) -> None:
+    async def get_asset() -> Response:
+        media_type = MEDIA_TYPES[name.rpartition(".")[2]]
+        return FileResponse(str(ASSETS / name), media_type=media_type, headers=SECURITY)
+
+    router.get(f"{ROOT}/static/{name}")(get_asset)
+
+
+for _asset in ("pages.css", "pages.js", "lightweight-charts.js"):
+    _serve(_asset)
+
+
+@router.get(f"{ROOT}/static/sheet.css")
+async def get_sheet_style() -> Response:
+    """Return the style of the tear sheet, which the pages share."""
+    style = (files("lab_pipeline.reports") / "templates" / "report.css").read_text()
+    return Response(style, media_type="text/css", headers=SECURITY)

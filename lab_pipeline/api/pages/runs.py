@@ -1,0 +1,80 @@
+"""The pages of runs: the list, and one with its sheet in place."""
+
+from datetime import datetime
+from functools import lru_cache
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Query
+from fastapi.responses import HTMLResponse
+from markupsafe import Markup
+
+from lab_pipeline.api.pages.frame import ROOT, show
+from lab_pipeline.api.pagination import Cursor, encode_cursor
+from lab_pipeline.api.routes.runs import CURSOR, RunId, position_of
+from lab_pipeline.api.stores import LabStores, Stores
+from lab_pipeline.domain.enums import RunStatus
+from lab_pipeline.operations.runs import Run, RunFilter
+from lab_pipeline.reports import render_sheet
+from lab_pipeline.runs.published import PublishedRun
+
+ON_A_PAGE = 50
+SHEETS_KEPT = 32
+
+router = APIRouter(prefix=f"{ROOT}/runs", include_in_schema=False)
+
+
+@router.get("")
+def list_runs(
+    stores: LabStores,
+    status: RunStatus | None = None,
+    strategy: Annotated[str | None, Query(max_length=200)] = None,
+    cursor: Cursor = None,
+) -> HTMLResponse:
+    """Show the runs, newest first."""
+    wanted = RunFilter([status] if status else (), [strategy] if strategy else ())
+    found, more = stores.runs.page(wanted, after=None if cursor is None else position_of(cursor), limit=ON_A_PAGE)
+    return show(
+        "runs.html",
+        title="Runs",
+        section="runs",
+        runs=found,
+        statuses=list(RunStatus),
+        strategies=stores.strategies.ids(),
+        status=status,
+        strategy=strategy,
+        is_first=cursor is None,
+        next_cursor=None if more is None else encode_cursor(CURSOR, more.created_at.isoformat(), more.storage_id),
+    )
+
+
+@router.get("/{runId}")
+def get_run(stores: LabStores, run_id: RunId) -> HTMLResponse:
+    """Show a run: what it published, in place, or how far it is and why it failed."""
+    run = stores.runs.get(run_id)
+    return show(
+        "run.html",
+        title=_name(run),
+        section="runs",
+        run=run,
+        sheet=_sheet(stores, run),
+        error=stores.runs.error(run),
+        dagster_url=f"{stores.webserver.url}/runs/{run.run_id}",
+    )
+
+
+def _sheet(stores: Stores, run: Run) -> Markup | None:
+    if run.published is None:
+        return None
+    return _rendered(stores, run.run_id, run.published.created_at)
+
+
+@lru_cache(maxsize=SHEETS_KEPT)
+def _rendered(stores: Stores, run_id: str, published_at: datetime) -> Markup:  # noqa: ARG001 - what is remembered
+    published = PublishedRun.of(stores.artifacts, stores.artifacts.manifest(run_id))
+    manifest = published.manifest
+    made_of: dict[str, Any] = {name: getattr(manifest, name) for name in ("fingerprint", "snapshot", "engine_version")}
+    return render_sheet(published, manifest.spec, **made_of)
+
+
+def _name(run: Run) -> str:
+    return f"{run.strategy_id or 'run'} {run.run_id[:8]}"

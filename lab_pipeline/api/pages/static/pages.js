@@ -1,0 +1,50 @@
+// What all pages do: keys that lead from page to page, and forms that ask the API and say what it answered.
+"use strict";
+
+function answerOf(response) {
+  return response.status === 204 ? Promise.resolve({}) : response.json();
+}
+
+// Ask the API; resolves to its answer, rejects with an Error whose message is what the API said.
+async function ask(method, path, body) {
+  const headers = body === undefined ? {} : { "Content-Type": "application/json" };
+  const response = await fetch(path, { method, headers, body: body === undefined ? undefined : JSON.stringify(body) });
+  const answer = await answerOf(response);
+  if (response.ok) return answer;
+  const details = (answer.error.details || []).map((one) => `${one.path}: ${one.message}`);
+  throw new Error([answer.error.message, ...details].join("\n"));
+}
+
+// Buttons of one request: <button data-method="POST" data-path="/runs/…/cancel" data-confirm="…">.
+document.addEventListener("click", async (event) => {
+  const button = event.target.closest("button[data-path]");
+  if (!button || (button.dataset.confirm && !window.confirm(button.dataset.confirm))) return;
+  const said = document.getElementById(button.dataset.said || "said");
+  button.disabled = true;
+  try {
+    const answer = await ask(button.dataset.method, button.dataset.path, button.dataset.body && JSON.parse(button.dataset.body));
+    const next = button.dataset.next;
+    if (next) window.location.assign(next.replace("{runId}", answer.runId || ""));
+    else window.location.reload();
+  } catch (error) {
+    if (said) said.textContent = error.message;
+    button.disabled = false;
+  }
+});
+
+// Keys: g and then the first letter of a page; / leads to the first field.
+let waiting = false;
+document.addEventListener("keydown", (event) => {
+  if (event.ctrlKey || event.metaKey || event.altKey || event.target.closest("input, select, textarea")) return;
+  if (waiting) {
+    waiting = false;
+    const found = [...document.querySelectorAll("nav.top a")].find((link) => link.textContent.toLowerCase().startsWith(event.key));
+    if (found) found.click();
+  } else if (event.key === "g") {
+    waiting = true;
+    window.setTimeout(() => { waiting = false; }, 1000);
+  } else if (event.key === "/") {
+    const field = document.querySelector("main input, main select");
+    if (field) { event.preventDefault(); field.focus(); }
+  }
+});

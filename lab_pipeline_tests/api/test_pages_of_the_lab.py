@@ -1,0 +1,118 @@
+"""The pages under `/lab`, as HTML: who sees them, what they load, what they say."""
+
+import re
+
+import pytest
+from fastapi.testclient import TestClient
+from pydantic import SecretStr
+
+from lab_pipeline.api.app import create_app
+from lab_pipeline.dagster_ext.instance import open_instance
+from lab_pipeline.settings import Settings
+from lab_pipeline_tests.api.errors import error
+from lab_pipeline_tests.api.labs import finished
+from lab_pipeline_tests.support.embedded import skip_without_chdb
+from lab_pipeline_tests.support.markets import stock
+
+HTML = {"accept": "text/html"}
+TOKEN = "s3cret"  # noqa: S105 - of the test
+HOSTILE = '"><img src=x onerror=alert(1)>'
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    """A lab with one run: its settings and the id of the run."""
+    skip_without_chdb()
+    home = tmp_path_factory.mktemp("home")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("LAB_HOME", str(home))
+        patch.setenv("DAGSTER_HOME", str(home / "dagster"))
+        stock(home)
+        lab = Settings(home=home, port=1)
+        with open_instance(lab) as instance:
+            run_id = finished(instance, seed=1)
+        yield lab, run_id
+
+
+@pytest.fixture(scope="module")
+def pages(made):
+    with TestClient(create_app(made[0]), headers=HTML) as client:
+        yield client
+
+
+def test_the_root_leads_to_the_pages(pages):
+    assert pages.get("/").url.path.startswith("/lab/")
+
+
+def test_everything_that_a_page_loads_is_served_here(pages):
+    page = pages.get("/lab/runs")
+    loaded = [name for name in re.findall(r'(?:src|href)="([^"]+)"', page.text) if "/static/" in name]
+    assert len(loaded) >= 3
+    for name in loaded:
+        answer = pages.get(name)
+        assert (answer.status_code, answer.headers["x-content-type-options"]) == (200, "nosniff")
+    policy = page.headers["content-security-policy"]
+    assert "script-src 'self';" in policy
+    assert "default-src 'none'" in policy
+    assert page.headers["x-frame-options"] == "DENY"
+
+
+def test_a_run_is_listed_with_its_numbers_and_leads_to_its_sheet(pages, made):
+    _, run_id = made
+    listed = pages.get("/lab/runs").text
+    assert f"/lab/runs/{run_id}" in listed
+    summary = pages.get(f"/runs/{run_id}").json()["summary"]
+    assert f"{summary['trades']:,}" in listed
+    sheet = pages.get(f"/lab/runs/{run_id}").text
+    assert f'<data id="expectancy" value="{summary["expectancy"]}">' in sheet
+    assert sheet.count("<html") == sheet.count("<main") == 1
+    assert f"/runs/{run_id}" in re.search(r'href="(http[^"]+)">Log and lineage', sheet)[1]
+
+
+def test_what_is_wrong_is_a_page_for_a_person_and_json_for_a_program(pages):
+    page = pages.get("/lab/runs/none")
+    assert page.status_code == 404
+    assert "unknown run &#39;none&#39;" in page.text
+    error(pages.get("/lab/runs/none", headers={"accept": "application/json"}), 404, "not_found")
+    assert "is no cursor of this list" in pages.get("/lab/runs?cursor=x").text
+
+
+@pytest.mark.parametrize("path", ["/lab/runs?strategy={}", "/lab/runs/{}", "/lab/runs?{}=1"])
+def test_a_hostile_address_stays_text(pages, path):
+    assert "<img" not in pages.get(path.format(HOSTILE)).text
+
+
+def test_a_person_logs_in_once_and_a_page_of_another_site_does_not(made, monkeypatch):
+    monkeypatch.setattr("lab_pipeline.login.WRONG_TOKEN_SECONDS", 0)
+    guarded = made[0].model_copy(update={"api_token": SecretStr(TOKEN)})
+    with TestClient(create_app(guarded), headers=HTML) as client:
+        asked = client.get("/lab/runs")
+        assert asked.status_code == 401
+        assert 'name="next" value="/lab/runs"' in asked.text
+        assert client.post("/login", data={"token": "other", "next": "/lab/runs"}).status_code == 401
+        assert client.get("/lab/runs").status_code == 401
+        form = {"token": TOKEN, "next": "/lab/runs"}
+        foreign = client.post("/login", data=form, headers={"origin": "http://evil.example"})
+        assert foreign.status_code == 403
+        assert client.post("/login", data=form).url.path == "/lab/runs"
+        assert client.get("/lab/runs").status_code == 200
+        assert client.get("/strategies", headers={"accept": "application/json"}).status_code == 200
+        assert client.post("/logout").status_code == 200
+        assert client.get("/lab/runs").status_code == 401
+
+
+def test_programs_are_asked_for_the_token_as_before(made):
+    guarded = made[0].model_copy(update={"api_token": SecretStr(TOKEN)})
+    with TestClient(create_app(guarded)) as client:
+        error(client.get("/runs", headers={"accept": "application/json"}), 401, "unauthorized")
+
+
+def test_a_read_only_lab_shows_everything_and_changes_nothing(made):
+    lab, run_id = made
+    with TestClient(create_app(lab.model_copy(update={"read_only": True}))) as client:
+        assert client.get("/lab/runs", headers=HTML).status_code == 200
+        for method, path in (("DELETE", f"/runs/{run_id}"), ("POST", "/backtest"), ("PATCH", "/strategies/ladder")):
+            assert "LAB_READ_ONLY" in error(client.request(method, path), 403, "forbidden")["message"]
+        ladder = client.get("/strategies/ladder").json()["config"]
+        assert client.post("/strategies/ladder/validate", json={"config": ladder}).status_code == 200
+        assert client.get(f"/runs/{run_id}").status_code == 200
