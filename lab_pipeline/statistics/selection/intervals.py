@@ -6,8 +6,8 @@ from lab_pipeline.domain.candles import Floats
 
 RESAMPLES = 2000
 CONFIDENCE = 0.95
-CELLS_AT_ONCE = 2**22
-"""Draws of a block of resamples: bounds the memory."""
+DRAWS_AT_ONCE = 2**22
+"""Draws of a block of resamples: bounds the memory, and changes no draw."""
 FEWEST = 2
 """Clusters below which there is no spread between them."""
 
@@ -16,9 +16,6 @@ def clustered_interval(
     trades: Floats, net: Floats, *, seed: int, resamples: int = RESAMPLES, confidence: float = CONFIDENCE
 ) -> tuple[float, float]:
     """Return the percentile bootstrap interval of net / trades, whole clusters drawn; no numbers with fewer than two.
-
-    Every block of resamples draws from a stream of its own (PCG64, jumped once a block), so that memory does not decide
-    what is drawn.
 
     Args:
         trades: (C,) of each cluster, a day or a caller; clusters without any are left out.
@@ -33,10 +30,10 @@ def clustered_interval(
     if clusters < FEWEST:
         return float("nan"), float("nan")
     means = np.empty(resamples)
-    block = max(1, CELLS_AT_ONCE // clusters)
+    block = max(1, DRAWS_AT_ONCE // clusters)
+    random = np.random.Generator(np.random.PCG64(seed))
     for begin in range(0, resamples, block):
         end = min(begin + block, resamples)
-        random = np.random.Generator(np.random.PCG64(seed).jumped(begin))
         drawn = random.integers(0, clusters, size=(end - begin, clusters))
         means[begin:end] = sums[drawn].sum(axis=1) / counts[drawn].sum(axis=1)
     low, high = np.quantile(means, [(1 - confidence) / 2, (1 + confidence) / 2])

@@ -6,7 +6,6 @@ which keeps what they have in common. The tests are on all sets that could have 
 forgotten the luck that made it.
 """
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -47,7 +46,13 @@ class Superiority:
 
 
 def superiority(
-    net: Floats, *, benchmark: Floats | None = None, resamples: int = 2000, seed: int = 0, block: float | None = None
+    net: Floats,
+    *,
+    benchmark: Floats | None = None,
+    resamples: int = 2000,
+    seed: int = 0,
+    block: float | None = None,
+    studentised: bool = True,
 ) -> Superiority:
     """Test whether any set is better than the benchmark.
 
@@ -57,6 +62,7 @@ def superiority(
         resamples: how many.
         seed: of the draws.
         block: mean length of a block of days; by Politis and White where none is given.
+        studentised: whether each set is measured by its own deviation, as Hansen does; White does not in any case.
 
     Where no set varies, none is superior, and every p-value is 1.
 
@@ -68,32 +74,27 @@ def superiority(
     gains = np.ascontiguousarray((net if benchmark is None else net - benchmark).T)
     length = block_length(gains) if block is None else block
     drawn = weights(stationary_draws(len(gains), length, resamples, seed))
-    return _test(gains, drawn, length)
-
-
-def _test(gains: Floats, drawn: Floats, block: float) -> Superiority:
-    """Test with these draws; `gains` has the shape (D, S), `drawn` (resamples, D)."""
     days = len(gains)
-    deviation = long_run_deviation(gains, block)
+    deviation = long_run_deviation(gains, length)
     varied = np.flatnonzero(deviation > NO_VARIATION * np.abs(gains).max(axis=0, initial=0.0))
     if not len(varied):
-        return Superiority(1.0, 1.0, 1.0, 1.0, varied, block, days, 0)
-    plain = _Resampled(gains[:, varied], np.ones(len(varied)), drawn)
-    studentised = _Resampled(gains[:, varied], deviation[varied], drawn)
-    root = np.sqrt(2.0 * np.log(max(np.log(days), 1.0)) / days)
-    mean = studentised.mean
+        return Superiority(1.0, 1.0, 1.0, 1.0, varied, length, days, 0)
+    plain = _Resampled(gains[:, varied], drawn)
+    scaled = _Resampled(gains[:, varied], drawn, studentised=True) if studentised else plain
+    mean = scaled.mean
+    clear = np.sqrt(2.0 * np.log(max(np.log(days), 1.0)) / days) * deviation[varied] / scaled.unit
     # What luck is centred on: a set that is not centred on its own mean cannot be what made the best one look good.
     centres = {
         "lower": np.maximum(mean, 0.0),
-        "consistent": np.where(mean >= -root, mean, 0.0),
+        "consistent": np.where(mean >= -clear, mean, 0.0),
         "upper": mean,
     }
-    luck = studentised.maxima(list(centres.values()))
+    luck = scaled.maxima(list(centres.values()))
     p_values = {name: _p_value(by_luck, mean.max()) for name, by_luck in zip(centres, luck, strict=True)}
     return Superiority(
         reality_check=_p_value(plain.maxima([plain.mean])[0], plain.mean.max()),
-        superior=varied[_stepwise(studentised, centres["consistent"], luck[1])],
-        block=block,
+        superior=varied[_stepwise(scaled, centres["consistent"], luck[1])],
+        block=length,
         days=days,
         tested=len(varied),
         **p_values,
@@ -101,25 +102,43 @@ def _test(gains: Floats, drawn: Floats, block: float) -> Superiority:
 
 
 class _Resampled:
-    """Means of sets by their deviation, and those of every resample, a part of the sets at a time."""
+    """Means of sets and those of every resample, a part of the sets at a time.
 
-    def __init__(self, gains: Floats, deviation: Floats, drawn: Floats) -> None:
-        self._scaled = gains / deviation
+    Studentised, a mean is measured by the deviation of its days, and that of a resample by the deviation of the days
+    drawn: a day that makes a mean makes its deviation too. Measured by one deviation throughout, the best of five
+    hundred sets without an edge on 120 days would be superior at 5 % in 15 % of all worlds, and never if returns are
+    skewed. What days have in common is in the draws, so that the deviation need not know of it.
+    """
+
+    def __init__(self, gains: Floats, drawn: Floats, *, studentised: bool = False) -> None:
+        self.unit: Floats = gains.std(axis=0) if studentised else np.ones(gains.shape[1])
+        self.mean: Floats = gains.mean(axis=0) / self.unit
+        self._gains = gains / self.unit
         self._drawn = drawn
-        self.mean: Floats = self._scaled.mean(axis=0)
+        self._studentised = studentised
 
     def maxima(self, centres: list[Floats], among: Integers | None = None) -> Floats:
         """Return the best of all sets in each resample less what each is centred on, (centres, resamples)."""
         found = np.full((len(centres), len(self._drawn)), -np.inf)
-        for part, means in self._parts(np.arange(len(self.mean)) if among is None else among):
-            for number, centre in enumerate(centres):
-                np.maximum(found[number], (means - centre[part]).max(axis=1), out=found[number])
-        return found
-
-    def _parts(self, sets: Integers) -> Iterator[tuple[Integers, Floats]]:
+        sets = np.arange(len(self.mean)) if among is None else among
         for begin in range(0, len(sets), SETS_AT_ONCE):
             part = sets[begin : begin + SETS_AT_ONCE]
-            yield part, self._drawn @ self._scaled[:, part]
+            means, by = self._resample(part)
+            for number, centre in enumerate(centres):
+                np.maximum(found[number], ((means - centre[part]) * by).max(axis=1), out=found[number])
+        return found
+
+    def _resample(self, sets: Integers) -> tuple[Floats, Floats | float]:
+        """Return the resampled means of some sets and what to multiply them by, (resamples, sets)."""
+        gains = self._gains[:, sets]
+        means = self._drawn @ gains
+        if not self._studentised:
+            return means, 1.0
+        squares = self._drawn @ (gains * gains)
+        variance = squares - means * means
+        by = np.zeros_like(variance)
+        np.divide(1.0, np.sqrt(np.abs(variance)), out=by, where=variance > NO_VARIATION * squares)
+        return means, by
 
 
 def _stepwise(resampled: _Resampled, centre: Floats, luck: Floats) -> Integers:
