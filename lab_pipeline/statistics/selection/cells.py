@@ -151,7 +151,8 @@ def expectancy(moments: Moments) -> Floats:
     """Return the mean net return of a trade, (G, S); no number where there is none."""
     trades, net = moments.sums[0], moments.sums[1]
     with np.errstate(invalid="ignore", divide="ignore"):
-        return net / trades
+        mean: Floats = net / trades
+    return mean
 
 
 def expectancy_error(moments: Moments) -> Floats:
@@ -163,7 +164,7 @@ def expectancy_error(moments: Moments) -> Floats:
     trades, net, days, net_squared, cross, trades_squared = moments.sums
     with np.errstate(invalid="ignore", divide="ignore"):
         mean = net / trades
-        squares = net_squared + mean * (mean * trades_squared - 2.0 * cross)
+        squares: Floats = net_squared + mean * (mean * trades_squared - 2.0 * cross)
         squares[squares < ROUNDING * net_squared] = 0.0
         squares *= days / (days - 1.0)
         np.sqrt(squares, out=squares)
@@ -179,7 +180,7 @@ def day_sharpe(moments: Moments) -> Floats:
     with np.errstate(invalid="ignore", divide="ignore"):
         mean = net / days
         squares = net_squared - days * mean * mean
-        ratio = mean / np.sqrt(squares / (days - 1.0))
+        ratio: Floats = mean / np.sqrt(squares / (days - 1.0))
     ratio[~(squares > ROUNDING * net_squared)] = 0.0
     return ratio
 
@@ -206,13 +207,15 @@ def eligible(moments: Moments, callers: Integers | None, minimum: Minimum) -> Bo
         callers: (S,) callers with at least one trade; none where they are not known, and then they do not decide.
         minimum: what it takes.
     """
-    enough = (moments.sums[0] >= minimum.trades) & (moments.sums[2] >= minimum.days)
-    return enough if callers is None else enough & (callers >= minimum.callers)
+    enough: Booleans = (moments.sums[0] >= minimum.trades) & (moments.sums[2] >= minimum.days)
+    if callers is not None:
+        enough &= callers >= minimum.callers
+    return enough
 
 
 def best(scores: Floats, allowed: Booleans) -> Integers:
     """Return the set with the best score in every group, (G,): the first of equals, -1 where none may win."""
     ranked = np.where(allowed, scores, -np.inf)
-    first = ranked.argmax(axis=1)
+    first: Integers = ranked.argmax(axis=1)
     first[~np.isfinite(ranked[np.arange(len(ranked)), first])] = -1
     return first

@@ -134,7 +134,8 @@ class Paths:
     def expectancies(self) -> Floats:
         """Mean net return of a trade along each path, (paths,); no number without one."""
         with np.errstate(invalid="ignore", divide="ignore"):
-            return self.net.sum(axis=1) / self.trades.sum(axis=1)
+            mean: Floats = self.net.sum(axis=1) / self.trades.sum(axis=1)
+        return mean
 
 
 def paths(

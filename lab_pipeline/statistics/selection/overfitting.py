@@ -87,19 +87,19 @@ def overfitting(cells: DayCells, objective: Objective, blocks: int | None = None
         pair = (ahead, splits - 1 - ahead)
         joined = [moments.joined(halves[half].astype(np.float64)) for half in pair]
         scores, means = [score(half, objective) for half in joined], [expectancy(half) for half in joined]
-        for inside, outside in ((0, 1), (1, 0)):
+        for train, test in ((0, 1), (1, 0)):
             row = np.arange(len(ahead))
-            winner = scores[inside].argmax(axis=1)
-            reached = scores[outside][row, winner]
-            below = np.count_nonzero(scores[outside] < reached[:, None], axis=1)
-            level = np.count_nonzero(scores[outside] == reached[:, None], axis=1)
+            winner = scores[train].argmax(axis=1)
+            reached = scores[test][row, winner]
+            below = np.count_nonzero(scores[test] < reached[:, None], axis=1)
+            level = np.count_nonzero(scores[test] == reached[:, None], axis=1)
             relative = (below + (level + 1.0) / 2.0) / (cells.sets + 1.0)
-            chosen[pair[inside]] = winner
-            results[:, pair[inside]] = (
-                scores[inside][row, winner],
+            chosen[pair[train]] = winner
+            results[:, pair[train]] = (
+                scores[train][row, winner],
                 reached,
                 np.log(relative / (1.0 - relative)),
-                ~(means[outside][row, winner] >= 0.0),
+                ~(means[test][row, winner] >= 0.0),
             )
     inside, outside, logits, lost = results
     return Overfitting(

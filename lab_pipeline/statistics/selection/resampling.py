@@ -38,7 +38,8 @@ def weights(draws: Integers) -> Floats:
     """Return how often each draw holds each day, by the number of days: (count, D), with rows that sum to 1."""
     count, days = draws.shape
     flat = (draws + np.arange(count)[:, None] * days).ravel()
-    return np.bincount(flat, minlength=count * days).reshape(count, days) / days
+    shares: Floats = np.bincount(flat, minlength=count * days).reshape(count, days) / days
+    return shares
 
 
 def block_length(returns: Floats) -> float:
@@ -95,4 +96,5 @@ def long_run_deviation(returns: Floats, block: float) -> Floats:
     centred = returns - returns.mean(axis=0)
     apart = kernel[np.abs(lag[:, None] - lag)]
     variance = (centred * (apart @ centred)).sum(axis=0) / n
-    return np.sqrt(np.maximum(variance, 0.0))
+    deviation: Floats = np.sqrt(np.maximum(variance, 0.0))
+    return deviation

@@ -16,7 +16,7 @@ from lab_pipeline.statistics.selection.selecting import Validation
 from lab_pipeline_tests.statistics.selection.worlds import QUICK, World, swept
 
 THOROUGH = Validation()
-EDGE = 0.12
+EDGE = 0.1
 ALPHA = 0.01
 """Of the Kolmogorov-Smirnov tests: that many uniform samples are taken for something else."""
 
