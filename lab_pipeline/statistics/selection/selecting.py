@@ -1,7 +1,7 @@
 """The whole selection: choose a winner, then say how far it can be believed."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
 import numpy as np
@@ -64,6 +64,7 @@ class Choice:
     Attributes:
         objective: that ranked them.
         minimum: that a set had to have.
+        callers: (S,) callers of each set with a trade; none where they are not known.
         scores: (S,) objective of every set; minus infinity where it has too few days.
         allowed: (S,) which could win.
         winner: position of the best; -1 where none could win.
@@ -71,6 +72,7 @@ class Choice:
 
     objective: Objective
     minimum: Minimum
+    callers: Integers | None
     scores: Floats
     allowed: Booleans
     winner: int
@@ -82,7 +84,6 @@ class Evidence:
 
     Attributes:
         trials: distinct sets that were ever tried for this family of strategies, this sweep's included.
-        callers: (S,) callers of each set with a trade.
         caller_trades: (C,) trades of the winner by caller.
         caller_net: (C,) sums of their net returns.
         levels: (S, dimensions) as in `plateau`.
@@ -93,7 +94,6 @@ class Evidence:
     """
 
     trials: int = 0
-    callers: Integers | None = None
     caller_trades: Floats | None = None
     caller_net: Floats | None = None
     levels: Levels | None = None
@@ -158,7 +158,7 @@ def choose(
     """
     moments = whole(cells)
     scores, allowed = score(moments, objective), eligible(moments, callers, minimum)
-    return Choice(objective, minimum, scores[0], allowed[0], int(best(scores, allowed)[0]))
+    return Choice(objective, minimum, callers, scores[0], allowed[0], int(best(scores, allowed)[0]))
 
 
 def assess(
@@ -183,11 +183,12 @@ def assess(
     effective = min(float(trials), effective_trials(cells.net) * trials / cells.sets)
     if choice.winner < 0:
         return Selection(choice, days, trials, effective)
-    rivals = cells.of_sets(np.flatnonzero(choice.allowed))
+    able = np.flatnonzero(choice.allowed)
+    rivals = cells.of_sets(able)
     deflation = _deflation(cells, choice, rivals, trials, effective)
-    halves = _halves(rivals, choice.objective, validation.cscv_blocks)
-    superior = _superior(rivals, None, validation.resamples, seed)
-    forward = _forward(cells, choice, evidence, validation.walk)
+    halves = _halves(rivals, able, choice.objective, validation.cscv_blocks)
+    superior = _superior(rivals, able, None, validation.resamples, seed)
+    forward = _forward(cells, choice, validation.walk)
     land = _land(choice, evidence)
     stress = "no lane was simulated" if evidence.lanes is None else weakest_lane(evidence.lanes)
     placebo = _placebo(choice, evidence)
@@ -200,7 +201,9 @@ def assess(
         Part.PLATEAU: land if isinstance(land, str) else land.ratio,
         Part.LANES: stress if isinstance(stress, str) else stress.expectancy,
     }
-    current = None if evidence.current is None else _superior(rivals, evidence.current, validation.resamples, seed)
+    current = (
+        None if evidence.current is None else _superior(rivals, able, evidence.current, validation.resamples, seed)
+    )
     return Selection(
         choice,
         days,
@@ -212,7 +215,7 @@ def assess(
         superiority=_said(superior),
         superiority_to_current=_said(current),
         walk=_said(forward),
-        paths=_paths(cells, choice, evidence, validation),
+        paths=_paths(cells, choice, validation),
         plateau=_said(land),
         stress=_said(stress),
         placebo=_said(placebo),
@@ -238,40 +241,44 @@ def _deflation(cells: DayCells, choice: Choice, rivals: DayCells, trials: int, e
     return deflate(returns, day_sharpe(whole(rivals))[0], trials, effective)
 
 
-def _halves(rivals: DayCells, objective: Objective, wanted: int | None) -> Overfitting | str:
+def _halves(rivals: DayCells, able: Integers, objective: Objective, wanted: int | None) -> Overfitting | str:
     days = len(rivals.days)
     blocks = blocks_for(days) if wanted is None else wanted
     if days < (needed := max(2 * blocks, DAYS_FOR_HALVES)):
         return _too_few(needed, days)
     if rivals.sets < 2:  # noqa: PLR2004 - the middle of one is itself
         return "only one set has enough trades, days and callers to win"
-    return overfitting(rivals, objective, blocks)
+    halves = overfitting(rivals, objective, blocks)
+    return replace(halves, chosen=able[halves.chosen])
 
 
-def _superior(rivals: DayCells, benchmark: Floats | None, resamples: int, seed: int) -> Superiority | str:
+def _superior(
+    rivals: DayCells, able: Integers, benchmark: Floats | None, resamples: int, seed: int
+) -> Superiority | str:
     if len(rivals.days) < DAYS_FOR_RESAMPLING:
         return _too_few(DAYS_FOR_RESAMPLING, len(rivals.days))
-    return superiority(rivals.net, benchmark=benchmark, resamples=resamples, seed=seed)
+    tested = superiority(rivals.net, benchmark=benchmark, resamples=resamples, seed=seed)
+    return replace(tested, superior=able[tested.superior])
 
 
-def _forward(cells: DayCells, choice: Choice, evidence: Evidence, windows: Windows) -> WalkForward | str:
+def _forward(cells: DayCells, choice: Choice, windows: Windows) -> WalkForward | str:
     folds = walk_forward(cells.days, cells.reach, windows)
     if not folds:
         return _too_few(windows.train_days + 1, int(cells.days[-1] - cells.days[0]) // DAY_MS + 1)
-    forward = walk(cells, folds, choice.objective, choice.minimum, evidence.callers)
+    forward = walk(cells, folds, choice.objective, choice.minimum, choice.callers)
     if not forward.trades.any():
         return "no training had a set with enough trades, days and callers, so nothing was traded"
     return forward
 
 
-def _paths(cells: DayCells, choice: Choice, evidence: Evidence, validation: Validation) -> Paths | None:
+def _paths(cells: DayCells, choice: Choice, validation: Validation) -> Paths | None:
     if len(cells.days) < 2 * validation.groups:
         return None
     return paths(
         cells,
         choice.objective,
         choice.minimum,
-        evidence.callers,
+        choice.callers,
         groups=validation.groups,
         tested=validation.tested,
         embargo_days=validation.walk.embargo_days,

@@ -58,10 +58,12 @@ def the_edge_is_found(seeds, placebos, validation):
     assert np.mean(np.array(supported) & rightly) >= 0.8, words
 
 
+@pytest.mark.slow
 def test_random_worlds_support_no_rule():
     nothing_is_found(24, 19, QUICK)
 
 
+@pytest.mark.slow
 def test_a_planted_edge_is_found():
     the_edge_is_found(15, 19, QUICK)
 

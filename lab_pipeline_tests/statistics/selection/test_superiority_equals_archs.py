@@ -108,7 +108,6 @@ def test_sets_that_clearly_lose_do_not_hide_a_good_one():
 def test_a_benchmark_is_held_against_every_set():
     returns, benchmark = gains(1, 0.8), np.random.default_rng(9).normal(0.8, 1, DAYS)
     against = ours.superiority(returns.T, benchmark=benchmark, seed=2, block=3.0)
-    assert against == pytest.approx(against)
     same = ours.superiority((returns - benchmark[:, None]).T, seed=2, block=3.0)
     assert (against.consistent, against.superior.tolist()) == (same.consistent, same.superior.tolist())
     assert against.consistent > 0.05 > ours.superiority(returns.T, seed=2, block=3.0).consistent

@@ -1,7 +1,10 @@
 import math
+import re
+from pathlib import Path
 
 import numpy as np
 import pytest
+from threadpoolctl import threadpool_limits
 
 from lab_pipeline.statistics.selection.cells import Minimum
 from lab_pipeline.statistics.selection.selecting import Evidence, Validation, assess, choose
@@ -118,6 +121,30 @@ def test_a_winner_that_never_varies_has_no_sharpe_ratio():
     assert Part.SPA in told.verdict.failed
 
 
+def test_sets_are_told_by_their_place_among_all():
+    """Though only those that could have won are ranked and tested."""
+    good = World(edge=0.2).draw(2)
+    idle = np.zeros((7, 120))
+    cells = type(good).of(good.days, np.vstack([idle, good.trades]), np.vstack([idle, good.net]))
+    told, alone = (
+        assess(some, choose(some), validation=Validation(cscv_blocks=2, resamples=200), seed=1)
+        for some in (cells, good)
+    )
+    assert told.choice.winner == alone.choice.winner + 7
+    np.testing.assert_array_equal(told.overfitting.chosen, alone.overfitting.chosen + 7)
+    assert len(alone.superiority.superior)
+    np.testing.assert_array_equal(told.superiority.superior, alone.superiority.superior + 7)
+
+
+def test_callers_decide_in_every_fold():
+    cells = World(edge=0.2).draw(2)
+    callers = np.where(np.arange(500) == choose(cells).winner, 2, 3)
+    choice = choose(cells, callers=callers)
+    told = assess(cells, choice, validation=Validation(cscv_blocks=2, resamples=50))
+    assert choice.winner != choose(cells).winner
+    assert choose(cells).winner not in {fold.chosen for fold in told.walk.folds} | set(told.paths.chosen)
+
+
 def test_earlier_tries_count():
     cells = World(edge=0.1).draw(3)
     choice = choose(cells)
@@ -150,7 +177,19 @@ def test_a_strategy_that_is_traded_already_is_a_second_benchmark():
     assert told.superiority.consistent < 0.05 < told.superiority_to_current.consistent
 
 
-def test_the_same_seed_says_the_same():
-    first, second = (swept(World(days=40), 1, placebos=3) for _ in range(2))
-    assert first.verdict == second.verdict
-    assert first.interval == second.interval
+@pytest.mark.parametrize("threads", [1, 2])
+def test_the_same_seed_says_the_same_on_any_number_of_cores(threads):
+    world = World(days=64)
+    first = swept(world, 1, placebos=3)
+    with threadpool_limits(threads):
+        second = swept(world, 1, placebos=3)
+    assert first.verdict.words == second.verdict.words
+    assert (first.interval, first.effective_trials) == (second.interval, second.effective_trials)
+    assert first.overfitting.in_sample.tobytes() == second.overfitting.in_sample.tobytes()
+    assert first.paths.net.tobytes() == second.paths.net.tobytes()
+
+
+def test_the_documentation_names_every_part_and_its_bound():
+    page = (Path(__file__).parents[3] / "docs" / "selection.md").read_text()
+    told = dict(re.findall(r"(?m)^\| `(\w+)` \| .* \| (.*) \|$", page))
+    assert told == {part.value: RULES[part].wanted for part in Part}
