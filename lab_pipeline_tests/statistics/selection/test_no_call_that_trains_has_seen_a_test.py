@@ -3,7 +3,7 @@
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from purgedcv import CombinatorialPurgedCV
 
@@ -25,6 +25,7 @@ def stamps(milliseconds):
     return pd.Series(pd.to_datetime(milliseconds, unit="ms"))
 
 
+@settings(deadline=None)  # a busy machine is no failure
 @given(steps=gaps, window=windows_ms, embargo=st.integers(0, 3))
 def test_combinatorial_folds_are_purgedcvs(steps, window, embargo):
     days, reach = calendar(steps, window)
@@ -39,6 +40,7 @@ def test_combinatorial_folds_are_purgedcvs(steps, window, embargo):
         np.testing.assert_array_equal(np.flatnonzero(fold.train), np.sort(train))
 
 
+@settings(deadline=None)  # a busy machine is no failure
 @given(steps=gaps, window=windows_ms, embargo=st.integers(0, 3), anchored=st.booleans())
 def test_a_walk_never_trains_on_what_its_test_shows(steps, window, embargo, anchored):
     days, reach = calendar(steps, window)
