@@ -75,15 +75,16 @@ def superiority(
     length = block_length(gains) if block is None else block
     drawn = weights(stationary_draws(len(gains), length, resamples, seed))
     days = len(gains)
-    deviation = long_run_deviation(gains, length)
-    varied = np.flatnonzero(deviation > NO_VARIATION * np.abs(gains).max(axis=0, initial=0.0))
+    varied = np.flatnonzero(np.ptp(gains, axis=0) > NO_VARIATION * np.abs(gains).max(axis=0, initial=0.0))
     if not len(varied):
         return Superiority(1.0, 1.0, 1.0, 1.0, varied, length, days, 0)
-    plain = _Resampled(gains[:, varied], drawn)
-    scaled = _Resampled(gains[:, varied], drawn, studentised=True) if studentised else plain
+    told = gains[:, varied]
+    plain = _Resampled(told, drawn)
+    scaled = _Resampled(told, drawn, studentised=True) if studentised else plain
     mean = scaled.mean
-    clear = np.sqrt(2.0 * np.log(max(np.log(days), 1.0)) / days) * deviation[varied] / scaled.unit
-    # What luck is centred on: a set that is not centred on its own mean cannot be what made the best one look good.
+    clear = np.sqrt(2.0 * np.log(max(np.log(days), 1.0)) / days) * long_run_deviation(told, length) / scaled.unit
+    # Resampled means are centred on the set's own, as if it were as good as the benchmark. Centred on zero, a set that
+    # is worse stays so, and is hardly ever the best of a resample.
     centres = {
         "lower": np.maximum(mean, 0.0),
         "consistent": np.where(mean >= -clear, mean, 0.0),

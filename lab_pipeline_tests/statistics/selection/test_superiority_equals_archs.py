@@ -54,6 +54,25 @@ def test_the_same_sets_are_superior_step_by_step(seed, edge, monkeypatch):
     assert without_scale(returns, seed, monkeypatch).superior.tolist() == theirs.superior_models
 
 
+@pytest.mark.parametrize(("seed", "edge"), [(1, 0.1), (2, 0.2), (3, 0.35)])
+def test_studentised_it_is_the_same_with_every_resample_by_its_own_deviation(seed, edge):
+    """By the definition, resample by resample, on the days that were drawn."""
+    returns = gains(seed, edge)
+    told = ours.superiority(returns.T, block=BLOCK, resamples=300, seed=seed)
+    mean, deviation = returns.mean(axis=0), returns.std(axis=0)
+    clear = np.sqrt(2 * np.log(np.log(DAYS)) / DAYS) * long_run_deviation(returns, BLOCK)
+    centres = {
+        "lower": np.maximum(mean, 0),
+        "consistent": np.where(mean >= -clear, mean, 0),
+        "upper": mean,
+    }
+    drawn = [returns[days] for days in stationary_draws(DAYS, BLOCK, 300, seed)]
+    for name, centre in centres.items():
+        luck = np.array([((sample.mean(axis=0) - centre) / sample.std(axis=0)).max() for sample in drawn])
+        expected = (1 + (luck >= (mean / deviation).max()).sum()) / 301
+        assert getattr(told, name) == pytest.approx(expected, abs=1e-12)
+
+
 def test_deviations_equal_archs():
     theirs = arch.bootstrap.SPA(np.zeros(DAYS), -gains(1), block_size=BLOCK, reps=2, seed=1)
     theirs.compute()
