@@ -17,6 +17,7 @@ BENCHMARKS = (
     "run_storage",
     "clickhouse",
     "run_statistics",
+    "selection",
     "api",
     "idle",
     "growth",
