@@ -97,7 +97,7 @@ def kernel(candles: CandleColumns, calls: pl.DataFrame, threads: int) -> list[Ca
     from lab_pipeline.engine.calls import CallBook  # noqa: PLC0415
     from lab_pipeline.engine.compiled import readonly  # noqa: PLC0415
     from lab_pipeline.engine.rules import options_of, rules_of  # noqa: PLC0415
-    from lab_pipeline.engine.simulator import NO_FINER  # noqa: PLC0415
+    from lab_pipeline.engine.runner import NO_FINER  # noqa: PLC0415
 
     names = ("timestamp", "open", "high", "low", "close", "volume")
     columns = compiled.Candles(*(readonly(getattr(candles, name)) for name in names))

@@ -147,6 +147,20 @@ pool's; NaN where nobody tells it."""
 OPENED = np.dtype([("call", np.int64), ("row", np.int64)])
 """One record a candle that is ambiguous, where finer candles decide."""
 
+ENTRY_FOUND = np.dtype(
+    [
+        ("begin", np.int64),
+        ("row", np.int64),
+        ("end_row", np.int64),
+        ("leave_row", np.int64),
+        ("end", np.int64),
+        ("price", np.float64),
+        ("inside", np.bool_),
+    ]
+)
+"""One record a call: where its window begins and ends (row and time), where and at what price it is first bought, the
+row at whose open a condition sells. `row` is -1 if it is not bought."""
+
 
 class Candles(NamedTuple):
     """Columns of a shard in which `first_bad_row` finds none: the kernel relies on what it checks."""
@@ -353,17 +367,12 @@ def simulate_calls(
         fractions[:] = options.fractions
     for k in range(count):
         record = records[k]
-        first_row, last_row, called_at = first_rows[k], last_rows[k], times[k]
-        end = called_at + rules.horizon
-        start = called_at + rules.delay
-        begin = _first_at(candles.timestamp, first_row, last_row, start, rules.timeframe)
-        end_row = _first_at(candles.timestamp, begin, last_row, end, rules.timeframe)
+        first_row, end = first_rows[k], times[k] + rules.horizon
+        begin, end_row, row, price, inside = _enter(
+            candles, rules, calls, k, first_row, last_rows[k], times[k], options.enter_on_signal
+        )
         if begin == end_row:
             continue
-        deadline = _first_at(candles.timestamp, begin, end_row, start + rules.max_wait, rules.timeframe)
-        limit = calls.entry_price[k] if rules.entry_kind == LIMIT else np.nan
-        first = _row_heard(calls.enter, k, begin, deadline) if options.enter_on_signal else begin
-        row, price, inside = _find_entry(candles, rules, limit, first, deadline)
         if row < 0:
             record["outcome"] = NO_ENTRY
             continue
@@ -443,6 +452,54 @@ def simulate_calls(
 
 
 @compiled
+def find_entries(
+    candles: Candles,
+    rules: Rules,
+    options: Options,
+    calls: Calls,
+    measured: bool,  # noqa: FBT001 - compiled functions take positional arguments
+) -> tuple[Records, Records]:
+    """Find where calls are bought first, as `simulate_calls` does, and go no further.
+
+    Returns:
+        Records of `CALL` with outcome, entry time and, if `measured`, what is known before the entry; and of
+        `ENTRY_FOUND`.
+    """
+    count = len(calls.called_at)
+    records, entries = np.zeros(count, CALL), np.zeros(count, ENTRY_FOUND)
+    for k in range(count):
+        record, entry, called_at = records[k], entries[k], calls.called_at[k]
+        begin, end_row, row, price, inside = _enter(
+            candles, rules, calls, k, calls.first_row[k], calls.last_row[k], called_at, options.enter_on_signal
+        )
+        entry["begin"] = begin
+        entry["end_row"] = end_row
+        entry["end"] = called_at + rules.horizon
+        entry["row"] = row
+        if row < 0:
+            record["outcome"] = NO_CANDLES if begin == end_row else NO_ENTRY
+            continue
+        entry["price"] = price
+        entry["inside"] = inside
+        entry["leave_row"] = _row_heard(calls.leave, k, row + 1, end_row) if options.leave_on_signal else end_row
+        record["outcome"] = ENTERED
+        record["entry_time"] = candles.timestamp[row]
+        if measured:
+            _measure_before(candles, calls.first_row[k], row, rules.timeframe, record)
+    return records, entries
+
+
+@compiled
+def true_ranges(candles: Candles, calls: Calls, entries: Records, count: int, reach: int) -> Floats:
+    """Return the mean true range before each entry (`ENTRY_FOUND`), NaN if there is none or too few candles."""
+    means = np.full(len(entries), np.nan)
+    for k in range(len(entries)):
+        if entries[k]["row"] >= 0:
+            means[k] = _true_range(candles, calls.first_row[k], entries[k]["row"], count, reach)
+    return means
+
+
+@compiled
 def first_bad_row(candles: Candles, offsets: Integers, timeframe: int) -> int:
     """Return the first row that breaks a rule of candles, or -1.
 
@@ -507,6 +564,35 @@ def _first_at(timestamp: Integers, begin: int, end: int, time: int, timeframe: i
         else:
             end = middle
     return begin
+
+
+@inner
+def _enter(
+    candles: Candles,
+    rules: Rules,
+    calls: Calls,
+    k: int,
+    first_row: int,
+    last_row: int,
+    called_at: int,
+    on_signal: bool,  # noqa: FBT001 - compiled functions take positional arguments
+) -> tuple[int, int, int, float, bool]:
+    """Find a call's window and first entry.
+
+    Returns:
+        The window's first row and the row after its last, the same if it is empty; then as of `_find_entry`.
+    """
+    end = called_at + rules.horizon
+    start = called_at + rules.delay
+    begin = _first_at(candles.timestamp, first_row, last_row, start, rules.timeframe)
+    end_row = _first_at(candles.timestamp, begin, last_row, end, rules.timeframe)
+    if begin == end_row:
+        return begin, end_row, -1, 0.0, False
+    deadline = _first_at(candles.timestamp, begin, end_row, start + rules.max_wait, rules.timeframe)
+    limit = calls.entry_price[k] if rules.entry_kind == LIMIT else np.nan
+    first = _row_heard(calls.enter, k, begin, deadline) if on_signal else begin
+    row, price, inside = _find_entry(candles, rules, limit, first, deadline)
+    return begin, end_row, row, price, inside
 
 
 @inner

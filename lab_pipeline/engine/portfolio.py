@@ -210,7 +210,7 @@ def run_portfolio(
     owner = np.repeat(np.arange(len(trades)), trades["fills"])
     order = _event_order(trades, fills, owner)
     if costs.by_size:
-        _settle(trades, fills, costs, account)
+        settle(trades, fills, costs, account)
     all_at_once = account.sizing != FIXED or account.max_drawdown > 0.0
     marks = store.collect(trades, np.ones(len(trades), np.bool_), threads) if all_at_once else NO_MARKS
     quantity, invested, pnl, skipped, buys = _allocate(trades, fills, owner, order, tokens, marks, account, costs)
@@ -355,7 +355,7 @@ def _sell(costs: Costs, quantity: float, fraction: float, price: float, depth: f
 
 
 @compiled
-def _settle(trades: Records, fills: Records, costs: Costs, account: Account) -> None:
+def settle(trades: Records, fills: Records, costs: Costs, account: Account) -> None:
     """Write the net returns of trades whose costs are decided by the size of their fills: those of the stake."""
     first = 0
     for trade in trades:
