@@ -56,6 +56,7 @@ class Dimension:
         values: in their order; null for every number of a range.
         low: least number of the range; `high` the largest.
         log: whether equal steps are equal ratios.
+        whole: whether only whole numbers of the range are values.
     """
 
     path: str
@@ -63,11 +64,14 @@ class Dimension:
     low: float = math.nan
     high: float = math.nan
     log: bool = False
+    whole: bool = False
 
     def at(self, share: float) -> Any:  # noqa: ANN401 - JSON has no narrower type
         """Return the value that lies at a share of it, from 0 up to below 1."""
         if self.values is not None:
             return self.values[min(int(share * len(self.values)), len(self.values) - 1)]
+        if self.whole:
+            return int(_between(self.low, self.high + 1, share, log=self.log))
         return _between(self.low, self.high, share, log=self.log)
 
 
@@ -194,10 +198,17 @@ def leaves(path: str, value: object) -> Iterator[tuple[str, float | str | None]]
             yield path, None if value is None else str(value)
 
 
-@cache
 def known_paths() -> frozenset[str]:
     """Return every path of a strategy's document, `[]` for any place of a list."""
-    return frozenset(_paths_of(StrategyConfig, ""))
+    return _known()[0]
+
+
+@cache
+def _known() -> tuple[frozenset[str], frozenset[str]]:
+    """Return every path, and those of whole numbers."""
+    found = list(_paths_of(StrategyConfig, ""))
+    paths, whole = (frozenset(path for path, kind in found if kind in kinds) for kinds in ((None, int), (int,)))
+    return paths, whole
 
 
 class _WrongError(ValueError):
@@ -216,13 +227,20 @@ def _tried(path: str, problems: list[FieldError], read: Callable[..., T], *given
 def _require_known(path: object) -> None:
     if not isinstance(path, str):
         raise _WrongError("is no path: it must be text")
-    pattern = re.sub(r"\[\d+\]", "[]", path)
+    pattern = _pattern(path)
     if pattern not in known_paths():
         near = difflib.get_close_matches(pattern, known_paths(), n=1, cutoff=0.0)[0]
         raise _WrongError(f"is no parameter of a strategy; the nearest is {near.replace('[]', '[0]')}")
 
 
-def _paths_of(annotation: Any, path: str) -> Iterator[str]:  # noqa: ANN401 - any annotation
+def _pattern(path: str) -> str:
+    return re.sub(r"\[\d+\]", "[]", path)
+
+
+def _paths_of(annotation: Any, path: str) -> Iterator[tuple[str, type | None]]:  # noqa: ANN401 - any annotation
+    """Return the paths of what an annotation describes, and again with int those that it says are whole numbers."""
+    if annotation is int:
+        yield path, int
     origin = get_origin(annotation)
     if origin is Annotated:
         yield from _paths_of(get_args(annotation)[0], path)
@@ -230,12 +248,12 @@ def _paths_of(annotation: Any, path: str) -> Iterator[str]:  # noqa: ANN401 - an
         for part in get_args(annotation):
             yield from _paths_of(part, path)
     elif origin in {tuple, list}:
-        yield f"{path}[]"
+        yield f"{path}[]", None
         yield from _paths_of(get_args(annotation)[0], f"{path}[]")
     elif isinstance(annotation, type) and issubclass(annotation, BaseModel):
         for name, field in annotation.model_fields.items():
             place = f"{path}.{field.alias or name}".removeprefix(".")
-            yield place
+            yield place, None
             yield from _paths_of(field.annotation, place)
 
 
@@ -304,7 +322,7 @@ def _range(path: str, values: dict[str, Any]) -> Dimension:
     if step is not None:
         return Dimension(path, _stepped(low, high, step, scale))
     if n is None:
-        return Dimension(path, None, float(low), float(high), scale == "log")
+        return Dimension(path, None, low, high, scale == "log", _pattern(path) in _known()[1])
     if isinstance(n, bool) or not isinstance(n, int) or not 2 <= n <= MOST_VALUES:  # noqa: PLR2004 - both ends
         raise _WrongError(f"n must be an integer from 2 to {MOST_VALUES:,}")
     whole = isinstance(low, int) and isinstance(high, int)

@@ -67,6 +67,7 @@ OUTCOMES = (
 MARKET, DIP, REBOUND, LIMIT = range(4)
 STOP_FIRST, TARGET_FIRST, NEAREST_OPEN, FINER = range(4)
 NO_IMPACT, VOLUME_SHARE, AMM = range(3)
+NO_PLAN, PLAN, BAD_PLAN = range(3)
 CLEAR, UNRESOLVED, RESOLVED = range(3)
 """What a candle that touches is: one side alone, or both, of which finer candles may tell the first."""
 
@@ -487,6 +488,59 @@ def find_entries(
         if measured:
             _measure_before(candles, calls.first_row[k], row, rules.timeframe, record)
     return records, entries
+
+
+@compiled
+def find_plans(
+    options: Options, calls: Calls, entries: Records, most: int
+) -> tuple[npt.NDArray[np.int8], Integers, Floats, Floats]:
+    """Read what the callers of calls that are bought (`ENTRY_FOUND`) posted; `most` targets of a call, at the most.
+
+    Returns:
+        By call whether there is a plan (`NO_PLAN`, `PLAN`, `BAD_PLAN` whose stop is no stop), how many targets are
+        above the entry price, their multiples of it, ascending, in a row as long as `most`, and the stop, NaN for none.
+    """
+    count = len(entries)
+    kinds, counts = np.zeros(count, np.int8), np.zeros(count, np.int64)
+    multiples, fractions = np.empty((count, most)), np.empty(most)
+    stops = np.full(count, np.nan)
+    for k in range(count):
+        if entries[k]["row"] < 0 or (calls.last_target[k] == calls.first_target[k] and np.isnan(calls.stop_price[k])):
+            continue
+        stops[k] = calls.stop_price[k]
+        kinds[k] = BAD_PLAN if stops[k] >= entries[k]["price"] else PLAN
+        counts[k] = _plan_targets(options, calls, k, entries[k]["price"], multiples[k], fractions)
+    return kinds, counts, multiples, stops
+
+
+@compiled
+def note_impact(
+    candles: Candles,
+    liquidity: Floats,
+    rules: Rules,
+    options: Options,
+    calls: Calls,
+    entries: Records,
+    trades: Records,
+    fills: Records,
+) -> Flags:
+    """Note by what the impact of fills is measured, as `simulate_calls` does, and tell which trades can be paid.
+
+    `entries` are of `ENTRY_FOUND`; `trades` with their fills, which are written to, are first trades of those calls.
+    """
+    paid = np.zeros(len(trades), np.bool_)
+    first_fill = 0
+    for number in range(len(trades)):
+        trade = trades[number]
+        k, end_fill = trade["call"], first_fill + trade["fills"]
+        known = calls.liquidity[k] if options.impact == AMM else np.nan
+        pool = Pool(calls.first_row[k], candles.open[entries[k]["begin"]], known)
+        row, entry, distance = trade["entry_row"], trade["entry_price"], trade["stop_distance"]
+        paid[number] = _afford(candles, liquidity, rules, options, pool, row, entry, distance) == ENTERED
+        if paid[number] and options.impact != NO_IMPACT:
+            _note_depths(candles, liquidity, rules, options, pool, fills, first_fill, end_fill, trade)
+        first_fill = end_fill
+    return paid
 
 
 @compiled

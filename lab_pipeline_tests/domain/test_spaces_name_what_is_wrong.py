@@ -53,6 +53,8 @@ def test_a_range_without_steps_is_searched_not_walked():
     assert space.size is None
     assert [space.dimensions[0].at(share) for share in (0.0, 0.5)] == [0.1, 0.3]
     assert [space.dimensions[1].at(share) for share in (0.0, 0.34, 0.999)] == [0, 1, 2]
+    whole = Space.parse({"exit.breakEvenAfter": {"from": 1, "to": 3}}).dimensions[0]
+    assert [whole.at(share) for share in (0.0, 0.32, 0.34, 0.999)] == [1, 1, 2, 3]
     with pytest.raises(InvalidConfigError, match=r"exit\.stopLoss: has no end of values"):
         space.grid()
 

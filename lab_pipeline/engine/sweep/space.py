@@ -27,21 +27,25 @@ from lab_pipeline.engine.sweep.touch import Block
 
 SETS_A_BLOCK = 2_048
 """Sets that are decided together: what is written of them stays in a core's memory."""
+GROUPING = ("entry", "horizonMinutes", "filters", "exit.when", "exit.use", "costs.impact")
+"""Paths that decide which calls are bought, where, and what is asked of them."""
 MOST_KEPT = 100
 """Invalid sets that are told in full; all are counted."""
 
 
 class Way(IntEnum):
-    """How the trades of a set are found: by tables, or by the kernel on every call."""
+    """Whether fills are worth what they are worth whatever their size, so that tables settle them, too."""
 
     TABLES = 0
-    KERNEL = 1
+    SIZED = 1
 
 
 class Decision(NamedTuple):
     """All that decides the rows and levels of a first trade, given its entry.
 
     `stop` is a fraction or true ranges (their n and k), `trail` an activation before either; `policy` is the kernel's.
+    `planned` tells whether what the caller posted holds, `own` whether there are rules for a call without it, `shares`
+    what the caller's targets sell.
     """
 
     stop: float | tuple[int, float] | None
@@ -50,6 +54,9 @@ class Decision(NamedTuple):
     even: int
     targets: tuple[tuple[float, float], ...]
     policy: int
+    planned: bool
+    own: bool
+    shares: tuple[float, ...]
 
 
 class Worth(NamedTuple):
@@ -64,12 +71,15 @@ class Worth(NamedTuple):
 
 
 class Rules(NamedTuple):
-    """One set: number of its group, how its trades are found, and what decides them."""
+    """One set: number of its group, how it is settled, and what decides its trades."""
 
     group: int
     way: Way
     decision: Decision
     worth: Worth
+
+
+_Alike = tuple[Decision, Worth | None]
 
 
 @dataclass(frozen=True)
@@ -119,6 +129,8 @@ class Sets:
         self._points: list[Point] = []
         self._group_of: dict[bytes, int] = {}
         self._decisions: dict[Decision, Decision] = {}
+        self._plans: dict[int, Plan] = {}
+        self._several = any(_touches(one.path, other) for one in space.dimensions for other in GROUPING)
         known: set[str] = set()
         for point in islice(space.grid() if points is None else points, MOST_SETS + 1):
             self._add(point, known)
@@ -132,11 +144,17 @@ class Sets:
 
     def config(self, number: int) -> StrategyConfig:
         """Return the configuration of a set."""
-        return StrategyConfig.parse(self.space.document(self._base, self._points[number]))
+        return StrategyConfig.of_plain(self.space.document(self._base, self._points[number]))
 
     def values(self, number: int) -> dict[str, Any]:
         """Return the values of a set by path."""
         return self._named(self._points[number])
+
+    def plan(self, timeframe: int) -> "Plan":
+        """Return the sets laid out for candles of a length in milliseconds; made once for all sweeps."""
+        if timeframe not in self._plans:
+            self._plans[timeframe] = Plan(self, timeframe)
+        return self._plans[timeframe]
 
     def frame(self) -> pl.DataFrame:
         """Return `set_id`, `config_hash` and a column `p.` and path for each value; null where it is not set.
@@ -166,7 +184,7 @@ class Sets:
             if not all(constraint.holds(document) for constraint in self.space.constraints):
                 self.excluded += 1
                 return
-            config = StrategyConfig.parse(document)
+            config = StrategyConfig.of_plain(document)
         except InvalidConfigError as error:
             self.invalid_count += 1
             if len(self.invalid) < MOST_KEPT:
@@ -179,11 +197,12 @@ class Sets:
         known.add(digest)
         self.hashes.append(digest)
         self._points.append(point)
+        self._note_reader(config)
         decision = _decision(config)
         self.rules.append(
             Rules(
                 self._group(config, document),
-                _way(config),
+                Way.SIZED if config.costs.by_size else Way.TABLES,
                 self._decisions.setdefault(decision, decision),
                 _worth(config),
             )
@@ -191,16 +210,21 @@ class Sets:
 
     def _group(self, config: StrategyConfig, document: Mapping[str, Any]) -> int:
         """Return the number of a set's group, which is what its calls are asked for and how they are bought."""
+        if not self._several and self.groups:
+            return 0
         leave, pool = document["exit"], isinstance(config.costs.impact, AmmImpact)
         asked = (document["entry"], document["horizonMinutes"], document["filters"])
         key = canonical_json([*asked, leave.get("when"), leave.get("use"), pool])
         if key not in self._group_of:
             self._group_of[key] = len(self.groups)
             self.groups.append(config)
+        return self._group_of[key]
+
+    def _note_reader(self, config: StrategyConfig) -> None:
+        pool = isinstance(config.costs.impact, AmmImpact)
         if pool or config.finer_timeframe:
             without = isinstance(config.costs.impact, AmmImpact) and config.costs.impact.liquidity is None
             self.readers.setdefault((config.finer_timeframe, without), config)
-        return self._group_of[key]
 
     def _named(self, point: Point) -> dict[str, Any]:
         return dict(zip((dimension.path for dimension in self.space.dimensions), point, strict=True))
@@ -218,6 +242,11 @@ class Sets:
         return [FieldError("space", "there is no set")]
 
 
+def _touches(path: str, other: str) -> bool:
+    """Tell whether one of two paths is the other or a part of it."""
+    return f"{path}.".startswith(f"{other}.") or f"{other}.".startswith(f"{path}.") or path.startswith(f"{other}[")
+
+
 def _decision(config: StrategyConfig) -> Decision:
     leave = config.exit
     trailing = leave.trailing
@@ -228,6 +257,9 @@ def _decision(config: StrategyConfig) -> Decision:
         even=leave.break_even_after or 0,
         targets=tuple((target.multiple, target.fraction) for target in leave.targets),
         policy=POLICIES.index(config.intrabar),
+        planned=leave.use is ExitUse.SIGNAL,
+        own=leave.has_rules,
+        shares=leave.target_fractions or (),
     )
 
 
@@ -246,10 +278,6 @@ def _worth(config: StrategyConfig) -> Worth:
     )
 
 
-def _way(config: StrategyConfig) -> Way:
-    return Way.KERNEL if config.costs.by_size or config.exit.use is ExitUse.SIGNAL else Way.TABLES
-
-
 @dataclass(frozen=True, eq=False)
 class Group:
     """The sets whose calls are bought alike, at consecutive places of a plan.
@@ -258,13 +286,13 @@ class Group:
         config: of one of them.
         ranges: candles and reach, in milliseconds, of the true ranges that they count in.
         blocks: sets that tables decide, each block with the place of its first.
-        alone: places of the sets that the kernel decides.
+        sized: places of sets with the same fills, whose costs their size decides, each with a block of one of them.
     """
 
     config: StrategyConfig
     ranges: tuple[tuple[int, int], ...]
     blocks: tuple[tuple[int, Block], ...]
-    alone: range
+    sized: tuple[tuple[range, Block], ...]
 
 
 class Plan:
@@ -277,32 +305,32 @@ class Plan:
 
     def __init__(self, sets: Sets, timeframe: int) -> None:
         """Lay out sets; `timeframe` in milliseconds."""
-        members: list[dict[Decision, list[int]]] = [{} for _ in sets.groups]
-        alone: list[list[int]] = [[] for _ in sets.groups]
-        for number, rules in enumerate(sets.rules):
-            if rules.way is Way.KERNEL:
-                alone[rules.group].append(number)
-            else:
-                members[rules.group].setdefault(rules.decision, []).append(number)
+        members: list[dict[Way, dict[_Alike, list[int]]]] = [{way: {} for way in Way} for _ in sets.groups]
+        for number, one in enumerate(sets.rules):
+            alike = (one.decision, one.worth._replace(fee=0.0, slip=0.0) if one.way is Way.SIZED else None)
+            members[one.group][one.way].setdefault(alike, []).append(number)
         order: list[int] = []
         groups = []
-        for config, decided, others in zip(sets.groups, members, alone, strict=True):
-            numbers = [number for alike in decided.values() for number in alike]
-            counts = sorted({n for decision in decided for n in _ranges(decision)})
-            blocks = []
+        for config, member in zip(sets.groups, members, strict=True):
+            counts = sorted({n for way in Way for alike in member[way] for n in _ranges(alike[0])})
+            numbers = [number for alike in member[Way.TABLES].values() for number in alike]
+            blocks, sized = [], []
             for begin in range(0, len(numbers), SETS_A_BLOCK):
-                part = numbers[begin : begin + SETS_A_BLOCK]
-                blocks.append((len(order) + begin, block_of([sets.rules[number] for number in part], counts)))
+                part = [sets.rules[number] for number in numbers[begin : begin + SETS_A_BLOCK]]
+                blocks.append((len(order) + begin, block_of(part, counts)))
             order += numbers
+            for alike in member[Way.SIZED].values():
+                places = range(len(order), len(order) + len(alike))
+                sized.append((places, block_of([sets.rules[alike[0]]], counts)))
+                order += alike
             groups.append(
                 Group(
                     config=config,
                     ranges=tuple((n, reach_of(n + 1, timeframe)) for n in counts),
                     blocks=tuple(blocks),
-                    alone=range(len(order), len(order) + len(others)),
+                    sized=tuple(sized),
                 )
             )
-            order += others
         self.groups = tuple(groups)
         self.order: Integers = np.array(order, np.int64)
         self.places: Integers = np.argsort(self.order)
@@ -351,6 +379,10 @@ def block_of(rules: list[Rules], counts: list[int]) -> Block:
         hold=_integers(-1 if one.hold is None else hold_of[one.hold] for one in decisions),
         even=_integers(one.even for one in decisions),
         policy=_integers(one.policy for one in decisions),
+        planned=_flags(one.planned for one in decisions),
+        own=_flags(one.own for one in decisions),
+        first_share=readonly(np.cumsum(np.array([0] + [len(one.shares) for one in decisions], np.int64))),
+        shares=_floats(share for one in decisions for share in one.shares),
         first_step=readonly(np.cumsum(steps)),
         step_multiple=_integers(place_of[multiple] for one in decisions for multiple, _ in one.targets),
         step_fraction=_floats(fraction for one in decisions for _, fraction in one.targets),
@@ -362,7 +394,7 @@ def block_of(rules: list[Rules], counts: list[int]) -> Block:
         through=_floats(worth.through for worth in worths),
         haircut=_floats(worth.haircut for worth in worths),
         retrace=_floats(worth.retrace for worth in worths),
-        again=readonly(np.array([worth.again for worth in worths], np.bool_)),
+        again=_flags(worth.again for worth in worths),
     )
 
 
@@ -382,3 +414,7 @@ def _floats(values: Iterable[float]) -> npt.NDArray[np.float64]:
 
 def _integers(values: Iterable[int]) -> Integers:
     return readonly(np.fromiter(values, np.int64))
+
+
+def _flags(values: Iterable[bool]) -> npt.NDArray[np.bool_]:
+    return readonly(np.fromiter(values, np.bool_))

@@ -3,7 +3,6 @@
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import lru_cache
 
 import numba
 import numpy as np
@@ -31,7 +30,7 @@ from lab_pipeline.engine.shards import (
 )
 from lab_pipeline.engine.signals import NONE, Signal, require_signals
 from lab_pipeline.engine.sweep.cells import Cells, bytes_needed, medians, totals
-from lab_pipeline.engine.sweep.space import SETS_A_BLOCK, Plan, Sets
+from lab_pipeline.engine.sweep.space import SETS_A_BLOCK, Sets
 from lab_pipeline.engine.sweep.worker import CALLS_A_CHUNK, Ground, Room, Worker
 
 ROWS_A_CHUNK = 2**25
@@ -46,7 +45,6 @@ NORMAL_95 = 1.6448536269514722
 """One-sided: the lower bound is missed from below in one of twenty."""
 FEWEST_DAYS = 2
 """Days with trades below which there is no spread between days."""
-CONFIGS_KEPT = 4_096
 
 
 @dataclass(frozen=True, eq=False)
@@ -247,9 +245,8 @@ class Sweeper:
         self._callers, caller = _numbered(self._calls["caller"])
         _require_memory(len(sets), len(self._days), len(self._callers), memory)
         self._by_mint = CallsByMint(self._calls["mint"])
-        self._plan = Plan(sets, self._timeframe)
+        self._plan = sets.plan(self._timeframe)
         self._cells = Cells.empty(len(sets), len(self._days), len(self._callers))
-        config = lru_cache(CONFIGS_KEPT)(sets.config)
         ground = Ground(
             calls=self._calls,
             timeframe=self._timeframe,
@@ -258,7 +255,7 @@ class Sweeper:
             cells=self._cells,
             finer=finer,
             signals=signals,
-            config_at=lambda place: config(int(self._plan.order[place])),
+            config_at=lambda place: sets.config(int(self._plan.order[place])),
             canceled=canceled,
             progress=progress,
             room=Room(),

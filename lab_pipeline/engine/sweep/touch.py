@@ -33,6 +33,8 @@ from lab_pipeline.engine.kernel import (
     HORIZON,
     LOWEST_LEVEL,
     NEAREST_OPEN,
+    NO_PLAN,
+    PLAN,
     REMAINDER,
     SIGNAL,
     STOP_LOSS,
@@ -42,6 +44,7 @@ from lab_pipeline.engine.kernel import (
     TRADE,
     TRAILING_STOP,
     Candles,
+    Flags,
     Records,
 )
 
@@ -100,6 +103,9 @@ class Block(NamedTuple):
         stop: by decision, number of its stop; so are `trail` and `hold`.
         even: by decision, number of filled targets from which on the entry price is a stop.
         policy: by decision, of the kernel.
+        planned: by decision, whether what the caller posted holds; `own` whether there are rules for a call without it.
+        first_share: by decision, and the end of the last, of what the caller's targets sell, none for equal parts.
+        shares: of all decisions.
         first_step: by decision, and the end of the last, of its targets.
         step_multiple: by step of a ladder, number of its multiple; `step_fraction` what it sells.
         first_set: by decision, and the end of the last.
@@ -121,6 +127,10 @@ class Block(NamedTuple):
     hold: Integers
     even: Integers
     policy: Integers
+    planned: Flags
+    own: Flags
+    first_share: Integers
+    shares: Floats
     first_step: Integers
     step_multiple: Integers
     step_fraction: Floats
@@ -135,8 +145,19 @@ class Block(NamedTuple):
     again: npt.NDArray[np.bool_]
 
 
+class Plans(NamedTuple):
+    """What the callers posted: by call, as `kernel.find_plans` tells it. Empty where no set asks for it."""
+
+    kind: npt.NDArray[np.int8]
+    count: Integers
+    multiples: Floats
+    stop: Floats
+
+
 class Touches(NamedTuple):
     """When one call touches the levels of a block: rows, `NEVER` for not at all, and prices.
+
+    The caller's targets come after the block's multiples, and the caller's stop after its stops.
 
     Attributes:
         target_row: by multiple; `target_level` its price, `target_fill` that of a fill at that row.
@@ -144,6 +165,7 @@ class Touches(NamedTuple):
         stop_row: by stop; `stop_level` its price, NaN where there is no true range to count in.
         trail_row: by trail; `trail_level` its price there, NaN where there is no true range to count in.
         hold_row: by time, the row at whose open it is over.
+        step_multiple: of the block, and room for the steps of a caller's ladder; so is `step_fraction`.
         price: of the fills of one trade; `fraction` what they sell, `row` where. Room for the longest ladder and one.
     """
 
@@ -156,6 +178,8 @@ class Touches(NamedTuple):
     trail_row: Integers
     trail_level: Floats
     hold_row: Integers
+    step_multiple: Integers
+    step_fraction: Floats
     price: Floats
     fraction: Floats
     row: Integers
@@ -311,6 +335,7 @@ def evaluate(
     entries: Records,
     index: Index,
     true_ranges: Floats,
+    plans: Plans,
     block: Block,
     timeframe: int,
     net: Floats,
@@ -324,6 +349,7 @@ def evaluate(
         entries: records of `kernel.ENTRY_FOUND`, row -1 for a call that is not to be bought.
         index: of the calls.
         true_ranges: by range and call.
+        plans: by call.
         block: the sets.
         timeframe: length of a candle in milliseconds.
         net: by call and set, written to: the net return, NaN without a trade and for pairs that are handed back.
@@ -333,18 +359,19 @@ def evaluate(
     Returns:
         How many pairs are handed back.
     """
-    touches = _room(block)
-    no_trades, no_fills = np.empty(0, TRADE), np.empty(0, FILL)
+    touches = _room(block, plans)
+    none_unclear, no_trades, no_fills = np.empty(0, np.bool_), np.empty(0, TRADE), np.empty(0, FILL)
     handed_back = 0
     for k in range(len(entries)):
         net[k, :] = np.nan
         if entries[k]["row"] >= 0:
-            _touch(candles, entries[k], index, k, true_ranges, block, timeframe, touches)
+            _touch(candles, entries[k], index, k, true_ranges, plans, block, timeframe, touches)
             handed_back, _, _ = _decide(
                 candles,
                 entries[k],
                 index,
                 k,
+                plans,
                 block,
                 timeframe,
                 touches,
@@ -353,6 +380,7 @@ def evaluate(
                 pairs,
                 handed_back,
                 False,  # noqa: FBT003
+                none_unclear,
                 no_trades,
                 0,
                 no_fills,
@@ -363,30 +391,38 @@ def evaluate(
 
 @compiled
 def record_trades(
-    candles: Candles, entries: Records, index: Index, true_ranges: Floats, block: Block, timeframe: int
-) -> tuple[Records, Records, Pairs]:
+    candles: Candles,
+    entries: Records,
+    index: Index,
+    true_ranges: Floats,
+    plans: Plans,
+    block: Block,
+    timeframe: int,
+) -> tuple[Records, Records, Flags, Pairs]:
     """Write out the first trades of the sets of a block on calls; arguments as of `evaluate`.
 
     Returns:
         Records of `kernel.TRADE` and `kernel.FILL`, in order of call, then set, without what values a position
-        (`shard`, `mark`, `mark_time`) and what impact is measured by; and the pairs (call, set) that the kernel must
-        decide.
+        (`shard`, `mark`, `mark_time`) and what impact is measured by; which trades met an ambiguous candle; and the
+        pairs (call, set) that the kernel must decide.
     """
-    touches, sets = _room(block), len(block.again)
+    touches, sets = _room(block, plans), len(block.again)
     count = len(entries) * sets
     net = np.empty((len(entries), sets))
     tallies = Tallies(np.zeros((sets, REASON_CODES), np.int64), np.zeros(sets, np.int64), np.zeros(sets, np.int64))
     pairs = np.empty((count, 2), np.int32)
     trades, fills = np.zeros(count, TRADE), np.zeros(count * (len(touches.price) + 1), FILL)
+    unclear = np.zeros(count, np.bool_)
     handed_back, trade_count, fill_count = 0, 0, 0
     for k in range(len(entries)):
         if entries[k]["row"] >= 0:
-            _touch(candles, entries[k], index, k, true_ranges, block, timeframe, touches)
+            _touch(candles, entries[k], index, k, true_ranges, plans, block, timeframe, touches)
             handed_back, trade_count, fill_count = _decide(
                 candles,
                 entries[k],
                 index,
                 k,
+                plans,
                 block,
                 timeframe,
                 touches,
@@ -395,21 +431,24 @@ def record_trades(
                 pairs,
                 handed_back,
                 True,  # noqa: FBT003
+                unclear,
                 trades,
                 trade_count,
                 fills,
                 fill_count,
             )
-    return trades[:trade_count], fills[:fill_count], pairs[:handed_back]
+    return trades[:trade_count], fills[:fill_count], unclear[:trade_count], pairs[:handed_back]
 
 
 @compiled
-def _room(block: Block) -> Touches:
-    multiples, stops, trails = len(block.multiples), len(block.stop_size), len(block.trail_size)
-    longest = 0
+def _room(block: Block, plans: Plans) -> Touches:
+    posted = plans.multiples.shape[1]
+    multiples, stops, trails = len(block.multiples) + posted, len(block.stop_size) + 1, len(block.trail_size)
+    steps = len(block.step_multiple)
+    longest = posted
     for decision in range(len(block.stop)):
         longest = max(longest, block.first_step[decision + 1] - block.first_step[decision])
-    return Touches(
+    touches = Touches(
         np.empty(multiples, np.int64),
         np.empty(multiples),
         np.empty(multiples),
@@ -419,10 +458,17 @@ def _room(block: Block) -> Touches:
         np.empty(trails, np.int64),
         np.empty(trails),
         np.empty(len(block.holds), np.int64),
+        np.empty(steps + posted, np.int64),
+        np.empty(steps + posted),
         np.empty(longest + 1),
         np.empty(longest + 1),
         np.empty(longest + 1, np.int64),
     )
+    touches.step_multiple[:steps] = block.step_multiple
+    touches.step_fraction[:steps] = block.step_fraction
+    for step in range(posted):
+        touches.step_multiple[steps + step] = len(block.multiples) + step
+    return touches
 
 
 @inner
@@ -432,6 +478,7 @@ def _touch(
     index: Index,
     k: int,
     true_ranges: Floats,
+    plans: Plans,
     block: Block,
     timeframe: int,
     touches: Touches,
@@ -440,22 +487,11 @@ def _touch(
     row, entry, inside = found["row"], found["price"], found["inside"]
     first, last = index.first_record[k], index.first_record[k + 1] - 1
     lowest_inside = candles.low[row] if inside else np.inf
-    record = first
-    for number in range(len(block.multiples)):
-        level = entry * block.multiples[number]
-        record = max(record, first + 1)
-        while record < last and index.peak[record] < level:
-            record += 1
-        touches.target_level[number] = level
-        if record == last:
-            touches.target_row[number] = NEVER
-            touches.even_row[number] = NEVER
-            continue
-        reached = index.record_row[record]
-        touches.target_row[number] = reached
-        touches.target_fill[number] = max(level, candles.open[reached])
-        touches.even_row[number] = record  # for now: its row is found below, from the last record back
-    _touch_even(index, last, entry, touches)
+    own = len(block.multiples)
+    _touch_targets(candles, index, first, last, entry, block.multiples, own, 0, touches)
+    if len(plans.kind) > 0 and plans.kind[k] == PLAN:
+        _touch_targets(candles, index, first, last, entry, plans.multiples[k], plans.count[k], own, touches)
+        _touch_stop(index, k, row, lowest_inside, plans.stop[k], len(block.stop_size), touches)
     for number in range(len(block.stop_size)):
         if block.stop_range[number] < 0:
             level = entry * (1.0 - block.stop_size[number])
@@ -465,14 +501,7 @@ def _touch(
             )
             if np.isnan(true_ranges[block.stop_range[number], k]):
                 level = np.nan
-        touches.stop_level[number] = level
-        if lowest_inside <= level:
-            touches.stop_row[number] = row
-            continue
-        begin, end = index.first_floor[k], index.first_floor[k + 1]
-        touches.stop_row[number] = NEVER
-        if begin < end and index.floor[end - 1] <= level:
-            touches.stop_row[number] = _first_below(index.floor_row, index.floor, begin, end, level)
+        _touch_stop(index, k, row, lowest_inside, level, number, touches)
     record, armed = first, first
     for number in range(len(block.trail_size)):
         begins_anew = (
@@ -522,18 +551,53 @@ def _touch(
 
 
 @inner
-def _touch_even(index: Index, last: int, entry: float, touches: Touches) -> None:
-    """Turn the record at which each target is reached to the first row after it whose low is at most the entry."""
+def _touch_stop(
+    index: Index, k: int, row: int, lowest_inside: float, level: float, number: int, touches: Touches
+) -> None:
+    """Find when a fixed level below the entry is touched, in a candle that is entered inside or in a later one."""
+    touches.stop_level[number] = level
+    touches.stop_row[number] = NEVER
+    begin, end = index.first_floor[k], index.first_floor[k + 1]
+    if lowest_inside <= level:
+        touches.stop_row[number] = row
+    elif begin < end and index.floor[end - 1] <= level:
+        touches.stop_row[number] = _first_below(index.floor_row, index.floor, begin, end, level)
+
+
+@inner
+def _touch_targets(
+    candles: Candles,
+    index: Index,
+    first: int,
+    last: int,
+    entry: float,
+    multiples: Floats,
+    count: int,
+    offset: int,
+    touches: Touches,
+) -> None:
+    """Find when ascending targets are reached, and from then on the entry price; written from `offset` on."""
+    record = first + 1
+    for number in range(count):
+        level = entry * multiples[number]
+        while record < last and index.peak[record] < level:
+            record += 1
+        place = offset + number
+        touches.target_level[place] = level
+        touches.target_row[place] = NEVER
+        touches.even_row[place] = record  # for now: its row is found from the last record back
+        if record < last:
+            reached = index.record_row[record]
+            touches.target_row[place] = reached
+            touches.target_fill[place] = max(level, candles.open[reached])
     following, record = NEVER, last
-    for number in range(len(touches.even_row) - 1, -1, -1):
-        if touches.target_row[number] == NEVER:
-            continue
-        while record > touches.even_row[number]:
+    for place in range(offset + count - 1, offset - 1, -1):
+        while record > touches.even_row[place]:
             record -= 1
             begin, end = index.first_low[record], index.first_low[record + 1]
             if begin < end and index.low[end - 1] <= entry:
                 following = _first_below(index.low_row, index.low, begin, end, entry)
-        touches.even_row[number] = following
+        touches.even_row[place] = following
 
 
 @inner
@@ -567,6 +631,7 @@ def _decide(
     found: np.void,
     index: Index,
     k: int,
+    plans: Plans,
     block: Block,
     timeframe: int,
     touches: Touches,
@@ -575,6 +640,7 @@ def _decide(
     pairs: Pairs,
     handed_back: int,
     recording: bool,  # noqa: FBT001 - compiled functions take positional arguments
+    unclear: Flags,
     trades: Records,
     trade_count: int,
     fills: Records,
@@ -589,6 +655,7 @@ def _decide(
     end_row, leave_row = found["end_row"], found["leave_row"]
     opens, highs, lows, times = candles.open, candles.high, candles.low, candles.timestamp
     target_row, target_level, target_fill = touches.target_row, touches.target_level, touches.target_fill
+    step_multiple, step_fraction = touches.step_multiple, touches.step_fraction
     sold_for, sold, sold_in = touches.price, touches.fraction, touches.row
     time = times[entry_row]
     last_row = end_row - 1
@@ -601,27 +668,37 @@ def _decide(
             cut = touches.hold_row[block.hold[decision]]
         if leave_row < cut:
             cut, reason = leave_row, SIGNAL
+        if (stop >= 0 and np.isnan(touches.stop_level[stop])) or (trail >= 0 and np.isnan(touches.trail_level[trail])):
+            continue  # too few candles before the entry
+        to_kernel = False
+        if block.planned[decision]:
+            if plans.kind[k] == PLAN:
+                first_share = block.first_share[decision]
+                stop = -1 if np.isnan(plans.stop[k]) else len(block.stop_size)
+                step = len(block.step_multiple)
+                last_step = step + _share_out(
+                    block, first_share, block.first_share[decision + 1], plans.count[k], touches
+                )
+                to_kernel = plans.count[k] > 0 and touches.target_level[len(block.multiples)] <= entry
+            elif plans.kind[k] != NO_PLAN or not block.own[decision]:
+                continue
         stopped, even_row = NEVER, NEVER
         if stop >= 0:
             stopped = touches.stop_row[stop]
-            if np.isnan(touches.stop_level[stop]):
-                continue
         if trail >= 0:
             stopped = min(stopped, touches.trail_row[trail])
-            if np.isnan(touches.trail_level[trail]):
-                continue
         if 0 < even <= last_step - step:
-            even_row = touches.even_row[block.step_multiple[step + even - 1]]
+            even_row = touches.even_row[step_multiple[step + even - 1]]
             stopped = min(stopped, even_row)
         hit = stopped < cut
         limit = stopped if hit else cut
         remaining, count, row = 1.0, 0, entry_row
         while remaining > 0.0 and step < last_step:
-            multiple = block.step_multiple[step]
+            multiple = step_multiple[step]
             if target_row[multiple] >= limit:
                 break
             row = target_row[multiple]
-            fraction = min(block.step_fraction[step], remaining)
+            fraction = min(step_fraction[step], remaining)
             sold_for[count], sold[count], sold_in[count] = target_fill[multiple], fraction, row
             count += 1
             step += 1
@@ -647,7 +724,7 @@ def _decide(
                 else:
                     reached = opened
                     while remaining > 0.0 and step < last_step:
-                        multiple = block.step_multiple[step]
+                        multiple = step_multiple[step]
                         if reached < target_level[multiple]:
                             if ambiguous or high < target_level[multiple]:
                                 break
@@ -659,7 +736,7 @@ def _decide(
                             elif policy != TARGET_FIRST:
                                 break
                             reached = high
-                        fraction = min(block.step_fraction[step], remaining)
+                        fraction = min(step_fraction[step], remaining)
                         sold_for[count], sold[count], sold_in[count] = (
                             max(target_level[multiple], opened),
                             fraction,
@@ -684,7 +761,7 @@ def _decide(
                     pricing = AT_END
             sold_for[count], sold[count], sold_in[count] = price, remaining, row
             count += 1
-        to_kernel = ambiguous and block.policy[decision] == FINER
+        to_kernel = to_kernel or (ambiguous and block.policy[decision] == FINER)
         held = times[row] - time
         last_fill = count - 1
         for number in range(block.first_set[decision], block.first_set[decision + 1]):
@@ -733,9 +810,27 @@ def _decide(
                     fills,
                     fill_count,
                 )
+                unclear[trade_count] = ambiguous
                 trade_count += 1
                 fill_count += count + 1
     return handed_back, trade_count, fill_count
+
+
+@inner
+def _share_out(block: Block, begin: int, end: int, count: int, touches: Touches) -> int:
+    """Write what each of a caller's targets sells, after the block's steps; return how many sell."""
+    steps = len(block.step_fraction)
+    if begin == end:
+        for step in range(count):
+            touches.step_fraction[steps + step] = 1.0 / count
+        return count
+    count = min(count, end - begin)
+    total = 0.0
+    for step in range(count):
+        total += block.shares[begin + step]
+    for step in range(count):
+        touches.step_fraction[steps + step] = block.shares[begin + step] / total
+    return count
 
 
 @inner
@@ -749,7 +844,7 @@ def _dips(index: Index, k: int, row: int, limit: float) -> bool:
 @inner
 def _distance(block: Block, touches: Touches, stop: int, entry: float) -> float:
     """Return the part of the entry price that is lost at a stop."""
-    if block.stop_range[stop] < 0:
+    if stop < len(block.stop_size) and block.stop_range[stop] < 0:
         fraction: float = block.stop_size[stop]
         return fraction
     distance: float = 1.0 - touches.stop_level[stop] / entry

@@ -3,6 +3,8 @@
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
+from typing import NamedTuple
 
 import numpy as np
 import polars as pl
@@ -14,16 +16,34 @@ from lab_pipeline.engine import kernel
 from lab_pipeline.engine.calls import CallBook
 from lab_pipeline.engine.compiled import readonly
 from lab_pipeline.engine.kernel import Records
-from lab_pipeline.engine.portfolio import account_of, costs_of, settle
+from lab_pipeline.engine.portfolio import Account, Costs, account_of, costs_of, settle
 from lab_pipeline.engine.rules import options_of, rules_of
 from lab_pipeline.engine.runner import CallRunner, FinerSource, Shard, picked
 from lab_pipeline.engine.signals import Signal
 from lab_pipeline.engine.sweep.cells import Cells, accumulate
 from lab_pipeline.engine.sweep.space import SETS_A_BLOCK, Group
-from lab_pipeline.engine.sweep.touch import REASON_CODES, Block, Index, Pairs, Tallies, build_index, evaluate
+from lab_pipeline.engine.sweep.touch import (
+    REASON_CODES,
+    Block,
+    Index,
+    Pairs,
+    Plans,
+    Tallies,
+    build_index,
+    evaluate,
+    record_trades,
+)
 
 CALLS_A_CHUNK = 256
 """Calls that are swept together."""
+LAWS_KEPT = 4_096
+"""Sets of a group whose rules are kept as the kernel takes them, some 3 KB each."""
+NO_PLANS = Plans(
+    readonly(np.empty(0, np.int8)),
+    readonly(np.empty(0, np.int64)),
+    readonly(np.empty((0, 0))),
+    readonly(np.empty(0)),
+)
 
 
 class SweepCanceledError(LabError):
@@ -68,6 +88,16 @@ class Ground:
             raise SweepCanceledError
 
 
+class Law(NamedTuple):
+    """One set as compiled functions take it, and what simulates it."""
+
+    rules: kernel.Rules
+    options: kernel.Options
+    costs: Costs
+    account: Account
+    runner: CallRunner
+
+
 class Room(threading.local):
     """Memory of one thread for what a block decides on a chunk."""
 
@@ -90,6 +120,7 @@ class Chunk:
         calls: what the kernel is told of them.
         days: by call, number of its day; `callers` that of its caller.
         entries: of `kernel.ENTRY_FOUND`, row -1 for calls that are not bought.
+        index: of the calls; `ranges` their true ranges, `plans` what their callers posted.
     """
 
     shard: Shard
@@ -98,6 +129,9 @@ class Chunk:
     days: Integers
     callers: Integers
     entries: Records
+    index: Index
+    ranges: Floats
+    plans: Plans
 
 
 class Worker:
@@ -110,6 +144,7 @@ class Worker:
         self._book = CallBook(ground.calls, group.config, ground.timeframe, ground.signals)
         self._rules = rules_of(group.config, ground.timeframe)
         self._options = options_of(group.config, ground.timeframe)
+        self._law = lru_cache(LAWS_KEPT)(self._make_law)
         self._locks = [threading.Lock() for _ in range(len(group.blocks) + 1)]
 
     def sweep(self, shard: Shard, ranks: Integers, first: Integers, last: Integers) -> None:
@@ -119,38 +154,58 @@ class Worker:
         calls = self._book.of(ranks, first, last, columns)
         records, entries = kernel.find_entries(columns, self._rules, self._options, calls, bool(group.config.filters))
         entries["row"][self._book.refuse(ranks, records)] = -1
-        bought = np.flatnonzero(entries["row"] >= 0)
-        chunk = Chunk(shard, ranks, calls, ground.day[ranks], ground.caller[ranks], entries)
-        if group.blocks:
-            index = build_index(columns, entries)
-            ranges = np.empty((len(group.ranges), len(ranks)))
-            for number, (count, reach) in enumerate(group.ranges):
-                ranges[number] = kernel.true_ranges(columns, calls, entries, count, reach)
-            for lock, (place, block) in zip(self._locks, group.blocks, strict=False):
-                ground.require_wanted()
-                self._decide(chunk, index, readonly(ranges), place, block, lock)
-                ground.progress(len(bought) * len(block.again))
-        for place in group.alone if len(bought) else ():
+        bought = int(np.count_nonzero(entries["row"] >= 0))
+        ranges = np.empty((len(group.ranges), len(ranks)))
+        for number, (count, reach) in enumerate(group.ranges):
+            ranges[number] = kernel.true_ranges(columns, calls, entries, count, reach)
+        chunk = Chunk(
+            shard=shard,
+            ranks=ranks,
+            calls=calls,
+            days=ground.day[ranks],
+            callers=ground.caller[ranks],
+            entries=entries,
+            index=build_index(columns, entries),
+            ranges=readonly(ranges),
+            plans=plans_of(self._options, calls, entries),
+        )
+        for lock, (place, block) in zip(self._locks, group.blocks, strict=False):
             ground.require_wanted()
-            self._simulate(chunk, place, bought, self._locks[-1])
-            ground.progress(len(bought))
+            self._decide(chunk, place, block, lock)
+            ground.progress(bought * len(block.again))
+        for places, block in group.sized:
+            self._settle(chunk, places, block)
+            ground.progress(bought * len(places))
 
-    def _decide(  # noqa: PLR0917 - what `sweep` holds
-        self,
-        chunk: Chunk,
-        index: Index,
-        ranges: Floats,
-        place: int,
-        block: Block,
-        lock: threading.Lock,
-    ) -> None:
+    def _make_law(self, place: int) -> Law:
+        ground = self._ground
+        config = ground.config_at(place)
+        finer = ground.finer.get(config.finer_timeframe) if config.finer_timeframe else None
+        return Law(
+            rules=rules_of(config, ground.timeframe),
+            options=options_of(config, ground.timeframe),
+            costs=costs_of(config),
+            account=account_of(config, ground.timeframe),
+            runner=CallRunner(self._book, config, ground.timeframe, 1, finer),
+        )
+
+    def _decide(self, chunk: Chunk, place: int, block: Block, lock: threading.Lock) -> None:
         """Decide a block by its tables, and what they leave over by the kernel."""
         cells, sets = self._ground.cells, len(block.again)
         room = self._ground.room
         net, pairs = room.net(len(chunk.ranks), sets), room.pairs
         tallies = Tallies(np.zeros((sets, REASON_CODES), np.int64), np.zeros(sets, np.int64), np.zeros(sets, np.int64))
         left = evaluate(
-            chunk.shard.columns, chunk.entries, index, ranges, block, self._ground.timeframe, net, tallies, pairs
+            chunk.shard.columns,
+            chunk.entries,
+            chunk.index,
+            chunk.ranges,
+            chunk.plans,
+            block,
+            self._ground.timeframe,
+            net,
+            tallies,
+            pairs,
         )
         placed = slice(place, place + sets)
         with lock:
@@ -163,24 +218,56 @@ class Worker:
             self._ground.require_wanted()
             self._simulate(chunk, place + number, calls, lock)
 
+    def _settle(self, chunk: Chunk, places: range, block: Block) -> None:
+        """Find the fills that some sets share by their tables, and what each pays for them."""
+        ground, columns = self._ground, chunk.shard.columns
+        trades, fills, unclear, pairs = record_trades(
+            columns, chunk.entries, chunk.index, chunk.ranges, chunk.plans, block, ground.timeframe
+        )
+        left = pairs[:, 0].astype(np.int64)
+        for place in places:
+            ground.require_wanted()
+            law = self._law(place)
+            own, own_fills = trades.copy(), fills.copy()
+            paid = kernel.note_impact(
+                columns, chunk.shard.liquidity, law.rules, law.options, chunk.calls, chunk.entries, own, own_fills
+            )
+            settle(own, own_fills, law.costs, law.account)
+            with self._locks[-1]:
+                self._count(chunk, place, own[paid], own["call"][paid], int(paid.sum()), int(unclear[paid].sum()))
+            if len(left):
+                self._simulate(chunk, place, left, self._locks[-1])
+
     def _simulate(self, chunk: Chunk, place: int, calls: Integers, lock: threading.Lock) -> None:
         """Simulate one set on some calls of a chunk."""
-        ground, cells = self._ground, self._ground.cells
-        config = ground.config_at(place)
-        runner = CallRunner(self._book, config, ground.timeframe, 1, ground.finer.get(config.finer_timeframe or ""))
-        made = runner.run(chunk.shard, chunk.ranks[calls], picked(chunk.calls, calls))
-        trades = made.trades
-        if config.costs.by_size:
-            settle(trades, made.fills, costs_of(config), account_of(config, ground.timeframe))
-        owners = calls[trades["call"]]
-        net = np.ascontiguousarray(trades["net_return"]).reshape(-1, 1)
+        law = self._law(place)
+        made = law.runner.run(chunk.shard, chunk.ranks[calls], picked(chunk.calls, calls))
+        if law.costs.by_size:
+            settle(made.trades, made.fills, law.costs, law.account)
+        entered, ambiguous = np.count_nonzero(made.records["trades"]), int(made.records["ambiguous"].sum())
         with lock:
-            accumulate(net, chunk.days[owners], chunk.callers[owners], place, cells.by_day, cells.by_caller, cells.tail)
-            cells.entered[place] += np.count_nonzero(made.records["trades"])
-            cells.reasons[place] += np.bincount(trades["reason"], minlength=REASON_CODES)
-            cells.held[place] += int((trades["exit_time"] - trades["entry_time"]).sum())
-            cells.ambiguous[place] += int(made.records["ambiguous"].sum())
-            cells.by_kernel[place] += len(calls)
+            self._count(chunk, place, made.trades, calls[made.trades["call"]], entered, ambiguous)
+            self._ground.cells.by_kernel[place] += len(calls)
+
+    def _count(self, chunk: Chunk, place: int, trades: Records, calls: Integers, entered: int, ambiguous: int) -> None:  # noqa: PLR0917 - what its callers hold
+        """Count trades of one set; `calls` are theirs."""
+        cells = self._ground.cells
+        net = np.ascontiguousarray(trades["net_return"]).reshape(-1, 1)
+        days, callers = chunk.days[calls], chunk.callers[calls]
+        accumulate(net, days, callers, place, cells.by_day, cells.by_caller, cells.tail)
+        cells.entered[place] += entered
+        cells.reasons[place] += np.bincount(trades["reason"], minlength=REASON_CODES)
+        cells.held[place] += int((trades["exit_time"] - trades["entry_time"]).sum())
+        cells.ambiguous[place] += ambiguous
+
+
+def plans_of(options: kernel.Options, calls: kernel.Calls, entries: Records) -> Plans:
+    """Return what the callers of some calls posted, if rules ask for it; `entries` are of `kernel.ENTRY_FOUND`."""
+    if not options.plan:
+        return NO_PLANS
+    most = int((calls.last_target - calls.first_target).max(initial=0))
+    options = options._replace(plan_fractions=readonly(np.empty(0)))  # of each set its own
+    return Plans(*map(readonly, kernel.find_plans(options, calls, entries, most)))
 
 
 def _by_set(pairs: Pairs) -> Iterator[tuple[int, Integers]]:

@@ -11,8 +11,9 @@ from lab_pipeline.engine.history import reach_of
 from lab_pipeline.engine.rules import options_of, rules_of
 from lab_pipeline.engine.runner import NO_FINER
 from lab_pipeline.engine.shards import CallsByMint, laid_out
-from lab_pipeline.engine.sweep.space import Way, block_of
+from lab_pipeline.engine.sweep.space import block_of
 from lab_pipeline.engine.sweep.touch import build_index, record_trades
+from lab_pipeline.engine.sweep.worker import plans_of
 from lab_pipeline_tests.engine.chances import RELAXED, THOROUGH, parts
 from lab_pipeline_tests.engine.generated import MINUTE_MS, markets, small_candles
 from lab_pipeline_tests.engine.generated_fills import rich_markets
@@ -23,7 +24,6 @@ from .generated_sweeps import sweeps
 MARKETS, HANDFULS = (250, 2_500) if THOROUGH else (15, 60)
 VALUED = ("shard", "mark", "mark_time")
 """Fields that the portfolio's marks fill."""
-MEASURED = ("depth_at_level", "depth_at_low")
 
 
 @parts
@@ -52,40 +52,33 @@ def assert_same_records(sets, candles, called) -> None:
     shard = CandleColumns.from_frame(candles.sort("mint", "timestamp"))
     columns, liquidity = laid_out(shard)
     for number, rules in enumerate(sets.rules):
-        if rules.way is not Way.TABLES:
-            continue
         config = sets.config(number)
-        ranks, first, last = CallsByMint(ordered["mint"]).on(
-            CandleColumns.from_frame(candles.sort("mint", "timestamp"))
-        )
-        book = CallBook(ordered, config, MINUTE_MS)
-        given_calls = book.of(ranks, first, last, columns)
+        ranks, first, last = CallsByMint(ordered["mint"]).on(shard)
+        told = CallBook(ordered, config, MINUTE_MS).of(ranks, first, last, columns)
         law, options = rules_of(config, MINUTE_MS), options_of(config, MINUTE_MS)
-        _, entries = kernel.find_entries(columns, law, options, given_calls, False)  # noqa: FBT003
+        _, entries = kernel.find_entries(columns, law, options, told, False)  # noqa: FBT003
         counts = sorted({n for n in (options.stop_ranges, options.trail_ranges) if n})
-        ranges = np.array(
-            [kernel.true_ranges(columns, given_calls, entries, n, reach_of(n + 1, MINUTE_MS)) for n in counts]
-        ).reshape(len(counts), len(ranks))
-        block = block_of([rules], counts)
-        trades, fills, pairs = record_trades(
-            columns, entries, build_index(columns, entries), readonly(ranges), block, MINUTE_MS
+        ranges = [kernel.true_ranges(columns, told, entries, n, reach_of(n + 1, MINUTE_MS)) for n in counts]
+        trades, fills, _, pairs = record_trades(
+            columns,
+            entries,
+            build_index(columns, entries),
+            readonly(np.array(ranges).reshape(len(counts), len(ranks))),
+            plans_of(options, told, entries),
+            block_of([rules], counts),
+            MINUTE_MS,
         )
-        _, wanted, wanted_fills, opened = kernel.simulate_calls(columns, liquidity, NO_FINER, law, options, given_calls)
+        paid = kernel.note_impact(columns, liquidity, law, options, told, entries, trades, fills)
+        fills, trades = fills[np.repeat(paid, trades["fills"])], trades[paid]
+        _, wanted, wanted_fills, opened = kernel.simulate_calls(columns, liquidity, NO_FINER, law, options, told)
         left = np.unique(pairs[:, 0])
-        assert set(opened["call"][wanted_fills_of_first(opened, wanted)]) <= set(left)
-        keep = (wanted["trade_no"] == 1) & ~np.isin(wanted["call"], left)
-        assert (wanted["trade_no"][~np.isin(wanted["call"], left)] == 1).all()  # who buys again is handed back
-        for name in set(kernel.TRADE.names) - {*VALUED, *MEASURED}:
-            assert_same_bits(trades[name], wanted[name][keep], name)
-        kept_fills = wanted_fills[np.repeat(keep, wanted["fills"])]
-        for name in set(kernel.FILL.names) - {"depth"}:
-            assert_same_bits(fills[name], kept_fills[name], name)
-
-
-def wanted_fills_of_first(opened, wanted) -> np.ndarray:
-    """Tell the opened candles that are of first trades, which are those that tables must hand back."""
-    first = {(trade["call"], trade["exit_row"]) for trade in wanted if trade["trade_no"] == 1}
-    return np.array([(one["call"], one["row"]) in first for one in opened], np.bool_)
+        decided = ~np.isin(wanted["call"], left)
+        assert (wanted["trade_no"][decided] == 1).all()  # who buys again is handed back
+        assert not set(opened["call"]) - set(left)
+        for name in set(kernel.TRADE.names) - set(VALUED):
+            assert_same_bits(trades[name], wanted[name][decided], name)
+        for name in kernel.FILL.names:
+            assert_same_bits(fills[name], wanted_fills[np.repeat(decided, wanted["fills"])][name], name)
 
 
 def assert_same_bits(left, right, name: str) -> None:
