@@ -1,10 +1,11 @@
 """What is kept of the trades of every set: sums by day and by caller that do not depend on the order of the trades.
 
-A float64 sum depends on its order in the last digits. These do not: every value is a whole number of 2**-53 (a net
-return is what is left of a float64 when 1 is subtracted; squares are rounded to it), and is split into a coarse part,
-a multiple of 2**-20, and the rest. Both parts add up without rounding, as long as the values of a set sum to less
-than 8 billion and are fewer than two million. So threads, shards and parts may add in any order, and a sum that is
-told is the exact one, rounded once: what `math.fsum` gives of the trades of a backtest.
+A float64 sum depends on its order in the last digits. These do not: a net return is what is left of a float64 when 1 is
+subtracted, so a whole number of 2**-53. It is split into a coarse part, a multiple of 2**-20, and the rest, and both
+add up without rounding as long as the returns of a set sum to less than 8 billion and are fewer than two million.
+Squares are rounded to multiples of 2**-43 and split likewise, for sums up to 8 trillion. So threads, shards and parts
+may add in any order, and the sum of returns that is told is the exact one, rounded once: what `math.fsum` gives of the
+trades of a backtest.
 """
 # ruff: noqa: PLR0917 - compiled functions take positional arguments
 
@@ -20,8 +21,10 @@ from lab_pipeline.engine.sweep.touch import REASON_CODES
 
 COARSE = 1.5 * 2.0**32
 """Added and subtracted again, it rounds to a multiple of 2**-20."""
-FINE = 0.75
-"""Added to less than 2**-20 and subtracted again, it rounds to a multiple of 2**-53."""
+COARSE_SQUARE = 1.5 * 2.0**42
+"""Likewise to a multiple of 2**-10."""
+FINE_SQUARE = 768.0
+"""Added to less than 2**-10 and subtracted again, it rounds to a multiple of 2**-43."""
 TILE = 16
 """Sets whose bins stay in the nearest memory."""
 BINS = 256
@@ -131,12 +134,12 @@ def accumulate(
             value = returns[place] if traded else 0.0
             coarse = (value + COARSE) - COARSE
             square = value * value
-            coarse_square = (square + COARSE) - COARSE
+            coarse_square = (square + COARSE_SQUARE) - COARSE_SQUARE
             counts[place] += np.int32(traded)
             wholes[place] += coarse
             rests[place] += value - coarse
             squares[place] += coarse_square
-            square_rests[place] += ((square - coarse_square) + FINE) - FINE
+            square_rests[place] += ((square - coarse_square) + FINE_SQUARE) - FINE_SQUARE
         counts, wholes, rests = (
             by_caller.count[caller, first_set:end],
             by_caller.whole[caller, first_set:end],
@@ -149,12 +152,12 @@ def accumulate(
             value = returns[place] if traded else 0.0
             coarse = (value + COARSE) - COARSE
             square = value * value
-            coarse_square = (square + COARSE) - COARSE
+            coarse_square = (square + COARSE_SQUARE) - COARSE_SQUARE
             counts[place] += np.int32(traded)
             wholes[place] += coarse
             rests[place] += value - coarse
             squares[place] += coarse_square
-            square_rests[place] += ((square - coarse_square) + FINE) - FINE
+            square_rests[place] += ((square - coarse_square) + FINE_SQUARE) - FINE_SQUARE
             won = max(value, 0.0)
             coarse = (won + COARSE) - COARSE
             wins[place] += np.int32(value > 0.0)
