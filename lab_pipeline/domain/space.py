@@ -13,7 +13,6 @@ it is ever run.
 """
 
 import ast
-import copy
 import difflib
 import itertools
 import math
@@ -23,7 +22,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from types import UnionType
-from typing import Annotated, Any, TypeVar, Union, get_args, get_origin
+from typing import Annotated, Any, TypeGuard, TypeVar, Union, get_args, get_origin
 
 from pydantic import BaseModel
 
@@ -176,10 +175,7 @@ class Space:
 def value_at(document: Any, path: str) -> Any:  # noqa: ANN401 - JSON has no narrower type
     """Return what a document has at a path, null where it is not set."""
     for part in _parts(path):
-        if isinstance(part, int):
-            document = document[part] if isinstance(document, list) and part < len(document) else None
-        else:
-            document = document.get(part) if isinstance(document, dict) else None
+        document = _below(document, part)
     return document
 
 
@@ -261,12 +257,19 @@ def _parts(path: str) -> list[str | int]:
     return [int(index) if index else name for name, index in re.findall(r"([^.\[\]]+)|\[(\d+)\]", path)]
 
 
+def _below(node: Any, part: str | int) -> Any:  # noqa: ANN401 - JSON has no narrower type
+    """Return what an object or list has at a name or place, null if it is none or has nothing there."""
+    if isinstance(part, int):
+        return node[part] if isinstance(node, list) and part < len(node) else None
+    return node.get(part) if isinstance(node, dict) else None
+
+
 def _put(document: dict[str, Any], path: str, value: object, owned: set[int]) -> None:
     """Write a value at a path; what lies on the way is copied once a document, so that the base stays as it is."""
     parts = _parts(path)
     node: Any = document
     for part, following in itertools.pairwise(parts):
-        below = node[part] if isinstance(node, list) or part in node else None
+        below = _below(node, part)
         if id(below) not in owned:
             if isinstance(following, int):
                 below = list(below) if isinstance(below, list) else []
@@ -278,7 +281,7 @@ def _put(document: dict[str, Any], path: str, value: object, owned: set[int]) ->
             said = f"there are {len(below)} of them, counted from 0"
             raise InvalidConfigError(SUBJECT, [FieldError(path, said)])
         node = below
-    node[parts[-1]] = copy.deepcopy(value)
+    node[parts[-1]] = value
 
 
 def _dimension(path: str, values: object) -> Dimension:
@@ -341,7 +344,7 @@ def _stepped(low: float, high: float, step: float, scale: str) -> tuple[float, .
     return tuple(_rounded(low + step * number, whole=whole) for number in range(count))
 
 
-def _is_number(value: object) -> bool:
+def _is_number(value: object) -> TypeGuard[float]:
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 

@@ -41,7 +41,7 @@ Counts = npt.NDArray[np.int32]
 class Sums(NamedTuple):
     """Sums of net returns and of their squares, in two parts each, by bucket and set."""
 
-    count: Counts
+    trades: Counts
     whole: Floats
     rest: Floats
     square: Floats
@@ -124,7 +124,7 @@ def accumulate(
     for call in range(len(net)):
         day, caller, returns = days[call], callers[call], net[call]
         counts, wholes, rests = (
-            by_day.count[day, first_set:end],
+            by_day.trades[day, first_set:end],
             by_day.whole[day, first_set:end],
             by_day.rest[day, first_set:end],
         )
@@ -141,7 +141,7 @@ def accumulate(
             squares[place] += coarse_square
             square_rests[place] += ((square - coarse_square) + FINE_SQUARE) - FINE_SQUARE
         counts, wholes, rests = (
-            by_caller.count[caller, first_set:end],
+            by_caller.trades[caller, first_set:end],
             by_caller.whole[caller, first_set:end],
             by_caller.rest[caller, first_set:end],
         )

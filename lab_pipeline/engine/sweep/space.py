@@ -313,16 +313,16 @@ class Plan:
         groups = []
         for config, member in zip(sets.groups, members, strict=True):
             counts = sorted({n for way in Way for alike in member[way] for n in _ranges(alike[0])})
-            numbers = [number for alike in member[Way.TABLES].values() for number in alike]
+            numbers = [number for same in member[Way.TABLES].values() for number in same]
             blocks, sized = [], []
             for begin in range(0, len(numbers), SETS_A_BLOCK):
                 part = [sets.rules[number] for number in numbers[begin : begin + SETS_A_BLOCK]]
                 blocks.append((len(order) + begin, block_of(part, counts)))
             order += numbers
-            for alike in member[Way.SIZED].values():
-                places = range(len(order), len(order) + len(alike))
-                sized.append((places, block_of([sets.rules[alike[0]]], counts)))
-                order += alike
+            for same in member[Way.SIZED].values():
+                places = range(len(order), len(order) + len(same))
+                sized.append((places, block_of([sets.rules[same[0]]], counts)))
+                order += same
             groups.append(
                 Group(
                     config=config,

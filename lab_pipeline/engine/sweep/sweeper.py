@@ -325,9 +325,9 @@ class Sweeper:
         self._finished = True
         cells, places, sets = self._cells, self._plan.places, self._sets
         by_day, by_caller = cells.by_day, cells.by_caller
-        day_trades = np.ascontiguousarray(by_day.count.T[places])
+        day_trades = np.ascontiguousarray(by_day.trades.T[places])
         day_net = np.ascontiguousarray((by_day.whole + by_day.rest).T[places])
-        caller_trades = np.ascontiguousarray(by_caller.count.T[places])
+        caller_trades = np.ascontiguousarray(by_caller.trades.T[places])
         caller_wins = np.ascontiguousarray(cells.tail.wins.T[places])
         trades, wins = day_trades.sum(axis=1, dtype=np.int64), caller_wins.sum(axis=1, dtype=np.int64)
         total = totals(by_day.whole, by_day.rest)[places]

@@ -149,7 +149,7 @@ class Plans(NamedTuple):
     """What the callers posted: by call, as `kernel.find_plans` tells it. Empty where no set asks for it."""
 
     kind: npt.NDArray[np.int8]
-    count: Integers
+    targets: Integers
     multiples: Floats
     stop: Floats
 
@@ -490,7 +490,7 @@ def _touch(
     own = len(block.multiples)
     _touch_targets(candles, index, first, last, entry, block.multiples, own, 0, touches)
     if len(plans.kind) > 0 and plans.kind[k] == PLAN:
-        _touch_targets(candles, index, first, last, entry, plans.multiples[k], plans.count[k], own, touches)
+        _touch_targets(candles, index, first, last, entry, plans.multiples[k], plans.targets[k], own, touches)
         _touch_stop(index, k, row, lowest_inside, plans.stop[k], len(block.stop_size), touches)
     for number in range(len(block.stop_size)):
         if block.stop_range[number] < 0:
@@ -677,9 +677,9 @@ def _decide(
                 stop = -1 if np.isnan(plans.stop[k]) else len(block.stop_size)
                 step = len(block.step_multiple)
                 last_step = step + _share_out(
-                    block, first_share, block.first_share[decision + 1], plans.count[k], touches
+                    block, first_share, block.first_share[decision + 1], plans.targets[k], touches
                 )
-                to_kernel = plans.count[k] > 0 and touches.target_level[len(block.multiples)] <= entry
+                to_kernel = plans.targets[k] > 0 and touches.target_level[len(block.multiples)] <= entry
             elif plans.kind[k] != NO_PLAN or not block.own[decision]:
                 continue
         stopped, even_row = NEVER, NEVER
@@ -838,7 +838,8 @@ def _dips(index: Index, k: int, row: int, limit: float) -> bool:
     """Tell whether the low falls to a limit after a row, or in the candles since the record before it."""
     first, last = index.first_record[k], index.first_record[k + 1] - 1
     record = max(first, _last_until(index.record_row, first, last, row))
-    return index.after[record] <= limit
+    dips: bool = index.after[record] <= limit
+    return dips
 
 
 @inner

@@ -244,7 +244,7 @@ class Worker:
         made = law.runner.run(chunk.shard, chunk.ranks[calls], picked(chunk.calls, calls))
         if law.costs.by_size:
             settle(made.trades, made.fills, law.costs, law.account)
-        entered, ambiguous = np.count_nonzero(made.records["trades"]), int(made.records["ambiguous"].sum())
+        entered, ambiguous = int((made.records["trades"] > 0).sum()), int(made.records["ambiguous"].sum())
         with lock:
             self._count(chunk, place, made.trades, calls[made.trades["call"]], entered, ambiguous)
             self._ground.cells.by_kernel[place] += len(calls)
@@ -267,7 +267,8 @@ def plans_of(options: kernel.Options, calls: kernel.Calls, entries: Records) -> 
         return NO_PLANS
     most = int((calls.last_target - calls.first_target).max(initial=0))
     options = options._replace(plan_fractions=readonly(np.empty(0)))  # of each set its own
-    return Plans(*map(readonly, kernel.find_plans(options, calls, entries, most)))
+    kind, targets, multiples, stop = kernel.find_plans(options, calls, entries, most)
+    return Plans(readonly(kind), readonly(targets), readonly(multiples), readonly(stop))
 
 
 def _by_set(pairs: Pairs) -> Iterator[tuple[int, Integers]]:
