@@ -29,7 +29,7 @@ from lab_pipeline.engine.shards import (
     laid_out,
 )
 from lab_pipeline.engine.signals import NONE, Signal, require_signals
-from lab_pipeline.engine.sweep.cells import Cells, bytes_needed, medians, totals
+from lab_pipeline.engine.sweep.cells import Cells, Counts, Sums, bytes_needed, medians, totals
 from lab_pipeline.engine.sweep.space import SETS_A_BLOCK, Sets
 from lab_pipeline.engine.sweep.worker import CALLS_A_CHUNK, Ground, Room, Worker
 
@@ -324,15 +324,14 @@ class Sweeper:
         self._require_unfinished()
         self._finished = True
         cells, places, sets = self._cells, self._plan.places, self._sets
-        by_day, by_caller = cells.by_day, cells.by_caller
-        day_trades = np.ascontiguousarray(by_day.trades.T[places])
-        day_net = np.ascontiguousarray((by_day.whole + by_day.rest).T[places])
-        caller_trades = np.ascontiguousarray(by_caller.trades.T[places])
-        caller_wins = np.ascontiguousarray(cells.tail.wins.T[places])
-        trades, wins = day_trades.sum(axis=1, dtype=np.int64), caller_wins.sum(axis=1, dtype=np.int64)
+        by_day, tail = cells.by_day, cells.tail
         total = totals(by_day.whole, by_day.rest)[places]
-        gains = totals(cells.tail.gain[None, :], cells.tail.gain_rest[None, :])[places]
-        losses = (cells.tail.gain - by_day.whole.sum(axis=0) + (cells.tail.gain_rest - by_day.rest.sum(axis=0)))[places]
+        gains = totals(tail.gain[None, :], tail.gain_rest[None, :])[places]
+        losses = (tail.gain - by_day.whole.sum(axis=0) + (tail.gain_rest - by_day.rest.sum(axis=0)))[places]
+        day_trades, day_net, day_squares = _laid_out(by_day, places)
+        caller_trades, caller_net, caller_squares = _laid_out(cells.by_caller, places)
+        caller_wins = np.ascontiguousarray(tail.wins.T[places])
+        trades, wins = day_trades.sum(axis=1, dtype=np.int64), caller_wins.sum(axis=1, dtype=np.int64)
         mean, error = _ratio(total, trades), _clustered_error(day_trades, day_net)
         counted = {
             "trades": trades.astype(np.int32),
@@ -342,7 +341,7 @@ class Sweeper:
             "expectancy": mean,
             "expectancy_se": error,
             "expectancy_lower": mean - NORMAL_95 * error,
-            "median_return": medians(cells.tail.bins[places]),
+            "median_return": medians(tail.bins[places]),
             "profit_factor": _ratio(gains, losses),
             "hold_minutes": _ratio(cells.held[places] / kernel.MINUTE_MS, trades),
             "ambiguous": cells.ambiguous[places],
@@ -356,15 +355,15 @@ class Sweeper:
             days=self._days,
             day_trades=day_trades,
             day_net=day_net,
-            day_squares=np.ascontiguousarray((by_day.square + by_day.square_rest).T[places]),
+            day_squares=day_squares,
             reach=self._reach,
             callers=self._callers,
             caller_trades=caller_trades,
             caller_wins=caller_wins,
-            caller_net=np.ascontiguousarray((by_caller.whole + by_caller.rest).T[places]),
-            caller_squares=np.ascontiguousarray((by_caller.square + by_caller.square_rest).T[places]),
+            caller_net=caller_net,
+            caller_squares=caller_squares,
             reasons=cells.reasons[places],
-            bins=cells.tail.bins[places],
+            bins=tail.bins[places],
             asked=sets.asked,
             duplicates=sets.duplicates,
             excluded=sets.excluded,
@@ -424,6 +423,14 @@ def _numbered(callers: pl.Series) -> tuple[list[str], Integers]:
         names.append(OTHERS)
     number = {name: place for place, name in enumerate(names)}
     return names, np.array([number.get(name, len(names) - 1) for name in callers], np.int64)
+
+
+def _laid_out(sums: Sums, places: Integers) -> tuple[Counts, Floats, Floats]:
+    """Return trades, sums of returns and of squares by set and bucket; parts are put together in place."""
+    np.add(sums.whole, sums.rest, out=sums.whole)
+    np.add(sums.square, sums.square_rest, out=sums.square)
+    trades = np.ascontiguousarray(sums.trades.T[places])
+    return trades, np.ascontiguousarray(sums.whole.T[places]), np.ascontiguousarray(sums.square.T[places])
 
 
 def _ratio(values: npt.NDArray[np.generic], by: npt.NDArray[np.generic]) -> Floats:
