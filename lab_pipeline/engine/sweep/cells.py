@@ -123,46 +123,34 @@ def accumulate(
     gain, gain_rest = tail.gain[first_set:end], tail.gain_rest[first_set:end]
     for call in range(len(net)):
         day, caller, returns = days[call], callers[call], net[call]
-        counts, wholes, rests = (
-            by_day.trades[day, first_set:end],
-            by_day.whole[day, first_set:end],
-            by_day.rest[day, first_set:end],
-        )
-        squares, square_rests = by_day.square[day, first_set:end], by_day.square_rest[day, first_set:end]
+        day_trades, caller_trades = by_day.trades[day, first_set:end], by_caller.trades[caller, first_set:end]
+        day_whole, caller_whole = by_day.whole[day, first_set:end], by_caller.whole[caller, first_set:end]
+        day_rest, caller_rest = by_day.rest[day, first_set:end], by_caller.rest[caller, first_set:end]
+        day_square, caller_square = by_day.square[day, first_set:end], by_caller.square[caller, first_set:end]
+        day_left, caller_left = by_day.square_rest[day, first_set:end], by_caller.square_rest[caller, first_set:end]
+        wins = tail.wins[caller, first_set:end]
         for place in range(len(returns)):
             traded = returns[place] == returns[place]  # NaN is not itself
             value = returns[place] if traded else 0.0
-            coarse = (value + COARSE) - COARSE
+            whole = (value + COARSE) - COARSE
+            rest = value - whole
             square = value * value
-            coarse_square = (square + COARSE_SQUARE) - COARSE_SQUARE
-            counts[place] += np.int32(traded)
-            wholes[place] += coarse
-            rests[place] += value - coarse
-            squares[place] += coarse_square
-            square_rests[place] += ((square - coarse_square) + FINE_SQUARE) - FINE_SQUARE
-        counts, wholes, rests = (
-            by_caller.trades[caller, first_set:end],
-            by_caller.whole[caller, first_set:end],
-            by_caller.rest[caller, first_set:end],
-        )
-        squares, square_rests = by_caller.square[caller, first_set:end], by_caller.square_rest[caller, first_set:end]
-        wins = tail.wins[caller, first_set:end]
-        for place in range(len(returns)):
-            traded = returns[place] == returns[place]
-            value = returns[place] if traded else 0.0
-            coarse = (value + COARSE) - COARSE
-            square = value * value
-            coarse_square = (square + COARSE_SQUARE) - COARSE_SQUARE
-            counts[place] += np.int32(traded)
-            wholes[place] += coarse
-            rests[place] += value - coarse
-            squares[place] += coarse_square
-            square_rests[place] += ((square - coarse_square) + FINE_SQUARE) - FINE_SQUARE
-            won = max(value, 0.0)
-            coarse = (won + COARSE) - COARSE
-            wins[place] += np.int32(value > 0.0)
-            gain[place] += coarse
-            gain_rest[place] += won - coarse
+            whole_square = (square + COARSE_SQUARE) - COARSE_SQUARE
+            rest_square = ((square - whole_square) + FINE_SQUARE) - FINE_SQUARE
+            day_trades[place] += np.int32(traded)
+            day_whole[place] += whole
+            day_rest[place] += rest
+            day_square[place] += whole_square
+            day_left[place] += rest_square
+            caller_trades[place] += np.int32(traded)
+            caller_whole[place] += whole
+            caller_rest[place] += rest
+            caller_square[place] += whole_square
+            caller_left[place] += rest_square
+            won = value > 0.0
+            wins[place] += np.int32(won)
+            gain[place] += whole if won else 0.0
+            gain_rest[place] += rest if won else 0.0
     bits = net.view(np.int64)
     for tile in range(0, net.shape[1], TILE):
         for call in range(len(net)):

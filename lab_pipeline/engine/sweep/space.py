@@ -23,7 +23,7 @@ from lab_pipeline.domain.strategy import AmmImpact, AtrDistance, Strategy, Strat
 from lab_pipeline.engine.compiled import readonly
 from lab_pipeline.engine.history import reach_of
 from lab_pipeline.engine.rules import POLICIES
-from lab_pipeline.engine.sweep.touch import Block
+from lab_pipeline.engine.sweep.touch import Block, Numbers
 
 SETS_A_BLOCK = 2_048
 """Sets that are decided together: what is written of them stays in a core's memory."""
@@ -363,8 +363,8 @@ def block_of(rules: list[Rules], counts: list[int]) -> Block:
     place_of = {multiple: place for place, multiple in enumerate(multiples)}
     stop_of, trail_of = ({value: place for place, value in enumerate(values)} for values in (stops, trails))
     hold_of = {hold: place for place, hold in enumerate(holds)}
-    steps = np.array([0] + [len(decision.targets) for decision in decisions], np.int64)
-    worths = [one.worth for one in rules]
+    worths = list(dict.fromkeys(one.worth for one in rules))
+    worth_of = {worth: place for place, worth in enumerate(worths)}
     fee, slip = (np.array([getattr(worth, name) for worth in worths]) for name in ("fee", "slip"))
     return Block(
         multiples=_floats(multiples),
@@ -374,19 +374,20 @@ def block_of(rules: list[Rules], counts: list[int]) -> Block:
         trail_range=_integers(number for _, number, _ in trails),
         trail_size=_floats(size for _, _, size in trails),
         holds=_integers(holds),
-        stop=_integers(-1 if one.stop is None else stop_of[_by_range(one.stop, counts)] for one in decisions),
-        trail=_integers(-1 if one.trail is None else trail_of[_trail(one.trail, counts)] for one in decisions),
-        hold=_integers(-1 if one.hold is None else hold_of[one.hold] for one in decisions),
-        even=_integers(one.even for one in decisions),
-        policy=_integers(one.policy for one in decisions),
+        stop=_numbers(-1 if one.stop is None else stop_of[_by_range(one.stop, counts)] for one in decisions),
+        trail=_numbers(-1 if one.trail is None else trail_of[_trail(one.trail, counts)] for one in decisions),
+        hold=_numbers(-1 if one.hold is None else hold_of[one.hold] for one in decisions),
+        even=_numbers(one.even for one in decisions),
+        policy=_numbers(one.policy for one in decisions),
         planned=_flags(one.planned for one in decisions),
         own=_flags(one.own for one in decisions),
-        first_share=readonly(np.cumsum(np.array([0] + [len(one.shares) for one in decisions], np.int64))),
+        first_share=_numbers(np.cumsum([0] + [len(one.shares) for one in decisions])),
         shares=_floats(share for one in decisions for share in one.shares),
-        first_step=readonly(np.cumsum(steps)),
-        step_multiple=_integers(place_of[multiple] for one in decisions for multiple, _ in one.targets),
+        first_step=_numbers(np.cumsum([0] + [len(one.targets) for one in decisions])),
+        step_multiple=_numbers(place_of[multiple] for one in decisions for multiple, _ in one.targets),
         step_fraction=_floats(fraction for one in decisions for _, fraction in one.targets),
-        first_set=_integers(first_set),
+        first_set=_numbers(first_set),
+        worth=_numbers(worth_of[one.worth] for one in rules),
         bought_at=readonly(1.0 + slip),
         bought_fee=readonly(1.0 + fee),
         sold_at=readonly(1.0 - slip),
@@ -414,6 +415,10 @@ def _floats(values: Iterable[float]) -> npt.NDArray[np.float64]:
 
 def _integers(values: Iterable[int]) -> Integers:
     return readonly(np.fromiter(values, np.int64))
+
+
+def _numbers(values: Iterable[int]) -> Numbers:
+    return readonly(np.fromiter(values, np.int32))
 
 
 def _flags(values: Iterable[bool]) -> npt.NDArray[np.bool_]:

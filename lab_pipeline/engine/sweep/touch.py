@@ -58,6 +58,8 @@ AT_PRICE, IN_RANGE, AT_END = range(3)
 
 T = TypeVar("T", bound=np.generic)
 Pairs = npt.NDArray[np.int32]
+Numbers = npt.NDArray[np.int32]
+"""Of what is read for every set: as short as can be."""
 
 
 class Index(NamedTuple):
@@ -109,10 +111,11 @@ class Block(NamedTuple):
         first_step: by decision, and the end of the last, of its targets.
         step_multiple: by step of a ladder, number of its multiple; `step_fraction` what it sells.
         first_set: by decision, and the end of the last.
-        bought_at: by set, 1 + slippage; `bought_fee` 1 + fee.
-        sold_at: by set, 1 - slippage; `sold_fee` 1 - fee.
-        through: by set, how far a stop fills below its level; `haircut` what the end of the candles takes.
-        retrace: by set, of its next entry; `again` whether it has one.
+        worth: by set, number of what its fills are worth.
+        bought_at: by worth, 1 + slippage; `bought_fee` 1 + fee.
+        sold_at: by worth, 1 - slippage; `sold_fee` 1 - fee.
+        through: by worth, how far a stop fills below its level; `haircut` what the end of the candles takes.
+        retrace: by worth, of its next entry; `again` whether it has one.
     """
 
     multiples: Floats
@@ -122,19 +125,20 @@ class Block(NamedTuple):
     trail_range: Integers
     trail_size: Floats
     holds: Integers
-    stop: Integers
-    trail: Integers
-    hold: Integers
-    even: Integers
-    policy: Integers
+    stop: Numbers
+    trail: Numbers
+    hold: Numbers
+    even: Numbers
+    policy: Numbers
     planned: Flags
     own: Flags
-    first_share: Integers
+    first_share: Numbers
     shares: Floats
-    first_step: Integers
-    step_multiple: Integers
+    first_step: Numbers
+    step_multiple: Numbers
     step_fraction: Floats
-    first_set: Integers
+    first_set: Numbers
+    worth: Numbers
     bought_at: Floats
     bought_fee: Floats
     sold_at: Floats
@@ -142,7 +146,7 @@ class Block(NamedTuple):
     through: Floats
     haircut: Floats
     retrace: Floats
-    again: npt.NDArray[np.bool_]
+    again: Flags
 
 
 class Plans(NamedTuple):
@@ -166,6 +170,7 @@ class Touches(NamedTuple):
         trail_row: by trail; `trail_level` its price there, NaN where there is no true range to count in.
         hold_row: by time, the row at whose open it is over.
         step_multiple: of the block, and room for the steps of a caller's ladder; so is `step_fraction`.
+        spent: by worth, on a unit that is bought.
         price: of the fills of one trade; `fraction` what they sell, `row` where. Room for the longest ladder and one.
     """
 
@@ -180,6 +185,7 @@ class Touches(NamedTuple):
     hold_row: Integers
     step_multiple: Integers
     step_fraction: Floats
+    spent: Floats
     price: Floats
     fraction: Floats
     row: Integers
@@ -406,7 +412,7 @@ def record_trades(
         (`shard`, `mark`, `mark_time`) and what impact is measured by; which trades met an ambiguous candle; and the
         pairs (call, set) that the kernel must decide.
     """
-    touches, sets = _room(block, plans), len(block.again)
+    touches, sets = _room(block, plans), len(block.worth)
     count = len(entries) * sets
     net = np.empty((len(entries), sets))
     tallies = Tallies(np.zeros((sets, REASON_CODES), np.int64), np.zeros(sets, np.int64), np.zeros(sets, np.int64))
@@ -460,6 +466,7 @@ def _room(block: Block, plans: Plans) -> Touches:
         np.empty(len(block.holds), np.int64),
         np.empty(steps + posted, np.int64),
         np.empty(steps + posted),
+        np.empty(len(block.again)),
         np.empty(longest + 1),
         np.empty(longest + 1),
         np.empty(longest + 1, np.int64),
@@ -660,6 +667,9 @@ def _decide(
     time = times[entry_row]
     last_row = end_row - 1
     ending = HORIZON if times[last_row] >= found["end"] - timeframe else END_OF_DATA
+    posted = len(plans.kind) > 0
+    for number in range(len(block.again)):
+        touches.spent[number] = entry * block.bought_at[number] * block.bought_fee[number]
     for decision in range(len(block.stop)):
         stop, trail, even = block.stop[decision], block.trail[decision], block.even[decision]
         step, last_step = block.first_step[decision], block.first_step[decision + 1]
@@ -671,7 +681,7 @@ def _decide(
         if (stop >= 0 and np.isnan(touches.stop_level[stop])) or (trail >= 0 and np.isnan(touches.trail_level[trail])):
             continue  # too few candles before the entry
         to_kernel = False
-        if block.planned[decision]:
+        if posted and block.planned[decision]:
             if plans.kind[k] == PLAN:
                 first_share = block.first_share[decision]
                 stop = -1 if np.isnan(plans.stop[k]) else len(block.stop_size)
@@ -765,25 +775,25 @@ def _decide(
         held = times[row] - time
         last_fill = count - 1
         for number in range(block.first_set[decision], block.first_set[decision + 1]):
-            price = sold_for[last_fill]
+            worth, price = block.worth[number], sold_for[last_fill]
             if pricing == IN_RANGE:
-                price = max(level - block.through[number] * (level - low), low)
+                price = max(level - block.through[worth] * (level - low), low)
             elif pricing == AT_END:
-                price = price * (1.0 - block.haircut[number])
+                price = price * (1.0 - block.haircut[worth])
             if to_kernel or (
-                block.again[number]
+                block.again[worth]
                 and TARGET <= reason <= TRAILING_STOP
-                and _dips(index, k, row, price * (1.0 - block.retrace[number]))
+                and _dips(index, k, row, price * (1.0 - block.retrace[worth]))
             ):
                 pairs[handed_back, 0], pairs[handed_back, 1] = k, number
                 handed_back += 1
                 continue
-            sold_at, sold_fee = block.sold_at[number], block.sold_fee[number]
+            sold_at, sold_fee = block.sold_at[worth], block.sold_fee[worth]
             proceeds = 0.0
             for fill in range(last_fill):
                 proceeds += sold[fill] * sold_for[fill] * sold_at * sold_fee
             proceeds += sold[last_fill] * price * sold_at * sold_fee
-            spent = entry * block.bought_at[number] * block.bought_fee[number]
+            spent = touches.spent[worth]
             net[k, number] = proceeds / spent - 1.0
             tallies.reasons[number, reason] += 1
             tallies.held[number] += held

@@ -172,7 +172,7 @@ class Worker:
         for lock, (place, block) in zip(self._locks, group.blocks, strict=False):
             ground.require_wanted()
             self._decide(chunk, place, block, lock)
-            ground.progress(bought * len(block.again))
+            ground.progress(bought * len(block.worth))
         for places, block in group.sized:
             self._settle(chunk, places, block)
             ground.progress(bought * len(places))
@@ -191,7 +191,7 @@ class Worker:
 
     def _decide(self, chunk: Chunk, place: int, block: Block, lock: threading.Lock) -> None:
         """Decide a block by its tables, and what they leave over by the kernel."""
-        cells, sets = self._ground.cells, len(block.again)
+        cells, sets = self._ground.cells, len(block.worth)
         room = self._ground.room
         net, pairs = room.net(len(chunk.ranks), sets), room.pairs
         tallies = Tallies(np.zeros((sets, REASON_CODES), np.int64), np.zeros(sets, np.int64), np.zeros(sets, np.int64))
