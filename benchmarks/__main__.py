@@ -5,6 +5,7 @@ import sys
 
 BENCHMARKS = (
     "kernel_vs_vectorbt",
+    "sweep",
     "fills",
     "lake_scan",
     "ingest",
