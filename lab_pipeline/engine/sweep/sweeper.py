@@ -11,6 +11,7 @@ import polars as pl
 
 from lab_pipeline.domain import frames
 from lab_pipeline.domain.candles import CandleColumns, Floats, Integers
+from lab_pipeline.domain.clusters import FEWEST_CLUSTERS, NORMAL_95
 from lab_pipeline.domain.errors import InvalidConfigError, LabError
 from lab_pipeline.domain.filters import COUNTED
 from lab_pipeline.domain.space import Space
@@ -40,11 +41,6 @@ MOST_CALLERS = 1_000
 OTHERS = "(other)"
 MEMORY = 2 * 10**9
 """Bytes that the cells may take where nobody says it."""
-DAY_MS = 86_400_000
-NORMAL_95 = 1.6448536269514722
-"""One-sided: the lower bound is missed from below in one of twenty."""
-FEWEST_DAYS = 2
-"""Days with trades below which there is no spread between days."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -240,7 +236,7 @@ class Sweeper:
         processors: int = numba.config.NUMBA_DEFAULT_NUM_THREADS  # type: ignore[attr-defined] # set when numba is imported
         self._threads = threads or processors
         called_at = self._calls["called_at"].to_physical().to_numpy()
-        self._days, day = np.unique(called_at // DAY_MS * DAY_MS, return_inverse=True)
+        self._days, day = np.unique(called_at // history.DAY_MS * history.DAY_MS, return_inverse=True)
         self._reach = _reach(self._days, day, called_at, sets)
         self._callers, caller = _numbered(self._calls["caller"])
         _require_memory(len(sets), len(self._days), len(self._callers), memory)
@@ -440,13 +436,17 @@ def _ratio(values: npt.NDArray[np.generic], by: npt.NDArray[np.generic]) -> Floa
 
 
 def _clustered_error(trades: npt.NDArray[np.int32], net: Floats) -> Floats:
-    """Return the standard error of the mean net return of a trade, clustered by day; NaN below two days with trades."""
+    """Return the standard error of the mean net return of a trade, clustered by day; NaN below two days with trades.
+
+    What `statistics.selection.cells.expectancy_error` gives of any group of days, which it adds up from moments; that
+    loses digits which a set's own deviations keep.
+    """
     errors = np.full(len(trades), np.nan)
     for begin in range(0, len(trades), SETS_A_BLOCK):
         part = slice(begin, begin + SETS_A_BLOCK)
         count, sums = trades[part], net[part]
         total, days = count.sum(axis=1), (count > 0).sum(axis=1)
-        told = days >= FEWEST_DAYS
+        told = days >= FEWEST_CLUSTERS
         mean = sums[told].sum(axis=1) / total[told]
         left = sums[told] - count[told] * mean[:, None]
         squares = (left * left).sum(axis=1) * days[told] / (days[told] - 1)

@@ -3,19 +3,16 @@
 from lab_pipeline.statistics.selection.caller_rules import p_values, q_values
 from lab_pipeline.statistics.selection.cells import DayCells, Minimum, Objective
 from lab_pipeline.statistics.selection.folds import Walk, Windows, hold_out
-from lab_pipeline.statistics.selection.intervals import clustered_interval
 from lab_pipeline.statistics.selection.placebo import best_objective
 from lab_pipeline.statistics.selection.selecting import Choice, Evidence, Selection, Validation, assess, choose
 from lab_pipeline.statistics.selection.sharpe import effective_trials
-from lab_pipeline.statistics.selection.stress import LANES, Lane, stop_fill_sensitivity
+from lab_pipeline.statistics.selection.stress import stop_fill_sensitivity
 from lab_pipeline.statistics.selection.verdict import Part, Verdict
 
 __all__ = [
-    "LANES",
     "Choice",
     "DayCells",
     "Evidence",
-    "Lane",
     "Minimum",
     "Objective",
     "Part",
@@ -27,7 +24,6 @@ __all__ = [
     "assess",
     "best_objective",
     "choose",
-    "clustered_interval",
     "effective_trials",
     "hold_out",
     "p_values",

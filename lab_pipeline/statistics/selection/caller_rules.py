@@ -1,19 +1,14 @@
 """Which callers make money under which rules, when as many pairs are asked as there are."""
 
-from typing import Literal
-
 import numpy as np
 from scipy.special import stdtr
-from scipy.stats import false_discovery_control
 
 from lab_pipeline.domain.candles import Floats
+from lab_pipeline.domain.clusters import Dependence, adjusted
 from lab_pipeline.statistics.selection.cells import DayCells, expectancy, expectancy_error, whole
 
 FEWEST_DAYS = 5
 """Days with trades below which a pair is not tested: an error of a handful of days is itself mostly luck."""
-
-Dependence = Literal["by", "bh"]
-"""Benjamini and Yekutieli, whatever the tests have in common; or Benjamini and Hochberg, for independent tests."""
 
 
 def p_values(pairs: DayCells) -> Floats:
@@ -40,6 +35,5 @@ def q_values(p: Floats, dependence: Dependence = "by") -> Floats:
     """
     values = np.full(p.shape, np.nan)
     tested = ~np.isnan(p)
-    if tested.any():
-        values[tested] = false_discovery_control(p[tested], method=dependence)
+    values[tested] = adjusted(p[tested], dependence)
     return values

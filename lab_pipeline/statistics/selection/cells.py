@@ -12,16 +12,13 @@ import numpy as np
 import numpy.typing as npt
 
 from lab_pipeline.domain.candles import Floats, Integers
+from lab_pipeline.domain.clusters import FEWEST_CLUSTERS, NORMAL_95
 
 Booleans = npt.NDArray[np.bool_]
 
 DAY_MS = 86_400_000
 SETS_AT_ONCE = 1024
 """Sets whose cells are squared at once: bounds the memory."""
-NORMAL_95 = 1.6448536269514722
-"""One-sided: the lower bound is missed from below in one of twenty."""
-FEWEST_DAYS = 2
-"""Days with trades below which there is no spread between days."""
 ROUNDING = 1e-12
 """A sum of squares below this part of its largest term is rounding."""
 
@@ -169,7 +166,7 @@ def expectancy_error(moments: Moments) -> Floats:
         squares *= days / (days - 1.0)
         np.sqrt(squares, out=squares)
         squares /= trades
-    squares[days < FEWEST_DAYS] = np.nan
+    squares[days < FEWEST_CLUSTERS] = np.nan
     return squares
 
 

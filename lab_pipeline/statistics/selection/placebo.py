@@ -2,6 +2,9 @@
 
 A placebo is the whole sweep and the whole selection once more, on calls whose entry times or callers were made up. Its
 best objective is what the search shows by itself, whatever made the sets look different from each other.
+
+The nulls of a backtest (`lab_pipeline.engine.nulls`) ask another question: whether one strategy, which nobody searched
+for, does better than chance with the same calls.
 """
 
 from dataclasses import dataclass

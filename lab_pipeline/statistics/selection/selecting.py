@@ -7,6 +7,7 @@ from typing import TypeVar
 import numpy as np
 
 from lab_pipeline.domain.candles import Floats, Integers
+from lab_pipeline.domain.clusters import interval_of_sums
 from lab_pipeline.statistics.selection.cells import (
     DAY_MS,
     Booleans,
@@ -20,7 +21,6 @@ from lab_pipeline.statistics.selection.cells import (
     whole,
 )
 from lab_pipeline.statistics.selection.folds import Windows, walk_forward
-from lab_pipeline.statistics.selection.intervals import clustered_interval, widest
 from lab_pipeline.statistics.selection.out_of_sample import Paths, WalkForward, paths, walk
 from lab_pipeline.statistics.selection.overfitting import FEWEST_DAYS as DAYS_FOR_HALVES
 from lab_pipeline.statistics.selection.overfitting import Overfitting, blocks_for, overfitting
@@ -45,7 +45,7 @@ class Validation:
     Attributes:
         walk: windows of the walk forward.
         cscv_blocks: of days; by their number where none is given.
-        resamples: of the bootstraps.
+        resamples: of the bootstrap of the tests of superiority.
         groups: of days, for the combinatorial paths.
         tested: groups that each of their folds tests.
     """
@@ -112,7 +112,8 @@ class Selection:
         days: that were selected on.
         trials: sets that were tried, here and before.
         effective_trials: independent ones that these amount to.
-        interval: of the winner's mean net return, 95 %, the widest of days drawn anew and callers drawn anew.
+        interval: of the winner's mean net return, 95 %, as a backtest shows it: by clusters of days or of callers,
+            whichever is the wider.
         deflation: of the winner's Sharpe ratio.
         overfitting: CSCV.
         superiority: against cash.
@@ -209,7 +210,7 @@ def assess(
         days,
         trials,
         effective,
-        interval=_interval(cells, choice.winner, evidence, validation.resamples, seed),
+        interval=_interval(cells, choice.winner, evidence),
         deflation=_said(deflation),
         overfitting=_said(halves),
         superiority=_said(superior),
@@ -297,10 +298,6 @@ def _placebo(choice: Choice, evidence: Evidence) -> Placebo | str:
     return against_placebos(float(choice.scores[choice.winner]), evidence.placebos)
 
 
-def _interval(cells: DayCells, winner: int, evidence: Evidence, resamples: int, seed: int) -> tuple[float, float]:
-    intervals = [clustered_interval(cells.trades[winner], cells.net[winner], seed=seed, resamples=resamples)]
-    if evidence.caller_trades is not None and evidence.caller_net is not None:
-        intervals.append(
-            clustered_interval(evidence.caller_trades, evidence.caller_net, seed=seed, resamples=resamples)
-        )
-    return widest(*intervals)
+def _interval(cells: DayCells, winner: int, evidence: Evidence) -> tuple[float, float] | None:
+    low, high = interval_of_sums(cells.trades[winner], cells.net[winner], evidence.caller_trades, evidence.caller_net)
+    return None if low is None or high is None else (low, high)

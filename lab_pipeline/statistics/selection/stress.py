@@ -10,35 +10,6 @@ from lab_pipeline.statistics.selection.cells import Booleans
 
 
 @dataclass(frozen=True)
-class Lane:
-    """Conditions that a set is simulated under.
-
-    Attributes:
-        name: what it is called.
-        fee_bps: fee of every fill, in hundredths of a percent.
-        slippage_bps: slippage of every fill, likewise.
-        delay_candles: by which every entry comes later.
-    """
-
-    name: str
-    fee_bps: float
-    slippage_bps: float
-    delay_candles: int = 0
-
-
-LANES = (
-    Lane("baseline", 50, 100),
-    Lane("worse", 75, 150),
-    Lane("ugly", 50, 200),
-    Lane("one_candle_late", 50, 100, 1),
-    Lane("two_candles_late", 50, 100, 2),
-    Lane("fee_spike", 150, 100),
-    Lane("slippage_spike", 50, 500),
-    Lane("full", 100, 250, 2),
-)
-
-
-@dataclass(frozen=True)
 class Stress:
     """The lane that a set fares worst in: a set is as robust as its worst lane.
 

@@ -4,10 +4,11 @@ import numpy as np
 import pytest
 from scipy.stats import permutation_test
 
+from lab_pipeline.domain.stress_lanes import STRESS_LANES
 from lab_pipeline.statistics.selection.cells import Minimum, Objective
 from lab_pipeline.statistics.selection.placebo import against_placebos, best_objective
 from lab_pipeline.statistics.selection.selecting import choose
-from lab_pipeline.statistics.selection.stress import LANES, stop_fill_sensitivity, weakest_lane
+from lab_pipeline.statistics.selection.stress import stop_fill_sensitivity, weakest_lane
 from lab_pipeline_tests.statistics.selection.worlds import some_cells
 
 
@@ -51,8 +52,8 @@ def test_a_set_is_as_robust_as_its_worst_lane():
 
 
 def test_every_lane_but_the_first_is_worse_than_it():
-    first, *others = LANES
-    assert len({lane.name for lane in LANES}) == len(LANES)
+    first, *others = STRESS_LANES
+    assert len({lane.name for lane in STRESS_LANES}) == len(STRESS_LANES)
     for lane in others:
         costs = (lane.fee_bps, lane.slippage_bps, lane.delay_candles)
         floor = (first.fee_bps, first.slippage_bps, first.delay_candles)
