@@ -6,7 +6,7 @@ result.sets
 """
 
 from lab_pipeline.engine.sweep.space import InvalidSet, Sets
-from lab_pipeline.engine.sweep.sweeper import PartialSweep, Sweep, Sweeper, sweep
+from lab_pipeline.engine.sweep.sweeper import PartialSweep, Sweep, Sweeper, days_of, sweep
 from lab_pipeline.engine.sweep.worker import SweepCanceledError
 
-__all__ = ["InvalidSet", "PartialSweep", "Sets", "Sweep", "SweepCanceledError", "Sweeper", "sweep"]
+__all__ = ["InvalidSet", "PartialSweep", "Sets", "Sweep", "SweepCanceledError", "Sweeper", "days_of", "sweep"]

@@ -236,8 +236,7 @@ class Sweeper:
         processors: int = numba.config.NUMBA_DEFAULT_NUM_THREADS  # type: ignore[attr-defined] # set when numba is imported
         self._threads = threads or processors
         called_at = self._calls["called_at"].to_physical().to_numpy()
-        self._days, day = np.unique(called_at // history.DAY_MS * history.DAY_MS, return_inverse=True)
-        self._reach = _reach(self._days, day, called_at, sets)
+        self._days, self._reach, day = days_of(called_at, sets)
         self._callers, caller = _numbered(self._calls["caller"])
         _require_memory(len(sets), len(self._days), len(self._callers), memory)
         self._by_mint = CallsByMint(self._calls["mint"])
@@ -392,12 +391,15 @@ def _require_memory(sets: int, days: int, callers: int, memory: int) -> None:
         )
 
 
-def _reach(days: Integers, day: Integers, called_at: Integers, sets: Sets) -> Integers:
-    """Return when the last window of each day's calls ends, for the longest horizon of any set."""
-    horizon = max(minutes_to_ms(group.horizon_minutes) for group in sets.groups)
+def days_of(called_at: Integers, sets: Sets) -> tuple[Integers, Integers, Integers]:
+    """Return the UTC days of calls, all in milliseconds since 1970, when their last windows end, and each call's day.
+
+    Windows are those of the longest horizon of any set; a call's day is its place among the days.
+    """
+    days, day = np.unique(called_at // history.DAY_MS * history.DAY_MS, return_inverse=True)
     reach = days.copy()
-    np.maximum.at(reach, day, called_at + horizon)
-    return reach
+    np.maximum.at(reach, day, called_at + max(minutes_to_ms(group.horizon_minutes) for group in sets.groups))
+    return days, reach, day
 
 
 def _cuts(rows: Integers) -> list[int]:
