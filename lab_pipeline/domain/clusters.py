@@ -81,7 +81,8 @@ def _half_width(values: Floats, groups: Groups) -> float | None:
     clusters, places = np.unique(groups, return_inverse=True)
     if len(clusters) < FEWEST_CLUSTERS:
         return None
-    return _half_width_of(np.bincount(places, weights=values - values.mean()), len(values))
+    deviations = np.bincount(places, weights=values - values.mean()).astype(np.float64)  # which they are already
+    return _half_width_of(deviations, len(values))
 
 
 def _half_width_of_sums(counts: Floats, sums: Floats) -> float | None:

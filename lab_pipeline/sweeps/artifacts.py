@@ -145,7 +145,7 @@ def _folds(selection: Selection) -> pl.DataFrame:
         for number, one in enumerate(selection.walk.folds if selection.walk else ())
     ]
     whole = {name: pl.Int64() if kind == frames.TIMESTAMP else kind for name, kind in FOLDS.items()}
-    return pl.DataFrame(rows, schema=whole).cast(dict(FOLDS))
+    return pl.DataFrame(rows, schema=whole).cast(FOLDS)
 
 
 def _out_of_sample(selection: Selection) -> pl.DataFrame:
