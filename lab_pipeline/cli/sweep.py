@@ -83,8 +83,8 @@ def _print_verdict(selected: "SelectedSweep") -> None:
     sets = resolved.sets
     out.print(
         f"\n{len(sets):,} sets by {resolved.method} ({sets.duplicates:,} twice, {sets.excluded:,} excluded, "
-        f"{sets.invalid_count:,} invalid) on {resolved.calls.height:,} calls of {selection.days:,} days; "
-        f"{resolved.held_days:,} days held out"
+        f"{sets.invalid_count:,} invalid) on {resolved.calls.height:,} calls; "
+        f"days that select: {selection.days:,}, held out: {resolved.held_days:,}"
     )
     out.print(f"tried {selection.trials:,} sets of this strategy so far, {selected.earlier:,} of them in other sweeps")
     out.print(selection.verdict.words, style="green" if selection.verdict.supported else "yellow")

@@ -4,7 +4,7 @@ REQUEST = {
     "strategy": "ladder",
     "timeframe": "1m",
     "space": {"exit.stopLoss": [0.2, 0.3, 0.4]},
-    "objective": {"min_trades": 1, "min_days": 1, "min_callers": 1},
+    "objective": {"name": "expectancy", "min_trades": 1, "min_days": 1, "min_callers": 1},
     "validation": {"holdout": 0},
 }
 
