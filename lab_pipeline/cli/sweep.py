@@ -32,9 +32,9 @@ def run(
     from lab_pipeline.sweeps.spec import read_spec
 
     spec = read_spec(file)
-    with open_lab() as lab, progress_bar("sweeping", "calls") as bar:
+    with open_lab() as lab, progress_bar("sweeping", "calls or placebos") as bar:
         manifest, selected = run_sweep(
-            spec, lake=lab.lake, strategies=lab.strategies, store=lab.sweeps, on_progress=bar
+            spec, lake=lab.lake, strategies=lab.strategies, store=lab.sweeps, on_progress=bar, on_placebos=bar
         )
     directory = lab.settings.sweeps_dir / manifest.sweep_id
     if as_json:

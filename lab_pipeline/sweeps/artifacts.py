@@ -7,6 +7,7 @@ import numpy as np
 import polars as pl
 
 from lab_pipeline.domain import frames
+from lab_pipeline.domain.candles import Floats
 from lab_pipeline.statistics.selection import Selection
 
 if TYPE_CHECKING:
@@ -29,13 +30,16 @@ FOLDS = pl.Schema(
 LANES = pl.Schema({"set_id": pl.Int32(), "lane": pl.String(), "expectancy": pl.Float64(), "trades": pl.Int32()})
 
 
-def frames_of(sweep: "Sweep", selection: Selection, lanes: pl.DataFrame) -> dict[str, pl.DataFrame]:
+def frames_of(
+    sweep: "Sweep", selection: Selection, lanes: pl.DataFrame, placebos: Floats | None
+) -> dict[str, pl.DataFrame]:
     """Return the tables of a sweep by the names of their files; a part that was not said has no rows.
 
     Args:
         sweep: what the sets earned.
         selection: the winner, and how far it can be believed.
         lanes: the winner's rows of `frames.FILL_CERTAINTY`; none without a winner.
+        placebos: best objective of each, if there are any.
     """
     fared = pl.DataFrame(schema=LANES)
     if selection.choice.winner >= 0:
@@ -48,6 +52,7 @@ def frames_of(sweep: "Sweep", selection: Selection, lanes: pl.DataFrame) -> dict
         "oos": _out_of_sample(selection),
         "cscv": _halves(selection),
         "lanes": fared,
+        "placebo": _placebos(np.empty(0) if placebos is None else placebos),
     }
 
 
@@ -158,6 +163,16 @@ def _out_of_sample(selection: Selection) -> pl.DataFrame:
             pl.Series("net_sum", net),
             pl.Series("trades", trades.astype(np.int32)),
             pl.Series("set_id", [None if one < 0 else one for one in chosen.tolist()], pl.Int32),
+        ]
+    )
+
+
+def _placebos(objectives: Floats) -> pl.DataFrame:
+    told = np.where(np.isfinite(objectives), objectives, np.nan)
+    return pl.DataFrame(
+        [
+            pl.Series("number", np.arange(len(told), dtype=np.int32)),
+            pl.Series("best_metric", told, nan_to_null=True),
         ]
     )
 

@@ -10,6 +10,7 @@ import numpy as np
 import polars as pl
 
 from lab_pipeline.domain.backtest import BacktestSpec, ResolvedSpec, TimeRange, iso
+from lab_pipeline.domain.candles import Floats
 from lab_pipeline.domain.enums import LaneKind
 from lab_pipeline.domain.errors import InvalidConfigError, LabError
 from lab_pipeline.domain.frames import CALL_OPTIONS, CALLS
@@ -26,7 +27,16 @@ from lab_pipeline.runs import backtest as backtests
 from lab_pipeline.runs.progress import Progress
 from lab_pipeline.runs.signals import Signals, unusable
 from lab_pipeline.runs.strategies import StrategyStore
-from lab_pipeline.statistics.selection import Choice, DayCells, Evidence, Selection, assess, choose, hold_out
+from lab_pipeline.statistics.selection import (
+    Choice,
+    DayCells,
+    Evidence,
+    Selection,
+    assess,
+    best_objective,
+    choose,
+    hold_out,
+)
 from lab_pipeline.sweeps.artifacts import frames_of, selection_document
 from lab_pipeline.sweeps.search import Method, find_points
 from lab_pipeline.sweeps.spec import SweepSpec
@@ -34,7 +44,7 @@ from lab_pipeline.sweeps.store import SweepManifest, SweepStore
 
 if TYPE_CHECKING:
     from lab_pipeline.engine import Simulation
-    from lab_pipeline.engine.sweep import Sets, Sweep
+    from lab_pipeline.engine.sweep import Sets, Sweep, Sweeper
     from lab_pipeline.statistics.selection.plateau import Levels
 
 
@@ -75,6 +85,7 @@ class SelectedSweep:
         snapshot: hash of what was read.
         selection: the winner, and how far it can be believed.
         lanes: the winner's rows of `frames.FILL_CERTAINTY`; empty without a winner.
+        placebos: best objective of each; null where none was asked for.
         earlier: configurations that were tried before, which are no sets of this sweep.
     """
 
@@ -83,6 +94,7 @@ class SelectedSweep:
     snapshot: str
     selection: Selection
     lanes: pl.DataFrame
+    placebos: Floats | None
     earlier: int
 
 
@@ -144,23 +156,8 @@ def evaluate(
     Returns:
         What the sets earned, and the hash (hex) of the calls and candles that were read.
     """
-    from lab_pipeline.engine.sweep import Sweeper  # noqa: PLC0415 - numba
-
-    length = timeframe_ms(resolved.spec.timeframe)
     candles = _plan(resolved, lake)
-
-    def finer(wanted: pl.DataFrame) -> pl.DataFrame:
-        return candles.finer.within(wanted, length)
-
-    sweeper = Sweeper(
-        resolved.calls,
-        resolved.sets,
-        timeframe=resolved.spec.timeframe,
-        threads=threads,
-        finer=dict.fromkeys(_finer_timeframes(resolved.sets), finer),
-        all_calls=resolved.all_calls,
-        signals=resolved.signals,
-    )
+    sweeper = _sweeper(resolved, resolved.calls, candles, threads)
     done = 0
     with candles:
         for shard in candles:
@@ -171,6 +168,39 @@ def evaluate(
     return sweeper.finish(), snapshot_hash(resolved.calls, digest)
 
 
+def draw_placebos(
+    resolved: ResolvedSweep, lake: Lake, *, threads: int | None = None, on_progress: Progress | None = None
+) -> Floats | None:
+    """Search as many placebos as were asked for; null for none. Arguments as of `evaluate`.
+
+    Returns:
+        The best objective of each, minus infinity where no set may win.
+    """
+    from lab_pipeline.sweeps.placebos import best_of_placebos  # noqa: PLC0415 - numba
+
+    spec = resolved.spec
+    if not spec.validation.placebo:
+        return None
+    calls = resolved.calls
+    if any(map(counts_calls, resolved.sets.groups)):
+        calls = count_calls(calls, resolved.all_calls)
+
+    def best(sweep: "Sweep") -> float:
+        callers = sweep.sets["callers"].to_numpy().astype(np.int64)
+        return best_objective(_cells(sweep), spec.objective.objective, spec.objective.minimum, callers)
+
+    return best_of_placebos(
+        spec.validation.placebo,
+        calls,
+        resolved.sets,
+        lambda: _plan(resolved, lake),
+        lambda moved, candles: _sweeper(resolved, moved, candles, threads),
+        best,
+        seed=spec.seed,
+        on_progress=on_progress,
+    )
+
+
 def select(
     resolved: ResolvedSweep,
     sweep: "Sweep",
@@ -179,6 +209,7 @@ def select(
     lake: Lake,
     strategies: StrategyStore,
     tried: Iterable[str] = (),
+    placebos: Floats | None = None,
     threads: int | None = None,
 ) -> SelectedSweep:
     """Choose a winner, run it once more as a backtest, and say how far it can be believed.
@@ -190,13 +221,14 @@ def select(
         lake: that has the candles.
         strategies: of the lab, for registered signals.
         tried: hashes of the configurations of this strategy that earlier sweeps have evaluated.
+        placebos: best objective of each, as `draw_placebos` returns them.
         threads: of the backtest.
 
     Raises:
         RuntimeError: if the backtest does not return, bit for bit, what the sweep did.
     """
     spec = resolved.spec
-    cells = DayCells.of(sweep.days, sweep.day_trades, sweep.day_net, sweep.reach)
+    cells = _cells(sweep)
     choice = choose(
         cells, spec.objective.objective, spec.objective.minimum, sweep.sets["callers"].to_numpy().astype(np.int64)
     )
@@ -216,9 +248,10 @@ def select(
             lanes={
                 name: np.nan if value is None else value for name, value in lanes.select("lane", "expectancy").rows()
             },
+            placebos=placebos,
         )
     selection = assess(cells, choice, evidence, spec.validation.validation, seed=spec.seed)
-    return SelectedSweep(resolved, sweep, snapshot, selection, lanes, earlier)
+    return SelectedSweep(resolved, sweep, snapshot, selection, lanes, placebos, earlier)
 
 
 def publish(sweep_id: str, selected: SelectedSweep, store: SweepStore) -> SweepManifest:
@@ -256,7 +289,7 @@ def publish(sweep_id: str, selected: SelectedSweep, store: SweepStore) -> SweepM
         "sets": len(sets),
         "verdict": selected.selection.verdict.words,
     }
-    frames = frames_of(selected.sweep, selected.selection, selected.lanes)
+    frames = frames_of(selected.sweep, selected.selection, selected.lanes, selected.placebos)
     texts = {"space": space, "selection": selection_document(selected.selection, selected.earlier)}
     return store.publish(sweep_id, head, frames, texts)
 
@@ -269,13 +302,46 @@ def run_sweep(
     store: SweepStore,
     threads: int | None = None,
     on_progress: Progress | None = None,
+    on_placebos: Progress | None = None,
 ) -> tuple[SweepManifest, SelectedSweep]:
     """Run a whole sweep in this process: the steps, one after the other."""
     resolved = resolve(spec, strategies, lake)
     sweep, snapshot = evaluate(resolved, lake, threads=threads, on_progress=on_progress)
-    tried = store.tried(spec.strategy)
-    selected = select(resolved, sweep, snapshot, lake=lake, strategies=strategies, tried=tried, threads=threads)
+    placebos = draw_placebos(resolved, lake, threads=threads, on_progress=on_placebos)
+    selected = select(
+        resolved,
+        sweep,
+        snapshot,
+        lake=lake,
+        strategies=strategies,
+        tried=store.tried(spec.strategy),
+        placebos=placebos,
+        threads=threads,
+    )
     return publish(str(uuid.uuid4()), selected, store), selected
+
+
+def _sweeper(resolved: ResolvedSweep, calls: pl.DataFrame, candles: CandleSlice, threads: int | None) -> "Sweeper":
+    from lab_pipeline.engine.sweep import Sweeper  # noqa: PLC0415 - numba
+
+    length = timeframe_ms(resolved.spec.timeframe)
+
+    def finer(wanted: pl.DataFrame) -> pl.DataFrame:
+        return candles.finer.within(wanted, length)
+
+    return Sweeper(
+        calls,
+        resolved.sets,
+        timeframe=resolved.spec.timeframe,
+        threads=threads,
+        finer=dict.fromkeys(_finer_timeframes(resolved.sets), finer),
+        all_calls=resolved.all_calls,
+        signals=resolved.signals,
+    )
+
+
+def _cells(sweep: "Sweep") -> DayCells:
+    return DayCells.of(sweep.days, sweep.day_trades, sweep.day_net, sweep.reach)
 
 
 def _plan(resolved: ResolvedSweep, lake: Lake) -> CandleSlice:

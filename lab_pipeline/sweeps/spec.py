@@ -89,6 +89,8 @@ class ValidationSpec(Part):
     walk_forward: WalkSpec = WalkSpec()
     cscv_blocks: Annotated[int, Field(ge=2, le=20, multiple_of=2)] | None = None
     """By the number of days where it is left out."""
+    placebo: Annotated[int, Field(ge=0, le=10_000)] = 200
+    """Times that the whole search is done on calls at other moments; 0 for none, and then nothing is supported."""
     bootstrap: Annotated[int, Field(ge=100, le=100_000)] = 2000
     """Resamples of the tests of superiority."""
 

@@ -5,7 +5,7 @@ REQUEST = {
     "timeframe": "1m",
     "space": {"exit.stopLoss": [0.2, 0.3, 0.4]},
     "objective": {"name": "expectancy", "min_trades": 1, "min_days": 1, "min_callers": 1},
-    "validation": {"holdout": 0},
+    "validation": {"holdout": 0, "placebo": 2},
 }
 
 

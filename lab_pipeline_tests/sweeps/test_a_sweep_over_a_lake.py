@@ -15,7 +15,6 @@ from lab_pipeline.lake import Lake
 from lab_pipeline.runs import artifacts as run_artifacts
 from lab_pipeline.runs import backtest as backtests
 from lab_pipeline.runs.strategies import StrategyStore
-from lab_pipeline.statistics.selection import Part
 from lab_pipeline.sweeps import running
 from lab_pipeline.sweeps.spec import SweepSpec
 from lab_pipeline.sweeps.store import SweepStore
@@ -23,18 +22,18 @@ from lab_pipeline_tests.engine.sweep.walks import walks
 
 BASE = {
     "id": "mine",
-    "horizonMinutes": 240,
+    "horizonMinutes": 60,
     "exit": {"targets": [{"multiple": 1.3, "fraction": 1.0}], "stopLoss": 0.2, "stopFill": {"through": 0}},
 }
-SPACE = {"exit.stopLoss": [0.1, 0.2, 0.3, 0.4], "exit.maxHoldMinutes": [None, 30, 120], "entry.delayMinutes": [0, 2]}
+SPACE = {"exit.stopLoss": [0.1, 0.2, 0.3, 0.4], "exit.maxHoldMinutes": [None, 15, 30], "entry.delayMinutes": [0, 2]}
 REQUEST = {
     "strategy": "mine",
     "timeframe": "1m",
     "space": SPACE,
     "objective": {"min_trades": 20, "min_days": 5},
-    "validation": {"walk_forward": {"train_days": 10, "test_days": 4, "step_days": 4}, "bootstrap": 200},
+    "validation": {"walk_forward": {"train_days": 10, "test_days": 4, "step_days": 4}, "bootstrap": 200, "placebo": 19},
 }
-FILES = {"sets", "days", "callers", "folds", "oos", "cscv", "lanes"}
+FILES = {"sets", "days", "callers", "folds", "oos", "cscv", "lanes", "placebo"}
 
 
 @pytest.fixture(scope="module")
@@ -132,8 +131,38 @@ def test_random_walks_support_nothing_and_the_verdict_says_why(once):
     assert not told["supported"]
     assert told["verdict"] == manifest.verdict
     assert told["verdict"].startswith("not supported")
-    assert told["unsaid"] == [Part.PLACEBO]
+    assert told["unsaid"] == []
     assert told["winner"] == selected.selection.choice.winner
+
+
+def test_a_placebo_is_the_whole_search_at_other_moments(once):
+    told, best = document(once, "selection"), table(once, "placebo")["best_metric"]
+    assert len(best) == best.n_unique() == 19
+    observed = table(once, "sets")["objective"].filter(table(once, "sets")["rank"] == 1)[0]
+    assert told["placebo_p"] == (1 + (best >= observed).sum()) / 20
+
+
+def test_calls_at_the_right_moment_beat_their_placebos(world, tmp_path):
+    """Every call is just before its token doubles, which the same search at other moments does not find."""
+    candles, calls = walks(tokens=100, calls_each=2, seed=5)
+    begins = calls.select("mint", "called_at").with_columns(pl.col("called_at").dt.offset_by("2m").alias("timestamp"))
+    first = begins.sort("timestamp").group_by("mint", maintain_order=True).first().select("mint", jump="timestamp")
+    jumped = pl.when(pl.col("timestamp") >= pl.col("jump")).then(1.5).otherwise(1.0)
+    prices = ["open", "high", "low", "close"]
+    candles = candles.join(first, on="mint", maintain_order="left").with_columns(pl.col(prices) * jumped).drop("jump")
+    calls = calls.sort("called_at").unique("mint", keep="first", maintain_order=True)
+    lake = Lake(tmp_path / "lake")
+    lake.write_candles(candles, "1m")
+    lake.write_calls(calls)
+    manifest, _ = swept((lake, world[1]), SweepStore(tmp_path / "sweeps"))
+    told = json.loads((tmp_path / "sweeps" / manifest.sweep_id / "selection.json").read_bytes())
+    assert told["placebo_p"] == 1 / 20
+
+
+def test_without_placebos_nothing_is_said_of_them(world, tmp_path):
+    manifest, selected = swept(world, SweepStore(tmp_path), validation={"placebo": 0, "bootstrap": 100})
+    assert "no placebo was simulated" in manifest.verdict
+    assert selected.placebos is None
 
 
 def test_the_same_request_gives_the_same_bytes(world, once, tmp_path):
