@@ -83,8 +83,8 @@ def ship(
     """Copy the event log of all runs to ClickHouse, until Ctrl-C; `lab up` does so by itself."""
     import logging
     import signal
-    from threading import Event
 
+    from lab_pipeline.cli.stop_signal import StopSignal
     from lab_pipeline.operations.log_shipper import Shipper, run_shipper
 
     with open_lab() as lab:
@@ -95,9 +95,7 @@ def ship(
                     sent += shipper.ship(lab.instance)
             out.print(f"{sent:,} lines shipped")
             return
-        stop = Event()
-        for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, lambda *_: stop.set())
+        stop = StopSignal().handles(signal.SIGINT, signal.SIGTERM)
         log_to_stderr(("lab_pipeline",), level=logging.WARNING)
         run_shipper(lab, stop)
 

@@ -5,15 +5,14 @@ import shutil
 import signal
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import FrameType
 from typing import IO
 
 from lab_pipeline.cli import pdeathsig
+from lab_pipeline.cli.stop_signal import StopSignal
 from lab_pipeline.domain.errors import LabError
 from lab_pipeline.files.disk_errors import disk_error, full_disk, is_full
 from lab_pipeline.forkserver.client import Forked, fork
@@ -120,7 +119,7 @@ class Supervisor:
         self._home = home
         self._logs = home / "logs" if log_to_files else None
         self._say = say
-        self._stop = threading.Event()
+        self._stop = StopSignal()
         self._running: list[_Running] = []
         self._look_at_logs_at = 0.0
         self._parent_pipe, self._end_of_parent_pipe = os.pipe()
@@ -141,7 +140,8 @@ class Supervisor:
                 the logs is full: services are started again after pauses until they stay up.
         """
         before = {
-            number: signal.signal(number, self._on_signal) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+            number: signal.signal(number, self._stop.handle)
+            for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
         }
         try:
             for service in services:
@@ -158,9 +158,6 @@ class Supervisor:
             os.close(self._parent_pipe)
             for number, handler in before.items():
                 signal.signal(number, handler)
-
-    def _on_signal(self, number: int, frame: FrameType | None) -> None:  # noqa: ARG002 - the handler's signature
-        self._stop.set()
 
     def _start(self, service: Service) -> _Running:
         log = self._log(service)

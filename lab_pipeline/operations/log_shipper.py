@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from threading import Event, Thread
-from typing import Any
+from typing import Any, Protocol
 
 import dagster as dg
 import polars as pl
@@ -56,6 +56,16 @@ COUNTED_RUNS = 1_000
 LOCK = "shipper.lock"
 
 logger = logging.getLogger("lab_pipeline.shipper")
+
+
+class Stop(Protocol):
+    """When to end: an Event, or what signals set."""
+
+    def is_set(self) -> bool:
+        """Return whether it is time."""
+
+    def wait(self, timeout: float) -> bool:
+        """Wait so many seconds, or until it is time; return whether it is."""
 
 
 @dataclass(frozen=True)
@@ -255,13 +265,13 @@ def backlog(instance: dg.DagsterInstance, clickhouse: ClickHouse) -> Backlog:
     return Backlog(len(open_runs), lines, min(written, default=None))
 
 
-def run_shipper(lab: Lab, stop: Event) -> None:
+def run_shipper(lab: Lab, stop: Stop) -> None:
     """Ship until told to stop; wait while another shipper is at work, and try again while ClickHouse is away."""
     with ClickHouse(_impatient(lab.clickhouse.config)) as clickhouse:
         _keep_shipping(lab, clickhouse, stop)
 
 
-def _keep_shipping(lab: Lab, clickhouse: ClickHouse, stop: Event) -> None:
+def _keep_shipping(lab: Lab, clickhouse: ClickHouse, stop: Stop) -> None:
     shipper, pause, away = Shipper(clickhouse), TICK_SECONDS, False
     while not stop.is_set():
         with shipping(lab.settings) as mine:

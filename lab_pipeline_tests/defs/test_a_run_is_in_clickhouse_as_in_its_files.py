@@ -71,6 +71,9 @@ def test_the_assets_say_where_the_rows_are_and_the_check_counts_them(lab, run, c
     assert set(checks) == {METRICS, FILLS}
     assert all(check.passed and check.blocking for check in checks.values())
     assert checks[METRICS].metadata["rows in ClickHouse"].value == metrics
+    assumed = store.manifest(run.run_id).fill_assumptions
+    query = "SELECT DISTINCT fills, fill_assumptions FROM run_commits WHERE run_id = {run_id:String}"
+    assert clickhouse.query(query, {"run_id": run.run_id}).rows() == [(assumed.id, assumed.text)]
 
 
 def test_a_run_waits_for_clickhouse_then_fails_in_one_line_and_its_retry_completes_it(lab, away, clickhouse, store):
