@@ -317,6 +317,16 @@ class _Watchdog(SqliteEventLogStorageWatchdog):
         self._patterns = [self._log_path, f"{self._log_path}-wal"]
 
     def on_modified(self, event: FileSystemEvent) -> None:  # noqa: ARG002 - which of the two files does not matter
+        """Read on once whoever is writing has committed.
+
+        SQLite writes the last bytes of a commit before readers see it, and nothing tells of the moment in between: a
+        read that came too early would find nothing, and the last events of a run would never be shown.
+        """
+        with closing(
+            sqlite3.connect(self._log_path, timeout=SQLITE_BUSY_TIMEOUT_SECONDS, isolation_level=None)
+        ) as connection:
+            connection.execute("BEGIN IMMEDIATE")  # waits for the writer
+            connection.execute("ROLLBACK")
         self._process_log()
 
 

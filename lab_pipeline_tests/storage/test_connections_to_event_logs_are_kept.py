@@ -8,7 +8,7 @@ import dagster as dg
 import pytest
 from dagster._core.test_utils import create_run_for_test, instance_for_test
 
-from lab_pipeline.storage.event_log_storage import KEPT_CONNECTIONS, BatchingEventLogStorage
+from lab_pipeline.storage.event_log_storage import KEPT_CONNECTIONS, BatchingEventLogStorage, _Watchdog
 
 CLASS = {"module": BatchingEventLogStorage.__module__, "class": BatchingEventLogStorage.__name__}
 
@@ -95,6 +95,26 @@ def test_a_log_is_followed_while_its_writer_keeps_the_file_open(instance, run):
         assert arrived.wait(30)
         other.end_watch_event_logs(run.run_id, listen)
     assert seen[-1] == "second"
+
+
+def test_whoever_follows_a_log_waits_for_the_commit_that_is_being_written(instance, run):
+    seen = []
+    instance.report_engine_event("first", run)
+    storage = instance.event_log_storage
+    watchdog = _Watchdog(storage, run.run_id, lambda entry, _cursor: seen.append(entry.message), None)
+    with closing(sqlite3.connect(storage.path_for_shard(run.run_id), isolation_level=None)) as writer:
+        writer.execute("BEGIN IMMEDIATE")
+        writer.execute(
+            "INSERT INTO event_logs (run_id, event, timestamp) SELECT run_id, event, timestamp FROM event_logs"
+        )
+        following = threading.Thread(target=watchdog.on_modified, args=(None,))
+        following.start()
+        following.join(0.2)
+        assert following.is_alive()
+        assert not seen
+        writer.execute("COMMIT")
+    following.join()
+    assert seen == ["first", "first"]
 
 
 def test_a_forked_process_leaves_the_connections_of_its_parent_alone(instance, run):
