@@ -245,6 +245,11 @@ def _convert(path: Path, form: FileFormat, first_group: int = 0) -> Generator[tu
         yield groups, tail
 
 
+def as_csv(frame: pl.DataFrame) -> bytes:
+    """Write a small table as CSV, in the form in which tables of any size are sent."""
+    return _csv(frame, first=True)
+
+
 def _csv(rows: pl.DataFrame, first: bool) -> bytes:  # noqa: FBT001 - of two functions that are called alike
     return _as_text(rows).write_csv(include_header=first, datetime_format=MILLISECONDS).encode()
 

@@ -11,7 +11,7 @@ from lab_pipeline.domain.summary import Summary
 from lab_pipeline.runs.artifacts import ArtifactStore, Manifest, UnknownRunError
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class PublishedRun:
     """The frames of a run, each read when it is first asked for: columns of `domain.frames`.
 
@@ -25,6 +25,18 @@ class PublishedRun:
 
     directory: Path
     manifest: Manifest
+
+    def __eq__(self, other: object) -> bool:
+        """Return whether both are the same publication: none ever changes."""
+        return isinstance(other, PublishedRun) and self._identity == other._identity
+
+    def __hash__(self) -> int:
+        """Return the hash of what tells it from others."""
+        return hash(self._identity)
+
+    @property
+    def _identity(self) -> tuple[Path, str]:
+        return self.directory, self.manifest.fingerprint
 
     @classmethod
     def of(cls, store: ArtifactStore, manifest: Manifest) -> "PublishedRun":

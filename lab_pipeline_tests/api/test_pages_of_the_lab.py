@@ -116,3 +116,16 @@ def test_a_read_only_lab_shows_everything_and_changes_nothing(made):
         ladder = client.get("/strategies/ladder").json()["config"]
         assert client.post("/strategies/ladder/validate", json={"config": ladder}).status_code == 200
         assert client.get(f"/runs/{run_id}").status_code == 200
+
+
+def test_the_answer_has_every_caller_under_the_rules_and_leads_to_the_trades_of_a_cell(pages, made):
+    _, run_id = made
+    page = pages.get("/lab/answer").text
+    cells = pages.get("/lab/answer.csv").text.splitlines()
+    assert cells[0].startswith("run_id,caller,trades")
+    for line in cells[1:]:
+        _, caller, trades, *_ = line.split(",")
+        assert f"/lab/runs/{run_id}/trades?caller={caller.replace(' ', '+')}" in page or f">{caller}</th>" in page
+        assert f">{int(trades):,}</span>" in page
+    assert pages.get(f"/lab/answer?run={run_id}").text.count('class="under">v1') == 1
+    assert pages.get("/lab/answer?run=none").status_code == 404

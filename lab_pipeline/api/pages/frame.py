@@ -22,7 +22,7 @@ SECURITY = {
 """A page runs no script but ours, so a name that were taken for markup could still do nothing."""
 ASSETS = files("lab_pipeline.api.pages") / "static"
 MEDIA_TYPES = {"css": "text/css", "js": "text/javascript"}
-SECTIONS = {"runs": "Runs"}
+SECTIONS = {"answer": "Answer", "runs": "Runs"}
 """Path below `ROOT` and name of what the navigation leads to, in its order."""
 
 router = APIRouter(include_in_schema=False)

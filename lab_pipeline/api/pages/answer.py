@@ -1,0 +1,92 @@
+"""The first page: which exit rules make money on which callers."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import polars as pl
+from fastapi import APIRouter, Query
+from fastapi.responses import HTMLResponse, Response
+
+from lab_pipeline.api.downloads import MEDIA_TYPES, as_csv
+from lab_pipeline.api.pages.frame import ROOT, SECURITY, show
+from lab_pipeline.api.stores import LabStores, Stores
+from lab_pipeline.domain.enums import RunStatus
+from lab_pipeline.domain.errors import ConflictError
+from lab_pipeline.operations.runs import RunFilter
+from lab_pipeline.runs.published import PublishedRun
+from lab_pipeline.statistics.answer import SURE, callers_of, calls_digest, cells_of
+
+if TYPE_CHECKING:
+    from lab_pipeline.runs.artifacts import Manifest
+
+RULES, MOST_RULES = 8, 20
+LOOKED_AT = 200
+"""Newest runs among which the rules are looked for that nobody named."""
+CALLERS_SHOWN = 60
+
+router = APIRouter(prefix=f"{ROOT}/answer", include_in_schema=False)
+
+RunIds = Annotated[list[str] | None, Query(alias="run", max_length=MOST_RULES)]
+
+
+@router.get("")
+def get_answer(stores: LabStores, run_ids: RunIds = None, callers: Literal["most", "all"] = "most") -> HTMLResponse:
+    """Show callers by rules, the best first, in full colour where it is no luck."""
+    runs = _runs(stores, run_ids)
+    cells = cells_of(runs)
+    mean = (pl.col("expectancy") * pl.col("trades")).sum() / pl.col("trades").sum()
+    means = dict(cells.group_by("run_id").agg(mean).iter_rows())
+    runs.sort(key=lambda run: means.get(run.manifest.run_id, -1.0), reverse=True)
+    ranked = cells.group_by("caller").agg(mean.alias("mean"), trades=pl.col("trades").max())
+    ranked = ranked.sort("trades", "caller", descending=[True, False])
+    shown = ranked if callers == "all" else ranked.head(CALLERS_SHOWN)
+    rows = {(row["run_id"], row["caller"]): row for row in cells.to_dicts()}
+    known: dict[str, dict[str, object]] = {}
+    for run in runs:
+        known = {row["caller"]: row for row in callers_of(run).to_dicts()} | known
+    manifests = [run.manifest for run in runs]
+    return show(
+        "answer.html",
+        title="Answer",
+        section="answer",
+        runs=manifests,
+        callers=shown.sort("mean", descending=True)["caller"].to_list(),
+        left_out=ranked.height - shown.height,
+        cells=rows,
+        known=known,
+        scale=_scale(cells),
+        sure=SURE,
+        sure_cells=int((cells["q_value"] <= SURE).sum()),
+        tested_cells=int(cells["p_value"].is_not_null().sum()),
+        fills=len({one.fill_assumptions.id for one in manifests}),
+        same_calls=len({(calls_digest(run), run.manifest.spec.timeframe) for run in runs}) <= 1,
+        query=[("run", one.run_id) for one in manifests],
+    )
+
+
+@router.get(".csv")
+def get_cells(stores: LabStores, run_ids: RunIds = None) -> Response:
+    """Send the cells as CSV."""
+    return Response(as_csv(cells_of(_runs(stores, run_ids))), media_type=MEDIA_TYPES["csv"], headers=SECURITY)
+
+
+def _runs(stores: Stores, run_ids: Sequence[str] | None) -> list[PublishedRun]:
+    """Return the runs that were named, or else the newest of each set of rules."""
+    if run_ids:
+        named = [stores.runs.get(run_id) for run_id in dict.fromkeys(run_ids)]
+        if waiting := [run.run_id for run in named if run.published is None]:
+            raise ConflictError(f"there is nothing to show yet of {', '.join(waiting)}")
+        manifests = [run.published for run in named if run.published]
+    else:
+        found, _ = stores.runs.page(RunFilter([RunStatus.COMPLETED]), limit=LOOKED_AT)
+        newest: dict[str, Manifest] = {}
+        for run in found:
+            if run.published:
+                newest.setdefault(run.published.spec.strategy.config_hash(), run.published)
+        manifests = list(newest.values())[:RULES]
+    return [PublishedRun.of(stores.artifacts, manifest) for manifest in manifests]
+
+
+def _scale(cells: pl.DataFrame) -> float:
+    """Return the mean return at which a colour is as strong as it gets: that of nine of ten cells."""
+    return cells["expectancy"].abs().quantile(0.9) or 1.0
