@@ -16,6 +16,7 @@ from lab_pipeline.api.middleware import OPEN_PATHS, Gate
 from lab_pipeline.api.pages import answer as answer_page
 from lab_pipeline.api.pages import frame as page_frame
 from lab_pipeline.api.pages import runs as run_pages
+from lab_pipeline.api.pages import trades as trade_pages
 from lab_pipeline.api.pagination import refuse_unknown_parameters
 from lab_pipeline.api.routes import (
     artifacts,
@@ -86,7 +87,7 @@ def create_app(settings: Settings) -> FastAPI:
     ):
         app.include_router(routes.router)
     app.include_router(docs.router)
-    for page in (page_frame, answer_page, run_pages):
+    for page in (page_frame, answer_page, run_pages, trade_pages):
         app.include_router(page.router)
     for older in (strategies, leaderboard):
         app.include_router(older.router, prefix="/api")

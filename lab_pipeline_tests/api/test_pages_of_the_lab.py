@@ -2,6 +2,7 @@
 
 import re
 
+import polars as pl
 import pytest
 from fastapi.testclient import TestClient
 from pydantic import SecretStr
@@ -129,3 +130,26 @@ def test_the_answer_has_every_caller_under_the_rules_and_leads_to_the_trades_of_
         assert f">{int(trades):,}</span>" in page
     assert pages.get(f"/lab/answer?run={run_id}").text.count('class="under">v1') == 1
     assert pages.get("/lab/answer?run=none").status_code == 404
+
+
+def rows_of(answer):
+    return [dict(zip(answer["columns"], row, strict=True)) for row in answer["rows"]]
+
+
+def test_rows_of_trades_come_as_they_are_asked_for(pages, made):
+    lab, run_id = made
+    trades = pl.read_parquet(lab.artifacts_dir / run_id / "trades.parquet")
+    outcomes = pl.read_parquet(lab.artifacts_dir / run_id / "outcomes.parquet")
+    address = f"/lab/runs/{run_id}/trades.json"
+    best = pages.get(address, params={"sort": "net_return", "order": "desc", "limit": 3}).json()
+    untraded = outcomes.join(trades, on="call_id", how="anti").height
+    assert (best["trades"], best["total"]) == (trades.height, trades.height + untraded)
+    assert [row["net_return"] for row in rows_of(best)] == trades["net_return"].sort(descending=True).head(3).to_list()
+    assert best["meanReturn"] == pytest.approx(trades["net_return"].mean())
+    reason = trades["exit_reason"][0]
+    chosen = pages.get(address, params={"reason": reason}).json()
+    assert chosen["total"] == trades.filter(pl.col("exit_reason") == reason).height
+    pieces = [pages.get(address, params={"offset": offset, "limit": 2}).json()["rows"] for offset in range(0, 6, 2)]
+    assert sum(pieces, []) == pages.get(address, params={"limit": 6}).json()["rows"]
+    assert pages.get(address, params={"sort": "1; DROP"}).status_code == 422
+    assert pages.get(f"/lab/runs/{run_id}/trades?caller=x").status_code == 200
