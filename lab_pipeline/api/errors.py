@@ -31,6 +31,7 @@ from lab_pipeline.files.disk_errors import disk_error, full_disk, is_full
 from lab_pipeline.files.errors import StorageError
 from lab_pipeline.operations.launch import QueueFullError
 from lab_pipeline.runs.artifacts import UnknownArtifactError, UnknownRunError, UnreadableManifestError
+from lab_pipeline.runs.call_view import UnknownCallError
 from lab_pipeline.runs.idempotency import IdempotencyBusyError, LaunchUnknownError
 from lab_pipeline.runs.strategies import UnknownStrategyError
 
@@ -60,6 +61,7 @@ STATUS_OF: dict[type[Exception], int] = {
     LaunchRefusedError: 422,
     UnknownRunError: 404,
     UnknownArtifactError: 404,
+    UnknownCallError: 404,
     UnknownStrategyError: 404,
     ConflictError: 409,
     QueueFullError: 429,

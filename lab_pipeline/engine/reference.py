@@ -37,7 +37,7 @@ from lab_pipeline.domain.timeframe import timeframe_ms
 from lab_pipeline.engine import history, signals
 from lab_pipeline.engine.reference_costs import Costs, Purchase
 from lab_pipeline.engine.reference_portfolio import run_portfolio
-from lab_pipeline.engine.reference_records import Call, CallResult, Candle, Fill, Trade
+from lab_pipeline.engine.reference_records import Call, CallResult, Candle, Fill, Tested, Trade
 from lab_pipeline.engine.simulation import Simulation
 from lab_pipeline.engine.summary import Bounds, summarise
 
@@ -93,7 +93,7 @@ def simulate(
     """Do what `simulator.simulate` does, a call at a time. Arguments are not checked."""
     step = timeframe_ms(timeframe)
     ordered = _calls(calls, calls if all_calls is None else all_calls)
-    of_mint, finer_of_mint = _by_mint(candles), {} if finer is None else _by_mint(finer)
+    of_mint, finer_of_mint = candles_by_mint(candles), {} if finer is None else candles_by_mint(finer)
     results = [
         simulate_call(call, of_mint.get(call.mint, []), config, step, finer_of_mint.get(call.mint, []))
         for call in ordered
@@ -497,10 +497,12 @@ def run_trade(  # noqa: PLR0917 - what a step needs of the step before
     hold = config.exit.max_hold_minutes
     position = Position(bought.price, levels, config, finer, timeframe)
     highs, lows = [bought.price], [bought.price]
+    tested = []
     index = bought.place
     for index in range(bought.place, len(window)):
         candle = window[index]
         later = index > bought.place
+        tested.append(Tested(candle.timestamp, *position.stop(), position.target_level()))
         held = hold is not None and candle.timestamp >= entry_candle.timestamp + minutes_to_ms(hold)
         if bought.inside and not later:
             highs.append(candle.close)
@@ -539,6 +541,7 @@ def run_trade(  # noqa: PLR0917 - what a step needs of the step before
         mae=min(lows) / bought.price - 1.0,
         costs=costs,
         stop_distance=levels.stop_distance,
+        tested=tested,
     )
     settle(trade, costs, purchase)
     return trade, position
@@ -706,7 +709,8 @@ def _calls(calls: pl.DataFrame, among: pl.DataFrame) -> list[Call]:
     ]
 
 
-def _by_mint(candles: pl.DataFrame) -> dict[str, list[Candle]]:
+def candles_by_mint(candles: pl.DataFrame) -> dict[str, list[Candle]]:
+    """Return the candles of each mint, ascending by time; columns of `frames.CANDLES`, and `liquidity` if known."""
     of_mint: dict[str, list[Candle]] = {}
     columns = [name for name in (*frames.CANDLES, *frames.CANDLE_OPTIONS) if name in candles.columns]
     physical = candles.select(columns).with_columns(pl.col("timestamp").to_physical())

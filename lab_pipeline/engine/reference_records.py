@@ -22,6 +22,15 @@ class Candle(NamedTuple):
     liquidity: float | None = None
 
 
+class Tested(NamedTuple):
+    """What a candle of an open trade was tested against: prices, infinite where there is no such level."""
+
+    timestamp: int
+    stop: float
+    reason: FillReason
+    target: float
+
+
 @dataclass(frozen=True)
 class Call:
     """One call; `called_at` in milliseconds since the epoch, UTC; `known` has its columns by name."""
@@ -58,7 +67,7 @@ class Fill:
 
 @dataclass
 class Trade:
-    """A buy and the sells that close it, the candles it saw, and what the portfolio made of it."""
+    """A buy and the sells that close it, the candles it saw with their levels, and what the portfolio made of it."""
 
     call: Call
     trade_no: int
@@ -69,6 +78,7 @@ class Trade:
     mae: float
     costs: "Costs"
     stop_distance: float
+    tested: list[Tested] = field(default_factory=list)
     exit_price: float = 0.0
     gross_return: float = 0.0
     net_return: float = 0.0

@@ -203,6 +203,25 @@ class Lake:
         times = milliseconds(start), milliseconds(end)
         return CandleSlice.select(self.root, timeframe, mints, *times, hold=hold, liquidity=liquidity, finer=finer)
 
+    def candles(
+        self, timeframe: str, mint: str, start: Moment, end: Moment, *, liquidity: bool = False
+    ) -> pl.DataFrame:
+        """Return the candles of a mint with start <= timestamp < end, to be looked at.
+
+        Returns:
+            Columns of `frames.CANDLES`, ascending; `liquidity`, too, where it is asked for and known.
+        """
+        columns = [name for name in frames.CANDLES if name not in ("mint", "timestamp")]
+        found = []
+        with self.slice(timeframe, [mint], start, end, liquidity=liquidity) as candles:
+            for shard in candles:
+                rows = {"timestamp": pl.Series(shard.timestamp).cast(frames.TIMESTAMP)}
+                rows |= {name: pl.Series(getattr(shard, name)) for name in columns}
+                if shard.liquidity is not None:
+                    rows["liquidity"] = pl.Series(shard.liquidity).fill_nan(None)
+                found.append(pl.DataFrame(rows).select(pl.lit(mint).alias("mint"), pl.all()))
+        return pl.concat(found) if found else pl.DataFrame(schema=frames.CANDLES)
+
     def candle_files(self, timeframe: str) -> list[Path]:
         """List the part files of a candle length; they stay only while `reading` is held."""
         inventory.require_whole(self.root, timeframe_dir(self.root, timeframe))

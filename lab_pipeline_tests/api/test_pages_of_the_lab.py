@@ -154,3 +154,22 @@ def test_rows_of_trades_come_as_they_are_asked_for(pages, made):
     assert list(itertools.chain.from_iterable(pieces)) == pages.get(address, params={"limit": 6}).json()["rows"]
     assert pages.get(address, params={"sort": "1; DROP"}).status_code == 422
     assert pages.get(f"/lab/runs/{run_id}/trades?caller=x").status_code == 200
+
+
+def test_a_call_is_shown_on_its_candles(pages, made):
+    lab, run_id = made
+    fills = pl.read_parquet(lab.artifacts_dir / run_id / "fills.parquet")
+    call_id = fills["call_id"][0]
+    mine = fills.filter(pl.col("call_id") == call_id)
+    drawn = pages.get(f"/lab/runs/{run_id}/calls.json", params={"call": call_id}).json()
+    assert [(fill[2], fill[3]) for fill in drawn["fills"]] == mine.select("side", "price").rows()
+    times = [candle[0] for candle in drawn["candles"]]
+    assert times == sorted(times)
+    assert all(fill[0] in times for fill in drawn["fills"])
+    assert {level[0] for level in drawn["levels"]} <= set(times)
+    page = pages.get(f"/lab/runs/{run_id}/calls", params={"call": call_id})
+    assert page.text.count("this run)") == 1
+    assert "today" not in page.text
+    table = pages.get(f"/lab/runs/{run_id}/calls.csv", params={"call": call_id}).text.splitlines()
+    assert len(table) == len(times) + 1
+    assert "has no call &#39;none&#39;" in pages.get(f"/lab/runs/{run_id}/calls?call=none").text

@@ -72,7 +72,7 @@ def _serve(name: str) -> None:
     router.get(f"{ROOT}/static/{name}")(get_asset)
 
 
-for _asset in ("pages.css", "pages.js", "trades.js", "lightweight-charts.js"):
+for _asset in ("pages.css", "pages.js", "trades.js", "call.js", "lightweight-charts.js"):
     _serve(_asset)
 
 

@@ -34,7 +34,7 @@ function line(of) {
   const row = document.createElement("tr");
   const tone = of.net_return === null ? "" : of.net_return > 0 ? " up" : " down";
   const link = document.createElement("a");
-  link.href = `${run}/calls/${encodeURIComponent(of.call_id)}`;
+  link.href = `${run}/calls?call=${encodeURIComponent(of.call_id)}`;
   link.textContent = of.called_at.slice(0, 16).replace("T", " ");
   cell(row, "").append(link);
   cell(row, of.caller, "long").title = of.caller;
