@@ -77,12 +77,18 @@ def interval_of_sums(
     return max(least, mean - half), mean + half
 
 
-def _half_width(values: Floats, groups: Groups) -> float | None:
+def standard_error(values: Floats, groups: Groups) -> tuple[float, int] | None:
+    """Return the standard error of a mean by clusters, and its degrees of freedom; null for fewer than two clusters."""
     clusters, places = np.unique(groups, return_inverse=True)
     if len(clusters) < FEWEST_CLUSTERS:
         return None
     deviations = np.bincount(places, weights=values - values.mean()).astype(np.float64)  # which they are already
-    return _half_width_of(deviations, len(values))
+    return _error_of(deviations, len(values)), len(clusters) - 1
+
+
+def _half_width(values: Floats, groups: Groups) -> float | None:
+    found = standard_error(values, groups)
+    return None if found is None else _quantile(found[1]) * found[0]
 
 
 def _half_width_of_sums(counts: Floats, sums: Floats) -> float | None:
@@ -95,9 +101,16 @@ def _half_width_of_sums(counts: Floats, sums: Floats) -> float | None:
 
 def _half_width_of(deviations: Floats, values: float) -> float:
     """Return half the width of the interval by the clusters' summed deviations, of so many values in all."""
+    return _quantile(len(deviations) - 1) * _error_of(deviations, values)
+
+
+def _error_of(deviations: Floats, values: float) -> float:
     count = len(deviations)
-    variance = float((deviations**2).sum()) * count / (count - 1) / values**2
-    return float(student_t_975(np.array([count - 1.0]))[0]) * math.sqrt(variance)
+    return math.sqrt(float((deviations**2).sum()) * count / (count - 1) / values**2)
+
+
+def _quantile(freedom: int) -> float:
+    return float(student_t_975(np.array([float(freedom)]))[0])
 
 
 def adjusted(chances: Floats, dependence: Dependence = "by") -> Floats:

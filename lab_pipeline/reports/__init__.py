@@ -1,6 +1,15 @@
 """Pictures and tear sheets."""
 
-from lab_pipeline.reports.charts import buckets_picture, equity_picture
+from lab_pipeline.reports.charts import CURVES, buckets_picture, comparison_chart, equity_picture
 from lab_pipeline.reports.sheet import RunResult, environment, render_report, render_sheet
 
-__all__ = ["RunResult", "buckets_picture", "environment", "equity_picture", "render_report", "render_sheet"]
+__all__ = [
+    "CURVES",
+    "RunResult",
+    "buckets_picture",
+    "comparison_chart",
+    "environment",
+    "equity_picture",
+    "render_report",
+    "render_sheet",
+]

@@ -178,10 +178,12 @@ class Panel:
         below = self.top + self.height + 2 * LABEL_GAP + 2 * FONT + 4
         self.canvas.text(self.left + self.width / 2, below, text, anchor="middle")
 
-    def line(self, x: Floats, y: Floats, colour: str, *, width: float = 1.6, clipped: bool = False) -> None:
+    def line(
+        self, x: Floats, y: Floats, colour: str, *, width: float = 1.6, clipped: bool = False, dashes: str | None = None
+    ) -> None:
         """Draw a line through points."""
         path = polyline(self._columns(x), self._rows(y))
-        self._add(path, stroke=colour, stroke_width=self.canvas.n(width), clipped=clipped)
+        self._rule(path, colour, width, dashes, clipped=clipped)
 
     def area(self, x: Floats, low: Floats | float, high: Floats, colour: str, *, opacity: float) -> None:
         """Fill what lies between two lines, or between a value and a line."""
@@ -239,10 +241,10 @@ class Panel:
         path = polyline(across[order], up[order], every=True)
         self.canvas.path(path, marker_start=dot, marker_mid=dot, marker_end=dot)
 
-    def _rule(self, path: str, colour: str, width: float, dashes: str | None) -> None:
+    def _rule(self, path: str, colour: str, width: float, dashes: str | None, *, clipped: bool = False) -> None:
         n = self.canvas.n
         pattern = {} if dashes is None else {"stroke_dasharray": " ".join(str(n(float(one))) for one in dashes.split())}
-        self._add(path, stroke=colour, stroke_width=n(width), clipped=False, **pattern)
+        self._add(path, stroke=colour, stroke_width=n(width), clipped=clipped, **pattern)
 
     def _add(self, path: str, *, clipped: bool, **attributes: str | float) -> None:
         if clipped and self._clip is None:

@@ -41,6 +41,8 @@ PIXELS_A_BIN = 3
 PICTURE_PIXELS_A_BIN = 8
 """The same of a picture for the event log, which holds it several times."""
 HOURS = 24
+CURVES = 8
+"""Colours of what is drawn over one another."""
 LEFT, RIGHT, BOTTOM, PANEL_GAP = 58, 18, 28, 34
 """Margins around the axes, in CSS pixels."""
 TITLE = 26
@@ -115,6 +117,40 @@ def equity_chart(equity: pl.DataFrame, *, initial_capital: float) -> str:
         f"{signed_percent(cast('float', equity['exposure'].max())).lstrip('+')}."
     )
     return canvas.to_svg("Equity, drawdown and exposure over time", said)
+
+
+def comparison_chart(curves: Sequence[tuple[str, pl.DataFrame, float]]) -> str:
+    """Draw the accounts of several runs over one another: their growth, and below it their drawdowns.
+
+    Args:
+        curves: of each run its name, its equity (columns of `frames.EQUITY`, with rows) and its initial capital. The
+            n-th is drawn in the page's colour `--curve-n`, of which there are `CURVES`; from there on they are dashed.
+    """
+    canvas = Canvas("comparison", WIDE, EQUITY_HEIGHT, PAGE)
+    times = [one["timestamp"] for _, one, _ in curves]
+    first, last = span(min(one[0] for one in times), max(one[-1] for one in times))
+    growth = [(one["equity"] / capital - 1.0).to_numpy() for _, one, capital in curves]
+    falls = [one["drawdown"].to_numpy() for _, one, _ in curves]
+    room, top = (EQUITY_HEIGHT - BOTTOM - 2 * TITLE) / 3, 0.0
+    for title, series, share in (("Total return", growth, 2.0), ("Drawdown", falls, 1.0)):
+        limits = _with_margin(min(0.0, *(one.min() for one in series)), max(0.0, *(one.max() for one in series)))
+        place = (LEFT, top + TITLE, WIDE - LEFT - RIGHT, room * share)
+        panel, rows = canvas.panel(place, _in_ms(first, last), limits), percent_ticks(*limits, 5)
+        panel.grid(rows)
+        panel.level(0, PAGE.ink)
+        for place_in_list, (moments, values) in enumerate(zip(times, series, strict=True)):
+            at = extremes(values, WIDE // PIXELS_A_BIN)
+            colour = f"var(--curve-{place_in_list % CURVES + 1})"
+            dashes = "4 2" if place_in_list >= CURVES else None
+            panel.line(_ms(moments)[at], values[at], colour, width=1.4, dashes=dashes)
+        panel.label_rows(rows)
+        panel.title(title)
+        top += TITLE + room * share
+    panel.label_columns(time_ticks(first, last))
+    said = "; ".join(
+        f"{name}: {signed_percent(float(made[-1]))}" for (name, _, _), made in zip(curves, growth, strict=True)
+    )
+    return canvas.to_svg("Total return and drawdown over time", said)
 
 
 def distribution_chart(trades: pl.DataFrame) -> str:

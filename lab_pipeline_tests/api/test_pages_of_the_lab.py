@@ -173,3 +173,15 @@ def test_a_call_is_shown_on_its_candles(pages, made):
     table = pages.get(f"/lab/runs/{run_id}/calls.csv", params={"call": call_id}).text.splitlines()
     assert len(table) == len(times) + 1
     assert "has no call &#39;none&#39;" in pages.get(f"/lab/runs/{run_id}/calls?call=none").text
+
+
+def test_runs_are_compared_call_by_call(pages, made):
+    lab, run_id = made
+    with open_instance(lab) as instance:
+        other = finished(instance, seed=2)
+    page = pages.get("/lab/compare", params={"run": [run_id, other]}).text
+    assert "seed" in re.search(r"What was asked differently.*", page, re.DOTALL)[0]
+    calls = pages.get(f"/runs/{run_id}").json()["summary"]["calls"]
+    assert f'<td class="n">{calls:,}</td><td class="n">0</td><td class="n">0</td>' in page  # the seed changes no trade
+    assert "at least 2" in pages.get(f"/lab/compare?run={run_id}").text
+    assert "more than once" in pages.get("/lab/compare", params={"run": [run_id, run_id]}).text

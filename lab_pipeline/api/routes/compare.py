@@ -8,9 +8,10 @@ from fastapi import APIRouter, Query
 from lab_pipeline.api.errors import describe
 from lab_pipeline.api.schemas.compare import AlignedEquity, Comparison, EquitySeries
 from lab_pipeline.api.schemas.runs import RUN_EXAMPLE, RunItem
-from lab_pipeline.api.stores import LabStores
+from lab_pipeline.api.stores import LabStores, Stores
 from lab_pipeline.domain.errors import ConflictError, FieldError, InvalidConfigError
 from lab_pipeline.domain.fill_assumptions import labelled, note_on
+from lab_pipeline.operations.runs import Run
 from lab_pipeline.runs.artifacts import UnknownRunError
 from lab_pipeline.runs.compare import align_equity, differing_fields
 
@@ -28,13 +29,8 @@ def compare_runs(
     ],
 ) -> Comparison:
     """Say how completed runs differ: in what was asked, in their numbers, in their equity on one clock."""
-    if len(set(run_ids)) < len(run_ids):
-        raise InvalidConfigError("the request", [FieldError("run", "names a run more than once")])
-    runs = [stores.runs.get(run_id) for run_id in run_ids]
+    runs = completed(stores, run_ids)
     published = [run.published for run in runs if run.published]
-    if len(published) < len(runs):
-        without = ", ".join(f"{run.run_id} ({run.status})" for run in runs if not run.published)
-        raise ConflictError(f"there is nothing to compare yet of {without}")
     paths = [stores.artifacts.directory / run_id / "equity.parquet" for run_id in run_ids]
     try:
         aligned = align_equity([pl.read_parquet(path, glob=False, columns=["timestamp", "equity"]) for path in paths])
@@ -47,3 +43,20 @@ def compare_runs(
         config_diff=differing_fields([manifest.spec for manifest in published]),
         equity=AlignedEquity(timestamps=aligned.timestamps, series=series),
     )
+
+
+def completed(stores: Stores, run_ids: list[str]) -> list[Run]:
+    """Return runs to be compared.
+
+    Raises:
+        InvalidConfigError: if one is named twice.
+        UnknownRunError: if there is none of an id.
+        ConflictError: if one has published nothing.
+    """
+    if len(set(run_ids)) < len(run_ids):
+        raise InvalidConfigError("the request", [FieldError("run", "names a run more than once")])
+    runs = [stores.runs.get(run_id) for run_id in run_ids]
+    if waiting := [run for run in runs if not run.published]:
+        without = ", ".join(f"{run.run_id} ({run.status})" for run in waiting)
+        raise ConflictError(f"there is nothing to compare yet of {without}")
+    return runs
