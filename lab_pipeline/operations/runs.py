@@ -1,6 +1,7 @@
 """The backtests that Dagster has run, runs or will run, as people and clients of the lab see them."""
 
 import json
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -45,6 +46,8 @@ PARENT_TAG = "dagster/parent_run_id"
 LEGACY_RESULT_TAG = "lab/legacy_result"
 """The numbers that the old lab kept of a run that was taken over, JSON, in the units of this one."""
 
+PROGRESS = re.compile(r"^simulated ([0-9,]+) of ([0-9,]+) ")
+LINES_LOOKED_AT = 50
 ROWS_AT_ONCE = 100
 FIRST_WINDOW, WIDER = 1_000, 10
 """Runs among which a page is looked for first, and by how much more the next time."""
@@ -264,6 +267,13 @@ class Runs:
         if run.status != RunStatus.FAILED:
             return None
         return run.tags.get(ERROR_TAG) or failure_reason(self.instance, run.run_id)
+
+    def progress(self, run_id: str) -> tuple[int, int] | None:
+        """Return how much of a run is simulated, and of how much, as the latest line of its log about it says."""
+        newest = self.instance.get_records_for_run(run_id, limit=LINES_LOOKED_AT, ascending=False).records
+        found = (PROGRESS.search(record.event_log_entry.message) for record in newest)
+        line = next((match for match in found if match), None)
+        return None if line is None else (int(line[1].replace(",", "")), int(line[2].replace(",", "")))
 
     def counts(self) -> dict[str, int]:
         """Count the backtests by status: one query, whatever their number."""

@@ -5,11 +5,14 @@ import re
 
 import polars as pl
 import pytest
+from dagster._core.test_utils import create_run_for_test
 from fastapi.testclient import TestClient
 from pydantic import SecretStr
 
 from lab_pipeline.api.app import create_app
 from lab_pipeline.dagster_ext.instance import open_instance
+from lab_pipeline.operations.runs import Runs
+from lab_pipeline.runs.artifacts import ArtifactStore
 from lab_pipeline.settings import Settings
 from lab_pipeline_tests.api.errors import error
 from lab_pipeline_tests.api.labs import finished
@@ -185,3 +188,22 @@ def test_runs_are_compared_call_by_call(pages, made):
     assert f'<td class="n">{calls:,}</td><td class="n">0</td><td class="n">0</td>' in page  # the seed changes no trade
     assert "at least 2" in pages.get(f"/lab/compare?run={run_id}").text
     assert "more than once" in pages.get("/lab/compare", params={"run": [run_id, run_id]}).text
+
+
+def test_the_form_is_filled_in_with_what_the_lake_has(pages):
+    page = pages.get("/lab/launch?strategy=dip-scalper").text
+    assert "<option selected>dip-scalper</option>" in page
+    assert "<option>1m</option>" in page
+    assert 'value="2018-01-10T00:00:30.000Z"' in page
+
+
+def test_progress_is_what_the_log_said_last(pages, made):
+    lab, run_id = made
+    done = pages.get(f"/lab/runs/{run_id}/progress.json").json()
+    assert (done["status"], done["finished"], done["done"]) == ("completed", True, None)
+    with open_instance(lab) as instance:
+        run = create_run_for_test(instance)
+        for part in ("1", "2"):
+            instance.report_engine_event(f"simulated {part},000 of 4,000 calls ({part})", run)
+        instance.report_engine_event("something else", run)
+        assert Runs(instance, ArtifactStore(lab.artifacts_dir)).progress(run.run_id) == (2000, 4000)

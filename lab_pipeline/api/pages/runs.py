@@ -5,14 +5,16 @@ from functools import lru_cache
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query
-from fastapi.responses import HTMLResponse
+from fastapi.responses import HTMLResponse, JSONResponse
 from markupsafe import Markup
 
-from lab_pipeline.api.pages.frame import ROOT, show
+from lab_pipeline.api.pages.frame import ROOT, SECURITY, show
 from lab_pipeline.api.pagination import Cursor, encode_cursor
 from lab_pipeline.api.routes.runs import CURSOR, RunId, position_of
 from lab_pipeline.api.stores import LabStores, Stores
+from lab_pipeline.domain.backtest import now
 from lab_pipeline.domain.enums import RunStatus
+from lab_pipeline.operations.estimate import estimate_seconds
 from lab_pipeline.operations.runs import Run, RunFilter
 from lab_pipeline.reports import render_sheet
 from lab_pipeline.runs.published import PublishedRun
@@ -60,6 +62,28 @@ def get_run(stores: LabStores, run_id: RunId) -> HTMLResponse:
         error=stores.runs.error(run),
         dagster_url=f"{stores.webserver.url}/runs/{run.run_id}",
     )
+
+
+@router.get("/{runId}/progress.json")
+def get_progress(stores: LabStores, run_id: RunId) -> JSONResponse:
+    """Return how far a run is: `done` of `total` calls once it says so, and the seconds that it is likely to take."""
+    run = stores.runs.get(run_id)
+    done, total = stores.runs.progress(run_id) or (None, None)
+    since = run.started_at or run.created_at
+    spent = ((run.completed_at or now()) - since).total_seconds()
+    expected = None
+    if run.timeframe and not run.finished:
+        expected = estimate_seconds(stores.runs, run.timeframe, total or 0).seconds
+    body = {
+        "status": run.status,
+        "finished": run.finished,
+        "started": run.started_at is not None,
+        "done": done,
+        "total": total,
+        "seconds": spent,
+        "expectedSeconds": expected,
+    }
+    return JSONResponse(body, headers=SECURITY)
 
 
 def _sheet(stores: Stores, run: Run) -> Markup | None:

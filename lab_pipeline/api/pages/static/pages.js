@@ -1,18 +1,14 @@
 // What all pages do: keys that lead from page to page, and forms that ask the API and say what it answered.
 "use strict";
 
-function answerOf(response) {
-  return response.status === 204 ? Promise.resolve({}) : response.json();
-}
-
 // Ask the API; resolves to its answer, rejects with an Error whose message is what the API said.
-async function ask(method, path, body) {
+async function ask(method, path, body, key) {
   const headers = body === undefined ? {} : { "Content-Type": "application/json" };
+  if (key) headers["Idempotency-Key"] = key;
   const response = await fetch(path, { method, headers, body: body === undefined ? undefined : JSON.stringify(body) });
-  const answer = await answerOf(response);
-  if (response.ok) return answer;
-  const details = (answer.error.details || []).map((one) => `${one.path}: ${one.message}`);
-  throw new Error([answer.error.message, ...details].join("\n"));
+  const answer = response.status === 204 ? {} : await response.json();
+  if (!response.ok) throw new Error(answer.error.message);
+  return answer;
 }
 
 // Buttons of one request: <button data-method="POST" data-path="/runs/…/cancel" data-confirm="…">.
