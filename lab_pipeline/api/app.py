@@ -17,6 +17,7 @@ from lab_pipeline.api.pages import answer as answer_page
 from lab_pipeline.api.pages import calls as call_pages
 from lab_pipeline.api.pages import compare as compare_page
 from lab_pipeline.api.pages import frame as page_frame
+from lab_pipeline.api.pages import lake as lake_pages
 from lab_pipeline.api.pages import launch as launch_page
 from lab_pipeline.api.pages import runs as run_pages
 from lab_pipeline.api.pages import trades as trade_pages
@@ -90,7 +91,7 @@ def create_app(settings: Settings) -> FastAPI:
     ):
         app.include_router(routes.router)
     app.include_router(docs.router)
-    for page in (page_frame, answer_page, run_pages, trade_pages, call_pages, compare_page, launch_page):
+    for page in (page_frame, answer_page, run_pages, trade_pages, call_pages, compare_page, lake_pages, launch_page):
         app.include_router(page.router)
     for older in (strategies, leaderboard):
         app.include_router(older.router, prefix="/api")

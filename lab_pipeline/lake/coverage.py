@@ -1,10 +1,14 @@
 """How complete the candles are: coverage, gaps and duplicates, one row a mint."""
 
+from collections.abc import Sequence
+
 import polars as pl
 
 from lab_pipeline.domain import frames
 from lab_pipeline.domain.timeframe import timeframe_ms
 from lab_pipeline.lake.lake import Lake
+
+DAY_MS = 86_400_000
 
 QUALITY = pl.Schema(
     {
@@ -33,6 +37,25 @@ def quality(lake: Lake, timeframe: str) -> pl.DataFrame:
         parts = [_measure_part(pl.scan_parquet(path, glob=False), timeframe) for path in lake.candle_files(timeframe)]
         measured = pl.concat(pl.collect_all(parts)) if parts else pl.DataFrame(schema=QUALITY)
     return measured.sort("mint")
+
+
+def by_day(lake: Lake, timeframe: str, mints: Sequence[str]) -> pl.DataFrame:
+    """Count the candles of some mints by UTC day.
+
+    Returns:
+        `mint`, `day` (Date) and `share`, of the candles that a whole day has; days without candles have no row.
+    """
+    day = pl.col("timestamp").dt.date().alias("day")
+    wanted = pl.col("mint").is_in(list(mints))
+    with lake.reading():
+        parts = [
+            pl.scan_parquet(path, glob=False).filter(wanted).group_by("mint", day).agg(rows=pl.len())
+            for path in lake.candle_files(timeframe)
+        ]
+        empty = pl.DataFrame(schema={"mint": pl.String(), "day": pl.Date(), "rows": pl.UInt32()})
+        counted = pl.concat(pl.collect_all(parts)) if parts else empty
+    whole = max(1, DAY_MS // timeframe_ms(timeframe))
+    return counted.select("mint", "day", share=pl.min_horizontal(pl.col("rows") / whole, 1.0)).sort("mint", "day")
 
 
 def _measure_part(candles: pl.LazyFrame, timeframe: str) -> pl.LazyFrame:

@@ -1,6 +1,6 @@
 """Pictures and tear sheets."""
 
-from lab_pipeline.reports.charts import CURVES, buckets_picture, comparison_chart, equity_picture
+from lab_pipeline.reports.charts import CURVES, buckets_picture, comparison_chart, coverage_chart, equity_picture
 from lab_pipeline.reports.sheet import RunResult, environment, render_report, render_sheet
 
 __all__ = [
@@ -8,6 +8,7 @@ __all__ = [
     "RunResult",
     "buckets_picture",
     "comparison_chart",
+    "coverage_chart",
     "environment",
     "equity_picture",
     "render_report",

@@ -1,7 +1,8 @@
 """The charts of a run and of the statistics, as SVG."""
 
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import date, datetime, timedelta
+from itertools import pairwise
 from typing import cast
 
 import numpy as np
@@ -10,9 +11,9 @@ import polars as pl
 
 from lab_pipeline.domain.enums import LaneKind
 from lab_pipeline.domain.t_quantile import student_t_975
-from lab_pipeline.reports.canvas import PAGE, PICTURE, Canvas, Interval, Panel, Place
+from lab_pipeline.reports.canvas import LABEL_GAP, PAGE, PICTURE, Canvas, Interval, Panel, Place
 from lab_pipeline.reports.downsample import every_kth, extremes
-from lab_pipeline.reports.formats import number, signed_percent
+from lab_pipeline.reports.formats import number, shortened, signed_percent
 from lab_pipeline.reports.ticks import Tick, count_ticks, log_ticks, number_ticks, percent_ticks, span, time_ticks
 
 Floats = npt.NDArray[np.float64]
@@ -40,6 +41,10 @@ PIXELS_A_BIN = 3
 """A bin of a long series gives two points, its lowest and its highest."""
 PICTURE_PIXELS_A_BIN = 8
 """The same of a picture for the event log, which holds it several times."""
+COVERAGE_ROW, COVERAGE_NAMES = 14, 40
+"""Height of a token's row, and room for its name, in CSS pixels."""
+COVERAGE_STEPS = (0.0, 0.25, 0.5, 0.75, 0.999, 1.0)
+"""Shares of a day's candles that are drawn alike, up to each."""
 HOURS = 24
 CURVES = 8
 """Colours of what is drawn over one another."""
@@ -151,6 +156,42 @@ def comparison_chart(curves: Sequence[tuple[str, pl.DataFrame, float]]) -> str:
         f"{name}: {signed_percent(float(made[-1]))}" for (name, _, _), made in zip(curves, growth, strict=True)
     )
     return canvas.to_svg("Total return and drawdown over time", said)
+
+
+def coverage_chart(days: pl.DataFrame, mints: Sequence[str]) -> str:
+    """Draw how complete the candles of each token are on each day, a row a token, the darker the more there is.
+
+    Args:
+        days: `mint`, `day` and `share`; has rows.
+        mints: tokens in the order of their rows.
+    """
+    first, last = cast("date", days["day"].min()), cast("date", days["day"].max())
+    columns = (last - first).days + 1
+    height = COVERAGE_ROW * len(mints) + TITLE + BOTTOM
+    canvas = Canvas("coverage", WIDE, height, PAGE)
+    left = LEFT + COVERAGE_NAMES
+    wide = WIDE - left - RIGHT
+    place = (left, TITLE, wide, COVERAGE_ROW * len(mints))
+    panel = canvas.panel(place, (0, columns), (len(mints), 0))
+    rows = {mint: row for row, mint in enumerate(mints)}
+    cell = wide / columns
+    n = canvas.n
+    for low, high in pairwise(COVERAGE_STEPS):
+        some = days.filter((pl.col("share") > low) & (pl.col("share") <= high))
+        path = "".join(
+            f"M{n(left + (day - first).days * cell)} {n(TITLE + rows[mint] * COVERAGE_ROW + 1)}"
+            f"h{n(max(cell, 1))}v{n(COVERAGE_ROW - 2)}h{-n(max(cell, 1))}z"
+            for mint, day, _ in some.iter_rows()
+        )
+        if path:
+            canvas.path(path, fill=PAGE.accent, fill_opacity=high)
+    names = [(left - LABEL_GAP, TITLE + (row + 0.5) * COVERAGE_ROW + 4, shortened(mint)) for mint, row in rows.items()]
+    canvas.texts(names, anchor="end")
+    dates = {at: first + timedelta(days=at) for at in range(0, columns, max(1, columns // 8))}
+    panel.label_columns([Tick(at + 0.5, f"{one:%b} {one.day}") for at, one in dates.items()])
+    mean = float(days["share"].to_numpy().mean())
+    said = f"{len(mints)} tokens over {columns} days from {first}; mean share of a day's candles {mean:.0%}."
+    return canvas.to_svg("Candles by token and day", said)
 
 
 def distribution_chart(trades: pl.DataFrame) -> str:

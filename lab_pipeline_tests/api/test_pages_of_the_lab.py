@@ -11,6 +11,7 @@ from pydantic import SecretStr
 
 from lab_pipeline.api.app import create_app
 from lab_pipeline.dagster_ext.instance import open_instance
+from lab_pipeline.lake import Lake
 from lab_pipeline.operations.runs import Runs
 from lab_pipeline.runs.artifacts import ArtifactStore
 from lab_pipeline.settings import Settings
@@ -207,3 +208,26 @@ def test_progress_is_what_the_log_said_last(pages, made):
             instance.report_engine_event(f"simulated {part},000 of 4,000 calls ({part})", run)
         instance.report_engine_event("something else", run)
         assert Runs(instance, ArtifactStore(lab.artifacts_dir)).progress(run.run_id) == (2000, 4000)
+
+
+def test_the_lake_is_shown_by_token_and_day(pages, made):
+    lab, _ = made
+    page = pages.get("/lab/lake").text
+    assert "240 candles of 2 tokens" in page
+    assert 'id="coverage-title"' in page
+    assert page.count("/lab/lake/token?mint=") == 2
+    assert pages.get("/lab/lake.csv").text.splitlines()[0].startswith("mint,first,last,rows")
+    assert "the lake has 1m" in pages.get("/lab/lake?timeframe=7m").text
+    token = pages.get("/lab/lake/token.json?mint=BBB").json()
+    candles = Lake(lab.lake_dir).candles("1m", "BBB", 0, 4_000_000_000_000)
+    assert token["candles"] == [list(row) for row in candles.select(
+        pl.col("timestamp").dt.epoch("s"), "open", "high", "low", "close", "volume").rows()]  # fmt: skip
+    assert (token["together"], [caller for _, caller in token["calls"]]) == (1, ["ben", "ann"])
+    assert "no 1m candles of this token" in pages.get("/lab/lake/token?mint=none").text
+
+
+def test_many_candles_are_drawn_together(pages, monkeypatch):
+    monkeypatch.setattr("lab_pipeline.api.pages.lake.MOST_CANDLES", 50)
+    token = pages.get("/lab/lake/token.json?mint=BBB").json()
+    assert (token["together"], len(token["candles"])) == (3, 40)
+    assert sum(volume for *_, volume in token["candles"]) == 120 * 10.0

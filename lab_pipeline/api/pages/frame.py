@@ -22,8 +22,20 @@ SECURITY = {
 """A page runs no script but ours, so a name that were taken for markup could still do nothing."""
 ASSETS = files("lab_pipeline.api.pages") / "static"
 MEDIA_TYPES = {"css": "text/css", "js": "text/javascript"}
-SECTIONS = {"answer": "Answer", "runs": "Runs", "launch": "Launch"}
+SECTIONS = {"answer": "Answer", "runs": "Runs", "lake": "Lake", "launch": "Launch"}
 """Path below `ROOT` and name of what the navigation leads to, in its order."""
+
+ASSET_NAMES = (
+    "pages.css",
+    "pages.js",
+    "trades.js",
+    "candles.js",
+    "call.js",
+    "token.js",
+    "run.js",
+    "launch.js",
+    "lightweight-charts.js",
+)
 
 router = APIRouter(include_in_schema=False)
 
@@ -72,7 +84,7 @@ def _serve(name: str) -> None:
     router.get(f"{ROOT}/static/{name}")(get_asset)
 
 
-for _asset in ("pages.css", "pages.js", "trades.js", "call.js", "run.js", "launch.js", "lightweight-charts.js"):
+for _asset in ASSET_NAMES:
     _serve(_asset)
 
 

@@ -1,0 +1,112 @@
+"""The pages of the lake: what there is of which token when, and the candles of one."""
+
+from datetime import timedelta
+from typing import Annotated, Any
+
+import polars as pl
+from fastapi import APIRouter, Query
+from fastapi.responses import HTMLResponse, JSONResponse, Response
+from markupsafe import Markup
+
+from lab_pipeline.api.downloads import MEDIA_TYPES, as_csv
+from lab_pipeline.api.pages.frame import ROOT, SECURITY, show
+from lab_pipeline.api.stores import LabStores, Stores
+from lab_pipeline.domain.errors import FieldError, InvalidConfigError
+from lab_pipeline.domain.timeframe import timeframe_ms
+from lab_pipeline.lake.coverage import by_day, quality
+from lab_pipeline.reports import coverage_chart
+
+TOKENS_SHOWN = 60
+MOST_CANDLES = 5_000
+"""Drawn of a token; of more, several are put together."""
+
+router = APIRouter(prefix=f"{ROOT}/lake", include_in_schema=False)
+
+Length = Annotated[str | None, Query(max_length=20)]
+Mint = Annotated[str, Query(max_length=500)]
+
+
+@router.get("")
+def get_lake(stores: LabStores, timeframe: Length = None) -> HTMLResponse:
+    """Show how complete the candles of each token are, the tokens with most calls first."""
+    lengths = stores.lake.timeframes()
+    chosen = _chosen(stores, timeframe) if lengths else None
+    shown: dict[str, Any] = {"tokens": [], "others": 0, "chart": None}
+    if chosen:
+        calls = stores.lake.calls().group_by("mint").agg(calls=pl.len())
+        table = (
+            quality(stores.lake, chosen).join(calls, on="mint", how="left").with_columns(pl.col("calls").fill_null(0))
+        )
+        ranked = table.sort("calls", "mint", descending=[True, False])
+        first = ranked.head(TOKENS_SHOWN)
+        days = by_day(stores.lake, chosen, first["mint"].to_list())
+        shown = {
+            "tokens": first.to_dicts(),
+            "others": ranked.height - first.height,
+            # what the canvas wrote is markup; the text in it is escaped
+            "chart": Markup(coverage_chart(days, first["mint"].to_list())) if days.height else None,  # noqa: S704
+            "candles": int(table["rows"].sum()),
+            "gaps": int(table["gaps"].sum()),
+            "uncalled": int((table["calls"] == 0).sum()),
+            "mints": table.height,
+            "without": calls.join(table, on="mint", how="anti").height,
+        }
+    return show(
+        "lake.html", title="Lake", section="lake", timeframes=lengths, timeframe=chosen,
+        extent=stores.lake.calls_extent(), callers=len(stores.lake.callers()), **shown,
+    )  # fmt: skip
+
+
+@router.get(".csv")
+def get_quality(stores: LabStores, timeframe: Length = None) -> Response:
+    """Send the table of all tokens."""
+    table = quality(stores.lake, _chosen(stores, timeframe))
+    return Response(as_csv(table), media_type=MEDIA_TYPES["csv"], headers=SECURITY)
+
+
+@router.get("/token")
+def get_token(stores: LabStores, mint: Mint, timeframe: Length = None) -> HTMLResponse:
+    """Show the candles of a token, with its calls."""
+    chosen = _chosen(stores, timeframe)
+    calls = stores.lake.calls(mints=[mint]).sort("called_at")
+    found = quality(stores.lake, chosen).filter(pl.col("mint") == mint)
+    return show(
+        "token.html", title="Token", section="lake", mint=mint, timeframe=chosen, timeframes=stores.lake.timeframes(),
+        measured=found.row(0, named=True) if found.height else None, calls=calls.to_dicts(),
+    )  # fmt: skip
+
+
+@router.get("/token.json")
+def get_candles(stores: LabStores, mint: Mint, timeframe: Length = None) -> JSONResponse:
+    """Return what is drawn: candles, several together where there are many, and the times of calls, in seconds."""
+    chosen = _chosen(stores, timeframe)
+    extent = stores.lake.candles_extent(chosen)
+    candles = pl.DataFrame()
+    if extent is not None:
+        candles = stores.lake.candles(chosen, mint, extent[0], extent[1] + timedelta(milliseconds=1))
+    together = max(1, -(-candles.height // MOST_CANDLES))
+    rows: list[tuple[float, ...]] = []
+    if candles.height:
+        length = timeframe_ms(chosen) * together
+        slot = pl.col("timestamp").to_physical() // length * (length / 1000)
+        drawn = candles.group_by(slot.cast(pl.Int64).alias("slot"), maintain_order=True).agg(
+            pl.col("open").first(),
+            pl.col("high").max(),
+            pl.col("low").min(),
+            pl.col("close").last(),
+            pl.col("volume").sum(),
+        )
+        rows = drawn.rows()
+    calls = stores.lake.calls(mints=[mint]).sort("called_at").select(pl.col("called_at").dt.epoch("s"), "caller")
+    body = {"candles": rows, "together": together, "calls": calls.rows()}
+    return JSONResponse(body, headers=SECURITY)
+
+
+def _chosen(stores: Stores, timeframe: str | None) -> str:
+    lengths = stores.lake.timeframes()
+    if timeframe is not None and timeframe not in lengths:
+        has = ", ".join(lengths) or "no candles at all"
+        raise InvalidConfigError("the request", [FieldError("timeframe", f"the lake has {has}")])
+    if not lengths:
+        raise InvalidConfigError("the request", [FieldError("timeframe", "the lake has no candles")])
+    return timeframe or lengths[0]

@@ -1,0 +1,8 @@
+// The candles of a token, with its calls.
+"use strict";
+
+showCandles((data) => {
+  if (data.together > 1) document.getElementById("together").textContent = `${data.together} candles are drawn as one.`;
+  const marks = () => data.calls.map(([time, caller]) => ({ time, position: "belowBar", shape: "arrowUp", color: colour("accent"), text: caller }));
+  drawCandles(data.candles, marks);
+});
