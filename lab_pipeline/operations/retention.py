@@ -13,6 +13,7 @@ from lab_pipeline.dagster_ext.run_coordinator import is_backtest
 from lab_pipeline.operations.clock_check import require_plausible
 from lab_pipeline.operations.disk_usage import size_of
 from lab_pipeline.operations.lab import Lab
+from lab_pipeline.operations.notes import is_pinned
 from lab_pipeline.operations.run_actions import erase, event_files
 from lab_pipeline.operations.run_records import run_records
 from lab_pipeline.operations.runs import Run, Runs
@@ -20,8 +21,6 @@ from lab_pipeline.operations.tick_logs import forgotten_logs
 from lab_pipeline.settings import Settings
 from lab_pipeline.statistics import Board, NotComputedError, RankBy, Statistics, leaderboard, refresh
 
-PINNED_TAG = "lab/pinned"
-"""A run that has this tag, whatever its value, is kept for ever."""
 RECORDS_AT_ONCE = 500
 SCORES = {RankBy.DRAWDOWN: "maxDrawdown", RankBy.PARETO: "totalReturn"}
 """What these rankings rank by, where that has another name."""
@@ -139,7 +138,7 @@ def leftovers(lab: Lab, *, remove: bool) -> dict[str, int]:
 
 
 def _expired_backtests(lab: Lab, policy: Policy, now: datetime) -> Iterator[Expired]:
-    found = [run for run in lab.runs.all() if run.finished and PINNED_TAG not in run.tags]  # newest first
+    found = [run for run in lab.runs.all() if run.finished and not is_pinned(run.tags)]  # newest first
     newest = _newest(found, policy.per_strategy)
     leading: set[str] | None = None
     for run in found:
@@ -188,7 +187,7 @@ def _expired_others(runs: Runs, policy: Policy, now: datetime) -> Iterator[Expir
     seen: set[Hashable] = set()
     for record in _records(runs.instance):  # newest first
         run = record.dagster_run
-        if is_backtest(run) or not run.is_finished or PINNED_TAG in run.tags:
+        if is_backtest(run) or not run.is_finished or is_pinned(run.tags):
             continue
         kind = (run.job_name, run.asset_selection, run.asset_check_selection)
         if kind in seen and now - record.create_timestamp > policy.max_age:

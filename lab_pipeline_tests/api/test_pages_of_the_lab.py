@@ -231,3 +231,21 @@ def test_many_candles_are_drawn_together(pages, monkeypatch):
     token = pages.get("/lab/lake/token.json?mint=BBB").json()
     assert (token["together"], len(token["candles"])) == (3, 40)
     assert sum(volume for *_, volume in token["candles"]) == 120 * 10.0
+
+
+def test_what_is_written_about_a_run_stays_with_it(pages, made):
+    _, run_id = made
+    change = {"name": "tight stop", "labels": ["good", "for ann"], "notes": f"why: {HOSTILE}", "pinned": True}
+    said = pages.patch(f"/runs/{run_id}", json=change).json()
+    assert {name: said[name] for name in change} == change
+    assert pages.patch(f"/runs/{run_id}", json={"name": "loose"}).json()["labels"] == ["good", "for ann"]
+    page = pages.get(f"/lab/runs/{run_id}").text
+    assert "loose" in page
+    assert "<img" not in page
+    listed = pages.get("/lab/runs").text
+    assert "★" in listed
+    assert "for ann" in listed
+    assert not pages.patch(f"/runs/{run_id}", json={"pinned": False}).json()["pinned"]
+    for wrong in ({"labels": ["a,b"]}, {"name": "x" * 201}, {"summary": {}}, {"pinned": "maybe"}):
+        assert pages.patch(f"/runs/{run_id}", json=wrong).status_code == 422
+    assert pages.patch("/runs/none", json=change).status_code == 404

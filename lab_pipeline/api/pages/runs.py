@@ -15,6 +15,7 @@ from lab_pipeline.api.stores import LabStores, Stores
 from lab_pipeline.domain.backtest import now
 from lab_pipeline.domain.enums import RunStatus
 from lab_pipeline.operations.estimate import estimate_seconds
+from lab_pipeline.operations.notes import Notes
 from lab_pipeline.operations.runs import Run, RunFilter
 from lab_pipeline.reports import render_sheet
 from lab_pipeline.runs.published import PublishedRun
@@ -39,7 +40,7 @@ def list_runs(
         "runs.html",
         title="Runs",
         section="runs",
-        runs=found,
+        runs=[(run, Notes.of(run.tags)) for run in found],
         statuses=list(RunStatus),
         strategies=stores.strategies.ids(),
         status=status,
@@ -59,6 +60,7 @@ def get_run(stores: LabStores, run_id: RunId) -> HTMLResponse:
         section="runs",
         run=run,
         sheet=_sheet(stores, run),
+        notes=Notes.of(run.tags),
         error=stores.runs.error(run),
         dagster_url=f"{stores.webserver.url}/runs/{run.run_id}",
     )

@@ -7,17 +7,19 @@ from fastapi import APIRouter, Path, Query, Response
 
 from lab_pipeline.api.errors import describe
 from lab_pipeline.api.pagination import PAGE, Cursor, Limit, decode_cursor, encode_cursor
-from lab_pipeline.api.schemas.runs import RUN_EXAMPLE, QueuedRun, RunDetail, RunItem, RunPage, config_of
-from lab_pipeline.api.stores import LabStores
+from lab_pipeline.api.schemas.base import JsonRoute, parsed
+from lab_pipeline.api.schemas.runs import RUN_EXAMPLE, QueuedRun, RunChange, RunDetail, RunItem, RunPage, config_of
+from lab_pipeline.api.stores import LabStores, Stores
 from lab_pipeline.domain.backtest import Moment
 from lab_pipeline.domain.enums import RunStatus
 from lab_pipeline.domain.errors import FieldError, InvalidConfigError
 from lab_pipeline.operations import run_actions
+from lab_pipeline.operations.notes import Notes, write_notes
 from lab_pipeline.operations.runs import ListPosition, RunFilter
 
 CURSOR = "runs"
 
-router = APIRouter(tags=["runs"])
+router = APIRouter(tags=["runs"], route_class=JsonRoute)
 
 RunId = Annotated[str, Path(alias="runId", description="Id of a run.", examples=[RUN_EXAMPLE])]
 From = Annotated[
@@ -73,9 +75,21 @@ def list_runs(
 @router.get("/runs/{runId}", summary="Look at a run", responses=describe(404))
 def get_run(stores: LabStores, run_id: RunId) -> RunDetail:
     """Return everything that is known of a run."""
+    return _detail(stores, run_id)
+
+
+@router.patch("/runs/{runId}", summary="Write about a run", responses=describe(404))
+def change_run(stores: LabStores, run_id: RunId, change: Annotated[RunChange, parsed(RunChange)]) -> RunDetail:
+    """Change name, labels and notes of a run, or keep it for ever; what it was asked and made stays as it is."""
+    write_notes(stores.runs, run_id, name=change.name, labels=change.labels, text=change.notes, pinned=change.pinned)
+    return _detail(stores, run_id)
+
+
+def _detail(stores: Stores, run_id: str) -> RunDetail:
     run = stores.runs.get(run_id)
     return RunDetail(
         **RunItem.fields(run),
+        notes=Notes.of(run.tags).text,
         config=config_of(run),
         error=stores.runs.error(run),
         fingerprint=run.fingerprint,

@@ -1,17 +1,20 @@
 """Backtests and runs over HTTP."""
 
-from typing import Any
+from typing import Annotated, Any
 
 from pydantic import ConfigDict, Field, JsonValue
 from pydantic.alias_generators import to_camel
 
 from lab_pipeline.api.schemas.base import Answer, Moment
 from lab_pipeline.domain.backtest import AllUniverse, BacktestSpec, CallersUniverse, ResolvedSpec, TokensUniverse
+from lab_pipeline.domain.model import Document
 from lab_pipeline.domain.strategy import StrategyConfig
 from lab_pipeline.domain.summary import Summary
 from lab_pipeline.operations.backtest_config import Asked
+from lab_pipeline.operations.notes import Notes
 from lab_pipeline.operations.runs import Run
 
+Label = Annotated[str, Field(pattern=r"^[^,\x00-\x1f]{1,50}$")]
 RUN_EXAMPLE = "87fb7da4-727b-4cfc-841a-4da23928c4b2"
 
 
@@ -44,6 +47,21 @@ class RunSummary(Summary):
     def of(cls, summary: Summary) -> "RunSummary":
         """Give the numbers their camelCase names."""
         return RunSummary.model_construct(**dict(summary))
+
+
+class RunChange(Document):
+    """What to write about a run; what is left out or null stays as it is."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"name": "tight stop", "pinned": True}]})
+
+    name: Annotated[str, Field(max_length=200)] | None = None
+    """What people call it."""
+    labels: Annotated[tuple[Label, ...], Field(strict=False, max_length=20)] | None = None
+    """Words to find it by; they replace those there are."""
+    notes: Annotated[str, Field(max_length=20_000)] | None = None
+    """Whatever is worth remembering."""
+    pinned: bool | None = None
+    """Whether it is kept for ever, whatever retention says."""
 
 
 class QueuedRun(Answer):
@@ -130,6 +148,12 @@ class RunItem(Answer):
     """Id of what it assumes of its fills: runs of equal id are comparable; null before it has published."""
     fill_assumptions: str | None
     """The same in words, such as `stops 0.5 through, stop first, fee 30 bps`."""
+    name: str
+    """What people call it; empty where nobody named it."""
+    labels: list[str]
+    """Words to find it by."""
+    pinned: bool
+    """Whether it is kept for ever, whatever retention says."""
     created_at: Moment
     """When it was asked for, UTC."""
     started_at: Moment | None
@@ -141,6 +165,7 @@ class RunItem(Answer):
     def fields(cls, run: Run) -> dict[str, Any]:
         """Return what an answer says of a run."""
         assumed = run.published.fill_assumptions if run.published else None
+        notes = Notes.of(run.tags)
         return {
             "run_id": run.run_id,
             "strategy_id": run.strategy_id,
@@ -150,6 +175,9 @@ class RunItem(Answer):
             "summary": RunSummary.of(run.published.summary) if run.published else None,
             "fills": assumed.id if assumed else None,
             "fill_assumptions": assumed.text if assumed else None,
+            "name": notes.name,
+            "labels": list(notes.labels),
+            "pinned": notes.pinned,
             "created_at": run.created_at,
             "started_at": run.started_at,
             "completed_at": run.completed_at,
@@ -159,6 +187,8 @@ class RunItem(Answer):
 class RunDetail(RunItem):
     """A run, whole."""
 
+    notes: str
+    """What people wrote about it."""
     config: RunConfig
     """What it was asked to do."""
     error: str | None

@@ -28,6 +28,24 @@ document.addEventListener("click", async (event) => {
   }
 });
 
+// A form whose fields are changed by one request: <form data-patch="/runs/…">.
+document.addEventListener("submit", async (event) => {
+  const form = event.target.closest("form[data-patch]");
+  if (!form) return;
+  event.preventDefault();
+  const fields = form.elements;
+  const labels = fields.labels.value.split(",").map((one) => one.trim()).filter((one) => one);
+  const told = form.querySelector("[role=status]");
+  try {
+    await ask("PATCH", form.dataset.patch, { name: fields.name.value, labels, notes: fields.notes.value, pinned: fields.pinned.checked });
+    told.className = "said good";
+    told.textContent = "Saved";
+  } catch (error) {
+    told.className = "said";
+    told.textContent = error.message;
+  }
+});
+
 // Keys: g and then the first letter of a page; / leads to the first field.
 let waiting = false;
 document.addEventListener("keydown", (event) => {
