@@ -62,6 +62,7 @@ class ResolvedSweep:
         all_calls: over which filters count.
         signals: registered functions that some set names.
         held_days: days of the holdout, whose calls are not simulated.
+        held: when they are called; none without a holdout.
     """
 
     spec: SweepSpec
@@ -73,6 +74,7 @@ class ResolvedSweep:
     all_calls: pl.DataFrame
     signals: dict[str, Signal]
     held_days: int
+    held: TimeRange | None
 
 
 @dataclass(frozen=True)
@@ -139,6 +141,7 @@ def resolve(spec: SweepSpec, strategies: StrategyStore, lake: Lake) -> ResolvedS
         all_calls=lake.calls() if any(map(counts_calls, sets.groups)) else calls.clear(),
         signals=signals,
         held_days=int(held.sum()),
+        held=TimeRange(start=_moment(int(days[held][0]), end), end=asked.range.end) if held.any() else None,
     )
 
 
@@ -277,6 +280,8 @@ def publish(sweep_id: str, selected: SelectedSweep, store: SweepStore) -> SweepM
         "start": iso(resolved.backtest.range.start),
         "end": iso(resolved.backtest.range.end),
         "holdout_days": resolved.held_days,
+        "holdout_start": None if resolved.held is None else iso(resolved.held.start),
+        "holdout_end": None if resolved.held is None else iso(resolved.held.end),
     }
     head = {
         "fingerprint": spec.fingerprint(

@@ -150,6 +150,10 @@ class Sets:
         """Return the values of a set by path."""
         return self._named(self._points[number])
 
+    def some(self, numbers: Iterable[int]) -> "Sets":
+        """Return some of the sets as a space of their own, numbered from 0 on in this order."""
+        return Sets(StrategyConfig.of_plain(self._base), self.space, [self._points[number] for number in numbers])
+
     def plan(self, timeframe: int) -> "Plan":
         """Return the sets laid out for candles of a length in milliseconds; made once for all sweeps."""
         if timeframe not in self._plans:
