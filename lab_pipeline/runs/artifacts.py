@@ -143,9 +143,7 @@ class ArtifactStore:
         """
         try:
             with staged(self.directory / STAGING) as staging:
-                files = [write_parquet(staging / f"{name}.parquet", frame) for name, frame in frames.items()]
-                files.append(write_text(staging / SUMMARY, "json", summary.model_dump_json(indent=2) + "\n"))
-                files.append(write_text(staging / REPORT, "html", report))
+                files = write_results(staging, frames, summary, report)
                 manifest = Manifest(
                     run_id=run_id,
                     fingerprint=provenance.fingerprint,
@@ -380,6 +378,16 @@ def unreadable(path: Path, content: bytes, error: ValidationError) -> Unreadable
     if isinstance(layout, int) and layout > LAYOUT:
         return UnreadableManifestError(later_layout(str(path), layout, LAYOUT))
     return UnreadableManifestError(f"{path} is damaged ({field_errors(error)[0]}). {REMEDY}")
+
+
+def write_results(
+    directory: Path, frames: Mapping[str, pl.DataFrame], summary: Summary, report: str
+) -> list[ArtifactFile]:
+    """Write what a run returned, and say of each file what a manifest says; arguments as of `ArtifactStore.publish`."""
+    files = [write_parquet(directory / f"{name}.parquet", frame) for name, frame in frames.items()]
+    files.append(write_text(directory / SUMMARY, "json", summary.model_dump_json(indent=2) + "\n"))
+    files.append(write_text(directory / REPORT, "html", report))
+    return files
 
 
 def write_parquet(path: Path, frame: pl.DataFrame) -> ArtifactFile:

@@ -31,36 +31,33 @@ LANES = pl.Schema({"set_id": pl.Int32(), "lane": pl.String(), "expectancy": pl.F
 
 
 def frames_of(
-    sweep: "Sweep", selection: Selection, lanes: pl.DataFrame, placebos: Floats | None
+    sweep: "Sweep", selection: Selection, lanes: pl.DataFrame, placebos: Floats | None, *, accounts: pl.DataFrame
 ) -> dict[str, pl.DataFrame]:
     """Return the tables of a sweep by the names of their files; a part that was not said has no rows.
 
     Args:
         sweep: what the sets earned.
         selection: the winner, and how far it can be believed.
-        lanes: the winner's rows of `frames.FILL_CERTAINTY`; none without a winner.
+        lanes: of the sets that were run once more: `set_id` and columns of `frames.FILL_CERTAINTY`.
         placebos: best objective of each, if there are any.
+        accounts: of the shortlist; columns of `replays.ACCOUNTS`.
     """
-    fared = pl.DataFrame(schema=LANES)
-    if selection.choice.winner >= 0:
-        fared = lanes.select(pl.lit(selection.choice.winner, pl.Int32).alias("set_id"), *list(LANES)[1:])
     return {
-        "sets": _sets(sweep, selection),
+        "sets": _sets(sweep, selection, lanes),
         "days": sweep.day_cells(),
         "callers": sweep.caller_cells(),
         "folds": _folds(selection),
         "oos": _out_of_sample(selection),
         "cscv": _halves(selection),
-        "lanes": fared,
+        "lanes": lanes.select(LANES.names()),
+        "accounts": accounts,
         "placebo": _placebos(np.empty(0) if placebos is None else placebos),
     }
 
 
 def ranked(selection: Selection) -> list[int]:
     """Return the sets that could win, best first; of equals the first."""
-    choice = selection.choice
-    able = np.flatnonzero(choice.allowed & np.isfinite(choice.scores))
-    best_first: list[int] = able[np.argsort(-choice.scores[able], kind="stable")].tolist()
+    best_first: list[int] = selection.choice.ranking.tolist()
     return best_first
 
 
@@ -119,13 +116,15 @@ def _number(value: Any) -> Any:  # noqa: ANN401 - whatever JSON holds
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
-def _sets(sweep: "Sweep", selection: Selection) -> pl.DataFrame:
+def _sets(sweep: "Sweep", selection: Selection, lanes: pl.DataFrame) -> pl.DataFrame:
     choice, count = selection.choice, sweep.sets.height
     place = np.full(count, -1, np.int32)
     best_first = ranked(selection)
     place[best_first] = np.arange(1, len(best_first) + 1)
     land = np.full(count, -np.inf) if selection.plateau is None else selection.plateau.scores
-    return sweep.sets.with_columns(
+    weakest = lanes.group_by("set_id").agg(pl.col("expectancy").fill_null(0.0).min().alias("lane_min"))
+    sets = sweep.sets.with_columns(train_trades="trades", train_expectancy="expectancy")
+    return sets.join(weakest, on="set_id", how="left", maintain_order="left").with_columns(
         pl.Series("eligible", choice.allowed),
         pl.Series("objective", np.where(np.isfinite(choice.scores), choice.scores, np.nan), nan_to_null=True),
         pl.Series("plateau", np.where(np.isfinite(land), land, np.nan), nan_to_null=True),

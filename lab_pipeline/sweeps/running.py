@@ -4,14 +4,14 @@ import uuid
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
 import polars as pl
 
-from lab_pipeline.domain.backtest import BacktestSpec, ResolvedSpec, TimeRange, iso
+from lab_pipeline.domain.backtest import BacktestSpec, TimeRange, iso
 from lab_pipeline.domain.candles import Floats
-from lab_pipeline.domain.enums import LaneKind
 from lab_pipeline.domain.errors import InvalidConfigError, LabError
 from lab_pipeline.domain.frames import CALL_OPTIONS, CALLS
 from lab_pipeline.domain.model import canonical_json
@@ -19,7 +19,7 @@ from lab_pipeline.domain.space import Point, Space
 from lab_pipeline.domain.strategy import StrategyConfig, minutes_to_ms
 from lab_pipeline.domain.timeframe import timeframe_ms
 from lab_pipeline.engine import ENGINE_VERSION
-from lab_pipeline.engine.fitting import columns_read, reads_liquidity, without_a_pool
+from lab_pipeline.engine.fitting import reads_liquidity, without_a_pool
 from lab_pipeline.engine.history import DAY_MS, count_calls, counts_calls, look_back_ms
 from lab_pipeline.engine.signals import Signal
 from lab_pipeline.lake import CandleSlice, Lake, snapshot_hash
@@ -28,7 +28,6 @@ from lab_pipeline.runs.progress import Progress
 from lab_pipeline.runs.signals import Signals, unusable
 from lab_pipeline.runs.strategies import StrategyStore
 from lab_pipeline.statistics.selection import (
-    Choice,
     DayCells,
     Evidence,
     Selection,
@@ -38,12 +37,12 @@ from lab_pipeline.statistics.selection import (
     hold_out,
 )
 from lab_pipeline.sweeps.artifacts import frames_of, selection_document
+from lab_pipeline.sweeps.replays import Replay, accounts, replay, stress_lanes
 from lab_pipeline.sweeps.search import Method, find_points
 from lab_pipeline.sweeps.spec import SweepSpec
 from lab_pipeline.sweeps.store import SweepManifest, SweepStore
 
 if TYPE_CHECKING:
-    from lab_pipeline.engine import Simulation
     from lab_pipeline.engine.sweep import Sets, Sweep, Sweeper
     from lab_pipeline.statistics.selection.plateau import Levels
 
@@ -86,7 +85,8 @@ class SelectedSweep:
         sweep: what the sets earned on the days that select.
         snapshot: hash of what was read.
         selection: the winner, and how far it can be believed.
-        lanes: the winner's rows of `frames.FILL_CERTAINTY`; empty without a winner.
+        replays: the best sets and the middle of the plateau as backtests, the best first; empty without a winner.
+        accounts: what the accounts of the shortlist did; columns of `replays.ACCOUNTS`.
         placebos: best objective of each; null where none was asked for.
         earlier: configurations that were tried before, which are no sets of this sweep.
     """
@@ -95,9 +95,15 @@ class SelectedSweep:
     sweep: "Sweep"
     snapshot: str
     selection: Selection
-    lanes: pl.DataFrame
+    replays: tuple[Replay, ...]
+    accounts: pl.DataFrame
     placebos: Floats | None
     earlier: int
+
+    @property
+    def lanes(self) -> pl.DataFrame:
+        """The stress lanes of the replays: `set_id` and the columns of `frames.FILL_CERTAINTY`."""
+        return stress_lanes(self.replays)
 
 
 def resolve(spec: SweepSpec, strategies: StrategyStore, lake: Lake) -> ResolvedSweep:
@@ -215,7 +221,7 @@ def select(
     placebos: Floats | None = None,
     threads: int | None = None,
 ) -> SelectedSweep:
-    """Choose a winner, run it once more as a backtest, and say how far it can be believed.
+    """Choose a winner, run the best sets once more as backtests, and say how far the winner can be believed.
 
     Args:
         resolved: what was swept.
@@ -225,10 +231,10 @@ def select(
         strategies: of the lab, for registered signals.
         tried: hashes of the configurations of this strategy that earlier sweeps have evaluated.
         placebos: best objective of each, as `draw_placebos` returns them.
-        threads: of the backtest.
+        threads: of the backtests.
 
     Raises:
-        RuntimeError: if the backtest does not return, bit for bit, what the sweep did.
+        RuntimeError: if a backtest does not return, bit for bit, what the sweep did.
     """
     spec = resolved.spec
     cells = _cells(sweep)
@@ -237,11 +243,15 @@ def select(
     )
     hashes = set(resolved.sets.hashes)
     earlier = len(set(tried) - hashes)
-    lanes = pl.DataFrame()
+    best: list[int] = choice.ranking.tolist()
+    run = partial(
+        replay, resolved, sweep, open_candles=lambda: _plan(resolved, lake), strategies=strategies, snapshot=snapshot,
+        threads=threads,
+    )  # fmt: skip
+    replays = list(run(best[: spec.keep.top]))
     evidence = Evidence(trials=len(hashes) + earlier)
     if choice.winner >= 0:
-        replayed = _replay(resolved, choice, sweep, lake, strategies, threads)
-        lanes = replayed.fill_certainty.filter(pl.col("kind") == LaneKind.STRESS)
+        lanes = replays[0].stress
         evidence = Evidence(
             trials=len(hashes) + earlier,
             caller_trades=sweep.caller_trades[choice.winner].astype(np.float64),
@@ -254,7 +264,12 @@ def select(
             placebos=placebos,
         )
     selection = assess(cells, choice, evidence, spec.validation.validation, seed=spec.seed)
-    return SelectedSweep(resolved, sweep, snapshot, selection, lanes, placebos, earlier)
+    land = selection.plateau
+    if land is not None and land.chosen in best[spec.keep.top :]:
+        replays += run([land.chosen])
+    listed = [one for one in best[: spec.keep.shortlist] if one not in {known.set_id for known in replays}]
+    told = pl.concat([accounts(replays), accounts(run(listed, whole=False))])
+    return SelectedSweep(resolved, sweep, snapshot, selection, tuple(replays), told, placebos, earlier)
 
 
 def publish(sweep_id: str, selected: SelectedSweep, store: SweepStore) -> SweepManifest:
@@ -294,9 +309,13 @@ def publish(sweep_id: str, selected: SelectedSweep, store: SweepStore) -> SweepM
         "sets": len(sets),
         "verdict": selected.selection.verdict.words,
     }
-    frames = frames_of(selected.sweep, selected.selection, selected.lanes, selected.placebos)
+    frames = frames_of(
+        selected.sweep, selected.selection, selected.lanes, selected.placebos, accounts=selected.accounts
+    )
     texts = {"space": space, "selection": selection_document(selected.selection, selected.earlier)}
-    return store.publish(sweep_id, head, frames, texts)
+    rank = {number: place for place, number in enumerate(selected.selection.choice.ranking.tolist(), 1)}
+    results = {rank[one.set_id]: one.results() for one in selected.replays}
+    return store.publish(sweep_id, head, frames, texts, results)
 
 
 def run_sweep(
@@ -365,42 +384,6 @@ def _plan(resolved: ResolvedSweep, lake: Lake) -> CandleSlice:
         liquidity=any(map(reads_liquidity, sets.readers.values())),
         finer=next(iter(_finer_timeframes(sets)), None),
     )
-
-
-def _replay(  # noqa: PLR0917 - what `select` holds
-    resolved: ResolvedSweep,
-    choice: Choice,
-    sweep: "Sweep",
-    lake: Lake,
-    strategies: StrategyStore,
-    threads: int | None,
-) -> "Simulation":
-    """Run the winner as a backtest on the same calls, and hold the sweep to it."""
-    config = resolved.sets.config(choice.winner)
-    calls = resolved.calls
-    if counts_calls(config):
-        calls = count_calls(calls, resolved.all_calls)
-    kept = {*CALLS, *columns_read(config)} | (set(calls.columns) - set(CALL_OPTIONS))
-    signals = Signals.of(config, strategies.signals_dir)
-    asked = resolved.backtest
-    spec = ResolvedSpec(
-        strategy_id=asked.strategy_id,
-        strategy_version=resolved.strategy_version,
-        strategy=config,
-        universe=asked.universe,
-        timeframe=asked.timeframe,
-        range=asked.range,
-        seed=asked.seed,
-        params={},
-        signals=signals.identities,
-    )
-    backtest = backtests.ResolvedBacktest(spec, calls.select(name for name in calls.columns if name in kept), signals)
-    simulation = backtests.simulate(backtest, backtests.plan(backtest, lake), threads=threads).simulation
-    swept = sweep.sets.select("trades", "wins", "expectancy").row(choice.winner)
-    summary = simulation.summary
-    if (again := (summary.trades, summary.wins, summary.expectancy)) != swept:
-        raise RuntimeError(f"set {choice.winner} made {swept} in the sweep, but {again} in a backtest")
-    return simulation
 
 
 def _signals(groups: list[StrategyConfig], strategies: StrategyStore) -> dict[str, Signal]:

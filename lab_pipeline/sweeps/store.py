@@ -12,6 +12,7 @@ from pydantic import JsonValue, ValidationError
 from lab_pipeline.domain.backtest import Moment, now
 from lab_pipeline.domain.errors import LabError
 from lab_pipeline.domain.model import Record, field_errors
+from lab_pipeline.domain.summary import Summary
 from lab_pipeline.files.atomic import move, sync_directory
 from lab_pipeline.files.disk_errors import disk_error
 from lab_pipeline.files.staging import staged
@@ -22,8 +23,14 @@ from lab_pipeline.runs.artifacts import (
     ArtifactFile,
     library_versions,
     write_parquet,
+    write_results,
     write_text,
 )
+
+TOP = "top"
+"""Directory of the backtests of the best sets, one each."""
+Results = tuple[Mapping[str, pl.DataFrame], Summary, str]
+"""Frames, summary and tear sheet of a backtest, as `lab_pipeline.runs.artifacts.write_results` takes them."""
 
 
 class SweepManifest(Record):
@@ -51,7 +58,12 @@ class SweepStore:
     directory: Path
 
     def publish(
-        self, sweep_id: str, head: Mapping[str, Any], frames: Mapping[str, pl.DataFrame], texts: Mapping[str, object]
+        self,
+        sweep_id: str,
+        head: Mapping[str, Any],
+        frames: Mapping[str, pl.DataFrame],
+        texts: Mapping[str, object],
+        results: Mapping[int, Results] | None = None,
     ) -> SweepManifest:
         """Write the artifacts of a sweep and make them visible at once.
 
@@ -60,6 +72,7 @@ class SweepStore:
             head: what the manifest says beside the files.
             frames: file name without suffix -> rows.
             texts: file name without suffix -> what is written as JSON.
+            results: what backtests of some sets return, by the name of their directory in `top`.
 
         Raises:
             LabError: if the disk is full or cannot be written, or the id is taken.
@@ -70,6 +83,16 @@ class SweepStore:
                 for name, value in texts.items():
                     text = json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
                     files.append(write_text(staging / f"{name}.json", "json", text))
+                for rank, result in (results or {}).items():
+                    place = staging / TOP / str(rank)
+                    place.mkdir(parents=True)
+                    files += [
+                        file.model_copy(update={"name": f"{TOP}/{rank}/{file.name}"})
+                        for file in write_results(place, *result)
+                    ]
+                    sync_directory(place)
+                if results:
+                    sync_directory(staging / TOP)
                 manifest = SweepManifest(
                     sweep_id=sweep_id,
                     library_versions=library_versions(),

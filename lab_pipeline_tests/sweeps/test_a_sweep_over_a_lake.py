@@ -33,7 +33,7 @@ REQUEST = {
     "objective": {"min_trades": 20, "min_days": 5},
     "validation": {"walk_forward": {"train_days": 10, "test_days": 4, "step_days": 4}, "bootstrap": 200, "placebo": 19},
 }
-FILES = {"sets", "days", "callers", "folds", "oos", "cscv", "lanes", "placebo"}
+FILES = {"sets", "days", "callers", "folds", "oos", "cscv", "lanes", "accounts", "placebo"}
 
 
 @pytest.fixture(scope="module")
@@ -109,7 +109,7 @@ def test_the_holdout_is_not_looked_at(world, once):
 def test_the_files_are_those_of_the_manifest_and_add_up(once):
     store, manifest, selected = once
     directory = store.directory / manifest.sweep_id
-    assert {path.stem for path in directory.iterdir()} == FILES | {"space", "selection", "manifest"}
+    assert {path.stem for path in directory.iterdir()} == FILES | {"space", "selection", "manifest", "top"}
     for file in manifest.files:
         assert hashlib.sha256((directory / file.name).read_bytes()).hexdigest() == file.sha256
     sets = table(once, "sets")
@@ -120,7 +120,7 @@ def test_the_files_are_those_of_the_manifest_and_add_up(once):
     )
     assert by_day == by_caller == sets["trades"].to_list()
     assert sets["rank"].drop_nulls().sort().to_list() == list(range(1, sets["eligible"].sum() + 1))
-    assert table(once, "lanes").height == 8
+    assert table(once, "lanes").height == 8 * len(selected.replays)
     assert table(once, "folds").height == len(selected.selection.walk.folds)
     assert table(once, "cscv").height == 70
 
