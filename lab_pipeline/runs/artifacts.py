@@ -7,7 +7,7 @@ import json
 import os
 import platform
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
@@ -392,14 +392,34 @@ def write_results(
 
 def write_parquet(path: Path, frame: pl.DataFrame) -> ArtifactFile:
     """Write an artifact, and say of it what a manifest says; equal frames give equal bytes."""
-    # pyarrow, and `string` rather than polars' string views: what the widest circle of readers knows.
+    table = _table(frame)
+    pq.write_table(table, path, compression="zstd")
+    return _describe(path, "parquet", rows=frame.height, columns=_columns(table.schema))
+
+
+def write_parts(path: Path, parts: Iterable[pl.DataFrame]) -> ArtifactFile:
+    """Write an artifact part by part, so that it need not be held as a whole; there is at least one part."""
+    following = iter(parts)
+    table = _table(next(following))
+    rows = table.num_rows
+    with pq.ParquetWriter(path, table.schema, compression="zstd") as writer:
+        writer.write_table(table)
+        for part in following:
+            writer.write_table(_table(part))
+            rows += part.height
+    return _describe(path, "parquet", rows=rows, columns=_columns(table.schema))
+
+
+def _table(frame: pl.DataFrame) -> pa.Table:
+    """Return a frame with `string` rather than polars' string views: what the widest circle of readers knows."""
     table = frame.to_arrow(compat_level=pl.CompatLevel.oldest())
-    schema = pa.schema(
-        [pa.field(f.name, pa.string() if pa.types.is_large_string(f.type) else f.type) for f in table.schema]
+    return table.cast(
+        pa.schema([pa.field(f.name, pa.string() if pa.types.is_large_string(f.type) else f.type) for f in table.schema])
     )
-    pq.write_table(table.cast(schema), path, compression="zstd")
-    columns = tuple(ColumnSchema(name=field.name, type=str(field.type)) for field in schema)
-    return _describe(path, "parquet", rows=frame.height, columns=columns)
+
+
+def _columns(schema: pa.Schema) -> tuple[ColumnSchema, ...]:
+    return tuple(ColumnSchema(name=field.name, type=str(field.type)) for field in schema)
 
 
 def write_text(path: Path, kind: str, text: str) -> ArtifactFile:

@@ -112,6 +112,8 @@ class KeepSpec(Part):
     """Best sets that are run once more as backtests, files and all; so is the middle of the plateau."""
     shortlist: Annotated[int, Field(ge=0, le=MOST_LISTED)] = 0
     """Best sets whose accounts are told; those of `top` are in any case."""
+    returns: bool = False
+    """Whether the net return of every trade of every set is published, too."""
 
 
 class SweepSpec(Part):
