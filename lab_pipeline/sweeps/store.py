@@ -94,7 +94,7 @@ class SweepStore:
             LabError: if nothing is published under that id, or the manifest is damaged.
         """
         path = self.directory / sweep_id / MANIFEST
-        if not RUN_DIRECTORY.fullmatch(sweep_id) or not path.is_file():
+        if not is_published(self.directory, sweep_id):
             raise LabError(f"no artifacts of sweep '{sweep_id}' in {self.directory}")
         try:
             return SweepManifest.model_validate_json(path.read_bytes())
@@ -115,3 +115,26 @@ class SweepStore:
                 path = self.directory / sweep_id / "sets.parquet"
                 found.update(pl.read_parquet(path, columns=["config_hash"], glob=False)["config_hash"])
         return found
+
+
+def is_published(directory: Path, sweep_id: str) -> bool:
+    """Say whether a sweep is published in a directory of sweeps; text that is no name of one is none of a sweep."""
+    return bool(RUN_DIRECTORY.fullmatch(sweep_id)) and (directory / sweep_id / MANIFEST).is_file()
+
+
+def remove(directory: Path, sweep_id: str) -> None:
+    """Delete the artifacts of a sweep: invisible at once, then gone; a sweep that has none is no error.
+
+    Raises:
+        LabError: if the disk does not let go of them.
+    """
+    if not is_published(directory, sweep_id):
+        return
+    try:
+        with staged(directory / STAGING) as staging:
+            move(directory / sweep_id, staging / sweep_id)
+    except FileNotFoundError:
+        return  # somebody else was faster
+    except OSError as error:
+        reason = disk_error(error, directory) or error.strerror or str(error)
+        raise LabError(f"cannot delete the artifacts of sweep {sweep_id}: {reason}") from error
