@@ -109,6 +109,7 @@ def test_jobs_and_checks(repository):
         "sweep/days:cells_equal_trades",
         "sweep/selection:holdout_untouched",
         "sweep/selection:overfit",
+        "sweep/sets:no_lookahead",
         "sweep/sets:top_equals_backtest",
     ]
 

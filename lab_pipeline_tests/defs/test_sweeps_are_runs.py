@@ -85,6 +85,7 @@ def test_a_sound_sweep_passes_but_for_its_verdict(lab, run):
     assert {name: one.passed for name, one in results.items()} == {
         "top_equals_backtest": True,
         "cells_equal_trades": True,
+        "no_lookahead": True,
         "overfit": False,
         "holdout_untouched": True,
     }

@@ -31,7 +31,7 @@ from lab_pipeline.runs.tags import FINGERPRINT_TAG, SWEEP_OP, search_tags
 from lab_pipeline.sweeps import parts as in_parts
 from lab_pipeline.sweeps import running as steps
 from lab_pipeline.sweeps.partial import PARTIAL, KeptPart, Partials, forget, keep_part, read_part
-from lab_pipeline.sweeps.proofs import RefutedError
+from lab_pipeline.sweeps.proofs import RefutedError, look_ahead
 
 if TYPE_CHECKING:
     from lab_pipeline.engine.sweep import Sweep
@@ -229,6 +229,9 @@ def select(  # noqa: PLR0917 - one parameter an input or a resource
                 placebos=placebos.best,
                 threads=lab.settings.threads,
             )
+            if (winner := selected.selection.choice.winner) >= 0:
+                fills = look_ahead(resolved, winner, lake, strategies, threads=lab.settings.threads)
+                context.log.info(f"{fills:,} fills are the same where candles after them are others")
         except RefutedError as error:  # the op that publishes has the checks, and fails
             context.log.error(str(error))  # noqa: TRY400 - what differs says it all
             return Judged(error)
