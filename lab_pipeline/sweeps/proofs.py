@@ -176,7 +176,7 @@ def _frame(shard: CandleColumns) -> pl.DataFrame:
     numbers = np.repeat(np.arange(len(shard.mints)), np.diff(shard.offsets))
     columns = {"mint": pl.Series(shard.mints, dtype=pl.String).gather(numbers)}
     columns |= {name: pl.Series(getattr(shard, name)) for name in list(frames.CANDLES)[1:]}
-    frame = pl.DataFrame(columns).cast(dict(frames.CANDLES))
+    frame = pl.DataFrame(columns).cast(frames.CANDLES)
     if shard.liquidity is None:
         return frame
     return frame.with_columns(pl.Series("liquidity", shard.liquidity, nan_to_null=True))

@@ -333,7 +333,7 @@ def select(
             },
             placebos=None if placebos is None else placebos["best_metric"].fill_null(-np.inf).to_numpy(),
         )
-    selection = assess(_cells(sweep), choice, evidence, spec.validation.validation, seed=spec.seed)
+    selection = assess(cells_of(sweep), choice, evidence, spec.validation.validation, seed=spec.seed)
     land = selection.plateau
     if land is not None and land.chosen in best[spec.keep.top :]:
         replays += run([land.chosen])
@@ -409,7 +409,9 @@ def publish(sweep_id: str, selected: SelectedSweep, store: SweepStore) -> SweepM
         walk=spec.validation.walk_forward.kind,
         calls_a_day=_calls_a_day(resolved.calls),
     ) | {"intrabar": selected.intrabar}
+    winner = selected.selection.choice.winner
     told = selection_document(selected.selection, selected.earlier) | {
+        "winner_values": sets.values(winner) if winner >= 0 else None,
         "caller_rule": selected.callers and selected.callers.document(),
         "stop_fills": selected.stop_fills and stop_fills_document(selected.stop_fills),
     }
@@ -493,7 +495,7 @@ def _calls_a_day(calls: pl.DataFrame) -> Integers:
 
 def _choose(sweep: "Sweep", spec: SweepSpec) -> Choice:
     callers = sweep.sets["callers"].to_numpy().astype(np.int64)
-    return choose(_cells(sweep), spec.objective.objective, spec.objective.minimum, callers)
+    return choose(cells_of(sweep), spec.objective.objective, spec.objective.minimum, callers)
 
 
 def _assume(
@@ -524,7 +526,8 @@ def _evaluate_others(resolved: ResolvedSweep, sets: "list[Sets]", lake: Lake, th
     return [one.finish() for one in sweepers]
 
 
-def _cells(sweep: "Sweep") -> DayCells:
+def cells_of(sweep: "Sweep") -> DayCells:
+    """Return what is selected on."""
     return DayCells.of(sweep.days, sweep.day_trades, sweep.day_net, sweep.reach)
 
 
