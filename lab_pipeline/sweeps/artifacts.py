@@ -8,7 +8,9 @@ import polars as pl
 
 from lab_pipeline.domain import frames
 from lab_pipeline.domain.candles import Floats
+from lab_pipeline.domain.enums import LaneKind
 from lab_pipeline.statistics.selection import Selection
+from lab_pipeline.statistics.selection.verdict import RULES, Finding
 
 if TYPE_CHECKING:
     from lab_pipeline.engine.sweep import Sweep
@@ -28,6 +30,9 @@ FOLDS = pl.Schema(
     }
 )
 LANES = pl.Schema({"set_id": pl.Int32(), "lane": pl.String(), "expectancy": pl.Float64(), "trades": pl.Int32()})
+PATHS = pl.Schema(
+    {"path": pl.Int32(), "day": pl.Date(), "trades": pl.Int32(), "net_sum": pl.Float64()}
+)
 
 
 def frames_of(
@@ -41,9 +46,6 @@ def frames_of(
         lanes: the winner's rows of `frames.FILL_CERTAINTY`; none without a winner.
         placebos: best objective of each, if there are any.
     """
-    fared = pl.DataFrame(schema=LANES)
-    if selection.choice.winner >= 0:
-        fared = lanes.select(pl.lit(selection.choice.winner, pl.Int32).alias("set_id"), *list(LANES)[1:])
     return {
         "sets": _sets(sweep, selection),
         "days": sweep.day_cells(),
@@ -51,7 +53,9 @@ def frames_of(
         "folds": _folds(selection),
         "oos": _out_of_sample(selection),
         "cscv": _halves(selection),
-        "lanes": fared,
+        "paths": _paths(sweep, selection),
+        "lanes": _lanes(lanes, selection, LaneKind.STRESS),
+        "stops": _lanes(lanes, selection, LaneKind.STOPS),
         "placebo": _placebos(np.empty(0) if placebos is None else placebos),
     }
 
@@ -110,8 +114,22 @@ def selection_document(selection: Selection, earlier: int) -> dict[str, Any]:
         "failed": [str(part) for part in verdict.failed],
         "unsaid": [str(part) for part in verdict.unsaid],
         "verdict": verdict.words,
+        "parts": [_part(finding) for finding in verdict.findings],
     }
     return {name: _number(value) for name, value in document.items()}
+
+
+def _part(finding: Finding) -> dict[str, Any]:
+    rule = RULES[finding.part]
+    return {
+        "part": str(finding.part),
+        "title": rule.title,
+        "value": _number(finding.value),
+        "wanted": rule.wanted,
+        "passed": finding.passed,
+        "doubt": rule.doubt,
+        "unsaid": finding.unsaid,
+    }
 
 
 def _number(value: Any) -> Any:  # noqa: ANN401 - whatever JSON holds
@@ -165,6 +183,23 @@ def _out_of_sample(selection: Selection) -> pl.DataFrame:
             pl.Series("set_id", [None if one < 0 else one for one in chosen.tolist()], pl.Int32),
         ]
     )
+
+
+def _lanes(lanes: pl.DataFrame, selection: Selection, kind: LaneKind) -> pl.DataFrame:
+    if selection.choice.winner < 0:
+        return pl.DataFrame(schema=LANES)
+    mine = lanes.filter(pl.col("kind") == kind)
+    return mine.select(pl.lit(selection.choice.winner, pl.Int32).alias("set_id"), *list(LANES)[1:])
+
+
+def _paths(sweep: "Sweep", selection: Selection) -> pl.DataFrame:
+    paths = selection.paths
+    if paths is None:
+        return pl.DataFrame(schema=PATHS)
+    number, day = (one.ravel() for one in np.indices(paths.net.shape))
+    days = pl.Series(sweep.days[day]).cast(frames.TIMESTAMP).cast(pl.Date)
+    columns = {"path": number, "day": days, "trades": paths.trades.ravel(), "net_sum": paths.net.ravel()}
+    return pl.DataFrame(columns).select(pl.col(name).cast(kind) for name, kind in PATHS.items())
 
 
 def _placebos(objectives: Floats) -> pl.DataFrame:

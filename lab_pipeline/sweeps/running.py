@@ -84,7 +84,7 @@ class SelectedSweep:
         sweep: what the sets earned on the days that select.
         snapshot: hash of what was read.
         selection: the winner, and how far it can be believed.
-        lanes: the winner's rows of `frames.FILL_CERTAINTY`; empty without a winner.
+        lanes: the winner's rows of `frames.FILL_CERTAINTY` under stress and by stops; empty without a winner.
         placebos: best objective of each; null where none was asked for.
         earlier: configurations that were tried before, which are no sets of this sweep.
     """
@@ -238,7 +238,8 @@ def select(
     evidence = Evidence(trials=len(hashes) + earlier)
     if choice.winner >= 0:
         replayed = _replay(resolved, choice, sweep, lake, strategies, threads)
-        lanes = replayed.fill_certainty.filter(pl.col("kind") == LaneKind.STRESS)
+        lanes = replayed.fill_certainty.filter(pl.col("kind").is_in([LaneKind.STRESS, LaneKind.STOPS]))
+        stress = lanes.filter(pl.col("kind") == LaneKind.STRESS)
         evidence = Evidence(
             trials=len(hashes) + earlier,
             caller_trades=sweep.caller_trades[choice.winner].astype(np.float64),
@@ -246,7 +247,7 @@ def select(
             levels=_levels(resolved.sets),
             grid=resolved.method == "grid",
             lanes={
-                name: np.nan if value is None else value for name, value in lanes.select("lane", "expectancy").rows()
+                name: np.nan if value is None else value for name, value in stress.select("lane", "expectancy").rows()
             },
             placebos=placebos,
         )
@@ -260,6 +261,8 @@ def publish(sweep_id: str, selected: SelectedSweep, store: SweepStore) -> SweepM
     Raises:
         LabError: if they cannot be written, or the id is taken.
     """
+    from lab_pipeline.reports import render_sweep  # noqa: PLC0415 - a tenth of a second, needed only here
+
     resolved = selected.resolved
     sets, spec = resolved.sets, resolved.spec
     space = {
@@ -291,7 +294,14 @@ def publish(sweep_id: str, selected: SelectedSweep, store: SweepStore) -> SweepM
     }
     frames = frames_of(selected.sweep, selected.selection, selected.lanes, selected.placebos)
     texts = {"space": space, "selection": selection_document(selected.selection, selected.earlier)}
-    return store.publish(sweep_id, head, frames, texts)
+    report = render_sweep(
+        frames,
+        texts["selection"],
+        space,
+        head["spec"],
+        **{name: head[name] for name in ("strategy_version", "fingerprint", "snapshot", "engine_version")},
+    )
+    return store.publish(sweep_id, head, frames, texts, report)
 
 
 def run_sweep(

@@ -17,6 +17,7 @@ from lab_pipeline.files.disk_errors import disk_error
 from lab_pipeline.files.staging import staged
 from lab_pipeline.runs.artifacts import (
     MANIFEST,
+    REPORT,
     RUN_DIRECTORY,
     STAGING,
     ArtifactFile,
@@ -24,6 +25,7 @@ from lab_pipeline.runs.artifacts import (
     write_parquet,
     write_text,
 )
+
 
 
 class SweepManifest(Record):
@@ -51,7 +53,12 @@ class SweepStore:
     directory: Path
 
     def publish(
-        self, sweep_id: str, head: Mapping[str, Any], frames: Mapping[str, pl.DataFrame], texts: Mapping[str, object]
+        self,
+        sweep_id: str,
+        head: Mapping[str, Any],
+        frames: Mapping[str, pl.DataFrame],
+        texts: Mapping[str, object],
+        report: str,
     ) -> SweepManifest:
         """Write the artifacts of a sweep and make them visible at once.
 
@@ -60,6 +67,7 @@ class SweepStore:
             head: what the manifest says beside the files.
             frames: file name without suffix -> rows.
             texts: file name without suffix -> what is written as JSON.
+            report: the page.
 
         Raises:
             LabError: if the disk is full or cannot be written, or the id is taken.
@@ -70,6 +78,7 @@ class SweepStore:
                 for name, value in texts.items():
                     text = json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
                     files.append(write_text(staging / f"{name}.json", "json", text))
+                files.append(write_text(staging / REPORT, "html", report))
                 manifest = SweepManifest(
                     sweep_id=sweep_id,
                     library_versions=library_versions(),
