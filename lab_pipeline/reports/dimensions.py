@@ -43,6 +43,11 @@ class Dimension:
     fine: Floats
     matters: float
 
+    @property
+    def shared(self) -> bool:
+        """Whether a level has several values."""
+        return len(self.labels) < len(np.unique(self.fine))
+
 
 def dimensions_of(sets: pl.DataFrame, paths: Iterable[str]) -> list[Dimension]:
     """Return the dimensions with at least two values, those that matter most first.
@@ -159,7 +164,7 @@ def _label(row: Mapping[str, object], path: str, *, named: bool = False, digits:
 def _target(target: Mapping[str, object], digits: int) -> str:
     fraction = target.get("fraction")
     multiple = f"{_written(target.get('multiple'), digits)}{TIMES}"
-    return f"{100 * fraction:.3g}% at {multiple}" if isinstance(fraction, float) and fraction < 1 else multiple
+    return f"{multiple} {100 * fraction:.3g}%" if isinstance(fraction, float) and fraction < 1 else multiple
 
 
 def _written(value: object, digits: int) -> str:

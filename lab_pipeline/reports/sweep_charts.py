@@ -10,7 +10,7 @@ from lab_pipeline.reports.canvas import PAGE, Canvas, Interval, Panel
 from lab_pipeline.reports.dimensions import Dimension, HeatMap
 from lab_pipeline.reports.downsample import every_kth
 from lab_pipeline.reports.formats import number, percent, signed_percent
-from lab_pipeline.reports.ticks import Tick, count_ticks, number_ticks, percent_ticks, round_step, time_ticks
+from lab_pipeline.reports.ticks import Tick, count_ticks, number_ticks, percent_ticks, round_step, span, time_ticks
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
@@ -30,6 +30,8 @@ OUTER = 0.005
 """Quantile beyond which values are drawn at the edge."""
 POINTS = 3_000
 """Splits in the scatter; more of them only darken the same spots."""
+BAND = 0.7
+"""Of the room of a level on a parallel axis, over which its sets are spread."""
 SHADES = 5
 """Colours of the lines of sets: fifths of the sets by their objective."""
 LONGEST_TICK = 14
@@ -203,30 +205,46 @@ def lines_chart(dimensions: Sequence[Dimension], worth: Floats, unit: Unit, show
     values = worth[shown]
     limits = _limits([float(values.min()), float(values.max())])
     canvas = Canvas("lines", WIDE, LINES_HEIGHT, PAGE)
-    top, bottom = 44.0, LINES_HEIGHT - 34.0
-    xs = np.linspace(70, WIDE - 70, len(dimensions) + 1)
-    places = [one.fine[shown] for one in dimensions] + [(values - limits[0]) / (limits[1] - limits[0])]
+    n, top, bottom = canvas.n, 44.0, LINES_HEIGHT - 34.0
+    xs = np.linspace(70, WIDE - 70, len(dimensions) + 1).tolist()
+    rank = np.arange(len(shown)) / max(1, len(shown) - 1)
+    places = [_band(one, shown, rank) for one in dimensions] + [(values - limits[0]) / (limits[1] - limits[0])]
     rows = [np.rint((bottom - place * (bottom - top)) * canvas.fine).astype(np.int64).tolist() for place in places]
-    columns = [canvas.n(x) for x in xs]
     shade = np.arange(len(shown)) * SHADES // max(1, len(shown))
     lines = [
-        f'<path class="s{shade[place]}" d="M{" ".join(f"{x} {y}" for x, y in zip(columns, ys, strict=True))}"/>'
+        f'<path class="s{shade[place]}" d="M{" ".join(f"{n(x)} {y}" for x, y in zip(xs, ys, strict=True))}"/>'
         for place, ys in enumerate(zip(*rows, strict=True))
     ]
-    canvas.raw(f'<g class="sets" stroke-width="{canvas.n(1.2)}">{"".join(lines)}</g>')
-    n = canvas.n
+    opacity = float(np.clip(12 / np.sqrt(len(shown)), 0.15, 0.75))
+    canvas.raw(f'<g class="sets" stroke-width="{n(1.2)}" stroke-opacity="{opacity:.2g}">{"".join(lines)}</g>')
     for x in xs:
         canvas.path(f"M{n(x)} {n(top)}V{n(bottom)}", stroke=PAGE.ink, stroke_width=n(1))
+    canvas.raw('<g class="halo">')
     for x, one in zip(xs, dimensions, strict=False):
         canvas.text(x, 14, one.path, anchor="middle", colour=PAGE.ink)
-        canvas.text(x, top - 8, _cut(one.ends[1], 24), anchor="middle")
-        canvas.text(x, bottom + 16, _cut(one.ends[0], 24), anchor="middle")
+        count = len(one.labels)
+        if one.shared:
+            canvas.text(x, top - 8, one.ends[1], anchor="middle")
+            canvas.text(x, bottom + 16, one.ends[0], anchor="middle")
+        else:
+            high = (bottom - top) / count
+            middles = [bottom - (level + 0.5) * high + 4 for level in range(count)]
+            canvas.texts([(x + 6, y, _cut(label, 20)) for y, label in zip(middles, one.labels, strict=True)])
     canvas.text(xs[-1], 14, "objective", anchor="middle", colour=PAGE.ink)
     for tick in unit.ticks(*limits, 6):
         y = bottom - (tick.at - limits[0]) / (limits[1] - limits[0]) * (bottom - top)
         canvas.text(xs[-1] + 8, y + 4, tick.label)
+    canvas.raw("</g>")
     said = f"{len(shown):,} sets from {unit.show(float(values.min()))} to {unit.show(float(values.max()))}."
     return canvas.to_svg("Sets as lines through what they set", said)
+
+
+def _band(dimension: Dimension, shown: Ints, rank: Floats) -> Floats:
+    """Return the place of each set on an axis, from 0 to 1: in the band of its level, the better the higher."""
+    if dimension.shared:
+        return dimension.fine[shown]
+    places: Floats = (dimension.levels[shown] + 0.5 + BAND * (rank - 0.5)) / len(dimension.labels)
+    return places
 
 
 def walk_chart(
@@ -262,7 +280,7 @@ def walk_chart(
     panel.title("Sum of net returns, a stake of one a trade")
     panel.note("bold: out of sample; thin: the winner of all days, in sample")
     panel.label_rows(rows)
-    panel.label_columns(time_ticks(days[0], days[-1]) if len(when) > 1 else [])
+    panel.label_columns(_day_ticks(days))
     _draw_strips(canvas, panel, folds, strips)
     said = (
         f"{days[0]:%Y-%m-%d} to {days[-1]:%Y-%m-%d}: {number(float(outside[-1]))} out of sample, "
@@ -315,7 +333,7 @@ def paths_chart(days: pl.Series, nets: Sequence[Floats]) -> str:
         panel.line(when, one, PAGE.up if one[-1] > 0 else PAGE.down, width=1.4)
     panel.title("Sum of net returns")
     panel.label_rows(rows)
-    panel.label_columns(time_ticks(moments[0], moments[-1]))
+    panel.label_columns(_day_ticks(moments))
     ends = [float(one[-1]) for one in earned]
     said = f"{len(nets)} paths end between {number(min(ends))} and {number(max(ends))}."
     return canvas.to_svg("Earned along the combinatorial paths", said)
@@ -361,8 +379,14 @@ def _histogram(
     return canvas, panel, int(counts.max())
 
 
+def _day_ticks(days: pl.Series) -> list[Tick]:
+    """Put ticks at days, never within one."""
+    return [tick for tick in time_ticks(*span(days[0], days[-1])) if ":" not in tick.label]
+
+
 def _level_ticks(labels: Sequence[str], width: float) -> list[Tick]:
-    """Label as many levels as fit beside one another."""
+    """Label as many levels as fit beside one another; one of many values by the first of them."""
+    labels = [label.partition(" to ")[0] for label in labels]
     longest = min(max(map(len, labels)), LONGEST_TICK)
     fitting = max(1, int(width / (longest * LETTER + 8)))
     every = -(-len(labels) // fitting)
