@@ -78,7 +78,9 @@ class Evidence:
 class Witness:
     """Simulates the calls of each shard under other assumptions."""
 
-    def __init__(self, calls: pl.DataFrame, book: CallBook, config: StrategyConfig, timeframe: int, seed: int) -> None:
+    def __init__(
+        self, calls: pl.DataFrame, book: CallBook, config: StrategyConfig, timeframe: int, seed: int | None
+    ) -> None:
         """Take the calls in their order.
 
         Args:
@@ -86,7 +88,7 @@ class Witness:
             book: of these calls.
             config: the strategy.
             timeframe: length of a candle in milliseconds.
-            seed: of the moments to which calls are moved.
+            seed: of the moments to which calls are moved; null to simulate the late ones alone.
         """
         self._book, self._timeframe = book, timeframe
         self._rules, self._options = rules_of(config, timeframe), options_of(config, timeframe)
@@ -95,8 +97,10 @@ class Witness:
         self._span = (int(called_at[0]), int(called_at[-1])) if len(called_at) else (0, 0)
         window = max(1, self._rules.horizon // timeframe)
         moments = min(MOST_MOMENTS, max(FEWEST_MOMENTS, CANDLES_MOVED // (window * max(1, len(calls)))))
-        generator = np.random.Generator(np.random.PCG64([seed, 0]))
-        self._drawn = generator.integers(0, 2**32, size=(len(calls), moments), dtype=np.uint32)
+        self._drawn = np.empty((len(calls), 0), np.uint32)
+        if seed is not None:
+            generator = np.random.Generator(np.random.PCG64([seed, 0]))
+            self._drawn = generator.integers(0, 2**32, size=(len(calls), moments), dtype=np.uint32)
         self._found: list[Evidence] = []
 
     def add(
@@ -131,14 +135,17 @@ class Witness:
             lambda task: self._late(task[0], task[1], calls, columns, liquidity),
             [(chunk, delay) for chunk in chunks for delay in range(1, LATEST + 1)],
         )
-        hold = partial(self._hold, calls=calls, columns=columns, liquidity=liquidity, distance=distance)
-        held_chunks = pool.map(hold, chunks)
-        moved, sums, counts = self._move(ranks, calls, columns, liquidity, pool)
+        held, moments = np.full(len(ranks), np.nan), self._drawn.shape[1]
+        moved, sums = np.zeros(len(ranks), np.bool_), np.zeros((len(ranks), moments))
+        counts = np.zeros(sums.shape, np.int32)
+        if moments:
+            hold = partial(self._hold, calls=calls, columns=columns, liquidity=liquidity, distance=distance)
+            held_chunks = pool.map(hold, chunks)
+            moved, sums, counts = self._move(ranks, calls, columns, liquidity, pool)
+            for chunk, net in zip(chunks, held_chunks, strict=True):
+                held[chunk] = net
         records = np.concatenate([np.empty(0, LATE), *late])
         records["call"] = ranks[records["call"]]
-        held = np.full(len(ranks), np.nan)
-        for chunk, net in zip(chunks, held_chunks, strict=True):
-            held[chunk] = net
         self._found.append(Evidence(_thinnest(columns, trades, fills), records, ranks, held, moved, sums, counts))
 
     def take(self, evidence: Evidence) -> None:

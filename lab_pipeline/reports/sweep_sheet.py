@@ -27,10 +27,15 @@ from lab_pipeline.reports.dimensions import (
 from lab_pipeline.reports.formats import percent, signed_percent
 from lab_pipeline.reports.pages import template
 from lab_pipeline.reports.sweep_charts import Unit
+from lab_pipeline.reports.ticks import percent_ticks
 
 MOST_LINES = 5_000
 """Sets that are drawn as lines: a fifth of them the best, the others evenly from the rest."""
 SETS_SHOWN, SETS_BESIDE, CALLERS_SHOWN = 20, 5, 15
+MOMENTS = "moments"
+"""Kind of the placebos that move calls."""
+STOPS = {"level": "at the level", "as_run": "as run", "low": "at the low"}
+"""How stops are taken to fill, the best first."""
 FAINTEST, DARKEST = 18, 85
 """Percent of colour in a cell of the heat map."""
 OBJECTIVES = {
@@ -137,7 +142,7 @@ def _sentences(selection: Mapping[str, Any], space: Mapping[str, Any]) -> Iterat
     )
     if selection["expectancy_low"] is not None:
         low, high = signed_percent(selection["expectancy_low"]), signed_percent(selection["expectancy_high"])
-        yield f"The winner’s mean net return of a trade has the 95% interval {low} to {high}, had it been the only try."
+        yield f"The winner's mean net return of a trade has the 95% interval {low} to {high}, had it been the only try."
     held = space["holdout_days"]
     yield (
         f"Chosen on {selection['days']:,} days with calls; "
@@ -178,7 +183,7 @@ def _of_the_winner(  # noqa: PLR0917 - a page, part by part
     winner = ranked.row(0, named=True)
     chosen = selection["plateau_set"]
     ring = sets.row(chosen, named=True) if chosen is not None and chosen >= 0 else None
-    placebos = frames["placebo"]["best_metric"].drop_nulls().to_numpy()
+    placebos = _moments(frames)["best_metric"].drop_nulls().to_numpy()
     able = worths(sets)
     drawn = {
         "objective": charts.objective_chart(
@@ -212,12 +217,13 @@ def _of_the_winner(  # noqa: PLR0917 - a page, part by part
         "tested": tested,
         "callers_more": more,
         "folds": frames["folds"].to_dicts(),
-        "lanes": {name: _lanes_of(frames[name], winner["set_id"]).to_dicts() for name in ("lanes", "stops")},
+        "lanes": _lanes_of(frames["lanes"], winner["set_id"]).to_dicts(),
+        "stops": _stops(selection["stop_fills"], unit),
         "reasons": _reasons(selection),
         "path_means": selection["path_expectancies"] or [],
         "path_words": ", ".join(signed_percent(value) for value in sorted_known(selection["path_expectancies"])),
-        "placebo_words": _placebo_words(frames["placebo"], float(winner["objective"]), unit),
-        "stops_words": _stops_words(selection),
+        "placebo_words": _placebo_words(_moments(frames), float(winner["objective"]), unit),
+        "stops_words": _stops_words(selection["stop_fills"]),
     }
 
 
@@ -266,7 +272,7 @@ def _callers(callers: pl.DataFrame, shown: list[int]) -> tuple[list[dict[str, An
     """Return rows of callers, whether they were tested, and how many more there are."""
     mine = callers.filter(pl.col("set_id").is_in(shown))
     order = mine.filter(pl.col("set_id") == shown[0]).sort(["trades", "caller"], descending=[True, False])
-    tested = "q_value" in callers.columns
+    tested = bool(mine["q_value"].count())
     known = {(row["set_id"], row["caller"]): row for row in mine.iter_rows(named=True)}
     rows = []
     for name, trades in order.head(CALLERS_SHOWN).select("caller", "trades").iter_rows():
@@ -298,20 +304,36 @@ def _placebo_words(placebos: pl.DataFrame, observed: float, unit: Unit) -> str:
         return ""
     reached = int((best >= observed).sum())
     return (
-        f"Every call moved to another candle of its token, the whole search done again, {len(best):,} times; the best "
-        f"set reached {unit.show(observed)} or more in {reached:,} of them."
+        f"Every call moved to another candle of its token and the whole search done again, {len(best):,} times: the "
+        f"best set reached {unit.show(observed)} or more in {reached:,} of them."
     )
 
 
-def _stops_words(selection: Mapping[str, Any]) -> str:
-    said = "Mean net return of the winner with stops at their level, half way to the candle’s low, and at the low."
-    fills = selection.get("stop_fills")
+def _moments(frames: Mapping[str, pl.DataFrame]) -> pl.DataFrame:
+    """Return the placebos that move calls."""
+    return frames["placebo"].filter(pl.col("kind") == MOMENTS)
+
+
+def _stops(fills: Mapping[str, Any] | None, unit: Unit) -> list[dict[str, Any]]:
+    """Return what the winner is worth, and which set would have won, by where stops are taken to fill."""
     if not fills:
-        return said
-    lost = fills["places_lost"]
-    places = "no set overtakes it" if not lost else f"up to {lost:,} sets overtake it"
+        return []
+    return [
+        {
+            "name": STOPS[name],
+            "objective": unit.show(fills["objectives"][name]),
+            "rank": fills["ranks"][name],
+            "winner": fills["winners"][name],
+        }
+        for name in STOPS
+    ]
+
+
+def _stops_words(fills: Mapping[str, Any] | None) -> str:
+    if not fills:
+        return ""
     lives = "stays above zero" if fills["survives"] else "does not stay above zero"
-    return f"{said} Under the worst of them {places}, and its objective {lives}."
+    return f"Objective of the winner with every stop at its level, as run, and at the candle's low: it {lives}."
 
 
 def _of_the_space(  # noqa: PLR0917 - a page, part by part
@@ -445,14 +467,17 @@ def _of_the_validation(
     if not paths.is_empty():
         nets = [part["net_sum"].to_numpy() for part in paths.sort("path", "day").partition_by("path")]
         drawn["paths"] = charts.paths_chart(paths["day"].unique().sort(), nets)
-    placebos = frames["placebo"]["best_metric"].drop_nulls().to_numpy()
+    placebos = _moments(frames)["best_metric"].drop_nulls().to_numpy()
     if len(placebos):
         drawn["placebo"] = charts.placebo_chart(placebos, unit, observed=float(worths(sets)[winner]))
-    for name, title in (("lanes", "Mean net return under stress"), ("stops", "Mean net return by where stops fill")):
-        lanes = _lanes_of(frames[name], winner)
-        if lanes["expectancy"].count():
-            labels = _short([str(lane) for lane in lanes["lane"]])
-            drawn[name] = charts.lanes_chart(name, title, list(zip(labels, lanes["expectancy"], strict=True)))
+    lanes = _lanes_of(frames["lanes"], winner)
+    if lanes["expectancy"].count():
+        labels = _short([str(lane) for lane in lanes["lane"]])
+        named = list(zip(labels, lanes["expectancy"], strict=True))
+        drawn["lanes"] = charts.lanes_chart("lanes", "Mean net return under stress", named, percent_ticks)
+    if (fills := selection["stop_fills"]) is not None:
+        named = [(label, fills["objectives"][name]) for name, label in STOPS.items()]
+        drawn["stops"] = charts.lanes_chart("stops", "Objective by where stops fill", named, unit.ticks)
     return _marked(drawn)
 
 
@@ -471,14 +496,12 @@ def _short(lanes: list[str]) -> list[str]:
 
     >>> _short(["50/100 bp", "75/150 bp", "50/100 bp, 1 candle later", "100/250 bp, 2 candles later"])
     ['50/100', '75/150', '+1', 'all']
-    >>> _short(["stops at their level"])
-    ['at their level']
     """
     labels = []
     for lane in lanes:
         costs, _, later = lane.partition(" bp")
         late = f"+{later.split()[1]}" if costs == lanes[0].partition(" bp")[0] and later else "all"
-        labels.append(late if later else costs.removeprefix("stops "))
+        labels.append(late if later else costs)
     return labels
 
 

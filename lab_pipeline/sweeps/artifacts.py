@@ -1,16 +1,17 @@
 """What is written of a sweep: frames and the document of its selection."""
 
 import math
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import polars as pl
 
 from lab_pipeline.domain import frames
-from lab_pipeline.domain.candles import Floats
-from lab_pipeline.domain.enums import LaneKind
-from lab_pipeline.statistics.selection import Selection
+from lab_pipeline.domain.candles import Integers
+from lab_pipeline.statistics.selection import Selection, StopFills
 from lab_pipeline.statistics.selection.verdict import RULES, Finding
+from lab_pipeline.sweeps.callers import CallerTests
 
 if TYPE_CHECKING:
     from lab_pipeline.engine.sweep import Sweep
@@ -18,53 +19,84 @@ if TYPE_CHECKING:
 FOLDS = pl.Schema(
     {
         "fold": pl.Int32(),
+        "kind": pl.String(),
         "train_start": frames.TIMESTAMP,
         "train_end": frames.TIMESTAMP,
         "test_start": frames.TIMESTAMP,
         "test_end": frames.TIMESTAMP,
-        "purged_trades": pl.Int32(),
+        "purged_calls": pl.Int32(),
         "set_id": pl.Int32(),
         "train_expectancy": pl.Float64(),
         "test_expectancy": pl.Float64(),
         "test_trades": pl.Int32(),
     }
 )
-LANES = pl.Schema({"set_id": pl.Int32(), "lane": pl.String(), "expectancy": pl.Float64(), "trades": pl.Int32()})
-PATHS = pl.Schema(
-    {"path": pl.Int32(), "day": pl.Date(), "trades": pl.Int32(), "net_sum": pl.Float64()}
+PLACEBOS = pl.Schema(
+    {"kind": pl.String(), "number": pl.Int32(), "best_metric": pl.Float64(), "best_set_id": pl.Int32()}
 )
+LANES = pl.Schema({"set_id": pl.Int32(), "lane": pl.String(), "expectancy": pl.Float64(), "trades": pl.Int32()})
+PATHS = pl.Schema({"path": pl.Int32(), "day": pl.Date(), "trades": pl.Int32(), "net_sum": pl.Float64()})
 
 
 def frames_of(
-    sweep: "Sweep", selection: Selection, lanes: pl.DataFrame, placebos: Floats | None
+    sweep: "Sweep",
+    selection: Selection,
+    lanes: pl.DataFrame,
+    placebos: pl.DataFrame | None,
+    *,
+    accounts: pl.DataFrame,
+    callers: CallerTests | None,
+    walk: str,
+    calls_a_day: Integers,
 ) -> dict[str, pl.DataFrame]:
     """Return the tables of a sweep by the names of their files; a part that was not said has no rows.
 
     Args:
         sweep: what the sets earned.
         selection: the winner, and how far it can be believed.
-        lanes: the winner's rows of `frames.FILL_CERTAINTY`; none without a winner.
-        placebos: best objective of each, if there are any.
+        lanes: of the sets that were run once more: `set_id` and columns of `frames.FILL_CERTAINTY`.
+        placebos: columns of `PLACEBOS`, if there are any.
+        accounts: of the shortlist; columns of `replays.ACCOUNTS`.
+        callers: tests of every caller under every set, if there are any.
+        walk: kind of the walk forward.
+        calls_a_day: as many as the sweep has days.
     """
     return {
-        "sets": _sets(sweep, selection),
+        "sets": _sets(sweep, selection, lanes),
         "days": sweep.day_cells(),
-        "callers": sweep.caller_cells(),
-        "folds": _folds(selection),
+        "callers": _callers(sweep, callers),
+        "folds": _folds(selection, walk, calls_a_day),
         "oos": _out_of_sample(selection),
         "cscv": _halves(selection),
         "paths": _paths(sweep, selection),
-        "lanes": _lanes(lanes, selection, LaneKind.STRESS),
-        "stops": _lanes(lanes, selection, LaneKind.STOPS),
-        "placebo": _placebos(np.empty(0) if placebos is None else placebos),
+        "lanes": lanes.select(LANES.names()),
+        "accounts": accounts,
+        "placebo": pl.concat([PLACEBOS.to_frame(), *(() if placebos is None else (placebos,)), _shuffled(callers)]),
+    }
+
+
+def placebo_rows(kind: str, found: Sequence[tuple[float, int]]) -> pl.DataFrame:
+    """Return the rows of `PLACEBOS` for the best objective and set of each; null where no set may win."""
+    told = [
+        (kind, number, best if math.isfinite(best) else None, which if which >= 0 else None)
+        for number, (best, which) in enumerate(found)
+    ]
+    return pl.DataFrame(told, schema=PLACEBOS, orient="row")
+
+
+def stop_fills_document(fills: StopFills) -> dict[str, Any]:
+    """Return what `selection.json` says of the winner with stops as run, at their level and at the low."""
+    return {
+        "winners": {name: one if one >= 0 else None for name, one in fills.winners.items()},
+        "objectives": {name: _number(value) for name, value in fills.objective.items()},
+        "ranks": dict(fills.ranks),
+        "survives": fills.survives,
     }
 
 
 def ranked(selection: Selection) -> list[int]:
     """Return the sets that could win, best first; of equals the first."""
-    choice = selection.choice
-    able = np.flatnonzero(choice.allowed & np.isfinite(choice.scores))
-    best_first: list[int] = able[np.argsort(-choice.scores[able], kind="stable")].tolist()
+    best_first: list[int] = selection.choice.ranking.tolist()
     return best_first
 
 
@@ -137,13 +169,15 @@ def _number(value: Any) -> Any:  # noqa: ANN401 - whatever JSON holds
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
-def _sets(sweep: "Sweep", selection: Selection) -> pl.DataFrame:
+def _sets(sweep: "Sweep", selection: Selection, lanes: pl.DataFrame) -> pl.DataFrame:
     choice, count = selection.choice, sweep.sets.height
     place = np.full(count, -1, np.int32)
     best_first = ranked(selection)
     place[best_first] = np.arange(1, len(best_first) + 1)
     land = np.full(count, -np.inf) if selection.plateau is None else selection.plateau.scores
-    return sweep.sets.with_columns(
+    weakest = lanes.group_by("set_id").agg(pl.col("expectancy").fill_null(0.0).min().alias("lane_min"))
+    sets = sweep.sets.with_columns(train_trades="trades", train_expectancy="expectancy")
+    return sets.join(weakest, on="set_id", how="left", maintain_order="left").with_columns(
         pl.Series("eligible", choice.allowed),
         pl.Series("objective", np.where(np.isfinite(choice.scores), choice.scores, np.nan), nan_to_null=True),
         pl.Series("plateau", np.where(np.isfinite(land), land, np.nan), nan_to_null=True),
@@ -151,15 +185,30 @@ def _sets(sweep: "Sweep", selection: Selection) -> pl.DataFrame:
     )
 
 
-def _folds(selection: Selection) -> pl.DataFrame:
+def _callers(sweep: "Sweep", tests: CallerTests | None) -> pl.DataFrame:
+    """Return the cells by set and caller, and what was tested of each; null where it was not."""
+    cells = sweep.caller_cells()
+    shape = len(sweep.callers), sweep.sets.height
+    place = np.searchsorted(sweep.callers, cells["caller"].to_numpy()), cells["set_id"].to_numpy()
+    told = []
+    for name in ("p_value", "q_value"):
+        values = np.full(shape, np.nan)
+        if tests is not None:
+            values[: len(tests.callers)] = getattr(tests, f"{name}s")
+        told.append(pl.Series(name, values[place], nan_to_null=True))
+    return cells.with_columns(told)
+
+
+def _folds(selection: Selection, walk: str, calls_a_day: Integers) -> pl.DataFrame:
     rows = [
         {
             "fold": number,
+            "kind": walk,
             "train_start": one.fold.train_start,
             "train_end": one.fold.train_end,
             "test_start": one.fold.test_start,
             "test_end": one.fold.test_end,
-            "purged_trades": one.purged_trades,
+            "purged_calls": int(calls_a_day[one.fold.purged].sum()),
             "set_id": one.chosen if one.chosen >= 0 else None,
             "train_expectancy": _number(one.train_expectancy),
             "test_expectancy": _number(one.test_expectancy),
@@ -185,13 +234,6 @@ def _out_of_sample(selection: Selection) -> pl.DataFrame:
     )
 
 
-def _lanes(lanes: pl.DataFrame, selection: Selection, kind: LaneKind) -> pl.DataFrame:
-    if selection.choice.winner < 0:
-        return pl.DataFrame(schema=LANES)
-    mine = lanes.filter(pl.col("kind") == kind)
-    return mine.select(pl.lit(selection.choice.winner, pl.Int32).alias("set_id"), *list(LANES)[1:])
-
-
 def _paths(sweep: "Sweep", selection: Selection) -> pl.DataFrame:
     paths = selection.paths
     if paths is None:
@@ -202,14 +244,9 @@ def _paths(sweep: "Sweep", selection: Selection) -> pl.DataFrame:
     return pl.DataFrame(columns).select(pl.col(name).cast(kind) for name, kind in PATHS.items())
 
 
-def _placebos(objectives: Floats) -> pl.DataFrame:
-    told = np.where(np.isfinite(objectives), objectives, np.nan)
-    return pl.DataFrame(
-        [
-            pl.Series("number", np.arange(len(told), dtype=np.int32)),
-            pl.Series("best_metric", told, nan_to_null=True),
-        ]
-    )
+def _shuffled(tests: CallerTests | None) -> pl.DataFrame:
+    found = () if tests is None else tests.shuffled.shuffled
+    return placebo_rows("callers", [(one.objective, one.set) for one in found])
 
 
 def _halves(selection: Selection) -> pl.DataFrame:

@@ -8,6 +8,7 @@ too few such candles to choose among stays where it is.
 """
 
 from collections.abc import Callable
+from typing import TypeVar
 
 import numpy as np
 import polars as pl
@@ -27,6 +28,7 @@ from lab_pipeline.lake import CandleSlice
 from lab_pipeline.runs.progress import Progress
 
 WITH_THE_PRICE = ("entry_price", "targets", "stop_price", "price_at_call", "market_cap_at_call")
+T = TypeVar("T")
 POOL = "liquidity_at_call"
 """It goes with the root of the price."""
 
@@ -37,12 +39,12 @@ def best_of_placebos(  # noqa: PLR0917 - a sweep, and what is asked of it
     sets: Sets,
     open_candles: Callable[[], CandleSlice],
     sweeper: Callable[[pl.DataFrame, CandleSlice], Sweeper],
-    best: Callable[[Sweep], float],
+    best: Callable[[Sweep], T],
     *,
     seed: int,
     on_progress: Progress | None = None,
-) -> Floats:
-    """Return the best objective of each placebo, minus infinity where no set may win; shape (number,).
+) -> list[T]:
+    """Return what is best of each placebo.
 
     Args:
         number: of placebos.
@@ -51,7 +53,7 @@ def best_of_placebos(  # noqa: PLR0917 - a sweep, and what is asked of it
         open_candles: gives the candles of the sweep; they are read once to choose the moments, then once for as many
             placebos as may be held at once.
         sweeper: makes one of moved calls.
-        best: gives the best objective of a sweep.
+        best: of a sweep.
         seed: of the moments.
         on_progress: called with the placebos that are done and the placebos in all.
     """
@@ -59,7 +61,7 @@ def best_of_placebos(  # noqa: PLR0917 - a sweep, and what is asked of it
     times, scales = _moments(calls, sets, open_candles(), number, seed)
     days = len(calls["called_at"].dt.date().unique())
     at_once = max(1, MEMORY // bytes_needed(len(sets), days, calls["caller"].n_unique()))
-    found: list[float] = []
+    found: list[T] = []
     for begin in range(0, number, at_once):
         part = range(begin, min(begin + at_once, number))
         candles = open_candles()
@@ -72,7 +74,7 @@ def best_of_placebos(  # noqa: PLR0917 - a sweep, and what is asked of it
             found.append(best(one.finish()))
             if on_progress:
                 on_progress(len(found), number)
-    return np.array(found)
+    return found
 
 
 def _moments(calls: pl.DataFrame, sets: Sets, candles: CandleSlice, number: int, seed: int) -> tuple[Integers, Floats]:

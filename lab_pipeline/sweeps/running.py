@@ -2,24 +2,24 @@
 
 import uuid
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
 import polars as pl
 
-from lab_pipeline.domain.backtest import BacktestSpec, ResolvedSpec, TimeRange, iso
-from lab_pipeline.domain.candles import Floats
-from lab_pipeline.domain.enums import LaneKind
-from lab_pipeline.domain.errors import InvalidConfigError, LabError
+from lab_pipeline.domain.backtest import BacktestSpec, TimeRange, iso
+from lab_pipeline.domain.candles import Integers
+from lab_pipeline.domain.errors import FieldError, InvalidConfigError, LabError
 from lab_pipeline.domain.frames import CALL_OPTIONS, CALLS
 from lab_pipeline.domain.model import canonical_json
 from lab_pipeline.domain.space import Point, Space
 from lab_pipeline.domain.strategy import StrategyConfig, minutes_to_ms
 from lab_pipeline.domain.timeframe import timeframe_ms
 from lab_pipeline.engine import ENGINE_VERSION
-from lab_pipeline.engine.fitting import columns_read, reads_liquidity, without_a_pool
+from lab_pipeline.engine.fitting import reads_liquidity, without_a_pool
 from lab_pipeline.engine.history import DAY_MS, count_calls, counts_calls, look_back_ms
 from lab_pipeline.engine.signals import Signal
 from lab_pipeline.lake import CandleSlice, Lake, snapshot_hash
@@ -32,20 +32,27 @@ from lab_pipeline.statistics.selection import (
     DayCells,
     Evidence,
     Selection,
+    StopFills,
     assess,
-    best_objective,
     choose,
     hold_out,
+    stop_fill_sensitivity,
 )
-from lab_pipeline.sweeps.artifacts import frames_of, selection_document
+from lab_pipeline.sweeps.artifacts import frames_of, placebo_rows, selection_document, stop_fills_document
+from lab_pipeline.sweeps.callers import MOST_PAIRS, CallerTests, judge_callers
+from lab_pipeline.sweeps.replays import Replay, accounts, replay, stress_lanes
 from lab_pipeline.sweeps.search import Method, find_points
 from lab_pipeline.sweeps.spec import SweepSpec
 from lab_pipeline.sweeps.store import SweepManifest, SweepStore
 
 if TYPE_CHECKING:
-    from lab_pipeline.engine import Simulation
     from lab_pipeline.engine.sweep import Sets, Sweep, Sweeper
     from lab_pipeline.statistics.selection.plateau import Levels
+
+
+MOST_RETURNS = 4 * 10**9
+"""Bytes of the returns that may be kept."""
+ROWS_A_PART = 2**22
 
 
 @dataclass(frozen=True)
@@ -62,6 +69,7 @@ class ResolvedSweep:
         all_calls: over which filters count.
         signals: registered functions that some set names.
         held_days: days of the holdout, whose calls are not simulated.
+        held: when they are called; none without a holdout.
     """
 
     spec: SweepSpec
@@ -73,6 +81,7 @@ class ResolvedSweep:
     all_calls: pl.DataFrame
     signals: dict[str, Signal]
     held_days: int
+    held: TimeRange | None
 
 
 @dataclass(frozen=True)
@@ -84,8 +93,11 @@ class SelectedSweep:
         sweep: what the sets earned on the days that select.
         snapshot: hash of what was read.
         selection: the winner, and how far it can be believed.
-        lanes: the winner's rows of `frames.FILL_CERTAINTY` under stress and by stops; empty without a winner.
-        placebos: best objective of each; null where none was asked for.
+        replays: the best sets and the middle of the plateau as backtests, the best first; empty without a winner.
+        accounts: what the accounts of the shortlist did; columns of `replays.ACCOUNTS`.
+        callers: tests of every caller under every set; null where there are too many calls and sets for them.
+        stop_fills: the winner with stops at their level and at the low; null without a winner.
+        placebos: columns of `artifacts.PLACEBOS`; null where none was asked for.
         earlier: configurations that were tried before, which are no sets of this sweep.
     """
 
@@ -93,9 +105,17 @@ class SelectedSweep:
     sweep: "Sweep"
     snapshot: str
     selection: Selection
-    lanes: pl.DataFrame
-    placebos: Floats | None
+    replays: tuple[Replay, ...]
+    accounts: pl.DataFrame
+    callers: CallerTests | None
+    stop_fills: StopFills | None
+    placebos: pl.DataFrame | None
     earlier: int
+
+    @property
+    def lanes(self) -> pl.DataFrame:
+        """The stress lanes of the replays: `set_id` and the columns of `frames.FILL_CERTAINTY`."""
+        return stress_lanes(self.replays)
 
 
 def resolve(spec: SweepSpec, strategies: StrategyStore, lake: Lake) -> ResolvedSweep:
@@ -118,6 +138,17 @@ def resolve(spec: SweepSpec, strategies: StrategyStore, lake: Lake) -> ResolvedS
         raise LabError("the sweep selects no calls: `start`, `end`, `mints` and `callers` decide which")
     signals = _signals(sets.groups, strategies)
     _require_pools(sets, calls, lake, spec.timeframe)
+    if spec.keep.returns and (needed := 8 * len(sets) * calls.height) > MOST_RETURNS:
+        raise InvalidConfigError(
+            "sweep",
+            [
+                FieldError(
+                    "keep.returns",
+                    f"{len(sets):,} sets on {calls.height:,} calls are {needed / 1e9:.1f} GB of returns, at most "
+                    f"{MOST_RETURNS / 1e9:.0f} GB are kept: sweep fewer sets or calls",
+                )
+            ],
+        )
     called_at = calls["called_at"].to_physical().to_numpy()
     days, reach, day = days_of(called_at, sets)
     selecting, held = hold_out(days, reach, spec.validation.holdout)
@@ -139,11 +170,17 @@ def resolve(spec: SweepSpec, strategies: StrategyStore, lake: Lake) -> ResolvedS
         all_calls=lake.calls() if any(map(counts_calls, sets.groups)) else calls.clear(),
         signals=signals,
         held_days=int(held.sum()),
+        held=TimeRange(start=_moment(int(days[held][0]), end), end=asked.range.end) if held.any() else None,
     )
 
 
 def evaluate(
-    resolved: ResolvedSweep, lake: Lake, *, threads: int | None = None, on_progress: Progress | None = None
+    resolved: ResolvedSweep,
+    lake: Lake,
+    *,
+    threads: int | None = None,
+    on_progress: Progress | None = None,
+    returns: bool | None = None,
 ) -> "tuple[Sweep, str]":
     """Evaluate every set in one pass over the candles, shard by shard.
 
@@ -152,12 +189,16 @@ def evaluate(
         lake: that has the candles.
         threads: of the simulation; default: all cores. The result does not depend on it.
         on_progress: called with the calls that are done and the calls in all.
+        returns: whether to keep the return of every trade; default: if they are published, or so few that callers are
+            tested with them.
 
     Returns:
         What the sets earned, and the hash (hex) of the calls and candles that were read.
     """
     candles = _plan(resolved, lake)
-    sweeper = _sweeper(resolved, resolved.calls, candles, threads)
+    if returns is None:
+        returns = resolved.spec.keep.returns or len(resolved.sets) * resolved.calls.height <= MOST_PAIRS
+    sweeper = _sweeper(resolved, resolved.calls, candles, threads, returns=returns)
     done = 0
     with candles:
         for shard in candles:
@@ -170,11 +211,11 @@ def evaluate(
 
 def draw_placebos(
     resolved: ResolvedSweep, lake: Lake, *, threads: int | None = None, on_progress: Progress | None = None
-) -> Floats | None:
+) -> pl.DataFrame | None:
     """Search as many placebos as were asked for; null for none. Arguments as of `evaluate`.
 
     Returns:
-        The best objective of each, minus infinity where no set may win.
+        A row each, columns of `artifacts.PLACEBOS`.
     """
     from lab_pipeline.sweeps.placebos import best_of_placebos  # noqa: PLC0415 - numba
 
@@ -185,11 +226,11 @@ def draw_placebos(
     if any(map(counts_calls, resolved.sets.groups)):
         calls = count_calls(calls, resolved.all_calls)
 
-    def best(sweep: "Sweep") -> float:
-        callers = sweep.sets["callers"].to_numpy().astype(np.int64)
-        return best_objective(_cells(sweep), spec.objective.objective, spec.objective.minimum, callers)
+    def best(sweep: "Sweep") -> tuple[float, int]:
+        found = _choose(sweep, spec)
+        return float(found.scores[found.winner]) if found.winner >= 0 else -np.inf, found.winner
 
-    return best_of_placebos(
+    found = best_of_placebos(
         spec.validation.placebo,
         calls,
         resolved.sets,
@@ -199,6 +240,7 @@ def draw_placebos(
         seed=spec.seed,
         on_progress=on_progress,
     )
+    return placebo_rows("moments", found)
 
 
 def select(
@@ -209,10 +251,10 @@ def select(
     lake: Lake,
     strategies: StrategyStore,
     tried: Iterable[str] = (),
-    placebos: Floats | None = None,
+    placebos: pl.DataFrame | None = None,
     threads: int | None = None,
 ) -> SelectedSweep:
-    """Choose a winner, run it once more as a backtest, and say how far it can be believed.
+    """Choose a winner, run the best sets once more as backtests, and say how far the winner can be believed.
 
     Args:
         resolved: what was swept.
@@ -221,25 +263,25 @@ def select(
         lake: that has the candles.
         strategies: of the lab, for registered signals.
         tried: hashes of the configurations of this strategy that earlier sweeps have evaluated.
-        placebos: best objective of each, as `draw_placebos` returns them.
-        threads: of the backtest.
+        placebos: as `draw_placebos` returns them.
+        threads: of the backtests.
 
     Raises:
-        RuntimeError: if the backtest does not return, bit for bit, what the sweep did.
+        RuntimeError: if a backtest does not return, bit for bit, what the sweep did.
     """
     spec = resolved.spec
-    cells = _cells(sweep)
-    choice = choose(
-        cells, spec.objective.objective, spec.objective.minimum, sweep.sets["callers"].to_numpy().astype(np.int64)
-    )
+    choice = _choose(sweep, spec)
     hashes = set(resolved.sets.hashes)
     earlier = len(set(tried) - hashes)
-    lanes = pl.DataFrame()
+    best: list[int] = choice.ranking.tolist()
+    run = partial(
+        replay, resolved, sweep, open_candles=lambda: _plan(resolved, lake), strategies=strategies, snapshot=snapshot,
+        threads=threads,
+    )  # fmt: skip
+    replays = list(run(best[: spec.keep.top]))
     evidence = Evidence(trials=len(hashes) + earlier)
     if choice.winner >= 0:
-        replayed = _replay(resolved, choice, sweep, lake, strategies, threads)
-        lanes = replayed.fill_certainty.filter(pl.col("kind").is_in([LaneKind.STRESS, LaneKind.STOPS]))
-        stress = lanes.filter(pl.col("kind") == LaneKind.STRESS)
+        lanes = replays[0].stress
         evidence = Evidence(
             trials=len(hashes) + earlier,
             caller_trades=sweep.caller_trades[choice.winner].astype(np.float64),
@@ -247,12 +289,35 @@ def select(
             levels=_levels(resolved.sets),
             grid=resolved.method == "grid",
             lanes={
-                name: np.nan if value is None else value for name, value in stress.select("lane", "expectancy").rows()
+                name: np.nan if value is None else value for name, value in lanes.select("lane", "expectancy").rows()
             },
-            placebos=placebos,
+            placebos=None if placebos is None else placebos["best_metric"].fill_null(-np.inf).to_numpy(),
         )
-    selection = assess(cells, choice, evidence, spec.validation.validation, seed=spec.seed)
-    return SelectedSweep(resolved, sweep, snapshot, selection, lanes, placebos, earlier)
+    selection = assess(_cells(sweep), choice, evidence, spec.validation.validation, seed=spec.seed)
+    land = selection.plateau
+    if land is not None and land.chosen in best[spec.keep.top :]:
+        replays += run([land.chosen])
+    listed = [one for one in best[: spec.keep.shortlist] if one not in {known.set_id for known in replays}]
+    told = pl.concat([accounts(replays), accounts(run(listed, whole=False))])
+    return SelectedSweep(
+        resolved=resolved,
+        sweep=sweep,
+        snapshot=snapshot,
+        selection=selection,
+        replays=tuple(replays),
+        accounts=told,
+        callers=judge_callers(
+            sweep,
+            spec.objective.objective,
+            spec.objective.minimum,
+            shuffles=spec.validation.placebo,
+            seed=spec.seed,
+            threads=threads,
+        ),
+        stop_fills=_fill_stops(resolved, choice, lake, threads),
+        placebos=placebos,
+        earlier=earlier,
+    )
 
 
 def publish(sweep_id: str, selected: SelectedSweep, store: SweepStore) -> SweepManifest:
@@ -280,6 +345,8 @@ def publish(sweep_id: str, selected: SelectedSweep, store: SweepStore) -> SweepM
         "start": iso(resolved.backtest.range.start),
         "end": iso(resolved.backtest.range.end),
         "holdout_days": resolved.held_days,
+        "holdout_start": None if resolved.held is None else iso(resolved.held.start),
+        "holdout_end": None if resolved.held is None else iso(resolved.held.end),
     }
     head = {
         "fingerprint": spec.fingerprint(
@@ -292,16 +359,29 @@ def publish(sweep_id: str, selected: SelectedSweep, store: SweepStore) -> SweepM
         "sets": len(sets),
         "verdict": selected.selection.verdict.words,
     }
-    frames = frames_of(selected.sweep, selected.selection, selected.lanes, selected.placebos)
-    texts = {"space": space, "selection": selection_document(selected.selection, selected.earlier)}
-    report = render_sweep(
-        frames,
-        texts["selection"],
-        space,
-        head["spec"],
-        **{name: head[name] for name in ("strategy_version", "fingerprint", "snapshot", "engine_version")},
+    frames = frames_of(
+        selected.sweep,
+        selected.selection,
+        selected.lanes,
+        selected.placebos,
+        accounts=selected.accounts,
+        callers=selected.callers,
+        walk=spec.validation.walk_forward.kind,
+        calls_a_day=_calls_a_day(resolved.calls),
     )
-    return store.publish(sweep_id, head, frames, texts, report)
+    told = selection_document(selected.selection, selected.earlier) | {
+        "caller_rule": selected.callers and selected.callers.document(),
+        "stop_fills": selected.stop_fills and stop_fills_document(selected.stop_fills),
+    }
+    texts = {"space": space, "selection": told}
+    parts = {}
+    if spec.keep.returns and selected.sweep.returns is not None:
+        parts["returns"] = selected.sweep.returns.frames(max(1, ROWS_A_PART // max(1, resolved.calls.height)))
+    rank = {number: place for place, number in enumerate(selected.selection.choice.ranking.tolist(), 1)}
+    results = {rank[one.set_id]: one.results() for one in selected.replays}
+    shown = {name: head[name] for name in ("strategy_version", "fingerprint", "snapshot", "engine_version")}
+    report = render_sweep(frames, told, space, head["spec"], **shown)
+    return store.publish(sweep_id, head, frames, texts, report, results=results, parts=parts)
 
 
 def run_sweep(
@@ -331,7 +411,9 @@ def run_sweep(
     return publish(str(uuid.uuid4()), selected, store), selected
 
 
-def _sweeper(resolved: ResolvedSweep, calls: pl.DataFrame, candles: CandleSlice, threads: int | None) -> "Sweeper":
+def _sweeper(
+    resolved: ResolvedSweep, calls: pl.DataFrame, candles: CandleSlice, threads: int | None, *, returns: bool = False
+) -> "Sweeper":
     from lab_pipeline.engine.sweep import Sweeper  # noqa: PLC0415 - numba
 
     length = timeframe_ms(resolved.spec.timeframe)
@@ -347,7 +429,31 @@ def _sweeper(resolved: ResolvedSweep, calls: pl.DataFrame, candles: CandleSlice,
         finer=dict.fromkeys(_finer_timeframes(resolved.sets), finer),
         all_calls=resolved.all_calls,
         signals=resolved.signals,
+        returns=returns,
     )
+
+
+def _calls_a_day(calls: pl.DataFrame) -> Integers:
+    """Return how many calls each day with calls has, in the order of days."""
+    counted: Integers = np.unique(calls["called_at"].dt.date().to_physical().to_numpy(), return_counts=True)[1]
+    return counted
+
+
+def _choose(sweep: "Sweep", spec: SweepSpec) -> Choice:
+    callers = sweep.sets["callers"].to_numpy().astype(np.int64)
+    return choose(_cells(sweep), spec.objective.objective, spec.objective.minimum, callers)
+
+
+def _fill_stops(resolved: ResolvedSweep, choice: Choice, lake: Lake, threads: int | None) -> StopFills | None:
+    """Rank the sets with every stop filled at its level, and with every stop filled at the candle's low."""
+    if choice.winner < 0:
+        return None
+    objectives = {"as_run": choice.scores}
+    for name, through in (("level", 0.0), ("low", 1.0)):
+        assumed = replace(resolved, sets=resolved.sets.assuming(through=through))
+        swept, _ = evaluate(assumed, lake, threads=threads, returns=False)
+        objectives[name] = _choose(swept, resolved.spec).scores
+    return stop_fill_sensitivity(objectives, choice.allowed, choice.winner)
 
 
 def _cells(sweep: "Sweep") -> DayCells:
@@ -370,42 +476,6 @@ def _plan(resolved: ResolvedSweep, lake: Lake) -> CandleSlice:
         liquidity=any(map(reads_liquidity, sets.readers.values())),
         finer=next(iter(_finer_timeframes(sets)), None),
     )
-
-
-def _replay(  # noqa: PLR0917 - what `select` holds
-    resolved: ResolvedSweep,
-    choice: Choice,
-    sweep: "Sweep",
-    lake: Lake,
-    strategies: StrategyStore,
-    threads: int | None,
-) -> "Simulation":
-    """Run the winner as a backtest on the same calls, and hold the sweep to it."""
-    config = resolved.sets.config(choice.winner)
-    calls = resolved.calls
-    if counts_calls(config):
-        calls = count_calls(calls, resolved.all_calls)
-    kept = {*CALLS, *columns_read(config)} | (set(calls.columns) - set(CALL_OPTIONS))
-    signals = Signals.of(config, strategies.signals_dir)
-    asked = resolved.backtest
-    spec = ResolvedSpec(
-        strategy_id=asked.strategy_id,
-        strategy_version=resolved.strategy_version,
-        strategy=config,
-        universe=asked.universe,
-        timeframe=asked.timeframe,
-        range=asked.range,
-        seed=asked.seed,
-        params={},
-        signals=signals.identities,
-    )
-    backtest = backtests.ResolvedBacktest(spec, calls.select(name for name in calls.columns if name in kept), signals)
-    simulation = backtests.simulate(backtest, backtests.plan(backtest, lake), threads=threads).simulation
-    swept = sweep.sets.select("trades", "wins", "expectancy").row(choice.winner)
-    summary = simulation.summary
-    if (again := (summary.trades, summary.wins, summary.expectancy)) != swept:
-        raise RuntimeError(f"set {choice.winner} made {swept} in the sweep, but {again} in a backtest")
-    return simulation
 
 
 def _signals(groups: list[StrategyConfig], strategies: StrategyStore) -> dict[str, Signal]:

@@ -26,6 +26,9 @@ from lab_pipeline.domain.timeframe import Timeframe
 from lab_pipeline.statistics.selection import Minimum, Objective, Validation, Walk, Windows
 
 MOST_PATHS = 1_000
+MOST_KEPT = 200
+"""Sets that are run once more, files and all."""
+MOST_LISTED = 10_000
 LARGEST_FILE = 10_000_000
 """Bytes."""
 Days = Annotated[int, Field(ge=1, le=100_000)]
@@ -102,6 +105,17 @@ class ValidationSpec(Part):
         return Validation(walk=windows, cscv_blocks=self.cscv_blocks, resamples=self.bootstrap)
 
 
+class KeepSpec(Part):
+    """What is published of single sets."""
+
+    top: Annotated[int, Field(ge=1, le=MOST_KEPT)] = 20
+    """Best sets that are run once more as backtests, files and all; so is the middle of the plateau."""
+    shortlist: Annotated[int, Field(ge=0, le=MOST_LISTED)] = 0
+    """Best sets whose accounts are told; those of `top` are in any case."""
+    returns: bool = False
+    """Whether the net return of every trade of every set is published, too."""
+
+
 class SweepSpec(Part):
     """A request: which strategy, which of its parameters, on which calls.
 
@@ -129,6 +143,7 @@ class SweepSpec(Part):
     search: SearchSpec = SearchSpec()
     objective: ObjectiveSpec = ObjectiveSpec()
     validation: ValidationSpec = ValidationSpec()
+    keep: KeepSpec = KeepSpec()
 
     @model_validator(mode="after")
     def _selects_by_one(self) -> Self:

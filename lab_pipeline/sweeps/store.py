@@ -1,7 +1,8 @@
 """The artifacts of a sweep: one directory, complete or not there at all."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from pydantic import JsonValue, ValidationError
 from lab_pipeline.domain.backtest import Moment, now
 from lab_pipeline.domain.errors import LabError
 from lab_pipeline.domain.model import Record, field_errors
+from lab_pipeline.domain.summary import Summary
 from lab_pipeline.files.atomic import move, sync_directory
 from lab_pipeline.files.disk_errors import disk_error
 from lab_pipeline.files.staging import staged
@@ -23,9 +25,15 @@ from lab_pipeline.runs.artifacts import (
     ArtifactFile,
     library_versions,
     write_parquet,
+    write_parts,
+    write_results,
     write_text,
 )
 
+TOP = "top"
+"""Directory of the backtests of the best sets, one each."""
+Results = tuple[Mapping[str, pl.DataFrame], Summary, str]
+"""Frames, summary and tear sheet of a backtest, as `lab_pipeline.runs.artifacts.write_results` takes them."""
 
 
 class SweepManifest(Record):
@@ -59,6 +67,9 @@ class SweepStore:
         frames: Mapping[str, pl.DataFrame],
         texts: Mapping[str, object],
         report: str,
+        *,
+        results: Mapping[int, Results] | None = None,
+        parts: Mapping[str, Iterable[pl.DataFrame]] | None = None,
     ) -> SweepManifest:
         """Write the artifacts of a sweep and make them visible at once.
 
@@ -68,6 +79,8 @@ class SweepStore:
             frames: file name without suffix -> rows.
             texts: file name without suffix -> what is written as JSON.
             report: the page.
+            results: what backtests of some sets return, by the name of their directory in `top`.
+            parts: file name without suffix -> rows that are too many to be held at once.
 
         Raises:
             LabError: if the disk is full or cannot be written, or the id is taken.
@@ -75,10 +88,16 @@ class SweepStore:
         try:
             with staged(self.directory / STAGING) as staging:
                 files = [write_parquet(staging / f"{name}.parquet", frame) for name, frame in frames.items()]
+                files += [write_parts(staging / f"{name}.parquet", some) for name, some in (parts or {}).items()]
                 for name, value in texts.items():
                     text = json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
                     files.append(write_text(staging / f"{name}.json", "json", text))
                 files.append(write_text(staging / REPORT, "html", report))
+                if results:
+                    with ThreadPoolExecutor() as pool:  # to compress takes longest, without the GIL
+                        for some in pool.map(lambda one: _write_results(staging, *one), results.items()):
+                            files += some
+                    sync_directory(staging / TOP)
                 manifest = SweepManifest(
                     sweep_id=sweep_id,
                     library_versions=library_versions(),
@@ -124,3 +143,12 @@ class SweepStore:
                 path = self.directory / sweep_id / "sets.parquet"
                 found.update(pl.read_parquet(path, columns=["config_hash"], glob=False)["config_hash"])
         return found
+
+
+def _write_results(staging: Path, rank: int, results: Results) -> list[ArtifactFile]:
+    """Write the files of a backtest to a directory of their own, and name them from the sweep's."""
+    place = staging / TOP / str(rank)
+    place.mkdir(parents=True)
+    files = write_results(place, *results)
+    sync_directory(place)
+    return [file.model_copy(update={"name": f"{TOP}/{rank}/{file.name}"}) for file in files]

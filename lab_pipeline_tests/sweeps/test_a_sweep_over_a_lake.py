@@ -3,6 +3,7 @@
 import errno
 import hashlib
 import json
+from dataclasses import replace
 from datetime import timedelta
 
 import polars as pl
@@ -33,7 +34,7 @@ REQUEST = {
     "objective": {"min_trades": 20, "min_days": 5},
     "validation": {"walk_forward": {"train_days": 10, "test_days": 4, "step_days": 4}, "bootstrap": 200, "placebo": 19},
 }
-FILES = {"sets", "days", "callers", "folds", "oos", "cscv", "lanes", "placebo"}
+FILES = {"sets", "days", "callers", "folds", "oos", "cscv", "lanes", "accounts", "placebo"}
 
 
 @pytest.fixture(scope="module")
@@ -109,7 +110,7 @@ def test_the_holdout_is_not_looked_at(world, once):
 def test_the_files_are_those_of_the_manifest_and_add_up(once):
     store, manifest, selected = once
     directory = store.directory / manifest.sweep_id
-    assert {path.stem for path in directory.iterdir()} == FILES | {"space", "selection", "manifest"}
+    assert {path.stem for path in directory.iterdir()} == FILES | {"space", "selection", "manifest", "top"}
     for file in manifest.files:
         assert hashlib.sha256((directory / file.name).read_bytes()).hexdigest() == file.sha256
     sets = table(once, "sets")
@@ -120,7 +121,7 @@ def test_the_files_are_those_of_the_manifest_and_add_up(once):
     )
     assert by_day == by_caller == sets["trades"].to_list()
     assert sets["rank"].drop_nulls().sort().to_list() == list(range(1, sets["eligible"].sum() + 1))
-    assert table(once, "lanes").height == 8
+    assert table(once, "lanes").height == 8 * len(selected.replays)
     assert table(once, "folds").height == len(selected.selection.walk.folds)
     assert table(once, "cscv").height == 70
 
@@ -136,7 +137,10 @@ def test_random_walks_support_nothing_and_the_verdict_says_why(once):
 
 
 def test_a_placebo_is_the_whole_search_at_other_moments(once):
-    told, best = document(once, "selection"), table(once, "placebo")["best_metric"]
+    told = document(once, "selection")
+    placebos = table(once, "placebo").filter(pl.col("kind") == "moments")
+    best = placebos["best_metric"]
+    assert placebos["best_set_id"].is_between(0, 23).all()
     assert len(best) == best.n_unique() == 19
     observed = table(once, "sets")["objective"].filter(table(once, "sets")["rank"] == 1)[0]
     assert told["placebo_p"] == (1 + (best >= observed).sum()) / 20
@@ -235,3 +239,64 @@ def test_an_id_is_published_once(once, tmp_path):
     (tmp_path / "one" / "manifest.json").write_text("{}")
     with pytest.raises(LabError, match="is damaged"):
         store.manifest("one")
+
+
+def test_callers_are_tested_under_every_set(once):
+    _, _, selected = once
+    callers, told = table(once, "callers"), document(once, "selection")["caller_rule"]
+    assert callers["p_value"].null_count() == callers["q_value"].null_count() < callers.height
+    assert (callers["q_value"] >= callers["p_value"]).all()
+    best = callers.filter((pl.col("caller") == told["caller"]) & (pl.col("set_id") == told["set_id"]))
+    assert (best["p_value"][0], best["q_value"][0]) == (told["p_value"], told["q_value"])
+    shuffled = table(once, "placebo").filter(pl.col("kind") == "callers")["best_metric"]
+    assert told["placebo_p"] == (1 + (shuffled >= told["objective"]).sum()) / 20
+    days = selected.sweep.returns.day[selected.sweep.returns.caller == selected.sweep.callers.index(told["caller"])]
+    assert len(set(days.tolist())) >= REQUEST["objective"]["min_days"]
+
+
+def test_too_many_calls_and_sets_leave_callers_untested(world, tmp_path, monkeypatch):
+    monkeypatch.setattr(running, "MOST_PAIRS", 10)
+    manifest, selected = swept(world, SweepStore(tmp_path))
+    callers = pl.read_parquet(tmp_path / manifest.sweep_id / "callers.parquet")
+    assert callers["p_value"].null_count() == callers.height
+    assert selected.callers is None
+    assert json.loads((tmp_path / manifest.sweep_id / "selection.json").read_bytes())["caller_rule"] is None
+
+
+def test_a_fold_tells_the_calls_that_it_purged(once):
+    _, _, selected = once
+    called, folds = selected.resolved.calls["called_at"], table(once, "folds")
+    assert set(folds["kind"]) == {"rolling"}
+    assert folds["purged_calls"].sum() > 0
+    for row, one in zip(folds.iter_rows(named=True), selected.selection.walk.folds, strict=True):
+        days = pl.Series(selected.sweep.days[one.fold.purged]).cast(pl.Datetime("ms", "UTC")).dt.date()
+        assert row["purged_calls"] == called.dt.date().is_in(days.to_list()).sum()
+
+
+def test_the_winner_is_told_with_stops_filled_elsewhere(world, once):
+    lake, _ = world
+    _, _, selected = once
+    told, winner = document(once, "selection")["stop_fills"], selected.selection.choice.winner
+    assert told["winners"]["as_run"] == winner
+    assert told["ranks"]["as_run"] == 1
+    assert told["objectives"]["as_run"] >= told["objectives"]["low"]
+    assumed = replace(selected.resolved, sets=selected.resolved.sets.assuming(through=1.0))
+    low = running.evaluate(assumed, lake)[0].sets
+    assert told["objectives"]["low"] == pytest.approx(low["expectancy_lower"][winner])
+    able = low.filter(pl.Series(selected.selection.choice.allowed))["expectancy_lower"]
+    assert told["ranks"]["low"] == 1 + (able > low["expectancy_lower"][winner]).sum()
+
+
+def test_returns_are_published_if_they_are_asked_for(world, once, tmp_path, monkeypatch):
+    monkeypatch.setattr(running, "ROWS_A_PART", 1_000)
+    manifest, selected = swept(world, SweepStore(tmp_path), keep={"returns": True, "top": 1})
+    returns = pl.read_parquet(tmp_path / manifest.sweep_id / "returns.parquet")
+    assert returns.height == table(once, "sets")["trades"].sum()
+    assert returns["set_id"].is_sorted()
+    (listed,) = (file for file in manifest.files if file.name == "returns.parquet")
+    assert listed.rows == returns.height
+    mine = returns.filter(pl.col("set_id") == selected.selection.choice.winner)
+    assert mine["net_return"].to_list() == selected.replays[0].simulation.trades["net_return"].to_list()
+    monkeypatch.setattr(running, "MOST_RETURNS", 1_000)
+    with pytest.raises(InvalidConfigError, match=r"keep\.returns: 24 sets on \d+ calls are"):
+        swept(world, SweepStore(tmp_path / "none"), keep={"returns": True})

@@ -85,12 +85,12 @@ def test_what_calls_say_of_prices_moves_with_the_price(lake):
 
 def test_memory_does_not_decide_what_is_found(lake, monkeypatch):
     _, found, _ = placebos(lake, CALLS)
-    assert len(set(found.tolist())) == 8
-    assert found.tolist() != placebos(lake, CALLS, seed=1)[1].tolist()
+    assert len(set(found)) == 8
+    assert found != placebos(lake, CALLS, seed=1)[1]
     monkeypatch.setattr("lab_pipeline.sweeps.placebos.MEMORY", 1)
     _, again, opened = placebos(lake, CALLS)
     assert opened == 9
-    assert found.tolist() == again.tolist()
+    assert found == again
 
 
 def test_a_placebo_is_the_sweep_of_its_calls(lake):

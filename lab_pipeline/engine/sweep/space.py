@@ -5,6 +5,7 @@ their fills are worth (costs, how far stops fall, what the end of the candles ta
 """
 
 from collections.abc import Iterable, Mapping
+from copy import copy
 from dataclasses import dataclass
 from enum import IntEnum
 from itertools import islice
@@ -15,11 +16,18 @@ import numpy.typing as npt
 import polars as pl
 
 from lab_pipeline.domain.candles import Integers
-from lab_pipeline.domain.enums import ExitUse
+from lab_pipeline.domain.enums import ExitUse, IntrabarPolicy
 from lab_pipeline.domain.errors import FieldError, InvalidConfigError
 from lab_pipeline.domain.model import canonical_json
 from lab_pipeline.domain.space import MOST_SETS, SUBJECT, Point, Space, leaves
-from lab_pipeline.domain.strategy import AmmImpact, AtrDistance, Strategy, StrategyConfig, minutes_to_ms
+from lab_pipeline.domain.strategy import (
+    AmmImpact,
+    AtrDistance,
+    StopFill,
+    Strategy,
+    StrategyConfig,
+    minutes_to_ms,
+)
 from lab_pipeline.engine.compiled import readonly
 from lab_pipeline.engine.history import reach_of
 from lab_pipeline.engine.rules import POLICIES
@@ -131,6 +139,7 @@ class Sets:
         self._decisions: dict[Decision, Decision] = {}
         self._plans: dict[int, Plan] = {}
         self._frame: pl.DataFrame | None = None
+        self._assumed: dict[str, Any] = {}
         self._several = any(_touches(one.path, other) for one in space.dimensions for other in GROUPING)
         known: set[str] = set()
         for point in islice(space.grid() if points is None else points, MOST_SETS + 1):
@@ -145,11 +154,45 @@ class Sets:
 
     def config(self, number: int) -> StrategyConfig:
         """Return the configuration of a set."""
-        return StrategyConfig.of_plain(self.space.document(self._base, self._points[number]))
+        config = StrategyConfig.of_plain(self.space.document(self._base, self._points[number]))
+        if (through := self._assumed.get("through")) is not None:
+            leave = config.exit.model_copy(update={"stop_fill": StopFill(through=through)})
+            config = config.model_copy(update={"exit": leave})
+        if (intrabar := self._assumed.get("intrabar")) is not None:
+            config = config.model_copy(update={"intrabar": intrabar, "finer_timeframe": None})
+        return config
 
     def values(self, number: int) -> dict[str, Any]:
         """Return the values of a set by path."""
         return self._named(self._points[number])
+
+    def some(self, numbers: Iterable[int]) -> "Sets":
+        """Return some of the sets as a space of their own, numbered from 0 on in this order."""
+        return Sets(StrategyConfig.of_plain(self._base), self.space, [self._points[number] for number in numbers])
+
+    def assuming(self, *, through: float | None = None, intrabar: IntrabarPolicy | None = None) -> "Sets":
+        """Return the same sets under another assumption about their fills.
+
+        Hashes and values stay those of the sets as they were.
+
+        Args:
+            through: how far from its level to the candle's low a stop fills; 0 is the level.
+            intrabar: what comes first in an ambiguous candle, but for `finer`.
+        """
+        other = copy(self)
+        other._plans = {}  # noqa: SLF001 - its own
+        other._assumed = {"through": through, "intrabar": intrabar}  # noqa: SLF001 - its own
+        decisions = {
+            one: one if intrabar is None else one._replace(policy=POLICIES.index(intrabar)) for one in self._decisions
+        }
+        other.rules = [
+            one._replace(
+                decision=decisions[one.decision],
+                worth=one.worth if through is None else one.worth._replace(through=through),
+            )
+            for one in self.rules
+        ]
+        return other
 
     def plan(self, timeframe: int) -> "Plan":
         """Return the sets laid out for candles of a length in milliseconds; made once for all sweeps."""

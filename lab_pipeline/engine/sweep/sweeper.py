@@ -31,6 +31,7 @@ from lab_pipeline.engine.shards import (
 )
 from lab_pipeline.engine.signals import NONE, Signal, require_signals
 from lab_pipeline.engine.sweep.cells import Cells, Counts, Sums, bytes_needed, medians, totals
+from lab_pipeline.engine.sweep.returns import Noted, Returns
 from lab_pipeline.engine.sweep.space import SETS_A_BLOCK, Sets
 from lab_pipeline.engine.sweep.worker import CALLS_A_CHUNK, Ground, Room, Worker
 
@@ -52,12 +53,14 @@ class PartialSweep:
         calls: how many calls its sweeper has in all.
         ranks: which of them were swept, by their place in the order of `called_at` and `call_id`.
         cells: what was counted.
+        noted: the returns of its calls, if they are kept.
     """
 
     hashes: tuple[str, ...]
     calls: int
     ranks: Integers
     cells: Cells
+    noted: Noted | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -80,6 +83,7 @@ class Sweep:
         bins: trades by set and bin of net return; `cells.bin_edges` has their ends.
         asked: points of the space; `duplicates`, `excluded` (by constraints) and `invalid` of them.
         pairs: of a call that is bought and a set; `by_kernel` of them were simulated by the kernel.
+        returns: of every trade, if they were to be kept.
     """
 
     sets: pl.DataFrame
@@ -101,6 +105,7 @@ class Sweep:
     invalid: int
     pairs: int
     by_kernel: int
+    returns: Returns | None = None
 
     def day_cells(self) -> pl.DataFrame:
         """Return the cells by set and day that have trades: `set_id, day, trades, net_sum, net_sumsq`."""
@@ -200,6 +205,7 @@ class Sweeper:
         all_calls: pl.DataFrame | None = None,
         signals: Mapping[str, Signal] = NONE,
         memory: int = MEMORY,
+        returns: bool = False,
         canceled: Callable[[], bool] = lambda: False,
         progress: Callable[[int], object] = lambda _: None,
     ) -> None:
@@ -214,6 +220,7 @@ class Sweeper:
             all_calls: over which filters count.
             signals: functions by the names of registered conditions.
             memory: bytes that the cells may take.
+            returns: whether to keep the net return of every trade: 8 bytes a call and set beside the cells.
             canceled: asked every few milliseconds of work, on any thread.
             progress: told how many pairs of a call and a set were decided since it was told before, on any thread.
 
@@ -242,12 +249,15 @@ class Sweeper:
         self._by_mint = CallsByMint(self._calls["mint"])
         self._plan = sets.plan(self._timeframe)
         self._cells = Cells.empty(len(sets), len(self._days), len(self._callers))
+        self._day, self._caller = day, caller
+        self._noted = Noted.empty(len(calls), len(sets)) if returns else None
         ground = Ground(
             calls=self._calls,
             timeframe=self._timeframe,
             day=day,
             caller=caller,
             cells=self._cells,
+            noted=self._noted,
             finer=finer,
             signals=signals,
             config_at=lambda place: sets.config(int(self._plan.order[place])),
@@ -297,7 +307,9 @@ class Sweeper:
         """
         self._require_unfinished()
         self._finished = True
-        return PartialSweep(tuple(self._sets.hashes), len(self._calls), self._swept(), self._cells)
+        ranks = self._swept()
+        noted = None if self._noted is None else self._noted.of(ranks)
+        return PartialSweep(tuple(self._sets.hashes), len(self._calls), ranks, self._cells, noted)
 
     def add_part(self, part: PartialSweep) -> int:
         """Take over what another sweeper made of its part of the same calls and return how many there were.
@@ -310,6 +322,10 @@ class Sweeper:
             raise ValueError("the part is of a sweep of other sets or calls")
         if np.isin(part.ranks, self._swept()).any():
             raise ValueError("the part has calls that were swept already")
+        if self._noted is not None:
+            if part.noted is None:
+                raise ValueError("the part did not keep its returns")
+            self._noted.take(part.ranks, part.noted)
         self._cells.merge(part.cells)
         self._ranks.append(part.ranks)
         return len(part.ranks)
@@ -365,6 +381,9 @@ class Sweeper:
             invalid=sets.invalid_count,
             pairs=int(cells.entered.sum()),
             by_kernel=int(cells.by_kernel.sum()),
+            returns=None
+            if self._noted is None
+            else Returns(self._calls["call_id"], self._day, self._caller, self._noted, places),
         )
 
     def _sweep(self, shard: Shard, ranks: Integers, first: Integers, last: Integers) -> None:

@@ -21,6 +21,7 @@ from lab_pipeline.engine.rules import options_of, rules_of
 from lab_pipeline.engine.runner import CallRunner, FinerSource, Shard
 from lab_pipeline.engine.signals import Signal
 from lab_pipeline.engine.sweep.cells import Cells, accumulate
+from lab_pipeline.engine.sweep.returns import Noted
 from lab_pipeline.engine.sweep.space import SETS_A_BLOCK, Group
 from lab_pipeline.engine.sweep.touch import (
     REASON_CODES,
@@ -62,6 +63,7 @@ class Ground:
         timeframe: in milliseconds.
         day: by rank, number of the call's day; `caller` that of its caller.
         cells: what is counted.
+        noted: the returns themselves, if they are kept.
         finer: by timeframe, where finer candles are from.
         signals: functions by the names of registered conditions.
         config_at: gives the configuration of the set at a place of the plan.
@@ -75,6 +77,7 @@ class Ground:
     day: Integers
     caller: Integers
     cells: Cells
+    noted: Noted | None
     finer: Mapping[str, FinerSource]
     signals: Mapping[str, Signal]
     config_at: Callable[[int], StrategyConfig]
@@ -208,6 +211,8 @@ class Worker:
             pairs,
         )
         placed = slice(place, place + sets)
+        if self._ground.noted is not None:
+            self._ground.noted.put(chunk.ranks, place, net)
         with lock:
             accumulate(net, chunk.days, chunk.callers, place, cells.by_day, cells.by_caller, cells.tail)
             cells.entered[placed] += tallies.reasons.sum(axis=1)
@@ -255,6 +260,8 @@ class Worker:
         net = np.ascontiguousarray(trades["net_return"]).reshape(-1, 1)
         days, callers = chunk.days[calls], chunk.callers[calls]
         accumulate(net, days, callers, place, cells.by_day, cells.by_caller, cells.tail)
+        if self._ground.noted is not None:
+            self._ground.noted.add(chunk.ranks[calls], place, trades)
         cells.entered[place] += entered
         cells.reasons[place] += np.bincount(trades["reason"], minlength=REASON_CODES)
         cells.held[place] += int((trades["exit_time"] - trades["entry_time"]).sum())

@@ -6,7 +6,7 @@ from lab_pipeline.statistics.selection.folds import Walk, Windows, hold_out
 from lab_pipeline.statistics.selection.placebo import best_objective
 from lab_pipeline.statistics.selection.selecting import Choice, Evidence, Selection, Validation, assess, choose
 from lab_pipeline.statistics.selection.sharpe import effective_trials
-from lab_pipeline.statistics.selection.stress import stop_fill_sensitivity
+from lab_pipeline.statistics.selection.stress import StopFills, stop_fill_sensitivity
 from lab_pipeline.statistics.selection.verdict import Part, Verdict
 
 __all__ = [
@@ -17,6 +17,7 @@ __all__ = [
     "Objective",
     "Part",
     "Selection",
+    "StopFills",
     "Validation",
     "Verdict",
     "Walk",

@@ -77,6 +77,12 @@ class Choice:
     allowed: Booleans
     winner: int
 
+    @property
+    def ranking(self) -> Integers:
+        """The sets that could win, best first; of equals the first."""
+        able = np.flatnonzero(self.allowed & np.isfinite(self.scores))
+        return able[np.argsort(-self.scores[able], kind="stable")]
+
 
 @dataclass(frozen=True)
 class Evidence:

@@ -1,0 +1,134 @@
+"""The best sets of a sweep are run once more: what is published of them, and that it is what the sweep says."""
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import polars as pl
+import pytest
+
+from lab_pipeline.domain.backtest import BacktestSpec
+from lab_pipeline.domain.strategy import Strategy
+from lab_pipeline.lake import Lake
+from lab_pipeline.runs import backtest as backtests
+from lab_pipeline.runs.artifacts import ArtifactStore
+from lab_pipeline.runs.strategies import StrategyStore
+from lab_pipeline.sweeps import replays, running
+from lab_pipeline.sweeps.replays import require_equal
+from lab_pipeline.sweeps.spec import SweepSpec
+from lab_pipeline.sweeps.store import SweepStore
+from lab_pipeline_tests.engine.sweep.walks import walks
+
+BASE = {"id": "mine", "horizonMinutes": 60, "exit": {"targets": [{"multiple": 1.3, "fraction": 1.0}], "stopLoss": 0.2}}
+REQUEST = {
+    "strategy": "mine",
+    "timeframe": "1m",
+    "space": {"exit.stopLoss": [0.1, 0.2, 0.3, 0.4], "exit.maxHoldMinutes": [None, 15, 30], "reentry": {"choice": [
+        None, {"retrace": 0.1, "maxCount": 2}]}},
+    "objective": {"min_trades": 20, "min_days": 5},
+    "validation": {"bootstrap": 100, "placebo": 0},
+    "keep": {"top": 3, "shortlist": 6},
+}  # fmt: skip
+SAME = {"fills", "trades", "paths", "outcomes", "equity", "fill_certainty"}
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory):
+    home = tmp_path_factory.mktemp("world")
+    lake, strategies = Lake(home / "lake"), StrategyStore(home / "catalog.duckdb")
+    candles, calls = walks(tokens=60, calls_each=3)
+    lake.write_candles(candles, "1m")
+    lake.write_calls(calls)
+    strategies.add(Strategy.parse(BASE))
+    return lake, strategies
+
+
+def swept(world, store, **changes):
+    lake, strategies = world
+    return running.run_sweep(SweepSpec.parse({**REQUEST, **changes}), lake=lake, strategies=strategies, store=store)
+
+
+@pytest.fixture(scope="module")
+def once(world, tmp_path_factory):
+    store = SweepStore(tmp_path_factory.mktemp("sweeps"))
+    manifest, selected = swept(world, store)
+    return store.directory / manifest.sweep_id, manifest, selected
+
+
+def test_the_best_sets_and_the_middle_of_the_plateau_have_the_files_of_a_run(once):
+    directory, manifest, selected = once
+    sets = pl.read_parquet(directory / "sets.parquet")
+    middle = sets["rank"][selected.selection.plateau.chosen]
+    assert {path.name for path in (directory / "top").iterdir()} == {str(rank) for rank in {1, 2, 3, middle}}
+    names = {f"{name}.parquet" for name in SAME} | {"summary.json", "report.html"}
+    for place in (directory / "top").iterdir():
+        assert {path.name for path in place.iterdir()} == names
+        listed = {file.name for file in manifest.files if file.name.startswith(f"top/{place.name}/")}
+        assert listed == {f"top/{place.name}/{name}" for name in names}
+
+
+@pytest.mark.parametrize("rank", [1, 3])
+def test_each_has_the_bytes_of_a_backtest_of_it(world, once, tmp_path, rank):
+    """A backtest says of chance what the sweep asks its placebos."""
+    directory, _, selected = once
+    lake, strategies = world
+    number = int(selected.selection.choice.ranking[rank - 1])
+    space = json.loads((directory / "space.json").read_bytes())
+    spec = BacktestSpec.parse(
+        {
+            "strategyId": "mine",
+            "timeframe": "1m",
+            "range": {"start": space["start"], "end": space["end"]},
+            "params": selected.resolved.sets.values(number),
+        }
+    )
+    artifacts = ArtifactStore(tmp_path)
+    backtests.run_backtest("one", spec, lake=lake, strategies=strategies, artifacts=artifacts)
+    for name in [*(f"{name}.parquet" for name in SAME), "summary.json"]:
+        assert (directory / "top" / str(rank) / name).read_bytes() == (tmp_path / "one" / name).read_bytes()
+
+
+def test_a_sweep_that_differs_in_the_last_bit_of_a_day_is_refused(once):
+    _, _, selected = once
+    number = selected.selection.choice.winner
+    day_net = selected.sweep.day_net.copy()
+    day = int(np.flatnonzero(selected.sweep.day_trades[number])[1])
+    day_net[number, day] = np.nextafter(day_net[number, day], np.inf)
+    require_equal(selected.sweep, number, selected.replays[0].simulation)
+    with pytest.raises(RuntimeError, match=rf"set {number} made .* on 20\d\d-\d\d-\d\d in the sweep"):
+        require_equal(replace(selected.sweep, day_net=day_net), number, selected.replays[0].simulation)
+    with pytest.raises(RuntimeError, match="in the sweep, but"):
+        require_equal(selected.sweep, (number + 1) % 24, selected.replays[0].simulation)
+
+
+def test_a_set_is_as_robust_as_its_worst_lane(once):
+    directory, _, selected = once
+    sets, lanes = (pl.read_parquet(directory / f"{name}.parquet") for name in ("sets", "lanes"))
+    for one in selected.replays:
+        fared = one.simulation.fill_certainty.filter(pl.col("kind") == "stress")
+        mine = lanes.filter(pl.col("set_id") == one.set_id)
+        assert mine["lane"].to_list() == fared["lane"].to_list()
+        assert sets["lane_min"][one.set_id] == min(fared["expectancy"]) == min(mine["expectancy"])
+    assert sets["lane_min"].count() == len(selected.replays)
+
+
+def test_the_shortlist_tells_what_accounts_did(once):
+    directory, _, selected = once
+    accounts = pl.read_parquet(directory / "accounts.parquet")
+    assert set(selected.selection.choice.ranking[:6].tolist()) <= set(accounts["set_id"])
+    for row in accounts.iter_rows(named=True):
+        summary = (directory / "top").joinpath(
+            str(1 + selected.selection.choice.ranking.tolist().index(row["set_id"])), "summary.json"
+        )
+        if summary.exists():
+            told = json.loads(summary.read_bytes())
+            assert {name: told[name] for name in row if name != "set_id"} == {
+                name: value for name, value in row.items() if name != "set_id"
+            }
+    assert accounts["max_drawdown"].is_between(0, 1).all()
+
+
+def test_memory_does_not_decide_what_is_published(world, once, tmp_path, monkeypatch):
+    monkeypatch.setattr(replays, "CLOSES_HELD", 1)
+    again, _ = swept(world, SweepStore(tmp_path))
+    assert again.files == once[1].files
