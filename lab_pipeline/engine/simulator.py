@@ -138,7 +138,7 @@ class Simulator:
         """Take the calls and the strategy; arguments and errors as of `simulate`, but for where finer candles are from.
 
         `doubt_seed` is the seed of what is simulated beside the calls, null if nothing is; with `other_fills` then
-        what other fills would have made of them alone, and nothing is said of chance.
+        what other fills would have made of them, no later than in a stress lane, and nothing is said of chance.
 
         Raises:
             InvalidConfigError: naming what of the strategy does not fit the timeframe, the calls or the finer candles.
@@ -298,6 +298,7 @@ class Simulator:
             days=days,
             callers=self._calls["caller"].rank("dense").cast(pl.Int64).to_numpy(),
             taken=Taken(allocation.invested, float(allocation.pnl.sum()) / capital, capital),
+            latest=self._witness.latest,
         )
         if self._seed is None:
             return certainty, pl.DataFrame(schema=frames.NULLS)

@@ -37,6 +37,7 @@ LATE_AND_DEAR = tuple(
     (lane.delay_candles, lane.fee_bps, lane.slippage_bps) for lane in STRESS_LANES if lane.delay_candles
 )
 """Candles late, fee and slippage (basis points) of the stress lanes that are late, too."""
+LATEST_STRESSED = max(candles for candles, _, _ in LATE_AND_DEAR)
 DAYS_AROUND = 7
 MOST_MOMENTS, FEWEST_MOMENTS = 64, 10
 """To which a call is moved; draws take one of them for each call, over and over."""
@@ -88,7 +89,8 @@ class Witness:
             book: of these calls.
             config: the strategy.
             timeframe: length of a candle in milliseconds.
-            seed: of the moments to which calls are moved; null to simulate the late ones alone.
+            seed: of the moments to which calls are moved; null to simulate calls alone that are as late as stress
+                lanes are.
         """
         self._book, self._timeframe = book, timeframe
         self._rules, self._options = rules_of(config, timeframe), options_of(config, timeframe)
@@ -97,6 +99,7 @@ class Witness:
         self._span = (int(called_at[0]), int(called_at[-1])) if len(called_at) else (0, 0)
         window = max(1, self._rules.horizon // timeframe)
         moments = min(MOST_MOMENTS, max(FEWEST_MOMENTS, CANDLES_MOVED // (window * max(1, len(calls)))))
+        self.latest = LATEST_STRESSED if seed is None else LATEST
         self._drawn = np.empty((len(calls), 0), np.uint32)
         if seed is not None:
             generator = np.random.Generator(np.random.PCG64([seed, 0]))
@@ -133,7 +136,7 @@ class Witness:
         chunks = [wanted[begin : begin + CALLS_A_CHUNK] for begin in range(0, len(wanted), CALLS_A_CHUNK)]
         late = pool.map(
             lambda task: self._late(task[0], task[1], calls, columns, liquidity),
-            [(chunk, delay) for chunk in chunks for delay in range(1, LATEST + 1)],
+            [(chunk, delay) for chunk in chunks for delay in range(1, self.latest + 1)],
         )
         held, moments = np.full(len(ranks), np.nan), self._drawn.shape[1]
         moved, sums = np.zeros(len(ranks), np.bool_), np.zeros((len(ranks), moments))

@@ -1,7 +1,8 @@
 """Sets of a sweep once more, as backtests: what they would publish, and proof that the sweep has their numbers.
 
 The candles are read once for as many sets as may be held at once. A backtest of a sweep is that of `lab backtest` on
-the same calls but for what chance makes of them, which a sweep asks of its placebos.
+the same calls but for what takes longest: what chance makes of them, which a sweep asks of its placebos, and entries
+later than those of the stress lanes.
 """
 
 import math

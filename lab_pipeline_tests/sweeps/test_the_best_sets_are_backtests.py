@@ -29,7 +29,7 @@ REQUEST = {
     "validation": {"bootstrap": 100, "placebo": 0},
     "keep": {"top": 3, "shortlist": 6},
 }  # fmt: skip
-SAME = {"fills", "trades", "paths", "outcomes", "equity", "fill_certainty"}
+SAME = {"fills", "trades", "paths", "outcomes", "equity"}
 
 
 @pytest.fixture(scope="module")
@@ -60,7 +60,7 @@ def test_the_best_sets_and_the_middle_of_the_plateau_have_the_files_of_a_run(onc
     sets = pl.read_parquet(directory / "sets.parquet")
     middle = sets["rank"][selected.selection.plateau.chosen]
     assert {path.name for path in (directory / "top").iterdir()} == {str(rank) for rank in {1, 2, 3, middle}}
-    names = {f"{name}.parquet" for name in SAME} | {"summary.json", "report.html"}
+    names = {f"{name}.parquet" for name in (*SAME, "fill_certainty")} | {"summary.json", "report.html"}
     for place in (directory / "top").iterdir():
         assert {path.name for path in place.iterdir()} == names
         listed = {file.name for file in manifest.files if file.name.startswith(f"top/{place.name}/")}
@@ -69,7 +69,7 @@ def test_the_best_sets_and_the_middle_of_the_plateau_have_the_files_of_a_run(onc
 
 @pytest.mark.parametrize("rank", [1, 3])
 def test_each_has_the_bytes_of_a_backtest_of_it(world, once, tmp_path, rank):
-    """A backtest says of chance what the sweep asks its placebos."""
+    """A backtest also tells of entries that are later than those of the stress lanes, and what chance would do."""
     directory, _, selected = once
     lake, strategies = world
     number = int(selected.selection.choice.ranking[rank - 1])
@@ -86,6 +86,10 @@ def test_each_has_the_bytes_of_a_backtest_of_it(world, once, tmp_path, rank):
     backtests.run_backtest("one", spec, lake=lake, strategies=strategies, artifacts=artifacts)
     for name in [*(f"{name}.parquet" for name in SAME), "summary.json"]:
         assert (directory / "top" / str(rank) / name).read_bytes() == (tmp_path / "one" / name).read_bytes()
+    certain, all_lanes = (
+        pl.read_parquet(place / "fill_certainty.parquet") for place in (directory / "top" / str(rank), tmp_path / "one")
+    )
+    assert certain.equals(all_lanes.filter(pl.col("delay_candles") <= 2))
 
 
 def test_a_sweep_that_differs_in_the_last_bit_of_a_day_is_refused(once):

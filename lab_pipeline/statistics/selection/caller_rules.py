@@ -20,7 +20,8 @@ def p_values(pairs: DayCells) -> Floats:
     Args:
         pairs: a row for each pair of a caller and a set.
     """
-    return p_values_of(whole(pairs))[0]
+    values: Floats = p_values_of(whole(pairs))[0]
+    return values
 
 
 def p_values_of(moments: Moments) -> Floats:
