@@ -32,8 +32,8 @@ def print_sweep(selected: "SelectedSweep", directory: Path) -> None:
         f"days that select: {selection.days:,}, held out: {resolved.held_days:,}."
     )
     _say(
-        f"Tried {selection.trials:,} sets of this strategy so far, {selected.earlier:,} of them earlier; they amount to "
-        f"{selection.effective_trials:,.1f} independent ones."
+        f"Tried {selection.trials:,} sets of this strategy so far, {selected.earlier:,} of them earlier; they amount "
+        f"to {selection.effective_trials:,.1f} independent ones."
     )
     out.print()
     if selection.verdict.findings:

@@ -216,6 +216,7 @@ def _of_the_winner(  # noqa: PLR0917 - a page, part by part
         "callers": callers,
         "tested": tested,
         "callers_more": more,
+        "pair": selection["caller_rule"],
         "folds": frames["folds"].to_dicts(),
         "lanes": _lanes_of(frames["lanes"], winner["set_id"]).to_dicts(),
         "stops": _stops(selection["stop_fills"], unit),
@@ -260,7 +261,7 @@ def _beside(
     ]
     rows += [
         (OBJECTIVES[spec["objective"]["name"]], [unit.show(column["objective"]) for column in columns]),
-        ("Its neighbourhood", [unit.show(column["plateau"]) for column in columns]),
+        ("Objective around it", [unit.show(column["plateau"]) for column in columns]),
         ("Mean net return of a trade", [signed_percent(column["expectancy"], 2) for column in columns]),
         ("Trades, days, callers", [f"{c['trades']:,}, {c['days']:,}, {c['callers']:,}" for c in columns]),
         ("Win rate", [percent(column["win_rate"]) for column in columns]),
