@@ -1,10 +1,9 @@
 """The tear sheet: one HTML page that needs nothing but itself."""
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Protocol
 
 import polars as pl
-from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 from markupsafe import Markup
 
 from lab_pipeline.domain.backtest import ResolvedSpec
@@ -12,12 +11,10 @@ from lab_pipeline.domain.doubts import FEW_TRADES
 from lab_pipeline.domain.enums import IntrabarPolicy, Outcome, SkipReason
 from lab_pipeline.domain.strategy import StrategyConfig
 from lab_pipeline.domain.summary import Summary
-from lab_pipeline.domain.text import visible, visible_json
+from lab_pipeline.domain.text import visible_json
 from lab_pipeline.reports import certainty, charts, formats, tables
+from lab_pipeline.reports.pages import template
 from lab_pipeline.reports.wording import sentences, universe_text
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
 
 CALLERS_SHOWN = 15
 CALLERS_AT_MOST = 100
@@ -243,41 +240,4 @@ def _padded(low: float, high: float) -> Scale:
     return Scale(low - margin, high + margin)
 
 
-def _as_text(value: object) -> object:
-    """Write out the control characters of names, which no page may hold; what is markup already is the page's own."""
-    return visible(value, keep="\n\t") if isinstance(value, str) and not isinstance(value, Markup) else value
-
-
-def _page() -> Template:
-    environment = Environment(
-        loader=PackageLoader("lab_pipeline.reports"),
-        autoescape=True,
-        finalize=_as_text,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    filters: dict[str, Callable[..., Any]] = {
-        function.__name__: function
-        for function in (
-            formats.signed_percent,
-            formats.percent,
-            formats.number,
-            formats.signed_number,
-            formats.multiple,
-            formats.duration,
-            formats.moment,
-            formats.shortened,
-            formats.words,
-            formats.tone,
-            certainty.chance,
-        )
-    }
-    environment.filters.update(filters)
-    for name in environment.list_templates():
-        environment.get_template(name)  # compiled, and kept
-    return environment.get_template("report.html")
-
-
-_PAGE = _page()
-"""Made with the module: compiling it takes longer than filling it, and a process that forks has it for all its runs."""
+_PAGE = template("report.html")

@@ -11,6 +11,7 @@ from lab_pipeline.domain import frames
 from lab_pipeline.domain.candles import Integers
 from lab_pipeline.domain.enums import IntrabarPolicy
 from lab_pipeline.statistics.selection import Selection, StopFills
+from lab_pipeline.statistics.selection.verdict import RULES, Finding
 from lab_pipeline.sweeps.callers import CallerTests
 
 if TYPE_CHECKING:
@@ -46,6 +47,7 @@ INTRABAR = pl.Schema(
     }
 )
 LANES = pl.Schema({"set_id": pl.Int32(), "lane": pl.String(), "expectancy": pl.Float64(), "trades": pl.Int32()})
+PATHS = pl.Schema({"path": pl.Int32(), "day": pl.Date(), "trades": pl.Int32(), "net_sum": pl.Float64()})
 
 
 def frames_of(
@@ -78,6 +80,7 @@ def frames_of(
         "folds": _folds(selection, walk, calls_a_day),
         "oos": _out_of_sample(selection),
         "cscv": _halves(selection),
+        "paths": _paths(sweep, selection),
         "lanes": lanes.select(LANES.names()),
         "accounts": accounts,
         "placebo": pl.concat([PLACEBOS.to_frame(), *(() if placebos is None else (placebos,)), _shuffled(callers)]),
@@ -166,8 +169,22 @@ def selection_document(selection: Selection, earlier: int) -> dict[str, Any]:
         "failed": [str(part) for part in verdict.failed],
         "unsaid": [str(part) for part in verdict.unsaid],
         "verdict": verdict.words,
+        "parts": [_part(finding) for finding in verdict.findings],
     }
     return {name: _number(value) for name, value in document.items()}
+
+
+def _part(finding: Finding) -> dict[str, Any]:
+    rule = RULES[finding.part]
+    return {
+        "part": str(finding.part),
+        "title": rule.title,
+        "value": _number(finding.value),
+        "wanted": rule.wanted,
+        "passed": finding.passed,
+        "doubt": rule.doubt,
+        "unsaid": finding.unsaid,
+    }
 
 
 def _number(value: Any) -> Any:  # noqa: ANN401 - whatever JSON holds
@@ -238,6 +255,16 @@ def _out_of_sample(selection: Selection) -> pl.DataFrame:
             pl.Series("set_id", [None if one < 0 else one for one in chosen.tolist()], pl.Int32),
         ]
     )
+
+
+def _paths(sweep: "Sweep", selection: Selection) -> pl.DataFrame:
+    paths = selection.paths
+    if paths is None:
+        return pl.DataFrame(schema=PATHS)
+    number, day = (one.ravel() for one in np.indices(paths.net.shape))
+    days = pl.Series(sweep.days[day]).cast(frames.TIMESTAMP).cast(pl.Date)
+    columns = {"path": number, "day": days, "trades": paths.trades.ravel(), "net_sum": paths.net.ravel()}
+    return pl.DataFrame(columns).select(pl.col(name).cast(kind) for name, kind in PATHS.items())
 
 
 def _shuffled(tests: CallerTests | None) -> pl.DataFrame:

@@ -368,6 +368,8 @@ def publish(sweep_id: str, selected: SelectedSweep, store: SweepStore) -> SweepM
     Raises:
         LabError: if they cannot be written, or the id is taken.
     """
+    from lab_pipeline.reports import render_sweep  # noqa: PLC0415 - a tenth of a second, needed only here
+
     resolved = selected.resolved
     sets, spec = resolved.sets, resolved.spec
     space = {
@@ -421,7 +423,9 @@ def publish(sweep_id: str, selected: SelectedSweep, store: SweepStore) -> SweepM
         parts["returns"] = selected.sweep.returns.frames(max(1, ROWS_A_PART // max(1, resolved.calls.height)))
     rank = {number: place for place, number in enumerate(selected.selection.choice.ranking.tolist(), 1)}
     results = {rank[one.set_id]: one.results() for one in selected.replays}
-    return store.publish(sweep_id, head, frames, texts, results=results, parts=parts)
+    shown = {name: head[name] for name in ("strategy_version", "fingerprint", "snapshot", "engine_version")}
+    report = render_sweep(frames, told, space, head["spec"], **shown)
+    return store.publish(sweep_id, head, frames, texts, report, results=results, parts=parts)
 
 
 def run_sweep(

@@ -19,6 +19,7 @@ from lab_pipeline.files.disk_errors import disk_error
 from lab_pipeline.files.staging import staged
 from lab_pipeline.runs.artifacts import (
     MANIFEST,
+    REPORT,
     RUN_DIRECTORY,
     STAGING,
     ArtifactFile,
@@ -65,6 +66,7 @@ class SweepStore:
         head: Mapping[str, Any],
         frames: Mapping[str, pl.DataFrame],
         texts: Mapping[str, object],
+        report: str,
         *,
         results: Mapping[int, Results] | None = None,
         parts: Mapping[str, Iterable[pl.DataFrame]] | None = None,
@@ -76,6 +78,7 @@ class SweepStore:
             head: what the manifest says beside the files.
             frames: file name without suffix -> rows.
             texts: file name without suffix -> what is written as JSON.
+            report: the page.
             results: what backtests of some sets return, by the name of their directory in `top`.
             parts: file name without suffix -> rows that are too many to be held at once.
 
@@ -89,6 +92,7 @@ class SweepStore:
                 for name, value in texts.items():
                     text = json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
                     files.append(write_text(staging / f"{name}.json", "json", text))
+                files.append(write_text(staging / REPORT, "html", report))
                 if results:
                     with ThreadPoolExecutor() as pool:  # to compress takes longest, without the GIL
                         for some in pool.map(lambda one: _write_results(staging, *one), results.items()):

@@ -34,7 +34,9 @@ REQUEST = {
     "objective": {"min_trades": 20, "min_days": 5},
     "validation": {"walk_forward": {"train_days": 10, "test_days": 4, "step_days": 4}, "bootstrap": 200, "placebo": 19},
 }
-FILES = {"sets", "days", "callers", "folds", "oos", "cscv", "lanes", "accounts", "intrabar", "placebo"}
+FILES = {
+    "sets", "days", "callers", "folds", "oos", "cscv", "paths", "lanes", "accounts", "intrabar", "placebo",
+}  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -110,7 +112,7 @@ def test_the_holdout_is_not_looked_at(world, once):
 def test_the_files_are_those_of_the_manifest_and_add_up(once):
     store, manifest, selected = once
     directory = store.directory / manifest.sweep_id
-    assert {path.stem for path in directory.iterdir()} == FILES | {"space", "selection", "manifest", "top"}
+    assert {path.stem for path in directory.iterdir()} == FILES | {"space", "selection", "manifest", "report", "top"}
     for file in manifest.files:
         assert hashlib.sha256((directory / file.name).read_bytes()).hexdigest() == file.sha256
     sets = table(once, "sets")

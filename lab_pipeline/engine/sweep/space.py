@@ -138,6 +138,7 @@ class Sets:
         self._group_of: dict[bytes, int] = {}
         self._decisions: dict[Decision, Decision] = {}
         self._plans: dict[int, Plan] = {}
+        self._frame: pl.DataFrame | None = None
         self._assumed: dict[str, Any] = {}
         self._several = any(_touches(one.path, other) for one in space.dimensions for other in GROUPING)
         known: set[str] = set()
@@ -203,8 +204,13 @@ class Sets:
         """Return `set_id`, `config_hash` and a column `p.` and path for each value; null where it is not set.
 
         A value of several parts has a column each, such as `p.exit.targets[1].multiple`. Columns are Float64, or
-        String where a value is text.
+        String where a value is text. It is made once for all sweeps.
         """
+        if self._frame is None:
+            self._frame = self._laid_out()
+        return self._frame
+
+    def _laid_out(self) -> pl.DataFrame:
         columns: dict[str, list[float | str | None]] = {}
         for number, point in enumerate(self._points):
             for dimension, value in zip(self.space.dimensions, point, strict=True):
