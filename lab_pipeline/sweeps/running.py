@@ -1,7 +1,6 @@
 """A sweep from request to published artifacts, in its steps."""
 
 import uuid
-from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
@@ -40,7 +39,7 @@ from lab_pipeline.statistics.selection import (
 from lab_pipeline.sweeps.artifacts import frames_of, selection_document
 from lab_pipeline.sweeps.search import Method, find_points
 from lab_pipeline.sweeps.spec import SweepSpec
-from lab_pipeline.sweeps.store import SweepManifest, SweepStore
+from lab_pipeline.sweeps.store import SweepManifest, SweepStore, evaluation_of
 
 if TYPE_CHECKING:
     from lab_pipeline.engine import Simulation
@@ -208,7 +207,7 @@ def select(
     *,
     lake: Lake,
     strategies: StrategyStore,
-    tried: Iterable[str] = (),
+    store: SweepStore,
     placebos: Floats | None = None,
     threads: int | None = None,
 ) -> SelectedSweep:
@@ -220,7 +219,7 @@ def select(
         snapshot: of what was read.
         lake: that has the candles.
         strategies: of the lab, for registered signals.
-        tried: hashes of the configurations of this strategy that earlier sweeps have evaluated.
+        store: which knows what was tried of this strategy's family before.
         placebos: best objective of each, as `draw_placebos` returns them.
         threads: of the backtest.
 
@@ -233,7 +232,8 @@ def select(
         cells, spec.objective.objective, spec.objective.minimum, sweep.sets["callers"].to_numpy().astype(np.int64)
     )
     hashes = set(resolved.sets.hashes)
-    earlier = len(set(tried) - hashes)
+    evaluation = evaluation_of("", spec.to_json_dict(), snapshot, _range(resolved))
+    earlier = store.earlier(evaluation, hashes)
     lanes = pl.DataFrame()
     evidence = Evidence(trials=len(hashes) + earlier)
     if choice.winner >= 0:
@@ -274,8 +274,7 @@ def publish(sweep_id: str, selected: SelectedSweep, store: SweepStore) -> SweepM
             {"number": one.number, "values": one.values, "problems": [str(problem) for problem in one.problems]}
             for one in sets.invalid
         ],
-        "start": iso(resolved.backtest.range.start),
-        "end": iso(resolved.backtest.range.end),
+        **_range(resolved),
         "holdout_days": resolved.held_days,
     }
     head = {
@@ -314,7 +313,7 @@ def run_sweep(
         snapshot,
         lake=lake,
         strategies=strategies,
-        tried=store.tried(spec.strategy),
+        store=store,
         placebos=placebos,
         threads=threads,
     )
@@ -338,6 +337,11 @@ def _sweeper(resolved: ResolvedSweep, calls: pl.DataFrame, candles: CandleSlice,
         all_calls=resolved.all_calls,
         signals=resolved.signals,
     )
+
+
+def _range(resolved: ResolvedSweep) -> dict[str, str]:
+    """Return the range of the calls that select."""
+    return {"start": iso(resolved.backtest.range.start), "end": iso(resolved.backtest.range.end)}
 
 
 def _cells(sweep: "Sweep") -> DayCells:

@@ -1,8 +1,9 @@
 """The artifacts of a sweep: one directory, complete or not there at all."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,9 @@ from lab_pipeline.runs.artifacts import (
     write_parquet,
     write_text,
 )
+from lab_pipeline.statistics.trials import Evaluation, Kind, TrialsLedger
+
+SETS, SPACE = "sets.parquet", "space.json"
 
 
 class SweepManifest(Record):
@@ -46,12 +50,18 @@ class SweepManifest(Record):
 
 @dataclass(frozen=True)
 class SweepStore:
-    """All published sweeps of a lab, one directory each; it appears by one rename."""
+    """All published sweeps of a lab, one directory each; it appears by one rename.
+
+    Attributes:
+        directory: of them.
+        trials: where every set that was evaluated is on record.
+    """
 
     directory: Path
+    trials: TrialsLedger
 
     def publish(
-        self, sweep_id: str, head: Mapping[str, Any], frames: Mapping[str, pl.DataFrame], texts: Mapping[str, object]
+        self, sweep_id: str, head: Mapping[str, Any], frames: Mapping[str, pl.DataFrame], texts: Mapping[str, Any]
     ) -> SweepManifest:
         """Write the artifacts of a sweep and make them visible at once.
 
@@ -79,6 +89,8 @@ class SweepStore:
                 )
                 write_text(staging / MANIFEST, "json", manifest.model_dump_json(indent=2, by_alias=True) + "\n")
                 sync_directory(staging)
+                evaluation = evaluation_of(sweep_id, manifest.spec, manifest.snapshot, texts["space"])
+                self.trials.record((evaluation, frames["sets"]["config_hash"]))
                 move(staging, self.directory / sweep_id)
         except OSError as error:
             reason = disk_error(error, self.directory) or error.strerror or str(error)
@@ -107,11 +119,42 @@ class SweepStore:
             return []
         return sorted(path.name for path in self.directory.iterdir() if (path / MANIFEST).is_file())
 
-    def tried(self, strategy: str) -> set[str]:
-        """Return the hashes of all configurations that published sweeps of a strategy have evaluated."""
-        found: set[str] = set()
-        for sweep_id in self.sweep_ids():
-            if self.manifest(sweep_id).spec["strategy"] == strategy:
-                path = self.directory / sweep_id / "sets.parquet"
-                found.update(pl.read_parquet(path, columns=["config_hash"], glob=False)["config_hash"])
-        return found
+    def earlier(self, evaluation: Evaluation, hashes: Iterable[str]) -> int:
+        """Return how many tries of the strategy's family there are besides those of a sweep."""
+        self.catch_up()
+        return self.trials.earlier(evaluation, hashes)
+
+    def catch_up(self) -> None:
+        """Record the tries of everything that is published and not on record: a process was killed in between."""
+        self.trials.catch_up()
+        for sweep_id in self.trials.missing(self.sweep_ids()):
+            manifest, directory = self.manifest(sweep_id), self.directory / sweep_id
+            hashes = pl.read_parquet(directory / SETS, columns=["config_hash"], glob=False)["config_hash"]
+            space = json.loads((directory / SPACE).read_bytes())
+            self.trials.record((evaluation_of(sweep_id, manifest.spec, manifest.snapshot, space), hashes))
+
+
+def evaluation_of(sweep_id: str, spec: Mapping[str, Any], snapshot: str, space: Mapping[str, Any]) -> Evaluation:
+    """Return what a sweep has evaluated its sets on.
+
+    Args:
+        sweep_id: its id.
+        spec: the request, as the manifest has it.
+        snapshot: of what was read.
+        space: with `start` and `end` of the calls that select, as `space.json` has them.
+    """
+    return Evaluation(
+        run_id=sweep_id,
+        kind=Kind.SWEEP,
+        strategy_id=spec["strategy"],
+        snapshot=snapshot,
+        objective=objective_name(spec["objective"]),
+        start=datetime.fromisoformat(space["start"]),
+        end=datetime.fromisoformat(space["end"]),
+    )
+
+
+def objective_name(objective: Any) -> str:  # noqa: ANN401 - one objective, or several
+    """Return what sets were ranked by, as the ledger and the catalog have it."""
+    several = objective if isinstance(objective, list) else [objective]
+    return ",".join(one["name"] for one in several)
