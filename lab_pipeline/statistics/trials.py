@@ -16,8 +16,8 @@ from typing import Self
 
 import pyarrow as pa
 
-from lab_pipeline.domain.backtest import now
-from lab_pipeline.runs.artifacts import ArtifactStore, Manifest, UnreadableManifestError
+from lab_pipeline.domain.backtest import ResolvedSpec, now
+from lab_pipeline.runs.artifacts import ArtifactStore, UnreadableManifestError
 from lab_pipeline.settings import Settings
 from lab_pipeline.statistics.catalog import showing
 from lab_pipeline.statistics.queries import sql
@@ -62,18 +62,10 @@ class Evaluation:
     end: datetime
 
     @classmethod
-    def of_backtest(cls, manifest: Manifest) -> Self:
-        """Return that of a published run."""
-        spec = manifest.spec
-        return cls(
-            manifest.run_id,
-            Kind.BACKTEST,
-            spec.strategy_id,
-            manifest.snapshot,
-            UNRANKED,
-            spec.range.start,
-            spec.range.end,
-        )
+    def of_backtest(cls, run_id: str, spec: ResolvedSpec, snapshot: str) -> Self:
+        """Return that of a backtest."""
+        start, end = spec.range.start, spec.range.end
+        return cls(run_id, Kind.BACKTEST, spec.strategy_id, snapshot, UNRANKED, start, end)
 
 
 @dataclass(frozen=True)
@@ -113,6 +105,8 @@ class TrialsLedger:
 
     def record(self, *evaluations: tuple[Evaluation, Iterable[str]]) -> None:
         """Record what was evaluated: with each evaluation, the hashes of its configurations."""
+        if not evaluations:
+            return
         with self._writing() as connection:
             known = _recorded(connection, [one.run_id for one, _ in evaluations])
             new = [(one, hashes) for one, hashes in evaluations if one.run_id not in known]
@@ -125,9 +119,9 @@ class TrialsLedger:
                 with showing(connection, {"incoming": pa.concat_tables(_rows(one, hashes) for one, hashes in new)}):
                     connection.execute(sql("record_trials"))
 
-    def record_backtest(self, manifest: Manifest) -> None:
-        """Record a published backtest."""
-        self.record((Evaluation.of_backtest(manifest), [manifest.spec.strategy.config_hash()]))
+    def record_backtest(self, run_id: str, spec: ResolvedSpec, snapshot: str) -> None:
+        """Record a backtest of a configuration on the calls and candles that the snapshot is the hash of."""
+        self.record((Evaluation.of_backtest(run_id, spec, snapshot), [spec.strategy.config_hash()]))
 
     def record_promotion(self, strategy_id: str, sweep_id: str, set_id: int, parent_id: str) -> None:
         """Record that a set of a sweep has become a strategy; its tries are those of its parent from now on."""
@@ -146,17 +140,26 @@ class TrialsLedger:
     def catch_up(self) -> None:
         """Record the published backtests that are not on record; a damaged one counts when it is mended."""
         directory = self.artifacts.directory
-        names = self.missing(path.name for path in directory.iterdir()) if directory.is_dir() else []
-        missing = [name for name in names if self.artifacts.has(name)]
+        missing = self.missing(path.name for path in directory.iterdir()) if directory.is_dir() else []
         for begin in range(0, len(missing), MANIFESTS_AT_ONCE):
-            found = []
-            for run_id in missing[begin : begin + MANIFESTS_AT_ONCE]:
-                try:
-                    manifest = self.artifacts.manifest(run_id)
-                except UnreadableManifestError:
-                    continue  # the doctor names it
-                found.append((Evaluation.of_backtest(manifest), [manifest.spec.strategy.config_hash()]))
-            self.record(*found)
+            self._record_published(missing[begin : begin + MANIFESTS_AT_ONCE])
+
+    def keep(self, run_id: str) -> None:
+        """Record a published backtest that is about to go, unless it is on record."""
+        self._record_published(self.missing([run_id]))
+
+    def _record_published(self, names: Iterable[str]) -> None:
+        found = []
+        for name in names:
+            if not self.artifacts.has(name):
+                continue
+            try:
+                manifest = self.artifacts.manifest(name)
+            except UnreadableManifestError:
+                continue  # the doctor names it
+            one = Evaluation.of_backtest(name, manifest.spec, manifest.snapshot)
+            found.append((one, [manifest.spec.strategy.config_hash()]))
+        self.record(*found)
 
     def tried(self, strategy_id: str, start: datetime | None = None, end: datetime | None = None) -> Tried:
         """Return what was tried of a strategy's family, on calls of a range that overlaps with this one, if given."""

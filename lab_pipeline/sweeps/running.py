@@ -61,6 +61,7 @@ class ResolvedSweep:
         all_calls: over which filters count.
         signals: registered functions that some set names.
         held_days: days of the holdout, whose calls are not simulated.
+        held: their range; null where there are none.
     """
 
     spec: SweepSpec
@@ -72,6 +73,7 @@ class ResolvedSweep:
     all_calls: pl.DataFrame
     signals: dict[str, Signal]
     held_days: int
+    held: TimeRange | None
 
 
 @dataclass(frozen=True)
@@ -138,6 +140,9 @@ def resolve(spec: SweepSpec, strategies: StrategyStore, lake: Lake) -> ResolvedS
         all_calls=lake.calls() if any(map(counts_calls, sets.groups)) else calls.clear(),
         signals=signals,
         held_days=int(held.sum()),
+        held=TimeRange(start=_moment(int(days[held][0]), asked.range.start), end=asked.range.end)
+        if held.any()
+        else None,
     )
 
 
@@ -276,6 +281,8 @@ def publish(sweep_id: str, selected: SelectedSweep, store: SweepStore) -> SweepM
         ],
         **_range(resolved),
         "holdout_days": resolved.held_days,
+        "holdout_start": resolved.held and iso(resolved.held.start),
+        "holdout_end": resolved.held and iso(resolved.held.end),
     }
     head = {
         "fingerprint": spec.fingerprint(
