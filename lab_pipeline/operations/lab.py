@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from lab_pipeline.runs.idempotency import IdempotencyKeys
     from lab_pipeline.runs.strategies import StrategyStore
     from lab_pipeline.statistics import Statistics
+    from lab_pipeline.statistics.trials import TrialsLedger
     from lab_pipeline.sweeps.store import SweepStore
 
 
@@ -78,7 +79,14 @@ class Lab:
         """Published sweeps."""
         from lab_pipeline.sweeps.store import SweepStore
 
-        return SweepStore(self.settings.sweeps_dir)
+        return SweepStore(self.settings.sweeps_dir, self.trials)
+
+    @cached_property
+    def trials(self) -> "TrialsLedger":
+        """Every parameter set that was ever evaluated."""
+        from lab_pipeline.statistics.trials import TrialsLedger
+
+        return TrialsLedger.of(self.settings)
 
     @cached_property
     def statistics(self) -> "Statistics":

@@ -1,7 +1,6 @@
 """A sweep from request to published artifacts, in its steps."""
 
 import uuid
-from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
@@ -40,7 +39,7 @@ from lab_pipeline.statistics.selection import (
 from lab_pipeline.sweeps.artifacts import frames_of, selection_document
 from lab_pipeline.sweeps.search import Method, find_points
 from lab_pipeline.sweeps.spec import SweepSpec
-from lab_pipeline.sweeps.store import SweepManifest, SweepStore
+from lab_pipeline.sweeps.store import SweepManifest, SweepStore, evaluation_of
 
 if TYPE_CHECKING:
     from lab_pipeline.engine import Simulation
@@ -62,6 +61,7 @@ class ResolvedSweep:
         all_calls: over which filters count.
         signals: registered functions that some set names.
         held_days: days of the holdout, whose calls are not simulated.
+        held: their range; null where there are none.
     """
 
     spec: SweepSpec
@@ -73,6 +73,7 @@ class ResolvedSweep:
     all_calls: pl.DataFrame
     signals: dict[str, Signal]
     held_days: int
+    held: TimeRange | None
 
 
 @dataclass(frozen=True)
@@ -139,6 +140,9 @@ def resolve(spec: SweepSpec, strategies: StrategyStore, lake: Lake) -> ResolvedS
         all_calls=lake.calls() if any(map(counts_calls, sets.groups)) else calls.clear(),
         signals=signals,
         held_days=int(held.sum()),
+        held=TimeRange(start=_moment(int(days[held][0]), asked.range.start), end=asked.range.end)
+        if held.any()
+        else None,
     )
 
 
@@ -208,7 +212,7 @@ def select(
     *,
     lake: Lake,
     strategies: StrategyStore,
-    tried: Iterable[str] = (),
+    store: SweepStore,
     placebos: Floats | None = None,
     threads: int | None = None,
 ) -> SelectedSweep:
@@ -220,7 +224,7 @@ def select(
         snapshot: of what was read.
         lake: that has the candles.
         strategies: of the lab, for registered signals.
-        tried: hashes of the configurations of this strategy that earlier sweeps have evaluated.
+        store: which knows what was tried of this strategy's family before.
         placebos: best objective of each, as `draw_placebos` returns them.
         threads: of the backtest.
 
@@ -233,7 +237,8 @@ def select(
         cells, spec.objective.objective, spec.objective.minimum, sweep.sets["callers"].to_numpy().astype(np.int64)
     )
     hashes = set(resolved.sets.hashes)
-    earlier = len(set(tried) - hashes)
+    evaluation = evaluation_of("", spec.to_json_dict(), snapshot, _range(resolved))
+    earlier = store.earlier(evaluation, hashes)
     lanes = pl.DataFrame()
     evidence = Evidence(trials=len(hashes) + earlier)
     if choice.winner >= 0:
@@ -274,9 +279,10 @@ def publish(sweep_id: str, selected: SelectedSweep, store: SweepStore) -> SweepM
             {"number": one.number, "values": one.values, "problems": [str(problem) for problem in one.problems]}
             for one in sets.invalid
         ],
-        "start": iso(resolved.backtest.range.start),
-        "end": iso(resolved.backtest.range.end),
+        **_range(resolved),
         "holdout_days": resolved.held_days,
+        "holdout_start": resolved.held and iso(resolved.held.start),
+        "holdout_end": resolved.held and iso(resolved.held.end),
     }
     head = {
         "fingerprint": spec.fingerprint(
@@ -314,7 +320,7 @@ def run_sweep(
         snapshot,
         lake=lake,
         strategies=strategies,
-        tried=store.tried(spec.strategy),
+        store=store,
         placebos=placebos,
         threads=threads,
     )
@@ -338,6 +344,11 @@ def _sweeper(resolved: ResolvedSweep, calls: pl.DataFrame, candles: CandleSlice,
         all_calls=resolved.all_calls,
         signals=resolved.signals,
     )
+
+
+def _range(resolved: ResolvedSweep) -> dict[str, str]:
+    """Return the range of the calls that select."""
+    return {"start": iso(resolved.backtest.range.start), "end": iso(resolved.backtest.range.end)}
 
 
 def _cells(sweep: "Sweep") -> DayCells:

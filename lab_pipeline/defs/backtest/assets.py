@@ -195,6 +195,7 @@ def publish(
     run_id, api = context.run.run_id, api_url(lab.settings)
     shown = _previews(result)  # before anything is visible: if a picture fails, so does the run, with nothing published
     with failing_clearly(context.log):
+        lab.trials.record_backtest(run_id, result.provenance.spec, result.provenance.snapshot)
         manifest = steps.publish(run_id, result, artifacts)
     unpublish_late(context, lab.settings)
     directory = artifacts.directory / run_id
