@@ -3,6 +3,7 @@
 import uuid
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -12,7 +13,7 @@ from lab_pipeline.domain.backtest import BacktestSpec, ResolvedSpec, TimeRange, 
 from lab_pipeline.domain.candles import Floats
 from lab_pipeline.domain.enums import LaneKind
 from lab_pipeline.domain.errors import InvalidConfigError, LabError
-from lab_pipeline.domain.frames import CALL_OPTIONS, CALLS
+from lab_pipeline.domain.frames import CALL_OPTIONS, CALLS, CANDLES
 from lab_pipeline.domain.model import canonical_json
 from lab_pipeline.domain.space import Point, Space
 from lab_pipeline.domain.strategy import StrategyConfig, minutes_to_ms
@@ -20,7 +21,6 @@ from lab_pipeline.domain.timeframe import timeframe_ms
 from lab_pipeline.engine import ENGINE_VERSION
 from lab_pipeline.engine.fitting import columns_read, reads_liquidity, without_a_pool
 from lab_pipeline.engine.history import DAY_MS, count_calls, counts_calls, look_back_ms
-from lab_pipeline.engine.signals import Signal
 from lab_pipeline.lake import CandleSlice, Lake, snapshot_hash
 from lab_pipeline.runs import backtest as backtests
 from lab_pipeline.runs.progress import Progress
@@ -37,6 +37,7 @@ from lab_pipeline.statistics.selection import (
     hold_out,
 )
 from lab_pipeline.sweeps.artifacts import frames_of, selection_document
+from lab_pipeline.sweeps.proofs import hold_to
 from lab_pipeline.sweeps.search import Method, find_points
 from lab_pipeline.sweeps.spec import SweepSpec
 from lab_pipeline.sweeps.store import SweepManifest, SweepStore, evaluation_of
@@ -59,9 +60,9 @@ class ResolvedSweep:
         sets: what to evaluate.
         calls: that select; `frames.CALLS`, and whatever of `frames.CALL_OPTIONS` the lake knows.
         all_calls: over which filters count.
-        signals: registered functions that some set names.
+        signals: that some set names, as they were then.
         held_days: days of the holdout, whose calls are not simulated.
-        held: their range; null where there are none.
+        held: when they are called; none without a holdout.
     """
 
     spec: SweepSpec
@@ -71,7 +72,7 @@ class ResolvedSweep:
     sets: "Sets"
     calls: pl.DataFrame
     all_calls: pl.DataFrame
-    signals: dict[str, Signal]
+    signals: Signals
     held_days: int
     held: TimeRange | None
 
@@ -140,28 +141,32 @@ def resolve(spec: SweepSpec, strategies: StrategyStore, lake: Lake) -> ResolvedS
         all_calls=lake.calls() if any(map(counts_calls, sets.groups)) else calls.clear(),
         signals=signals,
         held_days=int(held.sum()),
-        held=TimeRange(start=_moment(int(days[held][0]), asked.range.start), end=asked.range.end)
-        if held.any()
-        else None,
+        held=TimeRange(start=_moment(int(days[held][0]), end), end=asked.range.end) if held.any() else None,
     )
 
 
 def evaluate(
-    resolved: ResolvedSweep, lake: Lake, *, threads: int | None = None, on_progress: Progress | None = None
+    resolved: ResolvedSweep,
+    lake: Lake,
+    *,
+    candles: CandleSlice | None = None,
+    threads: int | None = None,
+    on_progress: Progress | None = None,
 ) -> "tuple[Sweep, str]":
     """Evaluate every set in one pass over the candles, shard by shard.
 
     Args:
         resolved: what to evaluate.
         lake: that has the candles.
+        candles: what `plan` chose of it, where that was done before; they are read once and closed.
         threads: of the simulation; default: all cores. The result does not depend on it.
         on_progress: called with the calls that are done and the calls in all.
 
     Returns:
         What the sets earned, and the hash (hex) of the calls and candles that were read.
     """
-    candles = _plan(resolved, lake)
-    sweeper = _sweeper(resolved, resolved.calls, candles, threads)
+    candles = candles or plan(resolved, lake)
+    sweeper = make_sweeper(resolved, resolved.calls, candles, threads)
     done = 0
     with candles:
         for shard in candles:
@@ -197,8 +202,8 @@ def draw_placebos(
         spec.validation.placebo,
         calls,
         resolved.sets,
-        lambda: _plan(resolved, lake),
-        lambda moved, candles: _sweeper(resolved, moved, candles, threads),
+        lambda: plan(resolved, lake),
+        lambda moved, candles: make_sweeper(resolved, moved, candles, threads),
         best,
         seed=spec.seed,
         on_progress=on_progress,
@@ -229,7 +234,7 @@ def select(
         threads: of the backtest.
 
     Raises:
-        RuntimeError: if the backtest does not return, bit for bit, what the sweep did.
+        RefutedError: if the backtest does not return, bit for bit, what the sweep did.
     """
     spec = resolved.spec
     cells = _cells(sweep)
@@ -281,8 +286,8 @@ def publish(sweep_id: str, selected: SelectedSweep, store: SweepStore) -> SweepM
         ],
         **_range(resolved),
         "holdout_days": resolved.held_days,
-        "holdout_start": resolved.held and iso(resolved.held.start),
-        "holdout_end": resolved.held and iso(resolved.held.end),
+        "holdout_start": None if resolved.held is None else iso(resolved.held.start),
+        "holdout_end": None if resolved.held is None else iso(resolved.held.end),
     }
     head = {
         "fingerprint": spec.fingerprint(
@@ -327,13 +332,16 @@ def run_sweep(
     return publish(str(uuid.uuid4()), selected, store), selected
 
 
-def _sweeper(resolved: ResolvedSweep, calls: pl.DataFrame, candles: CandleSlice, threads: int | None) -> "Sweeper":
+def make_sweeper(
+    resolved: ResolvedSweep, calls: pl.DataFrame, candles: CandleSlice | None = None, threads: int | None = None
+) -> "Sweeper":
+    """Return a sweeper of calls under the sets of a sweep; one that only puts parts together needs no candles."""
     from lab_pipeline.engine.sweep import Sweeper  # noqa: PLC0415 - numba
 
     length = timeframe_ms(resolved.spec.timeframe)
 
     def finer(wanted: pl.DataFrame) -> pl.DataFrame:
-        return candles.finer.within(wanted, length)
+        return pl.DataFrame(schema=CANDLES) if candles is None else candles.finer.within(wanted, length)
 
     return Sweeper(
         calls,
@@ -342,7 +350,7 @@ def _sweeper(resolved: ResolvedSweep, calls: pl.DataFrame, candles: CandleSlice,
         threads=threads,
         finer=dict.fromkeys(_finer_timeframes(resolved.sets), finer),
         all_calls=resolved.all_calls,
-        signals=resolved.signals,
+        signals=resolved.signals.functions(),
     )
 
 
@@ -355,8 +363,8 @@ def _cells(sweep: "Sweep") -> DayCells:
     return DayCells.of(sweep.days, sweep.day_trades, sweep.day_net, sweep.reach)
 
 
-def _plan(resolved: ResolvedSweep, lake: Lake) -> CandleSlice:
-    """Choose the candles that some set's windows can reach, and what its rules look back on."""
+def plan(resolved: ResolvedSweep, lake: Lake, *, hold: Path | None = None) -> CandleSlice:
+    """Choose the candles that some set's windows can reach, and what its rules look back on; `hold` as of backtests."""
     spec, sets, calls = resolved.spec, resolved.sets, resolved.calls
     length = timeframe_ms(spec.timeframe)
     groups = sets.plan(length).groups
@@ -368,6 +376,7 @@ def _plan(resolved: ResolvedSweep, lake: Lake) -> CandleSlice:
         calls["mint"].unique().sort().to_list(),
         first - timedelta(milliseconds=look_back),
         last + timedelta(milliseconds=horizon),
+        hold=hold,
         liquidity=any(map(reads_liquidity, sets.readers.values())),
         finer=next(iter(_finer_timeframes(sets)), None),
     )
@@ -402,21 +411,19 @@ def _replay(  # noqa: PLR0917 - what `select` holds
     )
     backtest = backtests.ResolvedBacktest(spec, calls.select(name for name in calls.columns if name in kept), signals)
     simulation = backtests.simulate(backtest, backtests.plan(backtest, lake), threads=threads).simulation
-    swept = sweep.sets.select("trades", "wins", "expectancy").row(choice.winner)
-    summary = simulation.summary
-    if (again := (summary.trades, summary.wins, summary.expectancy)) != swept:
-        raise RuntimeError(f"set {choice.winner} made {swept} in the sweep, but {again} in a backtest")
+    hold_to(simulation, sweep, choice.winner)
     return simulation
 
 
-def _signals(groups: list[StrategyConfig], strategies: StrategyStore) -> dict[str, Signal]:
+def _signals(groups: list[StrategyConfig], strategies: StrategyStore) -> Signals:
     """Return the registered signals that sets name."""
-    functions: dict[str, Signal] = {}
+    found = Signals({}, {})
     for config in groups:
         if problems := unusable(config, strategies.signals_dir):
             raise InvalidConfigError("space", problems)
-        functions |= Signals.of(config, strategies.signals_dir).functions()
-    return functions
+        signals = Signals.of(config, strategies.signals_dir)
+        found = Signals(found.identities | signals.identities, found.sources | signals.sources)
+    return found
 
 
 def _require_pools(sets: "Sets", calls: pl.DataFrame, lake: Lake, timeframe: str) -> None:

@@ -168,19 +168,12 @@ class SweepStore:
         if not self.has(sweep_id):
             return
         self.catch_up()
-        try:
-            with staged(self.directory / STAGING) as staging:
-                move(self.directory / sweep_id, staging / sweep_id)
-        except FileNotFoundError:
-            return  # somebody else was faster
-        except OSError as error:
-            reason = disk_error(error, self.directory) or error.strerror or str(error)
-            raise LabError(f"cannot delete the artifacts of sweep {sweep_id}: {reason}") from error
+        remove(self.directory, sweep_id)
         sync(self)
 
     def has(self, sweep_id: str) -> bool:
         """Tell whether a sweep is published; text that is no name of a directory is none of a sweep."""
-        return RUN_DIRECTORY.fullmatch(sweep_id) is not None and (self.directory / sweep_id / MANIFEST).is_file()
+        return is_published(self.directory, sweep_id)
 
     def pin(self, sweep_id: str, *, pinned: bool) -> None:
         """Keep a sweep for ever, whatever its age, or no longer."""
@@ -255,3 +248,26 @@ def evaluation_of(sweep_id: str, spec: Mapping[str, Any], snapshot: str, space: 
         start=datetime.fromisoformat(space["start"]),
         end=datetime.fromisoformat(space["end"]),
     )
+
+
+def is_published(directory: Path, sweep_id: str) -> bool:
+    """Say whether a sweep is published in a directory of sweeps; text that is no name of one is none of a sweep."""
+    return bool(RUN_DIRECTORY.fullmatch(sweep_id)) and (directory / sweep_id / MANIFEST).is_file()
+
+
+def remove(directory: Path, sweep_id: str) -> None:
+    """Delete the artifacts of a sweep: invisible at once, then gone; a sweep that has none is no error.
+
+    Raises:
+        LabError: if the disk does not let go of them.
+    """
+    if not is_published(directory, sweep_id):
+        return
+    try:
+        with staged(directory / STAGING) as staging:
+            move(directory / sweep_id, staging / sweep_id)
+    except FileNotFoundError:
+        return  # somebody else was faster
+    except OSError as error:
+        reason = disk_error(error, directory) or error.strerror or str(error)
+        raise LabError(f"cannot delete the artifacts of sweep {sweep_id}: {reason}") from error
