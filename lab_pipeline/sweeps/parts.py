@@ -9,7 +9,7 @@ import polars as pl
 from lab_pipeline.lake import CandleSlice, SlicePiece, snapshot_hash
 from lab_pipeline.runs.backtest import digest_of
 from lab_pipeline.runs.progress import Progress
-from lab_pipeline.sweeps.running import ResolvedSweep, make_sweeper
+from lab_pipeline.sweeps.running import OnBest, ResolvedSweep, feed, make_sweeper
 
 if TYPE_CHECKING:
     from lab_pipeline.engine.sweep import PartialSweep, Sweep
@@ -37,18 +37,19 @@ def cut(resolved: ResolvedSweep, candles: CandleSlice, calls_per_part: int) -> l
 
 
 def evaluate_part(
-    resolved: ResolvedSweep, piece: SlicePiece, *, threads: int | None = None, on_progress: Progress | None = None
+    resolved: ResolvedSweep,
+    piece: SlicePiece,
+    *,
+    threads: int | None = None,
+    on_progress: Progress | None = None,
+    on_best: OnBest | None = None,
 ) -> SweptPart:
     """Evaluate every set on the calls on the tokens of one piece; arguments as of `evaluate`."""
     candles = CandleSlice.of(piece)
     sweeper = make_sweeper(resolved, resolved.calls, candles, threads)
     mints = [mint for file in piece.files for mint in file.mints]
-    calls, done = resolved.calls.filter(pl.col("mint").is_in(mints)).height, 0
-    with candles:
-        for shard in candles:
-            done += sweeper.add(shard)
-            if on_progress:
-                on_progress(done, calls)
+    calls = resolved.calls.filter(pl.col("mint").is_in(mints)).height
+    feed(resolved, sweeper, candles, calls, on_progress, on_best)
     return SweptPart(sweeper.part(), candles.digests, candles.finer.digests)
 
 

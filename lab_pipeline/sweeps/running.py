@@ -1,6 +1,8 @@
 """A sweep from request to published artifacts, in its steps."""
 
+import time
 import uuid
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -46,6 +48,12 @@ if TYPE_CHECKING:
     from lab_pipeline.engine import Simulation
     from lab_pipeline.engine.sweep import Sets, Sweep, Sweeper
     from lab_pipeline.statistics.selection.plateau import Levels
+
+OnBest = Callable[[int, float], None]
+"""Is told the number of a set and its objective."""
+SECONDS_BETWEEN_GLANCES = 2.0
+SHARE_OF_GLANCES = 0.05
+"""Of the time of a sweep, at the most, that goes to seeing which set is the best so far."""
 
 
 @dataclass(frozen=True)
@@ -152,6 +160,7 @@ def evaluate(
     candles: CandleSlice | None = None,
     threads: int | None = None,
     on_progress: Progress | None = None,
+    on_best: OnBest | None = None,
 ) -> "tuple[Sweep, str]":
     """Evaluate every set in one pass over the candles, shard by shard.
 
@@ -161,20 +170,38 @@ def evaluate(
         candles: what `plan` chose of it, where that was done before; they are read once and closed.
         threads: of the simulation; default: all cores. The result does not depend on it.
         on_progress: called with the calls that are done and the calls in all.
+        on_best: called now and then, before `on_progress`, with the best set so far and its objective.
 
     Returns:
         What the sets earned, and the hash (hex) of the calls and candles that were read.
     """
     candles = candles or plan(resolved, lake)
     sweeper = make_sweeper(resolved, resolved.calls, candles, threads)
-    done = 0
+    feed(resolved, sweeper, candles, resolved.calls.height, on_progress, on_best)
+    digest = backtests.digest_of(candles.digests, candles.finer.digests)
+    return sweeper.finish(), snapshot_hash(resolved.calls, digest)
+
+
+def feed(  # noqa: PLR0917 - a sweeper, its candles, and who listens
+    resolved: ResolvedSweep,
+    sweeper: "Sweeper",
+    candles: CandleSlice,
+    calls: int,
+    on_progress: Progress | None,
+    on_best: OnBest | None,
+) -> None:
+    """Hand the candles over shard by shard, telling how many of the calls are done and which set is the best so far."""
+    done, due = 0, time.monotonic() + SECONDS_BETWEEN_GLANCES
     with candles:
         for shard in candles:
             done += sweeper.add(shard)
+            if on_best and (began := time.monotonic()) >= due:
+                if (best := _best_so_far(resolved, sweeper)) is not None:
+                    on_best(*best)
+                took = time.monotonic() - began
+                due = began + max(SECONDS_BETWEEN_GLANCES, took / SHARE_OF_GLANCES)
             if on_progress:
-                on_progress(done, resolved.calls.height)
-    digest = backtests.digest_of(candles.digests, candles.finer.digests)
-    return sweeper.finish(), snapshot_hash(resolved.calls, digest)
+                on_progress(done, calls)
 
 
 def draw_placebos(
@@ -357,6 +384,14 @@ def make_sweeper(
 def _range(resolved: ResolvedSweep) -> dict[str, str]:
     """Return the range of the calls that select."""
     return {"start": iso(resolved.backtest.range.start), "end": iso(resolved.backtest.range.end)}
+
+
+def _best_so_far(resolved: ResolvedSweep, sweeper: "Sweeper") -> tuple[int, float] | None:
+    """Return the best of the sets that could win by now, and its objective; none where no set could."""
+    (days, reach), (trades, net, callers) = sweeper.days, sweeper.so_far()
+    asked = resolved.spec.objective
+    choice = choose(DayCells.of(days, trades, net, reach), asked.objective, asked.minimum, callers)
+    return (choice.winner, float(choice.scores[choice.winner])) if choice.winner >= 0 else None
 
 
 def _cells(sweep: "Sweep") -> DayCells:

@@ -167,10 +167,10 @@ def test_the_ops_of_a_sweep(repository):
     assert [node.name for node in swept.definition.nodes_in_topological_order] == [
         "resolve_space",
         "plan_sweep",
-        "search_placebos",
         "sweep_part",
         "sweep_whole",
         "merge_cells",
+        "search_placebos",
         "select",
         "publish_sweep",
     ]

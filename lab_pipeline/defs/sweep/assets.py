@@ -5,20 +5,20 @@ processes or on machines of its own if the executor has such, and `merge_cells` 
 same, bit for bit. The sets are no runs: thousands of them are one run, whose id is that of the sweep.
 """
 
-import time
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
-from lab_pipeline.dagster_ext.io_manager import SCRATCH, crosses_processes, held_directory
+from lab_pipeline.dagster_ext.io_manager import SCRATCH, crosses_processes, held_directory, run_directory
 from lab_pipeline.dagster_ext.io_manager import sweep as clean_scratch
 from lab_pipeline.dagster_ext.op_failure import failing_clearly
 from lab_pipeline.dagster_ext.reconcile import unpublish_late
 from lab_pipeline.defs.backtest.metadata import describe_asset
 from lab_pipeline.defs.sweep.checks import CHECKS, evaluate, refuted
 from lab_pipeline.defs.sweep.metadata import describe
+from lab_pipeline.defs.sweep.progress_log import ProgressLog
 from lab_pipeline.domain.candles import Floats
 from lab_pipeline.doors import api_url
 from lab_pipeline.engine import ENGINE_VERSION
@@ -30,6 +30,7 @@ from lab_pipeline.runs.strategies import StrategyStore
 from lab_pipeline.runs.tags import FINGERPRINT_TAG, SWEEP_OP, search_tags
 from lab_pipeline.sweeps import parts as in_parts
 from lab_pipeline.sweeps import running as steps
+from lab_pipeline.sweeps.partial import PARTIAL, KeptPart, Partials, forget, keep_part, read_part
 from lab_pipeline.sweeps.proofs import RefutedError
 
 if TYPE_CHECKING:
@@ -45,8 +46,9 @@ DESCRIPTIONS = {
 }
 CALLS_PER_PART = 50_000
 """Where ops have processes of their own and nobody says it: takes longer to sweep than a process takes to start."""
-SECONDS_BETWEEN_LOG_LINES = 2.0
 WHOLE, PARTS = "whole", "parts"
+CELLS = "cells"
+"""Directory of a run's own, with the cells of its parts."""
 
 
 @dataclass(frozen=True)
@@ -140,32 +142,54 @@ def sweep_whole(
     lab: dg.ResourceParam[Lab],
 ) -> Swept:
     """Sweep; progress goes to the event log and to whoever listens in this process."""
-    report = _log_progress(context, "calls", progress.listener())
+    log = ProgressLog(context.log, "calls", resolved, progress.listener())
     with failing_clearly(context.log):
-        return Swept(*steps.evaluate(resolved, lake, candles=candles, threads=lab.settings.threads, on_progress=report))
+        swept = steps.evaluate(
+            resolved,
+            lake,
+            candles=candles,
+            threads=lab.settings.threads,
+            on_progress=log.report,
+            on_best=log.note_best,
+        )
+    return Swept(*swept)
 
 
-@dg.op(out=dg.Out(io_manager_key=SCRATCH), description="Evaluate every set on the calls of one part.")
+@dg.op(
+    out=dg.Out(io_manager_key=SCRATCH),
+    description="Evaluate every set on the calls of one part, unless a sweep that was killed has done it.",
+)
 def sweep_part(
     context: dg.OpExecutionContext, resolved: steps.ResolvedSweep, piece: SlicePiece, lab: dg.ResourceParam[Lab]
-) -> in_parts.SweptPart:
+) -> KeptPart:
     """Sweep a part, wherever the executor has put this op."""
+    log = ProgressLog(context.log, "calls", resolved)
+    own = run_directory(lab.settings, context.run.run_id) / CELLS
     with failing_clearly(context.log):
-        return in_parts.evaluate_part(
-            resolved, piece, threads=lab.settings.threads, on_progress=_log_progress(context, "calls")
+        part = keep_part(
+            resolved,
+            piece,
+            Partials(lab.settings.sweeps_dir / PARTIAL, own),
+            threads=lab.settings.threads,
+            on_progress=log.report,
+            on_best=log.note_best,
         )
+    context.log.info("found, as a sweep has left it that was not done" if part.found else "swept")
+    return part
 
 
 @dg.op(out=dg.Out(io_manager_key=SCRATCH), description="Add up the cells of all parts.")
-def merge_cells(
-    context: dg.OpExecutionContext, resolved: steps.ResolvedSweep, parts: list[in_parts.SweptPart]
-) -> Swept:
-    """Merge; the result is that of `sweep_whole`."""
+def merge_cells(context: dg.OpExecutionContext, resolved: steps.ResolvedSweep, parts: list[KeptPart]) -> Swept:
+    """Merge, one part after the other; the result is that of `sweep_whole`."""
     with failing_clearly(context.log):
-        return Swept(*in_parts.merge_parts(resolved, parts))
+        return Swept(*in_parts.merge_parts(resolved, (read_part(resolved, part.path) for part in parts)))
 
 
-@dg.op(out=dg.Out(io_manager_key=SCRATCH), description="Do the whole search on the same calls at other moments.")
+@dg.op(
+    ins={"swept": dg.In(dg.Nothing)},  # not side by side: each takes all cores
+    out=dg.Out(io_manager_key=SCRATCH),
+    description="Do the whole search on the same calls at other moments.",
+)
 def search_placebos(
     context: dg.OpExecutionContext,
     resolved: steps.ResolvedSweep,
@@ -173,9 +197,9 @@ def search_placebos(
     lab: dg.ResourceParam[Lab],
 ) -> Placebos:
     """Search the placebos."""
-    report = _log_progress(context, "placebos")
+    log = ProgressLog(context.log, "placebos", resolved)
     with failing_clearly(context.log):
-        return Placebos(steps.draw_placebos(resolved, lake, threads=lab.settings.threads, on_progress=report))
+        return Placebos(steps.draw_placebos(resolved, lake, threads=lab.settings.threads, on_progress=log.report))
 
 
 @dg.op(
@@ -228,6 +252,7 @@ def publish_sweep(
     run_id, store = context.run.run_id, lab.sweeps
     with failing_clearly(context.log):
         manifest = steps.publish(run_id, selected, store)
+        forget(selected.resolved, store.directory / PARTIAL)
     unpublish_late(context, lab.settings)
     context.instance.add_run_tags(run_id, {FINGERPRINT_TAG: manifest.fingerprint})
     for name, metadata in describe(manifest, selected, store.directory / run_id, api_url(lab.settings)).items():
@@ -271,8 +296,8 @@ def sweep_assets(candles: None, calls: None) -> dict[str, None]:
     planned = plan_sweep(resolved, candles=candles)
     whole = sweep_whole(resolved, planned.whole)
     parts = planned.parts.map(lambda piece: sweep_part(resolved, piece))
-    merged = merge_cells(resolved, parts.collect())
-    outputs = publish_sweep(select(resolved, [whole, merged], search_placebos(resolved)))
+    swept = [whole, merge_cells(resolved, parts.collect())]
+    outputs = publish_sweep(select(resolved, swept, search_placebos(resolved, swept=swept)))
     return {name: getattr(outputs, name) for name in (*DESCRIPTIONS, *CHECKS)}
 
 
@@ -280,21 +305,3 @@ def _asked(context: dg.OpExecutionContext, results: Iterable[dg.AssetCheckResult
     """Leave out the results of checks that were not asked for."""
     asked = {spec.name for name, spec in CHECKS.items() if name in context.selected_output_names}
     return (one for one in results if one.check_name in asked)
-
-
-def _log_progress(
-    context: dg.OpExecutionContext, noun: str, listener: progress.Progress | None = None
-) -> progress.Progress:
-    began = last = time.monotonic()
-
-    def report(done: int, total: int) -> None:
-        nonlocal last
-        if listener:
-            listener(done, total)
-        now = time.monotonic()
-        if now - last >= SECONDS_BETWEEN_LOG_LINES:
-            last = now
-            left = (now - began) * (total - done) / done if done else 0.0
-            context.log.info(f"{done:,} of {total:,} {noun} ({done / total:.0%}), {left:,.0f} s left")
-
-    return report
