@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Any
 
 from lab_pipeline.domain.backtest import TimeRange, iso
-from lab_pipeline.domain.errors import LabError
+from lab_pipeline.domain.errors import ConflictError
 from lab_pipeline.files.atomic import write_whole
 from lab_pipeline.lake import Lake
 from lab_pipeline.runs import backtest as backtests
@@ -81,14 +81,16 @@ def reveal(
         threads: of the simulation.
 
     Raises:
-        LabError: if nothing was held out, or there is no set to look at.
+        ConflictError: if nothing was held out, or there is no set to look at.
     """
     known = holdout_of(store, sweep_id)
     if known is None:
-        raise LabError(f"sweep {sweep_id} held nothing out: `validation.holdout` says how much of the days is")
+        raise ConflictError(f"sweep {sweep_id} held nothing out: `validation.holdout` says how much of the days is")
     manifest, selection = store.manifest(sweep_id), store.document(sweep_id, "selection")
     if selection["winner"] is None:
-        raise LabError(f"no set of sweep {sweep_id} could win, so there is none to look at: its holdout stays closed")
+        raise ConflictError(
+            f"no set of sweep {sweep_id} could win, so there is none to look at: its holdout stays closed"
+        )
     result = known.result
     if result is None:
         roles: dict[int, list[str]] = {selection["winner"]: ["winner"]}

@@ -1,25 +1,23 @@
 """Single sets of a published sweep: what they earned, and the strategies that they are."""
 
-import difflib
 import itertools
-import re
 from collections.abc import Sequence
 from typing import Any
 
 import polars as pl
 
-from lab_pipeline.domain.errors import LabError
+from lab_pipeline.domain.errors import ConflictError, LabError
 from lab_pipeline.domain.space import Dimension, Space, leaves
 from lab_pipeline.domain.strategy import StrategyConfig
 from lab_pipeline.runs.strategies import StrategyStore
+from lab_pipeline.sweeps.published import PublishedSweep
+from lab_pipeline.sweeps.questions import Columns
 from lab_pipeline.sweeps.spec import SweepSpec
 from lab_pipeline.sweeps.store import SweepStore
 
-_CONDITION = re.compile(r"\s*(?P<column>[^\s<>=!]+)\s*(?P<sign><=|>=|==|!=|=|<|>)\s*(?P<value>.+?)\s*")
-_SIGNS = {
-    "<": pl.Expr.lt, "<=": pl.Expr.le, ">": pl.Expr.gt, ">=": pl.Expr.ge, "=": pl.Expr.eq_missing,
-    "==": pl.Expr.eq_missing, "!=": pl.Expr.ne_missing,
-}  # fmt: skip
+
+class UnknownSetError(LabError):
+    """The sweep has no set of that number."""
 
 
 def sets_of(
@@ -42,29 +40,29 @@ def sets_of(
         limit: rows at most.
 
     Raises:
-        LabError: naming a column that is not there, or a condition that is none.
+        InvalidConfigError: naming a column that is not there, or a condition that is none.
     """
-    frame = pl.scan_parquet(store.path(sweep_id, "sets"), glob=False)
-    schema = frame.collect_schema()
+    sweep = PublishedSweep.open(store, sweep_id)
+    schema = sweep.schema("sets")
+    columns = Columns({name: name for name in schema}, schema)
     if descending is None:
         descending = sort not in {"rank", "set_id"}
-    for text in where:
-        frame = frame.filter(_condition(text, schema))
-    by = _column(sort, schema)
-    found = frame.sort([by, "set_id"], descending=[descending, False], nulls_last=True)
-    return (found if limit is None else found.head(limit)).collect()
+    by, passed = columns.find(sort, "sort"), columns.where(where, "where")
+    found = sweep.table("sets", where=passed).sort([by, "set_id"], descending=[descending, False], nulls_last=True)
+    return found if limit is None else found.head(limit)
 
 
 def set_row(store: SweepStore, sweep_id: str, set_id: int) -> dict[str, Any]:
     """Return the row of a set.
 
     Raises:
-        LabError: if the sweep has no such set.
+        UnknownSetError: if the sweep has no such set.
     """
-    found = pl.scan_parquet(store.path(sweep_id, "sets"), glob=False).filter(pl.col("set_id") == set_id).collect()
+    sweep = PublishedSweep.open(store, sweep_id)
+    found = sweep.table("sets", where=pl.col("set_id") == set_id)
     if found.is_empty():
-        count = store.manifest(sweep_id).sets
-        raise LabError(f"sweep {sweep_id} has no set {set_id}: it has 0 to {count - 1:,}")
+        count = sweep.manifest.sets
+        raise UnknownSetError(f"sweep {sweep_id} has no set {set_id}: it has 0 to {count - 1:,}")
     return found.row(0, named=True)
 
 
@@ -72,7 +70,8 @@ def set_config(store: SweepStore, strategies: StrategyStore, sweep_id: str, set_
     """Return the strategy that a set is: the one that was swept, with the set's values.
 
     Raises:
-        LabError: if the sweep has no such set, or its strategy is no longer as it was.
+        UnknownSetError: if the sweep has no such set.
+        ConflictError: if its strategy is no longer as it was.
     """
     manifest, row = store.manifest(sweep_id), set_row(store, sweep_id, set_id)
     spec = SweepSpec.parse(manifest.spec)
@@ -82,7 +81,7 @@ def set_config(store: SweepStore, strategies: StrategyStore, sweep_id: str, set_
         config = StrategyConfig.of_plain(space.document(base, point))
         if config.config_hash() == row["config_hash"]:
             return config
-    raise LabError(
+    raise ConflictError(
         f"set {set_id} of sweep {sweep_id} cannot be made again: strategy {spec.strategy} version "
         f"{manifest.strategy_version} is not what was swept, or the sweep is of another version of the lab"
     )
@@ -112,34 +111,3 @@ def _values(dimension: Dimension, row: dict[str, Any]) -> list[Any]:
 def _reads(leaf: float | str | None, cell: float | str | None) -> bool:
     """Tell whether a part of a value is what a column has, which is text where one of its values is."""
     return str(leaf) == cell if isinstance(cell, str) else leaf == cell
-
-
-def _column(name: str, schema: pl.Schema) -> str:
-    if name in schema:
-        return name
-    near = difflib.get_close_matches(name, schema.names(), n=1, cutoff=0.0)[0]
-    raise LabError(f"sets have no column '{name}'; the nearest is {near}")
-
-
-def _condition(text: str, schema: pl.Schema) -> pl.Expr:
-    read = _CONDITION.fullmatch(text)
-    if read is None:
-        raise LabError(f"'{text}' is no condition: write a column, a sign and a value, such as 'trades >= 50'")
-    name, value = _column(read["column"], schema), read["value"]
-    kind = schema[name]
-    return _SIGNS[read["sign"]](pl.col(name), pl.lit(_value(text, value, kind), kind))
-
-
-def _value(text: str, value: str, kind: pl.DataType) -> float | str | bool | None:
-    if value == "null":
-        return None
-    if kind == pl.String:
-        return value
-    if kind == pl.Boolean:
-        if value in {"true", "false"}:
-            return value == "true"
-        raise LabError(f"'{text}': write true, false or null")
-    try:
-        return float(value) if kind.is_float() else int(value)
-    except ValueError:
-        raise LabError(f"'{text}': {value} is no {'number' if kind.is_float() else 'whole number'}") from None

@@ -21,6 +21,8 @@ from lab_pipeline.runs.artifacts import (
     RUN_DIRECTORY,
     STAGING,
     ArtifactFile,
+    DamagedArtifactError,
+    UnknownArtifactError,
     library_versions,
     write_parquet,
     write_text,
@@ -31,6 +33,10 @@ from lab_pipeline.sweeps.records import objective_name, sync
 PINNED = "pinned"
 """A sweep that has a file of this name is kept for ever."""
 REMEDY = "`lab restore` brings it back from a backup, and `lab sweep delete` lets go of it"
+
+
+class UnknownSweepError(LabError):
+    """No sweep is published, or known, under that id."""
 
 
 class SweepManifest(Record):
@@ -107,55 +113,61 @@ class SweepStore:
         """Return the manifest of a sweep.
 
         Raises:
-            LabError: if nothing is published under that id, or the manifest is damaged.
+            UnknownSweepError: if nothing is published under that id.
+            DamagedArtifactError: if the manifest cannot be read.
         """
         path = self.directory / sweep_id / MANIFEST
         if not self.has(sweep_id):
-            raise LabError(f"no artifacts of sweep '{sweep_id}' in {self.directory}")
+            raise UnknownSweepError(f"no artifacts of sweep '{sweep_id}' in {self.directory}")
         try:
             return SweepManifest.model_validate_json(path.read_bytes())
         except ValidationError as error:
-            raise LabError(f"{path} is damaged ({field_errors(error)[0]}). {REMEDY}") from None
+            raise DamagedArtifactError(f"{path} is damaged ({field_errors(error)[0]}). {REMEDY}") from None
 
     def document(self, sweep_id: str, name: str) -> dict[str, Any]:
         """Return a JSON artifact of a sweep, such as `selection`.
 
         Raises:
-            LabError: if there is none, or it is damaged.
+            UnknownArtifactError: if there is none.
+            DamagedArtifactError: if it cannot be read.
         """
         path = self.path(sweep_id, name)
         try:
             found: dict[str, Any] = json.loads(path.read_bytes())
         except ValueError:
-            raise LabError(f"{path} is damaged. {REMEDY}") from None
+            raise DamagedArtifactError(f"{path} is damaged. {REMEDY}") from None
         return found
 
     def path(self, sweep_id: str, name: str) -> Path:
         """Return the path of an artifact, by the name that the manifest gives it, with or without its suffix.
 
         Raises:
-            LabError: if there is no such sweep or artifact, or the file is lost or of another size.
+            UnknownSweepError: if there is no such sweep.
+            UnknownArtifactError: naming what the sweep has.
+            DamagedArtifactError: if the file is lost or of another size.
         """
         files = self.manifest(sweep_id).files
         for file in files:
             if name in (file.name, Path(file.name).stem):
                 if problem := self._missed(sweep_id, file):
-                    raise LabError(f"{problem}. {REMEDY}")
+                    raise DamagedArtifactError(f"{problem}. {REMEDY}")
                 return self.directory / sweep_id / file.name
         names = ", ".join(file.name for file in files)
-        raise LabError(f"sweep {sweep_id} has no artifact '{name}': it has {names}")
+        raise UnknownArtifactError(f"sweep {sweep_id} has no artifact '{name}': it has {names}")
 
     def find(self, start: str) -> str:
         """Return the sweep id that is, or starts with, `start`.
 
         Raises:
-            LabError: if no published sweep has such an id, or more than one.
+            UnknownSweepError: if no published sweep has such an id, or more than one.
         """
         found = [name for name in self.sweep_ids() if name.startswith(start)]
         if start in found or len(found) == 1:
             return start if start in found else found[0]
         many = f"'{start}' is the start of {len(found)} sweep ids: write more of it"
-        raise LabError(many if found else f"unknown sweep '{start}': `lab sweep list` has those that are published")
+        raise UnknownSweepError(
+            many if found else f"unknown sweep '{start}': `lab sweep list` has those that are published"
+        )
 
     def delete(self, sweep_id: str) -> None:
         """Delete the artifacts of a sweep: invisible at once, then gone; one that is not there is no error.

@@ -36,17 +36,18 @@ def sets_frame(sets, unable=1):
 
 
 def days_frame(sets):
-    rows = [(number, date(2024, 2, 27) + timedelta(days=day), day, number + day / 7, 2.0) for number in range(sets) for day in range(DAYS)]  # fmt: skip
+    rows = [
+        (number, date(2024, 2, 27) + timedelta(days=day), day, number + day / 7, 2.0)
+        for number in range(sets)
+        for day in range(DAYS)
+    ]
     names = {"set_id": pl.Int32, "day": pl.Date, "trades": pl.Int32, "net_sum": pl.Float64, "net_sumsq": pl.Float64}
     return pl.DataFrame(rows, schema=names, orient="row")
 
 
-def stored(clickhouse, table, sweep_id, order):
-    return clickhouse.query(
-        "SELECT * EXCEPT (run_id, attempt, written_at) FROM {table:Identifier} WHERE run_id = {run:String} "
-        f"ORDER BY {order}",
-        {"table": table, "run": sweep_id},
-    )
+def stored(clickhouse, table, sweep_id, *order):
+    query = "SELECT * EXCEPT (run_id, attempt, written_at) FROM {table:Identifier} WHERE run_id = {run:String}"
+    return clickhouse.query(query, {"table": table, "run": sweep_id}).sort(order)
 
 
 def test_sets_and_days_arrive_as_they_are(clickhouse, run_id):
@@ -66,7 +67,7 @@ def test_sets_and_days_arrive_as_they_are(clickhouse, run_id):
     assert params["stop"].to_list() == sets["p.exit.stopLoss"].to_list()
     assert params["held"].to_list() == [1, 0, 1, 0, 1, 0, 1]
     assert params["known"].to_list() == [2, 1, 2, 1, 2, 1, 2]
-    kept = stored(clickhouse, "sweep_days", run_id, "set_id, day")
+    kept = stored(clickhouse, "sweep_days", run_id, "set_id", "day")
     assert_frame_equal(kept.cast(dict(days.schema)), days.filter(pl.col("set_id") < 6))
 
 

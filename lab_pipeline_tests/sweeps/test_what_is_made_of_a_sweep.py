@@ -99,8 +99,8 @@ def test_sets_are_filtered_and_sorted(lab):
         ({"sort": "expectancy_lowr"}, "no column 'expectancy_lowr'; the nearest is expectancy_lower"),
         ({"where": ["trade > 3"]}, "no column 'trade'; the nearest is trades"),
         ({"where": ["trades"]}, "is no condition"),
-        ({"where": ["trades > many"]}, "many is no whole number"),
-        ({"where": ["expectancy > x"]}, "x is no number"),
+        ({"where": ["trades > many"]}, "'many' is no number"),
+        ({"where": ["expectancy > x"]}, "'x' is no number"),
         ({"where": ["eligible = yes"]}, "true, false or null"),
     ],
 )
