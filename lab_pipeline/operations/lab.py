@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from lab_pipeline.lake import Lake
     from lab_pipeline.operations.launch import Launcher
     from lab_pipeline.operations.runs import Runs
+    from lab_pipeline.operations.sweeps import Sweeps
     from lab_pipeline.runs.artifacts import ArtifactStore
     from lab_pipeline.runs.idempotency import IdempotencyKeys
     from lab_pipeline.runs.strategies import StrategyStore
@@ -109,6 +110,13 @@ class Lab:
         from lab_pipeline.operations.runs import Runs
 
         return Runs(self.instance, self.artifacts)
+
+    @cached_property
+    def sweep_runs(self) -> "Sweeps":
+        """The record of sweeps."""
+        from lab_pipeline.operations.sweeps import Sweeps
+
+        return Sweeps(self.runs, self.sweeps)
 
     @cached_property
     def keys(self) -> "IdempotencyKeys":

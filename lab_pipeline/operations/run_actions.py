@@ -1,4 +1,4 @@
-"""Stop a backtest, or delete it with everything that it left."""
+"""Stop a backtest or a sweep, or delete a backtest with everything that it left."""
 
 from pathlib import Path
 
@@ -9,14 +9,15 @@ from lab_pipeline.domain.errors import ConflictError
 from lab_pipeline.operations.deletion_lock import deleting
 from lab_pipeline.operations.lab import Lab
 from lab_pipeline.operations.runs import Runs
+from lab_pipeline.operations.sweeps import Sweeps
 from lab_pipeline.storage.internals import SqliteEventLogStorage
 
 
-def cancel(runs: Runs, run_id: str) -> None:
+def cancel(runs: Runs | Sweeps, run_id: str) -> None:
     """Stop a run: one that waits never starts, one that runs is asked to stop and is marked when it has.
 
     Raises:
-        UnknownRunError: if there is no such run.
+        UnknownRunError: if there is no such run; of a sweep, UnknownSweepError.
         ConflictError: if it is done already.
         ConflictError: if the run launcher of the instance cannot stop it, such as one that it did not start.
     """
