@@ -1,41 +1,11 @@
 """`lab sweep show`, `sets`, `compare`, `promote`, `reveal`, `pin`, `delete`, and what the lab says of tries."""
 
 import getpass
-import json
 import os
 import shutil
 import time
 
 import pytest
-
-from lab_pipeline.lake import Lake
-from lab_pipeline_tests.cli.conftest import run_on
-from lab_pipeline_tests.engine.sweep.walks import walks
-
-REQUEST = {
-    "strategy": "ladder",
-    "timeframe": "1m",
-    "space": {"exit.stopLoss": [0.2, 0.3, 0.4], "horizonMinutes": [60]},
-    "objective": {"name": "expectancy", "min_trades": 1, "min_days": 1, "min_callers": 1},
-    "validation": {"placebo": 0, "bootstrap": 100},
-}
-OTHER = {**REQUEST, "space": {"exit.stopLoss": [0.4, 0.5], "horizonMinutes": [60]}}
-
-
-@pytest.fixture(scope="module")
-def swept_home(tmp_path_factory):
-    """A home with two sweeps of `ladder` on random walks."""
-    directory = tmp_path_factory.mktemp("swept")
-    home, commands = directory / "home", []
-    candles, calls = walks(tokens=40, calls_each=2)
-    lake = Lake(home / "lake")
-    lake.write_candles(candles, "1m")
-    lake.write_calls(calls)
-    for number, request in enumerate((REQUEST, OTHER)):
-        (directory / f"{number}.json").write_text(json.dumps(request))
-        commands.append(("sweep", "run", directory / f"{number}.json"))
-    run_on(home, *commands)
-    return home
 
 
 @pytest.fixture
