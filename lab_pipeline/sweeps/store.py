@@ -255,7 +255,8 @@ class SweepStore:
         return self.trials.earlier(evaluation, hashes)
 
     def catch_up(self) -> None:
-        """Record the tries of everything that is published and not on record: a process was killed in between."""
+        """Record whatever is published and not on record, because a process was killed in between."""
+        sync(self)
         self.trials.catch_up()
         for sweep_id in self.trials.missing(self.sweep_ids()):
             if self.missed(sweep_id):
