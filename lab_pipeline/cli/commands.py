@@ -45,7 +45,7 @@ COMMANDS = {
     "settings": Listed("Print every setting with its value and where the value comes from.", ("health",)),
     "doctor": Listed("Check every part of the lab, one line each; exit status 1 if one needs attention.", ("health",)),
     "gc": Listed(
-        "Delete old runs with artifacts, rows, logs and events; pinned ones (tag lab/pinned) and leaders stay.", ("gc",)
+        "Delete old runs and sweeps with all that they left; pinned ones, leaders and what was promoted stay.", ("gc",)
     ),
     "backup": Listed(
         "Add a snapshot of the home to a backup while everything runs; only new contents are written.",

@@ -86,7 +86,7 @@ def _print_verdict(selected: "SelectedSweep") -> None:
         f"{sets.invalid_count:,} invalid) on {resolved.calls.height:,} calls; "
         f"days that select: {selection.days:,}, held out: {resolved.held_days:,}"
     )
-    out.print(f"tried {selection.trials:,} sets of this strategy so far, {selected.earlier:,} of them in other sweeps")
+    out.print(f"tried {selection.trials:,} sets of this strategy and its family, {selected.earlier:,} of them before")
     out.print(selection.verdict.words, style="green" if selection.verdict.supported else "yellow")
 
 

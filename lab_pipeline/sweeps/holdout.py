@@ -49,7 +49,8 @@ class Holdout:
     def as_json(self) -> dict[str, Any]:
         """Return the same for a document."""
         seen = [{"sweepId": look.sweep_id, "at": iso(look.at), "by": look.by} for look in self.looks]
-        return {"start": iso(self.held.start), "end": iso(self.held.end), "seen": seen, "result": self.result}
+        held = {"start": iso(self.held.start), "end": iso(self.held.end)}
+        return {**held, "said": self.said, "seen": seen, "result": self.result}
 
 
 def holdout_of(store: SweepStore, sweep_id: str) -> Holdout | None:

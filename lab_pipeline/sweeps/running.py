@@ -96,7 +96,7 @@ class SelectedSweep:
         selection: the winner, and how far it can be believed.
         lanes: the winner's rows of `frames.FILL_CERTAINTY`; empty without a winner.
         placebos: best objective of each; null where none was asked for.
-        earlier: configurations that were tried before, which are no sets of this sweep.
+        earlier: tries of the strategy's family by other sweeps and by backtests.
     """
 
     resolved: ResolvedSweep

@@ -1,9 +1,10 @@
 """The artifacts of a sweep: one directory, complete or not there at all."""
 
 import json
+import shutil
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +33,13 @@ from lab_pipeline.sweeps.records import objective_name, sync
 
 PINNED = "pinned"
 """A sweep that has a file of this name is kept for ever."""
-REMEDY = "`lab restore` brings it back from a backup, and `lab sweep delete` lets go of it"
+PARTIAL = ".partial"
+"""Directory of what unfinished sweeps have computed, for whoever goes on with them."""
+GIVEN_UP = timedelta(days=7)
+REMEDY = (
+    "`lab restore` brings it back from a backup; `lab sweep delete`, or where the manifest is lost the removal of its "
+    "directory, lets go of it"
+)
 
 
 class UnknownSweepError(LabError):
@@ -209,8 +216,29 @@ class SweepStore:
         return [problem for file in manifest.files if (problem := self._missed(sweep_id, file))]
 
     def leftovers(self, *, remove: bool = False) -> int:
-        """Return the bytes that killed publishers left, which the next one would remove; or remove them now."""
-        return leftovers(self.directory / STAGING, remove=remove)
+        """Return the bytes of what killed publishers and given up sweeps left; or remove them now."""
+        found = leftovers(self.directory / STAGING, remove=remove)
+        for path in self.given_up():
+            found += sum(file.stat().st_size for file in path.rglob("*") if file.is_file())
+            if remove:
+                shutil.rmtree(path)
+        return found
+
+    def given_up(self) -> list[Path]:
+        """List what unfinished sweeps have computed and nobody has gone on with for `GIVEN_UP`."""
+        root = self.directory / PARTIAL
+        limit = (now() - GIVEN_UP).timestamp()
+        found = sorted(root.iterdir()) if root.is_dir() else []
+        return [path for path in found if max(one.stat().st_mtime for one in (path, *path.rglob("*"))) < limit]
+
+    def damage(self) -> list[str]:
+        """Say of every lost or damaged file of every sweep which it is, without reading it."""
+        if not self.directory.is_dir():
+            return []
+        names = sorted(path.name for path in self.directory.iterdir() if path.is_dir() and path.name[0] != ".")
+        published = self.sweep_ids()
+        lost = [f"{self.directory / name / MANIFEST} is lost" for name in names if name not in published]
+        return lost + [problem for sweep_id in published for problem in self.missed(sweep_id)]
 
     def _missed(self, sweep_id: str, file: ArtifactFile) -> str | None:
         path = self.directory / sweep_id / file.name
@@ -232,7 +260,8 @@ class SweepStore:
         return self.trials.earlier(evaluation, hashes)
 
     def catch_up(self) -> None:
-        """Record the tries of everything that is published and not on record: a process was killed in between."""
+        """Record whatever is published and not on record, because a process was killed in between."""
+        sync(self)
         self.trials.catch_up()
         for sweep_id in self.trials.missing(self.sweep_ids()):
             if self.missed(sweep_id):

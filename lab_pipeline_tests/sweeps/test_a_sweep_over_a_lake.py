@@ -18,7 +18,7 @@ from lab_pipeline.runs.strategies import StrategyStore
 from lab_pipeline.sweeps import running
 from lab_pipeline.sweeps.spec import SweepSpec
 from lab_pipeline_tests.engine.sweep.walks import walks
-from lab_pipeline_tests.sweeps.stores import store_in
+from lab_pipeline_tests.support.sweeps import sweeps_of
 
 BASE = {
     "id": "mine",
@@ -55,7 +55,7 @@ def swept(world, store, **changes):
 
 @pytest.fixture(scope="module")
 def once(world, tmp_path_factory):
-    store = store_in(tmp_path_factory.mktemp("home"))
+    store = sweeps_of(tmp_path_factory.mktemp("home"))
     return store, *swept(world, store)
 
 
@@ -154,27 +154,27 @@ def test_calls_at_the_right_moment_beat_their_placebos(world, tmp_path):
     lake = Lake(tmp_path / "lake")
     lake.write_candles(candles, "1m")
     lake.write_calls(calls)
-    manifest, _ = swept((lake, world[1]), store_in(tmp_path))
+    manifest, _ = swept((lake, world[1]), sweeps_of(tmp_path))
     told = json.loads((tmp_path / "sweeps" / manifest.sweep_id / "selection.json").read_bytes())
     assert told["placebo_p"] == 1 / 20
 
 
 def test_without_placebos_nothing_is_said_of_them(world, tmp_path):
-    manifest, selected = swept(world, store_in(tmp_path), validation={"placebo": 0, "bootstrap": 100})
+    manifest, selected = swept(world, sweeps_of(tmp_path), validation={"placebo": 0, "bootstrap": 100})
     assert "no placebo was simulated" in manifest.verdict
     assert selected.placebos is None
 
 
 def test_the_same_request_gives_the_same_bytes(world, once, tmp_path):
     _, manifest, _ = once
-    again, _ = swept(world, store_in(tmp_path))
+    again, _ = swept(world, sweeps_of(tmp_path))
     assert (again.fingerprint, again.snapshot) == (manifest.fingerprint, manifest.snapshot)
     assert again.files == manifest.files
     assert again.sweep_id != manifest.sweep_id
 
 
 def test_every_set_that_was_ever_tried_counts(world, tmp_path):
-    store = store_in(tmp_path)
+    store = sweeps_of(tmp_path)
     first, _ = swept(world, store, space={"exit.stopLoss": [0.1, 0.2, 0.3]})
     second, selected = swept(world, store, space={"exit.stopLoss": [0.3, 0.4]})
     assert (selected.earlier, selected.selection.trials) == (2, 4)
@@ -185,7 +185,7 @@ def test_every_set_that_was_ever_tried_counts(world, tmp_path):
 
 
 def test_a_set_without_enough_trades_cannot_win(world, tmp_path):
-    manifest, selected = swept(world, store_in(tmp_path), objective={"min_trades": 100_000})
+    manifest, selected = swept(world, sweeps_of(tmp_path), objective={"min_trades": 100_000})
     assert selected.selection.choice.winner == -1
     assert manifest.verdict == "not supported: no set has enough trades, days and callers to win"
     assert pl.read_parquet(tmp_path / "sweeps" / manifest.sweep_id / "lanes.parquet").is_empty()
@@ -206,7 +206,7 @@ def test_a_set_without_enough_trades_cannot_win(world, tmp_path):
 )
 def test_what_cannot_be_swept_is_refused_and_leaves_nothing(world, tmp_path, changes, says):
     with pytest.raises((LabError, InvalidConfigError), match=says):
-        swept(world, store_in(tmp_path), **changes)
+        swept(world, sweeps_of(tmp_path), **changes)
     assert not (tmp_path / "sweeps").exists()
 
 
@@ -215,7 +215,7 @@ def test_a_full_disk_publishes_nothing(once, tmp_path, monkeypatch):
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(run_artifacts.pq, "write_table", full)
-    store = store_in(tmp_path)
+    store = sweeps_of(tmp_path)
     with pytest.raises(LabError, match="nothing was published"):
         running.publish("one", once[2], store)
     assert store.sweep_ids() == []
@@ -223,7 +223,7 @@ def test_a_full_disk_publishes_nothing(once, tmp_path, monkeypatch):
 
 
 def test_an_id_is_published_once(once, tmp_path):
-    store = store_in(tmp_path)
+    store = sweeps_of(tmp_path)
     manifest = running.publish("one", once[2], store)
     assert store.manifest("one") == manifest
     with pytest.raises(LabError, match="nothing was published"):

@@ -20,7 +20,7 @@ from lab_pipeline.sweeps.records import sync
 from lab_pipeline.sweeps.sets import set_config, set_row, sets_of, values_of
 from lab_pipeline.sweeps.spec import SweepSpec
 from lab_pipeline_tests.engine.sweep.walks import walks
-from lab_pipeline_tests.sweeps.stores import store_in
+from lab_pipeline_tests.support.sweeps import sweeps_of
 
 BASE = {
     "id": "mine",
@@ -47,7 +47,7 @@ REQUEST = {
 def lab(tmp_path_factory):
     """A lake of random walks, the strategies of its catalog, and a sweep."""
     home = tmp_path_factory.mktemp("home")
-    lake, strategies, store = Lake(home / "lake"), StrategyStore(home / "catalog.duckdb"), store_in(home)
+    lake, strategies, store = Lake(home / "lake"), StrategyStore(home / "catalog.duckdb"), sweeps_of(home)
     candles, calls = walks(tokens=100, calls_each=4)
     lake.write_candles(candles, "1m")
     lake.write_calls(calls)
@@ -263,7 +263,7 @@ def test_deleting_sweeps_makes_no_try_undone(lab):
 def test_a_sweep_that_was_published_and_not_recorded_counts_when_somebody_asks(lab, tmp_path):
     """As where its process was killed in between, or the catalog was lost."""
     selected = lab[4]
-    store, lost = store_in(tmp_path), store_in(tmp_path / "lost")
+    store, lost = sweeps_of(tmp_path), sweeps_of(tmp_path / "lost")
     manifest = running.publish("one", selected, store)
     lost.directory.parent.mkdir()
     store.directory.rename(lost.directory)
@@ -276,9 +276,9 @@ def test_a_sweep_that_was_published_and_not_recorded_counts_when_somebody_asks(l
 
 
 def test_a_damaged_sweep_is_named_and_keeps_no_other_from_being_published(lab, tmp_path):
-    store, selected = store_in(tmp_path), lab[4]
+    store, selected = sweeps_of(tmp_path), lab[4]
     running.publish("one", selected, store)
-    moved = store_in(tmp_path / "moved")
+    moved = sweeps_of(tmp_path / "moved")
     moved.directory.parent.mkdir()
     store.directory.rename(moved.directory)  # where nothing of it is on record
     (moved.directory / "one" / "selection.json").unlink()
@@ -305,7 +305,7 @@ def test_a_pinned_sweep_stays_so_until_it_is_not(lab):
 
 
 def test_the_start_of_an_id_is_enough_if_it_is_the_only_one(lab, tmp_path):
-    store, selected = store_in(tmp_path), lab[4]
+    store, selected = sweeps_of(tmp_path), lab[4]
     for name in ("abc", "abd", "x"):
         running.publish(name, selected, store)
     assert (store.find("abc"), store.find("x")) == ("abc", "x")
