@@ -130,9 +130,9 @@ class Settings(BaseSettings):
     inbox: Path | None = None
     """Directory whose files are ingested while the lab runs; default: `inbox` in LAB_HOME."""
     keep_days: Annotated[int, Field(ge=1, le=MOST_DAYS)] | None = None
-    """Days after which `lab gc` deletes a run and everything it wrote; default: never."""
+    """Days after which `lab gc` deletes a run or a sweep and everything it wrote; default: never."""
     keep_runs_per_strategy: Annotated[int, Field(ge=1, le=MOST)] | None = None
-    """Newest runs of each strategy that `lab gc` keeps; default: all."""
+    """Newest runs, and newest sweeps, of each strategy that `lab gc` keeps; default: all."""
     keep_leaders: Annotated[int, Field(ge=0, le=MOST)] = 10
     """Runs at the top of each leaderboard that `lab gc` keeps, however old."""
     retention_cron: Cron = "30 3 * * *"

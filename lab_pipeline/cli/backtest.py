@@ -13,7 +13,7 @@ import typer
 
 from lab_pipeline.cli.app import RUN_FAILED, app, err, open_lab, out, settings
 from lab_pipeline.cli.progress import progress_bar
-from lab_pipeline.cli.summary import summary_table
+from lab_pipeline.cli.summary import luck_of_run, summary_table
 from lab_pipeline.domain.backtest import MOST_CANDLES
 from lab_pipeline.domain.errors import LabError
 from lab_pipeline.domain.json_text import read_json
@@ -88,6 +88,7 @@ def backtest(  # noqa: PLR0917 - one parameter an option
             "status": "completed",
             "fingerprint": manifest.fingerprint,
             "summary": to_camel_keys(manifest.summary.model_dump()),
+            "tries": luck_of_run(manifest).as_json(),
             "artifactsDir": str(directory),
         }
         sys.stdout.write(json.dumps(result) + "\n")
@@ -132,8 +133,9 @@ def run_foreground(
 
 
 def print_result(manifest: "Manifest") -> None:
-    """Print the headline numbers and where to look further."""
+    """Print the headline numbers, of how many tries they are one, and where to look further."""
     out.print(summary_table(manifest.summary))
+    out.print(f"\n{luck_of_run(manifest).said}")
     out.print(f"\nrun {manifest.run_id}")
     out.print(f"report {settings().artifacts_dir / manifest.run_id / 'report.html'}")
 

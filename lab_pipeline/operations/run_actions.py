@@ -1,4 +1,4 @@
-"""Stop a backtest, or delete it with everything that it left."""
+"""Stop a backtest or a sweep, or delete a backtest with everything that it left."""
 
 from pathlib import Path
 
@@ -9,16 +9,17 @@ from lab_pipeline.domain.errors import ConflictError
 from lab_pipeline.operations.deletion_lock import deleting
 from lab_pipeline.operations.lab import Lab
 from lab_pipeline.operations.runs import Runs
+from lab_pipeline.operations.sweeps import Sweeps
 from lab_pipeline.runs.artifacts import UnknownRunError
 from lab_pipeline.runs.tags import status_of
 from lab_pipeline.storage.internals import SqliteEventLogStorage
 
 
-def cancel(runs: Runs, run_id: str) -> None:
+def cancel(runs: Runs | Sweeps, run_id: str) -> None:
     """Stop a run: one that waits never starts, one that runs is asked to stop and is marked when it has.
 
     Raises:
-        UnknownRunError: if there is no such run.
+        UnknownRunError: if there is no such run; of a sweep, UnknownSweepError.
         ConflictError: if it is done already.
         ConflictError: if the run launcher of the instance cannot stop it, such as one that it did not start.
     """
@@ -63,11 +64,16 @@ def delete(lab: Lab, run_id: str) -> None:
 
 
 def erase(lab: Lab, run_id: str) -> None:
-    """Delete a finished run of any job and everything that it left, its record last; see `delete`."""
+    """Delete a finished run of any job and everything that it left, its record last; see `delete`.
+
+    That it tried something stays on record, else there would seem to have been fewer tries.
+    """
     instance = lab.instance
     with deleting(lab.settings), lab.clickhouse.connection() as client:
         client.query("SELECT 1 AS one")  # before anything is gone: is it there at all?
+        lab.trials.keep(run_id)
         lab.artifacts.delete(run_id)
+        lab.sweeps.delete(run_id)
         instance.event_log_storage.delete_events(run_id)
         instance.compute_log_manager.delete_logs(prefix=[run_id])
         delete_rows(client, run_id)

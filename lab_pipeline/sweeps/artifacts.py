@@ -128,7 +128,7 @@ def selection_document(selection: Selection, earlier: int) -> dict[str, Any]:
 
     Args:
         selection: the winner, and how far it can be believed.
-        earlier: configurations that earlier sweeps have tried.
+        earlier: tries of the strategy's family by other sweeps and by backtests.
     """
     deflation, halves, superior = selection.deflation, selection.overfitting, selection.superiority
     walk, paths, land = selection.walk, selection.paths, selection.plateau

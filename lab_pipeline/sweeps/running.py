@@ -2,12 +2,12 @@
 
 import time
 import uuid
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import polars as pl
@@ -52,7 +52,7 @@ from lab_pipeline.sweeps.callers import MOST_PAIRS, CallerTests, judge_callers
 from lab_pipeline.sweeps.replays import Replay, accounts, replay, stress_lanes
 from lab_pipeline.sweeps.search import Method, find_points
 from lab_pipeline.sweeps.spec import SweepSpec
-from lab_pipeline.sweeps.store import SweepManifest, SweepStore
+from lab_pipeline.sweeps.store import SweepManifest, SweepStore, evaluation_of
 
 if TYPE_CHECKING:
     from lab_pipeline.engine.sweep import Sets, Sweep, Sweeper
@@ -114,7 +114,7 @@ class SelectedSweep:
         stop_fills: the winner with stops at their level and at the low; null without a winner.
         intrabar: the replayed sets by what comes first in an ambiguous candle; columns of `artifacts.INTRABAR`.
         placebos: columns of `artifacts.PLACEBOS`; null where none was asked for.
-        earlier: configurations that were tried before, which are no sets of this sweep.
+        earlier: tries of the strategy's family by other sweeps and by backtests.
     """
 
     resolved: ResolvedSweep
@@ -290,7 +290,7 @@ def select(
     *,
     lake: Lake,
     strategies: StrategyStore,
-    tried: Iterable[str] = (),
+    store: SweepStore,
     placebos: pl.DataFrame | None = None,
     threads: int | None = None,
 ) -> SelectedSweep:
@@ -302,7 +302,7 @@ def select(
         snapshot: of what was read.
         lake: that has the candles.
         strategies: of the lab, for registered signals.
-        tried: hashes of the configurations of this strategy that earlier sweeps have evaluated.
+        store: which knows what was tried of this strategy's family before.
         placebos: as `draw_placebos` returns them.
         threads: of the backtests.
 
@@ -312,7 +312,8 @@ def select(
     spec = resolved.spec
     choice = _choose(sweep, spec)
     hashes = set(resolved.sets.hashes)
-    earlier = len(set(tried) - hashes)
+    evaluation = evaluation_of("", spec.to_json_dict(), snapshot, _range(resolved))
+    earlier = store.earlier(evaluation, hashes)
     best: list[int] = choice.ranking.tolist()
     run = partial(
         replay, resolved, sweep, open_candles=lambda: plan(resolved, lake), strategies=strategies, snapshot=snapshot,
@@ -384,8 +385,7 @@ def publish(sweep_id: str, selected: SelectedSweep, store: SweepStore) -> SweepM
             {"number": one.number, "values": one.values, "problems": [str(problem) for problem in one.problems]}
             for one in sets.invalid
         ],
-        "start": iso(resolved.backtest.range.start),
-        "end": iso(resolved.backtest.range.end),
+        **_range(resolved),
         "holdout_days": resolved.held_days,
         "holdout_start": None if resolved.held is None else iso(resolved.held.start),
         "holdout_end": None if resolved.held is None else iso(resolved.held.end),
@@ -417,14 +417,14 @@ def publish(sweep_id: str, selected: SelectedSweep, store: SweepStore) -> SweepM
         "caller_rule": selected.callers and selected.callers.document(),
         "stop_fills": selected.stop_fills and stop_fills_document(selected.stop_fills),
     }
-    texts = {"space": space, "selection": told}
+    texts: dict[str, dict[str, Any]] = {"space": space, "selection": told}
     parts = {}
     if spec.keep.returns and selected.sweep.returns is not None:
         parts["returns"] = selected.sweep.returns.frames(max(1, ROWS_A_PART // max(1, resolved.calls.height)))
     rank = {number: place for place, number in enumerate(selected.selection.choice.ranking.tolist(), 1)}
     results = {rank[one.set_id]: one.results() for one in selected.replays}
-    shown = {name: head[name] for name in ("strategy_version", "fingerprint", "snapshot", "engine_version")}
-    report = render_sweep(frames, told, space, head["spec"], **shown)
+    shown = {name: str(head[name]) for name in ("strategy_version", "fingerprint", "snapshot", "engine_version")}
+    report = render_sweep(frames, told, space, spec.to_json_dict(), **shown)
     return store.publish(sweep_id, head, frames, texts, report, results=results, parts=parts)
 
 
@@ -448,7 +448,7 @@ def run_sweep(
         snapshot,
         lake=lake,
         strategies=strategies,
-        tried=store.tried(spec.strategy),
+        store=store,
         placebos=placebos,
         threads=threads,
     )
@@ -481,6 +481,11 @@ def make_sweeper(
         signals=resolved.signals.functions(),
         returns=keeps_returns(resolved) if returns is None else returns,
     )
+
+
+def _range(resolved: ResolvedSweep) -> dict[str, str]:
+    """Return the range of the calls that select."""
+    return {"start": iso(resolved.backtest.range.start), "end": iso(resolved.backtest.range.end)}
 
 
 def _best_so_far(resolved: ResolvedSweep, sweeper: "Sweeper") -> tuple[int, float] | None:

@@ -21,7 +21,7 @@ from lab_pipeline.domain.backtest import (
 )
 from lab_pipeline.domain.errors import FieldError, InvalidConfigError, LabError
 from lab_pipeline.domain.model import Document, canonical_json, problem_at
-from lab_pipeline.domain.space import MOST_SETS
+from lab_pipeline.domain.space import MOST_CONSTRAINTS, MOST_SETS
 from lab_pipeline.domain.timeframe import Timeframe
 from lab_pipeline.statistics.selection import Minimum, Objective, Validation, Walk, Windows
 
@@ -54,9 +54,13 @@ class ObjectiveSpec(Part):
     """What ranks the sets, and what one must have to win."""
 
     name: Literal["expectancy_lower", "expectancy", "sharpe"] = "expectancy_lower"
-    min_trades: Annotated[int, Field(ge=1)] = 30
-    min_days: Annotated[int, Field(ge=1)] = 10
-    min_callers: Annotated[int, Field(ge=1)] = 3
+    """Lower bound of the mean net return of a trade, that mean, or the Sharpe ratio of the days."""
+    min_trades: Annotated[int, Field(ge=1, le=MOST_CALLS)] = 30
+    """Trades that a set must have to win."""
+    min_days: Annotated[int, Field(ge=1, le=MOST_CALLS)] = 10
+    """Days with a trade that it must have."""
+    min_callers: Annotated[int, Field(ge=1, le=MOST_CALLS)] = 3
+    """Callers with a trade that it must have."""
 
     @property
     def minimum(self) -> Minimum:
@@ -73,15 +77,21 @@ class WalkSpec(Part):
     """Windows of the walk forward, in days."""
 
     kind: Literal["anchored", "rolling"] = "rolling"
+    """Whether training begins with the first day, or with as many days before each test."""
     train_days: Days = 30
+    """Of training; at least, where it is anchored."""
     test_days: Days = 10
+    """Of each test."""
     step_days: Days = 10
+    """From one test to the next."""
     embargo_days: Annotated[int, Field(ge=0, le=100_000)] = 1
+    """Left out between training and test."""
 
     @model_validator(mode="after")
     def _tests_every_day_once(self) -> Self:
         if self.step_days < self.test_days:
-            raise problem_at("step_days", "must be at least test_days, else a day would be tested twice")
+            step, test = (type(self).model_fields[name].alias or name for name in ("step_days", "test_days"))
+            raise problem_at(step, f"must be at least {test}, else a day would be tested twice")
         return self
 
 
@@ -91,8 +101,9 @@ class ValidationSpec(Part):
     holdout: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.2
     """Share of the days, the last ones, that the sweep does not look at."""
     walk_forward: WalkSpec = WalkSpec()
+    """Windows of the walk forward."""
     cscv_blocks: Annotated[int, Field(ge=2, le=20, multiple_of=2)] | None = None
-    """By the number of days where it is left out."""
+    """Blocks of days that are halved in every way; by the number of days where it is left out."""
     placebo: Annotated[int, Field(ge=0, le=10_000)] = 200
     """Times that the whole search is done on calls at other moments; 0 for none, and then nothing is supported."""
     bootstrap: Annotated[int, Field(ge=100, le=100_000)] = 2000
@@ -141,7 +152,7 @@ class SweepSpec(Part):
     """Of the search, the resampling, and what chance makes of the calls."""
     space: Annotated[dict[str, JsonValue], Field(max_length=MOST_PATHS)]
     """Paths of the strategy and their values, as `lab_pipeline.domain.space` reads them."""
-    constraints: tuple[str, ...] = ()
+    constraints: Annotated[tuple[str, ...], Field(max_length=MOST_CONSTRAINTS)] = ()
     """That every set must pass."""
     search: SearchSpec = SearchSpec()
     """Which sets of the space are tried."""

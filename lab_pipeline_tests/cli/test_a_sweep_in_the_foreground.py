@@ -1,9 +1,8 @@
 import json
 import re
 
-import polars as pl
-
 import dagster as dg
+import polars as pl
 
 from lab_pipeline.dagster_ext.instance import open_instance
 from lab_pipeline.settings import load_settings

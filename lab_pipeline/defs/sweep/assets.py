@@ -226,7 +226,7 @@ def select(  # noqa: PLR0917 - one parameter an input or a resource
                 swept.snapshot,
                 lake=lake,
                 strategies=strategies,
-                tried=lab.sweeps.tried(resolved.spec.strategy),
+                store=lab.sweeps,
                 placebos=placebos.best,
                 threads=lab.settings.threads,
             )
