@@ -2,9 +2,10 @@
 
 import uuid
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import polars as pl
@@ -38,8 +39,9 @@ from lab_pipeline.statistics.selection import (
     hold_out,
 )
 from lab_pipeline.sweeps.artifacts import frames_of, selection_document
-from lab_pipeline.sweeps.search import Method, find_points
-from lab_pipeline.sweeps.spec import SweepSpec
+from lab_pipeline.sweeps.limits import MEMORY, require_memory
+from lab_pipeline.sweeps.search import find_points
+from lab_pipeline.sweeps.spec import Method, SweepSpec
 from lab_pipeline.sweeps.store import SweepManifest, SweepStore
 
 if TYPE_CHECKING:
@@ -57,11 +59,14 @@ class ResolvedSweep:
         backtest: the strategy as it is, on the days that select: `range` ends before the holdout.
         strategy_version: what `sets` vary.
         method: how the space is searched.
-        sets: what to evaluate.
+        sets: what to evaluate; of an optimiser those of its first batch, until `search` has found all.
         calls: that select; `frames.CALLS`, and whatever of `frames.CALL_OPTIONS` the lake knows.
         all_calls: over which filters count.
         signals: registered functions that some set names.
         held_days: days of the holdout, whose calls are not simulated.
+        signals_dir: where registered signals are.
+        memory: bytes that cells may take, and candles that an optimiser keeps.
+        searched: fingerprint of the optimiser's search, whose trials are kept until the sweep is published.
     """
 
     spec: SweepSpec
@@ -73,6 +78,9 @@ class ResolvedSweep:
     all_calls: pl.DataFrame
     signals: dict[str, Signal]
     held_days: int
+    signals_dir: Path | None = None
+    memory: int = MEMORY
+    searched: str | None = None
 
 
 @dataclass(frozen=True)
@@ -87,6 +95,8 @@ class SelectedSweep:
         lanes: the winner's rows of `frames.FILL_CERTAINTY`; empty without a winner.
         placebos: best objective of each; null where none was asked for.
         earlier: configurations that were tried before, which are no sets of this sweep.
+        front: where several objectives are weighed, the sets that none other beats in all of them; best first by the
+            first objective.
     """
 
     resolved: ResolvedSweep
@@ -96,16 +106,24 @@ class SelectedSweep:
     lanes: pl.DataFrame
     placebos: Floats | None
     earlier: int
+    front: tuple[int, ...] | None = None
 
 
-def resolve(spec: SweepSpec, strategies: StrategyStore, lake: Lake) -> ResolvedSweep:
+def resolve(spec: SweepSpec, strategies: StrategyStore, lake: Lake, *, memory: int = MEMORY) -> ResolvedSweep:
     """Look up the strategy, choose the sets, select the calls and keep the holdout apart.
+
+    Args:
+        spec: the request.
+        strategies: of the lab.
+        lake: that has calls and candles.
+        memory: bytes that the cells of all sets may take.
 
     Raises:
         InvalidConfigError: naming the path of the space, of the strategy or of a set that does not fit.
-        LabError: if there is nothing to run it on, or nothing left to select on.
+        LabError: if there is nothing to run it on, nothing left to select on, or more cells than memory.
     """
     from lab_pipeline.engine.sweep import Sets, days_of  # noqa: PLC0415 - numba
+    from lab_pipeline.engine.sweep.sweeper import MOST_CALLERS  # noqa: PLC0415 - numba
 
     asked = spec.backtest(backtests.full_range(lake))
     base = backtests.resolve(asked, strategies, lake)
@@ -116,16 +134,22 @@ def resolve(spec: SweepSpec, strategies: StrategyStore, lake: Lake) -> ResolvedS
     calls = calls.select(*CALLS, *(name for name in CALL_OPTIONS if name in calls.columns))
     if calls.is_empty():
         raise LabError("the sweep selects no calls: `start`, `end`, `mints` and `callers` decide which")
-    signals = _signals(sets.groups, strategies)
+    signals = _signals(sets.groups, strategies.signals_dir)
     _require_pools(sets, calls, lake, spec.timeframe)
     called_at = calls["called_at"].to_physical().to_numpy()
     days, reach, day = days_of(called_at, sets)
+    if spec.search.optimises:  # its sets are not all there yet
+        np.maximum.at(reach, day, called_at + longest_horizon(sets))
     selecting, held = hold_out(days, reach, spec.validation.holdout)
     if not selecting.any():
         raise LabError(
             f"validation.holdout {spec.validation.holdout:g} of {len(days)} days with calls, and the windows that "
             "reach into it, leave no day to select on: make it smaller, or sweep more days"
         )
+    selected = calls.filter(pl.Series(selecting[day]))
+    count = spec.search.sets if spec.search.optimises else len(sets)
+    callers = min(selected["caller"].n_unique(), MOST_CALLERS + 1)
+    require_memory(count, int(selecting.sum()), callers, space, memory)
     end = asked.range.end
     if not selecting.all():
         end = _moment(int(days[selecting][-1]) + DAY_MS, asked.range.start)
@@ -135,11 +159,47 @@ def resolve(spec: SweepSpec, strategies: StrategyStore, lake: Lake) -> ResolvedS
         strategy_version=base.spec.strategy_version,
         method=method,
         sets=sets,
-        calls=calls.filter(pl.Series(selecting[day])),
+        calls=selected,
         all_calls=lake.calls() if any(map(counts_calls, sets.groups)) else calls.clear(),
         signals=signals,
         held_days=int(held.sum()),
+        signals_dir=strategies.signals_dir,
+        memory=memory,
     )
+
+
+def search(
+    resolved: ResolvedSweep,
+    lake: Lake,
+    store: SweepStore | None = None,
+    *,
+    threads: int | None = None,
+    on_progress: Progress | None = None,
+) -> ResolvedSweep:
+    """Return the sweep with all sets that its optimiser proposes; one whose sets were chosen at once as it is.
+
+    Args:
+        resolved: the request.
+        lake: that has the candles.
+        store: that keeps the trials until the sweep is published: whoever is killed goes on from there, to the same
+            sets. Without it they are in memory alone.
+        threads: of the simulation; default: all cores. The result does not depend on it.
+        on_progress: called with the sets that were proposed and the sets in all.
+    """
+    if not resolved.spec.search.optimises:
+        return resolved
+    from lab_pipeline.sweeps.searching import search_sets  # noqa: PLC0415 - numba
+
+    return search_sets(resolved, lake, store, threads=threads, on_progress=on_progress)
+
+
+def with_sets(resolved: ResolvedSweep, sets: "Sets", lake: Lake) -> ResolvedSweep:
+    """Return the same sweep of other sets of its space; errors as of `resolve`."""
+    _require_pools(sets, resolved.calls, lake, resolved.spec.timeframe)
+    all_calls = resolved.all_calls
+    if all_calls.is_empty() and any(map(counts_calls, sets.groups)):
+        all_calls = lake.calls()
+    return replace(resolved, sets=sets, all_calls=all_calls, signals=_signals(sets.groups, resolved.signals_dir))
 
 
 def evaluate(
@@ -156,8 +216,8 @@ def evaluate(
     Returns:
         What the sets earned, and the hash (hex) of the calls and candles that were read.
     """
-    candles = _plan(resolved, lake)
-    sweeper = _sweeper(resolved, resolved.calls, candles, threads)
+    candles = plan(resolved, lake)
+    sweeper = make_sweeper(resolved, resolved.calls, candles, threads)
     done = 0
     with candles:
         for shard in candles:
@@ -185,18 +245,24 @@ def draw_placebos(
     if any(map(counts_calls, resolved.sets.groups)):
         calls = count_calls(calls, resolved.all_calls)
 
+    if spec.search.optimises:
+        from lab_pipeline.sweeps.searching import best_of_searches  # noqa: PLC0415 - numba
+
+        return best_of_searches(resolved, calls, lake, threads=threads, on_progress=on_progress)
+
     def best(sweep: "Sweep") -> float:
         callers = sweep.sets["callers"].to_numpy().astype(np.int64)
-        return best_objective(_cells(sweep), spec.objective.objective, spec.objective.minimum, callers)
+        return best_objective(cells_of(sweep), spec.objective.objective, spec.objective.minimum, callers)
 
     return best_of_placebos(
         spec.validation.placebo,
         calls,
         resolved.sets,
-        lambda: _plan(resolved, lake),
-        lambda moved, candles: _sweeper(resolved, moved, candles, threads),
+        lambda: plan(resolved, lake),
+        lambda moved, candles: make_sweeper(resolved, moved, candles, threads),
         best,
         seed=spec.seed,
+        memory=resolved.memory,
         on_progress=on_progress,
     )
 
@@ -228,7 +294,7 @@ def select(
         RuntimeError: if the backtest does not return, bit for bit, what the sweep did.
     """
     spec = resolved.spec
-    cells = _cells(sweep)
+    cells = cells_of(sweep)
     choice = choose(
         cells, spec.objective.objective, spec.objective.minimum, sweep.sets["callers"].to_numpy().astype(np.int64)
     )
@@ -251,7 +317,10 @@ def select(
             placebos=placebos,
         )
     selection = assess(cells, choice, evidence, spec.validation.validation, seed=spec.seed)
-    return SelectedSweep(resolved, sweep, snapshot, selection, lanes, placebos, earlier)
+    front = None
+    if len(spec.objective.all) > 1:
+        front = tuple(pareto_front(objectives_of(resolved, sweep)))
+    return SelectedSweep(resolved, sweep, snapshot, selection, lanes, placebos, earlier, front)
 
 
 def publish(sweep_id: str, selected: SelectedSweep, store: SweepStore) -> SweepManifest:
@@ -290,8 +359,12 @@ def publish(sweep_id: str, selected: SelectedSweep, store: SweepStore) -> SweepM
         "verdict": selected.selection.verdict.words,
     }
     frames = frames_of(selected.sweep, selected.selection, selected.lanes, selected.placebos)
-    texts = {"space": space, "selection": selection_document(selected.selection, selected.earlier)}
-    return store.publish(sweep_id, head, frames, texts)
+    document = selection_document(selected.selection, selected.earlier, selected.front)
+    texts = {"space": space, "selection": document}
+    manifest = store.publish(sweep_id, head, frames, texts)
+    if resolved.searched is not None:
+        store.forget(resolved.searched)
+    return manifest
 
 
 def run_sweep(
@@ -301,11 +374,13 @@ def run_sweep(
     strategies: StrategyStore,
     store: SweepStore,
     threads: int | None = None,
+    memory: int = MEMORY,
     on_progress: Progress | None = None,
     on_placebos: Progress | None = None,
 ) -> tuple[SweepManifest, SelectedSweep]:
     """Run a whole sweep in this process: the steps, one after the other."""
-    resolved = resolve(spec, strategies, lake)
+    resolved = resolve(spec, strategies, lake, memory=memory)
+    resolved = search(resolved, lake, store, threads=threads, on_progress=on_progress)
     sweep, snapshot = evaluate(resolved, lake, threads=threads, on_progress=on_progress)
     placebos = draw_placebos(resolved, lake, threads=threads, on_progress=on_placebos)
     selected = select(
@@ -321,7 +396,8 @@ def run_sweep(
     return publish(str(uuid.uuid4()), selected, store), selected
 
 
-def _sweeper(resolved: ResolvedSweep, calls: pl.DataFrame, candles: CandleSlice, threads: int | None) -> "Sweeper":
+def make_sweeper(resolved: ResolvedSweep, calls: pl.DataFrame, candles: CandleSlice, threads: int | None) -> "Sweeper":
+    """Return a sweeper of calls under the sets of a sweep; `candles` are where finer ones are from."""
     from lab_pipeline.engine.sweep import Sweeper  # noqa: PLC0415 - numba
 
     length = timeframe_ms(resolved.spec.timeframe)
@@ -337,29 +413,97 @@ def _sweeper(resolved: ResolvedSweep, calls: pl.DataFrame, candles: CandleSlice,
         finer=dict.fromkeys(_finer_timeframes(resolved.sets), finer),
         all_calls=resolved.all_calls,
         signals=resolved.signals,
+        memory=resolved.memory,
     )
 
 
-def _cells(sweep: "Sweep") -> DayCells:
+def cells_of(sweep: "Sweep") -> DayCells:
+    """Return what is selected on."""
     return DayCells.of(sweep.days, sweep.day_trades, sweep.day_net, sweep.reach)
 
 
-def _plan(resolved: ResolvedSweep, lake: Lake) -> CandleSlice:
+class Reach(NamedTuple):
+    """Which candles sets can reach: from when and until when, whether with liquidity, and the length of finer ones."""
+
+    start: datetime
+    end: datetime
+    liquidity: bool
+    finer: str | None
+
+    @classmethod
+    def of(cls, resolved: ResolvedSweep) -> "Reach":
+        """Return what the windows of some set can reach, and what its rules look back on."""
+        sets, calls = resolved.sets, resolved.calls
+        length = timeframe_ms(resolved.spec.timeframe)
+        groups = sets.plan(length).groups
+        backs = [look_back_ms(one.config, length) for one in groups]
+        look_back = max(backs + [reach for one in groups for _, reach in one.ranges])
+        horizon = max(minutes_to_ms(one.config.horizon_minutes) for one in groups)
+        first, last = calls.select(first=pl.col("called_at").min(), last=pl.col("called_at").max()).row(0)
+        return cls(
+            first - timedelta(milliseconds=look_back),
+            last + timedelta(milliseconds=horizon),
+            any(map(reads_liquidity, sets.readers.values())),
+            next(iter(_finer_timeframes(sets)), None),
+        )
+
+    def with_(self, other: "Reach") -> "Reach":
+        """Return what reaches as far as both."""
+        _require_one_length({self.finer, other.finer} - {None})
+        return Reach(
+            min(self.start, other.start),
+            max(self.end, other.end),
+            self.liquidity or other.liquidity,
+            self.finer or other.finer,
+        )
+
+    def open(self, resolved: ResolvedSweep, lake: Lake) -> CandleSlice:
+        """Choose the candles of the calls' tokens."""
+        mints = resolved.calls["mint"].unique().sort().to_list()
+        return lake.slice(
+            resolved.spec.timeframe, mints, self.start, self.end, liquidity=self.liquidity, finer=self.finer
+        )
+
+
+def objectives_of(resolved: ResolvedSweep, sweep: "Sweep") -> Floats:
+    """Return every objective of every set, minus infinity where it cannot win; shape (objectives, sets)."""
+    asked, callers = resolved.spec.objective, sweep.sets["callers"].to_numpy().astype(np.int64)
+    choices = [choose(cells_of(sweep), one, asked.minimum, callers) for one in asked.all]
+    return np.array([np.where(one.allowed, one.scores, -np.inf) for one in choices])
+
+
+def pareto_front(objectives: Floats) -> list[int]:
+    """Return the columns that none other beats: none is at least as good in each row and better in one.
+
+    Args:
+        objectives: (objectives, sets); sets with minus infinity are left out.
+
+    Returns:
+        Their numbers, best first by the first objective, then by the others.
+    """
+    able = np.flatnonzero(np.isfinite(objectives).all(axis=0))
+    best_first = able[np.lexsort(-objectives[::-1, able])]
+    front: list[int] = []
+    for number in best_first.tolist():
+        mine, others = objectives[:, [number]], objectives[:, front]
+        if not ((others >= mine).all(axis=0) & (others > mine).any(axis=0)).any():
+            front.append(number)
+    return front
+
+
+def plan(resolved: ResolvedSweep, lake: Lake) -> CandleSlice:
     """Choose the candles that some set's windows can reach, and what its rules look back on."""
-    spec, sets, calls = resolved.spec, resolved.sets, resolved.calls
-    length = timeframe_ms(spec.timeframe)
-    groups = sets.plan(length).groups
-    look_back = max([look_back_ms(one.config, length) for one in groups] + [r for one in groups for _, r in one.ranges])
-    horizon = max(minutes_to_ms(one.config.horizon_minutes) for one in groups)
-    first, last = calls.select(first=pl.col("called_at").min(), last=pl.col("called_at").max()).row(0)
-    return lake.slice(
-        spec.timeframe,
-        calls["mint"].unique().sort().to_list(),
-        first - timedelta(milliseconds=look_back),
-        last + timedelta(milliseconds=horizon),
-        liquidity=any(map(reads_liquidity, sets.readers.values())),
-        finer=next(iter(_finer_timeframes(sets)), None),
-    )
+    return Reach.of(resolved).open(resolved, lake)
+
+
+def longest_horizon(sets: "Sets") -> int:
+    """Return the longest horizon of any set, those included that an optimiser may propose, in milliseconds."""
+    minutes = [one.horizon_minutes for one in sets.groups]
+    for dimension in sets.space.dimensions:
+        if dimension.path == "horizonMinutes":
+            ends = [dimension.high] if dimension.values is None else dimension.values
+            minutes += [value for value in ends if isinstance(value, int | float)]
+    return max(map(minutes_to_ms, minutes))
 
 
 def _replay(  # noqa: PLR0917 - what `select` holds
@@ -398,20 +542,20 @@ def _replay(  # noqa: PLR0917 - what `select` holds
     return simulation
 
 
-def _signals(groups: list[StrategyConfig], strategies: StrategyStore) -> dict[str, Signal]:
+def _signals(groups: list[StrategyConfig], directory: Path | None) -> dict[str, Signal]:
     """Return the registered signals that sets name."""
     functions: dict[str, Signal] = {}
     for config in groups:
-        if problems := unusable(config, strategies.signals_dir):
+        if problems := unusable(config, directory):
             raise InvalidConfigError("space", problems)
-        functions |= Signals.of(config, strategies.signals_dir).functions()
+        functions |= Signals.of(config, directory).functions()
     return functions
 
 
 def _require_pools(sets: "Sets", calls: pl.DataFrame, lake: Lake, timeframe: str) -> None:
     """Refuse sets whose costs, or finer candles, the lake cannot serve."""
-    if len(finer := sorted(_finer_timeframes(sets))) > 1:
-        raise LabError(f"a sweep reads finer candles of one length, not of {', '.join(finer)}: fix finerTimeframe")
+    finer = _finer_timeframes(sets)
+    _require_one_length(finer)
     for length in finer:
         if length not in lake.timeframes():
             raise LabError(f"the lake has no {length} candles, which some set asks for: fix finerTimeframe")
@@ -420,6 +564,11 @@ def _require_pools(sets: "Sets", calls: pl.DataFrame, lake: Lake, timeframe: str
             known = {"candles": lake.has_liquidity(timeframe), "calls": "liquidity_at_call" in calls.columns}
             if problems := without_a_pool(config, **known):
                 raise InvalidConfigError("space", problems)
+
+
+def _require_one_length(finer: Iterable[str | None]) -> None:
+    if len(lengths := sorted(map(str, finer))) > 1:
+        raise LabError(f"a sweep reads finer candles of one length, not of {', '.join(lengths)}: fix finerTimeframe")
 
 
 def _finer_timeframes(sets: "Sets") -> set[str]:

@@ -1,8 +1,10 @@
 """The artifacts of a sweep: one directory, complete or not there at all."""
 
 import json
+import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +16,7 @@ from lab_pipeline.domain.errors import LabError
 from lab_pipeline.domain.model import Record, field_errors
 from lab_pipeline.files.atomic import move, sync_directory
 from lab_pipeline.files.disk_errors import disk_error
-from lab_pipeline.files.staging import staged
+from lab_pipeline.files.staging import leftovers, staged
 from lab_pipeline.runs.artifacts import (
     MANIFEST,
     RUN_DIRECTORY,
@@ -24,6 +26,10 @@ from lab_pipeline.runs.artifacts import (
     write_parquet,
     write_text,
 )
+
+PARTIAL = ".partial"
+PARTIAL_KEPT = timedelta(days=7)
+"""After the last change."""
 
 
 class SweepManifest(Record):
@@ -86,6 +92,25 @@ class SweepStore:
                 f"cannot write the artifacts of sweep {sweep_id} to {self.directory}, nothing was published: {reason}"
             ) from error
         return manifest
+
+    def partial(self, fingerprint: str) -> Path:
+        """Return where what a sweep needs to go on after it was killed is kept until it is published."""
+        return self.directory / PARTIAL / fingerprint
+
+    def forget(self, fingerprint: str) -> None:
+        """Remove what was kept of a sweep."""
+        shutil.rmtree(self.partial(fingerprint), ignore_errors=True)
+
+    def leftovers(self, now: datetime, *, remove: bool = False) -> int:
+        """Return the bytes that killed publishers, and sweeps that nobody went on with, left; or remove them now."""
+        found = leftovers(self.directory / STAGING, remove=remove)
+        for kept in (self.directory / PARTIAL).glob("*"):
+            files = [path.stat() for path in (kept, *kept.rglob("*"))]
+            if now.timestamp() - max(one.st_mtime for one in files) > PARTIAL_KEPT.total_seconds():
+                found += sum(path.stat().st_size for path in kept.rglob("*") if path.is_file())
+                if remove:
+                    self.forget(kept.name)
+        return found
 
     def manifest(self, sweep_id: str) -> SweepManifest:
         """Return the manifest of a sweep.
