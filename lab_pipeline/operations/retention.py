@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Hashable, Iterator, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Self
 
@@ -127,13 +127,14 @@ def collect(lab: Lab, found: Sequence[Expired]) -> Iterator[Expired]:
 
 
 def leftovers(lab: Lab, *, remove: bool) -> dict[str, int]:
-    """Return the bytes, by area, of what killed processes and forgotten ticks left, and remove it if wanted.
+    """Return the bytes, by area, of what killed processes, sweeps and forgotten ticks left, and remove it if wanted.
 
     The lake keeps no old states of its rows (a run's snapshot is a hash), so there are no others to remove.
     """
     return {
         "lake": lab.lake.leftovers(remove=remove),
         "artifacts": lab.artifacts.leftovers(remove=remove),
+        "sweeps": lab.sweeps.leftovers(datetime.now(UTC), remove=remove),
         "dagster": forgotten_logs(lab.instance, remove=remove),
     }
 

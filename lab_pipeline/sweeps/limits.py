@@ -35,8 +35,8 @@ def require_memory(sets: int, days: int, callers: int, space: Space, memory: int
         if fitting := (memory - without) * have // (needed - without) if memory > without else 0:
             cuts.append(f"the {what} from {have:,} to {fitting:,}")
     raise LabError(
-        f"{sets:,} sets on {days:,} days of {callers:,} callers take {needed / 1e9:.2f} GB for their cells, and "
-        f"LAB_SWEEP_MEMORY allows {memory / 1e9:.2f} GB: cut {', or '.join(cuts)}; or raise LAB_SWEEP_MEMORY to "
+        f"{sets:,} sets on {days:,} days of {callers:,} callers take {needed / 1e9:.3g} GB for their cells, and "
+        f"LAB_SWEEP_MEMORY allows {memory / 1e9:.3g} GB: cut {', or '.join(cuts)}; or raise LAB_SWEEP_MEMORY to "
         f"{needed}"
     )
 

@@ -379,7 +379,28 @@ def run_sweep(
     on_placebos: Progress | None = None,
 ) -> tuple[SweepManifest, SelectedSweep]:
     """Run a whole sweep in this process: the steps, one after the other."""
-    resolved = resolve(spec, strategies, lake, memory=memory)
+    return run_resolved(
+        resolve(spec, strategies, lake, memory=memory),
+        lake=lake,
+        strategies=strategies,
+        store=store,
+        threads=threads,
+        on_progress=on_progress,
+        on_placebos=on_placebos,
+    )
+
+
+def run_resolved(
+    resolved: ResolvedSweep,
+    *,
+    lake: Lake,
+    strategies: StrategyStore,
+    store: SweepStore,
+    threads: int | None = None,
+    on_progress: Progress | None = None,
+    on_placebos: Progress | None = None,
+) -> tuple[SweepManifest, SelectedSweep]:
+    """Run what is left of a sweep once it was resolved."""
     resolved = search(resolved, lake, store, threads=threads, on_progress=on_progress)
     sweep, snapshot = evaluate(resolved, lake, threads=threads, on_progress=on_progress)
     placebos = draw_placebos(resolved, lake, threads=threads, on_progress=on_placebos)
@@ -389,7 +410,7 @@ def run_sweep(
         snapshot,
         lake=lake,
         strategies=strategies,
-        tried=store.tried(spec.strategy),
+        tried=store.tried(resolved.spec.strategy),
         placebos=placebos,
         threads=threads,
     )

@@ -20,12 +20,14 @@ from lab_pipeline.domain.backtest import (
     Universe,
 )
 from lab_pipeline.domain.errors import FieldError, InvalidConfigError, LabError
+from lab_pipeline.domain.json_text import read_json
 from lab_pipeline.domain.model import Document, canonical_json, problem_at
-from lab_pipeline.domain.space import MOST_SETS
+from lab_pipeline.domain.space import MOST_CONSTRAINTS, MOST_SETS
 from lab_pipeline.domain.timeframe import Timeframe
 from lab_pipeline.statistics.selection import Minimum, Objective, Validation, Walk, Windows
 
 MOST_PATHS = 1_000
+MOST_NEEDED = 10**9
 MOST_BATCH = 10_000
 LARGEST_FILE = 10_000_000
 """Bytes."""
@@ -68,9 +70,9 @@ class ObjectiveSpec(Part):
     name: Ranking = "expectancy_lower"
     beside: Annotated[tuple[Ranking, ...], Field(max_length=2)] = ()
     """Of `nsga2`: objectives that it weighs against the first, which alone decides who wins."""
-    min_trades: Annotated[int, Field(ge=1)] = 30
-    min_days: Annotated[int, Field(ge=1)] = 10
-    min_callers: Annotated[int, Field(ge=1)] = 3
+    min_trades: Annotated[int, Field(ge=1, le=MOST_NEEDED)] = 30
+    min_days: Annotated[int, Field(ge=1, le=MOST_NEEDED)] = 10
+    min_callers: Annotated[int, Field(ge=1, le=MOST_NEEDED)] = 3
 
     @property
     def minimum(self) -> Minimum:
@@ -147,7 +149,7 @@ class SweepSpec(Part):
     """Of the search, the resampling, and what chance makes of the calls."""
     space: Annotated[dict[str, JsonValue], Field(max_length=MOST_PATHS)]
     """Paths of the strategy and their values, as `lab_pipeline.domain.space` reads them."""
-    constraints: tuple[str, ...] = ()
+    constraints: Annotated[tuple[str, ...], Field(max_length=MOST_CONSTRAINTS)] = ()
     """That every set must pass."""
     search: SearchSpec = SearchSpec()
     objective: ObjectiveSpec = ObjectiveSpec()
@@ -209,6 +211,11 @@ def read_spec(path: Path) -> SweepSpec:
         InvalidConfigError: naming every field that is wrong.
         LabError: if the file cannot be read.
     """
+    return SweepSpec.parse(read_request(path), subject=str(path))
+
+
+def read_request(path: Path) -> dict[str, Any]:
+    """Read the object that a file holds, be it a sweep or not; errors as of `read_spec`."""
     try:
         if path.stat().st_size > LARGEST_FILE:
             raise LabError(f"{path} is larger than {LARGEST_FILE:,} bytes, which no sweep is")
@@ -217,19 +224,18 @@ def read_spec(path: Path) -> SweepSpec:
         raise LabError(f"cannot read {path}: {error.strerror}") from None
     except UnicodeDecodeError:
         raise LabError(f"{path} is no text in UTF-8") from None
-    if path.suffix == ".json":
-        return SweepSpec.parse(text, subject=str(path))
+    language = "JSON" if path.suffix == ".json" else "YAML"
     try:
-        value = yaml.load(text, _NamesOnce)  # noqa: S506 - a safe loader
+        value = read_json(text) if language == "JSON" else yaml.load(text, _NamesOnce)  # noqa: S506 - a safe loader
     except (yaml.YAMLError, ValueError, RecursionError) as error:
-        raise InvalidConfigError(str(path), [FieldError("", f"not valid YAML: {error}")]) from None
+        raise InvalidConfigError(str(path), [FieldError("", f"not valid {language}: {error}")]) from None
     if not isinstance(value, dict):
         raise InvalidConfigError(str(path), [FieldError("", "must be an object: strategy, timeframe, space, ...")])
     try:
-        plain = json.loads(json.dumps(value, default=_plain))
+        plain: dict[str, Any] = json.loads(json.dumps(value, default=_plain))
     except (TypeError, ValueError, RecursionError) as error:
         raise InvalidConfigError(str(path), [FieldError("", str(error))]) from None
-    return SweepSpec.parse(plain, subject=str(path))
+    return plain
 
 
 class _NamesOnce(yaml.SafeLoader):  # type: ignore[misc]  # it has no type

@@ -96,10 +96,11 @@ def whole(home, tmp_path_factory):
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("method", "batch", "moment"),
-    [("tpe", 0, "after"), ("tpe", 3, "before"), ("cmaes", 3, "after"), ("nsga2", 2, "after")],
+    ("method", "killed"),
+    [("tpe", (0, "after")), ("tpe", (3, "before")), ("cmaes", (3, "after")), ("nsga2", (2, "after"))],
 )
-def test_a_killed_search_ends_as_one_that_was_never_interrupted(home, whole, tmp_path, method, batch, moment):
+def test_a_killed_search_ends_as_one_that_was_never_interrupted(home, whole, tmp_path, method, killed):
+    batch, moment = killed
     request = json.dumps({**REQUEST, **CHANGES[method]})
     sweeps = tmp_path / "sweeps"
     words = [sys.executable, "-c", RUN, str(home), request, str(batch), moment, str(sweeps)]

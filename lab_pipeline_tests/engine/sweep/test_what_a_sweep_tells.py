@@ -1,7 +1,10 @@
 """What comes of a sweep, in the words of whoever asked for it."""
 
 import math
+import os
 import re
+import signal
+import threading
 from pathlib import Path
 
 import numpy as np
@@ -100,6 +103,32 @@ def test_a_canceled_sweep_ends_and_is_of_no_use():
     assert 2 <= len(done) <= 3
     with pytest.raises(RuntimeError, match="make a new Sweeper"):
         sweeper.finish()
+
+
+def test_an_interrupted_sweep_ends_on_all_threads():
+    """A second after Ctrl-C is too late to begin the blocks that are left: there are some fifty."""
+    rows, called = walks(tokens=60, calls_each=200, rows=400)
+    sets = Sets(BASE, Space.parse({"exit.stopLoss": {"from": 0.01, "to": 0.9, "n": 500}}))
+    heard, done = threading.Event(), []
+
+    def interrupt(*_):
+        heard.set()
+        raise KeyboardInterrupt
+
+    def progress(pairs):
+        done.append(pairs)
+        if len(done) == 1:
+            os.kill(os.getpid(), signal.SIGINT)
+        heard.wait()
+
+    before = signal.signal(signal.SIGINT, interrupt)
+    try:
+        sweeper = Sweeper(called, sets, timeframe="1m", threads=2, progress=progress)
+        with pytest.raises(KeyboardInterrupt):
+            sweeper.add(CandleColumns.from_frame(rows.sort("mint", "timestamp")))
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert len(done) < 10
 
 
 def test_progress_adds_up_to_all_pairs():
