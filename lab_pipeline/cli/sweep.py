@@ -31,7 +31,7 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object and 
 @sweep_app.command("run")
 def run(  # noqa: PLR0917 - one parameter an option
     file: Annotated[
-        Path | None, typer.Argument(help="What to sweep, in YAML or JSON; options come before it.", metavar="[FILE]")
+        Path | None, typer.Argument(help="What to sweep, in YAML or JSON; what options say comes before it.", metavar="[FILE]")
     ] = None,
     strategy: Annotated[str | None, typer.Option(help="Id of a stored strategy.")] = None,
     timeframe: Annotated[str | None, typer.Option(help="Length of the candles: 1m, 5m, ...")] = None,
