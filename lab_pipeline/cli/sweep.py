@@ -31,7 +31,8 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object and 
 @sweep_app.command("run")
 def run(  # noqa: PLR0917 - one parameter an option
     file: Annotated[
-        Path | None, typer.Argument(help="What to sweep, in YAML or JSON; what options say comes before it.", metavar="[FILE]")
+        Path | None,
+        typer.Argument(help="What to sweep, in YAML or JSON; what options say comes before it.", metavar="[FILE]"),
     ] = None,
     strategy: Annotated[str | None, typer.Option(help="Id of a stored strategy.")] = None,
     timeframe: Annotated[str | None, typer.Option(help="Length of the candles: 1m, 5m, ...")] = None,
@@ -147,6 +148,7 @@ def _print_outlook(outlook: "Outlook", *, as_json: bool) -> None:
         return
     counts = f"{outlook.duplicates:,} twice, {outlook.excluded:,} excluded, {outlook.invalid:,} invalid"
     rows = table("", "")
+    rows.show_header = False
     found = f"{outlook.sets:,} by {outlook.method}, of {outlook.asked:,} asked for ({counts})"
     if outlook.proposed:
         found = f"{outlook.proposed:,} to be proposed by {outlook.method}; of the first {outlook.asked:,}: {counts}"
