@@ -119,6 +119,8 @@ class Settings(BaseSettings):
     """Where the Dagster webserver is; default: on LAB_HOST, at LAB_PORT."""
     threads: Annotated[int, Field(ge=1, le=MOST_PROCESSES)] | None = None
     """Threads of a simulation; results do not depend on it; default: all cores."""
+    sweep_memory: Annotated[int, Field(ge=1_000_000, le=2**50)] = 2_000_000_000
+    """Bytes for the sums of a sweep by set, day and caller, and again for the candles that an optimiser keeps."""
     max_concurrent_runs: Annotated[int, Field(ge=1, le=MOST_PROCESSES)] = 4
     """Runs that execute at once; the others wait in the queue."""
     max_concurrent_runs_per_strategy: Annotated[int, Field(ge=1, le=MOST_PROCESSES)] = 2

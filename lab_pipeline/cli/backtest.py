@@ -74,8 +74,8 @@ def backtest(  # noqa: PLR0917 - one parameter an option
         timeframe=timeframe,
         start=start,
         end=end,
-        mints=_names("--mints", mints),
-        callers=_names("--callers", callers),
+        mints=names_of("--mints", mints),
+        callers=names_of("--callers", callers),
         params=dict(map(_param, param or [])),
         seed=seed,
         candles_per_part=candles_per_part,
@@ -153,7 +153,8 @@ def _stored(strategy: str, version: str | None) -> tuple[str, str]:
     return stored.strategy.id, stored.version
 
 
-def _names(option: str, text: str | None) -> list[str]:
+def names_of(option: str, text: str | None) -> list[str]:
+    """Return the names that an option lists, separated by commas; none if it is not given."""
     if text is None:
         return []
     names = [name.strip() for row in csv.reader([text], skipinitialspace=True) for name in row if name.strip()]

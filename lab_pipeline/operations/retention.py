@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Hashable, Iterator, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Self
 
@@ -20,7 +20,6 @@ from lab_pipeline.operations.sweep_actions import delete as delete_sweep
 from lab_pipeline.operations.tick_logs import forgotten_logs
 from lab_pipeline.settings import Settings
 from lab_pipeline.statistics import Board, NotComputedError, RankBy, Statistics, leaderboard, refresh
-from lab_pipeline.sweeps import partial
 
 PINNED_TAG = "lab/pinned"
 """A run that has this tag, whatever its value, is kept for ever."""
@@ -140,15 +139,14 @@ def collect(lab: Lab, found: Sequence[Expired]) -> Iterator[Expired]:
 
 
 def leftovers(lab: Lab, *, remove: bool) -> dict[str, int]:
-    """Return the bytes, by area, of what killed processes and forgotten ticks left, and remove it if wanted.
+    """Return the bytes, by area, of what killed processes, sweeps and forgotten ticks left, and remove it if wanted.
 
     The lake keeps no old states of its rows (a run's snapshot is a hash), so there are no others to remove.
     """
     return {
         "lake": lab.lake.leftovers(remove=remove),
         "artifacts": lab.artifacts.leftovers(remove=remove),
-        "sweeps": lab.sweeps.leftovers(remove=remove)
-        + partial.leftovers(lab.settings.sweeps_dir / partial.PARTIAL, datetime.now(UTC), remove=remove),
+        "sweeps": lab.sweeps.leftovers(remove=remove),
         "dagster": forgotten_logs(lab.instance, remove=remove),
     }
 

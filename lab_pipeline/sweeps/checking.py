@@ -8,8 +8,8 @@ from lab_pipeline.lake import Lake
 from lab_pipeline.runs import backtest as backtests
 from lab_pipeline.runs.strategies import StrategyStore
 from lab_pipeline.sweeps.running import ResolvedSweep, plan, resolve
-from lab_pipeline.sweeps.search import Method, find_points
-from lab_pipeline.sweeps.spec import SweepSpec
+from lab_pipeline.sweeps.search import find_points
+from lab_pipeline.sweeps.spec import Method, SweepSpec
 
 SUBJECT = "sweep"
 PLACES = {"strategyId": "strategy", "strategyVersion": "strategy_version"}

@@ -145,6 +145,14 @@ class SweepStore:
         sync(self)
         return manifest
 
+    def partial(self, fingerprint: str) -> Path:
+        """Return where what a sweep needs to go on after it was killed is kept until it is published."""
+        return self.directory / PARTIAL / fingerprint
+
+    def forget(self, fingerprint: str) -> None:
+        """Remove what was kept of a sweep."""
+        shutil.rmtree(self.partial(fingerprint), ignore_errors=True)
+
     def manifest(self, sweep_id: str) -> SweepManifest:
         """Return the manifest of a sweep.
 

@@ -17,6 +17,7 @@ SPACE = {
     "end": "2024-02-01T00:00:00.000Z",
     "holdout_start": None,
 }
+PAGE = "<!doctype html><title>a sweep</title>"
 FIGURES = dict.fromkeys(["dsr", "pbo", "spa_consistent_p", "placebo_p"])
 
 
@@ -38,7 +39,7 @@ def publish_sweep(home, sweep_id, *, strategy="mine", age_days=0, hashes=("a", "
         "verdict": "not supported",
     }
     sets = pl.DataFrame({"set_id": range(len(hashes)), "config_hash": list(hashes)})
-    store.publish(sweep_id, head, {"sets": sets}, {"space": SPACE, "selection": {"winner": None, **FIGURES}})
+    store.publish(sweep_id, head, {"sets": sets}, {"space": SPACE, "selection": {"winner": None, **FIGURES}}, PAGE)
     manifest = store.directory / sweep_id / "manifest.json"
     document = json.loads(manifest.read_bytes())
     made = next(name for name in ("createdAt", "created_at") if name in document)

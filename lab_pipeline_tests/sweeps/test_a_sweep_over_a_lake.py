@@ -263,7 +263,7 @@ def test_too_many_calls_and_sets_leave_callers_untested(world, tmp_path, monkeyp
     callers = pl.read_parquet(store.directory / manifest.sweep_id / "callers.parquet")
     assert callers["p_value"].null_count() == callers.height
     assert selected.callers is None
-    assert json.loads((tmp_path / manifest.sweep_id / "selection.json").read_bytes())["caller_rule"] is None
+    assert json.loads((store.directory / manifest.sweep_id / "selection.json").read_bytes())["caller_rule"] is None
 
 
 def test_a_fold_tells_the_calls_that_it_purged(once):

@@ -27,7 +27,7 @@ def lake(tmp_path_factory):
     return lake
 
 
-def placebos(lake, calls, number=8, seed=0):
+def placebos(lake, calls, number=8, seed=0, **options):
     """Return the calls of each placebo, the mean net return of the better set, and how often candles were opened."""
     moved, opened = [], []
 
@@ -44,7 +44,7 @@ def placebos(lake, calls, number=8, seed=0):
     def best(sweep):
         return sweep.sets["expectancy"].max()
 
-    found = best_of_placebos(number, calls, SETS, open_candles, sweeper, best, seed=seed)
+    found = best_of_placebos(number, calls, SETS, open_candles, sweeper, best, seed=seed, **options)
     return moved, found, len(opened)
 
 
@@ -83,12 +83,11 @@ def test_what_calls_say_of_prices_moves_with_the_price(lake):
     assert moved["stop_price"].null_count() == len(moved)
 
 
-def test_memory_does_not_decide_what_is_found(lake, monkeypatch):
+def test_memory_does_not_decide_what_is_found(lake):
     _, found, _ = placebos(lake, CALLS)
     assert len(set(found)) == 8
     assert found != placebos(lake, CALLS, seed=1)[1]
-    monkeypatch.setattr("lab_pipeline.sweeps.placebos.MEMORY", 1)
-    _, again, opened = placebos(lake, CALLS)
+    _, again, opened = placebos(lake, CALLS, memory=1)
     assert opened == 9
     assert found == again
 

@@ -118,6 +118,7 @@ class Sets:
         duplicates: of them that repeat the configuration of an earlier one.
         excluded: of them that break a constraint.
         invalid_count: of them that are no strategies; `invalid` has the first.
+        made: by point that was asked for, number of the set that it is, -1 for one that is excluded or no strategy.
     """
 
     def __init__(self, base: StrategyConfig, space: Space, points: Iterable[Point] | None = None) -> None:
@@ -133,6 +134,7 @@ class Sets:
         self.groups: list[StrategyConfig] = []
         self.readers: dict[tuple[str | None, bool], StrategyConfig] = {}
         self.invalid: list[InvalidSet] = []
+        self.made: list[int] = []
         self.asked, self.duplicates, self.excluded, self.invalid_count = 0, 0, 0, 0
         self._points: list[Point] = []
         self._group_of: dict[bytes, int] = {}
@@ -141,9 +143,9 @@ class Sets:
         self._frame: pl.DataFrame | None = None
         self._assumed: dict[str, Any] = {}
         self._several = any(_touches(one.path, other) for one in space.dimensions for other in GROUPING)
-        known: set[str] = set()
+        known: dict[str, int] = {}
         for point in islice(space.grid() if points is None else points, MOST_SETS + 1):
-            self._add(point, known)
+            self.made.append(self._add(point, known))
         if self.asked > MOST_SETS:
             raise InvalidConfigError(SUBJECT, [FieldError("", f"at most {MOST_SETS:,} sets are possible")])
         if not self.hashes:
@@ -165,6 +167,10 @@ class Sets:
     def values(self, number: int) -> dict[str, Any]:
         """Return the values of a set by path."""
         return self._named(self._points[number])
+
+    def of(self, points: Iterable[Point]) -> "Sets":
+        """Return the sets of other points of the same space; errors as of a new one."""
+        return Sets(StrategyConfig.of_plain(self._base), self.space, points)
 
     def some(self, numbers: Iterable[int]) -> "Sets":
         """Return some of the sets as a space of their own, numbered from 0 on in this order."""
@@ -225,25 +231,26 @@ class Sets:
                 made.append(pl.Series(f"p.{path}", column, pl.Float64))
         return pl.DataFrame(made)
 
-    def _add(self, point: Point, known: set[str]) -> None:
+    def _add(self, point: Point, known: dict[str, int]) -> int:
+        """Take a point and return the number of the set that it is, -1 for none."""
         number = self.asked
         self.asked += 1
         try:
             document = self.space.document(self._base, point)
             if not all(constraint.holds(document) for constraint in self.space.constraints):
                 self.excluded += 1
-                return
+                return -1
             config = StrategyConfig.of_plain(document)
         except InvalidConfigError as error:
             self.invalid_count += 1
             if len(self.invalid) < MOST_KEPT:
                 self.invalid.append(InvalidSet(number, self._named(point), error.errors))
-            return
+            return -1
         digest = config.config_hash()
         if digest in known:
             self.duplicates += 1
-            return
-        known.add(digest)
+            return known[digest]
+        known[digest] = len(known)
         self.hashes.append(digest)
         self._points.append(point)
         self._note_reader(config)
@@ -256,6 +263,7 @@ class Sets:
                 _worth(config),
             )
         )
+        return known[digest]
 
     def _group(self, config: StrategyConfig, document: Mapping[str, Any]) -> int:
         """Return the number of a set's group, which is what its calls are asked for and how they are bought."""

@@ -1,8 +1,9 @@
 """From candles, calls and a space to the sets of a sweep: in one call, or shard by shard in flat memory."""
 
 from collections.abc import Callable, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numba
 import numpy as np
@@ -35,6 +36,9 @@ from lab_pipeline.engine.sweep.returns import Noted, Returns
 from lab_pipeline.engine.sweep.space import SETS_A_BLOCK, Sets
 from lab_pipeline.engine.sweep.worker import CALLS_A_CHUNK, Ground, Room, Worker
 
+SECONDS_DEAF = 0.1
+"""After so long a thread that waits for others looks around: polars has signals restart a wait that Ctrl-C should end.
+"""
 ROWS_A_CHUNK = 2**25
 """Rows of their windows, at the most: bounds how long a chunk takes."""
 MOST_CALLERS = 1_000
@@ -261,7 +265,7 @@ class Sweeper:
             finer=finer,
             signals=signals,
             config_at=lambda place: sets.config(int(self._plan.order[place])),
-            canceled=canceled,
+            canceled=lambda: self._finished or canceled(),
             progress=progress,
             room=Room(),
         )
@@ -286,15 +290,16 @@ class Sweeper:
             ranks, first, last = self._by_mint.on(candles)
             cuts = _cuts(last - first)
             try:
-                list(
-                    pool.map(
-                        lambda begin, end: self._sweep(shard, ranks[begin:end], first[begin:end], last[begin:end]),
-                        cuts[:-1],
-                        cuts[1:],
-                    )
-                )
+                swept = [
+                    pool.submit(self._sweep, shard, ranks[begin:end], first[begin:end], last[begin:end])
+                    for begin, end in pairwise(cuts)
+                ]
+                for one in swept:
+                    while not wait([one], timeout=SECONDS_DEAF).done:
+                        pass
+                    one.result()
             except BaseException:
-                self._finished = True  # some of its calls are counted, some are not
+                self._finished = True  # some of its calls are counted, some are not; the other threads stop by it, too
                 pool.shutdown(wait=True, cancel_futures=True)
                 raise
         self._ranks.append(ranks)
