@@ -27,8 +27,6 @@ FINE_SQUARE = 768.0
 """Added to less than 2**-10 and subtracted again, it rounds to a multiple of 2**-43."""
 TILE = 256
 """Sets whose cells of a day and a caller stay in the nearest memory."""
-BINNED = 16
-"""Sets whose bins do."""
 BINS = 256
 BINS_AN_OCTAVE_BITS = 3
 LOWEST_EXPONENT = -10
@@ -36,6 +34,10 @@ LOWEST_EXPONENT = -10
 MANTISSA_BITS = 52
 EXPONENT_BIAS = 1023
 HALF = BINS // 2
+LOWEST_BIN = (EXPONENT_BIAS + LOWEST_EXPONENT) << BINS_AN_OCTAVE_BITS
+MAGNITUDE = 2**63 - 1
+INFINITE = 0x7FF << MANTISSA_BITS
+"""Bits of infinity: those of no number are more."""
 
 Counts = npt.NDArray[np.int32]
 
@@ -122,6 +124,7 @@ def accumulate(
     `first_set` is the place of the first set among those of the cells.
     """
     bits = net.view(np.int64)
+    places = np.empty((len(net), TILE), np.uint32)
     for tile in range(0, net.shape[1], TILE):
         end = min(tile + TILE, net.shape[1])
         for call in range(len(net)):
@@ -129,11 +132,12 @@ def accumulate(
         for call in range(len(net)):
             _add_up(net[call, tile:end], by_caller, callers[call], first_set + tile)
             _add_gains(net[call, tile:end], tail, callers[call], first_set + tile)
-        for few in range(tile, end, BINNED):
+            _find_bins(bits[call, tile:end], places[call])
+        for place in range(end - tile):
+            bins = tail.bins[first_set + tile + place]
             for call in range(len(net)):
-                for place in range(few, min(few + BINNED, end)):
-                    if net[call, place] == net[call, place]:
-                        tail.bins[first_set + place, _bin(bits[call, place])] += 1
+                if places[call, place] < BINS:
+                    bins[places[call, place]] += 1
 
 
 @inner
@@ -170,13 +174,14 @@ def _add_gains(returns: Floats, tail: Tail, caller: int, first: int) -> None:
         gain_rest[place] += value - coarse
 
 
-@compiled
-def _bin(bits: int) -> int:
-    """Return the bin of a value by the bits of its float64: its sign, its power of two, an eighth of that."""
-    magnitude = bits & 0x7FFFFFFFFFFFFFFF
-    lowest = (EXPONENT_BIAS + LOWEST_EXPONENT) << BINS_AN_OCTAVE_BITS
-    place = min(max((magnitude >> (MANTISSA_BITS - BINS_AN_OCTAVE_BITS)) - lowest, 0), HALF - 1)
-    return HALF + place if bits >= 0 else HALF - 1 - place
+@inner
+def _find_bins(bits: Integers, places: npt.NDArray[np.uint32]) -> None:
+    """Write the bin of each return, by the bits of its float64: sign, power of two, eighth of it; `BINS` for NaN."""
+    for place in range(len(bits)):
+        magnitude = bits[place] & MAGNITUDE
+        eighth = min(max((magnitude >> (MANTISSA_BITS - BINS_AN_OCTAVE_BITS)) - LOWEST_BIN, 0), HALF - 1)
+        found = HALF + eighth if bits[place] >= 0 else HALF - 1 - eighth
+        places[place] = found if magnitude <= INFINITE else BINS
 
 
 def bin_edges() -> Floats:

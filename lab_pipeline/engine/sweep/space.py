@@ -24,7 +24,7 @@ from lab_pipeline.domain.strategy import AmmImpact, AtrDistance, Exit, Strategy,
 from lab_pipeline.engine.compiled import readonly
 from lab_pipeline.engine.history import reach_of
 from lab_pipeline.engine.rules import POLICIES
-from lab_pipeline.engine.sweep.touch import NEVER, Block, Numbers
+from lab_pipeline.engine.sweep.touch import NEVER, Block, Numbers, Places
 
 SETS_A_BLOCK = 2_048
 """Sets that are decided together: what is written of them stays in a core's memory."""
@@ -432,11 +432,11 @@ def block_of(rules: list[Rules], counts: list[int]) -> Block:
         step_multiple=_numbers(place_of[multiple] for one in ladders for multiple, _ in one.targets),
         step_fraction=_floats(fraction for one in ladders for _, fraction in one.targets),
         first_guard=_numbers([*first_guard, len(guards)]),
-        stop=_numbers(len(stops) + 1 if one.stop is None else stop_of[_by_range(one.stop, counts)] for one in guards),
-        trail=_numbers(len(trails) if one.trail is None else trail_of[_trail(one.trail, counts)] for one in guards),
+        stop=_places(len(stops) + 1 if one.stop is None else stop_of[_by_range(one.stop, counts)] for one in guards),
+        trail=_places(len(trails) if one.trail is None else trail_of[_trail(one.trail, counts)] for one in guards),
         even=_numbers(one.even for one in guards),
         first_set=_numbers([*first_set, len(rules)]),
-        hold=_numbers(len(holds) if one.hold is None else hold_of[one.hold] for one in rules),
+        hold=_places(len(holds) if one.hold is None else hold_of[one.hold] for one in rules),
         policy=_numbers(one.policy for one in rules),
         bought_at=readonly(1.0 + slip),
         bought_fee=readonly(1.0 + fee),
@@ -469,6 +469,10 @@ def _integers(values: Iterable[int]) -> Integers:
 
 def _numbers(values: Iterable[int]) -> Numbers:
     return readonly(np.fromiter(values, np.int32))
+
+
+def _places(values: Iterable[int]) -> Places:
+    return readonly(np.fromiter(values, np.uint32))
 
 
 def _flags(values: Iterable[bool]) -> npt.NDArray[np.bool_]:

@@ -65,7 +65,8 @@ AT_PRICE, IN_RANGE, AT_END = range(3)
 T = TypeVar("T", bound=np.generic)
 Pairs = npt.NDArray[np.int32]
 Numbers = npt.NDArray[np.int32]
-"""Of what is read for every set: as short as can be."""
+Places = npt.NDArray[np.uint32]
+"""Of levels, without a sign, which each use would ask about."""
 
 
 class Index(NamedTuple):
@@ -143,11 +144,11 @@ class Block(NamedTuple):
     step_multiple: Numbers
     step_fraction: Floats
     first_guard: Numbers
-    stop: Numbers
-    trail: Numbers
+    stop: Places
+    trail: Places
     even: Numbers
     first_set: Numbers
-    hold: Numbers
+    hold: Places
     policy: Numbers
     bought_at: Floats
     bought_fee: Floats
@@ -425,17 +426,16 @@ def record_trades(
     block: Block,
     timeframe: int,
 ) -> tuple[Records, Records, Flags, Pairs]:
-    """Write out the first trades of the sets of a block on calls; arguments as of `evaluate`.
+    """Write out the first trades of a block of one set on calls; arguments as of `evaluate`.
 
     Returns:
-        Records of `kernel.TRADE` and `kernel.FILL`, in order of call, then set, without what values a position
-        (`shard`, `mark`, `mark_time`) and what impact is measured by; which trades met an ambiguous candle; and the
-        pairs (call, set) that the kernel must decide.
+        Records of `kernel.TRADE` and `kernel.FILL`, in order of call, without what values a position (`shard`, `mark`,
+        `mark_time`) and what impact is measured by; which trades met an ambiguous candle; and the pairs (call, set)
+        that the kernel must decide.
     """
-    touches, sets = _room(block, plans), len(block.hold)
-    count = len(entries) * sets
-    net = np.empty(sets)
-    tallies = Tallies(np.zeros((sets, REASON_CODES), np.int64), np.zeros(sets, np.int64), np.zeros(sets, np.int64))
+    touches, count = _room(block, plans), len(entries)
+    net = np.empty(1)
+    tallies = Tallies(np.zeros((1, REASON_CODES), np.int64), np.zeros(1, np.int64), np.zeros(1, np.int64))
     pairs = np.empty((count, 2), np.int32)
     trades, fills = np.zeros(count, TRADE), np.zeros(count * (len(touches.left) + 1), FILL)
     unclear = np.zeros(count, np.bool_)
@@ -687,7 +687,7 @@ def _decide(
     fills: Records,
     fill_count: int,
 ) -> tuple[int, int, int]:
-    """Decide every set of a block on one call, and write its trades if `recording`.
+    """Decide every set of a block on one call, and write its trade if `recording`: then there is one set.
 
     Returns:
         Pairs handed back, trades and fills written so far.
@@ -726,17 +726,16 @@ def _decide(
             if stopped == UNKNOWN:
                 continue
             if by_plan:
-                stop = len(block.stop_size)
+                stop = np.uint32(len(block.stop_size))
                 stopped = min(touches.stop_row[stop], touches.trail_row[trail])
             if 0 < even <= last_step - step:
                 even_row = touches.even_row[touches.step_multiple[step + even - 1]]
                 stopped = min(stopped, even_row)
             # what happens if it is not over before: at first as if all is sold on the way up
             decided, count, price, reason, pricing = sold_row, most, 0.0, TARGET, AT_PRICE
-            value, back = sold_net, sold_back
-            level, low = 0.0, 0.0
-            # the same where a candle reaches both, and the target is taken to be first
-            ambiguous, nearer, high_count, high_value, high_back = False, False, 0, 0.0, to_kernel
+            value, back, level, low, ambiguous = sold_net, sold_back, 0.0, 0.0, False
+            # and if in a candle that reaches both the target is taken to be first
+            nearer, high_count, high_value, high_reason, high_back = False, most, sold_net, TARGET, sold_back
             if stopped <= sold_row and stopped < NEVER:
                 decided, level, reason = stopped, -np.inf, STOP_LOSS
                 if touches.stop_row[stop] == stopped:
@@ -756,90 +755,88 @@ def _decide(
                     while count < most and fill_row[count] == stopped and touches.fill_level[count] <= opened:
                         count += 1
                     ambiguous = count < most and fill_row[count] == stopped
-                if count == most and sold_out:
-                    reason, pricing, value, back = TARGET, AT_PRICE, sold_net, sold_back
-                else:
+                bought_again = to_kernel or (again and _dips(index, k, stopped, price * (1.0 - retrace)))
+                if left[count] > 0.0:
                     value = (paid[count] + left[count] * price * sold_at * sold_fee) / spent - 1.0
-                    back = to_kernel or (again and _dips(index, k, stopped, price * (1.0 - retrace)))
+                    back = bought_again
+                else:
+                    reason, pricing = TARGET, AT_PRICE
                 if ambiguous:
                     nearer = abs(opened - highs[stopped]) < abs(opened - low)
                     high_count = count
                     while high_count < most and fill_row[high_count] == stopped:
                         high_count += 1
-                    if high_count == most and sold_out:
-                        high_value, high_back = sold_net, sold_back
-                    else:
+                    if left[high_count] > 0.0:
                         high_value = (paid[high_count] + left[high_count] * price * sold_at * sold_fee) / spent - 1.0
-                        high_back = to_kernel or (again and _dips(index, k, stopped, price * (1.0 - retrace)))
-            cut_hold, cut_count, cut_price, cut_value = -1, 0, 0.0, 0.0
-            for number in range(block.first_set[guard], block.first_set[guard + 1]):
-                hold, policy = block.hold[number], block.policy[number]
-                if decided < touches.cut_row[hold]:
-                    row, mine, why, handed, both = decided, value, reason, back, ambiguous
-                    target_first = False
-                    if ambiguous:
-                        handed = handed or policy == FINER
-                        target_first = policy == TARGET_FIRST or (policy == NEAREST_OPEN and nearer)
-                        if target_first:
-                            mine, handed = high_value, high_back
-                            if high_count == most and sold_out:
-                                why = TARGET
-                else:
-                    if hold != cut_hold:
-                        cut_hold, cut_count, cut_price = hold, 0, touches.cut_price[hold]
-                        while cut_count < most and fill_row[cut_count] < touches.cut_row[hold]:
-                            cut_count += 1
-                        if touches.cut_reason[hold] == END_OF_DATA:
-                            cut_price = cut_price * (1.0 - block.haircut[worth])
-                        cut_value = (paid[cut_count] + left[cut_count] * cut_price * sold_at * sold_fee) / spent - 1.0
-                    row, mine, why, handed, both = (
-                        touches.cut_at[hold],
-                        cut_value,
-                        touches.cut_reason[hold],
-                        to_kernel,
-                        False,
-                    )
-                    target_first = False
-                if handed:
-                    pairs[handed_back, 0], pairs[handed_back, 1] = k, number
-                    handed_back += 1
-                    continue
-                returns[number] = mine
-                tallies.reasons[number, why] += 1
-                tallies.held[number] += times[row] - time
-                tallies.ambiguous[number] += both
+                        high_reason, high_back = reason, bought_again
+            number, end = block.first_set[guard], block.first_set[guard + 1]
+            kept = handed_back
+            while number < end and touches.cut_row[block.hold[number]] <= decided:  # times ascend
+                hold = block.hold[number]
+                cut_count, cut_price, cut_reason = 0, touches.cut_price[hold], touches.cut_reason[hold]
+                while cut_count < most and fill_row[cut_count] < touches.cut_row[hold]:
+                    cut_count += 1
+                if cut_reason == END_OF_DATA:
+                    cut_price = cut_price * (1.0 - block.haircut[worth])
+                cut_value = (paid[cut_count] + left[cut_count] * cut_price * sold_at * sold_fee) / spent - 1.0
+                held = times[touches.cut_at[hold]] - time
+                while number < end and block.hold[number] == hold:
+                    if to_kernel:
+                        pairs[handed_back, 0], pairs[handed_back, 1] = k, number
+                        handed_back += 1
+                    else:
+                        returns[number] = cut_value
+                        tallies.reasons[number, cut_reason] += 1
+                        tallies.held[number] += held
+                    number += 1
                 if recording:
-                    steps, last_price, how = count, price, pricing
-                    if decided >= touches.cut_row[hold]:
-                        steps, last_price = cut_count, cut_price
-                        how = AT_END if why == END_OF_DATA else AT_PRICE
-                    elif target_first:
-                        steps = high_count
-                    if why == TARGET:
-                        last_price, how = touches.fill_price[most - 1], AT_PRICE
-                    fill_count = _record(
-                        candles,
-                        found,
-                        index,
-                        k,
-                        touches,
-                        row,
-                        steps,
-                        why,
-                        how,
-                        level,
-                        low,
-                        last_price,
-                        sold_at,
-                        sold_fee,
-                        spent,
-                        _distance(block, touches, stop, entry),
-                        trades[trade_count],
-                        fills,
-                        fill_count,
-                    )
-                    unclear[trade_count] = both
-                    trade_count += 1
+                    decided, count, price, reason = touches.cut_at[hold], cut_count, cut_price, cut_reason
+                    pricing = AT_END if reason == END_OF_DATA else AT_PRICE
+            if number < end:
+                held = times[decided] - time
+                for place in range(number, end):
+                    mine, why, handed = value, reason, back
+                    if ambiguous:
+                        policy = block.policy[place]
+                        if policy == TARGET_FIRST or (policy == NEAREST_OPEN and nearer):
+                            mine, why, handed = high_value, high_reason, high_back
+                            if recording:
+                                count, reason = high_count, high_reason
+                        handed = handed or policy == FINER
+                        tallies.ambiguous[place] += not handed
+                    if handed:
+                        pairs[handed_back, 0], pairs[handed_back, 1] = k, place
+                        handed_back += 1
+                    else:
+                        returns[place] = mine
+                        tallies.reasons[place, why] += 1
+                        tallies.held[place] += held
+            if recording and handed_back == kept:
+                if reason == TARGET:
+                    price, pricing = touches.fill_price[count - 1], AT_PRICE
+                fill_count = _record(
+                    candles,
+                    found,
+                    index,
+                    k,
+                    touches,
+                    decided,
+                    count,
+                    reason,
+                    pricing,
+                    level,
+                    low,
+                    price,
+                    sold_at,
+                    sold_fee,
+                    spent,
+                    _distance(block, touches, stop, entry),
+                    trades[trade_count],
+                    fills,
+                    fill_count,
+                )
+                unclear[trade_count] = ambiguous and number < end
+                trade_count += 1
     return handed_back, trade_count, fill_count
 
 
