@@ -1,10 +1,10 @@
 """The same search on the same tokens at other moments: what it finds where there is nothing to find.
 
-A placebo moves every call to a candle of its token that is at least a horizon away from it, and a week (or three
-horizons) at the most, as the nulls of a backtest do, and with candles for its whole window after it: a window that the
-end of the data cuts short would not be the same bet. What the call said of prices moves with the token's price. Then
-all sets are swept and the best of them is chosen, by the same objective and the same minimum. A call whose token has
-too few such candles to choose among stays where it is.
+A placebo moves every call to a candle of its token that is a week (or three horizons) away from it at the most, as the
+nulls of a backtest do, and with candles for its whole window after it: a window that the end of the data cuts short
+would not be the same bet. What the call said of prices moves with the token's price. Then all sets are swept and the
+best of them is chosen, by the same objective and the same minimum. A call that has no whole window itself, or whose
+token has too few such candles to choose among, stays where it is.
 """
 
 from collections.abc import Callable, Iterable
@@ -103,13 +103,13 @@ def moments(
     for shard in candles:
         columns, _ = laid_out(shard)
         ranks, first, last = by_mint.on(shard)
-        fitting = _last_fitting(columns.timestamp, first, last, horizon)
         rows, at_call = find_moments(
             columns.timestamp,
             readonly(called_at[ranks]),
             first,
-            fitting,
+            last,
             horizon,
+            0,  # whole is a window whose end the token's last candle does not open before
             around,
             *span,
             readonly(drawn[ranks]),
@@ -119,18 +119,6 @@ def moments(
         times[ranks[moved]] = columns.timestamp[there]
         scales[ranks[moved]] = columns.open[there] / columns.open[at_call[moved]][:, None]
     return times, scales
-
-
-def _last_fitting(timestamp: Integers, first: Integers, last: Integers, horizon: int) -> Integers:
-    """Return the row after the last from which a whole window is before the token's last candle, for each call."""
-    fitting = first.copy()
-    begins, places = np.unique(first, return_index=True)
-    for begin, end in zip(begins.tolist(), last[places].tolist(), strict=True):
-        if end == begin:
-            continue  # no candle of it is there
-        fits = np.searchsorted(timestamp[begin:end], timestamp[end - 1] - horizon, side="right")
-        fitting[first == begin] = begin + fits
-    return readonly(fitting)
 
 
 def moved(calls: pl.DataFrame, times: Integers, scales: Floats) -> pl.DataFrame:

@@ -58,12 +58,10 @@ def test_calls_move_to_candles_of_their_token_with_a_whole_window(lake):
         assert calls.drop("called_at").equals(own.drop("called_at"))
         away = (calls["called_at"] - own["called_at"]).dt.total_milliseconds().abs().to_numpy()
         stayed.append(away == 0)
-        assert (away[away > 0] >= HOUR).all()
         there = calls.filter(pl.Series(away > 0)).join(last, on="mint")
         assert (there["end"] - there["called_at"]).dt.total_milliseconds().min() >= HOUR
         assert there.join(CANDLES, left_on=["mint", "called_at"], right_on=["mint", "timestamp"]).height == len(there)
     assert np.mean(stayed) < 0.2
-    assert all((one == stayed[0]).all() for one in stayed)
 
 
 def test_what_calls_say_of_prices_moves_with_the_price(lake):

@@ -20,6 +20,7 @@ from lab_pipeline.domain.strategy import StrategyConfig, minutes_to_ms
 from lab_pipeline.domain.timeframe import timeframe_ms
 from lab_pipeline.engine import history, kernel
 from lab_pipeline.engine.calls import CallBook
+from lab_pipeline.engine.compiled import readonly
 from lab_pipeline.engine.fitting import misfits, without_a_pool
 from lab_pipeline.engine.runner import FinerSource, Shard, chunks
 from lab_pipeline.engine.shards import (
@@ -248,6 +249,7 @@ class Sweeper:
         self._threads = threads or processors
         called_at = self._calls["called_at"].to_physical().to_numpy()
         self._days, self._reach, day = days_of(called_at, sets)
+        self._day = day
         self._callers, caller = _numbered(self._calls["caller"])
         _require_memory(len(sets), len(self._days), len(self._callers), memory)
         self._by_mint = CallsByMint(self._calls["mint"])
@@ -288,6 +290,8 @@ class Sweeper:
                 bounds = chunks(len(candles.mints), 1, self._threads)
                 check_candles(candles, shard.columns, self._timeframe, bounds, pool)
             ranks, first, last = self._by_mint.on(candles)
+            by_day = np.argsort(self._day[ranks], kind="stable")  # the cells of a chunk's days stay in a core's memory
+            ranks, first, last = ranks[by_day], readonly(first[by_day]), readonly(last[by_day])
             cuts = _cuts(last - first)
             try:
                 swept = [
@@ -458,8 +462,8 @@ def _numbered(callers: pl.Series) -> tuple[list[str], Integers]:
     names = sorted(counted[callers.name][:MOST_CALLERS])
     if len(counted) > MOST_CALLERS:
         names.append(OTHERS)
-    number = {name: place for place, name in enumerate(names)}
-    return names, np.array([number.get(name, len(names) - 1) for name in callers], np.int64)
+    numbers = callers.replace_strict(names, range(len(names)), default=len(names) - 1, return_dtype=pl.Int64)
+    return names, numbers.to_numpy()
 
 
 def _laid_out(sums: Sums, places: Integers) -> tuple[Counts, Floats, Floats]:
