@@ -457,10 +457,10 @@ def publish(sweep_id: str, selected: SelectedSweep, store: SweepStore) -> SweepM
         "holdout_start": None if resolved.held is None else iso(resolved.held.start),
         "holdout_end": None if resolved.held is None else iso(resolved.held.end),
     }
+    trials = str(selected.selection.trials)
+    fingerprint = spec.fingerprint(resolved.strategy_version, selected.snapshot, ENGINE_VERSION, trials)
     head = {
-        "fingerprint": spec.fingerprint(
-            resolved.strategy_version, selected.snapshot, ENGINE_VERSION, str(selected.selection.trials)
-        ),
+        "fingerprint": fingerprint,
         "spec": spec.to_json_dict(),
         "strategy_version": resolved.strategy_version,
         "snapshot": selected.snapshot,
@@ -490,8 +490,16 @@ def publish(sweep_id: str, selected: SelectedSweep, store: SweepStore) -> SweepM
         parts["returns"] = selected.sweep.returns.frames(max(1, ROWS_A_PART // max(1, resolved.calls.height)))
     rank = {number: place for place, number in enumerate(selected.selection.choice.ranking.tolist(), 1)}
     results = {rank[one.set_id]: one.results() for one in selected.replays}
-    shown = {name: str(head[name]) for name in ("strategy_version", "fingerprint", "snapshot", "engine_version")}
-    report = render_sweep(frames, told, space, spec.to_json_dict(), **shown)
+    report = render_sweep(
+        frames,
+        told,
+        space,
+        spec.to_json_dict(),
+        strategy_version=resolved.strategy_version,
+        fingerprint=fingerprint,
+        snapshot=selected.snapshot,
+        engine_version=ENGINE_VERSION,
+    )
     manifest = store.publish(sweep_id, head, frames, texts, report, results=results, parts=parts)
     if resolved.searched is not None:
         store.forget(resolved.searched)
