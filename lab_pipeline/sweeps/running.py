@@ -49,6 +49,7 @@ from lab_pipeline.sweeps.artifacts import (
     stop_fills_document,
 )
 from lab_pipeline.sweeps.callers import MOST_PAIRS, CallerTests, judge_callers
+from lab_pipeline.sweeps.portfolio import Portfolio, share_among
 from lab_pipeline.sweeps.replays import Replay, accounts, replay, stress_lanes
 from lab_pipeline.sweeps.search import Method, find_points
 from lab_pipeline.sweeps.spec import SweepSpec
@@ -113,6 +114,7 @@ class SelectedSweep:
         callers: tests of every caller under every set; null where there are too many calls and sets for them.
         stop_fills: the winner with stops at their level and at the low; null without a winner.
         intrabar: the replayed sets by what comes first in an ambiguous candle; columns of `artifacts.INTRABAR`.
+        portfolio: capital shared among the replayed sets, and among the callers of the winner.
         placebos: columns of `artifacts.PLACEBOS`; null where none was asked for.
         earlier: configurations that were tried before, which are no sets of this sweep.
     """
@@ -126,6 +128,7 @@ class SelectedSweep:
     callers: CallerTests | None
     stop_fills: StopFills | None
     intrabar: pl.DataFrame
+    portfolio: Portfolio
     placebos: pl.DataFrame | None
     earlier: int
 
@@ -357,6 +360,7 @@ def select(
         ),
         stop_fills=stop_fills,
         intrabar=intrabar,
+        portfolio=share_among(replays, sweep, spec),
         placebos=placebos,
         earlier=earlier,
     )
@@ -408,14 +412,14 @@ def publish(sweep_id: str, selected: SelectedSweep, store: SweepStore) -> SweepM
         callers=selected.callers,
         walk=spec.validation.walk_forward.kind,
         calls_a_day=_calls_a_day(resolved.calls),
-    ) | {"intrabar": selected.intrabar}
+    ) | {"intrabar": selected.intrabar, "allocation": selected.portfolio.shares}
     winner = selected.selection.choice.winner
     told = selection_document(selected.selection, selected.earlier) | {
         "winner_values": sets.values(winner) if winner >= 0 else None,
         "caller_rule": selected.callers and selected.callers.document(),
         "stop_fills": selected.stop_fills and stop_fills_document(selected.stop_fills),
     }
-    texts = {"space": space, "selection": told}
+    texts = {"space": space, "selection": told, "portfolio": selected.portfolio.document}
     parts = {}
     if spec.keep.returns and selected.sweep.returns is not None:
         parts["returns"] = selected.sweep.returns.frames(max(1, ROWS_A_PART // max(1, resolved.calls.height)))
