@@ -50,6 +50,7 @@ from lab_pipeline.sweeps.artifacts import (
 )
 from lab_pipeline.sweeps.callers import MOST_PAIRS, CallerTests, judge_callers
 from lab_pipeline.sweeps.limits import MEMORY, require_memory
+from lab_pipeline.sweeps.portfolio import Portfolio, share_among
 from lab_pipeline.sweeps.replays import Replay, accounts, replay, stress_lanes
 from lab_pipeline.sweeps.search import find_points
 from lab_pipeline.sweeps.spec import Method, SweepSpec
@@ -120,6 +121,7 @@ class SelectedSweep:
         callers: tests of every caller under every set; null where there are too many calls and sets for them.
         stop_fills: the winner with stops at their level and at the low; null without a winner.
         intrabar: the replayed sets by what comes first in an ambiguous candle; columns of `artifacts.INTRABAR`.
+        portfolio: capital shared among the replayed sets, and among the callers of the winner.
         placebos: columns of `artifacts.PLACEBOS`; null where none was asked for.
         earlier: tries of the strategy's family by other sweeps and by backtests.
         front: where several objectives are weighed, the sets that none other beats in all of them; best first by the
@@ -135,6 +137,7 @@ class SelectedSweep:
     callers: CallerTests | None
     stop_fills: StopFills | None
     intrabar: pl.DataFrame
+    portfolio: Portfolio
     placebos: pl.DataFrame | None
     earlier: int
     front: tuple[int, ...] | None = None
@@ -424,6 +427,7 @@ def select(
         ),
         stop_fills=stop_fills,
         intrabar=intrabar,
+        portfolio=share_among(replays, sweep, spec),
         placebos=placebos,
         earlier=earlier,
         front=tuple(pareto_front(objectives_of(resolved, sweep))) if len(spec.objective.all) > 1 else None,
@@ -477,14 +481,14 @@ def publish(sweep_id: str, selected: SelectedSweep, store: SweepStore) -> SweepM
         callers=selected.callers,
         walk=spec.validation.walk_forward.kind,
         calls_a_day=_calls_a_day(resolved.calls),
-    ) | {"intrabar": selected.intrabar}
+    ) | {"intrabar": selected.intrabar, "allocation": selected.portfolio.shares}
     winner = selected.selection.choice.winner
     told = selection_document(selected.selection, selected.earlier, selected.front) | {
         "winner_values": sets.values(winner) if winner >= 0 else None,
         "caller_rule": selected.callers and selected.callers.document(),
         "stop_fills": selected.stop_fills and stop_fills_document(selected.stop_fills),
     }
-    texts: dict[str, dict[str, Any]] = {"space": space, "selection": told}
+    texts: dict[str, dict[str, Any]] = {"space": space, "selection": told, "portfolio": selected.portfolio.document}
     parts = {}
     if spec.keep.returns and selected.sweep.returns is not None:
         parts["returns"] = selected.sweep.returns.frames(max(1, ROWS_A_PART // max(1, resolved.calls.height)))

@@ -35,7 +35,8 @@ REQUEST = {
     "validation": {"walk_forward": {"train_days": 10, "test_days": 4, "step_days": 4}, "bootstrap": 200, "placebo": 19},
 }
 FILES = {
-    "sets", "days", "callers", "folds", "oos", "cscv", "paths", "lanes", "accounts", "intrabar", "placebo",
+    "sets", "days", "callers", "folds", "oos", "cscv", "paths", "lanes", "accounts", "intrabar", "allocation",
+    "placebo",
 }  # fmt: skip
 
 
@@ -112,7 +113,8 @@ def test_the_holdout_is_not_looked_at(world, once):
 def test_the_files_are_those_of_the_manifest_and_add_up(once):
     store, manifest, selected = once
     directory = store.directory / manifest.sweep_id
-    assert {path.stem for path in directory.iterdir()} == FILES | {"space", "selection", "manifest", "report", "top"}
+    documents = {"space", "selection", "portfolio", "manifest", "report", "top"}
+    assert {path.stem for path in directory.iterdir()} == FILES | documents
     for file in manifest.files:
         assert hashlib.sha256((directory / file.name).read_bytes()).hexdigest() == file.sha256
     sets = table(once, "sets")
@@ -304,3 +306,17 @@ def test_returns_are_published_if_they_are_asked_for(world, once, tmp_path, monk
     monkeypatch.setattr(running, "MOST_RETURNS", 1_000)
     with pytest.raises(InvalidConfigError, match=r"keep\.returns: 24 sets on \d+ calls are"):
         swept(world, sweeps_of(tmp_path / "none"), keep={"returns": True})
+
+
+def test_capital_is_shared_among_the_best_sets_and_the_callers_of_the_winner(once):
+    _, _, selected = once
+    shares, told = table(once, "allocation"), document(once, "portfolio")
+    assert told["sets"]["members"] == [str(one.set_id) for one in selected.replays]
+    assert set(told["callers"]["members"]) <= set(selected.sweep.callers)
+    for kind in ("sets", "callers"):
+        assert [one["method"] for one in told[kind]["methods"]] == ["equal", "inverse_variance", "kelly"]
+        mine = shares.filter(pl.col("kind") == kind)
+        assert mine.height == 3 * (len(selected.selection.walk.folds) + 1) * len(told[kind]["members"])
+        assert mine.group_by("method", "fold").agg(pl.col("share").sum())["share"].max() <= 1 + 1e-12
+        tested = {one["test_days"] for one in told[kind]["methods"]}
+        assert tested == {len(selected.selection.walk.days)}
