@@ -4,6 +4,8 @@ import time
 import uuid
 from collections.abc import Mapping
 
+import dagster as dg
+
 from lab_pipeline.dagster_ext.graphql import DagsterDownError, Webserver
 from lab_pipeline.dagster_ext.reconcile import STORE_ERRORS
 from lab_pipeline.domain.errors import ConflictError, LabError
@@ -11,7 +13,15 @@ from lab_pipeline.operations.backtest_config import BacktestConfig
 from lab_pipeline.operations.runs import Runs
 from lab_pipeline.operations.sweep_config import fields_of
 from lab_pipeline.runs.idempotency import IdempotencyKeys, LaunchUnknownError, Reservation
-from lab_pipeline.runs.tags import BACKTEST_JOB, FINGERPRINT_TAG, SWEEP_JOB, SWEEP_OP, run_config, search_tags
+from lab_pipeline.runs.tags import (
+    BACKTEST_JOB,
+    FINGERPRINT_TAG,
+    SWEEP_JOB,
+    SWEEP_OP,
+    run_config,
+    search_tags,
+    status_of,
+)
 from lab_pipeline.sweeps.spec import SweepSpec
 
 LAUNCH_TAG = ".lab/launch"
@@ -66,6 +76,21 @@ class Launcher:
         """
         fields = fields_of(spec)
         return self._once(SWEEP_JOB, run_config(fields, op=SWEEP_OP), search_tags(fields), key, request)
+
+    def resume(self, run: dg.DagsterRun) -> str:
+        """Queue a sweep again that was canceled or has failed, and return the new run's id.
+
+        What it has of its parts is found again.
+
+        Raises:
+            ConflictError: if it is not done yet, or has published.
+            QueueFullError, DagsterDownError, LaunchUnknownError: as for a new one.
+        """
+        if not run.is_finished or run.is_success:
+            status = status_of(run.status.value)
+            raise ConflictError(f"sweep {run.run_id} is {status}: only one that has failed or was canceled is resumed")
+        tags = {key: value for key, value in run.tags.items() if _is_inherited(key)}
+        return self._launch(SWEEP_JOB, run.run_config, tags, parent=(run.run_id, run.root_run_id or run.run_id))
 
     def retry(self, run_id: str) -> str:
         """Queue the same backtest again, with the version that it ran with, and return the new run's id.

@@ -9,6 +9,8 @@ BACKTEST_JOB = "backtest"
 NIGHTLY_JOB = "nightly"
 BACKTEST_JOBS = (BACKTEST_JOB, NIGHTLY_JOB)
 SWEEP_JOB = "sweep"
+WALK_JOB = "walk"
+"""Walks a sweep forward, a fold a run; it publishes no artifacts."""
 PUBLISHING_JOBS = (*BACKTEST_JOBS, SWEEP_JOB)
 SWEEP_OP = "search"
 CONFIGURED = ("run", "night", SWEEP_OP)

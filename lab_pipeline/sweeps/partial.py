@@ -8,7 +8,6 @@ it uses into a directory of its own; so the one that publishes may remove what a
 import hashlib
 import json
 import shutil
-from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -97,19 +96,16 @@ def keep_part(
     shared, own = partials.shared / fingerprint(resolved) / name, partials.own / name
     try:
         make_directory(own.parent)
-        try:
-            _link(shared, own)
-        except FileNotFoundError:
-            part = evaluate_part(resolved, piece, threads=threads, on_progress=on_progress, on_best=on_best)
-            _write(part, own)
-            make_directory(shared.parent)
-            with suppress(FileNotFoundError):  # whoever published the same meanwhile has removed the directory
-                _link(own, shared)
-            return KeptPart(own, found=False)
+        if _link(shared, own):
+            return KeptPart(own, found=True)
+        part = evaluate_part(resolved, piece, threads=threads, on_progress=on_progress, on_best=on_best)
+        _write(part, own)
+        make_directory(shared.parent)
+        _link(own, shared)  # to a directory that is gone again, if the same was published meanwhile
     except OSError as error:
         reason = disk_error(error, partials.shared) or error.strerror or str(error)
         raise LabError(f"cannot keep the cells of a part in {partials.shared}: {reason}") from error
-    return KeptPart(own, found=True)
+    return KeptPart(own, found=False)
 
 
 def read_part(resolved: ResolvedSweep, path: Path) -> SweptPart:
@@ -164,9 +160,15 @@ def _digest(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _link(source: Path, path: Path) -> None:
-    with suppress(FileExistsError):  # it has the same cells: its name says so
+def _link(source: Path, path: Path) -> bool:
+    """Give a file another name; return whether it has one now. One that is there has the same cells, by its name."""
+    try:
         link_or_copy(source, path)
+    except FileExistsError:
+        return True
+    except FileNotFoundError:
+        return False
+    return True
 
 
 def _write(part: SweptPart, path: Path) -> None:

@@ -223,7 +223,7 @@ def draw_placebos(
 
     def best(sweep: "Sweep") -> float:
         callers = sweep.sets["callers"].to_numpy().astype(np.int64)
-        return best_objective(_cells(sweep), spec.objective.objective, spec.objective.minimum, callers)
+        return best_objective(cells_of(sweep), spec.objective.objective, spec.objective.minimum, callers)
 
     return best_of_placebos(
         spec.validation.placebo,
@@ -264,7 +264,7 @@ def select(
         RefutedError: if the backtest does not return, bit for bit, what the sweep did.
     """
     spec = resolved.spec
-    cells = _cells(sweep)
+    cells = cells_of(sweep)
     choice = choose(
         cells, spec.objective.objective, spec.objective.minimum, sweep.sets["callers"].to_numpy().astype(np.int64)
     )
@@ -328,7 +328,9 @@ def publish(sweep_id: str, selected: SelectedSweep, store: SweepStore) -> SweepM
         "verdict": selected.selection.verdict.words,
     }
     frames = frames_of(selected.sweep, selected.selection, selected.lanes, selected.placebos)
-    texts = {"space": space, "selection": selection_document(selected.selection, selected.earlier)}
+    winner = selected.selection.choice.winner
+    values = {"winner_values": sets.values(winner) if winner >= 0 else None}
+    texts = {"space": space, "selection": selection_document(selected.selection, selected.earlier) | values}
     return store.publish(sweep_id, head, frames, texts)
 
 
@@ -394,7 +396,8 @@ def _best_so_far(resolved: ResolvedSweep, sweeper: "Sweeper") -> tuple[int, floa
     return (choice.winner, float(choice.scores[choice.winner])) if choice.winner >= 0 else None
 
 
-def _cells(sweep: "Sweep") -> DayCells:
+def cells_of(sweep: "Sweep") -> DayCells:
+    """Return what a sweep counted by set and day, as the selection takes it."""
     return DayCells.of(sweep.days, sweep.day_trades, sweep.day_net, sweep.reach)
 
 

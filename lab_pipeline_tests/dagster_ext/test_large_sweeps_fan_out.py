@@ -2,6 +2,7 @@
 
 import importlib.util
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -84,7 +85,7 @@ def test_every_executor_publishes_the_bytes_of_the_plain_sweep(lab, plain, kind)
     assert kept(settings) == []
 
 
-KILLED = """
+ENDED = """
 import os, signal
 from lab_pipeline.cli.jobs import run_sweep_job
 from lab_pipeline.dagster_ext.foreground import alive
@@ -99,7 +100,9 @@ def dies(self, candles):
     global begun
     begun += 1
     if begun == 3:
-        os.kill(os.getpid(), signal.SIGKILL)
+        if {cancel}:
+            instance.report_run_canceling(instance.get_runs(limit=1)[0])
+        os.kill(os.getpid(), signal.{signal})
     return add(self, candles)
 
 Sweeper.add = dies
@@ -108,9 +111,26 @@ with open_instance(load_settings()) as instance, alive(load_settings(), instance
 """
 
 
+def ended_by(name, *, cancel=False):
+    """Run a sweep in a process of its own that gets a signal in its third part, where it was canceled, if it was."""
+    program = [sys.executable, "-c", ENDED.format(signal=name, cancel=cancel)]
+    return subprocess.run(program, capture_output=True, text=True, check=False, env=os.environ)
+
+
+def test_a_sweep_that_is_canceled_stops_and_leaves_nothing_that_can_be_seen(lab):
+    settings, instance = lab
+    ended_by("SIGTERM", cancel=True)
+    (run,) = instance.get_runs(limit=1)
+    assert (run.job_name, run.status) == ("sweep", dg.DagsterRunStatus.CANCELED)
+    assert list(settings.scratch_dir.iterdir()) == []
+    assert SweepStore(settings.sweeps_dir).sweep_ids() == []
+    assert len(kept(settings)) == 2
+    shutil.rmtree(settings.sweeps_dir / partial.PARTIAL)
+
+
 def test_a_sweep_that_is_killed_in_a_part_goes_on_from_there(lab, plain):
     settings, instance = lab
-    done = subprocess.run([sys.executable, "-c", KILLED], capture_output=True, text=True, check=False, env=os.environ)
+    done = ended_by("SIGKILL")
     assert done.returncode == -signal.SIGKILL, done.stderr
     left = {path: path.stat().st_ino for path in kept(settings)}
     assert len(left) == 2

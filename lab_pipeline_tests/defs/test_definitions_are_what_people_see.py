@@ -63,6 +63,9 @@ def test_assets_and_their_lineage(repository):
         "sweep/report": from_the_lake,
         "sweep/selection": from_the_lake,
         "sweep/sets": from_the_lake,
+        "sweep/sweep_days": ["sweep/days"],
+        "sweep/sweep_sets": ["sweep/sets"],
+        "sweep/walk": from_the_lake,
         "statistics/trials": ["sweep/sets"],
     }
     assert {graph.get(key).group_name for key in graph.get_all_asset_keys()} == {
@@ -73,6 +76,7 @@ def test_assets_and_their_lineage(repository):
         "leaderboard",
         "operations",
         "sweep",
+        "walk",
     }
     assert all(graph.get(key).description for key in graph.get_all_asset_keys())
 
@@ -80,11 +84,13 @@ def test_assets_and_their_lineage(repository):
 def test_jobs_and_checks(repository):
     assert sorted(job.name for job in repository.get_all_jobs() if not job.name.startswith("__")) == [
         "backtest",
+        "drift",
         "inbox",
         "nightly",
         "retention",
         "statistics",
         "sweep",
+        "walk",
     ]
     assert sorted(key.to_user_string() for key in repository.asset_graph.asset_check_keys) == [
         "backtest/run_fills:rows_equal_artifacts",
@@ -109,7 +115,11 @@ def test_jobs_and_checks(repository):
         "sweep/days:cells_equal_trades",
         "sweep/selection:holdout_untouched",
         "sweep/selection:overfit",
+        "sweep/selection:winners_hold",
+        "sweep/sets:no_lookahead",
         "sweep/sets:top_equals_backtest",
+        "sweep/sweep_days:rows_equal_artifacts",
+        "sweep/sweep_sets:rows_equal_artifacts",
     ]
 
 
@@ -118,8 +128,10 @@ def test_schedules_and_whether_they_run_by_themselves(repository):
         one.name: (one.cron_schedule, one.job.name, one.default_status.name) for one in repository.schedule_defs
     } == {
         "nightly_backtests": ("0 2 * * *", "nightly", "STOPPED"),
+        "nightly_sweeps": ("0 2 * * *", "sweep", "STOPPED"),
         "retention_schedule": ("30 3 * * *", "retention", "STOPPED"),
         "statistics_schedule": ("0 * * * *", "statistics", "RUNNING"),
+        "sweep_drift": ("0 2 * * *", "drift", "STOPPED"),
     }
     assert {one.execution_timezone for one in repository.schedule_defs} == {"UTC"}
 
@@ -163,7 +175,8 @@ def test_the_ops_of_a_backtest(repository):
 
 
 def test_the_ops_of_a_sweep(repository):
-    swept, trials = repository.get_job("sweep").graph.nodes_in_topological_order
+    nodes = {node.name: node for node in repository.get_job("sweep").graph.nodes_in_topological_order}
+    swept = nodes.pop("search")
     assert [node.name for node in swept.definition.nodes_in_topological_order] == [
         "resolve_space",
         "plan_sweep",
@@ -174,7 +187,7 @@ def test_the_ops_of_a_sweep(repository):
         "select",
         "publish_sweep",
     ]
-    assert trials.name == "statistics__trials"
+    assert set(nodes) == {"statistics__trials", "upload_sweep"}
 
 
 def test_the_launchpad_asks_for_every_field_and_checks_it(repository):
@@ -240,7 +253,9 @@ def test_the_launchpad_asks_for_a_sweep_as_its_document_has_it(repository):
             dg.validate_run_config(job, {"ops": {"search": {"config": {**config, **wrong}}}})
 
 
-@pytest.mark.parametrize("group", ["lake", "backtest", "nightly", "statistics", "leaderboard", "operations", "sweep"])
+@pytest.mark.parametrize(
+    "group", ["lake", "backtest", "nightly", "statistics", "leaderboard", "operations", "sweep", "walk"]
+)
 def test_all_assets_of_a_group_can_be_materialised_together(repository, group):
     graph = repository.asset_graph
     chosen = [key for key in graph.get_all_asset_keys() if graph.get(key).group_name == group]

@@ -15,8 +15,8 @@ from lab_pipeline.sweeps import running
 from lab_pipeline.sweeps.proofs import RefutedError
 from lab_pipeline.sweeps.running import run_sweep
 from lab_pipeline_tests.support import swept_lab
-from lab_pipeline_tests.support.swept_lab import SPEC
 from lab_pipeline_tests.support.sweeps import sweeps_of
+from lab_pipeline_tests.support.swept_lab import SPEC
 
 lab = swept_lab.lab
 
@@ -85,12 +85,14 @@ def test_a_sound_sweep_passes_but_for_its_verdict(lab, run):
     assert {name: one.passed for name, one in results.items()} == {
         "top_equals_backtest": True,
         "cells_equal_trades": True,
+        "no_lookahead": True,
         "overfit": False,
         "holdout_untouched": True,
+        "rows_equal_artifacts": True,
     }
     assert results["overfit"].severity is dg.AssetCheckSeverity.WARN
     assert "dsr" in results["overfit"].metadata["failed"].value
-    assert {one.metadata["strategy"].value for one in results.values()} == {"mine"}
+    assert {one.metadata["strategy"].value for one in results.values() if "strategy" in one.metadata} == {"mine"}
 
 
 @pytest.mark.parametrize("check", ["top_equals_backtest", "cells_equal_trades"])

@@ -18,6 +18,7 @@ from lab_pipeline.dagster_ext.reconcile import unpublish_late
 from lab_pipeline.defs.backtest.metadata import describe_asset
 from lab_pipeline.defs.sweep.checks import CHECKS, evaluate, refuted
 from lab_pipeline.defs.sweep.metadata import describe
+from lab_pipeline.defs.sweep.partitions import add_windows
 from lab_pipeline.defs.sweep.progress_log import ProgressLog
 from lab_pipeline.domain.candles import Floats
 from lab_pipeline.doors import api_url
@@ -31,7 +32,7 @@ from lab_pipeline.runs.tags import FINGERPRINT_TAG, SWEEP_OP, search_tags
 from lab_pipeline.sweeps import parts as in_parts
 from lab_pipeline.sweeps import running as steps
 from lab_pipeline.sweeps.partial import PARTIAL, KeptPart, Partials, forget, keep_part, read_part
-from lab_pipeline.sweeps.proofs import RefutedError
+from lab_pipeline.sweeps.proofs import RefutedError, look_ahead
 
 if TYPE_CHECKING:
     from lab_pipeline.engine.sweep import Sweep
@@ -142,7 +143,7 @@ def sweep_whole(
     lab: dg.ResourceParam[Lab],
 ) -> Swept:
     """Sweep; progress goes to the event log and to whoever listens in this process."""
-    log = ProgressLog(context.log, "calls", resolved, progress.listener())
+    log = _progress(context, "calls", resolved, progress.listener())
     with failing_clearly(context.log):
         swept = steps.evaluate(
             resolved,
@@ -163,7 +164,7 @@ def sweep_part(
     context: dg.OpExecutionContext, resolved: steps.ResolvedSweep, piece: SlicePiece, lab: dg.ResourceParam[Lab]
 ) -> KeptPart:
     """Sweep a part, wherever the executor has put this op."""
-    log = ProgressLog(context.log, "calls", resolved)
+    log = _progress(context, "calls", resolved)
     own = run_directory(lab.settings, context.run.run_id) / CELLS
     with failing_clearly(context.log):
         part = keep_part(
@@ -197,7 +198,7 @@ def search_placebos(
     lab: dg.ResourceParam[Lab],
 ) -> Placebos:
     """Search the placebos."""
-    log = ProgressLog(context.log, "placebos", resolved)
+    log = _progress(context, "placebos", resolved)
     with failing_clearly(context.log):
         return Placebos(steps.draw_placebos(resolved, lake, threads=lab.settings.threads, on_progress=log.report))
 
@@ -229,6 +230,9 @@ def select(  # noqa: PLR0917 - one parameter an input or a resource
                 placebos=placebos.best,
                 threads=lab.settings.threads,
             )
+            if (winner := selected.selection.choice.winner) >= 0:
+                fills = look_ahead(resolved, winner, lake, strategies, threads=lab.settings.threads)
+                context.log.info(f"{fills:,} fills are the same where candles after them are others")
         except RefutedError as error:  # the op that publishes has the checks, and fails
             context.log.error(str(error))  # noqa: TRY400 - what differs says it all
             return Judged(error)
@@ -254,6 +258,7 @@ def publish_sweep(
         manifest = steps.publish(run_id, selected, store)
         forget(selected.resolved, store.directory / PARTIAL)
     unpublish_late(context, lab.settings)
+    add_windows(context.instance, selected)
     context.instance.add_run_tags(run_id, {FINGERPRINT_TAG: manifest.fingerprint})
     for name, metadata in describe(manifest, selected, store.directory / run_id, api_url(lab.settings)).items():
         if name in context.selected_output_names:  # else it is no asset, or was not asked for
@@ -305,3 +310,9 @@ def _asked(context: dg.OpExecutionContext, results: Iterable[dg.AssetCheckResult
     """Leave out the results of checks that were not asked for."""
     asked = {spec.name for name, spec in CHECKS.items() if name in context.selected_output_names}
     return (one for one in results if one.check_name in asked)
+
+
+def _progress(
+    context: dg.OpExecutionContext, noun: str, resolved: steps.ResolvedSweep, listener: progress.Progress | None = None
+) -> ProgressLog:
+    return ProgressLog(context.log, noun, len(resolved.sets), resolved.spec.objective.name, listener)

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import dagster as dg
 
 from lab_pipeline.operations.notices import ABOUT
-from lab_pipeline.sweeps.proofs import CELLS_EQUAL, TOP_EQUALS, RefutedError
+from lab_pipeline.sweeps.proofs import CELLS_EQUAL, NO_LOOK_AHEAD, TOP_EQUALS, RefutedError
 from lab_pipeline.sweeps.running import SelectedSweep
 
 SETS, DAYS, SELECTION = (dg.AssetKey(["sweep", name]) for name in ("sets", "days", "selection"))
@@ -23,6 +23,12 @@ SPECS = [
         asset=DAYS,
         blocking=True,
         description="The winner's trades and net returns by day and caller are those of the backtest's trades.",
+    ),
+    dg.AssetCheckSpec(
+        NO_LOOK_AHEAD,
+        asset=SETS,
+        blocking=True,
+        description="Fills of the winner do not change where candles after them do.",
     ),
     dg.AssetCheckSpec(OVERFIT, asset=SELECTION, description="The verdict on the winner is *supported*."),
     dg.AssetCheckSpec(
@@ -47,7 +53,7 @@ def evaluate(selected: SelectedSweep) -> Iterator[dg.AssetCheckResult]:
     about = {ABOUT: dg.MetadataValue.text(resolved.spec.strategy)}
     winner = selection.choice.winner
     held = "there is no winner to run" if winner < 0 else f"set {winner} was run as a backtest"
-    for key, name in ((SETS, TOP_EQUALS), (DAYS, CELLS_EQUAL)):
+    for key, name in ((SETS, TOP_EQUALS), (DAYS, CELLS_EQUAL), (SETS, NO_LOOK_AHEAD)):
         yield dg.AssetCheckResult(passed=True, asset_key=key, check_name=name, description=held, metadata=about)
     verdict = selection.verdict
     yield dg.AssetCheckResult(

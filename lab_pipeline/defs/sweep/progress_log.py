@@ -5,7 +5,6 @@ import time
 import dagster as dg
 
 from lab_pipeline.runs.progress import Progress
-from lab_pipeline.sweeps.running import ResolvedSweep
 
 SECONDS_BETWEEN_LINES = 2.0
 
@@ -14,17 +13,19 @@ class ProgressLog:
     """Writes a line every two seconds: what is done, the best set so far, the time that is left."""
 
     def __init__(
-        self, log: dg.DagsterLogManager, noun: str, resolved: ResolvedSweep, listener: Progress | None = None
+        self, log: dg.DagsterLogManager, noun: str, sets: int, objective: str, listener: Progress | None = None
     ) -> None:
         """Begin now.
 
         Args:
             log: of the op.
             noun: of what is counted.
-            resolved: what is swept.
+            sets: that are evaluated.
+            objective: name of what ranks them.
             listener: who is told every step, too.
         """
-        self._log, self._noun, self._resolved, self._listener = log, noun, resolved, listener
+        self._log, self._noun, self._listener = log, noun, listener
+        self._sets, self._objective = sets, objective
         self._began = self._last = time.monotonic()
         self._best: tuple[int, float] | None = None
 
@@ -43,9 +44,8 @@ class ProgressLog:
 
     def _line(self, done: int, total: int, seconds: float) -> str:
         left = seconds * (total - done) / done if done else 0.0
-        sets = len(self._resolved.sets)
-        text = f"{sets:,} sets x {done:,} of {total:,} {self._noun} ({done / total:.0%}), {left:,.0f} s left"
+        text = f"{self._sets:,} sets x {done:,} of {total:,} {self._noun} ({done / total:.0%}), {left:,.0f} s left"
         if self._best is None:
             return text
         number, objective = self._best
-        return f"{text}; best so far is set {number} ({self._resolved.spec.objective.name} {objective:+.4f})"
+        return f"{text}; best so far is set {number} ({self._objective} {objective:+.4f})"

@@ -115,14 +115,10 @@ class Cells:
             KeyError: if one is missing.
         """
         kinds: dict[str, Any] = {"by_day": Sums, "by_caller": Sums, "tail": Tail}
-        return cls(
-            **{
-                one.name: kinds[one.name](*(arrays[f"{one.name}.{part}"] for part in kinds[one.name]._fields))
-                if one.name in kinds
-                else arrays[one.name]
-                for one in fields(cls)
-            }
-        )
+        parts: dict[str, Any] = {one.name: arrays[one.name] for one in fields(cls) if one.name not in kinds}
+        for name, kind in kinds.items():
+            parts[name] = kind(*(arrays[f"{name}.{part}"] for part in kind._fields))
+        return cls(**parts)
 
     def merge(self, other: "Cells") -> None:
         """Add what another sweep of the same sets and calls counted."""

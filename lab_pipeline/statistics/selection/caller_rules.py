@@ -1,7 +1,6 @@
 """Which callers make money under which rules, when as many pairs are asked as there are."""
 
 import numpy as np
-from scipy.special import stdtr
 
 from lab_pipeline.domain.candles import Floats
 from lab_pipeline.domain.clusters import Dependence, adjusted
@@ -20,6 +19,8 @@ def p_values(pairs: DayCells) -> Floats:
     Args:
         pairs: a row for each pair of a caller and a set.
     """
+    from scipy.special import stdtr  # noqa: PLC0415 - a quarter of a second
+
     moments = whole(pairs)
     mean, error, days = expectancy(moments)[0], expectancy_error(moments)[0], moments.sums[2, 0]
     tested = (days >= FEWEST_DAYS) & (error > 0.0)

@@ -9,7 +9,6 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.special import ndtr, ndtri
 
 from lab_pipeline.domain.candles import Floats
 from lab_pipeline.domain.luck import expected_maximum
@@ -117,6 +116,8 @@ def probabilistic_sharpe(shape: Shape, threshold: float = 0.0) -> float:
 
     No number where skew and kurtosis are so far from a normal distribution that the approximation has no variance.
     """
+    from scipy.special import ndtr  # noqa: PLC0415 - a quarter of a second
+
     if shape.variance <= 0.0:
         return math.nan
     return float(ndtr((shape.sharpe - threshold) * math.sqrt(shape.days - 1) / math.sqrt(shape.variance)))
@@ -138,6 +139,8 @@ def minimum_track_record(shape: Shape, threshold: float = 0.0, confidence: float
 
     Infinity where it is not above it at all, and no number where the PSR is none.
     """
+    from scipy.special import ndtri  # noqa: PLC0415 - as above
+
     if shape.variance <= 0.0:
         return math.nan
     if shape.sharpe <= threshold:
