@@ -9,17 +9,16 @@ from lab_pipeline.domain.errors import ConflictError
 from lab_pipeline.operations.deletion_lock import deleting
 from lab_pipeline.operations.lab import Lab
 from lab_pipeline.operations.runs import Runs
-from lab_pipeline.operations.sweeps import Sweeps
 from lab_pipeline.runs.artifacts import UnknownRunError
 from lab_pipeline.runs.tags import status_of
 from lab_pipeline.storage.internals import SqliteEventLogStorage
 
 
-def cancel(runs: Runs | Sweeps, run_id: str) -> None:
+def cancel(runs: Runs, run_id: str) -> None:
     """Stop a run: one that waits never starts, one that runs is asked to stop and is marked when it has.
 
     Raises:
-        UnknownRunError: if there is no such run; of a sweep, UnknownSweepError.
+        UnknownRunError: if there is no such run.
         ConflictError: if it is done already.
         ConflictError: if the run launcher of the instance cannot stop it, such as one that it did not start.
     """

@@ -10,12 +10,11 @@ import dagster as dg
 import sqlalchemy as sa
 
 from lab_pipeline.dagster_ext.failure_reason import failure_reason
-from lab_pipeline.dagster_ext.run_coordinator import is_sweep
 from lab_pipeline.domain.enums import RunStatus
 from lab_pipeline.domain.errors import LabError
 from lab_pipeline.operations.runs import ERROR_TAG, Runs
 from lab_pipeline.runs.artifacts import MANIFEST
-from lab_pipeline.runs.tags import ASSET_JOB, SWEEP_ASSETS, SWEEP_JOB, asked_fields, recorded, status_of
+from lab_pipeline.runs.tags import ASSET_JOB, SWEEP_ASSETS, SWEEP_JOB, WALK_JOB, asked_fields, recorded, status_of
 from lab_pipeline.storage.internals import RunsTable
 from lab_pipeline.sweeps.store import SweepManifest, SweepStore, UnknownSweepError
 
@@ -151,7 +150,7 @@ class Sweeps:
         records = self.instance.get_run_records(dg.RunsFilter(run_ids=list(run_ids))) if run_ids else []
         for record in records:
             run = record.dagster_run
-            if is_sweep(run):
+            if _publishes(run):
                 manifest, damage = self._manifest(run.run_id)
                 yield SweepRun(
                     position=SweepPosition(record.create_timestamp.astimezone(UTC), run.run_id),
@@ -196,6 +195,12 @@ class Sweeps:
             return manifest.created_at
         changed = (self._store.directory / sweep_id / MANIFEST).stat().st_mtime
         return datetime.fromtimestamp(changed, UTC)
+
+
+def _publishes(run: dg.DagsterRun) -> bool:
+    """Tell whether a run of any job makes a sweep; a fold of a walk publishes none."""
+    by_hand = (key for key in run.asset_selection or () if key.path[0] == SWEEP_ASSETS)
+    return run.job_name == SWEEP_JOB or (run.job_name == ASSET_JOB and any(key.path[-1] != WALK_JOB for key in by_hand))
 
 
 def _moment(seconds: float | None) -> datetime | None:

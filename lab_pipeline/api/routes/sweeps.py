@@ -271,7 +271,10 @@ async def get_sweep_artifact(
 @router.post("/{sweepId}/cancel", status_code=202, summary="Stop a sweep", responses=describe(404, 409))
 def cancel_sweep(stores: LabStores, sweep_id: SweepId) -> schemas.QueuedSweep:
     """Stop a sweep: one that waits never starts, one that runs is asked to stop. A finished one is a 409."""
-    run_actions.cancel(stores.sweep_runs, sweep_id)
+    sweep = stores.sweep_runs.get(sweep_id)
+    if sweep.finished:
+        raise ConflictError(f"sweep {sweep_id} is {sweep.status}: there is nothing to cancel")
+    run_actions.stop(stores.instance, sweep_id)
     return schemas.QueuedSweep(sweep_id=sweep_id, status=stores.sweep_runs.get(sweep_id).status)
 
 

@@ -393,6 +393,8 @@ class SelectionAnswer(Answer):
 
     winner: int | None
     """Id of the set with the best objective among those that may win."""
+    winner_values: dict[str, JsonValue] | None
+    """What is varied of it, by path."""
     objective: str
     """What ranks the sets."""
     days: int
