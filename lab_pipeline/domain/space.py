@@ -455,7 +455,10 @@ def _read(node: ast.AST, paths: list[str]) -> Callable[[Any], Any]:
             return lambda _: number
         case ast.Name() | ast.Attribute() | ast.Subscript():
             path = _path_of(node)
-            _require_known(path)
+            try:
+                _require_known(path)
+            except _WrongError as wrong:
+                raise _WrongError(f"{path} {wrong}") from None
             paths.append(path)
             return lambda numbers: numbers[path]
     raise _WrongError(f"may hold paths, numbers, + - * /, comparisons, and, or, not; no {type(node).__name__}")

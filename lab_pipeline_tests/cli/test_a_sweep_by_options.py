@@ -178,3 +178,16 @@ def test_a_users_mistake_is_one_clear_message(stocked, monkeypatch, words, says)
     assert ended.status == 2
     assert says in ended.err
     assert not (stocked.home / "sweeps").exists()
+
+
+def test_gc_removes_what_nobody_went_on_with_for_a_week(stocked):
+    kept = stocked.home / "sweeps" / ".partial" / "abc"
+    kept.mkdir(parents=True)
+    (kept / "part-00000.parquet").write_bytes(b"1234")
+    assert stocked("gc", "--json").json["leftoverBytes"] == 0
+    for path in (kept / "part-00000.parquet", kept):
+        os.utime(path, (0, 0))
+    assert stocked("gc", "--dry-run", "--json").json["leftoverBytes"] == 4
+    assert kept.exists()
+    assert stocked("gc", "--json").json["leftoverBytes"] == 4
+    assert not kept.exists()

@@ -303,7 +303,7 @@ class Sets:
                 *first.problems,
             ]
         if self.excluded:
-            return [FieldError("constraints", f"none of {self.asked:,} sets passes them")]
+            return [FieldError("constraints", f"none of {self.asked:,} sets passes them: loosen them, or vary more")]
         return [FieldError("space", "there is no set")]
 
 
