@@ -11,7 +11,7 @@ DEVELOPMENT := .venv/.development
 # Every process of the tests would compile the lab anew.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: demo up test test-all test-quick soak lint style bench docs clean
+.PHONY: demo up test test-all test-quick soak lint style bench docs pictures clean
 
 demo: $(RUNTIME)  ## Load a made-up market, run a real backtest through Dagster, print the result.
 	$(BIN)/lab demo
@@ -43,6 +43,9 @@ bench: $(DEVELOPMENT)  ## Every speed the project claims, beside its peer.
 
 docs: $(DEVELOPMENT)  ## Write the reference pages, docs/cli.md and docs/settings.md, and docs/pictures from the code.
 	$(BIN)/python -m lab_pipeline_tests.support.reference
+
+pictures: $(DEVELOPMENT)  ## Take docs/report.png, docs/sweep.png and docs/sweep-space.png of the demo's pages, with a Chromium of the system.
+	$(BIN)/python -m lab_pipeline_tests.support.screenshots
 
 clean:  ## Remove the environment and caches; LAB_HOME stays.
 	rm -rf .venv .pytest_cache .ruff_cache .mypy_cache .hypothesis

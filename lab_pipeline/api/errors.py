@@ -34,6 +34,8 @@ from lab_pipeline.runs.artifacts import UnknownArtifactError, UnknownRunError, U
 from lab_pipeline.runs.call_view import UnknownCallError
 from lab_pipeline.runs.idempotency import IdempotencyBusyError, LaunchUnknownError
 from lab_pipeline.runs.strategies import UnknownStrategyError
+from lab_pipeline.sweeps.sets import UnknownSetError
+from lab_pipeline.sweeps.store import UnknownSweepError
 
 RETRY_AFTER_SECONDS = 5
 LONGEST_MESSAGE = 4000
@@ -63,6 +65,8 @@ STATUS_OF: dict[type[Exception], int] = {
     UnknownArtifactError: 404,
     UnknownCallError: 404,
     UnknownStrategyError: 404,
+    UnknownSweepError: 404,
+    UnknownSetError: 404,
     ConflictError: 409,
     QueueFullError: 429,
     IdempotencyBusyError: 503,

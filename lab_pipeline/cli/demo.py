@@ -11,12 +11,37 @@ from lab_pipeline.cli.app import app, open_lab, out, settings, table
 from lab_pipeline.cli.backtest import print_result, run_foreground
 from lab_pipeline.cli.progress import progress_bar
 from lab_pipeline.cli.summary import percent
+from lab_pipeline.cli.sweep_result import print_sweep
 from lab_pipeline.domain.backtest import iso
 
 DEMO_TIMEFRAME = "5m"
 MOST_TOKENS = 100_000
 MOST_CALLS = 10_000_000
 DEMO_STRATEGY = "ladder"
+DEMO_SWEEP = {
+    "strategy": DEMO_STRATEGY,
+    "timeframe": DEMO_TIMEFRAME,
+    "space": {
+        "reentry": [None],
+        "exit.stopLoss": [0.1, 0.15, 0.2, 0.3, 0.4],
+        "exit.trailing": [
+            None,
+            {"activation": 1.3, "distance": 0.2},
+            {"activation": 1.5, "distance": 0.3},
+            {"activation": 2.0, "distance": 0.3},
+        ],
+        "exit.maxHoldMinutes": [60, 120, 240, 480, 1440],
+        "exit.targets": {"ladder": {"multiples": [1.3, 1.6, 2, 3], "fractions": [[1.0], [0.5, 0.5]]}},
+    },
+    "objective": {"min_days": 5},
+    "validation": {
+        "holdout": 0,
+        "walk_forward": {"train_days": 8, "test_days": 1, "step_days": 1},
+        "placebo": 39,
+    },
+    "keep": {"top": 3},
+}
+"""A thousand ways out. The demo's two weeks are too few to hold days out of, and for the overfitting to be said."""
 
 
 @app.command("demo")
@@ -25,7 +50,7 @@ def demo(
     tokens: Annotated[int, typer.Option(min=1, max=MOST_TOKENS, help="Tokens in the market.")] = 300,
     calls: Annotated[int, typer.Option(min=1, max=MOST_CALLS, help="Calls made on them.")] = 1500,
 ) -> None:
-    """Generate a token market, load it into the lake, and run a backtest on it through Dagster."""
+    """Generate a token market, load it into the lake, run a backtest on it through Dagster, and sweep its exits."""
     import polars as pl
 
     from lab_pipeline.defs.lake.events import report_calls, report_candles
@@ -59,9 +84,28 @@ def demo(
     out.print(_callers(settings().artifacts_dir / manifest.run_id / "trades.parquet"))
     out.print()
     print_result(manifest)
+    _sweep()
     port = settings().port
     address = f"http://{settings().host}:{port}" if port else "the address that it prints"  # 0: a free one, each time
     out.print(f"\nNow `make up` and open {address}: the run, its assets, lineage, plots and logs.")
+
+
+def _sweep() -> None:
+    """Sweep the exits of the demo's strategy, and print which survive."""
+    from lab_pipeline.sweeps.running import run_sweep
+    from lab_pipeline.sweeps.spec import SweepSpec
+
+    spec = SweepSpec.parse(DEMO_SWEEP)
+    with open_lab() as lab, progress_bar("sweeping its exits", "calls or placebos") as bar:
+        manifest, selected = run_sweep(
+            spec, lake=lab.lake, strategies=lab.strategies, store=lab.sweeps, on_progress=bar, on_placebos=bar
+        )
+    sets, calls, placebos = len(selected.resolved.sets), selected.resolved.calls.height, spec.validation.placebo
+    out.print(
+        f"\nWhich exits would have been better? {sets:,} sets of them on the same {calls:,} calls,\n"
+        f"and the same search on {placebos} markets in which the calls were made at other moments.\n"
+    )
+    print_sweep(selected, settings().sweeps_dir / manifest.sweep_id)
 
 
 def _callers(trades: Path) -> Table:

@@ -10,6 +10,7 @@ from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
+import polars as pl
 
 from lab_pipeline.domain.t_quantile import student_t_975
 
@@ -49,6 +50,24 @@ def mean_interval(
     return max(least, mean - half), mean + half
 
 
+def trades_error(trades: pl.DataFrame) -> float | None:
+    """Return the standard error of the mean net return of trades, of the clusters that make its interval the wider.
+
+    Args:
+        trades: with `net_return`, `called_at` and `caller` of `frames.TRADES`.
+
+    Returns:
+        Null where nothing can be said: if all trades are of one day, or there are none.
+    """
+    if trades.is_empty():
+        return None
+    net, days = trades["net_return"].to_numpy(), trades["called_at"].dt.epoch("d").to_numpy()
+    by_day, by_caller = _error(net, days), _error(net, trades["caller"].rank("dense").to_numpy())
+    if by_day is None:
+        return None
+    return max(by_day, by_caller or by_day, key=lambda found: found[0] * found[1])[0]
+
+
 def interval_of_sums(
     day_values: Floats,
     day_sums: Floats,
@@ -79,16 +98,22 @@ def interval_of_sums(
 
 def standard_error(values: Floats, groups: Groups) -> tuple[float, int] | None:
     """Return the standard error of a mean by clusters, and its degrees of freedom; null for fewer than two clusters."""
+    found = _error(values, groups)
+    return None if found is None else (found[0], len(np.unique(groups)) - 1)
+
+
+def _half_width(values: Floats, groups: Groups) -> float | None:
+    found = _error(values, groups)
+    return None if found is None else found[0] * found[1]
+
+
+def _error(values: Floats, groups: Groups) -> tuple[float, float] | None:
+    """Return the standard error of a mean, and how many of them make half of its interval."""
     clusters, places = np.unique(groups, return_inverse=True)
     if len(clusters) < FEWEST_CLUSTERS:
         return None
     deviations = np.bincount(places, weights=values - values.mean()).astype(np.float64)  # which they are already
-    return _error_of(deviations, len(values)), len(clusters) - 1
-
-
-def _half_width(values: Floats, groups: Groups) -> float | None:
-    found = standard_error(values, groups)
-    return None if found is None else _quantile(found[1]) * found[0]
+    return _error_of(deviations, len(values))
 
 
 def _half_width_of_sums(counts: Floats, sums: Floats) -> float | None:
@@ -96,21 +121,15 @@ def _half_width_of_sums(counts: Floats, sums: Floats) -> float | None:
     counts, sums = counts[used], sums[used]
     if len(counts) < FEWEST_CLUSTERS:
         return None
-    return _half_width_of(sums - counts * (sums.sum() / counts.sum()), float(counts.sum()))
+    error, quantile = _error_of(sums - counts * (sums.sum() / counts.sum()), float(counts.sum()))
+    return error * quantile
 
 
-def _half_width_of(deviations: Floats, values: float) -> float:
-    """Return half the width of the interval by the clusters' summed deviations, of so many values in all."""
-    return _quantile(len(deviations) - 1) * _error_of(deviations, values)
-
-
-def _error_of(deviations: Floats, values: float) -> float:
+def _error_of(deviations: Floats, values: float) -> tuple[float, float]:
+    """Return the same by the clusters' summed deviations, of so many values in all."""
     count = len(deviations)
-    return math.sqrt(float((deviations**2).sum()) * count / (count - 1) / values**2)
-
-
-def _quantile(freedom: int) -> float:
-    return float(student_t_975(np.array([float(freedom)]))[0])
+    variance = float((deviations**2).sum()) * count / (count - 1) / values**2
+    return math.sqrt(variance), float(student_t_975(np.array([count - 1.0]))[0])
 
 
 def adjusted(chances: Floats, dependence: Dependence = "by") -> Floats:

@@ -70,6 +70,7 @@ def lanes_frame(
     days: Integers,
     callers: Integers,
     taken: Taken,
+    latest: int = LATEST,
 ) -> pl.DataFrame:
     """Return the table of the lanes: columns of `frames.FILL_CERTAINTY`.
 
@@ -82,9 +83,10 @@ def lanes_frame(
         days: of the calls, by rank.
         callers: numbers of the calls' callers.
         taken: what the account made of them.
+        latest: candles by which calls were entered late at the most.
     """
     rows = []
-    for lane in _lanes(trades, fills, evidence, config, timeframe):
+    for lane in _lanes(trades, fills, evidence, config, timeframe, latest):
         made = ~np.isnan(lane.net)
         net, calls = lane.net[made], lane.calls[made]
         low, high = mean_interval(net, days[calls], callers[calls])
@@ -128,8 +130,8 @@ def _thin_share(trades: Records, thinnest: Floats, stakes: Floats) -> float | No
     return float(won[thinnest < stakes].sum()) / total if total > 0 else None
 
 
-def _lanes(
-    trades: Records, fills: Records, evidence: Evidence, config: StrategyConfig, timeframe: int
+def _lanes(  # noqa: PLR0917 - what `lanes_frame` holds
+    trades: Records, fills: Records, evidence: Evidence, config: StrategyConfig, timeframe: int, latest: int
 ) -> Iterator[Lane]:
     account, costs = account_of(config, timeframe), costs_of(config)
     through, haircut = config.exit.stop_fill.through, config.end_of_data.haircut
@@ -162,7 +164,7 @@ def _lanes(
             other = account._replace(size=stake * account.size, max_fraction=stake * account.max_fraction)
             net = settled(trades, fills, costs, other, price, depth)
         yield as_run._replace(kind=LaneKind.STAKE, name=f"{stake:g} times the stake", stake=stake, net=net)
-    for delay in range(LATEST + 1):
+    for delay in range(latest + 1):
         lane = as_run if delay == 0 else _late(as_run, evidence.late, delay, "net")
         yield lane._replace(kind=LaneKind.DELAY, name=_later(delay))
     for fee_bps, slippage_bps in DEAR:

@@ -133,10 +133,12 @@ class Simulator:
         all_calls: pl.DataFrame | None = None,
         signals: Mapping[str, Signal] = NONE,
         doubt_seed: int | None = None,
+        other_fills: bool = False,
     ) -> None:
         """Take the calls and the strategy; arguments and errors as of `simulate`, but for where finer candles are from.
 
-        `doubt_seed` is the seed of what is simulated beside the calls, null if nothing is.
+        `doubt_seed` is the seed of what is simulated beside the calls, null if nothing is; with `other_fills` then
+        what other fills would have made of them, no later than in a stress lane, and nothing is said of chance.
 
         Raises:
             InvalidConfigError: naming what of the strategy does not fit the timeframe, the calls or the finer candles.
@@ -157,7 +159,7 @@ class Simulator:
         self._threads = threads or processors
         self._book = CallBook(self._calls, config, self._timeframe, signals)
         self._witness, self._seed = None, doubt_seed
-        if doubt_seed is not None:
+        if doubt_seed is not None or other_fills:
             self._witness = Witness(self._calls, self._book, config, self._timeframe, doubt_seed)
         self._by_mint = CallsByMint(self._calls["mint"])
         self._runner = CallRunner(self._book, config, self._timeframe, self._threads, finer)
@@ -282,7 +284,7 @@ class Simulator:
         self, trades: Records, fills: Records, order: Integers, allocation: Allocation
     ) -> tuple[pl.DataFrame, pl.DataFrame]:
         """Lay out what other fills, and chance, would have made of the calls; empty frames if nobody asked."""
-        if self._witness is None or self._seed is None:
+        if self._witness is None:
             return pl.DataFrame(schema=frames.FILL_CERTAINTY), pl.DataFrame(schema=frames.NULLS)
         evidence = self._witness.evidence()
         days = self._calls["called_at"].to_physical().to_numpy() // DAY_MS
@@ -296,7 +298,10 @@ class Simulator:
             days=days,
             callers=self._calls["caller"].rank("dense").cast(pl.Int64).to_numpy(),
             taken=Taken(allocation.invested, float(allocation.pnl.sum()) / capital, capital),
+            latest=self._witness.latest,
         )
+        if self._seed is None:
+            return certainty, pl.DataFrame(schema=frames.NULLS)
         nulls = nulls_frame(trades, evidence, self._calls, days=days, seed=self._seed, threads=self._threads)
         return certainty, nulls
 

@@ -2,11 +2,11 @@
 
 - *Late*: every call entered 1 to `LATEST` candles later.
 - *Held*: every entry held to the horizon.
-- *Moved*: every call at candles of its token that are a horizon away from it or more, and `DAYS_AROUND` days (three
-  horizons, if those are longer) at the most; between the first and the last call of the run, so that whatever a
-  simulation looks at has been read. Prices that the call brought (entry, targets, stop) move with the token's price,
-  its pool with the root of it. The strategy is asked the same of them, filters and signals included; its averages and
-  extremes look back on all candles of the token that are there.
+- *Moved*: every call at candles of its token that are `DAYS_AROUND` days (three horizons, if those are longer) away
+  from it at the most and have a whole window after them, as the call must have, too; between the first and the last
+  call of the run, so that whatever a simulation looks at has been read. Prices that the call brought (entry, targets,
+  stop) move with the token's price, its pool with the root of it. The strategy is asked the same of them, filters and
+  signals included; its averages and extremes look back on all candles of the token that are there.
 
 Ambiguous candles of these are taken as stop first where the strategy would open them: finer candles are read for the
 run itself only. Nothing here changes what the run is.
@@ -37,6 +37,7 @@ LATE_AND_DEAR = tuple(
     (lane.delay_candles, lane.fee_bps, lane.slippage_bps) for lane in STRESS_LANES if lane.delay_candles
 )
 """Candles late, fee and slippage (basis points) of the stress lanes that are late, too."""
+LATEST_STRESSED = max(candles for candles, _, _ in LATE_AND_DEAR)
 DAYS_AROUND = 7
 MOST_MOMENTS, FEWEST_MOMENTS = 64, 10
 """To which a call is moved; draws take one of them for each call, over and over."""
@@ -78,7 +79,9 @@ class Evidence:
 class Witness:
     """Simulates the calls of each shard under other assumptions."""
 
-    def __init__(self, calls: pl.DataFrame, book: CallBook, config: StrategyConfig, timeframe: int, seed: int) -> None:
+    def __init__(
+        self, calls: pl.DataFrame, book: CallBook, config: StrategyConfig, timeframe: int, seed: int | None
+    ) -> None:
         """Take the calls in their order.
 
         Args:
@@ -86,7 +89,8 @@ class Witness:
             book: of these calls.
             config: the strategy.
             timeframe: length of a candle in milliseconds.
-            seed: of the moments to which calls are moved.
+            seed: of the moments to which calls are moved; null to simulate calls alone that are as late as stress
+                lanes are.
         """
         self._book, self._timeframe = book, timeframe
         self._rules, self._options = rules_of(config, timeframe), options_of(config, timeframe)
@@ -95,8 +99,11 @@ class Witness:
         self._span = (int(called_at[0]), int(called_at[-1])) if len(called_at) else (0, 0)
         window = max(1, self._rules.horizon // timeframe)
         moments = min(MOST_MOMENTS, max(FEWEST_MOMENTS, CANDLES_MOVED // (window * max(1, len(calls)))))
-        generator = np.random.Generator(np.random.PCG64([seed, 0]))
-        self._drawn = generator.integers(0, 2**32, size=(len(calls), moments), dtype=np.uint32)
+        self.latest = LATEST_STRESSED if seed is None else LATEST
+        self._drawn = np.empty((len(calls), 0), np.uint32)
+        if seed is not None:
+            generator = np.random.Generator(np.random.PCG64([seed, 0]))
+            self._drawn = generator.integers(0, 2**32, size=(len(calls), moments), dtype=np.uint32)
         self._found: list[Evidence] = []
 
     def add(
@@ -129,16 +136,19 @@ class Witness:
         chunks = [wanted[begin : begin + CALLS_A_CHUNK] for begin in range(0, len(wanted), CALLS_A_CHUNK)]
         late = pool.map(
             lambda task: self._late(task[0], task[1], calls, columns, liquidity),
-            [(chunk, delay) for chunk in chunks for delay in range(1, LATEST + 1)],
+            [(chunk, delay) for chunk in chunks for delay in range(1, self.latest + 1)],
         )
-        hold = partial(self._hold, calls=calls, columns=columns, liquidity=liquidity, distance=distance)
-        held_chunks = pool.map(hold, chunks)
-        moved, sums, counts = self._move(ranks, calls, columns, liquidity, pool)
+        held, moments = np.full(len(ranks), np.nan), self._drawn.shape[1]
+        moved, sums = np.zeros(len(ranks), np.bool_), np.zeros((len(ranks), moments))
+        counts = np.zeros(sums.shape, np.int32)
+        if moments:
+            hold = partial(self._hold, calls=calls, columns=columns, liquidity=liquidity, distance=distance)
+            held_chunks = pool.map(hold, chunks)
+            moved, sums, counts = self._move(ranks, calls, columns, liquidity, pool)
+            for chunk, net in zip(chunks, held_chunks, strict=True):
+                held[chunk] = net
         records = np.concatenate([np.empty(0, LATE), *late])
         records["call"] = ranks[records["call"]]
-        held = np.full(len(ranks), np.nan)
-        for chunk, net in zip(chunks, held_chunks, strict=True):
-            held[chunk] = net
         self._found.append(Evidence(_thinnest(columns, trades, fills), records, ranks, held, moved, sums, counts))
 
     def take(self, evidence: Evidence) -> None:
@@ -221,6 +231,7 @@ class Witness:
             calls.first_row,
             calls.last_row,
             self._rules.horizon,
+            self._timeframe,
             max(DAYS_AROUND * DAY_MS, 3 * self._rules.horizon),
             *self._span,
             readonly(self._drawn[ranks]),

@@ -1,7 +1,9 @@
 """Pictures and tear sheets."""
 
 from lab_pipeline.reports.charts import CURVES, buckets_picture, comparison_chart, coverage_chart, equity_picture
-from lab_pipeline.reports.sheet import RunResult, environment, render_report, render_sheet
+from lab_pipeline.reports.pages import environment
+from lab_pipeline.reports.sheet import RunResult, render_report, render_sheet
+from lab_pipeline.reports.sweep_sheet import render_sweep
 
 __all__ = [
     "CURVES",
@@ -13,4 +15,5 @@ __all__ = [
     "equity_picture",
     "render_report",
     "render_sheet",
+    "render_sweep",
 ]

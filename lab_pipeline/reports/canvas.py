@@ -82,6 +82,10 @@ class Canvas:
         written = "".join(f' {name.replace("_", "-")}="{value}"' for name, value in attributes.items())
         self._parts.append(f'<path{written} d="{d}"/>')
 
+    def raw(self, markup: str) -> None:
+        """Add what no other method draws; whoever writes it has escaped its text."""
+        self._parts.append(markup)
+
     def clip(self, x: float, y: float, width: float, height: float) -> str:
         """Return a reference for `clip_path` to draw within a rectangle."""
         n = self.n

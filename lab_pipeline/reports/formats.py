@@ -68,6 +68,25 @@ def moment(value: datetime | None) -> str:
     return MISSING if value is None else f"{value:%Y-%m-%d %H:%M}"
 
 
+def day(value: datetime | str) -> str:
+    """Write the UTC day of a moment, which may be written already."""
+    return value[:10] if isinstance(value, str) else f"{value:%Y-%m-%d}"
+
+
+def figure(value: float | None) -> str:
+    """Write a figure of whatever size in three digits.
+
+    >>> figure(0.95), figure(0.052678)
+    ('0.95', '0.0527')
+    """
+    return MISSING if value is None else f"{value:.3g}".replace("-", MINUS)
+
+
+def sentence(text: str) -> str:
+    """Write words as a sentence; those that already are one have more capitals, which stay."""
+    return f"{text[:1].upper()}{text[1:]}."
+
+
 def shortened(text: str) -> str:
     """Leave out the middle of a long name."""
     return text if len(text) <= HEAD + TAIL + 4 else f"{text[:HEAD]}…{text[-TAIL:]}"

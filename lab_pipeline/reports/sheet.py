@@ -1,10 +1,9 @@
 """The tear sheet: one HTML page that needs nothing but itself."""
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol
 
 import polars as pl
-from jinja2 import BaseLoader, ChoiceLoader, Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from lab_pipeline.domain.backtest import ResolvedSpec
@@ -12,12 +11,10 @@ from lab_pipeline.domain.doubts import FEW_TRADES
 from lab_pipeline.domain.enums import IntrabarPolicy, Outcome, SkipReason
 from lab_pipeline.domain.strategy import StrategyConfig
 from lab_pipeline.domain.summary import Summary
-from lab_pipeline.domain.text import visible, visible_json
+from lab_pipeline.domain.text import visible_json
 from lab_pipeline.reports import certainty, charts, formats, tables
+from lab_pipeline.reports.pages import template
 from lab_pipeline.reports.wording import sentences, universe_text
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
 
 CALLERS_SHOWN = 15
 CALLERS_AT_MOST = 100
@@ -93,7 +90,7 @@ def render_report(
         A whole HTML document, under 200 kB.
     """
     shown = _shown(result, spec, fingerprint=fingerprint, snapshot=snapshot, engine_version=engine_version)
-    return _ENVIRONMENT.get_template("report.html").render(shown)
+    return _PAGE.render(shown)
 
 
 def render_sheet(
@@ -101,7 +98,7 @@ def render_sheet(
 ) -> Markup:
     """Render what is on the tear sheet of a run, without the page around it; arguments as of `render_report`."""
     shown = _shown(result, spec, fingerprint=fingerprint, snapshot=snapshot, engine_version=engine_version)
-    return Markup(_ENVIRONMENT.get_template("sheet.html").render(shown))  # noqa: S704 - escaped by the template
+    return Markup(_SHEET.render(shown))  # noqa: S704 - escaped by the template
 
 
 def _shown(result: RunResult, spec: ResolvedSpec, **made_of: str) -> dict[str, Any]:
@@ -113,7 +110,7 @@ def _shown(result: RunResult, spec: ResolvedSpec, **made_of: str) -> dict[str, A
         assumptions=list(certainty.assumptions(spec.strategy)),
         lanes=certainty.lane_tables(result.fill_certainty),
         thin_share=certainty.thin_share(result.fill_certainty),
-        against_chance=list(certainty.against_chance(result.nulls)),
+        against_chance=[*certainty.against_chance(result.nulls), *certainty.by_luck(result.trades)],
         verdict=_verdict(result.summary),
         without_costs=not (spec.strategy.costs.fee_bps or spec.strategy.costs.slippage_bps),
         cautions=_cautions(result.summary, spec),
@@ -254,42 +251,4 @@ def _padded(low: float, high: float) -> Scale:
     return Scale(low - margin, high + margin)
 
 
-def _as_text(value: object) -> object:
-    """Write out the control characters of names, which no page may hold; what is markup already is the page's own."""
-    return visible(value, keep="\n\t") if isinstance(value, str) and not isinstance(value, Markup) else value
-
-
-def environment(*loaders: BaseLoader) -> Environment:
-    """Return what renders our templates, and those of `loaders` before them; every name in them stays text."""
-    made = Environment(
-        loader=ChoiceLoader([*loaders, PackageLoader("lab_pipeline.reports")]),
-        autoescape=True,
-        finalize=_as_text,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    filters: dict[str, Callable[..., Any]] = {
-        function.__name__: function
-        for function in (
-            formats.signed_percent,
-            formats.percent,
-            formats.number,
-            formats.signed_number,
-            formats.multiple,
-            formats.duration,
-            formats.moment,
-            formats.shortened,
-            formats.words,
-            formats.tone,
-            certainty.chance,
-        )
-    }
-    made.filters.update(filters)
-    for name in made.list_templates():
-        made.get_template(name)  # compiled, and kept
-    return made
-
-
-_ENVIRONMENT = environment()
-"""Made with the module: compiling it takes longer than filling it, and a process that forks has it for all its runs."""
+_PAGE, _SHEET = template("report.html"), template("sheet.html")

@@ -7,7 +7,7 @@ import json
 import os
 import platform
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
@@ -143,9 +143,7 @@ class ArtifactStore:
         """
         try:
             with staged(self.directory / STAGING) as staging:
-                files = [write_parquet(staging / f"{name}.parquet", frame) for name, frame in frames.items()]
-                files.append(write_text(staging / SUMMARY, "json", summary.model_dump_json(indent=2) + "\n"))
-                files.append(write_text(staging / REPORT, "html", report))
+                files = write_results(staging, frames, summary, report)
                 manifest = Manifest(
                     run_id=run_id,
                     fingerprint=provenance.fingerprint,
@@ -382,16 +380,46 @@ def unreadable(path: Path, content: bytes, error: ValidationError) -> Unreadable
     return UnreadableManifestError(f"{path} is damaged ({field_errors(error)[0]}). {REMEDY}")
 
 
+def write_results(
+    directory: Path, frames: Mapping[str, pl.DataFrame], summary: Summary, report: str
+) -> list[ArtifactFile]:
+    """Write what a run returned, and say of each file what a manifest says; arguments as of `ArtifactStore.publish`."""
+    files = [write_parquet(directory / f"{name}.parquet", frame) for name, frame in frames.items()]
+    files.append(write_text(directory / SUMMARY, "json", summary.model_dump_json(indent=2) + "\n"))
+    files.append(write_text(directory / REPORT, "html", report))
+    return files
+
+
 def write_parquet(path: Path, frame: pl.DataFrame) -> ArtifactFile:
     """Write an artifact, and say of it what a manifest says; equal frames give equal bytes."""
-    # pyarrow, and `string` rather than polars' string views: what the widest circle of readers knows.
+    table = _table(frame)
+    pq.write_table(table, path, compression="zstd")
+    return _describe(path, "parquet", rows=frame.height, columns=_columns(table.schema))
+
+
+def write_parts(path: Path, parts: Iterable[pl.DataFrame]) -> ArtifactFile:
+    """Write an artifact part by part, so that it need not be held as a whole; there is at least one part."""
+    following = iter(parts)
+    table = _table(next(following))
+    rows = table.num_rows
+    with pq.ParquetWriter(path, table.schema, compression="zstd") as writer:
+        writer.write_table(table)
+        for part in following:
+            writer.write_table(_table(part))
+            rows += part.height
+    return _describe(path, "parquet", rows=rows, columns=_columns(table.schema))
+
+
+def _table(frame: pl.DataFrame) -> pa.Table:
+    """Return a frame with `string` rather than polars' string views: what the widest circle of readers knows."""
     table = frame.to_arrow(compat_level=pl.CompatLevel.oldest())
-    schema = pa.schema(
-        [pa.field(f.name, pa.string() if pa.types.is_large_string(f.type) else f.type) for f in table.schema]
+    return table.cast(
+        pa.schema([pa.field(f.name, pa.string() if pa.types.is_large_string(f.type) else f.type) for f in table.schema])
     )
-    pq.write_table(table.cast(schema), path, compression="zstd")
-    columns = tuple(ColumnSchema(name=field.name, type=str(field.type)) for field in schema)
-    return _describe(path, "parquet", rows=frame.height, columns=columns)
+
+
+def _columns(schema: pa.Schema) -> tuple[ColumnSchema, ...]:
+    return tuple(ColumnSchema(name=field.name, type=str(field.type)) for field in schema)
 
 
 def write_text(path: Path, kind: str, text: str) -> ArtifactFile:

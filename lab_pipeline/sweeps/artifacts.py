@@ -1,14 +1,18 @@
 """What is written of a sweep: frames and the document of its selection."""
 
 import math
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import polars as pl
 
 from lab_pipeline.domain import frames
-from lab_pipeline.domain.candles import Floats
-from lab_pipeline.statistics.selection import Selection
+from lab_pipeline.domain.candles import Integers
+from lab_pipeline.domain.enums import IntrabarPolicy
+from lab_pipeline.statistics.selection import Selection, StopFills
+from lab_pipeline.statistics.selection.verdict import RULES, Finding
+from lab_pipeline.sweeps.callers import CallerTests
 
 if TYPE_CHECKING:
     from lab_pipeline.engine.sweep import Sweep
@@ -16,60 +20,116 @@ if TYPE_CHECKING:
 FOLDS = pl.Schema(
     {
         "fold": pl.Int32(),
+        "kind": pl.String(),
         "train_start": frames.TIMESTAMP,
         "train_end": frames.TIMESTAMP,
         "test_start": frames.TIMESTAMP,
         "test_end": frames.TIMESTAMP,
-        "purged_trades": pl.Int32(),
+        "purged_calls": pl.Int32(),
         "set_id": pl.Int32(),
         "train_expectancy": pl.Float64(),
         "test_expectancy": pl.Float64(),
         "test_trades": pl.Int32(),
     }
 )
+PLACEBOS = pl.Schema(
+    {"kind": pl.String(), "number": pl.Int32(), "best_metric": pl.Float64(), "best_set_id": pl.Int32()}
+)
+POLICIES = (IntrabarPolicy.STOP_FIRST, IntrabarPolicy.TARGET_FIRST, IntrabarPolicy.NEAREST_OPEN)
+"""What may come first in an ambiguous candle, where no finer ones decide it."""
+INTRABAR = pl.Schema(
+    {
+        "set_id": pl.Int32(),
+        "policy": pl.String(),
+        "trades": pl.Int32(),
+        "expectancy": pl.Float64(),
+        "ambiguous": pl.Int64(),
+    }
+)
 LANES = pl.Schema({"set_id": pl.Int32(), "lane": pl.String(), "expectancy": pl.Float64(), "trades": pl.Int32()})
+PATHS = pl.Schema({"path": pl.Int32(), "day": pl.Date(), "trades": pl.Int32(), "net_sum": pl.Float64()})
 
 
 def frames_of(
-    sweep: "Sweep", selection: Selection, lanes: pl.DataFrame, placebos: Floats | None
+    sweep: "Sweep",
+    selection: Selection,
+    lanes: pl.DataFrame,
+    placebos: pl.DataFrame | None,
+    *,
+    accounts: pl.DataFrame,
+    callers: CallerTests | None,
+    walk: str,
+    calls_a_day: Integers,
 ) -> dict[str, pl.DataFrame]:
     """Return the tables of a sweep by the names of their files; a part that was not said has no rows.
 
     Args:
         sweep: what the sets earned.
         selection: the winner, and how far it can be believed.
-        lanes: the winner's rows of `frames.FILL_CERTAINTY`; none without a winner.
-        placebos: best objective of each, if there are any.
+        lanes: of the sets that were run once more: `set_id` and columns of `frames.FILL_CERTAINTY`.
+        placebos: columns of `PLACEBOS`, if there are any.
+        accounts: of the shortlist; columns of `replays.ACCOUNTS`.
+        callers: tests of every caller under every set, if there are any.
+        walk: kind of the walk forward.
+        calls_a_day: as many as the sweep has days.
     """
-    fared = pl.DataFrame(schema=LANES)
-    if selection.choice.winner >= 0:
-        fared = lanes.select(pl.lit(selection.choice.winner, pl.Int32).alias("set_id"), *list(LANES)[1:])
     return {
-        "sets": _sets(sweep, selection),
+        "sets": _sets(sweep, selection, lanes),
         "days": sweep.day_cells(),
-        "callers": sweep.caller_cells(),
-        "folds": _folds(selection),
+        "callers": _callers(sweep, callers),
+        "folds": _folds(selection, walk, calls_a_day),
         "oos": _out_of_sample(selection),
         "cscv": _halves(selection),
-        "lanes": fared,
-        "placebo": _placebos(np.empty(0) if placebos is None else placebos),
+        "paths": _paths(sweep, selection),
+        "lanes": lanes.select(LANES.names()),
+        "accounts": accounts,
+        "placebo": pl.concat([PLACEBOS.to_frame(), *(() if placebos is None else (placebos,)), _shuffled(callers)]),
+    }
+
+
+def placebo_rows(kind: str, found: Sequence[tuple[float, int]]) -> pl.DataFrame:
+    """Return the rows of `PLACEBOS` for the best objective and set of each; null where no set may win."""
+    told = [
+        (kind, number, best if math.isfinite(best) else None, which if which >= 0 else None)
+        for number, (best, which) in enumerate(found)
+    ]
+    return pl.DataFrame(told, schema=PLACEBOS, orient="row")
+
+
+def intrabar_rows(sets: Sequence[int], sweeps: "Sequence[Sweep]") -> pl.DataFrame:
+    """Return the rows of `INTRABAR` of some sets; `sweeps` are theirs by `POLICIES`."""
+    parts = [
+        swept.sets.select(
+            pl.Series("set_id", sets, pl.Int32), pl.lit(str(policy)).alias("policy"), *INTRABAR.names()[2:]
+        )
+        for policy, swept in zip(POLICIES, sweeps, strict=True)
+    ]
+    return pl.concat(parts).sort("set_id", maintain_order=True)
+
+
+def stop_fills_document(fills: StopFills) -> dict[str, Any]:
+    """Return what `selection.json` says of the winner with stops as run, at their level and at the low."""
+    return {
+        "winners": {name: one if one >= 0 else None for name, one in fills.winners.items()},
+        "objectives": {name: _number(value) for name, value in fills.objective.items()},
+        "ranks": dict(fills.ranks),
+        "survives": fills.survives,
     }
 
 
 def ranked(selection: Selection) -> list[int]:
     """Return the sets that could win, best first; of equals the first."""
-    choice = selection.choice
-    able = np.flatnonzero(choice.allowed & np.isfinite(choice.scores))
-    best_first: list[int] = able[np.argsort(-choice.scores[able], kind="stable")].tolist()
+    best_first: list[int] = selection.choice.ranking.tolist()
     return best_first
 
 
-def selection_document(selection: Selection, earlier: int) -> dict[str, Any]:
+def selection_document(selection: Selection, earlier: int, front: tuple[int, ...] | None = None) -> dict[str, Any]:
     """Return what `selection.json` says; null where a figure does not exist or was not said.
 
     Args:
         selection: the winner, and how far it can be believed.
-        earlier: configurations that earlier sweeps have tried.
+        earlier: tries of the strategy's family by other sweeps and by backtests.
+        front: sets that none other beats in all of several objectives.
     """
     deflation, halves, superior = selection.deflation, selection.overfitting, selection.superiority
     walk, paths, land = selection.walk, selection.paths, selection.plateau
@@ -78,6 +138,7 @@ def selection_document(selection: Selection, earlier: int) -> dict[str, Any]:
     document = {
         "winner": selection.choice.winner if selection.choice.winner >= 0 else None,
         "objective": str(selection.choice.objective),
+        "front": front and list(front),
         "days": selection.days,
         "trials": selection.trials,
         "trials_before": earlier,
@@ -110,8 +171,22 @@ def selection_document(selection: Selection, earlier: int) -> dict[str, Any]:
         "failed": [str(part) for part in verdict.failed],
         "unsaid": [str(part) for part in verdict.unsaid],
         "verdict": verdict.words,
+        "parts": [_part(finding) for finding in verdict.findings],
     }
     return {name: _number(value) for name, value in document.items()}
+
+
+def _part(finding: Finding) -> dict[str, Any]:
+    rule = RULES[finding.part]
+    return {
+        "part": str(finding.part),
+        "title": rule.title,
+        "value": _number(finding.value),
+        "wanted": rule.wanted,
+        "passed": finding.passed,
+        "doubt": rule.doubt,
+        "unsaid": finding.unsaid,
+    }
 
 
 def _number(value: Any) -> Any:  # noqa: ANN401 - whatever JSON holds
@@ -119,13 +194,15 @@ def _number(value: Any) -> Any:  # noqa: ANN401 - whatever JSON holds
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
-def _sets(sweep: "Sweep", selection: Selection) -> pl.DataFrame:
+def _sets(sweep: "Sweep", selection: Selection, lanes: pl.DataFrame) -> pl.DataFrame:
     choice, count = selection.choice, sweep.sets.height
     place = np.full(count, -1, np.int32)
     best_first = ranked(selection)
     place[best_first] = np.arange(1, len(best_first) + 1)
     land = np.full(count, -np.inf) if selection.plateau is None else selection.plateau.scores
-    return sweep.sets.with_columns(
+    weakest = lanes.group_by("set_id").agg(pl.col("expectancy").fill_null(0.0).min().alias("lane_min"))
+    sets = sweep.sets.with_columns(train_trades="trades", train_expectancy="expectancy")
+    return sets.join(weakest, on="set_id", how="left", maintain_order="left").with_columns(
         pl.Series("eligible", choice.allowed),
         pl.Series("objective", np.where(np.isfinite(choice.scores), choice.scores, np.nan), nan_to_null=True),
         pl.Series("plateau", np.where(np.isfinite(land), land, np.nan), nan_to_null=True),
@@ -133,15 +210,30 @@ def _sets(sweep: "Sweep", selection: Selection) -> pl.DataFrame:
     )
 
 
-def _folds(selection: Selection) -> pl.DataFrame:
+def _callers(sweep: "Sweep", tests: CallerTests | None) -> pl.DataFrame:
+    """Return the cells by set and caller, and what was tested of each; null where it was not."""
+    cells = sweep.caller_cells()
+    shape = len(sweep.callers), sweep.sets.height
+    place = np.searchsorted(sweep.callers, cells["caller"].to_numpy()), cells["set_id"].to_numpy()
+    told = []
+    for name in ("p_value", "q_value"):
+        values = np.full(shape, np.nan)
+        if tests is not None:
+            values[: len(tests.callers)] = getattr(tests, f"{name}s")
+        told.append(pl.Series(name, values[place], nan_to_null=True))
+    return cells.with_columns(told)
+
+
+def _folds(selection: Selection, walk: str, calls_a_day: Integers) -> pl.DataFrame:
     rows = [
         {
             "fold": number,
+            "kind": walk,
             "train_start": one.fold.train_start,
             "train_end": one.fold.train_end,
             "test_start": one.fold.test_start,
             "test_end": one.fold.test_end,
-            "purged_trades": one.purged_trades,
+            "purged_calls": int(calls_a_day[one.fold.purged].sum()),
             "set_id": one.chosen if one.chosen >= 0 else None,
             "train_expectancy": _number(one.train_expectancy),
             "test_expectancy": _number(one.test_expectancy),
@@ -167,14 +259,19 @@ def _out_of_sample(selection: Selection) -> pl.DataFrame:
     )
 
 
-def _placebos(objectives: Floats) -> pl.DataFrame:
-    told = np.where(np.isfinite(objectives), objectives, np.nan)
-    return pl.DataFrame(
-        [
-            pl.Series("number", np.arange(len(told), dtype=np.int32)),
-            pl.Series("best_metric", told, nan_to_null=True),
-        ]
-    )
+def _paths(sweep: "Sweep", selection: Selection) -> pl.DataFrame:
+    paths = selection.paths
+    if paths is None:
+        return pl.DataFrame(schema=PATHS)
+    number, day = (one.ravel() for one in np.indices(paths.net.shape))
+    days = pl.Series(sweep.days[day]).cast(frames.TIMESTAMP).cast(pl.Date)
+    columns = {"path": number, "day": days, "trades": paths.trades.ravel(), "net_sum": paths.net.ravel()}
+    return pl.DataFrame(columns).select(pl.col(name).cast(kind) for name, kind in PATHS.items())
+
+
+def _shuffled(tests: CallerTests | None) -> pl.DataFrame:
+    found = () if tests is None else tests.shuffled.shuffled
+    return placebo_rows("callers", [(one.objective, one.set) for one in found])
 
 
 def _halves(selection: Selection) -> pl.DataFrame:

@@ -1,4 +1,6 @@
-"""`lab demo` makes a market, runs a backtest on it through Dagster, and says where to look; again and again."""
+"""`lab demo` makes a market, runs a backtest on it through Dagster, sweeps its exits, and says where to look."""
+
+import json
 
 import polars as pl
 import pytest
@@ -23,6 +25,25 @@ def test_the_demo_repeats_with_the_same_numbers_as_a_run_of_its_own(lab, monkeyp
     assert trades.height == runs[0]["summary"]["trades"] > 0
     for caller in trades["caller"].unique():
         assert caller in first.out
+
+
+@pytest.mark.slow
+def test_the_demo_ends_with_a_sweep_of_a_thousand_sets_again_and_again(lab):
+    first, second = lab(*SMALL), lab(*SMALL)
+    assert (first.status, second.status) == (0, 0), (first.err, second.err)
+    told = lab("sweep", "list", "--json").json["sweeps"]
+    assert [one["sets"] for one in told] == [1000, 1000]
+    assert told[0]["fingerprint"] == told[1]["fingerprint"]
+    for ended, one in zip((first, second), told, strict=True):
+        directory = lab.home / "sweeps" / one["sweep_id"]
+        selection = json.loads((directory / "selection.json").read_bytes())
+        assert selection["trials"] == 1000
+        lines = ended.out.splitlines()
+        report = lines.index(f"report {directory / 'report.html'}")
+        words = " ".join(lines[report + 1 :])
+        assert words.strip().startswith("Supported." if selection["supported"] else "Not supported")
+        placebos = pl.read_parquet(directory / "placebo.parquet").filter(pl.col("kind") == "moments")
+        assert f"on {placebos.height} markets in which the calls were made at other moments" in ended.out
 
 
 @pytest.mark.slow

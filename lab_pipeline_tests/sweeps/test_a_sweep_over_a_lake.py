@@ -3,6 +3,7 @@
 import errno
 import hashlib
 import json
+from dataclasses import replace
 from datetime import timedelta
 
 import polars as pl
@@ -17,8 +18,8 @@ from lab_pipeline.runs import backtest as backtests
 from lab_pipeline.runs.strategies import StrategyStore
 from lab_pipeline.sweeps import running
 from lab_pipeline.sweeps.spec import SweepSpec
-from lab_pipeline.sweeps.store import SweepStore
 from lab_pipeline_tests.engine.sweep.walks import walks
+from lab_pipeline_tests.support.sweeps import sweeps_of
 
 BASE = {
     "id": "mine",
@@ -33,7 +34,10 @@ REQUEST = {
     "objective": {"min_trades": 20, "min_days": 5},
     "validation": {"walk_forward": {"train_days": 10, "test_days": 4, "step_days": 4}, "bootstrap": 200, "placebo": 19},
 }
-FILES = {"sets", "days", "callers", "folds", "oos", "cscv", "lanes", "placebo"}
+FILES = {
+    "sets", "days", "callers", "folds", "oos", "cscv", "paths", "lanes", "accounts", "intrabar", "allocation",
+    "placebo",
+}  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -55,7 +59,7 @@ def swept(world, store, **changes):
 
 @pytest.fixture(scope="module")
 def once(world, tmp_path_factory):
-    store = SweepStore(tmp_path_factory.mktemp("sweeps"))
+    store = sweeps_of(tmp_path_factory.mktemp("home"))
     return store, *swept(world, store)
 
 
@@ -109,7 +113,8 @@ def test_the_holdout_is_not_looked_at(world, once):
 def test_the_files_are_those_of_the_manifest_and_add_up(once):
     store, manifest, selected = once
     directory = store.directory / manifest.sweep_id
-    assert {path.stem for path in directory.iterdir()} == FILES | {"space", "selection", "manifest"}
+    documents = {"space", "selection", "portfolio", "manifest", "report", "top"}
+    assert {path.stem for path in directory.iterdir()} == FILES | documents
     for file in manifest.files:
         assert hashlib.sha256((directory / file.name).read_bytes()).hexdigest() == file.sha256
     sets = table(once, "sets")
@@ -120,7 +125,7 @@ def test_the_files_are_those_of_the_manifest_and_add_up(once):
     )
     assert by_day == by_caller == sets["trades"].to_list()
     assert sets["rank"].drop_nulls().sort().to_list() == list(range(1, sets["eligible"].sum() + 1))
-    assert table(once, "lanes").height == 8
+    assert table(once, "lanes").height == 8 * len(selected.replays)
     assert table(once, "folds").height == len(selected.selection.walk.folds)
     assert table(once, "cscv").height == 70
 
@@ -136,7 +141,10 @@ def test_random_walks_support_nothing_and_the_verdict_says_why(once):
 
 
 def test_a_placebo_is_the_whole_search_at_other_moments(once):
-    told, best = document(once, "selection"), table(once, "placebo")["best_metric"]
+    told = document(once, "selection")
+    placebos = table(once, "placebo").filter(pl.col("kind") == "moments")
+    best = placebos["best_metric"]
+    assert placebos["best_set_id"].is_between(0, 23).all()
     assert len(best) == best.n_unique() == 19
     observed = table(once, "sets")["objective"].filter(table(once, "sets")["rank"] == 1)[0]
     assert told["placebo_p"] == (1 + (best >= observed).sum()) / 20
@@ -154,27 +162,27 @@ def test_calls_at_the_right_moment_beat_their_placebos(world, tmp_path):
     lake = Lake(tmp_path / "lake")
     lake.write_candles(candles, "1m")
     lake.write_calls(calls)
-    manifest, _ = swept((lake, world[1]), SweepStore(tmp_path / "sweeps"))
+    manifest, _ = swept((lake, world[1]), sweeps_of(tmp_path))
     told = json.loads((tmp_path / "sweeps" / manifest.sweep_id / "selection.json").read_bytes())
     assert told["placebo_p"] == 1 / 20
 
 
 def test_without_placebos_nothing_is_said_of_them(world, tmp_path):
-    manifest, selected = swept(world, SweepStore(tmp_path), validation={"placebo": 0, "bootstrap": 100})
+    manifest, selected = swept(world, sweeps_of(tmp_path), validation={"placebo": 0, "bootstrap": 100})
     assert "no placebo was simulated" in manifest.verdict
     assert selected.placebos is None
 
 
 def test_the_same_request_gives_the_same_bytes(world, once, tmp_path):
     _, manifest, _ = once
-    again, _ = swept(world, SweepStore(tmp_path))
+    again, _ = swept(world, sweeps_of(tmp_path))
     assert (again.fingerprint, again.snapshot) == (manifest.fingerprint, manifest.snapshot)
     assert again.files == manifest.files
     assert again.sweep_id != manifest.sweep_id
 
 
 def test_every_set_that_was_ever_tried_counts(world, tmp_path):
-    store = SweepStore(tmp_path)
+    store = sweeps_of(tmp_path)
     first, _ = swept(world, store, space={"exit.stopLoss": [0.1, 0.2, 0.3]})
     second, selected = swept(world, store, space={"exit.stopLoss": [0.3, 0.4]})
     assert (selected.earlier, selected.selection.trials) == (2, 4)
@@ -185,10 +193,10 @@ def test_every_set_that_was_ever_tried_counts(world, tmp_path):
 
 
 def test_a_set_without_enough_trades_cannot_win(world, tmp_path):
-    manifest, selected = swept(world, SweepStore(tmp_path), objective={"min_trades": 100_000})
+    manifest, selected = swept(world, sweeps_of(tmp_path), objective={"min_trades": 100_000})
     assert selected.selection.choice.winner == -1
     assert manifest.verdict == "not supported: no set has enough trades, days and callers to win"
-    assert pl.read_parquet(tmp_path / manifest.sweep_id / "lanes.parquet").is_empty()
+    assert pl.read_parquet(tmp_path / "sweeps" / manifest.sweep_id / "lanes.parquet").is_empty()
 
 
 @pytest.mark.parametrize(
@@ -206,7 +214,7 @@ def test_a_set_without_enough_trades_cannot_win(world, tmp_path):
 )
 def test_what_cannot_be_swept_is_refused_and_leaves_nothing(world, tmp_path, changes, says):
     with pytest.raises((LabError, InvalidConfigError), match=says):
-        swept(world, SweepStore(tmp_path / "sweeps"), **changes)
+        swept(world, sweeps_of(tmp_path), **changes)
     assert not (tmp_path / "sweeps").exists()
 
 
@@ -215,15 +223,15 @@ def test_a_full_disk_publishes_nothing(once, tmp_path, monkeypatch):
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(run_artifacts.pq, "write_table", full)
-    store = SweepStore(tmp_path)
+    store = sweeps_of(tmp_path)
     with pytest.raises(LabError, match="nothing was published"):
         running.publish("one", once[2], store)
     assert store.sweep_ids() == []
-    assert [path.name for path in (tmp_path / ".staging").iterdir()] == ["gate"]
+    assert [path.name for path in (tmp_path / "sweeps" / ".staging").iterdir()] == ["gate"]
 
 
 def test_an_id_is_published_once(once, tmp_path):
-    store = SweepStore(tmp_path)
+    store = sweeps_of(tmp_path)
     manifest = running.publish("one", once[2], store)
     assert store.manifest("one") == manifest
     with pytest.raises(LabError, match="nothing was published"):
@@ -232,6 +240,83 @@ def test_an_id_is_published_once(once, tmp_path):
     for name in ("two", "../one"):
         with pytest.raises(LabError, match="no artifacts of sweep"):
             store.manifest(name)
-    (tmp_path / "one" / "manifest.json").write_text("{}")
+    (tmp_path / "sweeps" / "one" / "manifest.json").write_text("{}")
     with pytest.raises(LabError, match="is damaged"):
         store.manifest("one")
+
+
+def test_callers_are_tested_under_every_set(once):
+    _, _, selected = once
+    callers, told = table(once, "callers"), document(once, "selection")["caller_rule"]
+    assert callers["p_value"].null_count() == callers["q_value"].null_count() < callers.height
+    assert (callers["q_value"] >= callers["p_value"]).all()
+    best = callers.filter((pl.col("caller") == told["caller"]) & (pl.col("set_id") == told["set_id"]))
+    assert (best["p_value"][0], best["q_value"][0]) == (told["p_value"], told["q_value"])
+    shuffled = table(once, "placebo").filter(pl.col("kind") == "callers")["best_metric"]
+    assert told["placebo_p"] == (1 + (shuffled >= told["objective"]).sum()) / 20
+    days = selected.sweep.returns.day[selected.sweep.returns.caller == selected.sweep.callers.index(told["caller"])]
+    assert len(set(days.tolist())) >= REQUEST["objective"]["min_days"]
+
+
+def test_too_many_calls_and_sets_leave_callers_untested(world, tmp_path, monkeypatch):
+    monkeypatch.setattr(running, "MOST_PAIRS", 10)
+    store = sweeps_of(tmp_path)
+    manifest, selected = swept(world, store)
+    callers = pl.read_parquet(store.directory / manifest.sweep_id / "callers.parquet")
+    assert callers["p_value"].null_count() == callers.height
+    assert selected.callers is None
+    assert json.loads((store.directory / manifest.sweep_id / "selection.json").read_bytes())["caller_rule"] is None
+
+
+def test_a_fold_tells_the_calls_that_it_purged(once):
+    _, _, selected = once
+    called, folds = selected.resolved.calls["called_at"], table(once, "folds")
+    assert set(folds["kind"]) == {"rolling"}
+    assert folds["purged_calls"].sum() > 0
+    for row, one in zip(folds.iter_rows(named=True), selected.selection.walk.folds, strict=True):
+        days = pl.Series(selected.sweep.days[one.fold.purged]).cast(pl.Datetime("ms", "UTC")).dt.date()
+        assert row["purged_calls"] == called.dt.date().is_in(days.to_list()).sum()
+
+
+def test_the_winner_is_told_with_stops_filled_elsewhere(world, once):
+    lake, _ = world
+    _, _, selected = once
+    told, winner = document(once, "selection")["stop_fills"], selected.selection.choice.winner
+    assert told["winners"]["as_run"] == winner
+    assert told["ranks"]["as_run"] == 1
+    assert told["objectives"]["as_run"] >= told["objectives"]["low"]
+    assumed = replace(selected.resolved, sets=selected.resolved.sets.assuming(through=1.0))
+    low = running.evaluate(assumed, lake)[0].sets
+    assert told["objectives"]["low"] == pytest.approx(low["expectancy_lower"][winner])
+    able = low.filter(pl.Series(selected.selection.choice.allowed))["expectancy_lower"]
+    assert told["ranks"]["low"] == 1 + (able > low["expectancy_lower"][winner]).sum()
+
+
+def test_returns_are_published_if_they_are_asked_for(world, once, tmp_path, monkeypatch):
+    monkeypatch.setattr(running, "ROWS_A_PART", 1_000)
+    store = sweeps_of(tmp_path)
+    manifest, selected = swept(world, store, keep={"returns": True, "top": 1})
+    returns = pl.read_parquet(store.directory / manifest.sweep_id / "returns.parquet")
+    assert returns.height == table(once, "sets")["trades"].sum()
+    assert returns["set_id"].is_sorted()
+    (listed,) = (file for file in manifest.files if file.name == "returns.parquet")
+    assert listed.rows == returns.height
+    mine = returns.filter(pl.col("set_id") == selected.selection.choice.winner)
+    assert mine["net_return"].to_list() == selected.replays[0].simulation.trades["net_return"].to_list()
+    monkeypatch.setattr(running, "MOST_RETURNS", 1_000)
+    with pytest.raises(InvalidConfigError, match=r"keep\.returns: 24 sets on \d+ calls are"):
+        swept(world, sweeps_of(tmp_path / "none"), keep={"returns": True})
+
+
+def test_capital_is_shared_among_the_best_sets_and_the_callers_of_the_winner(once):
+    _, _, selected = once
+    shares, told = table(once, "allocation"), document(once, "portfolio")
+    assert told["sets"]["members"] == [str(one.set_id) for one in selected.replays]
+    assert set(told["callers"]["members"]) <= set(selected.sweep.callers)
+    for kind in ("sets", "callers"):
+        assert [one["method"] for one in told[kind]["methods"]] == ["equal", "inverse_variance", "kelly"]
+        mine = shares.filter(pl.col("kind") == kind)
+        assert mine.height == 3 * (len(selected.selection.walk.folds) + 1) * len(told[kind]["members"])
+        assert mine.group_by("method", "fold").agg(pl.col("share").sum())["share"].max() <= 1 + 1e-12
+        tested = {one["test_days"] for one in told[kind]["methods"]}
+        assert tested == {len(selected.selection.walk.days)}

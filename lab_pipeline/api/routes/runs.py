@@ -8,7 +8,16 @@ from fastapi import APIRouter, Path, Query, Response
 from lab_pipeline.api.errors import describe
 from lab_pipeline.api.pagination import PAGE, Cursor, Limit, decode_cursor, encode_cursor
 from lab_pipeline.api.schemas.base import JsonRoute, parsed
-from lab_pipeline.api.schemas.runs import RUN_EXAMPLE, QueuedRun, RunChange, RunDetail, RunItem, RunPage, config_of
+from lab_pipeline.api.schemas.runs import (
+    RUN_EXAMPLE,
+    QueuedRun,
+    RunChange,
+    RunDetail,
+    RunItem,
+    RunPage,
+    Tries,
+    config_of,
+)
 from lab_pipeline.api.stores import LabStores, Stores
 from lab_pipeline.domain.backtest import Moment
 from lab_pipeline.domain.enums import RunStatus
@@ -16,6 +25,7 @@ from lab_pipeline.domain.errors import FieldError, InvalidConfigError
 from lab_pipeline.operations import run_actions
 from lab_pipeline.operations.notes import Notes, write_notes
 from lab_pipeline.operations.runs import ListPosition, RunFilter
+from lab_pipeline.statistics.luck import luck_of
 
 CURSOR = "runs"
 
@@ -93,6 +103,7 @@ def _detail(stores: Stores, run_id: str) -> RunDetail:
         config=config_of(run),
         error=stores.runs.error(run),
         fingerprint=run.fingerprint,
+        tries=Tries.of(luck_of(run.published, stores.trials)) if run.published else None,
         dagster_url=f"{stores.webserver.url}/runs/{run.run_id}",
         parent_run_id=run.parent_run_id,
         legacy_result=run.legacy_result,

@@ -1,8 +1,9 @@
 """From candles, calls and a space to the sets of a sweep: in one call, or shard by shard in flat memory."""
 
 from collections.abc import Callable, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numba
 import numpy as np
@@ -19,6 +20,7 @@ from lab_pipeline.domain.strategy import StrategyConfig, minutes_to_ms
 from lab_pipeline.domain.timeframe import timeframe_ms
 from lab_pipeline.engine import history, kernel
 from lab_pipeline.engine.calls import CallBook
+from lab_pipeline.engine.compiled import readonly
 from lab_pipeline.engine.fitting import misfits, without_a_pool
 from lab_pipeline.engine.runner import FinerSource, Shard, chunks
 from lab_pipeline.engine.shards import (
@@ -31,9 +33,13 @@ from lab_pipeline.engine.shards import (
 )
 from lab_pipeline.engine.signals import NONE, Signal, require_signals
 from lab_pipeline.engine.sweep.cells import Cells, Counts, Sums, bytes_needed, medians, totals
+from lab_pipeline.engine.sweep.returns import Noted, Returns
 from lab_pipeline.engine.sweep.space import SETS_A_BLOCK, Sets
 from lab_pipeline.engine.sweep.worker import CALLS_A_CHUNK, Ground, Room, Worker
 
+SECONDS_DEAF = 0.1
+"""After so long a thread that waits for others looks around: polars has signals restart a wait that Ctrl-C should end.
+"""
 ROWS_A_CHUNK = 2**25
 """Rows of their windows, at the most: bounds how long a chunk takes."""
 MOST_CALLERS = 1_000
@@ -52,12 +58,14 @@ class PartialSweep:
         calls: how many calls its sweeper has in all.
         ranks: which of them were swept, by their place in the order of `called_at` and `call_id`.
         cells: what was counted.
+        noted: the returns of its calls, if they are kept.
     """
 
     hashes: tuple[str, ...]
     calls: int
     ranks: Integers
     cells: Cells
+    noted: Noted | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -80,6 +88,7 @@ class Sweep:
         bins: trades by set and bin of net return; `cells.bin_edges` has their ends.
         asked: points of the space; `duplicates`, `excluded` (by constraints) and `invalid` of them.
         pairs: of a call that is bought and a set; `by_kernel` of them were simulated by the kernel.
+        returns: of every trade, if they were to be kept.
     """
 
     sets: pl.DataFrame
@@ -101,6 +110,7 @@ class Sweep:
     invalid: int
     pairs: int
     by_kernel: int
+    returns: Returns | None = None
 
     def day_cells(self) -> pl.DataFrame:
         """Return the cells by set and day that have trades: `set_id, day, trades, net_sum, net_sumsq`."""
@@ -200,6 +210,7 @@ class Sweeper:
         all_calls: pl.DataFrame | None = None,
         signals: Mapping[str, Signal] = NONE,
         memory: int = MEMORY,
+        returns: bool = False,
         canceled: Callable[[], bool] = lambda: False,
         progress: Callable[[int], object] = lambda _: None,
     ) -> None:
@@ -214,6 +225,7 @@ class Sweeper:
             all_calls: over which filters count.
             signals: functions by the names of registered conditions.
             memory: bytes that the cells may take.
+            returns: whether to keep the net return of every trade: 8 bytes a call and set beside the cells.
             canceled: asked every few milliseconds of work, on any thread.
             progress: told how many pairs of a call and a set were decided since it was told before, on any thread.
 
@@ -237,21 +249,25 @@ class Sweeper:
         self._threads = threads or processors
         called_at = self._calls["called_at"].to_physical().to_numpy()
         self._days, self._reach, day = days_of(called_at, sets)
+        self._day = day
         self._callers, caller = _numbered(self._calls["caller"])
         _require_memory(len(sets), len(self._days), len(self._callers), memory)
         self._by_mint = CallsByMint(self._calls["mint"])
         self._plan = sets.plan(self._timeframe)
         self._cells = Cells.empty(len(sets), len(self._days), len(self._callers))
+        self._day, self._caller = day, caller
+        self._noted = Noted.empty(len(calls), len(sets)) if returns else None
         ground = Ground(
             calls=self._calls,
             timeframe=self._timeframe,
             day=day,
             caller=caller,
             cells=self._cells,
+            noted=self._noted,
             finer=finer,
             signals=signals,
             config_at=lambda place: sets.config(int(self._plan.order[place])),
-            canceled=canceled,
+            canceled=lambda: self._finished or canceled(),
             progress=progress,
             room=Room(),
         )
@@ -274,21 +290,34 @@ class Sweeper:
                 bounds = chunks(len(candles.mints), 1, self._threads)
                 check_candles(candles, shard.columns, self._timeframe, bounds, pool)
             ranks, first, last = self._by_mint.on(candles)
+            by_day = np.argsort(self._day[ranks], kind="stable")  # the cells of a chunk's days stay in a core's memory
+            ranks, first, last = ranks[by_day], readonly(first[by_day]), readonly(last[by_day])
             cuts = _cuts(last - first)
             try:
-                list(
-                    pool.map(
-                        lambda begin, end: self._sweep(shard, ranks[begin:end], first[begin:end], last[begin:end]),
-                        cuts[:-1],
-                        cuts[1:],
-                    )
-                )
+                swept = [
+                    pool.submit(self._sweep, shard, ranks[begin:end], first[begin:end], last[begin:end])
+                    for begin, end in pairwise(cuts)
+                ]
+                for one in swept:
+                    while not wait([one], timeout=SECONDS_DEAF).done:
+                        pass
+                    one.result()
             except BaseException:
-                self._finished = True  # some of its calls are counted, some are not
+                self._finished = True  # some of its calls are counted, some are not; the other threads stop by it, too
                 pool.shutdown(wait=True, cancel_futures=True)
                 raise
         self._ranks.append(ranks)
         return len(ranks)
+
+    def so_far(self) -> tuple[Counts, Floats, Integers]:
+        """Return trades by set and day, sums of their net returns, and callers with a trade by set.
+
+        Of the calls that were swept yet: what is asked between two shards, to show how it goes.
+        """
+        by_day, places = self._cells.by_day, self._plan.places
+        net = np.ascontiguousarray((by_day.whole + by_day.rest).T[places])
+        callers = (self._cells.by_caller.trades > 0).sum(axis=0)[places]
+        return np.ascontiguousarray(by_day.trades.T[places]), net, callers
 
     def part(self) -> PartialSweep:
         """Return what was swept so far, for `add_part` of a sweeper of the same sets and calls, in whatever process.
@@ -297,7 +326,9 @@ class Sweeper:
         """
         self._require_unfinished()
         self._finished = True
-        return PartialSweep(tuple(self._sets.hashes), len(self._calls), self._swept(), self._cells)
+        ranks = self._swept()
+        noted = None if self._noted is None else self._noted.of(ranks)
+        return PartialSweep(tuple(self._sets.hashes), len(self._calls), ranks, self._cells, noted)
 
     def add_part(self, part: PartialSweep) -> int:
         """Take over what another sweeper made of its part of the same calls and return how many there were.
@@ -310,9 +341,18 @@ class Sweeper:
             raise ValueError("the part is of a sweep of other sets or calls")
         if np.isin(part.ranks, self._swept()).any():
             raise ValueError("the part has calls that were swept already")
+        if self._noted is not None:
+            if part.noted is None:
+                raise ValueError("the part did not keep its returns")
+            self._noted.take(part.ranks, part.noted)
         self._cells.merge(part.cells)
         self._ranks.append(part.ranks)
         return len(part.ranks)
+
+    @property
+    def days(self) -> tuple[Integers, Integers]:
+        """The UTC days of the calls and when their last windows end, as `days_of` returns them."""
+        return self._days, self._reach
 
     def finish(self) -> Sweep:
         """Lay out what was counted. Call it once, after the last shard."""
@@ -365,6 +405,9 @@ class Sweeper:
             invalid=sets.invalid_count,
             pairs=int(cells.entered.sum()),
             by_kernel=int(cells.by_kernel.sum()),
+            returns=None
+            if self._noted is None
+            else Returns(self._calls["call_id"], self._day, self._caller, self._noted, places),
         )
 
     def _sweep(self, shard: Shard, ranks: Integers, first: Integers, last: Integers) -> None:
@@ -419,8 +462,8 @@ def _numbered(callers: pl.Series) -> tuple[list[str], Integers]:
     names = sorted(counted[callers.name][:MOST_CALLERS])
     if len(counted) > MOST_CALLERS:
         names.append(OTHERS)
-    number = {name: place for place, name in enumerate(names)}
-    return names, np.array([number.get(name, len(names) - 1) for name in callers], np.int64)
+    numbers = callers.replace_strict(names, range(len(names)), default=len(names) - 1, return_dtype=pl.Int64)
+    return names, numbers.to_numpy()
 
 
 def _laid_out(sums: Sums, places: Integers) -> tuple[Counts, Floats, Floats]:

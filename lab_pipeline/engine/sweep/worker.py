@@ -21,6 +21,7 @@ from lab_pipeline.engine.rules import options_of, rules_of
 from lab_pipeline.engine.runner import CallRunner, FinerSource, Shard
 from lab_pipeline.engine.signals import Signal
 from lab_pipeline.engine.sweep.cells import Cells, accumulate
+from lab_pipeline.engine.sweep.returns import Noted
 from lab_pipeline.engine.sweep.space import SETS_A_BLOCK, Group
 from lab_pipeline.engine.sweep.touch import (
     REASON_CODES,
@@ -36,6 +37,8 @@ from lab_pipeline.engine.sweep.touch import (
 
 CALLS_A_CHUNK = 256
 """Calls that are swept together."""
+PAIRS_AT_ONCE = 32 * SETS_A_BLOCK
+"""Pairs of a call and a set whose returns are counted at once, half a megabyte: before a core's memory forgets them."""
 LAWS_KEPT = 4_096
 """Sets of a group whose rules are kept as the kernel takes them, some 3 KB each."""
 NO_PLANS = Plans(
@@ -62,6 +65,7 @@ class Ground:
         timeframe: in milliseconds.
         day: by rank, number of the call's day; `caller` that of its caller.
         cells: what is counted.
+        noted: the returns themselves, if they are kept.
         finer: by timeframe, where finer candles are from.
         signals: functions by the names of registered conditions.
         config_at: gives the configuration of the set at a place of the plan.
@@ -75,6 +79,7 @@ class Ground:
     day: Integers
     caller: Integers
     cells: Cells
+    noted: Noted | None
     finer: Mapping[str, FinerSource]
     signals: Mapping[str, Signal]
     config_at: Callable[[int], StrategyConfig]
@@ -99,11 +104,11 @@ class Law(NamedTuple):
 
 
 class Room(threading.local):
-    """Memory of one thread for what a block decides on a chunk."""
+    """Memory of one thread for what a block decides at once."""
 
     def __init__(self) -> None:
-        self._net = np.empty(CALLS_A_CHUNK * SETS_A_BLOCK)
-        self.pairs = np.empty((CALLS_A_CHUNK * SETS_A_BLOCK, 2), np.int32)
+        self._net = np.empty(PAIRS_AT_ONCE)
+        self.pairs = np.empty((PAIRS_AT_ONCE, 2), np.int32)
 
     def net(self, calls: int, sets: int) -> Floats:
         """Return room for the net returns of calls and sets."""
@@ -172,7 +177,7 @@ class Worker:
         for lock, (place, block) in zip(self._locks, group.blocks, strict=False):
             ground.require_wanted()
             self._decide(chunk, place, block, lock)
-            ground.progress(bought * len(block.worth))
+            ground.progress(bought * len(block.hold))
         for places, block in group.sized:
             self._settle(chunk, places, block)
             ground.progress(bought * len(places))
@@ -191,30 +196,47 @@ class Worker:
 
     def _decide(self, chunk: Chunk, place: int, block: Block, lock: threading.Lock) -> None:
         """Decide a block by its tables, and what they leave over by the kernel."""
-        cells, sets = self._ground.cells, len(block.worth)
+        cells, sets = self._ground.cells, len(block.hold)
         room = self._ground.room
-        net, pairs = room.net(len(chunk.ranks), sets), room.pairs
         tallies = Tallies(np.zeros((sets, REASON_CODES), np.int64), np.zeros(sets, np.int64), np.zeros(sets, np.int64))
-        left = evaluate(
-            chunk.shard.columns,
-            chunk.entries,
-            chunk.index,
-            chunk.ranges,
-            chunk.plans,
-            block,
-            self._ground.timeframe,
-            net,
-            tallies,
-            pairs,
-        )
+        handed_back = []
+        step = PAIRS_AT_ONCE // sets
+        for begin in range(0, len(chunk.ranks), step):
+            end = min(begin + step, len(chunk.ranks))
+            net = room.net(end - begin, sets)
+            left = evaluate(
+                chunk.shard.columns,
+                chunk.entries,
+                chunk.index,
+                chunk.ranges,
+                chunk.plans,
+                block,
+                self._ground.timeframe,
+                begin,
+                net,
+                tallies,
+                room.pairs,
+            )
+            handed_back.append(room.pairs[:left].copy())
+            with lock:
+                accumulate(
+                    net,
+                    chunk.days[begin:end],
+                    chunk.callers[begin:end],
+                    place,
+                    cells.by_day,
+                    cells.by_caller,
+                    cells.tail,
+                )
         placed = slice(place, place + sets)
+        if self._ground.noted is not None:
+            self._ground.noted.put(chunk.ranks, place, net)
         with lock:
-            accumulate(net, chunk.days, chunk.callers, place, cells.by_day, cells.by_caller, cells.tail)
             cells.entered[placed] += tallies.reasons.sum(axis=1)
             cells.reasons[placed] += tallies.reasons
             cells.held[placed] += tallies.held
             cells.ambiguous[placed] += tallies.ambiguous
-        for number, calls in _by_set(pairs[:left]):
+        for number, calls in _by_set(np.concatenate(handed_back)):
             self._ground.require_wanted()
             self._simulate(chunk, place + number, calls, lock)
 
@@ -255,6 +277,8 @@ class Worker:
         net = np.ascontiguousarray(trades["net_return"]).reshape(-1, 1)
         days, callers = chunk.days[calls], chunk.callers[calls]
         accumulate(net, days, callers, place, cells.by_day, cells.by_caller, cells.tail)
+        if self._ground.noted is not None:
+            self._ground.noted.add(chunk.ranks[calls], place, trades)
         cells.entered[place] += entered
         cells.reasons[place] += np.bincount(trades["reason"], minlength=REASON_CODES)
         cells.held[place] += int((trades["exit_time"] - trades["entry_time"]).sum())

@@ -1,11 +1,10 @@
 """Which callers make money under which rules, when as many pairs are asked as there are."""
 
 import numpy as np
-from scipy.special import stdtr
 
 from lab_pipeline.domain.candles import Floats
 from lab_pipeline.domain.clusters import Dependence, adjusted
-from lab_pipeline.statistics.selection.cells import DayCells, expectancy, expectancy_error, whole
+from lab_pipeline.statistics.selection.cells import DayCells, Moments, expectancy, expectancy_error, whole
 
 FEWEST_DAYS = 5
 """Days with trades below which a pair is not tested: an error of a handful of days is itself mostly luck."""
@@ -20,10 +19,17 @@ def p_values(pairs: DayCells) -> Floats:
     Args:
         pairs: a row for each pair of a caller and a set.
     """
-    moments = whole(pairs)
-    mean, error, days = expectancy(moments)[0], expectancy_error(moments)[0], moments.sums[2, 0]
+    values: Floats = p_values_of(whole(pairs))[0]
+    return values
+
+
+def p_values_of(moments: Moments) -> Floats:
+    """Return the p-values of `p_values` from sums over days, of every group and set: (G, S)."""
+    from scipy.special import stdtr  # noqa: PLC0415 - a quarter of a second
+
+    mean, error, days = expectancy(moments), expectancy_error(moments), moments.sums[2]
     tested = (days >= FEWEST_DAYS) & (error > 0.0)
-    values = np.full(len(mean), np.nan)
+    values = np.full(mean.shape, np.nan)
     values[tested] = stdtr(days[tested] - 1.0, -mean[tested] / error[tested])
     return values
 

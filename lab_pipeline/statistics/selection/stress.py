@@ -46,13 +46,13 @@ class StopFills:
     Attributes:
         winners: position of the winner under each assumption, -1 where none may win.
         objective: of today's winner under each assumption.
-        places_lost: how many sets overtake it under the assumption that is worst for it.
+        ranks: of today's winner under each assumption, 1 for the best; equals do not overtake it.
         survives: whether its objective stays above zero under every assumption.
     """
 
     winners: Mapping[str, int]
     objective: Mapping[str, float]
-    places_lost: int
+    ranks: Mapping[str, int]
     survives: bool
 
 
@@ -74,6 +74,6 @@ def stop_fill_sensitivity(objectives: Mapping[str, Floats], allowed: Booleans, w
     return StopFills(
         {name: int(values.argmax()) for name, values in ranked.items()},
         own,
-        max(int((values > values[winner]).sum()) for values in ranked.values()),
+        {name: 1 + int((values > values[winner]).sum()) for name, values in ranked.items()},
         min(own.values()) > 0.0,
     )

@@ -66,7 +66,7 @@ def test_stops_at_the_low_may_make_another_winner():
     told = stop_fill_sensitivity(objectives, np.array([True, True, False]), winner=0)
     assert told.winners == {"at_level": 0, "at_low": 1}
     assert told.objective == {"at_level": 0.3, "at_low": -0.1}
-    assert told.places_lost == 1
+    assert told.ranks == {"at_level": 1, "at_low": 2}
     assert not told.survives
     assert stop_fill_sensitivity(objectives, np.ones(3, bool), winner=1).survives
     with pytest.raises(ValueError, match="a winner that may win"):

@@ -1,0 +1,26 @@
+import re
+from pathlib import Path
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+README = (REPOSITORY / "README.md").read_text()
+(NOTEBOOK,) = re.findall(r"(?m)^```python\n(.*?)^```", README, re.DOTALL)
+
+
+def test_the_sweep_of_the_readme_is_three_lines_and_works():
+    imports, lines = [], []
+    for line in NOTEBOOK.splitlines():
+        (imports if line.startswith("from ") else lines).append(line)
+    assert len(lines) == 3
+    names = {}
+    exec("\n".join([*imports, *lines[:2], f"sets = {lines[2]}"]), names)  # noqa: S102 - our own page
+    sets = names["sets"]
+    assert sets.height == 30
+    assert sets["trades"].min() > 1_000
+    assert sets["expectancy_lower"].is_sorted(descending=True)
+
+
+def test_the_readme_tells_of_the_worlds_what_selection_tells():
+    selection = (REPOSITORY / "docs" / "selection.md").read_text()
+    for found in re.findall(r"\*\*(\d+ of 200)\*\*", README):
+        assert f"| {found}" in selection
+    assert re.findall(r"\*\*(\d+ of 200)\*\*", README) == ["0 of 200", "195 of 200"]
