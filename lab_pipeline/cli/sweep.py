@@ -16,6 +16,7 @@ sweep_app = typer.Typer(
 )
 app.add_typer(sweep_app, name="sweep")
 
+SweepId = Annotated[str, typer.Argument(help="The id of a sweep, or the start of one.", metavar="SWEEP")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")]
 
 
@@ -23,12 +24,22 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object and 
 def run(
     file: Annotated[Path, typer.Argument(help="What to sweep, in YAML or JSON.", metavar="FILE")],
     as_json: AsJson = False,
+    queue: Annotated[bool, typer.Option("--queue", help="Put it into the queue of `lab up` and print its id.")] = False,
 ) -> None:
     """Run a sweep here, without Dagster, and print its best sets and the verdict."""
-    from lab_pipeline.sweeps.running import run_sweep
+    from lab_pipeline.sweeps.running import resolve, run_sweep
     from lab_pipeline.sweeps.spec import read_spec
 
     spec = read_spec(file)
+    if queue:
+        with open_lab() as lab:
+            resolve(spec, lab.strategies, lab.lake)
+            sweep_id = lab.launcher.sweep(spec)
+        if as_json:
+            out.show_json({"sweepId": sweep_id})
+        else:
+            out.print(f"queued sweep {sweep_id}")
+        return
     with open_lab() as lab, progress_bar("sweeping", "calls or placebos") as bar:
         manifest, selected = run_sweep(
             spec, lake=lab.lake, strategies=lab.strategies, store=lab.sweeps, on_progress=bar, on_placebos=bar
@@ -40,6 +51,28 @@ def run(
         sys.stdout.write(json.dumps(result | {"selection": selection}) + "\n")
         return
     print_sweep(selected, directory)
+
+
+@sweep_app.command("cancel")
+def cancel(sweep: SweepId) -> None:
+    """Cancel a sweep that is queued or running in `lab up`; what it has of its parts is kept for a week."""
+    from lab_pipeline.operations.run_actions import stop
+    from lab_pipeline.operations.sweep_runs import find_sweep_run
+
+    with open_lab() as lab:
+        found = find_sweep_run(lab.instance, sweep)
+        stop(lab.instance, found.run_id)
+    out.print(f"canceling sweep {found.run_id}")
+
+
+@sweep_app.command("resume")
+def resume(sweep: SweepId) -> None:
+    """Queue a sweep again that has failed or was canceled; it goes on from the parts that it has."""
+    from lab_pipeline.operations.sweep_runs import find_sweep_run
+
+    with open_lab() as lab:
+        again = lab.launcher.resume(find_sweep_run(lab.instance, sweep))
+    out.print(f"queued sweep {again}")
 
 
 @sweep_app.command("list")

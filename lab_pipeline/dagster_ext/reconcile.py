@@ -17,7 +17,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from lab_pipeline.dagster_ext import io_manager, worker_locks
 from lab_pipeline.dagster_ext.internals import RUN_FAILURE_REASON_TAG, RunFailureReason
 from lab_pipeline.domain.errors import LabError
-from lab_pipeline.runs.tags import BACKTEST_JOBS
+from lab_pipeline.runs.tags import PUBLISHING_JOBS
 from lab_pipeline.settings import Settings
 
 STORE_ERRORS = (LabError, SQLAlchemyError, OSError)
@@ -154,7 +154,7 @@ def reconcile_lost(instance: dg.DagsterInstance, settings: Settings, now: dateti
         LabError, SQLAlchemyError, OSError: the first there was, after all other runs were seen to.
     """
     ended = [Status.FAILURE, Status.CANCELED]
-    wanted = [dg.RunsFilter(job_name=job, statuses=ended, updated_after=now - LOOK_BACK) for job in BACKTEST_JOBS]
+    wanted = [dg.RunsFilter(job_name=job, statuses=ended, updated_after=now - LOOK_BACK) for job in PUBLISHING_JOBS]
     launcher = instance.get_ref().run_launcher_data  # not loaded: that of Kubernetes is none of our dependencies
     if launcher is not None and launcher.class_name == "LabRunLauncher":
         wanted += [dg.RunsFilter(statuses=[Status.STARTING, Status.CANCELING])]
@@ -186,7 +186,7 @@ def unpublish_late(context: dg.OpExecutionContext | dg.AssetExecutionContext, se
 
 
 def unpublish(settings: Settings, run_id: str) -> None:
-    """Delete the artifacts of a run and its rows in ClickHouse, not its log; where there are none, do nothing.
+    """Delete what a run has published, a sweep or not, and its rows in ClickHouse, not its log; none is no error.
 
     Rows are only ever written of what has been published, and the artifacts go last: what is cut off here is found,
     and done, the next time.
@@ -198,10 +198,12 @@ def unpublish(settings: Settings, run_id: str) -> None:
     from lab_pipeline.clickhouse.config import clickhouse_config  # noqa: PLC0415
     from lab_pipeline.clickhouse.writer import delete_run  # noqa: PLC0415
     from lab_pipeline.runs.artifacts import ArtifactStore  # noqa: PLC0415
+    from lab_pipeline.sweeps.store import remove  # noqa: PLC0415
 
     with ClickHouse(clickhouse_config(settings)) as clickhouse:
         delete_run(clickhouse, run_id, logs=False)
     ArtifactStore(settings.artifacts_dir).delete(run_id)
+    remove(settings.sweeps_dir, run_id)
 
 
 def _due(run_id: str, record: dg.RunRecord | None, lock: Lock | None, left: Left, now: datetime) -> Iterator[Action]:
@@ -276,5 +278,7 @@ def _left(settings: Settings, run: dg.DagsterRun) -> Left:
     if run.status is Status.SUCCESS or _failed_by_an_op(run):  # it keeps what it has published
         return left
     from lab_pipeline.runs.artifacts import ArtifactStore  # noqa: PLC0415 - polars, which a daemon at rest goes without
+    from lab_pipeline.sweeps.store import is_published  # noqa: PLC0415
 
-    return left | Left.PUBLISHED if ArtifactStore(settings.artifacts_dir).has(run.run_id) else left
+    published = ArtifactStore(settings.artifacts_dir).has(run.run_id) or is_published(settings.sweeps_dir, run.run_id)
+    return left | Left.PUBLISHED if published else left

@@ -16,7 +16,16 @@ from lab_pipeline.dagster_ext.internals import (
 from lab_pipeline.dagster_ext.queue_signal import stir
 from lab_pipeline.dagster_ext.run_admission import is_admitted
 from lab_pipeline.dagster_ext.worker_locks import FOREGROUND, WORKER_TAG
-from lab_pipeline.runs.tags import BACKTEST_ASSETS, BACKTEST_JOBS, WINDOW_PARTITION_TAG, asked_fields, search_tags
+from lab_pipeline.runs.tags import (
+    BACKTEST_ASSETS,
+    BACKTEST_JOBS,
+    SWEEP_ASSETS,
+    SWEEP_JOB,
+    WALK_JOB,
+    WINDOW_PARTITION_TAG,
+    asked_fields,
+    search_tags,
+)
 
 
 class LabRunCoordinator(QueuedRunCoordinator[dg.DagsterInstance]):
@@ -50,8 +59,9 @@ class LabRunCoordinator(QueuedRunCoordinator[dg.DagsterInstance]):
 def make_ready(instance: dg.DagsterInstance, run: dg.DagsterRun) -> None:
     """Give a run the tags that it carries while it waits, and its pools their limits."""
     tags = retry_tags(instance, run)
-    if is_backtest(run):
-        tags |= search_tags(asked_fields(run.run_config, run.tags), run.tags.get(WINDOW_PARTITION_TAG))
+    if (simulates := is_backtest(run)) or is_sweep(run):
+        window = run.tags.get(WINDOW_PARTITION_TAG) if simulates else None  # by it the nightly ones know what was run
+        tags |= search_tags(asked_fields(run.run_config, run.tags), window)
         if RETRY_STRATEGY_TAG not in run.tags:  # as the job has it, which *Materialize* knows nothing of
             tags[RETRY_STRATEGY_TAG] = ReexecutionStrategy.ALL_STEPS.value
     if tags:
@@ -66,6 +76,13 @@ def make_ready(instance: dg.DagsterInstance, run: dg.DagsterRun) -> None:
 def is_backtest(run: dg.DagsterRun) -> bool:
     """Return whether a run of any job simulates, rather than ingests, counts or cleans."""
     return run.job_name in BACKTEST_JOBS or any(key.path[0] == BACKTEST_ASSETS for key in run.asset_selection or ())
+
+
+def is_sweep(run: dg.DagsterRun) -> bool:
+    """Return whether a run of any job sweeps parameters."""
+    return run.job_name in {SWEEP_JOB, WALK_JOB} or any(
+        key.path[0] == SWEEP_ASSETS for key in run.asset_selection or ()
+    )
 
 
 def retry_tags(instance: dg.DagsterInstance, run: dg.DagsterRun) -> dict[str, str]:

@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Hashable, Iterator, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Self
 
@@ -19,6 +19,7 @@ from lab_pipeline.operations.runs import Run, Runs
 from lab_pipeline.operations.tick_logs import forgotten_logs
 from lab_pipeline.settings import Settings
 from lab_pipeline.statistics import Board, NotComputedError, RankBy, Statistics, leaderboard, refresh
+from lab_pipeline.sweeps import partial
 
 PINNED_TAG = "lab/pinned"
 """A run that has this tag, whatever its value, is kept for ever."""
@@ -134,6 +135,7 @@ def leftovers(lab: Lab, *, remove: bool) -> dict[str, int]:
     return {
         "lake": lab.lake.leftovers(remove=remove),
         "artifacts": lab.artifacts.leftovers(remove=remove),
+        "sweeps": partial.leftovers(lab.settings.sweeps_dir / partial.PARTIAL, datetime.now(UTC), remove=remove),
         "dagster": forgotten_logs(lab.instance, remove=remove),
     }
 

@@ -9,6 +9,8 @@ from lab_pipeline.domain.errors import ConflictError
 from lab_pipeline.operations.deletion_lock import deleting
 from lab_pipeline.operations.lab import Lab
 from lab_pipeline.operations.runs import Runs
+from lab_pipeline.runs.artifacts import UnknownRunError
+from lab_pipeline.runs.tags import status_of
 from lab_pipeline.storage.internals import SqliteEventLogStorage
 
 
@@ -20,13 +22,22 @@ def cancel(runs: Runs, run_id: str) -> None:
         ConflictError: if it is done already.
         ConflictError: if the run launcher of the instance cannot stop it, such as one that it did not start.
     """
-    run = runs.get(run_id)
-    if run.finished:
-        raise ConflictError(f"run {run_id} is {run.status}: there is nothing to cancel")
-    if not runs.instance.run_coordinator.cancel_run(run_id):
-        if runs.get(run_id).finished:
+    runs.get(run_id)
+    stop(runs.instance, run_id)
+
+
+def stop(instance: dg.DagsterInstance, run_id: str) -> None:
+    """Stop a run of any job; errors as of `cancel`."""
+    run = instance.get_run_by_id(run_id)
+    if run is None:
+        raise UnknownRunError(f"unknown run '{run_id}'")
+    if run.is_finished:
+        raise ConflictError(f"run {run_id} is {status_of(run.status.value)}: there is nothing to cancel")
+    if not instance.run_coordinator.cancel_run(run_id):
+        run = instance.get_run_by_id(run_id)
+        if run is None or run.is_finished:
             raise ConflictError(f"run {run_id} has ended meanwhile: there is nothing to cancel")
-        launcher = type(runs.instance.run_launcher).__name__
+        launcher = type(instance.run_launcher).__name__
         raise ConflictError(
             f"run {run_id} goes on: {launcher} cannot stop it, as if it had not started it. Stop it where it was "
             "started; if it is gone, mark it as canceled in the Dagster UI (terminate, with force)"

@@ -252,10 +252,11 @@ class Runs:
             raise UnknownRunError(f"unknown run '{start}': `lab runs list` shows the runs there are")
         raise UnknownRunError(f"'{start}' is the start of {len(found)} run ids: write more of it")
 
-    def by_tag(self, key: str, value: str) -> Run | None:
-        """Return the newest backtest that has a tag, if any."""
-        rows = self.storage.fetchall(_columns().where(_tagged(key, value)).order_by(RunsTable.c.id.desc()))
-        return next((run for row in rows if (run := self._run(row)) is not None), None)
+    def tagged(self, key: str, value: str) -> str | None:
+        """Return the id of the newest run of any job that has a tag, if any."""
+        newest = sa.select(RunsTable.c.run_id).where(_tagged(key, value)).order_by(RunsTable.c.id.desc()).limit(1)
+        found = self.storage.fetchone(newest)
+        return None if found is None else str(found["run_id"])
 
     def error(self, run: Run) -> str | None:
         """Say in one line why a run failed, or what is wrong with what it published."""

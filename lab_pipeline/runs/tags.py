@@ -8,12 +8,19 @@ from lab_pipeline.domain.enums import RunStatus
 BACKTEST_JOB = "backtest"
 NIGHTLY_JOB = "nightly"
 BACKTEST_JOBS = (BACKTEST_JOB, NIGHTLY_JOB)
-CONFIGURED = ("run", "night")
+SWEEP_JOB = "sweep"
+WALK_JOB = "walk"
+"""Walks a sweep forward, a fold a run; it publishes no artifacts."""
+PUBLISHING_JOBS = (*BACKTEST_JOBS, SWEEP_JOB)
+SWEEP_OP = "search"
+CONFIGURED = ("run", "night", SWEEP_OP)
 """The ops whose configuration says what is simulated, one a job."""
 ASSET_JOB = "__ASSET_JOB"
 """Dagster's own job, in which the UI's *Materialize* runs assets."""
 BACKTEST_ASSETS = "backtest"
 """First part of the keys of the assets that a backtest materialises."""
+SWEEP_ASSETS = "sweep"
+"""Likewise of a sweep."""
 
 STRATEGY_TAG = "lab/strategy"
 VERSION_TAG = "lab/strategy_version"
@@ -52,10 +59,16 @@ def status_of(dagster_status: str) -> str:
     return dagster_status.lower() if known is None else known.value
 
 
-def run_config(fields: Mapping[str, Any], executor: object = None) -> dict[str, object]:
-    """Return the configuration of a run: the form's fields and, if it is given, that of the executor."""
+def run_config(fields: Mapping[str, Any], executor: object = None, *, op: str = "run") -> dict[str, object]:
+    """Return the configuration of a run: the form's fields and, if it is given, that of the executor.
+
+    Args:
+        fields: of the form.
+        executor: its configuration.
+        op: one of `CONFIGURED`.
+    """
     execution = {} if executor is None else {"execution": {"config": executor}}
-    return {"ops": {"run": {"config": dict(fields)}}, **execution}
+    return {"ops": {op: {"config": dict(fields)}}, **execution}
 
 
 def asked_fields(config: object, tags: Mapping[str, str]) -> Mapping[str, Any]:

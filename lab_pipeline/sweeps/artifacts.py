@@ -9,6 +9,7 @@ import polars as pl
 
 from lab_pipeline.domain import frames
 from lab_pipeline.domain.candles import Integers
+from lab_pipeline.domain.enums import IntrabarPolicy
 from lab_pipeline.statistics.selection import Selection, StopFills
 from lab_pipeline.statistics.selection.verdict import RULES, Finding
 from lab_pipeline.sweeps.callers import CallerTests
@@ -33,6 +34,17 @@ FOLDS = pl.Schema(
 )
 PLACEBOS = pl.Schema(
     {"kind": pl.String(), "number": pl.Int32(), "best_metric": pl.Float64(), "best_set_id": pl.Int32()}
+)
+POLICIES = (IntrabarPolicy.STOP_FIRST, IntrabarPolicy.TARGET_FIRST, IntrabarPolicy.NEAREST_OPEN)
+"""What may come first in an ambiguous candle, where no finer ones decide it."""
+INTRABAR = pl.Schema(
+    {
+        "set_id": pl.Int32(),
+        "policy": pl.String(),
+        "trades": pl.Int32(),
+        "expectancy": pl.Float64(),
+        "ambiguous": pl.Int64(),
+    }
 )
 LANES = pl.Schema({"set_id": pl.Int32(), "lane": pl.String(), "expectancy": pl.Float64(), "trades": pl.Int32()})
 PATHS = pl.Schema({"path": pl.Int32(), "day": pl.Date(), "trades": pl.Int32(), "net_sum": pl.Float64()})
@@ -82,6 +94,17 @@ def placebo_rows(kind: str, found: Sequence[tuple[float, int]]) -> pl.DataFrame:
         for number, (best, which) in enumerate(found)
     ]
     return pl.DataFrame(told, schema=PLACEBOS, orient="row")
+
+
+def intrabar_rows(sets: Sequence[int], sweeps: "Sequence[Sweep]") -> pl.DataFrame:
+    """Return the rows of `INTRABAR` of some sets; `sweeps` are theirs by `POLICIES`."""
+    parts = [
+        swept.sets.select(
+            pl.Series("set_id", sets, pl.Int32), pl.lit(str(policy)).alias("policy"), *INTRABAR.names()[2:]
+        )
+        for policy, swept in zip(POLICIES, sweeps, strict=True)
+    ]
+    return pl.concat(parts).sort("set_id", maintain_order=True)
 
 
 def stop_fills_document(fills: StopFills) -> dict[str, Any]:

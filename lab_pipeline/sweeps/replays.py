@@ -5,12 +5,10 @@ the same calls but for what takes longest: what chance makes of them, which a sw
 later than those of the stress lanes.
 """
 
-import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import numpy as np
 import polars as pl
 
 from lab_pipeline.domain import frames
@@ -27,6 +25,7 @@ from lab_pipeline.lake import CandleSlice
 from lab_pipeline.runs.artifacts import Provenance
 from lab_pipeline.runs.signals import Signals
 from lab_pipeline.runs.strategies import StrategyStore
+from lab_pipeline.sweeps.proofs import hold_to
 from lab_pipeline.sweeps.store import Results
 
 if TYPE_CHECKING:
@@ -121,7 +120,7 @@ def replay(
         One replay a set, in their order.
 
     Raises:
-        RuntimeError: if a backtest does not return, bit for bit, what the sweep did.
+        RefutedError: if a backtest does not return, bit for bit, what the sweep did.
     """
     length = timeframe_ms(resolved.spec.timeframe)
     horizon = max(minutes_to_ms(group.horizon_minutes) for group in resolved.sets.groups)
@@ -136,43 +135,9 @@ def replay(
                     simulator.add(shard)
         for number, (spec, calls, simulator) in zip(some, runs, strict=True):
             simulation = simulator.finish()
-            require_equal(sweep, number, simulation)
+            hold_to(simulation, sweep, number)
             said = calls.select("call_id", *(name for name in CALL_OPTIONS if name in calls.columns))
             yield Replay(number, Provenance(spec, snapshot, ENGINE_VERSION), simulation, said)
-
-
-def require_equal(sweep: "Sweep", number: int, simulation: "Simulation") -> None:
-    """Hold what a sweep says of a set to a backtest of it: counts, and the sum of the net returns of every day.
-
-    Raises:
-        RuntimeError: if they are not the same to the last bit.
-    """
-    names = ("trades", "entered", "wins", "win_rate", "expectancy", "profit_factor")
-    told = sweep.sets.select(*names, "ambiguous").row(number)
-    summary = simulation.summary
-    again = (*(getattr(summary, name) for name in names), summary.ambiguous_candles)
-    if told != again:
-        raise RuntimeError(f"set {number} made {told} in the sweep, but {again} in a backtest")
-    trades = simulation.trades.select(pl.col("called_at").dt.truncate("1d").to_physical(), "net_return")
-    by_day = {
-        day: (len(net), math.fsum(net)) for day, net in trades.group_by("called_at").agg("net_return").iter_rows()
-    }
-    place = np.flatnonzero(sweep.day_trades[number])
-    swept = {
-        day: (count, net)
-        for day, count, net in zip(
-            sweep.days[place].tolist(),
-            sweep.day_trades[number, place].tolist(),
-            sweep.day_net[number, place].tolist(),
-            strict=True,
-        )
-    }
-    if swept != by_day:
-        day = min(day for day in swept.keys() | by_day.keys() if swept.get(day) != by_day.get(day))
-        when = pl.Series([day]).cast(frames.TIMESTAMP).dt.date()[0]
-        raise RuntimeError(
-            f"set {number} made {swept.get(day)} on {when} in the sweep, but {by_day.get(day)} in a backtest"
-        )
 
 
 def stress_lanes(replays: Iterable[Replay]) -> pl.DataFrame:

@@ -1,10 +1,12 @@
 """A sweep from request to published artifacts, in its steps."""
 
+import time
 import uuid
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -13,7 +15,7 @@ import polars as pl
 from lab_pipeline.domain.backtest import BacktestSpec, TimeRange, iso
 from lab_pipeline.domain.candles import Integers
 from lab_pipeline.domain.errors import FieldError, InvalidConfigError, LabError
-from lab_pipeline.domain.frames import CALL_OPTIONS, CALLS
+from lab_pipeline.domain.frames import CALL_OPTIONS, CALLS, CANDLES
 from lab_pipeline.domain.model import canonical_json
 from lab_pipeline.domain.space import Point, Space
 from lab_pipeline.domain.strategy import StrategyConfig, minutes_to_ms
@@ -21,7 +23,6 @@ from lab_pipeline.domain.timeframe import timeframe_ms
 from lab_pipeline.engine import ENGINE_VERSION
 from lab_pipeline.engine.fitting import reads_liquidity, without_a_pool
 from lab_pipeline.engine.history import DAY_MS, count_calls, counts_calls, look_back_ms
-from lab_pipeline.engine.signals import Signal
 from lab_pipeline.lake import CandleSlice, Lake, snapshot_hash
 from lab_pipeline.runs import backtest as backtests
 from lab_pipeline.runs.progress import Progress
@@ -38,7 +39,15 @@ from lab_pipeline.statistics.selection import (
     hold_out,
     stop_fill_sensitivity,
 )
-from lab_pipeline.sweeps.artifacts import frames_of, placebo_rows, selection_document, stop_fills_document
+from lab_pipeline.sweeps.artifacts import (
+    INTRABAR,
+    POLICIES,
+    frames_of,
+    intrabar_rows,
+    placebo_rows,
+    selection_document,
+    stop_fills_document,
+)
 from lab_pipeline.sweeps.callers import MOST_PAIRS, CallerTests, judge_callers
 from lab_pipeline.sweeps.replays import Replay, accounts, replay, stress_lanes
 from lab_pipeline.sweeps.search import Method, find_points
@@ -48,6 +57,12 @@ from lab_pipeline.sweeps.store import SweepManifest, SweepStore
 if TYPE_CHECKING:
     from lab_pipeline.engine.sweep import Sets, Sweep, Sweeper
     from lab_pipeline.statistics.selection.plateau import Levels
+
+OnBest = Callable[[int, float], None]
+"""Is told the number of a set and its objective."""
+SECONDS_BETWEEN_GLANCES = 2.0
+SHARE_OF_GLANCES = 0.05
+"""Of the time of a sweep, at the most, that goes to seeing which set is the best so far."""
 
 
 MOST_RETURNS = 4 * 10**9
@@ -67,7 +82,7 @@ class ResolvedSweep:
         sets: what to evaluate.
         calls: that select; `frames.CALLS`, and whatever of `frames.CALL_OPTIONS` the lake knows.
         all_calls: over which filters count.
-        signals: registered functions that some set names.
+        signals: that some set names, as they were then.
         held_days: days of the holdout, whose calls are not simulated.
         held: when they are called; none without a holdout.
     """
@@ -79,7 +94,7 @@ class ResolvedSweep:
     sets: "Sets"
     calls: pl.DataFrame
     all_calls: pl.DataFrame
-    signals: dict[str, Signal]
+    signals: Signals
     held_days: int
     held: TimeRange | None
 
@@ -97,6 +112,7 @@ class SelectedSweep:
         accounts: what the accounts of the shortlist did; columns of `replays.ACCOUNTS`.
         callers: tests of every caller under every set; null where there are too many calls and sets for them.
         stop_fills: the winner with stops at their level and at the low; null without a winner.
+        intrabar: the replayed sets by what comes first in an ambiguous candle; columns of `artifacts.INTRABAR`.
         placebos: columns of `artifacts.PLACEBOS`; null where none was asked for.
         earlier: configurations that were tried before, which are no sets of this sweep.
     """
@@ -109,6 +125,7 @@ class SelectedSweep:
     accounts: pl.DataFrame
     callers: CallerTests | None
     stop_fills: StopFills | None
+    intrabar: pl.DataFrame
     placebos: pl.DataFrame | None
     earlier: int
 
@@ -178,8 +195,10 @@ def evaluate(
     resolved: ResolvedSweep,
     lake: Lake,
     *,
+    candles: CandleSlice | None = None,
     threads: int | None = None,
     on_progress: Progress | None = None,
+    on_best: OnBest | None = None,
     returns: bool | None = None,
 ) -> "tuple[Sweep, str]":
     """Evaluate every set in one pass over the candles, shard by shard.
@@ -187,26 +206,47 @@ def evaluate(
     Args:
         resolved: what to evaluate.
         lake: that has the candles.
+        candles: what `plan` chose of it, where that was done before; they are read once and closed.
         threads: of the simulation; default: all cores. The result does not depend on it.
         on_progress: called with the calls that are done and the calls in all.
-        returns: whether to keep the return of every trade; default: if they are published, or so few that callers are
-            tested with them.
+        on_best: called now and then, before `on_progress`, with the best set so far and its objective.
+        returns: whether to keep the return of every trade; default: as `keeps_returns` says.
 
     Returns:
         What the sets earned, and the hash (hex) of the calls and candles that were read.
     """
-    candles = _plan(resolved, lake)
-    if returns is None:
-        returns = resolved.spec.keep.returns or len(resolved.sets) * resolved.calls.height <= MOST_PAIRS
-    sweeper = _sweeper(resolved, resolved.calls, candles, threads, returns=returns)
-    done = 0
+    candles = candles or plan(resolved, lake)
+    sweeper = make_sweeper(resolved, resolved.calls, candles, threads, returns=returns)
+    feed(resolved, sweeper, candles, resolved.calls.height, on_progress, on_best)
+    digest = backtests.digest_of(candles.digests, candles.finer.digests)
+    return sweeper.finish(), snapshot_hash(resolved.calls, digest)
+
+
+def keeps_returns(resolved: ResolvedSweep) -> bool:
+    """Tell whether a sweep keeps the return of every trade: if it is published, or callers are tested with it."""
+    return resolved.spec.keep.returns or len(resolved.sets) * resolved.calls.height <= MOST_PAIRS
+
+
+def feed(  # noqa: PLR0917 - a sweeper, its candles, and who listens
+    resolved: ResolvedSweep,
+    sweeper: "Sweeper",
+    candles: CandleSlice,
+    calls: int,
+    on_progress: Progress | None,
+    on_best: OnBest | None,
+) -> None:
+    """Hand the candles over shard by shard, telling how many of the calls are done and which set is the best so far."""
+    done, due = 0, time.monotonic() + SECONDS_BETWEEN_GLANCES
     with candles:
         for shard in candles:
             done += sweeper.add(shard)
+            if on_best and (began := time.monotonic()) >= due:
+                if (best := _best_so_far(resolved, sweeper)) is not None:
+                    on_best(*best)
+                took = time.monotonic() - began
+                due = began + max(SECONDS_BETWEEN_GLANCES, took / SHARE_OF_GLANCES)
             if on_progress:
-                on_progress(done, resolved.calls.height)
-    digest = backtests.digest_of(candles.digests, candles.finer.digests)
-    return sweeper.finish(), snapshot_hash(resolved.calls, digest)
+                on_progress(done, calls)
 
 
 def draw_placebos(
@@ -234,8 +274,8 @@ def draw_placebos(
         spec.validation.placebo,
         calls,
         resolved.sets,
-        lambda: _plan(resolved, lake),
-        lambda moved, candles: _sweeper(resolved, moved, candles, threads),
+        lambda: plan(resolved, lake),
+        lambda moved, candles: make_sweeper(resolved, moved, candles, threads, returns=False),
         best,
         seed=spec.seed,
         on_progress=on_progress,
@@ -267,7 +307,7 @@ def select(
         threads: of the backtests.
 
     Raises:
-        RuntimeError: if a backtest does not return, bit for bit, what the sweep did.
+        RefutedError: if a backtest does not return, bit for bit, what the sweep did.
     """
     spec = resolved.spec
     choice = _choose(sweep, spec)
@@ -275,7 +315,7 @@ def select(
     earlier = len(set(tried) - hashes)
     best: list[int] = choice.ranking.tolist()
     run = partial(
-        replay, resolved, sweep, open_candles=lambda: _plan(resolved, lake), strategies=strategies, snapshot=snapshot,
+        replay, resolved, sweep, open_candles=lambda: plan(resolved, lake), strategies=strategies, snapshot=snapshot,
         threads=threads,
     )  # fmt: skip
     replays = list(run(best[: spec.keep.top]))
@@ -293,12 +333,13 @@ def select(
             },
             placebos=None if placebos is None else placebos["best_metric"].fill_null(-np.inf).to_numpy(),
         )
-    selection = assess(_cells(sweep), choice, evidence, spec.validation.validation, seed=spec.seed)
+    selection = assess(cells_of(sweep), choice, evidence, spec.validation.validation, seed=spec.seed)
     land = selection.plateau
     if land is not None and land.chosen in best[spec.keep.top :]:
         replays += run([land.chosen])
     listed = [one for one in best[: spec.keep.shortlist] if one not in {known.set_id for known in replays}]
     told = pl.concat([accounts(replays), accounts(run(listed, whole=False))])
+    stop_fills, intrabar = _assume(resolved, choice, [one.set_id for one in replays], lake, threads)
     return SelectedSweep(
         resolved=resolved,
         sweep=sweep,
@@ -314,7 +355,8 @@ def select(
             seed=spec.seed,
             threads=threads,
         ),
-        stop_fills=_fill_stops(resolved, choice, lake, threads),
+        stop_fills=stop_fills,
+        intrabar=intrabar,
         placebos=placebos,
         earlier=earlier,
     )
@@ -368,8 +410,10 @@ def publish(sweep_id: str, selected: SelectedSweep, store: SweepStore) -> SweepM
         callers=selected.callers,
         walk=spec.validation.walk_forward.kind,
         calls_a_day=_calls_a_day(resolved.calls),
-    )
+    ) | {"intrabar": selected.intrabar}
+    winner = selected.selection.choice.winner
     told = selection_document(selected.selection, selected.earlier) | {
+        "winner_values": sets.values(winner) if winner >= 0 else None,
         "caller_rule": selected.callers and selected.callers.document(),
         "stop_fills": selected.stop_fills and stop_fills_document(selected.stop_fills),
     }
@@ -419,15 +463,21 @@ def run_sweep(
     return publish(str(uuid.uuid4()), selected, store), selected
 
 
-def _sweeper(
-    resolved: ResolvedSweep, calls: pl.DataFrame, candles: CandleSlice, threads: int | None, *, returns: bool = False
+def make_sweeper(
+    resolved: ResolvedSweep,
+    calls: pl.DataFrame,
+    candles: CandleSlice | None = None,
+    threads: int | None = None,
+    *,
+    returns: bool | None = None,
 ) -> "Sweeper":
+    """Return a sweeper of calls under the sets of a sweep; one that only puts parts together needs no candles."""
     from lab_pipeline.engine.sweep import Sweeper  # noqa: PLC0415 - numba
 
     length = timeframe_ms(resolved.spec.timeframe)
 
     def finer(wanted: pl.DataFrame) -> pl.DataFrame:
-        return candles.finer.within(wanted, length)
+        return pl.DataFrame(schema=CANDLES) if candles is None else candles.finer.within(wanted, length)
 
     return Sweeper(
         calls,
@@ -436,9 +486,17 @@ def _sweeper(
         threads=threads,
         finer=dict.fromkeys(_finer_timeframes(resolved.sets), finer),
         all_calls=resolved.all_calls,
-        signals=resolved.signals,
-        returns=returns,
+        signals=resolved.signals.functions(),
+        returns=keeps_returns(resolved) if returns is None else returns,
     )
+
+
+def _best_so_far(resolved: ResolvedSweep, sweeper: "Sweeper") -> tuple[int, float] | None:
+    """Return the best of the sets that could win by now, and its objective; none where no set could."""
+    (days, reach), (trades, net, callers) = sweeper.days, sweeper.so_far()
+    asked = resolved.spec.objective
+    choice = choose(DayCells.of(days, trades, net, reach), asked.objective, asked.minimum, callers)
+    return (choice.winner, float(choice.scores[choice.winner])) if choice.winner >= 0 else None
 
 
 def _calls_a_day(calls: pl.DataFrame) -> Integers:
@@ -449,27 +507,44 @@ def _calls_a_day(calls: pl.DataFrame) -> Integers:
 
 def _choose(sweep: "Sweep", spec: SweepSpec) -> Choice:
     callers = sweep.sets["callers"].to_numpy().astype(np.int64)
-    return choose(_cells(sweep), spec.objective.objective, spec.objective.minimum, callers)
+    return choose(cells_of(sweep), spec.objective.objective, spec.objective.minimum, callers)
 
 
-def _fill_stops(resolved: ResolvedSweep, choice: Choice, lake: Lake, threads: int | None) -> StopFills | None:
-    """Rank the sets with every stop filled at its level, and with every stop filled at the candle's low."""
+def _assume(
+    resolved: ResolvedSweep, choice: Choice, kept: list[int], lake: Lake, threads: int | None
+) -> tuple[StopFills | None, pl.DataFrame]:
+    """Rank all sets with every stop filled at its level, and at the candle's low; evaluate some by each policy."""
     if choice.winner < 0:
-        return None
+        return None, INTRABAR.to_frame()
+    few = resolved.sets.some(kept)
+    sets = [resolved.sets.assuming(through=0.0), *(few.assuming(intrabar=one) for one in POLICIES)]
+    at_level, *by_policy = _evaluate_others(resolved, sets, lake, threads)
+    (at_low,) = _evaluate_others(resolved, [resolved.sets.assuming(through=1.0)], lake, threads)
     objectives = {"as_run": choice.scores}
-    for name, through in (("level", 0.0), ("low", 1.0)):
-        assumed = replace(resolved, sets=resolved.sets.assuming(through=through))
-        swept, _ = evaluate(assumed, lake, threads=threads, returns=False)
-        objectives[name] = _choose(swept, resolved.spec).scores
-    return stop_fill_sensitivity(objectives, choice.allowed, choice.winner)
+    objectives |= {name: _choose(swept, resolved.spec).scores for name, swept in (("level", at_level), ("low", at_low))}
+    return stop_fill_sensitivity(objectives, choice.allowed, choice.winner), intrabar_rows(kept, by_policy)
 
 
-def _cells(sweep: "Sweep") -> DayCells:
+def _evaluate_others(resolved: ResolvedSweep, sets: "list[Sets]", lake: Lake, threads: int | None) -> "list[Sweep]":
+    """Evaluate other sets on the same calls, all in one pass over the candles."""
+    candles = plan(resolved, lake)
+    sweepers = [
+        make_sweeper(replace(resolved, sets=one), resolved.calls, candles, threads, returns=False) for one in sets
+    ]
+    with candles:
+        for shard in candles:
+            for one in sweepers:
+                one.add(shard)
+    return [one.finish() for one in sweepers]
+
+
+def cells_of(sweep: "Sweep") -> DayCells:
+    """Return what is selected on."""
     return DayCells.of(sweep.days, sweep.day_trades, sweep.day_net, sweep.reach)
 
 
-def _plan(resolved: ResolvedSweep, lake: Lake) -> CandleSlice:
-    """Choose the candles that some set's windows can reach, and what its rules look back on."""
+def plan(resolved: ResolvedSweep, lake: Lake, *, hold: Path | None = None) -> CandleSlice:
+    """Choose the candles that some set's windows can reach, and what its rules look back on; `hold` as of backtests."""
     spec, sets, calls = resolved.spec, resolved.sets, resolved.calls
     length = timeframe_ms(spec.timeframe)
     groups = sets.plan(length).groups
@@ -481,19 +556,21 @@ def _plan(resolved: ResolvedSweep, lake: Lake) -> CandleSlice:
         calls["mint"].unique().sort().to_list(),
         first - timedelta(milliseconds=look_back),
         last + timedelta(milliseconds=horizon),
+        hold=hold,
         liquidity=any(map(reads_liquidity, sets.readers.values())),
         finer=next(iter(_finer_timeframes(sets)), None),
     )
 
 
-def _signals(groups: list[StrategyConfig], strategies: StrategyStore) -> dict[str, Signal]:
+def _signals(groups: list[StrategyConfig], strategies: StrategyStore) -> Signals:
     """Return the registered signals that sets name."""
-    functions: dict[str, Signal] = {}
+    found = Signals({}, {})
     for config in groups:
         if problems := unusable(config, strategies.signals_dir):
             raise InvalidConfigError("space", problems)
-        functions |= Signals.of(config, strategies.signals_dir).functions()
-    return functions
+        signals = Signals.of(config, strategies.signals_dir)
+        found = Signals(found.identities | signals.identities, found.sources | signals.sources)
+    return found
 
 
 def _require_pools(sets: "Sets", calls: pl.DataFrame, lake: Lake, timeframe: str) -> None:

@@ -29,6 +29,7 @@ MOST_PATHS = 1_000
 MOST_KEPT = 200
 """Sets that are run once more, files and all."""
 MOST_LISTED = 10_000
+MOST_CALLS = 10**9
 LARGEST_FILE = 10_000_000
 """Bytes."""
 Days = Annotated[int, Field(ge=1, le=100_000)]
@@ -125,7 +126,9 @@ class SweepSpec(Part):
     strategy: Annotated[str, Field(min_length=1, max_length=200)]
     """Id of a stored strategy: what is not varied."""
     strategy_version: Annotated[str, Field(pattern=r"^[1-9][0-9]{0,8}$")] | None = None
+    """Its version; the latest by default."""
     timeframe: Timeframe
+    """Length of the candles: 1m, 5m, 15m, 1h, ... as ingested."""
     start: Moment | None = None
     """Earliest call, inclusive, UTC."""
     end: Moment | None = None
@@ -141,9 +144,16 @@ class SweepSpec(Part):
     constraints: tuple[str, ...] = ()
     """That every set must pass."""
     search: SearchSpec = SearchSpec()
+    """Which sets of the space are tried."""
     objective: ObjectiveSpec = ObjectiveSpec()
+    """What ranks the sets, and what one must have to win."""
     validation: ValidationSpec = ValidationSpec()
+    """How far the winner is looked at."""
     keep: KeepSpec = KeepSpec()
+    """What is published of single sets."""
+    calls_per_part: Annotated[int, Field(ge=1, le=MOST_CALLS)] | None = None
+    """In Dagster, sweep in parts of about so many calls, an op each, side by side and to be resumed one by one; the
+    result is the same."""
 
     @model_validator(mode="after")
     def _selects_by_one(self) -> Self:
@@ -172,7 +182,8 @@ class SweepSpec(Part):
 
     def fingerprint(self, *parts: str) -> str:
         """Return the sha256 (hex) that sweeps with the same result share; `parts` name the data and the versions."""
-        return hashlib.sha256(canonical_json([self.to_json_dict(), *parts])).hexdigest()
+        request = self.model_dump(mode="json", exclude={"calls_per_part"})
+        return hashlib.sha256(canonical_json([request, *parts])).hexdigest()
 
 
 def read_spec(path: Path) -> SweepSpec:

@@ -122,7 +122,7 @@ class SweepStore:
             LabError: if nothing is published under that id, or the manifest is damaged.
         """
         path = self.directory / sweep_id / MANIFEST
-        if not RUN_DIRECTORY.fullmatch(sweep_id) or not path.is_file():
+        if not is_published(self.directory, sweep_id):
             raise LabError(f"no artifacts of sweep '{sweep_id}' in {self.directory}")
         try:
             return SweepManifest.model_validate_json(path.read_bytes())
@@ -152,3 +152,26 @@ def _write_results(staging: Path, rank: int, results: Results) -> list[ArtifactF
     files = write_results(place, *results)
     sync_directory(place)
     return [file.model_copy(update={"name": f"{TOP}/{rank}/{file.name}"}) for file in files]
+
+
+def is_published(directory: Path, sweep_id: str) -> bool:
+    """Say whether a sweep is published in a directory of sweeps; text that is no name of one is none of a sweep."""
+    return bool(RUN_DIRECTORY.fullmatch(sweep_id)) and (directory / sweep_id / MANIFEST).is_file()
+
+
+def remove(directory: Path, sweep_id: str) -> None:
+    """Delete the artifacts of a sweep: invisible at once, then gone; a sweep that has none is no error.
+
+    Raises:
+        LabError: if the disk does not let go of them.
+    """
+    if not is_published(directory, sweep_id):
+        return
+    try:
+        with staged(directory / STAGING) as staging:
+            move(directory / sweep_id, staging / sweep_id)
+    except FileNotFoundError:
+        return  # somebody else was faster
+    except OSError as error:
+        reason = disk_error(error, directory) or error.strerror or str(error)
+        raise LabError(f"cannot delete the artifacts of sweep {sweep_id}: {reason}") from error

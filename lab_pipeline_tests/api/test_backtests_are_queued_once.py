@@ -194,7 +194,7 @@ def test_a_key_stays_reserved_while_it_cannot_be_told_whether_a_run_was_recorded
     client, webserver = lab
     webserver.lose = DagsterDownError("could not queue the run: disk I/O error")
     with monkeypatch.context() as patch:
-        patch.setattr(Runs, "by_tag", lambda *_: (_ for _ in ()).throw(OSError("disk I/O error")))
+        patch.setattr(Runs, "tagged", lambda *_: (_ for _ in ()).throw(OSError("disk I/O error")))
         assert post(client, "k").status_code == 503
     webserver.lose = None
     assert post(client, "k").json()["runId"] == webserver.launched[0]

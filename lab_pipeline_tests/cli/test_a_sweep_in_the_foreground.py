@@ -1,7 +1,11 @@
 import json
 import re
 
+import dagster as dg
 import polars as pl
+
+from lab_pipeline.dagster_ext.instance import open_instance
+from lab_pipeline.settings import load_settings
 
 REQUEST = {
     "strategy": "ladder",
@@ -82,3 +86,38 @@ def test_a_wrong_file_is_one_clear_message(stocked, files):
     assert ended.status == 2
     assert "the nearest is exit.stopLoss" in ended.err
     assert not (stocked.home / "sweeps").exists()
+
+
+def recorded(status):
+    """Record the run of a sweep in a status, and return its id."""
+    config = {"ops": {"search": {"config": REQUEST}}}
+    with open_instance(load_settings()) as instance:
+        return instance.add_run(dg.DagsterRun("sweep", run_config=config, status=status)).run_id
+
+
+def test_a_queued_sweep_needs_the_webserver_and_is_checked_before(stocked, files, monkeypatch):
+    monkeypatch.setenv("LAB_DAGSTER_URL", "http://127.0.0.1:9")
+    wrong = stocked("sweep", "run", written(files, space={"exit.stopLos": [0.2]}), "--queue")
+    assert "the nearest is exit.stopLoss" in wrong.err
+    refused = stocked("sweep", "run", written(files), "--queue")
+    assert refused.status != 0
+    assert "`lab up` starts it" in refused.err
+
+
+def test_a_waiting_sweep_is_canceled_and_resumed_once_it_is_done(stocked, monkeypatch):
+    monkeypatch.setenv("LAB_DAGSTER_URL", "http://127.0.0.1:9")
+    sweep_id = recorded(dg.DagsterRunStatus.NOT_STARTED)
+    early = stocked("sweep", "resume", sweep_id)
+    assert "only one that has failed or was canceled is resumed" in early.err
+    ended = stocked("sweep", "cancel", sweep_id[:8])
+    assert (ended.status, ended.out) == (0, f"canceling sweep {sweep_id}\n")
+    assert "there is nothing to cancel" in stocked("sweep", "cancel", sweep_id).err
+    assert "`lab up` starts it" in stocked("sweep", "resume", sweep_id).err
+    done = recorded(dg.DagsterRunStatus.SUCCESS)
+    assert "is completed: only one that" in stocked("sweep", "resume", done).err
+
+
+def test_an_unknown_sweep_is_said_to_be_unknown(stocked):
+    ended = stocked("sweep", "cancel", "nothing")
+    assert ended.status != 0
+    assert "no run of Dagster is a sweep 'nothing'" in ended.err

@@ -9,7 +9,9 @@ import pytest
 from dagster._cli.utils import get_temporary_instance_for_cli
 
 from lab_pipeline.definitions import defs
+from lab_pipeline.operations.sweep_config import fields_of, to_spec
 from lab_pipeline.runs.strategies import example_strategies
+from lab_pipeline.sweeps.spec import SweepSpec
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 
@@ -55,6 +57,14 @@ def test_assets_and_their_lineage(repository):
         "leaderboard/runs": from_statistics,
         "leaderboard/strategies": from_statistics,
         "operations/retention": [],
+        "sweep/callers": from_the_lake,
+        "sweep/days": from_the_lake,
+        "sweep/folds": from_the_lake,
+        "sweep/report": from_the_lake,
+        "sweep/selection": from_the_lake,
+        "sweep/sets": from_the_lake,
+        "sweep/walk": from_the_lake,
+        "statistics/trials": ["sweep/sets"],
     }
     assert {graph.get(key).group_name for key in graph.get_all_asset_keys()} == {
         "lake",
@@ -63,6 +73,8 @@ def test_assets_and_their_lineage(repository):
         "statistics",
         "leaderboard",
         "operations",
+        "sweep",
+        "walk",
     }
     assert all(graph.get(key).description for key in graph.get_all_asset_keys())
 
@@ -70,10 +82,13 @@ def test_assets_and_their_lineage(repository):
 def test_jobs_and_checks(repository):
     assert sorted(job.name for job in repository.get_all_jobs() if not job.name.startswith("__")) == [
         "backtest",
+        "drift",
         "inbox",
         "nightly",
         "retention",
         "statistics",
+        "sweep",
+        "walk",
     ]
     assert sorted(key.to_user_string() for key in repository.asset_graph.asset_check_keys) == [
         "backtest/run_fills:rows_equal_artifacts",
@@ -95,6 +110,12 @@ def test_jobs_and_checks(repository):
         "statistics/overview:counts_equal_the_manifests",
         "statistics/overview:win_rates_are_shares",
         "statistics/pnl:totals_agree",
+        "sweep/days:cells_equal_trades",
+        "sweep/selection:holdout_untouched",
+        "sweep/selection:overfit",
+        "sweep/selection:winners_hold",
+        "sweep/sets:no_lookahead",
+        "sweep/sets:top_equals_backtest",
     ]
 
 
@@ -103,8 +124,10 @@ def test_schedules_and_whether_they_run_by_themselves(repository):
         one.name: (one.cron_schedule, one.job.name, one.default_status.name) for one in repository.schedule_defs
     } == {
         "nightly_backtests": ("0 2 * * *", "nightly", "STOPPED"),
+        "nightly_sweeps": ("0 2 * * *", "sweep", "STOPPED"),
         "retention_schedule": ("30 3 * * *", "retention", "STOPPED"),
         "statistics_schedule": ("0 * * * *", "statistics", "RUNNING"),
+        "sweep_drift": ("0 2 * * *", "drift", "STOPPED"),
     }
     assert {one.execution_timezone for one in repository.schedule_defs} == {"UTC"}
 
@@ -147,6 +170,21 @@ def test_the_ops_of_a_backtest(repository):
     assert upload.name == "upload"
 
 
+def test_the_ops_of_a_sweep(repository):
+    swept, trials = repository.get_job("sweep").graph.nodes_in_topological_order
+    assert [node.name for node in swept.definition.nodes_in_topological_order] == [
+        "resolve_space",
+        "plan_sweep",
+        "sweep_part",
+        "sweep_whole",
+        "merge_cells",
+        "search_placebos",
+        "select",
+        "publish_sweep",
+    ]
+    assert trials.name == "statistics__trials"
+
+
 def test_the_launchpad_asks_for_every_field_and_checks_it(repository):
     job = repository.get_job("backtest")
     good = {"ops": {"run": {"config": {"strategy": "ladder", "timeframe": "5m"}}}}
@@ -181,7 +219,38 @@ def test_the_launchpad_opens_with_an_example_that_runs(repository):
     assert "ladder" in {strategy.id for strategy in example_strategies()}
 
 
-@pytest.mark.parametrize("group", ["lake", "backtest", "nightly", "statistics", "leaderboard", "operations"])
+def test_the_launchpad_asks_for_a_sweep_as_its_document_has_it(repository):
+    """It opens with a whole example, defaults filled in, and names what no field of the document can be."""
+    job = repository.get_job("sweep")
+    config = job.run_config["ops"]["search"]["config"]
+    assert dg.validate_run_config(job, job.run_config)
+    assert set(SweepSpec.model_fields) - set(config) == {
+        "strategy_version",
+        "start",
+        "end",
+        "mints",
+        "callers",
+        "calls_per_part",
+    }
+    assert config["validation"]["walk_forward"]["kind"] == "rolling"
+    spec = to_spec(config)
+    assert fields_of(spec) == {name: config[name] for name in ("strategy", "timeframe", "space")}
+    fields = job.run_config_schema.config_type.fields["ops"].config_type.fields["search"].config_type.fields["config"]
+    assert set(fields.config_type.fields) == set(SweepSpec.model_fields)
+    assert all(field.description for field in fields.config_type.fields.values())
+    for wrong, path in (
+        ({"search": {"method": "guess"}}, "search:method"),
+        ({"validation": {"walk_forward": {"train_days": "ten"}}}, "walk_forward:train_days"),
+        ({"spaces": {}}, "spaces"),
+        ({"strategy": {"env": "SECRET"}}, "strategy"),
+    ):
+        with pytest.raises(dg.DagsterInvalidConfigError, match=path):
+            dg.validate_run_config(job, {"ops": {"search": {"config": {**config, **wrong}}}})
+
+
+@pytest.mark.parametrize(
+    "group", ["lake", "backtest", "nightly", "statistics", "leaderboard", "operations", "sweep", "walk"]
+)
 def test_all_assets_of_a_group_can_be_materialised_together(repository, group):
     graph = repository.asset_graph
     chosen = [key for key in graph.get_all_asset_keys() if graph.get(key).group_name == group]
@@ -190,7 +259,7 @@ def test_all_assets_of_a_group_can_be_materialised_together(repository, group):
     }  # as the UI completes them
     job = repository.get_implicit_asset_job_names()[0]
     subset = repository.get_maybe_subset_job_def(job, asset_selection=together)
-    asks_for_more = group == "backtest"
+    asks_for_more = group in {"backtest", "sweep"}
     if asks_for_more:
         with pytest.raises(dg.DagsterInvalidConfigError, match='Missing required config entry "ops"'):
             dg.validate_run_config(subset, {})

@@ -34,7 +34,9 @@ REQUEST = {
     "objective": {"min_trades": 20, "min_days": 5},
     "validation": {"walk_forward": {"train_days": 10, "test_days": 4, "step_days": 4}, "bootstrap": 200, "placebo": 19},
 }
-FILES = {"sets", "days", "callers", "folds", "oos", "cscv", "paths", "lanes", "accounts", "placebo"}
+FILES = {
+    "sets", "days", "callers", "folds", "oos", "cscv", "paths", "lanes", "accounts", "intrabar", "placebo",
+}  # fmt: skip
 
 
 @pytest.fixture(scope="module")

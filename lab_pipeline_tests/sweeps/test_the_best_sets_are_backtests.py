@@ -1,20 +1,19 @@
 """The best sets of a sweep are run once more: what is published of them, and that it is what the sweep says."""
 
 import json
-from dataclasses import replace
+from datetime import timedelta
 
-import numpy as np
 import polars as pl
 import pytest
 
 from lab_pipeline.domain.backtest import BacktestSpec
 from lab_pipeline.domain.strategy import Strategy
+from lab_pipeline.engine import Simulator
 from lab_pipeline.lake import Lake
 from lab_pipeline.runs import backtest as backtests
 from lab_pipeline.runs.artifacts import ArtifactStore
 from lab_pipeline.runs.strategies import StrategyStore
 from lab_pipeline.sweeps import replays, running
-from lab_pipeline.sweeps.replays import require_equal
 from lab_pipeline.sweeps.spec import SweepSpec
 from lab_pipeline.sweeps.store import SweepStore
 from lab_pipeline_tests.engine.sweep.walks import walks
@@ -29,6 +28,7 @@ REQUEST = {
     "validation": {"bootstrap": 100, "placebo": 0},
     "keep": {"top": 3, "shortlist": 6},
 }  # fmt: skip
+HOUR = timedelta(hours=1)
 SAME = {"fills", "trades", "paths", "outcomes", "equity"}
 
 
@@ -92,19 +92,6 @@ def test_each_has_the_bytes_of_a_backtest_of_it(world, once, tmp_path, rank):
     assert certain.equals(all_lanes.filter(pl.col("delay_candles") <= 2))
 
 
-def test_a_sweep_that_differs_in_the_last_bit_of_a_day_is_refused(once):
-    _, _, selected = once
-    number = selected.selection.choice.winner
-    day_net = selected.sweep.day_net.copy()
-    day = int(np.flatnonzero(selected.sweep.day_trades[number])[1])
-    day_net[number, day] = np.nextafter(day_net[number, day], np.inf)
-    require_equal(selected.sweep, number, selected.replays[0].simulation)
-    with pytest.raises(RuntimeError, match=rf"set {number} made .* on 20\d\d-\d\d-\d\d in the sweep"):
-        require_equal(replace(selected.sweep, day_net=day_net), number, selected.replays[0].simulation)
-    with pytest.raises(RuntimeError, match="in the sweep, but"):
-        require_equal(selected.sweep, (number + 1) % 24, selected.replays[0].simulation)
-
-
 def test_a_set_is_as_robust_as_its_worst_lane(once):
     directory, _, selected = once
     sets, lanes = (pl.read_parquet(directory / f"{name}.parquet") for name in ("sets", "lanes"))
@@ -136,3 +123,24 @@ def test_memory_does_not_decide_what_is_published(world, once, tmp_path, monkeyp
     monkeypatch.setattr(replays, "CLOSES_HELD", 1)
     again, _ = swept(world, SweepStore(tmp_path))
     assert again.files == once[1].files
+
+
+def test_each_is_told_by_what_comes_first_in_an_ambiguous_candle(once, world):
+    directory, _, selected = once
+    told = pl.read_parquet(directory / "intrabar.parquet")
+    assert told["set_id"].to_list() == [one for one in sorted(one.set_id for one in selected.replays) for _ in range(3)]
+    for policy in ("stop_first", "target_first", "nearest_open"):
+        mine = told.filter((pl.col("set_id") == selected.replays[0].set_id) & (pl.col("policy") == policy))
+        config = selected.resolved.sets.config(selected.replays[0].set_id).model_copy(update={"intrabar": policy})
+        lake, calls = world[0], selected.resolved.calls
+        first, last = calls["called_at"].min(), calls["called_at"].max()
+        with lake.slice("1m", calls["mint"].unique().to_list(), first - HOUR, last + 2 * HOUR) as candles:
+            simulator = Simulator(calls, config, timeframe="1m")
+            for shard in candles:
+                simulator.add(shard)
+        summary = simulator.finish().summary
+        assert mine.select("trades", "expectancy", "ambiguous").row(0) == (
+            summary.trades,
+            summary.expectancy,
+            summary.ambiguous_candles,
+        )

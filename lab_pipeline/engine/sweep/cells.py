@@ -9,8 +9,9 @@ trades of a backtest.
 """
 # ruff: noqa: PLR0917 - compiled functions take positional arguments
 
+from collections.abc import Mapping
 from dataclasses import dataclass, fields
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -96,6 +97,28 @@ class Cells:
             ambiguous=np.zeros(sets, np.int64),
             by_kernel=np.zeros(sets, np.int64),
         )
+
+    def arrays(self) -> dict[str, npt.NDArray[np.generic]]:
+        """Return every accumulator by a name of its own, `by_day.trades` and so on."""
+        found: dict[str, npt.NDArray[np.generic]] = {}
+        for one in fields(self):
+            value = getattr(self, one.name)
+            parts = {"": value} if isinstance(value, np.ndarray) else value._asdict()
+            found |= {f"{one.name}.{part}".rstrip("."): array for part, array in parts.items()}
+        return found
+
+    @classmethod
+    def of_arrays(cls, arrays: Mapping[str, npt.NDArray[Any]]) -> "Cells":
+        """Return the accumulators that `arrays` took apart.
+
+        Raises:
+            KeyError: if one is missing.
+        """
+        kinds: dict[str, Any] = {"by_day": Sums, "by_caller": Sums, "tail": Tail}
+        parts: dict[str, Any] = {one.name: arrays[one.name] for one in fields(cls) if one.name not in kinds}
+        for name, kind in kinds.items():
+            parts[name] = kind(*(arrays[f"{name}.{part}"] for part in kind._fields))
+        return cls(**parts)
 
     def merge(self, other: "Cells") -> None:
         """Add what another sweep of the same sets and calls counted."""

@@ -1,7 +1,8 @@
 """The net return of every trade of every set: what a sweep keeps beside its sums if it is asked for."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -30,6 +31,20 @@ class Noted:
     def empty(cls, calls: int, sets: int) -> "Noted":
         """Return room for returns of which none is there."""
         return cls(np.full((calls, sets), np.nan))
+
+    def arrays(self) -> dict[str, npt.NDArray[np.generic]]:
+        """Return what was noted as plain arrays by name."""
+        later = np.concatenate([np.empty(0, LATER), *self.later])
+        return {"returns.first": self.first, "returns.later": later.view(np.uint8)}
+
+    @classmethod
+    def of_arrays(cls, arrays: Mapping[str, npt.NDArray[Any]]) -> "Noted":
+        """Return what `arrays` has told.
+
+        Raises:
+            KeyError: if one is missing.
+        """
+        return cls(arrays["returns.first"], [arrays["returns.later"].view(LATER)])
 
     def put(self, calls: Integers, place: int, net: Floats) -> None:
         """Note first trades by call and set, NaN for none; `place` is that of the first set."""

@@ -300,6 +300,16 @@ class Sweeper:
         self._ranks.append(ranks)
         return len(ranks)
 
+    def so_far(self) -> tuple[Counts, Floats, Integers]:
+        """Return trades by set and day, sums of their net returns, and callers with a trade by set.
+
+        Of the calls that were swept yet: what is asked between two shards, to show how it goes.
+        """
+        by_day, places = self._cells.by_day, self._plan.places
+        net = np.ascontiguousarray((by_day.whole + by_day.rest).T[places])
+        callers = (self._cells.by_caller.trades > 0).sum(axis=0)[places]
+        return np.ascontiguousarray(by_day.trades.T[places]), net, callers
+
     def part(self) -> PartialSweep:
         """Return what was swept so far, for `add_part` of a sweeper of the same sets and calls, in whatever process.
 
@@ -329,6 +339,11 @@ class Sweeper:
         self._cells.merge(part.cells)
         self._ranks.append(part.ranks)
         return len(part.ranks)
+
+    @property
+    def days(self) -> tuple[Integers, Integers]:
+        """The UTC days of the calls and when their last windows end, as `days_of` returns them."""
+        return self._days, self._reach
 
     def finish(self) -> Sweep:
         """Lay out what was counted. Call it once, after the last shard."""

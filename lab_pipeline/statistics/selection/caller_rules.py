@@ -1,7 +1,6 @@
 """Which callers make money under which rules, when as many pairs are asked as there are."""
 
 import numpy as np
-from scipy.special import stdtr
 
 from lab_pipeline.domain.candles import Floats
 from lab_pipeline.domain.clusters import Dependence, adjusted
@@ -26,6 +25,8 @@ def p_values(pairs: DayCells) -> Floats:
 
 def p_values_of(moments: Moments) -> Floats:
     """Return the p-values of `p_values` from sums over days, of every group and set: (G, S)."""
+    from scipy.special import stdtr  # noqa: PLC0415 - a quarter of a second
+
     mean, error, days = expectancy(moments), expectancy_error(moments), moments.sums[2]
     tested = (days >= FEWEST_DAYS) & (error > 0.0)
     values = np.full(mean.shape, np.nan)

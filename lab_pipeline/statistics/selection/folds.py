@@ -86,13 +86,27 @@ def walk_forward(days: Integers, reach: Integers, windows: Windows) -> list[Fold
     test_start = first + windows.train_days * DAY_MS
     while test_start < end:
         test_end = min(test_start + windows.test_days * DAY_MS, end)
-        train_start = first if windows.kind is Walk.ANCHORED else test_start - windows.train_days * DAY_MS
-        before = (days >= train_start) & (days < test_start)
-        late = (reach > test_start) | (days + DAY_MS > test_start - windows.embargo_days * DAY_MS)
-        test = (days >= test_start) & (days < test_end)
-        folds.append(Fold(before & ~late, test, before & late, train_start, test_start, test_start, test_end))
+        folds.append(fold_at(days, reach, windows, test_start, test_end))
         test_start += windows.step_days * DAY_MS
     return folds
+
+
+def fold_at(days: Integers, reach: Integers, windows: Windows, test_start: int, test_end: int) -> Fold:
+    """Return the fold of a walk forward that tests some days; what is anchored is anchored at the first of `days`.
+
+    Args:
+        days: (D,) as in `DayCells`, at least one.
+        reach: (D,) likewise.
+        windows: how long everything else is.
+        test_start: in milliseconds since 1970, inclusive.
+        test_end: likewise, exclusive.
+    """
+    anchored = windows.kind is Walk.ANCHORED
+    train_start = int(days[0]) if anchored else test_start - windows.train_days * DAY_MS
+    before = (days >= train_start) & (days < test_start)
+    late = (reach > test_start) | (days + DAY_MS > test_start - windows.embargo_days * DAY_MS)
+    test = (days >= test_start) & (days < test_end)
+    return Fold(before & ~late, test, before & late, train_start, test_start, test_start, test_end)
 
 
 def combinatorial(

@@ -1,13 +1,16 @@
 """A peak that stands alone is luck; a good rule has good neighbours."""
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
-from scipy.spatial import KDTree
 
 from lab_pipeline.domain.candles import Floats, Integers
 from lab_pipeline.statistics.selection.cells import Booleans
+
+if TYPE_CHECKING:
+    from scipy.spatial import KDTree
 
 QUANTILE = 0.2
 """Of the neighbourhood, that counts for it: four of five neighbours are at least as good."""
@@ -47,6 +50,8 @@ def plateau(objective: Floats, allowed: Booleans, levels: Levels, *, grid: bool)
         grid: whether all sets of a grid are there: then neighbours are at most one step away in every dimension. Else
             they are the nearest twice as many sets as there are dimensions, with values scaled to their rank.
     """
+    from scipy.spatial import KDTree  # noqa: PLC0415 - a quarter of a second
+
     usable = np.where(allowed & np.isfinite(objective), objective, np.nan)
     told = np.flatnonzero(~np.isnan(usable))
     scores = np.full(len(objective), -np.inf)
@@ -77,14 +82,14 @@ def _ranked(levels: Levels) -> Floats:
     return places
 
 
-def _steps(tree: KDTree, places: Floats) -> tuple[Integers, Integers]:
+def _steps(tree: "KDTree", places: Floats) -> tuple[Integers, Integers]:
     """Return all pairs of a place and a set at most one step from it in every dimension."""
     found = tree.query_ball_point(places, r=1.0, p=np.inf)
     counts = [len(neighbours) for neighbours in found]
     return np.repeat(np.arange(len(places)), counts), np.concatenate([np.asarray(one, np.int64) for one in found])
 
 
-def _nearest(tree: KDTree, places: Floats, part: Integers) -> tuple[Integers, Integers]:
+def _nearest(tree: "KDTree", places: Floats, part: Integers) -> tuple[Integers, Integers]:
     """Return all pairs of a place and a set among the nearest, the place's own included."""
     count = min(2 * places.shape[1] + 1, len(places))
     _, found = tree.query(places[part], k=count)

@@ -9,7 +9,6 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.special import ndtr, ndtri
 
 from lab_pipeline.domain.candles import Floats
 
@@ -117,6 +116,8 @@ def probabilistic_sharpe(shape: Shape, threshold: float = 0.0) -> float:
 
     No number where skew and kurtosis are so far from a normal distribution that the approximation has no variance.
     """
+    from scipy.special import ndtr  # noqa: PLC0415 - a quarter of a second
+
     if shape.variance <= 0.0:
         return math.nan
     return float(ndtr((shape.sharpe - threshold) * math.sqrt(shape.days - 1) / math.sqrt(shape.variance)))
@@ -124,6 +125,8 @@ def probabilistic_sharpe(shape: Shape, threshold: float = 0.0) -> float:
 
 def expected_maximum(trials: float) -> float:
     """Return what the best of independent standard normal numbers is expected to be; zero for a single one."""
+    from scipy.special import ndtri  # noqa: PLC0415 - as above
+
     if trials <= 1.0:
         return 0.0
     return float((1.0 - EULER) * ndtri(1.0 - 1.0 / trials) + EULER * ndtri(1.0 - 1.0 / (trials * math.e)))
@@ -145,6 +148,8 @@ def minimum_track_record(shape: Shape, threshold: float = 0.0, confidence: float
 
     Infinity where it is not above it at all, and no number where the PSR is none.
     """
+    from scipy.special import ndtri  # noqa: PLC0415 - as above
+
     if shape.variance <= 0.0:
         return math.nan
     if shape.sharpe <= threshold:

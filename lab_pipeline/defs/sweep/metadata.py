@@ -1,0 +1,86 @@
+"""What the Dagster UI shows of a sweep: its best sets, the verdict and its figures, rows, columns and links."""
+
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+import polars as pl
+
+from lab_pipeline.dagster_ext.metadata_table import table
+from lab_pipeline.runs.artifacts import ArtifactFile
+from lab_pipeline.sweeps.artifacts import ranked, selection_document
+from lab_pipeline.sweeps.running import SelectedSweep
+from lab_pipeline.sweeps.store import SweepManifest
+
+BEST_SHOWN = 10
+FIGURES = ("trades", "days", "callers", "expectancy", "expectancy_lower", "win_rate", "profit_factor")
+
+
+def describe(
+    manifest: SweepManifest, selected: SelectedSweep, directory: Path, api: str
+) -> dict[str, dict[str, dg.MetadataValue]]:
+    """Describe the published files of a sweep by their names without suffix.
+
+    Args:
+        manifest: of the sweep.
+        selected: what came of it.
+        directory: with its files.
+        api: address of the HTTP API.
+    """
+    shown = {file.name.partition(".")[0]: _file(file, manifest, directory, api) for file in manifest.files}
+    shown["sets"] |= {"best sets": table(best_sets(selected)), "sets": dg.MetadataValue.text(f"{manifest.sets:,}")}
+    shown["selection"] |= _selection(selected)
+    if "report" in shown:
+        shown["selection"]["report"] = shown["report"]["url"]
+    return shown
+
+
+def best_sets(selected: SelectedSweep, count: int = BEST_SHOWN) -> pl.DataFrame:
+    """Return the best sets, the best first: `set_id`, a column a value that was varied, and what they earned."""
+    sets = selected.sweep.sets
+    chosen = sets[ranked(selected.selection)[:count]]
+    return chosen.select("set_id", *(name for name in sets.columns if name.startswith("p.")), *FIGURES)
+
+
+def sweep_url(api: str, sweep_id: str) -> str:
+    """Return where the HTTP API has a sweep."""
+    return f"{api}/sweeps/{sweep_id}"
+
+
+def _file(file: ArtifactFile, manifest: SweepManifest, directory: Path, api: str) -> dict[str, dg.MetadataValue]:
+    metadata: dict[str, dg.MetadataValue] = {
+        "url": dg.MetadataValue.url(f"{sweep_url(api, manifest.sweep_id)}/artifacts/{file.name}"),
+        "dagster/uri": dg.MetadataValue.text((directory / file.name).as_uri()),
+        "bytes": dg.MetadataValue.text(f"{file.bytes:,}"),
+        "sha256": dg.MetadataValue.text(file.sha256),
+        "fingerprint": dg.MetadataValue.text(manifest.fingerprint),
+    }
+    if file.rows is not None:
+        metadata["dagster/row_count"] = dg.MetadataValue.int(file.rows)
+    if file.columns is not None:
+        columns = [dg.TableColumn(column.name, column.type) for column in file.columns]
+        metadata["dagster/column_schema"] = dg.MetadataValue.table_schema(dg.TableSchema(columns))
+    return metadata
+
+
+def _selection(selected: SelectedSweep) -> dict[str, dg.MetadataValue]:
+    """Return the verdict, what was varied of the winner, and every figure as one table.
+
+    Not as numbers of their own, which the UI would draw from run to run as one line, though the next run is of
+    another strategy, or over other calls.
+    """
+    document = selection_document(selected.selection, selected.earlier)
+    figures: list[dict[str, Any]] = [
+        {"figure": name, "value": float(value)}
+        for name, value in document.items()
+        if isinstance(value, int | float) and not isinstance(value, bool)
+    ]
+    schema = dg.TableSchema([dg.TableColumn("figure"), dg.TableColumn("value", "float")])
+    shown: dict[str, dg.MetadataValue] = {
+        "strategy": dg.MetadataValue.text(selected.resolved.spec.strategy),
+        "verdict": dg.MetadataValue.text(document["verdict"]),
+        "figures": dg.MetadataValue.table([dg.TableRecord(row) for row in figures], schema),
+    }
+    if (winner := selected.selection.choice.winner) >= 0:
+        shown["winner"] = dg.MetadataValue.json(selected.resolved.sets.values(winner))
+    return shown
