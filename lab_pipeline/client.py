@@ -1,14 +1,15 @@
-"""The lab from Python, over HTTP: ask for backtests, wait for them, take what they leave."""
+"""The lab from Python, over HTTP: ask for backtests and sweeps, wait for them, take what they leave."""
 
 import io
 import os
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from itertools import islice
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Literal, Self, TypeVar
 
 import httpx
 import polars as pl
@@ -21,6 +22,38 @@ TIMEOUT_SECONDS = 60.0
 POLL_SECONDS = 0.5
 UNFINISHED = ("queued", "running")
 CHUNK_BYTES = 1 << 20
+LONGEST_PAGE = 100
+
+INTEGER, NUMBER, TEXT = pl.Int64(), pl.Float64(), pl.String()
+SET_COLUMNS = {
+    "setId": INTEGER,
+    "rank": INTEGER,
+    "eligible": pl.Boolean(),
+    "objective": NUMBER,
+    "configHash": TEXT,
+    **dict.fromkeys(("trades", "entered", "wins"), INTEGER),
+    **dict.fromkeys(
+        ("winRate", "expectancy", "expectancySe", "expectancyLower", "medianReturn", "profitFactor", "holdMinutes"),
+        NUMBER,
+    ),
+    **dict.fromkeys(("ambiguous", "days", "callers", "byKernel"), INTEGER),
+    **dict.fromkeys(("plateau", "trainExpectancy", "laneMin"), NUMBER),
+    "trainTrades": INTEGER,
+}
+"""Of a frame of sets, beside a column for each parameter."""
+FOLD_COLUMNS = {
+    "fold": INTEGER,
+    **dict.fromkeys(("trainStart", "trainEnd", "testStart", "testEnd"), TEXT),
+    **dict.fromkeys(("purgedTrades", "setId"), INTEGER),
+    **dict.fromkeys(("trainExpectancy", "testExpectancy"), NUMBER),
+    "testTrades": INTEGER,
+}
+CALLER_COLUMNS = {
+    "setId": INTEGER,
+    "caller": TEXT,
+    **dict.fromkeys(("trades", "wins"), INTEGER),
+    **dict.fromkeys(("expectancy", "netSum", "netSumsq", "pValue", "qValue"), NUMBER),
+}
 
 Moment = datetime | str
 """A moment, or how ISO 8601 writes it."""
@@ -43,11 +76,11 @@ class ApiError(LabError):
 
 
 class RunFailedError(LabError):
-    """A run that was waited for did not complete."""
+    """A run or sweep that was waited for did not complete."""
 
 
 class StillRunningError(LabError):
-    """A run that was waited for took too long; it goes on."""
+    """A run or sweep that was waited for took too long; it goes on."""
 
 
 class Client:
@@ -160,6 +193,36 @@ class Client:
         """
         return self.pages("/runs", "runs", filters)
 
+    def sweep(self, spec: Mapping[str, Any], *, key: str | None = None) -> "SweepHandle":
+        """Queue a sweep and return it.
+
+        Args:
+            spec: what to sweep, as `POST /sweeps` takes it: `strategy`, `timeframe`, `space` and others, in camelCase.
+            key: idempotency key: the same request under the same key is the same sweep.
+
+        Raises:
+            ApiError: naming every field that cannot be used, or saying why the sweep cannot be queued now.
+        """
+        headers = {} if key is None else {"Idempotency-Key": key}
+        return self.find_sweep(self.send("POST", "/sweeps", json=dict(spec), headers=headers).json()["sweepId"])
+
+    def sweep_dry_run(self, spec: Mapping[str, Any]) -> dict[str, Any]:
+        """Say what a sweep would be and take: its sets, calls and memory; arguments and errors are those of `sweep`."""
+        answer: dict[str, Any] = self.send("POST", "/sweeps/dry-run", json=dict(spec)).json()
+        return answer
+
+    def find_sweep(self, sweep_id: str) -> "SweepHandle":
+        """Return a sweep.
+
+        Raises:
+            ApiError: if there is none of that id.
+        """
+        return SweepHandle(self, self.send("GET", f"/sweeps/{sweep_id}").json())
+
+    def sweeps(self) -> Iterator[dict[str, Any]]:
+        """Iterate over sweeps, newest first."""
+        return self.pages("/sweeps", "sweeps", {})
+
     def add_strategy(self, strategy_id: str, config: Mapping[str, Any], **words: Any) -> dict[str, Any]:  # noqa: ANN401 - JSON
         """Store a strategy and return its version; words are `name`, `description` and `tags`."""
         body = {"id": strategy_id, "config": config, **words}
@@ -264,16 +327,7 @@ class RunHandle:
             RunFailedError: if it failed, saying why, or was canceled.
             StillRunningError: if it takes longer; it goes on.
         """
-        deadline = None if seconds is None else time.monotonic() + seconds
-        run = self
-        while run.status in UNFINISHED:
-            if deadline is not None and time.monotonic() > deadline:
-                raise StillRunningError(f"run {run.run_id} is still {run.status} after {seconds:g} s")
-            time.sleep(POLL_SECONDS)
-            run = run.refresh()
-        if run.status != "completed":
-            raise RunFailedError(f"run {run.run_id} {run.status}: {run.error or 'somebody stopped it'}")
-        return run
+        return _completed(self, f"run {self.run_id}", seconds)
 
     def cancel(self) -> None:
         """Stop the run."""
@@ -342,6 +396,164 @@ class RunHandle:
         return to
 
 
+@dataclass(frozen=True)
+class SweepHandle:
+    """A sweep as the lab knew it when it was asked; `refresh` asks again.
+
+    Attributes:
+        details: the API's own answer.
+    """
+
+    lab: Client = field(repr=False)
+    details: dict[str, Any] = field(repr=False)
+
+    @property
+    def sweep_id(self) -> str:
+        """Its id."""
+        return str(self.details["sweepId"])
+
+    @property
+    def status(self) -> str:
+        """`queued`, `running`, `completed`, `failed` or `canceled`."""
+        return str(self.details["status"])
+
+    @property
+    def verdict(self) -> str | None:
+        """How far its winner can be believed, in words; null before it has published."""
+        verdict: str | None = self.details["verdict"]
+        return verdict
+
+    @property
+    def error(self) -> str | None:
+        """Why it failed."""
+        error: str | None = self.details["error"]
+        return error
+
+    def refresh(self) -> "SweepHandle":
+        """Return the sweep as it is now."""
+        return self.lab.find_sweep(self.sweep_id)
+
+    def wait(self, seconds: float | None = None) -> "SweepHandle":
+        """Wait until the sweep has completed, and return it; arguments and errors are those of `RunHandle.wait`."""
+        return _completed(self, f"sweep {self.sweep_id}", seconds)
+
+    def cancel(self) -> None:
+        """Stop the sweep."""
+        self.lab.send("POST", f"{self._path}/cancel")
+
+    def sets(
+        self,
+        *,
+        sort: str = "rank",
+        order: Literal["asc", "desc"] = "asc",
+        filters: Sequence[str] = (),
+        limit: int | None = None,
+    ) -> pl.DataFrame:
+        """Return sets, a row each: a column a parameter, by its path, and the figures, by their camelCase names.
+
+        Args:
+            sort: a figure or a parameter.
+            order: of its values; sets without it come last.
+            filters: comparisons that all hold, such as `trades>=30` or `exit.stopLoss=null`.
+            limit: rows at most; all by default.
+
+        Raises:
+            ApiError: naming the filter or the column that is wrong, or if the sweep has not published.
+        """
+        page = LONGEST_PAGE if limit is None else min(limit, LONGEST_PAGE)
+        asked = {"sort": sort, "order": order, "filter": list(filters), "limit": page}
+        rows = islice(self.lab.pages(f"{self._path}/sets", "sets", asked), limit)
+        return _frame(({**row, **row.pop("params")} for row in rows), SET_COLUMNS)
+
+    def set(self, set_id: int) -> dict[str, Any]:
+        """Return a set: its figures, the strategy that it is (`config`), and what it earned by day (`byDay`)."""
+        answer: dict[str, Any] = self.lab.send("GET", f"{self._path}/sets/{set_id}").json()
+        return answer
+
+    def selection(self) -> dict[str, Any]:
+        """Return every figure of the selection, and the verdict."""
+        answer: dict[str, Any] = self.lab.send("GET", f"{self._path}/selection").json()
+        return answer
+
+    def heatmap(
+        self, x: str, y: str, z: str = "expectancyLower", *, reduce: Literal["best", "median"] = "best"
+    ) -> pl.DataFrame:
+        """Return a row for each pair of values of two parameters: both, the figure, sets, and sets that may win.
+
+        Args:
+            x: path of a parameter that is varied.
+            y: of another.
+            z: a figure of the sets; null where none of a pair may win.
+            reduce: of the sets of a pair, the best or the median.
+        """
+        asked = {"x": x, "y": y, "z": z, "reduce": reduce}
+        found = self.lab.send("GET", f"{self._path}/heatmap", params=asked).json()
+        rows = [
+            {x: across, y: down, z: value, "sets": sets, "eligible": eligible}
+            for down, *cells in zip(
+                found["y"]["values"], found["values"], found["sets"], found["eligible"], strict=True
+            )
+            for across, value, sets, eligible in zip(found["x"]["values"], *cells, strict=True)
+        ]
+        return pl.DataFrame(rows, infer_schema_length=None)
+
+    def folds(self) -> pl.DataFrame:
+        """Return the windows of the walk forward, the set that won in each, and what became of it."""
+        times = ("trainStart", "trainEnd", "testStart", "testEnd")
+        rows = self.lab.pages(f"{self._path}/folds", "folds", {})
+        return _frame(rows, FOLD_COLUMNS).with_columns(map(_time, times))
+
+    def callers(self, *, set_ids: Sequence[int] = (), callers: Sequence[str] = ()) -> pl.DataFrame:
+        """Return what each caller's calls brought sets; of all sets and callers by default."""
+        asked = {"setId": list(set_ids), "caller": list(callers), "limit": LONGEST_PAGE}
+        return _frame(self.lab.pages(f"{self._path}/callers", "callers", asked), CALLER_COLUMNS)
+
+    def artifacts(self) -> list[dict[str, Any]]:
+        """List what the sweep published."""
+        return list(self.lab.pages(f"{self._path}/artifacts", "artifacts", {}))
+
+    def artifact(self, name: str) -> pl.DataFrame:
+        """Return a table that the sweep published: `sets`, `days`, `callers`, `folds`, `oos` and others."""
+        return pl.read_parquet(io.BytesIO(self.lab.send("GET", f"{self._path}/artifacts/{name}").content))
+
+    def reveal(self, by: str) -> dict[str, Any]:
+        """Open the holdout: say how the winner fares there. The look is recorded under a name, and counted for ever."""
+        answer: dict[str, Any] = self.lab.send("POST", f"{self._path}/reveal", json={"by": by}).json()
+        return answer
+
+    def promote(self, set_id: int, strategy: str, *, despite_verdict: bool = False) -> dict[str, Any]:
+        """Make a set a version of a strategy, and return which.
+
+        Args:
+            set_id: of the set.
+            strategy: id of the strategy, a new one or one there is.
+            despite_verdict: whether to do so though the verdict does not support the set.
+        """
+        body = {"as": strategy, "despiteVerdict": despite_verdict}
+        answer: dict[str, Any] = self.lab.send("POST", f"{self._path}/sets/{set_id}/promote", json=body).json()
+        return answer
+
+    @property
+    def _path(self) -> str:
+        return f"/sweeps/{self.sweep_id}"
+
+
+Handle = TypeVar("Handle", RunHandle, SweepHandle)
+
+
+def _completed(handle: Handle, named: str, seconds: float | None) -> Handle:
+    """Wait for what was asked for."""
+    deadline = None if seconds is None else time.monotonic() + seconds
+    while handle.status in UNFINISHED:
+        if deadline is not None and time.monotonic() > deadline:
+            raise StillRunningError(f"{named} is still {handle.status} after {seconds:g} s")
+        time.sleep(POLL_SECONDS)
+        handle = handle.refresh()
+    if handle.status != "completed":
+        raise RunFailedError(f"{named} {handle.status}: {handle.error or 'somebody stopped it'}")
+    return handle
+
+
 def raise_for_error(answer: httpx.Response) -> None:
     """Raise what an answer says went wrong, if anything."""
     if not answer.is_error:
@@ -391,6 +603,13 @@ def _iso(moment: Moment | None) -> str | None:
 
 def _time(name: str) -> pl.Expr:
     return pl.col(name).str.to_datetime("%Y-%m-%dT%H:%M:%S%.3fZ", time_unit="ms").dt.replace_time_zone("UTC")
+
+
+def _frame(rows: Iterable[Mapping[str, Any]], columns: Mapping[str, pl.DataType]) -> pl.DataFrame:
+    """Put rows into a frame, which has the columns that are known even where there is no row."""
+    found = pl.DataFrame(list(rows), infer_schema_length=None)
+    known = {name: kind for name, kind in columns.items() if name in found.columns}
+    return found.cast(pl.Schema(known)) if found.width else pl.DataFrame(schema=columns)
 
 
 def _series(kind: str, points: list[dict[str, Any]]) -> pl.DataFrame:

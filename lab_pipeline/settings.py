@@ -119,6 +119,8 @@ class Settings(BaseSettings):
     """Where the Dagster webserver is; default: on LAB_HOST, at LAB_PORT."""
     threads: Annotated[int, Field(ge=1, le=MOST_PROCESSES)] | None = None
     """Threads of a simulation; results do not depend on it; default: all cores."""
+    sweep_memory: Annotated[int, Field(ge=1_000_000, le=2**50)] = 2_000_000_000
+    """Bytes for the sums of a sweep by set, day and caller, and again for the candles that an optimiser keeps."""
     max_concurrent_runs: Annotated[int, Field(ge=1, le=MOST_PROCESSES)] = 4
     """Runs that execute at once; the others wait in the queue."""
     max_concurrent_runs_per_strategy: Annotated[int, Field(ge=1, le=MOST_PROCESSES)] = 2
@@ -130,9 +132,9 @@ class Settings(BaseSettings):
     inbox: Path | None = None
     """Directory whose files are ingested while the lab runs; default: `inbox` in LAB_HOME."""
     keep_days: Annotated[int, Field(ge=1, le=MOST_DAYS)] | None = None
-    """Days after which `lab gc` deletes a run and everything it wrote; default: never."""
+    """Days after which `lab gc` deletes a run or a sweep and everything it wrote; default: never."""
     keep_runs_per_strategy: Annotated[int, Field(ge=1, le=MOST)] | None = None
-    """Newest runs of each strategy that `lab gc` keeps; default: all."""
+    """Newest runs, and newest sweeps, of each strategy that `lab gc` keeps; default: all."""
     keep_leaders: Annotated[int, Field(ge=0, le=MOST)] = 10
     """Runs at the top of each leaderboard that `lab gc` keeps, however old."""
     retention_cron: Cron = "30 3 * * *"

@@ -26,6 +26,7 @@ from lab_pipeline.api.routes import (
     runs,
     statistics,
     strategies,
+    sweeps,
     telemetry,
 )
 from lab_pipeline.api.stores import Stores
@@ -34,7 +35,7 @@ from lab_pipeline.doors import SAFE_METHODS, SCHEME
 from lab_pipeline.settings import Settings
 
 DESCRIPTION = """\
-Backtests, their runs and what they leave.
+Backtests, their runs and what they leave; sweeps, and how far the best of them can be believed.
 
 A `runId` is Dagster's run id. Names are camelCase, moments ISO 8601 in UTC with milliseconds, returns
 plain fractions, amounts of money in quote currency. Lists are pages: `nextCursor` leads to the next, null where there
@@ -80,6 +81,7 @@ def create_app(settings: Settings) -> FastAPI:
         compare,
         leaderboard,
         statistics,
+        sweeps,
     ):
         app.include_router(routes.router)
     app.include_router(docs.router)

@@ -31,6 +31,8 @@ from lab_pipeline.operations.launch import QueueFullError
 from lab_pipeline.runs.artifacts import UnknownArtifactError, UnknownRunError, UnreadableManifestError
 from lab_pipeline.runs.idempotency import IdempotencyBusyError, LaunchUnknownError
 from lab_pipeline.runs.strategies import UnknownStrategyError
+from lab_pipeline.sweeps.sets import UnknownSetError
+from lab_pipeline.sweeps.store import UnknownSweepError
 
 RETRY_AFTER_SECONDS = 5
 LONGEST_MESSAGE = 4000
@@ -59,6 +61,8 @@ STATUS_OF: dict[type[Exception], int] = {
     UnknownRunError: 404,
     UnknownArtifactError: 404,
     UnknownStrategyError: 404,
+    UnknownSweepError: 404,
+    UnknownSetError: 404,
     ConflictError: 409,
     QueueFullError: 429,
     IdempotencyBusyError: 503,

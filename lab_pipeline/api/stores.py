@@ -41,7 +41,7 @@ class Stores(Lab):
     def make_all(self) -> None:
         """Make every store now: threads must not make one twice, and what is wrong with one must be said at once."""
         self.strategies.ids()
-        for name in ("lake", "statistics", "launcher", "following"):
+        for name in ("lake", "statistics", "trials", "launcher", "following", "sweep_runs"):
             getattr(self, name)
 
 

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 RUN_FAILED = 1
 BAD_INPUT = 2
+INTERRUPTED = 130
 
 
 class LazyGroup(TyperGroup):

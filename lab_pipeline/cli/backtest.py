@@ -13,7 +13,7 @@ import typer
 
 from lab_pipeline.cli.app import RUN_FAILED, app, err, open_lab, out, settings
 from lab_pipeline.cli.progress import progress_bar
-from lab_pipeline.cli.summary import summary_table
+from lab_pipeline.cli.summary import luck_of_run, summary_table
 from lab_pipeline.domain.backtest import MOST_CANDLES
 from lab_pipeline.domain.errors import LabError
 from lab_pipeline.domain.json_text import read_json
@@ -74,8 +74,8 @@ def backtest(  # noqa: PLR0917 - one parameter an option
         timeframe=timeframe,
         start=start,
         end=end,
-        mints=_names("--mints", mints),
-        callers=_names("--callers", callers),
+        mints=names_of("--mints", mints),
+        callers=names_of("--callers", callers),
         params=dict(map(_param, param or [])),
         seed=seed,
         candles_per_part=candles_per_part,
@@ -88,6 +88,7 @@ def backtest(  # noqa: PLR0917 - one parameter an option
             "status": "completed",
             "fingerprint": manifest.fingerprint,
             "summary": to_camel_keys(manifest.summary.model_dump()),
+            "tries": luck_of_run(manifest).as_json(),
             "artifactsDir": str(directory),
         }
         sys.stdout.write(json.dumps(result) + "\n")
@@ -132,8 +133,9 @@ def run_foreground(
 
 
 def print_result(manifest: "Manifest") -> None:
-    """Print the headline numbers and where to look further."""
+    """Print the headline numbers, of how many tries they are one, and where to look further."""
     out.print(summary_table(manifest.summary))
+    out.print(f"\n{luck_of_run(manifest).said}")
     out.print(f"\nrun {manifest.run_id}")
     out.print(f"report {settings().artifacts_dir / manifest.run_id / 'report.html'}")
 
@@ -151,7 +153,8 @@ def _stored(strategy: str, version: str | None) -> tuple[str, str]:
     return stored.strategy.id, stored.version
 
 
-def _names(option: str, text: str | None) -> list[str]:
+def names_of(option: str, text: str | None) -> list[str]:
+    """Return the names that an option lists, separated by commas; none if it is not given."""
     if text is None:
         return []
     names = [name.strip() for row in csv.reader([text], skipinitialspace=True) for name in row if name.strip()]

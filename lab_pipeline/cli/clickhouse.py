@@ -14,6 +14,7 @@ from lab_pipeline.domain.loglines import log_to_stderr
 
 if TYPE_CHECKING:
     from lab_pipeline.clickhouse.client import Status
+    from lab_pipeline.operations.lab import Lab
 
 clickhouse_app = typer.Typer(help="The store of metrics, fills and logs.", no_args_is_help=True)
 app.add_typer(clickhouse_app, name="clickhouse")
@@ -66,11 +67,11 @@ def migrate() -> None:
 def rebuild(
     runs: Annotated[list[str] | None, typer.Argument(help="Run ids, or the starts of them; all by default.")] = None,
 ) -> None:
-    """Write metrics and fills of published runs again from their artifacts, and logs of runs from the event log."""
+    """Write metrics and fills of published runs, and sets and days of sweeps, again; and logs from the event log."""
     from lab_pipeline.operations.rebuild_clickhouse import rebuild_rows
 
     with open_lab() as lab:
-        chosen = [lab.artifacts.find(run) for run in runs or []]
+        chosen = [_find(lab, run) for run in runs or []]
         with progress_bar("rebuilding", "runs") as bar:
             rebuilt = rebuild_rows(lab, chosen or None, on_progress=bar)
     out.print(str(rebuilt))
@@ -98,6 +99,18 @@ def ship(
         stop = StopSignal().handles(signal.SIGINT, signal.SIGTERM)
         log_to_stderr(("lab_pipeline",), level=logging.WARNING)
         run_shipper(lab, stop)
+
+
+def _find(lab: "Lab", start: str) -> str:
+    """Return the id of a published run, or of a sweep, that is or starts with a text."""
+    from lab_pipeline.runs.artifacts import UnknownRunError
+
+    try:
+        return lab.artifacts.find(start)
+    except UnknownRunError:
+        if any(sweep_id.startswith(start) for sweep_id in lab.sweeps.sweep_ids()):
+            return lab.sweeps.find(start)
+        raise
 
 
 def _embedded(verb: str) -> ClickHouseConfig:

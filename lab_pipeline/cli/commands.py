@@ -32,7 +32,9 @@ COMMANDS = {
     "backtest": Listed(
         "Run a backtest through Dagster, in the foreground; the run is in the UI like any other.", ("backtest",)
     ),
-    "sweep": Listed("Many sets of parameters on the same calls, and how far the best can be believed.", ("sweep",)),
+    "sweep": Listed(
+        "Many sets of parameters on the same calls, and how far the best can be believed.", ("sweep", "sweep_results")
+    ),
     "runs": Listed("Queued, running and finished backtests.", ("runs", "logs")),
     "artifacts": Listed("Files published by runs.", ("artifacts",)),
     "statistics": Listed(
@@ -43,7 +45,7 @@ COMMANDS = {
     "settings": Listed("Print every setting with its value and where the value comes from.", ("health",)),
     "doctor": Listed("Check every part of the lab, one line each; exit status 1 if one needs attention.", ("health",)),
     "gc": Listed(
-        "Delete old runs with artifacts, rows, logs and events; pinned ones (tag lab/pinned) and leaders stay.", ("gc",)
+        "Delete old runs and sweeps with all that they left; pinned ones, leaders and what was promoted stay.", ("gc",)
     ),
     "backup": Listed(
         "Add a snapshot of the home to a backup while everything runs; only new contents are written.",

@@ -28,7 +28,7 @@ def gc(
     ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Delete old runs with artifacts, rows, logs and events; pinned ones (tag lab/pinned) and leaders stay."""
+    """Delete old runs and sweeps with all that they left; pinned ones, leaders and what was promoted stay."""
     from lab_pipeline.operations.retention import Policy, collect, expired, leftovers
 
     with open_lab() as lab:

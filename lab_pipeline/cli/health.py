@@ -87,7 +87,7 @@ def doctor() -> None:
 
 
 def _findings(lab: Lab) -> Iterator[Finding]:
-    yield from (_looked(check, lab) for check in (_versions, _environment, _home, _disk, _lake, _artifacts))
+    yield from (_looked(check, lab) for check in (_versions, _environment, _home, _disk, _lake, _artifacts, _sweeps))
     locks = _looked(_locks, lab)
     yield locks
     if locks.remedy is None:  # else all of these would wait for whoever holds a store
@@ -161,6 +161,19 @@ def _artifacts(lab: Lab) -> Finding:
     if problems:
         return Finding("artifacts", _first(problems), REMEDY)
     return Finding("artifacts", f"{len(run_ids):,} runs, every file there")
+
+
+def _sweeps(lab: Lab) -> Finding:
+    from lab_pipeline.sweeps.store import GIVEN_UP, REMEDY
+
+    store = lab.sweeps
+    if problems := store.damage():
+        return Finding("sweeps", _first(problems), REMEDY)
+    seen = f"{len(store.sweep_ids()):,} sweeps, every file there"
+    if left := store.given_up():
+        seen += f"; {len(left):,} unfinished ones that nobody has gone on with for {GIVEN_UP.days} days"
+        return Finding("sweeps", seen, hint="`lab gc` removes what they have computed")
+    return Finding("sweeps", seen)
 
 
 def _unpublished(lab: Lab, published: Sequence[str]) -> list[str]:

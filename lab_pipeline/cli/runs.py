@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from lab_pipeline.cli.app import app, open_lab, out, settings, table
-from lab_pipeline.cli.summary import percent, summary_table
+from lab_pipeline.cli.summary import luck_of_run, percent, summary_table
 from lab_pipeline.domain.errors import LabError
 
 if TYPE_CHECKING:
@@ -54,6 +54,7 @@ def show(run: RunId, as_json: AsJson = False) -> None:
     with open_lab() as lab:
         found = lab.runs.find(run)
         description = _describe(lab.runs, found)
+        description["tries"] = luck_of_run(found.published).as_json() if found.published else None
     if as_json:
         out.show_json(description)
         return
@@ -78,6 +79,7 @@ def show(run: RunId, as_json: AsJson = False) -> None:
     if found.published:
         out.print()
         out.print(summary_table(found.published.summary))
+        out.print(f"\n{luck_of_run(found.published).said}")
         out.print(f"\nartifacts {settings().artifacts_dir / found.run_id}")
 
 

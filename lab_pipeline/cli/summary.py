@@ -4,10 +4,12 @@ from typing import TYPE_CHECKING
 
 from rich.table import Table
 
-from lab_pipeline.cli.app import table
+from lab_pipeline.cli.app import open_lab, table
 
 if TYPE_CHECKING:
     from lab_pipeline.domain.summary import Summary
+    from lab_pipeline.runs.artifacts import Manifest
+    from lab_pipeline.statistics.luck import Luck
 
 UNDEFINED = "-"
 
@@ -45,3 +47,12 @@ def summary_table(summary: "Summary") -> Table:
     for left, left_value, right, right_value in pairs:
         rows.add_row(left, left_value, "  " + right, right_value)
     return rows
+
+
+def luck_of_run(manifest: "Manifest") -> "Luck":
+    """Return of how many tries a published backtest is one, by now."""
+    from lab_pipeline.statistics.luck import luck_of
+
+    ledger = open_lab().trials
+    ledger.catch_up()
+    return luck_of(manifest, ledger)

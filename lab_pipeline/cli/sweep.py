@@ -2,14 +2,21 @@
 
 import json
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from lab_pipeline.cli.app import app, open_lab, out, table
+from lab_pipeline.cli.app import INTERRUPTED, app, err, open_lab, out, table
+from lab_pipeline.cli.backtest import names_of
 from lab_pipeline.cli.progress import progress_bar
-from lab_pipeline.cli.sweep_result import print_sweep
+from lab_pipeline.cli.sweep_verdict import print_sweep
+
+if TYPE_CHECKING:
+    from lab_pipeline.sweeps.outlook import Outlook
+    from lab_pipeline.sweeps.spec import SweepSpec
 
 sweep_app = typer.Typer(
     help="Many sets of parameters on the same calls, and how far the best can be believed.", no_args_is_help=True
@@ -21,29 +28,89 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object and 
 
 
 @sweep_app.command("run")
-def run(
-    file: Annotated[Path, typer.Argument(help="What to sweep, in YAML or JSON.", metavar="FILE")],
+def run(  # noqa: PLR0917 - one parameter an option
+    file: Annotated[
+        Path | None,
+        typer.Argument(help="What to sweep, in YAML or JSON; what options say comes before it.", metavar="[FILE]"),
+    ] = None,
+    strategy: Annotated[str | None, typer.Option(help="Id of a stored strategy.")] = None,
+    timeframe: Annotated[str | None, typer.Option(help="Length of the candles: 1m, 5m, ...")] = None,
+    version: Annotated[str | None, typer.Option(help="Version of the strategy; the latest by default.")] = None,
+    start: Annotated[str | None, typer.Option("--from", help="Sweep calls from this time on (ISO 8601, UTC).")] = None,
+    end: Annotated[str | None, typer.Option("--to", help="Sweep calls before this time (ISO 8601, UTC).")] = None,
+    mints: Annotated[str | None, typer.Option(help="Only calls on these tokens, separated by commas.")] = None,
+    callers: Annotated[
+        str | None, typer.Option(help="Only calls of these callers, separated by commas; quote one: '\"A, B\",C'.")
+    ] = None,
+    param: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="PATH=VALUES",
+            help="Vary a path: exit.stopLoss=0.05..0.5:10 (ten values, with :log of equal ratios; without a number "
+            "any between), exit.maxHoldMinutes=null,60,240, or values as in a file, in JSON.",
+        ),
+    ] = None,
+    method: Annotated[
+        str | None, typer.Option("--search", help="grid, random, sobol, tpe, cmaes or nsga2.", metavar="METHOD")
+    ] = None,
+    sets: Annotated[int | None, typer.Option(help="How many sets to draw.", metavar="N")] = None,
+    placebos: Annotated[
+        int | None, typer.Option("--placebos", help="How often to search calls at other moments.", metavar="N")
+    ] = None,
+    holdout: Annotated[
+        float | None, typer.Option(help="Share of the days, the last ones, to keep apart.", metavar="SHARE")
+    ] = None,
+    seed: Annotated[int | None, typer.Option(help="Seeds the search and all that is drawn.")] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Only say what would be swept, what it takes, and what cannot be said.")
+    ] = False,
     as_json: AsJson = False,
     queue: Annotated[bool, typer.Option("--queue", help="Put it into the queue of `lab up` and print its id.")] = False,
 ) -> None:
     """Run a sweep here, without Dagster, and print its best sets and the verdict."""
-    from lab_pipeline.sweeps.running import resolve, run_sweep
-    from lab_pipeline.sweeps.spec import read_spec
+    from lab_pipeline.cli.sweep_request import request_of
+    from lab_pipeline.sweeps.outlook import Outlook
+    from lab_pipeline.sweeps.running import resolve, run_resolved
+    from lab_pipeline.sweeps.spec import SweepSpec
 
-    spec = read_spec(file)
-    if queue:
-        with open_lab() as lab:
-            resolve(spec, lab.strategies, lab.lake)
+    given = {
+        "strategy": strategy,
+        "strategy_version": version,
+        "timeframe": timeframe,
+        "start": start,
+        "end": end,
+        "mints": names_of("--mints", mints) or None,
+        "callers": names_of("--callers", callers) or None,
+        "seed": seed,
+    }
+    validation = {"placebo": placebos, "holdout": holdout}
+    request = request_of(file, given, param or [], {"method": method, "sets": sets}, validation)
+    spec = SweepSpec.parse(request, subject="sweep" if file is None else str(file))
+    with open_lab() as lab, _interruptible(spec):
+        resolved = resolve(spec, lab.strategies, lab.lake, memory=lab.settings.sweep_memory)
+        outlook = Outlook.of(resolved)
+        if dry_run:
+            _print_outlook(outlook, as_json=as_json)
+            return
+        if queue:
             sweep_id = lab.launcher.sweep(spec)
-        if as_json:
-            out.show_json({"sweepId": sweep_id})
-        else:
-            out.print(f"queued sweep {sweep_id}")
-        return
-    with open_lab() as lab, progress_bar("sweeping", "calls or placebos") as bar:
-        manifest, selected = run_sweep(
-            spec, lake=lab.lake, strategies=lab.strategies, store=lab.sweeps, on_progress=bar, on_placebos=bar
-        )
+            if as_json:
+                out.show_json({"sweepId": sweep_id})
+            else:
+                out.print(f"queued sweep {sweep_id}")
+            return
+        for part, why in outlook.unsaid.items():
+            err.print(f"{part} will not be said: {why}", style="yellow")
+        with progress_bar("sweeping", "sets, calls or placebos") as bar:
+            manifest, selected = run_resolved(
+                resolved,
+                lake=lab.lake,
+                strategies=lab.strategies,
+                store=lab.sweeps,
+                threads=lab.settings.threads,
+                on_progress=bar,
+                on_placebos=bar,
+            )
     directory = lab.settings.sweeps_dir / manifest.sweep_id
     if as_json:
         selection = json.loads((directory / "selection.json").read_bytes())
@@ -87,4 +154,39 @@ def list_sweeps(as_json: AsJson = False) -> None:
     for one in manifests:
         at = one.created_at.strftime("%Y-%m-%d %H:%M")
         rows.add_row(one.sweep_id, str(one.spec["strategy"]), one.strategy_version, f"{one.sets:,}", at, one.verdict)
+    out.print(rows)
+
+
+@contextmanager
+def _interruptible(spec: "SweepSpec") -> Iterator[None]:
+    """Say in one sentence what is left of a sweep that was interrupted."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        kept = "; the sets that were evaluated are kept, and the same command goes on from them"
+        err.print(f"canceled, nothing was published{kept if spec.search.optimises else ''}", style="yellow")
+        raise typer.Exit(INTERRUPTED) from None
+
+
+def _print_outlook(outlook: "Outlook", *, as_json: bool) -> None:
+    if as_json:
+        out.show_json(outlook.to_json_dict())
+        return
+    counts = f"{outlook.duplicates:,} twice, {outlook.excluded:,} excluded, {outlook.invalid:,} invalid"
+    rows = table("", "")
+    rows.show_header = False
+    found = f"{outlook.sets:,} by {outlook.method}, of {outlook.asked:,} asked for ({counts})"
+    if outlook.proposed:
+        found = f"{outlook.proposed:,} to be proposed by {outlook.method}; of the first {outlook.asked:,}: {counts}"
+    rows.add_row("strategy", f"{outlook.strategy}, version {outlook.strategy_version}")
+    rows.add_row("sets", found)
+    for problem in outlook.first_invalid:
+        rows.add_row("invalid", problem)
+    rows.add_row("entries", f"{outlook.entry_groups:,}, each of which reads its calls once more")
+    rows.add_row("calls", f"{outlook.calls:,} by {outlook.callers:,} callers")
+    rows.add_row("days", f"{outlook.days:,} that select, {outlook.held_days:,} held out")
+    rows.add_row("placebos", f"{outlook.placebos:,}, each the whole search")
+    rows.add_row("memory", f"{outlook.memory:,} bytes for sums, of {outlook.memory_allowed:,} (LAB_SWEEP_MEMORY)")
+    for part, why in outlook.unsaid.items():
+        rows.add_row("not said", f"{part}: {why}")
     out.print(rows)

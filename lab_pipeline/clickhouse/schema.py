@@ -25,6 +25,8 @@ RETENTION_COLUMN = {
     "run_metrics": "written_at",
     "run_fills": "written_at",
     "run_logs": "timestamp",
+    "sweep_sets": "written_at",
+    "sweep_days": "written_at",
     "run_commits": "committed_at",
 }
 """From which time on each table's rows grow old."""

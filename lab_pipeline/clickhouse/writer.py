@@ -57,14 +57,30 @@ def publish_run(
             unless only the last acknowledgement was lost: then they see this attempt, whole.
         ClickHouseError: if it refuses the rows.
     """
+    tables = {"run_metrics": _metrics(equity), "run_fills": _fills(fills)}
+    return publish(clickhouse, run_id, tables, assumed)
+
+
+def publish(
+    clickhouse: ClickHouse,
+    run_id: str,
+    tables: Mapping[str, Iterator[pl.DataFrame]],
+    assumed: FillAssumptions | None = None,
+) -> Published:
+    """Write rows of a run to some tables and make them visible together; as `publish_run` does.
+
+    Args:
+        clickhouse: where to write.
+        run_id: of the run.
+        tables: table -> its rows in pieces of at most `BATCH_ROWS`, without run, attempt and time of writing.
+        assumed: what the run assumes of its fills, where that is known.
+    """
     now = datetime.now(UTC)
     # Microseconds: they grow from attempt to attempt, and a run deleted and written again meets none of its old tokens.
     attempt = time.time_ns() // 1000
-    written = {
-        # One time for all rows: rows sent again must fall into the same partition, where their token is known.
-        "run_metrics": _write(clickhouse, "run_metrics", _metrics(equity), _Stamp(run_id, attempt, now)),
-        "run_fills": _write(clickhouse, "run_fills", _fills(fills), _Stamp(run_id, attempt, now)),
-    }
+    # One time for all rows: rows sent again must fall into the same partition, where their token is known.
+    stamp = _Stamp(run_id, attempt, now)
+    written = {table: _write(clickhouse, table, pieces, stamp) for table, pieces in tables.items()}
     commits = pl.DataFrame(
         {
             "run_id": run_id,

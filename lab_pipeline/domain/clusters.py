@@ -10,6 +10,7 @@ from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
+import polars as pl
 
 from lab_pipeline.domain.t_quantile import student_t_975
 
@@ -49,6 +50,24 @@ def mean_interval(
     return max(least, mean - half), mean + half
 
 
+def trades_error(trades: pl.DataFrame) -> float | None:
+    """Return the standard error of the mean net return of trades, of the clusters that make its interval the wider.
+
+    Args:
+        trades: with `net_return`, `called_at` and `caller` of `frames.TRADES`.
+
+    Returns:
+        Null where nothing can be said: if all trades are of one day, or there are none.
+    """
+    if trades.is_empty():
+        return None
+    net, days = trades["net_return"].to_numpy(), trades["called_at"].dt.epoch("d").to_numpy()
+    by_day, by_caller = _error(net, days), _error(net, trades["caller"].rank("dense").to_numpy())
+    if by_day is None:
+        return None
+    return max(by_day, by_caller or by_day, key=lambda found: found[0] * found[1])[0]
+
+
 def interval_of_sums(
     day_values: Floats,
     day_sums: Floats,
@@ -78,11 +97,17 @@ def interval_of_sums(
 
 
 def _half_width(values: Floats, groups: Groups) -> float | None:
+    found = _error(values, groups)
+    return None if found is None else found[0] * found[1]
+
+
+def _error(values: Floats, groups: Groups) -> tuple[float, float] | None:
+    """Return the standard error of a mean, and how many of them make half of its interval."""
     clusters, places = np.unique(groups, return_inverse=True)
     if len(clusters) < FEWEST_CLUSTERS:
         return None
     deviations = np.bincount(places, weights=values - values.mean()).astype(np.float64)  # which they are already
-    return _half_width_of(deviations, len(values))
+    return _error_of(deviations, len(values))
 
 
 def _half_width_of_sums(counts: Floats, sums: Floats) -> float | None:
@@ -90,14 +115,15 @@ def _half_width_of_sums(counts: Floats, sums: Floats) -> float | None:
     counts, sums = counts[used], sums[used]
     if len(counts) < FEWEST_CLUSTERS:
         return None
-    return _half_width_of(sums - counts * (sums.sum() / counts.sum()), float(counts.sum()))
+    error, quantile = _error_of(sums - counts * (sums.sum() / counts.sum()), float(counts.sum()))
+    return error * quantile
 
 
-def _half_width_of(deviations: Floats, values: float) -> float:
-    """Return half the width of the interval by the clusters' summed deviations, of so many values in all."""
+def _error_of(deviations: Floats, values: float) -> tuple[float, float]:
+    """Return the same by the clusters' summed deviations, of so many values in all."""
     count = len(deviations)
     variance = float((deviations**2).sum()) * count / (count - 1) / values**2
-    return float(student_t_975(np.array([count - 1.0]))[0]) * math.sqrt(variance)
+    return math.sqrt(variance), float(student_t_975(np.array([count - 1.0]))[0])
 
 
 def adjusted(chances: Floats, dependence: Dependence = "by") -> Floats:

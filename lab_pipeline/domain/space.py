@@ -66,11 +66,11 @@ class Dimension:
     whole: bool = False
 
     def at(self, share: float) -> Any:  # noqa: ANN401 - JSON has no narrower type
-        """Return the value that lies at a share of it, from 0 up to below 1."""
+        """Return the value that lies at a share of it, from 0 to 1."""
         if self.values is not None:
             return self.values[min(int(share * len(self.values)), len(self.values) - 1)]
         if self.whole:
-            return int(_between(self.low, self.high + 1, share, log=self.log))
+            return min(int(_between(self.low, self.high + 1, share, log=self.log)), math.floor(self.high))
         return _between(self.low, self.high, share, log=self.log)
 
 
@@ -125,6 +125,10 @@ class Space:
         for shorter, longer in itertools.permutations(map(str, space), 2):
             if longer.startswith((f"{shorter}.", f"{shorter}[")):
                 problems.append(FieldError(longer, f"is a part of {shorter}, which is varied as a whole"))
+        named: dict[tuple[str | int, ...], str] = {}
+        for path in map(str, space):
+            if (first := named.setdefault(tuple(_parts(path)), path)) != path:
+                problems.append(FieldError(path, f"is {first}, whose values are given already: give them once"))
         if len(constraints) > MOST_CONSTRAINTS:
             problems.append(FieldError("constraints", f"at most {MOST_CONSTRAINTS} are possible"))
         if problems:
@@ -317,9 +321,9 @@ def _range(path: str, values: dict[str, Any]) -> Dimension:
     if scale not in {"linear", "log"}:
         raise _WrongError(f"scale must be linear or log, not {shown(scale)}")
     if not low < high:
-        raise _WrongError(f"goes nowhere: from {low} to {high}")
+        raise _WrongError(f"goes nowhere: from {low} to {high}; from must be below to")
     if scale == "log" and low <= 0:
-        raise _WrongError(f"a log scale must begin above 0, not at {low}")
+        raise _WrongError(f"a log scale must begin above 0, not at {low}: set from above 0, or scale: linear")
     if step is not None and n is not None:
         raise _WrongError("set step or n, not both")
     if step is not None:
@@ -327,7 +331,7 @@ def _range(path: str, values: dict[str, Any]) -> Dimension:
     if n is None:
         return Dimension(path, None, low, high, scale == "log", _pattern(path) in _known()[1])
     if isinstance(n, bool) or not isinstance(n, int) or not 2 <= n <= MOST_VALUES:  # noqa: PLR2004 - both ends
-        raise _WrongError(f"n must be an integer from 2 to {MOST_VALUES:,}")
+        raise _WrongError(f"n must be an integer from 2 to {MOST_VALUES:,}, not {shown(n)}: a single value is [{low}]")
     whole = isinstance(low, int) and isinstance(high, int)
     made = (_between(low, high, number / (n - 1), log=scale == "log", whole=whole) for number in range(n))
     return Dimension(path, tuple(made))
@@ -337,6 +341,8 @@ def _stepped(low: float, high: float, step: float, scale: str) -> tuple[float, .
     """Return the numbers from step to step, the last at or below the end."""
     if scale == "log" or step <= 0:
         raise _WrongError(f"step must be above 0, and linear: {step}")
+    if step * (1 - STEP_TOLERANCE) > high - low:
+        raise _WrongError(f"step {step} is larger than the range from {low} to {high}: make it smaller, or set n")
     count = int((high - low) / step + STEP_TOLERANCE) + 1
     if count > MOST_VALUES:
         raise _WrongError(f"has {count:,} values, at most {MOST_VALUES:,} are possible")
@@ -449,7 +455,10 @@ def _read(node: ast.AST, paths: list[str]) -> Callable[[Any], Any]:
             return lambda _: number
         case ast.Name() | ast.Attribute() | ast.Subscript():
             path = _path_of(node)
-            _require_known(path)
+            try:
+                _require_known(path)
+            except _WrongError as wrong:
+                raise _WrongError(f"{path} {wrong}") from None
             paths.append(path)
             return lambda numbers: numbers[path]
     raise _WrongError(f"may hold paths, numbers, + - * /, comparisons, and, or, not; no {type(node).__name__}")

@@ -24,42 +24,49 @@ def find_moments(
     first_row: Integers,
     last_row: Integers,
     horizon: int,
+    timeframe: int,
     around: int,
     earliest: int,
     latest: int,
     drawn: Drawn,
 ) -> tuple[Integers, Integers]:
-    """Choose candles of the call's token, from a horizon up to `around` away from the call, before it or after.
+    """Choose candles of the call's token, up to `around` away from the call, before it or after.
+
+    From each of them on the token has candles for a whole window, as it must have from the call on. So a call at a
+    random moment is one of the moments that it is held against, on which p-values rest. Were those near to the call
+    left out, all others would share their windows with one another and none with the call, which on a token of few
+    windows makes the call look special whatever it is.
 
     Args:
         timestamp: of the candles of a shard.
         called_at: of each call.
         first_row: of its token.
         last_row: the row after its last.
-        horizon: milliseconds within which of the call there is none.
-        around: milliseconds within which of the call they are.
+        horizon: length of a window in milliseconds.
+        timeframe: of a candle, likewise.
+        around: milliseconds within which of the call the candles are.
         earliest: milliseconds before which none opens.
         latest: milliseconds after which none opens.
         drawn: numbers, one for each candle to be chosen, by call.
 
     Returns:
         Rows of the candles, by call, and the row of the first candle from the call on: -1 for a call that is not
-        moved, because it has no candle or too few to choose among.
+        moved, because it has no whole window or too few candles to choose among.
     """
     rows, at_call = np.zeros(drawn.shape, np.int64), np.full(len(called_at), -1)
     for k in range(len(called_at)):
         called, first, last = called_at[k], first_row[k], last_row[k]
+        if first == last or called > timestamp[last - 1] + timeframe - horizon:
+            continue
         here = _at_or_after(timestamp, first, last, called)
         begin = _at_or_after(timestamp, first, last, max(called - around, earliest))
-        before = max(0, _at_or_after(timestamp, first, last, min(called - horizon, latest) + 1) - begin)
-        again = _at_or_after(timestamp, first, last, max(called + horizon, earliest))
-        after = max(0, _at_or_after(timestamp, first, last, min(called + around, latest) + 1) - again)
-        if here == last or timestamp[here] >= called + horizon or before + after < FEWEST_MOMENTS:
+        until = min(called + around, latest, timestamp[last - 1] + timeframe - horizon)
+        count = max(0, _at_or_after(timestamp, first, last, until + 1) - begin)
+        if timestamp[here] >= called + horizon or count < FEWEST_MOMENTS:
             continue
         at_call[k] = here
         for draw in range(drawn.shape[1]):
-            chosen = (np.int64(drawn[k, draw]) * (before + after)) >> 32
-            rows[k, draw] = begin + chosen if chosen < before else again + chosen - before
+            rows[k, draw] = begin + ((np.int64(drawn[k, draw]) * count) >> 32)
     return rows, at_call
 
 

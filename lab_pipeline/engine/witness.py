@@ -2,11 +2,11 @@
 
 - *Late*: every call entered 1 to `LATEST` candles later.
 - *Held*: every entry held to the horizon.
-- *Moved*: every call at candles of its token that are a horizon away from it or more, and `DAYS_AROUND` days (three
-  horizons, if those are longer) at the most; between the first and the last call of the run, so that whatever a
-  simulation looks at has been read. Prices that the call brought (entry, targets, stop) move with the token's price,
-  its pool with the root of it. The strategy is asked the same of them, filters and signals included; its averages and
-  extremes look back on all candles of the token that are there.
+- *Moved*: every call at candles of its token that are `DAYS_AROUND` days (three horizons, if those are longer) away
+  from it at the most and have a whole window after them, as the call must have, too; between the first and the last
+  call of the run, so that whatever a simulation looks at has been read. Prices that the call brought (entry, targets,
+  stop) move with the token's price, its pool with the root of it. The strategy is asked the same of them, filters and
+  signals included; its averages and extremes look back on all candles of the token that are there.
 
 Ambiguous candles of these are taken as stop first where the strategy would open them: finer candles are read for the
 run itself only. Nothing here changes what the run is.
@@ -231,6 +231,7 @@ class Witness:
             calls.first_row,
             calls.last_row,
             self._rules.horizon,
+            self._timeframe,
             max(DAYS_AROUND * DAY_MS, 3 * self._rules.horizon),
             *self._span,
             readonly(self._drawn[ranks]),

@@ -158,6 +158,11 @@ class Lake:
         with self.reading():
             return " ".join(path.stem for path in self._call_files())
 
+    def candles_version(self, timeframe: str) -> str:
+        """Return a name that changes when, and only when, an ingest has changed candles of a length; empty without."""
+        with self.reading():
+            return " ".join(path.stem for path in self.candle_files(timeframe))
+
     def calls_extent(self) -> tuple[datetime, datetime] | None:
         """Return the first and the last called_at from the files' statistics, or null without calls."""
         with self.reading():

@@ -199,6 +199,7 @@ def _copy_all(copier: Copier, areas: "_Areas") -> tuple[set[str], set[str]]:
     for path in areas.artifacts():
         if (path in earlier or path.name in runs) and not copier.copy(_files(path)):
             copier.forget(path)  # it was unpublished: its run was canceled or killed
+    copier.copy(areas.sweeps())
     if areas.catalog.exists():
         with copier.copy_duckdb(areas.catalog):
             pass
@@ -239,7 +240,7 @@ class _Areas:
         """List all that are no databases."""
         yield from self.inbox()
         yield from (file for directory in self.artifacts() for file in _files(directory))
-        yield from (*self.statistics(), *self.lake_files(), *self.rest())
+        yield from (*self.sweeps(), *self.statistics(), *self.lake_files(), *self.rest())
 
     def inbox(self) -> Iterator[Path]:
         """List the files of the inbox in the order in which one goes through it; one outside of the home has none."""
@@ -267,6 +268,10 @@ class _Areas:
         root = self._settings.artifacts_dir
         return sorted(path for path in root.glob("*") if path.name != STAGING and path.is_dir())
 
+    def sweeps(self) -> Iterator[Path]:
+        """List the files of sweeps: before the catalog, which knows of every look that a result was shown at."""
+        return _files(self._settings.sweeps_dir)
+
     def statistics(self) -> Iterator[Path]:
         """List the files that the catalog refers to."""
         return _files(self._settings.statistics_dir)
@@ -283,6 +288,7 @@ class _Areas:
             without=(
                 settings.inbox_dir,
                 settings.artifacts_dir,
+                settings.sweeps_dir,
                 settings.statistics_dir,
                 settings.lake_dir,
                 settings.dagster_home / SCHEDULES,

@@ -14,10 +14,12 @@ if TYPE_CHECKING:
     from lab_pipeline.lake import Lake
     from lab_pipeline.operations.launch import Launcher
     from lab_pipeline.operations.runs import Runs
+    from lab_pipeline.operations.sweeps import Sweeps
     from lab_pipeline.runs.artifacts import ArtifactStore
     from lab_pipeline.runs.idempotency import IdempotencyKeys
     from lab_pipeline.runs.strategies import StrategyStore
     from lab_pipeline.statistics import Statistics
+    from lab_pipeline.statistics.trials import TrialsLedger
     from lab_pipeline.sweeps.store import SweepStore
 
 
@@ -78,7 +80,14 @@ class Lab:
         """Published sweeps."""
         from lab_pipeline.sweeps.store import SweepStore
 
-        return SweepStore(self.settings.sweeps_dir)
+        return SweepStore(self.settings.sweeps_dir, self.trials)
+
+    @cached_property
+    def trials(self) -> "TrialsLedger":
+        """Every parameter set that was ever evaluated."""
+        from lab_pipeline.statistics.trials import TrialsLedger
+
+        return TrialsLedger.of(self.settings)
 
     @cached_property
     def statistics(self) -> "Statistics":
@@ -101,6 +110,13 @@ class Lab:
         from lab_pipeline.operations.runs import Runs
 
         return Runs(self.instance, self.artifacts)
+
+    @cached_property
+    def sweep_runs(self) -> "Sweeps":
+        """The record of sweeps."""
+        from lab_pipeline.operations.sweeps import Sweeps
+
+        return Sweeps(self.runs, self.sweeps)
 
     @cached_property
     def keys(self) -> "IdempotencyKeys":

@@ -1,9 +1,9 @@
-"""Which runs the lab need not keep, and what they occupy."""
+"""Which runs and sweeps the lab need not keep, and what they occupy."""
 
 from collections import Counter
 from collections.abc import Hashable, Iterator, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Self
 
@@ -16,13 +16,14 @@ from lab_pipeline.operations.lab import Lab
 from lab_pipeline.operations.run_actions import erase, event_files
 from lab_pipeline.operations.run_records import run_records
 from lab_pipeline.operations.runs import Run, Runs
+from lab_pipeline.operations.sweep_actions import delete as delete_sweep
 from lab_pipeline.operations.tick_logs import forgotten_logs
 from lab_pipeline.settings import Settings
 from lab_pipeline.statistics import Board, NotComputedError, RankBy, Statistics, leaderboard, refresh
-from lab_pipeline.sweeps import partial
 
 PINNED_TAG = "lab/pinned"
 """A run that has this tag, whatever its value, is kept for ever."""
+SWEEP_JOB = "sweep"
 RECORDS_AT_ONCE = 500
 SCORES = {RankBy.DRAWDOWN: "maxDrawdown", RankBy.PARETO: "totalReturn"}
 """What these rankings rank by, where that has another name."""
@@ -60,12 +61,12 @@ class Policy:
 
 @dataclass(frozen=True)
 class Expired:
-    """A run that is not kept.
+    """A run or a sweep that is not kept.
 
     Attributes:
-        run_id: of the run.
-        job: which it is a run of.
-        strategy_id: of its strategy, if it is a backtest and got so far.
+        run_id: of the run or the sweep.
+        job: which it is a run of; `sweep` for a sweep, whether or not a run has made it.
+        strategy_id: of its strategy, if it is a sweep, or a backtest that got so far.
         created_at: when it was asked for.
         reason: what it exceeds.
         bytes: of its artifacts, events and captured output.
@@ -82,18 +83,24 @@ class Expired:
 
 
 def expired(lab: Lab, policy: Policy, now: datetime, *, trust_clock: bool = False) -> list[Expired]:
-    """List the finished runs that a policy does not keep, oldest first.
+    """List the finished runs and sweeps that a policy does not keep, oldest first.
 
-    Pinned backtests are kept and do not count; those that lead a leaderboard are kept and do count. Of runs
-    of other jobs only the age matters, and the newest of the same job and assets always stays: it is what the UI
-    shows of them. Statistics are computed if there are none: who leads is not known before.
+    Pinned backtests are kept and do not count; those that lead a leaderboard are kept and do count. Sweeps that are
+    pinned, or that a strategy was promoted from, are kept and do not count. Of runs of other jobs only the
+    age matters, and the newest of the same job and assets always stays: it is what the UI shows of them. Statistics
+    are computed if there are none: who leads is not known before.
 
     Raises:
         LabError: if runs would go by their age, and the clock may be ahead; not if it is to be trusted.
     """
     if policy.keeps_everything:
         return []
-    found = [*_expired_backtests(lab, policy, now), *_expired_others(lab.runs, policy, now)]
+    sweeps = set(lab.sweeps.sweep_ids())
+    found = [
+        *_expired_backtests(lab, policy, now),
+        *_expired_sweeps(lab, policy, now),
+        *(run for run in _expired_others(lab.runs, policy, now) if run.run_id not in sweeps),
+    ]
     if not trust_clock and any(run.by_age for run in found):
         require_plausible(lab.instance, now)
     return sorted(found, key=lambda run: (run.created_at, run.run_id))
@@ -116,26 +123,30 @@ def leaders(statistics: Statistics, count: int) -> set[str]:
 
 
 def collect(lab: Lab, found: Sequence[Expired]) -> Iterator[Expired]:
-    """Delete runs with everything that they left, one after the other, and yield each when it is gone.
+    """Delete runs and sweeps with everything that they left, one after the other, and yield each when it is gone.
 
     Raises:
         LabError: if a store does not answer; what was deleted is, and the rest still lists.
     """
     for run in found:
-        if lab.instance.has_run(run.run_id):  # else another collector was faster
+        if lab.sweeps.has(run.run_id):
+            delete_sweep(lab, run.run_id)
+        elif lab.instance.has_run(run.run_id):
             erase(lab, run.run_id)
-            yield run
+        else:
+            continue  # another collector was faster
+        yield run
 
 
 def leftovers(lab: Lab, *, remove: bool) -> dict[str, int]:
-    """Return the bytes, by area, of what killed processes and forgotten ticks left, and remove it if wanted.
+    """Return the bytes, by area, of what killed processes, sweeps and forgotten ticks left, and remove it if wanted.
 
     The lake keeps no old states of its rows (a run's snapshot is a hash), so there are no others to remove.
     """
     return {
         "lake": lab.lake.leftovers(remove=remove),
         "artifacts": lab.artifacts.leftovers(remove=remove),
-        "sweeps": partial.leftovers(lab.settings.sweeps_dir / partial.PARTIAL, datetime.now(UTC), remove=remove),
+        "sweeps": lab.sweeps.leftovers(remove=remove),
         "dagster": forgotten_logs(lab.instance, remove=remove),
     }
 
@@ -182,6 +193,31 @@ def _newest(found: Sequence[Run], count: int | None) -> set[str]:
             if count is not None and newer[run.strategy_id] <= count:
                 kept.add(run.run_id)
     return kept
+
+
+def _expired_sweeps(lab: Lab, policy: Policy, now: datetime) -> Iterator[Expired]:
+    promoted = lab.trials.promoted_sweeps()
+    newer: Counter[str] = Counter()
+    whole = [
+        sweep_id for sweep_id in lab.sweeps.sweep_ids() if not lab.sweeps.missed(sweep_id)
+    ]  # the doctor names others
+    manifests = [lab.sweeps.manifest(sweep_id) for sweep_id in whole]
+    for manifest in sorted(manifests, key=lambda one: one.created_at, reverse=True):
+        sweep_id, strategy_id = manifest.sweep_id, str(manifest.spec["strategy"])
+        run = lab.instance.get_run_by_id(sweep_id)  # none of one in the foreground
+        pinned = lab.sweeps.is_pinned(sweep_id) or (run is not None and PINNED_TAG in run.tags)
+        if pinned or sweep_id in promoted or (run is not None and not run.is_finished):
+            continue
+        newer[strategy_id] += 1
+        by_age = policy.max_age is not None and now - manifest.created_at > policy.max_age
+        if policy.max_age is not None and by_age:
+            reason = f"older than {policy.max_age.days} days"
+        elif policy.per_strategy is not None and newer[strategy_id] > policy.per_strategy:
+            reason = f"{policy.per_strategy} newer sweeps of its strategy"
+        else:
+            continue
+        size = size_of(lab.sweeps.directory / sweep_id) + (0 if run is None else _bytes_of(lab.runs, sweep_id))
+        yield Expired(sweep_id, SWEEP_JOB, strategy_id, manifest.created_at, reason, size, by_age)
 
 
 def _expired_others(runs: Runs, policy: Policy, now: datetime) -> Iterator[Expired]:

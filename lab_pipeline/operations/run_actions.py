@@ -1,4 +1,4 @@
-"""Stop a backtest, or delete it with everything that it left."""
+"""Stop a backtest or a sweep, or delete a backtest with everything that it left."""
 
 from pathlib import Path
 
@@ -63,11 +63,16 @@ def delete(lab: Lab, run_id: str) -> None:
 
 
 def erase(lab: Lab, run_id: str) -> None:
-    """Delete a finished run of any job and everything that it left, its record last; see `delete`."""
+    """Delete a finished run of any job and everything that it left, its record last; see `delete`.
+
+    That it tried something stays on record, else there would seem to have been fewer tries.
+    """
     instance = lab.instance
     with deleting(lab.settings), lab.clickhouse.connection() as client:
         client.query("SELECT 1 AS one")  # before anything is gone: is it there at all?
+        lab.trials.keep(run_id)
         lab.artifacts.delete(run_id)
+        lab.sweeps.delete(run_id)
         instance.event_log_storage.delete_events(run_id)
         instance.compute_log_manager.delete_logs(prefix=[run_id])
         delete_rows(client, run_id)

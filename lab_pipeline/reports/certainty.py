@@ -5,8 +5,10 @@ from dataclasses import dataclass
 
 import polars as pl
 
+from lab_pipeline.domain.clusters import trades_error
 from lab_pipeline.domain.doubts import named, other_signs
 from lab_pipeline.domain.enums import LaneKind
+from lab_pipeline.domain.luck import best_by_luck
 from lab_pipeline.domain.strategy import (
     DEFAULT_THROUGH,
     AmmImpact,
@@ -31,6 +33,7 @@ COLUMNS = (
     (LaneKind.STAKE, LaneKind.DELAY, LaneKind.THIN),
 )
 CHANCE = 0.05
+TRIES = (10, 100, 1_000, 10_000)
 WORDS = {LaneKind.STOPS, LaneKind.ENDED, LaneKind.STRESS}
 
 
@@ -104,6 +107,21 @@ def against_chance(nulls: pl.DataFrame) -> Iterator[str]:
     if not callers.is_empty():
         some = f"{len(better)} of {len(callers)} callers beat their own tokens at random times"
         yield f"{some}, corrected for their number (q ≤ {CHANCE:g})."
+
+
+def by_luck(trades: pl.DataFrame) -> Iterator[str]:
+    """Say what the best of many such runs shows by luck alone (columns of `frames.TRADES`).
+
+    How many tries there were is no part of the page: the number grows, and equal runs have equal pages.
+    """
+    error = None if trades.is_empty() else trades_error(trades)
+    if error is None:
+        return
+    shown = ", ".join(f"of {tries:,} {signed_percent(best_by_luck(error, tries))}" for tries in TRIES)
+    yield (
+        f"Chosen among others, it has to beat luck: without any edge, the best {shown} a trade. "
+        "`lab runs show` says one of how many tries on these calls it is."
+    )
 
 
 def assumptions(strategy: StrategyConfig) -> Iterator[str]:

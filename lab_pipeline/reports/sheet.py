@@ -97,7 +97,7 @@ def render_report(
         assumptions=list(certainty.assumptions(spec.strategy)),
         lanes=certainty.lane_tables(result.fill_certainty),
         thin_share=certainty.thin_share(result.fill_certainty),
-        against_chance=list(certainty.against_chance(result.nulls)),
+        against_chance=[*certainty.against_chance(result.nulls), *certainty.by_luck(result.trades)],
         verdict=_verdict(result.summary),
         without_costs=not (spec.strategy.costs.fee_bps or spec.strategy.costs.slippage_bps),
         cautions=_cautions(result.summary, spec),

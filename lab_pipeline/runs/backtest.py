@@ -118,6 +118,18 @@ def resolve(spec: BacktestSpec, strategies: StrategyStore, lake: Lake) -> Resolv
     """
     stored = strategies.get(spec.strategy_id, spec.strategy_version)
     config = override(stored.strategy.config, spec.params)
+    return resolve_config(spec, stored.version, config, strategies, lake)
+
+
+def resolve_config(
+    spec: BacktestSpec, version: str, config: StrategyConfig, strategies: StrategyStore, lake: Lake
+) -> ResolvedBacktest:
+    """Select the calls for a configuration, whatever the strategy of the request says; `version` is what it varies.
+
+    Raises:
+        InvalidConfigError: as `resolve` does.
+        EmptyLakeError: likewise.
+    """
     _require_candles(lake, spec.timeframe)
     _require_known(spec.universe, lake, spec.timeframe)
     calls = lake.calls(
@@ -137,7 +149,7 @@ def resolve(spec: BacktestSpec, strategies: StrategyStore, lake: Lake) -> Resolv
     signals = Signals.of(config, strategies.signals_dir)
     resolved = ResolvedSpec(
         strategy_id=spec.strategy_id,
-        strategy_version=stored.version,
+        strategy_version=version,
         strategy=config,
         universe=spec.universe,
         timeframe=spec.timeframe,

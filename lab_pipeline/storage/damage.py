@@ -8,7 +8,10 @@ from lab_pipeline.files.atomic import write_whole
 
 _HOLDS = {
     "runs.duckdb": "the record of all runs; their artifacts, events and log lines lie elsewhere",
-    "catalog.duckdb": "the strategies stored by command or API, idempotency keys and the statistics",
+    "catalog.duckdb": (
+        "the strategies stored by command or API, idempotency keys, the statistics, what deleted sweeps and backtests "
+        "have tried, and who has looked at a holdout"
+    ),
 }
 _DAMAGED = re.compile(
     r"not a valid DuckDB database|Could not read enough bytes|Could not read all data|checksum|[Cc]orrupt|deserializ"

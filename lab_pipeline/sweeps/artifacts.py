@@ -123,12 +123,13 @@ def ranked(selection: Selection) -> list[int]:
     return best_first
 
 
-def selection_document(selection: Selection, earlier: int) -> dict[str, Any]:
+def selection_document(selection: Selection, earlier: int, front: tuple[int, ...] | None = None) -> dict[str, Any]:
     """Return what `selection.json` says; null where a figure does not exist or was not said.
 
     Args:
         selection: the winner, and how far it can be believed.
-        earlier: configurations that earlier sweeps have tried.
+        earlier: tries of the strategy's family by other sweeps and by backtests.
+        front: sets that none other beats in all of several objectives.
     """
     deflation, halves, superior = selection.deflation, selection.overfitting, selection.superiority
     walk, paths, land = selection.walk, selection.paths, selection.plateau
@@ -137,6 +138,7 @@ def selection_document(selection: Selection, earlier: int) -> dict[str, Any]:
     document = {
         "winner": selection.choice.winner if selection.choice.winner >= 0 else None,
         "objective": str(selection.choice.objective),
+        "front": front and list(front),
         "days": selection.days,
         "trials": selection.trials,
         "trials_before": earlier,

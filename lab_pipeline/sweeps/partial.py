@@ -9,7 +9,6 @@ import hashlib
 import json
 import shutil
 from dataclasses import dataclass
-from datetime import datetime, timedelta
 from pathlib import Path
 from typing import NamedTuple
 
@@ -26,9 +25,8 @@ from lab_pipeline.lake import SlicePiece, snapshot_hash
 from lab_pipeline.runs.progress import Progress
 from lab_pipeline.sweeps.parts import SweptPart, evaluate_part
 from lab_pipeline.sweeps.running import OnBest, ResolvedSweep, keeps_returns
+from lab_pipeline.sweeps.store import PARTIAL
 
-PARTIAL = ".partial"
-KEPT_FOR = timedelta(days=7)
 VERSION = "1"
 """Changes whenever the same sets on the same candles may have other cells."""
 ARRAYS = pa.schema(
@@ -136,19 +134,7 @@ def read_part(resolved: ResolvedSweep, path: Path) -> SweptPart:
 
 def forget(resolved: ResolvedSweep, shared: Path) -> None:
     """Remove what was kept of a sweep, which is done."""
-    shutil.rmtree(shared / fingerprint(resolved), ignore_errors=True)  # what stays goes with `leftovers`
-
-
-def leftovers(shared: Path, now: datetime, *, remove: bool = False) -> int:
-    """Return the bytes of what was kept of sweeps that nobody has gone on with for a week; or remove them now."""
-    found = 0
-    for directory in shared.iterdir() if shared.is_dir() else ():
-        if now.timestamp() - directory.stat().st_mtime < KEPT_FOR.total_seconds():
-            continue
-        found += sum(path.stat().st_size for path in directory.iterdir())
-        if remove:
-            shutil.rmtree(directory)
-    return found
+    shutil.rmtree(shared / fingerprint(resolved), ignore_errors=True)  # what stays goes with `SweepStore.leftovers`
 
 
 def _identity(piece: SlicePiece) -> str:

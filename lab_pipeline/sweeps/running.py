@@ -7,13 +7,13 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import polars as pl
 
 from lab_pipeline.domain.backtest import BacktestSpec, TimeRange, iso
-from lab_pipeline.domain.candles import Integers
+from lab_pipeline.domain.candles import Floats, Integers
 from lab_pipeline.domain.errors import FieldError, InvalidConfigError, LabError
 from lab_pipeline.domain.frames import CALL_OPTIONS, CALLS, CANDLES
 from lab_pipeline.domain.model import canonical_json
@@ -49,10 +49,12 @@ from lab_pipeline.sweeps.artifacts import (
     stop_fills_document,
 )
 from lab_pipeline.sweeps.callers import MOST_PAIRS, CallerTests, judge_callers
+from lab_pipeline.sweeps.limits import MEMORY, require_memory
+from lab_pipeline.sweeps.portfolio import Portfolio, share_among
 from lab_pipeline.sweeps.replays import Replay, accounts, replay, stress_lanes
-from lab_pipeline.sweeps.search import Method, find_points
-from lab_pipeline.sweeps.spec import SweepSpec
-from lab_pipeline.sweeps.store import SweepManifest, SweepStore
+from lab_pipeline.sweeps.search import find_points
+from lab_pipeline.sweeps.spec import Method, SweepSpec
+from lab_pipeline.sweeps.store import SweepManifest, SweepStore, evaluation_of
 
 if TYPE_CHECKING:
     from lab_pipeline.engine.sweep import Sets, Sweep, Sweeper
@@ -79,12 +81,15 @@ class ResolvedSweep:
         backtest: the strategy as it is, on the days that select: `range` ends before the holdout.
         strategy_version: what `sets` vary.
         method: how the space is searched.
-        sets: what to evaluate.
+        sets: what to evaluate; of an optimiser those of its first batch, until `search` has found all.
         calls: that select; `frames.CALLS`, and whatever of `frames.CALL_OPTIONS` the lake knows.
         all_calls: over which filters count.
         signals: that some set names, as they were then.
         held_days: days of the holdout, whose calls are not simulated.
         held: when they are called; none without a holdout.
+        signals_dir: where registered signals are.
+        memory: bytes that cells may take, and candles that an optimiser keeps.
+        searched: fingerprint of the optimiser's search, whose trials are kept until the sweep is published.
     """
 
     spec: SweepSpec
@@ -97,6 +102,9 @@ class ResolvedSweep:
     signals: Signals
     held_days: int
     held: TimeRange | None
+    signals_dir: Path | None = None
+    memory: int = MEMORY
+    searched: str | None = None
 
 
 @dataclass(frozen=True)
@@ -113,8 +121,11 @@ class SelectedSweep:
         callers: tests of every caller under every set; null where there are too many calls and sets for them.
         stop_fills: the winner with stops at their level and at the low; null without a winner.
         intrabar: the replayed sets by what comes first in an ambiguous candle; columns of `artifacts.INTRABAR`.
+        portfolio: capital shared among the replayed sets, and among the callers of the winner.
         placebos: columns of `artifacts.PLACEBOS`; null where none was asked for.
-        earlier: configurations that were tried before, which are no sets of this sweep.
+        earlier: tries of the strategy's family by other sweeps and by backtests.
+        front: where several objectives are weighed, the sets that none other beats in all of them; best first by the
+            first objective.
     """
 
     resolved: ResolvedSweep
@@ -126,8 +137,10 @@ class SelectedSweep:
     callers: CallerTests | None
     stop_fills: StopFills | None
     intrabar: pl.DataFrame
+    portfolio: Portfolio
     placebos: pl.DataFrame | None
     earlier: int
+    front: tuple[int, ...] | None = None
 
     @property
     def lanes(self) -> pl.DataFrame:
@@ -135,14 +148,21 @@ class SelectedSweep:
         return stress_lanes(self.replays)
 
 
-def resolve(spec: SweepSpec, strategies: StrategyStore, lake: Lake) -> ResolvedSweep:
+def resolve(spec: SweepSpec, strategies: StrategyStore, lake: Lake, *, memory: int = MEMORY) -> ResolvedSweep:
     """Look up the strategy, choose the sets, select the calls and keep the holdout apart.
+
+    Args:
+        spec: the request.
+        strategies: of the lab.
+        lake: that has calls and candles.
+        memory: bytes that the cells of all sets may take.
 
     Raises:
         InvalidConfigError: naming the path of the space, of the strategy or of a set that does not fit.
-        LabError: if there is nothing to run it on, or nothing left to select on.
+        LabError: if there is nothing to run it on, nothing left to select on, or more cells than memory.
     """
     from lab_pipeline.engine.sweep import Sets, days_of  # noqa: PLC0415 - numba
+    from lab_pipeline.engine.sweep.sweeper import MOST_CALLERS  # noqa: PLC0415 - numba
 
     asked = spec.backtest(backtests.full_range(lake))
     base = backtests.resolve(asked, strategies, lake)
@@ -153,7 +173,7 @@ def resolve(spec: SweepSpec, strategies: StrategyStore, lake: Lake) -> ResolvedS
     calls = calls.select(*CALLS, *(name for name in CALL_OPTIONS if name in calls.columns))
     if calls.is_empty():
         raise LabError("the sweep selects no calls: `start`, `end`, `mints` and `callers` decide which")
-    signals = _signals(sets.groups, strategies)
+    signals = _signals(sets.groups, strategies.signals_dir)
     _require_pools(sets, calls, lake, spec.timeframe)
     if spec.keep.returns and (needed := 8 * len(sets) * calls.height) > MOST_RETURNS:
         raise InvalidConfigError(
@@ -168,12 +188,18 @@ def resolve(spec: SweepSpec, strategies: StrategyStore, lake: Lake) -> ResolvedS
         )
     called_at = calls["called_at"].to_physical().to_numpy()
     days, reach, day = days_of(called_at, sets)
+    if spec.search.optimises:  # its sets are not all there yet
+        np.maximum.at(reach, day, called_at + longest_horizon(sets))
     selecting, held = hold_out(days, reach, spec.validation.holdout)
     if not selecting.any():
         raise LabError(
             f"validation.holdout {spec.validation.holdout:g} of {len(days)} days with calls, and the windows that "
             "reach into it, leave no day to select on: make it smaller, or sweep more days"
         )
+    selected = calls.filter(pl.Series(selecting[day]))
+    count = spec.search.sets if spec.search.optimises else len(sets)
+    callers = min(selected["caller"].n_unique(), MOST_CALLERS + 1)
+    require_memory(count, int(selecting.sum()), callers, space, memory)
     end = asked.range.end
     if not selecting.all():
         end = _moment(int(days[selecting][-1]) + DAY_MS, asked.range.start)
@@ -183,12 +209,48 @@ def resolve(spec: SweepSpec, strategies: StrategyStore, lake: Lake) -> ResolvedS
         strategy_version=base.spec.strategy_version,
         method=method,
         sets=sets,
-        calls=calls.filter(pl.Series(selecting[day])),
+        calls=selected,
         all_calls=lake.calls() if any(map(counts_calls, sets.groups)) else calls.clear(),
         signals=signals,
         held_days=int(held.sum()),
         held=TimeRange(start=_moment(int(days[held][0]), end), end=asked.range.end) if held.any() else None,
+        signals_dir=strategies.signals_dir,
+        memory=memory,
     )
+
+
+def search(
+    resolved: ResolvedSweep,
+    lake: Lake,
+    store: SweepStore | None = None,
+    *,
+    threads: int | None = None,
+    on_progress: Progress | None = None,
+) -> ResolvedSweep:
+    """Return the sweep with all sets that its optimiser proposes; one whose sets were chosen at once as it is.
+
+    Args:
+        resolved: the request.
+        lake: that has the candles.
+        store: that keeps the trials until the sweep is published: whoever is killed goes on from there, to the same
+            sets. Without it they are in memory alone.
+        threads: of the simulation; default: all cores. The result does not depend on it.
+        on_progress: called with the sets that were proposed and the sets in all.
+    """
+    if not resolved.spec.search.optimises:
+        return resolved
+    from lab_pipeline.sweeps.searching import search_sets  # noqa: PLC0415 - numba
+
+    return search_sets(resolved, lake, store, threads=threads, on_progress=on_progress)
+
+
+def with_sets(resolved: ResolvedSweep, sets: "Sets", lake: Lake) -> ResolvedSweep:
+    """Return the same sweep of other sets of its space; errors as of `resolve`."""
+    _require_pools(sets, resolved.calls, lake, resolved.spec.timeframe)
+    all_calls = resolved.all_calls
+    if all_calls.is_empty() and any(map(counts_calls, sets.groups)):
+        all_calls = lake.calls()
+    return replace(resolved, sets=sets, all_calls=all_calls, signals=_signals(sets.groups, resolved.signals_dir))
 
 
 def evaluate(
@@ -266,6 +328,12 @@ def draw_placebos(
     if any(map(counts_calls, resolved.sets.groups)):
         calls = count_calls(calls, resolved.all_calls)
 
+    if spec.search.optimises:
+        from lab_pipeline.sweeps.searching import best_of_searches  # noqa: PLC0415 - numba
+
+        searched = best_of_searches(resolved, calls, lake, threads=threads, on_progress=on_progress)
+        return placebo_rows("moments", [(best, -1) for best in searched.tolist()])
+
     def best(sweep: "Sweep") -> tuple[float, int]:
         found = _choose(sweep, spec)
         return float(found.scores[found.winner]) if found.winner >= 0 else -np.inf, found.winner
@@ -278,6 +346,7 @@ def draw_placebos(
         lambda moved, candles: make_sweeper(resolved, moved, candles, threads, returns=False),
         best,
         seed=spec.seed,
+        memory=resolved.memory,
         on_progress=on_progress,
     )
     return placebo_rows("moments", found)
@@ -290,7 +359,7 @@ def select(
     *,
     lake: Lake,
     strategies: StrategyStore,
-    tried: Iterable[str] = (),
+    store: SweepStore,
     placebos: pl.DataFrame | None = None,
     threads: int | None = None,
 ) -> SelectedSweep:
@@ -302,7 +371,7 @@ def select(
         snapshot: of what was read.
         lake: that has the candles.
         strategies: of the lab, for registered signals.
-        tried: hashes of the configurations of this strategy that earlier sweeps have evaluated.
+        store: which knows what was tried of this strategy's family before.
         placebos: as `draw_placebos` returns them.
         threads: of the backtests.
 
@@ -312,7 +381,8 @@ def select(
     spec = resolved.spec
     choice = _choose(sweep, spec)
     hashes = set(resolved.sets.hashes)
-    earlier = len(set(tried) - hashes)
+    evaluation = evaluation_of("", spec.to_json_dict(), snapshot, _range(resolved))
+    earlier = store.earlier(evaluation, hashes)
     best: list[int] = choice.ranking.tolist()
     run = partial(
         replay, resolved, sweep, open_candles=lambda: plan(resolved, lake), strategies=strategies, snapshot=snapshot,
@@ -357,8 +427,10 @@ def select(
         ),
         stop_fills=stop_fills,
         intrabar=intrabar,
+        portfolio=share_among(replays, sweep, spec),
         placebos=placebos,
         earlier=earlier,
+        front=tuple(pareto_front(objectives_of(resolved, sweep))) if len(spec.objective.all) > 1 else None,
     )
 
 
@@ -384,8 +456,7 @@ def publish(sweep_id: str, selected: SelectedSweep, store: SweepStore) -> SweepM
             {"number": one.number, "values": one.values, "problems": [str(problem) for problem in one.problems]}
             for one in sets.invalid
         ],
-        "start": iso(resolved.backtest.range.start),
-        "end": iso(resolved.backtest.range.end),
+        **_range(resolved),
         "holdout_days": resolved.held_days,
         "holdout_start": None if resolved.held is None else iso(resolved.held.start),
         "holdout_end": None if resolved.held is None else iso(resolved.held.end),
@@ -410,14 +481,14 @@ def publish(sweep_id: str, selected: SelectedSweep, store: SweepStore) -> SweepM
         callers=selected.callers,
         walk=spec.validation.walk_forward.kind,
         calls_a_day=_calls_a_day(resolved.calls),
-    ) | {"intrabar": selected.intrabar}
+    ) | {"intrabar": selected.intrabar, "allocation": selected.portfolio.shares}
     winner = selected.selection.choice.winner
-    told = selection_document(selected.selection, selected.earlier) | {
+    told = selection_document(selected.selection, selected.earlier, selected.front) | {
         "winner_values": sets.values(winner) if winner >= 0 else None,
         "caller_rule": selected.callers and selected.callers.document(),
         "stop_fills": selected.stop_fills and stop_fills_document(selected.stop_fills),
     }
-    texts = {"space": space, "selection": told}
+    texts: dict[str, dict[str, Any]] = {"space": space, "selection": told, "portfolio": selected.portfolio.document}
     parts = {}
     if spec.keep.returns and selected.sweep.returns is not None:
         parts["returns"] = selected.sweep.returns.frames(max(1, ROWS_A_PART // max(1, resolved.calls.height)))
@@ -433,7 +504,10 @@ def publish(sweep_id: str, selected: SelectedSweep, store: SweepStore) -> SweepM
         snapshot=selected.snapshot,
         engine_version=ENGINE_VERSION,
     )
-    return store.publish(sweep_id, head, frames, texts, report, results=results, parts=parts)
+    manifest = store.publish(sweep_id, head, frames, texts, report, results=results, parts=parts)
+    if resolved.searched is not None:
+        store.forget(resolved.searched)
+    return manifest
 
 
 def run_sweep(
@@ -443,11 +517,34 @@ def run_sweep(
     strategies: StrategyStore,
     store: SweepStore,
     threads: int | None = None,
+    memory: int = MEMORY,
     on_progress: Progress | None = None,
     on_placebos: Progress | None = None,
 ) -> tuple[SweepManifest, SelectedSweep]:
     """Run a whole sweep in this process: the steps, one after the other."""
-    resolved = resolve(spec, strategies, lake)
+    return run_resolved(
+        resolve(spec, strategies, lake, memory=memory),
+        lake=lake,
+        strategies=strategies,
+        store=store,
+        threads=threads,
+        on_progress=on_progress,
+        on_placebos=on_placebos,
+    )
+
+
+def run_resolved(
+    resolved: ResolvedSweep,
+    *,
+    lake: Lake,
+    strategies: StrategyStore,
+    store: SweepStore,
+    threads: int | None = None,
+    on_progress: Progress | None = None,
+    on_placebos: Progress | None = None,
+) -> tuple[SweepManifest, SelectedSweep]:
+    """Run what is left of a sweep once it was resolved."""
+    resolved = search(resolved, lake, store, threads=threads, on_progress=on_progress)
     sweep, snapshot = evaluate(resolved, lake, threads=threads, on_progress=on_progress)
     placebos = draw_placebos(resolved, lake, threads=threads, on_progress=on_placebos)
     selected = select(
@@ -456,7 +553,7 @@ def run_sweep(
         snapshot,
         lake=lake,
         strategies=strategies,
-        tried=store.tried(spec.strategy),
+        store=store,
         placebos=placebos,
         threads=threads,
     )
@@ -487,8 +584,14 @@ def make_sweeper(
         finer=dict.fromkeys(_finer_timeframes(resolved.sets), finer),
         all_calls=resolved.all_calls,
         signals=resolved.signals.functions(),
+        memory=resolved.memory,
         returns=keeps_returns(resolved) if returns is None else returns,
     )
+
+
+def _range(resolved: ResolvedSweep) -> dict[str, str]:
+    """Return the range of the calls that select."""
+    return {"start": iso(resolved.backtest.range.start), "end": iso(resolved.backtest.range.end)}
 
 
 def _best_so_far(resolved: ResolvedSweep, sweeper: "Sweeper") -> tuple[int, float] | None:
@@ -543,40 +646,111 @@ def cells_of(sweep: "Sweep") -> DayCells:
     return DayCells.of(sweep.days, sweep.day_trades, sweep.day_net, sweep.reach)
 
 
+class Reach(NamedTuple):
+    """Which candles sets can reach: from when and until when, whether with liquidity, and the length of finer ones."""
+
+    start: datetime
+    end: datetime
+    liquidity: bool
+    finer: str | None
+
+    @classmethod
+    def of(cls, resolved: ResolvedSweep) -> "Reach":
+        """Return what the windows of some set can reach, and what its rules look back on."""
+        sets, calls = resolved.sets, resolved.calls
+        length = timeframe_ms(resolved.spec.timeframe)
+        groups = sets.plan(length).groups
+        backs = [look_back_ms(one.config, length) for one in groups]
+        look_back = max(backs + [reach for one in groups for _, reach in one.ranges])
+        horizon = max(minutes_to_ms(one.config.horizon_minutes) for one in groups)
+        first, last = calls.select(first=pl.col("called_at").min(), last=pl.col("called_at").max()).row(0)
+        return cls(
+            first - timedelta(milliseconds=look_back),
+            last + timedelta(milliseconds=horizon),
+            any(map(reads_liquidity, sets.readers.values())),
+            next(iter(_finer_timeframes(sets)), None),
+        )
+
+    def with_(self, other: "Reach") -> "Reach":
+        """Return what reaches as far as both."""
+        _require_one_length({self.finer, other.finer} - {None})
+        return Reach(
+            min(self.start, other.start),
+            max(self.end, other.end),
+            self.liquidity or other.liquidity,
+            self.finer or other.finer,
+        )
+
+    def open(self, resolved: ResolvedSweep, lake: Lake, hold: Path | None = None) -> CandleSlice:
+        """Choose the candles of the calls' tokens; `hold` as of backtests."""
+        mints = resolved.calls["mint"].unique().sort().to_list()
+        return lake.slice(
+            resolved.spec.timeframe,
+            mints,
+            self.start,
+            self.end,
+            hold=hold,
+            liquidity=self.liquidity,
+            finer=self.finer,
+        )
+
+
+def objectives_of(resolved: ResolvedSweep, sweep: "Sweep") -> Floats:
+    """Return every objective of every set, minus infinity where it cannot win; shape (objectives, sets)."""
+    asked, callers = resolved.spec.objective, sweep.sets["callers"].to_numpy().astype(np.int64)
+    choices = [choose(cells_of(sweep), one, asked.minimum, callers) for one in asked.all]
+    return np.array([np.where(one.allowed, one.scores, -np.inf) for one in choices])
+
+
+def pareto_front(objectives: Floats) -> list[int]:
+    """Return the columns that none other beats: none is at least as good in each row and better in one.
+
+    Args:
+        objectives: (objectives, sets); sets with minus infinity are left out.
+
+    Returns:
+        Their numbers, best first by the first objective, then by the others.
+    """
+    able = np.flatnonzero(np.isfinite(objectives).all(axis=0))
+    best_first = able[np.lexsort(-objectives[::-1, able])]
+    front: list[int] = []
+    for number in best_first.tolist():
+        mine, others = objectives[:, [number]], objectives[:, front]
+        if not ((others >= mine).all(axis=0) & (others > mine).any(axis=0)).any():
+            front.append(number)
+    return front
+
+
 def plan(resolved: ResolvedSweep, lake: Lake, *, hold: Path | None = None) -> CandleSlice:
     """Choose the candles that some set's windows can reach, and what its rules look back on; `hold` as of backtests."""
-    spec, sets, calls = resolved.spec, resolved.sets, resolved.calls
-    length = timeframe_ms(spec.timeframe)
-    groups = sets.plan(length).groups
-    look_back = max([look_back_ms(one.config, length) for one in groups] + [r for one in groups for _, r in one.ranges])
-    horizon = max(minutes_to_ms(one.config.horizon_minutes) for one in groups)
-    first, last = calls.select(first=pl.col("called_at").min(), last=pl.col("called_at").max()).row(0)
-    return lake.slice(
-        spec.timeframe,
-        calls["mint"].unique().sort().to_list(),
-        first - timedelta(milliseconds=look_back),
-        last + timedelta(milliseconds=horizon),
-        hold=hold,
-        liquidity=any(map(reads_liquidity, sets.readers.values())),
-        finer=next(iter(_finer_timeframes(sets)), None),
-    )
+    return Reach.of(resolved).open(resolved, lake, hold)
 
 
-def _signals(groups: list[StrategyConfig], strategies: StrategyStore) -> Signals:
+def longest_horizon(sets: "Sets") -> int:
+    """Return the longest horizon of any set, those included that an optimiser may propose, in milliseconds."""
+    minutes = [one.horizon_minutes for one in sets.groups]
+    for dimension in sets.space.dimensions:
+        if dimension.path == "horizonMinutes":
+            ends = [dimension.high] if dimension.values is None else dimension.values
+            minutes += [value for value in ends if isinstance(value, int | float)]
+    return max(map(minutes_to_ms, minutes))
+
+
+def _signals(groups: list[StrategyConfig], directory: Path | None) -> Signals:
     """Return the registered signals that sets name."""
     found = Signals({}, {})
     for config in groups:
-        if problems := unusable(config, strategies.signals_dir):
+        if problems := unusable(config, directory):
             raise InvalidConfigError("space", problems)
-        signals = Signals.of(config, strategies.signals_dir)
+        signals = Signals.of(config, directory)
         found = Signals(found.identities | signals.identities, found.sources | signals.sources)
     return found
 
 
 def _require_pools(sets: "Sets", calls: pl.DataFrame, lake: Lake, timeframe: str) -> None:
     """Refuse sets whose costs, or finer candles, the lake cannot serve."""
-    if len(finer := sorted(_finer_timeframes(sets))) > 1:
-        raise LabError(f"a sweep reads finer candles of one length, not of {', '.join(finer)}: fix finerTimeframe")
+    finer = _finer_timeframes(sets)
+    _require_one_length(finer)
     for length in finer:
         if length not in lake.timeframes():
             raise LabError(f"the lake has no {length} candles, which some set asks for: fix finerTimeframe")
@@ -585,6 +759,11 @@ def _require_pools(sets: "Sets", calls: pl.DataFrame, lake: Lake, timeframe: str
             known = {"candles": lake.has_liquidity(timeframe), "calls": "liquidity_at_call" in calls.columns}
             if problems := without_a_pool(config, **known):
                 raise InvalidConfigError("space", problems)
+
+
+def _require_one_length(finer: Iterable[str | None]) -> None:
+    if len(lengths := sorted(map(str, finer))) > 1:
+        raise LabError(f"a sweep reads finer candles of one length, not of {', '.join(lengths)}: fix finerTimeframe")
 
 
 def _finer_timeframes(sets: "Sets") -> set[str]:

@@ -1,19 +1,17 @@
-"""Which sets of a space are tried: all chosen at once, before anything is known of their results."""
+"""Which sets of a space are tried: all chosen at once, or the first of those that an optimiser chooses one by one."""
 
 from collections.abc import Iterable
-from typing import Literal
 
 import numpy as np
 
 from lab_pipeline.domain.errors import FieldError, InvalidConfigError
 from lab_pipeline.domain.space import MOST_SETS, SUBJECT, Point, Space
-from lab_pipeline.sweeps.spec import SearchSpec
-
-Method = Literal["grid", "random", "sobol"]
+from lab_pipeline.sweeps.optimiser import Optimiser
+from lab_pipeline.sweeps.spec import OPTIMISERS, Method, SearchSpec
 
 
 def find_points(space: Space, search: SearchSpec, seed: int) -> tuple[Method, Iterable[Point]]:
-    """Return how the space is searched, and the points to try.
+    """Return how the space is searched, and the points to try; of an optimiser those of its first batch.
 
     Args:
         space: what is varied.
@@ -22,11 +20,14 @@ def find_points(space: Space, search: SearchSpec, seed: int) -> tuple[Method, It
 
     Raises:
         InvalidConfigError: if a grid has no end, or more sets are drawn than are possible.
+        LabError: if the optimiser is not installed.
     """
     size = space.size
     method: Method = search.method or ("grid" if size is not None and size <= search.sets else "sobol")
     if method == "grid":
         return method, space.grid()
+    if method in OPTIMISERS:
+        return method, Optimiser(space, search, seed).ask()
     count, dimensions = search.sets, len(space.dimensions)
     if method == "random":
         shares = np.random.Generator(np.random.PCG64(seed)).random((count, dimensions))

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 import yaml  # type: ignore[import-untyped]  # it ships no types
-from pydantic import ConfigDict, Field, JsonValue, model_validator
+from pydantic import ConfigDict, Field, JsonValue, field_validator, model_validator
 
 from lab_pipeline.domain.backtest import (
     AllUniverse,
@@ -20,8 +20,9 @@ from lab_pipeline.domain.backtest import (
     Universe,
 )
 from lab_pipeline.domain.errors import FieldError, InvalidConfigError, LabError
+from lab_pipeline.domain.json_text import read_json
 from lab_pipeline.domain.model import Document, canonical_json, problem_at
-from lab_pipeline.domain.space import MOST_SETS
+from lab_pipeline.domain.space import MOST_CONSTRAINTS, MOST_SETS
 from lab_pipeline.domain.timeframe import Timeframe
 from lab_pipeline.statistics.selection import Minimum, Objective, Validation, Walk, Windows
 
@@ -30,6 +31,7 @@ MOST_KEPT = 200
 """Sets that are run once more, files and all."""
 MOST_LISTED = 10_000
 MOST_CALLS = 10**9
+MOST_BATCH = 10_000
 LARGEST_FILE = 10_000_000
 """Bytes."""
 Days = Annotated[int, Field(ge=1, le=100_000)]
@@ -41,22 +43,43 @@ class Part(Document):
     model_config = ConfigDict(alias_generator=None)
 
 
+Method = Literal["grid", "random", "sobol", "tpe", "cmaes", "nsga2"]
+OPTIMISERS: tuple[Method, ...] = ("tpe", "cmaes", "nsga2")
+"""They choose sets in view of how those before them fared; the others choose all at once."""
+
+
 class SearchSpec(Part):
     """Which sets of the space are tried."""
 
-    method: Literal["grid", "random", "sobol"] | None = None
+    method: Method | None = None
     """`grid` is every combination; by default that, if there are at most `sets` of them, else `sobol`."""
     sets: Annotated[int, Field(ge=1, le=MOST_SETS)] = 4096
     """How many to draw; `sobol` draws the next power of two."""
+    batch: Annotated[int, Field(ge=4, le=MOST_BATCH)] = 64
+    """Sets that an optimiser proposes before it is told how they fared; the generation of `cmaes` and `nsga2`."""
+
+    @property
+    def optimises(self) -> bool:
+        """Whether sets are chosen in view of how others fared."""
+        return self.method in OPTIMISERS
+
+
+Ranking = Literal["expectancy_lower", "expectancy", "sharpe"]
 
 
 class ObjectiveSpec(Part):
     """What ranks the sets, and what one must have to win."""
 
-    name: Literal["expectancy_lower", "expectancy", "sharpe"] = "expectancy_lower"
-    min_trades: Annotated[int, Field(ge=1)] = 30
-    min_days: Annotated[int, Field(ge=1)] = 10
-    min_callers: Annotated[int, Field(ge=1)] = 3
+    name: Ranking = "expectancy_lower"
+    """Lower bound of the mean net return of a trade, that mean, or the Sharpe ratio of the days."""
+    beside: Annotated[tuple[Ranking, ...], Field(max_length=2)] = ()
+    """Of `nsga2`: objectives that it weighs against the first, which alone decides who wins."""
+    min_trades: Annotated[int, Field(ge=1, le=MOST_CALLS)] = 30
+    """Trades that a set must have to win."""
+    min_days: Annotated[int, Field(ge=1, le=MOST_CALLS)] = 10
+    """Days with a trade that it must have."""
+    min_callers: Annotated[int, Field(ge=1, le=MOST_CALLS)] = 3
+    """Callers with a trade that it must have."""
 
     @property
     def minimum(self) -> Minimum:
@@ -68,20 +91,31 @@ class ObjectiveSpec(Part):
         """What ranks the sets."""
         return Objective(self.name)
 
+    @property
+    def all(self) -> tuple[Objective, ...]:
+        """The same, and those beside it."""
+        return tuple(map(Objective, (self.name, *self.beside)))
+
 
 class WalkSpec(Part):
     """Windows of the walk forward, in days."""
 
     kind: Literal["anchored", "rolling"] = "rolling"
+    """Whether training begins with the first day, or with as many days before each test."""
     train_days: Days = 30
+    """Of training; at least, where it is anchored."""
     test_days: Days = 10
+    """Of each test."""
     step_days: Days = 10
+    """From one test to the next."""
     embargo_days: Annotated[int, Field(ge=0, le=100_000)] = 1
+    """Left out between training and test."""
 
     @model_validator(mode="after")
     def _tests_every_day_once(self) -> Self:
         if self.step_days < self.test_days:
-            raise problem_at("step_days", "must be at least test_days, else a day would be tested twice")
+            step, test = (type(self).model_fields[name].alias or name for name in ("step_days", "test_days"))
+            raise problem_at(step, f"must be at least {test}, else a day would be tested twice")
         return self
 
 
@@ -91,8 +125,9 @@ class ValidationSpec(Part):
     holdout: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.2
     """Share of the days, the last ones, that the sweep does not look at."""
     walk_forward: WalkSpec = WalkSpec()
+    """Windows of the walk forward."""
     cscv_blocks: Annotated[int, Field(ge=2, le=20, multiple_of=2)] | None = None
-    """By the number of days where it is left out."""
+    """Blocks of days that are halved in every way; by the number of days where it is left out."""
     placebo: Annotated[int, Field(ge=0, le=10_000)] = 200
     """Times that the whole search is done on calls at other moments; 0 for none, and then nothing is supported."""
     bootstrap: Annotated[int, Field(ge=100, le=100_000)] = 2000
@@ -141,7 +176,7 @@ class SweepSpec(Part):
     """Of the search, the resampling, and what chance makes of the calls."""
     space: Annotated[dict[str, JsonValue], Field(max_length=MOST_PATHS)]
     """Paths of the strategy and their values, as `lab_pipeline.domain.space` reads them."""
-    constraints: tuple[str, ...] = ()
+    constraints: Annotated[tuple[str, ...], Field(max_length=MOST_CONSTRAINTS)] = ()
     """That every set must pass."""
     search: SearchSpec = SearchSpec()
     """Which sets of the space are tried."""
@@ -154,6 +189,25 @@ class SweepSpec(Part):
     calls_per_part: Annotated[int, Field(ge=1, le=MOST_CALLS)] | None = None
     """In Dagster, sweep in parts of about so many calls, an op each, side by side and to be resumed one by one; the
     result is the same."""
+
+    @field_validator("objective", mode="before")
+    @classmethod
+    def _listed(cls, value: Any) -> Any:  # noqa: ANN401 - whatever was written
+        """Take a list of objectives as the first and those beside it."""
+        if isinstance(value, list) and value:
+            return {"name": value[0], "beside": tuple(value[1:])}
+        if isinstance(value, dict) and isinstance(value.get("beside"), list):
+            return {**value, "beside": tuple(value["beside"])}  # strict, and no longer read as JSON
+        return value
+
+    @model_validator(mode="after")
+    def _weighs_what_it_can(self) -> Self:
+        names = self.objective.all
+        if len(set(names)) < len(names):
+            raise problem_at("objective", "names the same objective twice")
+        if len(names) > 1 and self.search.method != "nsga2":
+            raise problem_at("objective", "only search.method nsga2 weighs several objectives: name one, or set that")
+        return self
 
     @model_validator(mode="after")
     def _selects_by_one(self) -> Self:
@@ -193,6 +247,11 @@ def read_spec(path: Path) -> SweepSpec:
         InvalidConfigError: naming every field that is wrong.
         LabError: if the file cannot be read.
     """
+    return SweepSpec.parse(read_request(path), subject=str(path))
+
+
+def read_request(path: Path) -> dict[str, Any]:
+    """Read the object that a file holds, be it a sweep or not; errors as of `read_spec`."""
     try:
         if path.stat().st_size > LARGEST_FILE:
             raise LabError(f"{path} is larger than {LARGEST_FILE:,} bytes, which no sweep is")
@@ -201,19 +260,30 @@ def read_spec(path: Path) -> SweepSpec:
         raise LabError(f"cannot read {path}: {error.strerror}") from None
     except UnicodeDecodeError:
         raise LabError(f"{path} is no text in UTF-8") from None
-    if path.suffix == ".json":
-        return SweepSpec.parse(text, subject=str(path))
+    language = "JSON" if path.suffix == ".json" else "YAML"
     try:
-        value = yaml.safe_load(text)
+        value = read_json(text) if language == "JSON" else yaml.load(text, _NamesOnce)  # noqa: S506 - a safe loader
     except (yaml.YAMLError, ValueError, RecursionError) as error:
-        raise InvalidConfigError(str(path), [FieldError("", f"not valid YAML: {error}")]) from None
+        raise InvalidConfigError(str(path), [FieldError("", f"not valid {language}: {error}")]) from None
     if not isinstance(value, dict):
         raise InvalidConfigError(str(path), [FieldError("", "must be an object: strategy, timeframe, space, ...")])
     try:
-        plain = json.loads(json.dumps(value, default=_plain))
+        plain: dict[str, Any] = json.loads(json.dumps(value, default=_plain))
     except (TypeError, ValueError, RecursionError) as error:
         raise InvalidConfigError(str(path), [FieldError("", str(error))]) from None
-    return SweepSpec.parse(plain, subject=str(path))
+    return plain
+
+
+class _NamesOnce(yaml.SafeLoader):  # type: ignore[misc]  # it has no type
+    """Reads YAML, and refuses an object that gives a name twice, of which the last would hold unseen."""
+
+    def construct_mapping(self, node: Any, deep: bool = False) -> Any:  # noqa: ANN401, FBT001, FBT002 - yaml's own
+        names = [one.value for one, _ in node.value if isinstance(one, yaml.ScalarNode)]
+        for name in names:
+            if names.count(name) > 1:
+                said = f"{name} is given more than once"
+                raise yaml.constructor.ConstructorError(None, None, said, node.start_mark)
+        return super().construct_mapping(node, deep)
 
 
 def _plain(value: Any) -> str:  # noqa: ANN401 - whatever YAML knows and JSON does not

@@ -1,9 +1,11 @@
 """The artifacts of a sweep: one directory, complete or not there at all."""
 
 import json
+import shutil
 from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -14,21 +16,40 @@ from lab_pipeline.domain.backtest import Moment, now
 from lab_pipeline.domain.errors import LabError
 from lab_pipeline.domain.model import Record, field_errors
 from lab_pipeline.domain.summary import Summary
-from lab_pipeline.files.atomic import move, sync_directory
+from lab_pipeline.files.atomic import move, sync_directory, write_whole
 from lab_pipeline.files.disk_errors import disk_error
-from lab_pipeline.files.staging import staged
+from lab_pipeline.files.staging import leftovers, staged
 from lab_pipeline.runs.artifacts import (
     MANIFEST,
     REPORT,
     RUN_DIRECTORY,
     STAGING,
     ArtifactFile,
+    DamagedArtifactError,
+    UnknownArtifactError,
     library_versions,
     write_parquet,
     write_parts,
     write_results,
     write_text,
 )
+from lab_pipeline.statistics.trials import Evaluation, Kind, TrialsLedger
+from lab_pipeline.sweeps.records import objective_name, sync
+
+PINNED = "pinned"
+"""A sweep that has a file of this name is kept for ever."""
+PARTIAL = ".partial"
+"""Directory of what unfinished sweeps have computed, for whoever goes on with them."""
+GIVEN_UP = timedelta(days=7)
+REMEDY = (
+    "`lab restore` brings it back from a backup; `lab sweep delete`, or where the manifest is lost the removal of its "
+    "directory, lets go of it"
+)
+
+
+class UnknownSweepError(LabError):
+    """No sweep is published, or known, under that id."""
+
 
 TOP = "top"
 """Directory of the backtests of the best sets, one each."""
@@ -56,16 +77,22 @@ class SweepManifest(Record):
 
 @dataclass(frozen=True)
 class SweepStore:
-    """All published sweeps of a lab, one directory each; it appears by one rename."""
+    """All published sweeps of a lab, one directory each; it appears by one rename.
+
+    Attributes:
+        directory: of them.
+        trials: where every set that was evaluated is on record.
+    """
 
     directory: Path
+    trials: TrialsLedger
 
     def publish(
         self,
         sweep_id: str,
         head: Mapping[str, Any],
         frames: Mapping[str, pl.DataFrame],
-        texts: Mapping[str, object],
+        texts: Mapping[str, Mapping[str, Any]],
         report: str,
         *,
         results: Mapping[int, Results] | None = None,
@@ -107,27 +134,156 @@ class SweepStore:
                 )
                 write_text(staging / MANIFEST, "json", manifest.model_dump_json(indent=2, by_alias=True) + "\n")
                 sync_directory(staging)
+                evaluation = evaluation_of(sweep_id, manifest.spec, manifest.snapshot, texts["space"])
+                self.trials.record((evaluation, frames["sets"]["config_hash"]))
                 move(staging, self.directory / sweep_id)
         except OSError as error:
             reason = disk_error(error, self.directory) or error.strerror or str(error)
             raise LabError(
                 f"cannot write the artifacts of sweep {sweep_id} to {self.directory}, nothing was published: {reason}"
             ) from error
+        sync(self)
         return manifest
+
+    def partial(self, fingerprint: str) -> Path:
+        """Return where what a sweep needs to go on after it was killed is kept until it is published."""
+        return self.directory / PARTIAL / fingerprint
+
+    def forget(self, fingerprint: str) -> None:
+        """Remove what was kept of a sweep."""
+        shutil.rmtree(self.partial(fingerprint), ignore_errors=True)
 
     def manifest(self, sweep_id: str) -> SweepManifest:
         """Return the manifest of a sweep.
 
         Raises:
-            LabError: if nothing is published under that id, or the manifest is damaged.
+            UnknownSweepError: if nothing is published under that id.
+            DamagedArtifactError: if the manifest cannot be read.
         """
         path = self.directory / sweep_id / MANIFEST
-        if not is_published(self.directory, sweep_id):
-            raise LabError(f"no artifacts of sweep '{sweep_id}' in {self.directory}")
+        if not self.has(sweep_id):
+            raise UnknownSweepError(f"no artifacts of sweep '{sweep_id}' in {self.directory}")
         try:
             return SweepManifest.model_validate_json(path.read_bytes())
         except ValidationError as error:
-            raise LabError(f"{path} is damaged ({field_errors(error)[0]})") from None
+            raise DamagedArtifactError(f"{path} is damaged ({field_errors(error)[0]}). {REMEDY}") from None
+
+    def document(self, sweep_id: str, name: str) -> dict[str, Any]:
+        """Return a JSON artifact of a sweep, such as `selection`.
+
+        Raises:
+            UnknownArtifactError: if there is none.
+            DamagedArtifactError: if it cannot be read.
+        """
+        path = self.path(sweep_id, name)
+        try:
+            found: dict[str, Any] = json.loads(path.read_bytes())
+        except ValueError:
+            raise DamagedArtifactError(f"{path} is damaged. {REMEDY}") from None
+        return found
+
+    def path(self, sweep_id: str, name: str) -> Path:
+        """Return the path of an artifact, by the name that the manifest gives it, with or without its suffix.
+
+        Raises:
+            UnknownSweepError: if there is no such sweep.
+            UnknownArtifactError: naming what the sweep has.
+            DamagedArtifactError: if the file is lost or of another size.
+        """
+        files = self.manifest(sweep_id).files
+        for file in files:
+            if name in (file.name, Path(file.name).stem):
+                if problem := self._missed(sweep_id, file):
+                    raise DamagedArtifactError(f"{problem}. {REMEDY}")
+                return self.directory / sweep_id / file.name
+        names = ", ".join(file.name for file in files)
+        raise UnknownArtifactError(f"sweep {sweep_id} has no artifact '{name}': it has {names}")
+
+    def find(self, start: str) -> str:
+        """Return the sweep id that is, or starts with, `start`.
+
+        Raises:
+            UnknownSweepError: if no published sweep has such an id, or more than one.
+        """
+        found = [name for name in self.sweep_ids() if name.startswith(start)]
+        if start in found or len(found) == 1:
+            return start if start in found else found[0]
+        many = f"'{start}' is the start of {len(found)} sweep ids: write more of it"
+        raise UnknownSweepError(
+            many if found else f"unknown sweep '{start}': `lab sweep list` has those that are published"
+        )
+
+    def delete(self, sweep_id: str) -> None:
+        """Delete the artifacts of a sweep: invisible at once, then gone; one that is not there is no error.
+
+        Its tries stay on record, and so does who has looked at its holdout.
+
+        Raises:
+            LabError: if the disk does not let go of them.
+        """
+        if not self.has(sweep_id):
+            return
+        self.catch_up()
+        remove(self.directory, sweep_id)
+        sync(self)
+
+    def has(self, sweep_id: str) -> bool:
+        """Tell whether a sweep is published; text that is no name of a directory is none of a sweep."""
+        return is_published(self.directory, sweep_id)
+
+    def pin(self, sweep_id: str, *, pinned: bool) -> None:
+        """Keep a sweep for ever, whatever its age, or no longer."""
+        mark = self.directory / sweep_id / PINNED
+        self.manifest(sweep_id)
+        if pinned:
+            write_whole(mark, "")
+        else:
+            mark.unlink(missing_ok=True)
+
+    def is_pinned(self, sweep_id: str) -> bool:
+        """Tell whether a sweep is to be kept for ever."""
+        return (self.directory / sweep_id / PINNED).exists()
+
+    def missed(self, sweep_id: str) -> list[str]:
+        """Say of each file of a sweep that is missing or of another size which it is, without reading it."""
+        try:
+            manifest = self.manifest(sweep_id)
+        except LabError as error:
+            return [str(error)]
+        return [problem for file in manifest.files if (problem := self._missed(sweep_id, file))]
+
+    def leftovers(self, *, remove: bool = False) -> int:
+        """Return the bytes of what killed publishers and given up sweeps left; or remove them now."""
+        found = leftovers(self.directory / STAGING, remove=remove)
+        for path in self.given_up():
+            found += sum(file.stat().st_size for file in path.rglob("*") if file.is_file())
+            if remove:
+                shutil.rmtree(path)
+        return found
+
+    def given_up(self) -> list[Path]:
+        """List what unfinished sweeps have computed and nobody has gone on with for `GIVEN_UP`."""
+        root = self.directory / PARTIAL
+        limit = (now() - GIVEN_UP).timestamp()
+        found = sorted(root.iterdir()) if root.is_dir() else []
+        return [path for path in found if max(one.stat().st_mtime for one in (path, *path.rglob("*"))) < limit]
+
+    def damage(self) -> list[str]:
+        """Say of every lost or damaged file of every sweep which it is, without reading it."""
+        if not self.directory.is_dir():
+            return []
+        names = sorted(path.name for path in self.directory.iterdir() if path.is_dir() and path.name[0] != ".")
+        published = self.sweep_ids()
+        lost = [f"{self.directory / name / MANIFEST} is lost" for name in names if name not in published]
+        return lost + [problem for sweep_id in published for problem in self.missed(sweep_id)]
+
+    def _missed(self, sweep_id: str, file: ArtifactFile) -> str | None:
+        path = self.directory / sweep_id / file.name
+        try:
+            found = path.stat().st_size
+        except FileNotFoundError:
+            return f"{path} is lost"
+        return None if found == file.bytes else f"{path} is damaged ({found:,} of {file.bytes:,} bytes)"
 
     def sweep_ids(self) -> list[str]:
         """Return the ids of all published sweeps, ascending."""
@@ -135,14 +291,41 @@ class SweepStore:
             return []
         return sorted(path.name for path in self.directory.iterdir() if (path / MANIFEST).is_file())
 
-    def tried(self, strategy: str) -> set[str]:
-        """Return the hashes of all configurations that published sweeps of a strategy have evaluated."""
-        found: set[str] = set()
-        for sweep_id in self.sweep_ids():
-            if self.manifest(sweep_id).spec["strategy"] == strategy:
-                path = self.directory / sweep_id / "sets.parquet"
-                found.update(pl.read_parquet(path, columns=["config_hash"], glob=False)["config_hash"])
-        return found
+    def earlier(self, evaluation: Evaluation, hashes: Iterable[str]) -> int:
+        """Return how many tries of the strategy's family there are besides those of a sweep."""
+        self.catch_up()
+        return self.trials.earlier(evaluation, hashes)
+
+    def catch_up(self) -> None:
+        """Record whatever is published and not on record, because a process was killed in between."""
+        sync(self)
+        self.trials.catch_up()
+        for sweep_id in self.trials.missing(self.sweep_ids()):
+            if self.missed(sweep_id):
+                continue  # the doctor names it; it counts when it is mended
+            manifest, space = self.manifest(sweep_id), self.document(sweep_id, "space")
+            hashes = pl.read_parquet(self.path(sweep_id, "sets"), columns=["config_hash"], glob=False)["config_hash"]
+            self.trials.record((evaluation_of(sweep_id, manifest.spec, manifest.snapshot, space), hashes))
+
+
+def evaluation_of(sweep_id: str, spec: Mapping[str, Any], snapshot: str, space: Mapping[str, Any]) -> Evaluation:
+    """Return what a sweep has evaluated its sets on.
+
+    Args:
+        sweep_id: its id.
+        spec: the request, as the manifest has it.
+        snapshot: of what was read.
+        space: with `start` and `end` of the calls that select, as `space.json` has them.
+    """
+    return Evaluation(
+        run_id=sweep_id,
+        kind=Kind.SWEEP,
+        strategy_id=spec["strategy"],
+        snapshot=snapshot,
+        objective=objective_name(spec["objective"]),
+        start=datetime.fromisoformat(space["start"]),
+        end=datetime.fromisoformat(space["end"]),
+    )
 
 
 def _write_results(staging: Path, rank: int, results: Results) -> list[ArtifactFile]:

@@ -207,6 +207,13 @@ def test_a_run_says_what_it_was_asked_and_what_became_of_it(made):
     assert failed["config"]["strategy"] is None
 
 
+def test_a_run_says_one_of_how_many_tries_it_is(made):
+    tries = made.client.get(f"/runs/{made.whole}").json()["tries"]
+    assert tries["trials"] >= 2  # all calls, and those of one caller
+    assert tries["said"].startswith(f"one of {tries['trials']} tries on these calls; ")
+    assert made.client.get(f"/runs/{made.failed}").json()["tries"] is None
+
+
 @pytest.mark.parametrize(
     ("method", "path"),
     [

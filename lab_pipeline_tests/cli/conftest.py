@@ -7,6 +7,8 @@ from dataclasses import dataclass
 import pytest
 
 from lab_pipeline.cli import main
+from lab_pipeline.lake import Lake
+from lab_pipeline_tests.engine.sweep.walks import walks
 from lab_pipeline_tests.support.duck_files import leave_no_logs
 from lab_pipeline_tests.support.markets import calls, candles
 
@@ -92,6 +94,29 @@ def backtested_home(stocked_home, tmp_path_factory, clickhouse_url):
     shutil.copytree(stocked_home, home)
     commands = [("backtest", "--strategy", name, "--timeframe", "1m") for name in ("ladder", "trend-rider")]
     run_on(home, *commands, LAB_CLICKHOUSE_URL=clickhouse_url)
+    return home
+
+
+@pytest.fixture(scope="session")
+def swept_home(tmp_path_factory):
+    """A home with two sweeps of `ladder` on random walks, to be copied; one of their sets is the same."""
+    directory = tmp_path_factory.mktemp("swept")
+    home, commands = directory / "home", []
+    candles, calls = walks(tokens=40, calls_each=2)
+    lake = Lake(home / "lake")
+    lake.write_candles(candles, "1m")
+    lake.write_calls(calls)
+    for number, stops in enumerate(([0.2, 0.3, 0.4], [0.4, 0.5])):
+        request = {
+            "strategy": "ladder",
+            "timeframe": "1m",
+            "space": {"exit.stopLoss": stops, "horizonMinutes": [60]},
+            "objective": {"name": "expectancy", "min_trades": 1, "min_days": 1, "min_callers": 1},
+            "validation": {"placebo": 0, "bootstrap": 100},
+        }
+        (directory / f"{number}.json").write_text(json.dumps(request))
+        commands.append(("sweep", "run", directory / f"{number}.json"))
+    run_on(home, *commands)
     return home
 
 

@@ -26,7 +26,7 @@ def test_json_is_one_object_and_nothing_else(stocked):
     ended = stocked(*BACKTEST, "--json")
     assert ended.status == 0, ended.err
     result = ended.json
-    assert set(result) == {"runId", "status", "fingerprint", "summary", "artifactsDir"}
+    assert set(result) == {"runId", "status", "fingerprint", "summary", "tries", "artifactsDir"}
     assert result["status"] == "completed"
     assert result["artifactsDir"] == str(stocked.home / "artifacts" / result["runId"])
     assert result["summary"]["calls"] == 3

@@ -18,7 +18,8 @@ from lab_pipeline.clickhouse.schema import (
     split_statements,
 )
 
-TABLES = {"run_metrics", "run_fills", "run_logs", "run_commits", "schema_migrations"}
+ROWS = ("run_metrics", "run_fills", "run_logs", "run_commits", "sweep_sets", "sweep_days")
+TABLES = {*ROWS, "schema_migrations"}
 
 
 @pytest.fixture
@@ -137,8 +138,9 @@ def test_the_cluster_variant_is_sound_sql(migration, run):
 
 
 def test_the_cluster_variant_spreads_every_table_and_replicates_it():
-    joined = "\n".join(rendered(UploadTarget("lab", "my_cluster"), 1))
-    for table in ("run_metrics", "run_fills", "run_logs", "run_commits"):
+    target = UploadTarget("lab", "my_cluster")
+    joined = "\n".join(one for migration in migrations() for one in rendered(target, migration.version))
+    for table in ROWS:
         assert f"Distributed('my_cluster', 'lab', '{table}_local', cityHash64(run_id))" in joined
     assert "ENGINE = MergeTree" not in joined
     assert "non_replicated" not in joined

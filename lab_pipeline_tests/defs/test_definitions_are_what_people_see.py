@@ -63,6 +63,8 @@ def test_assets_and_their_lineage(repository):
         "sweep/report": from_the_lake,
         "sweep/selection": from_the_lake,
         "sweep/sets": from_the_lake,
+        "sweep/sweep_days": ["sweep/days"],
+        "sweep/sweep_sets": ["sweep/sets"],
         "sweep/walk": from_the_lake,
         "statistics/trials": ["sweep/sets"],
     }
@@ -116,6 +118,8 @@ def test_jobs_and_checks(repository):
         "sweep/selection:winners_hold",
         "sweep/sets:no_lookahead",
         "sweep/sets:top_equals_backtest",
+        "sweep/sweep_days:rows_equal_artifacts",
+        "sweep/sweep_sets:rows_equal_artifacts",
     ]
 
 
@@ -171,7 +175,8 @@ def test_the_ops_of_a_backtest(repository):
 
 
 def test_the_ops_of_a_sweep(repository):
-    swept, trials = repository.get_job("sweep").graph.nodes_in_topological_order
+    nodes = {node.name: node for node in repository.get_job("sweep").graph.nodes_in_topological_order}
+    swept = nodes.pop("search")
     assert [node.name for node in swept.definition.nodes_in_topological_order] == [
         "resolve_space",
         "plan_sweep",
@@ -182,7 +187,7 @@ def test_the_ops_of_a_sweep(repository):
         "select",
         "publish_sweep",
     ]
-    assert trials.name == "statistics__trials"
+    assert set(nodes) == {"statistics__trials", "upload_sweep"}
 
 
 def test_the_launchpad_asks_for_every_field_and_checks_it(repository):

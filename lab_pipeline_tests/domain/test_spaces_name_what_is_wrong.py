@@ -76,10 +76,18 @@ def test_the_grid_is_every_combination():
         ({"exit.stopLoss": {"choice": [0.1], "n": 2}}, "must be a list of values"),
         ({"exit.stopLoss": {"from": 0.5, "to": 0.1, "n": 3}}, "goes nowhere: from 0.5 to 0.1"),
         ({"exit.stopLoss": {"from": 0.1, "to": 0.1, "n": 3}}, "goes nowhere"),
-        ({"exit.stopLoss": {"from": 0.1, "to": 0.5, "n": 1}}, "n must be an integer from 2"),
+        (
+            {"exit.stopLoss": {"from": 0.1, "to": 0.5, "n": 1}},
+            "n must be an integer from 2 to 100,000, not 1: a single value is [0.1]",
+        ),
         ({"exit.stopLoss": {"from": 0.1, "to": 0.5, "step": 0}}, "step must be above 0"),
+        ({"exit.stopLoss": {"from": 0.1, "to": 0.5, "step": 0.5}}, "step 0.5 is larger than the range from 0.1 to 0.5"),
+        ({"exit.stopLoss": {"from": 0, "to": 0.5, "n": 3, "scale": "log"}}, "must begin above 0, not at 0: set from"),
+        (
+            {"exit.targets[0].multiple": [2], "exit.targets[00].multiple": [3]},
+            "exit.targets[00].multiple: is exit.targets[0].multiple, whose values are given already",
+        ),
         ({"exit.stopLoss": {"from": 0.1, "to": 0.5, "step": 0.1, "n": 3}}, "set step or n, not both"),
-        ({"exit.stopLoss": {"from": 0, "to": 0.5, "n": 3, "scale": "log"}}, "must begin above 0"),
         ({"exit.stopLoss": {"from": 0.1, "to": 0.5, "n": 3, "scale": "cubic"}}, "linear or log"),
         ({"exit.stopLoss": {"from": 0.1, "to": 0.5, "number": 3}}, "a range has no 'number'"),
         ({"exit.stopLoss": {"from": "0.1", "to": 0.5, "n": 3}}, "must be numbers"),
@@ -96,7 +104,7 @@ def test_what_is_wrong_is_named(space, said):
 @pytest.mark.parametrize(
     ("constraint", "said"),
     [
-        ("exit.stoploss < 1", "the nearest is exit.stopLoss"),
+        ("exit.stoploss < 1", "constraints[0]: exit.stoploss is no parameter of a strategy; the nearest is exit.stopLoss"),
         ("__import__('os').system('true')", "compares nothing"),
         ("exit.stopLoss < __import__('os').getpid()", "no Call"),
         ("exit.stopLoss < (lambda: 1)()", "no Call"),

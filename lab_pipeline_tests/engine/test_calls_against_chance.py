@@ -119,19 +119,45 @@ def test_held_entries_worked_out_by_hand():
     assert (row["over_hold_low"] + row["over_hold_high"]) / 2 == pytest.approx((1.5 + 0) / 2)
 
 
-def test_moments_are_a_horizon_away_and_within_the_days_around():
-    times, called = np.arange(100), np.array([50])
-    drawn = np.random.default_rng(1).integers(0, 2**32, (1, 5_000), dtype=np.uint32)
-    bounds = (times, called, np.array([0]), np.array([100]), 10, 30, 5, 72, drawn)
-    rows, at_call = find_moments(*bounds)
-    assert set(rows[0].tolist()) == {*range(20, 41), *range(60, 73)}
-    assert at_call.tolist() == [50]
+@pytest.mark.parametrize("life", [4, 6], ids=["four windows", "six windows"])
+def test_chances_of_callers_at_random_moments_are_random_on_tokens_of_few_windows(life):
+    """Every window is whole, and moments near to the call count: else one in six would be below 0.05."""
+    horizon, found = 12, []
+    config = StrategyConfig(exit=Exit(stop_loss=0.9), horizon_minutes=horizon * 60.0)
+    for seed in range(60):
+        random = np.random.default_rng([life, seed])
+        prices = hourly(random.normal(-(0.03**2) / 2, 0.03, (12, life * horizon)))
+        rows = [
+            (f"{name}-{token}", name, f"m{token:02d}", int(T0.timestamp() * 1000) + int(hour) * HOUR_MS)
+            for name in NAMES
+            for token, hour in enumerate(random.integers(0, (life - 1) * horizon, 12))
+        ]
+        frame = pl.DataFrame(rows, frames.CALLS.names(), orient="row").cast(frames.CALLS)
+        table = nulls(prices, frame, config, seed=seed)
+        found += [table[name]["p_random"] for name in NAMES]
+    ordered = np.sort(found)
+    distance = np.abs(ordered - (np.arange(len(ordered)) + 0.5) / len(ordered)).max()
+    assert distance < 1.63 / np.sqrt(len(ordered)), "Kolmogorov and Smirnov's, at 1 %"
+    assert (ordered <= 0.05).mean() < 0.1
+
+
+def test_moments_are_within_the_days_around_and_have_a_whole_window():
+    times, called = np.arange(100), np.array([50, 91, 90])
+    drawn = np.random.default_rng(1).integers(0, 2**32, (3, 5_000), dtype=np.uint32)
+    rows, at_call = find_moments(times, called, np.zeros(3, np.int64), np.full(3, 100), 10, 1, 30, 25, 98, drawn)
+    assert set(rows[0].tolist()) == {*range(25, 81)}
+    assert set(rows[2].tolist()) == {*range(60, 91)}, "90 to 99 are ten candles"
+    assert at_call.tolist() == [50, -1, 90]
+    rows, _ = find_moments(times, called, np.zeros(3, np.int64), np.full(3, 100), 10, 1, 30, 45, 72, drawn)
+    assert set(rows[0].tolist()) == {*range(45, 73)}
 
 
 def test_a_call_with_few_moments_is_not_moved():
     times, drawn = np.arange(100), np.zeros((1, 3), np.uint32)
-    _, at_call = find_moments(times, np.array([50]), np.array([0]), np.array([100]), 45, 1_000, 0, 100, drawn)
-    assert at_call.tolist() == [-1], "0 to 5 and 95 to 99"
+    _, at_call = find_moments(times, np.array([5]), np.array([0]), np.array([100]), 82, 1, 1_000, 0, 100, drawn)
+    assert at_call.tolist() == [-1], "0 to 18"
+    _, at_call = find_moments(times, np.array([5]), np.array([0]), np.array([100]), 81, 1, 1_000, 0, 100, drawn)
+    assert at_call.tolist() == [5]
 
 
 def test_draws_worked_out_by_hand():

@@ -1,3 +1,4 @@
+import os
 import uuid
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -10,9 +11,10 @@ from lab_pipeline.definitions import defs
 from lab_pipeline.defs.operations.assets import RETENTION_KEY, retention
 from lab_pipeline.defs.operations.resources import LabResource
 from lab_pipeline.operations.lab import Lab
-from lab_pipeline.operations.retention import Policy, expired
+from lab_pipeline.operations.retention import Policy, collect, expired, leftovers
 from lab_pipeline.settings import load_settings
 from lab_pipeline.statistics import catalog, refresh
+from lab_pipeline_tests.support.sweeps import publish_sweep
 from lab_pipeline_tests.support.world import Call, World
 
 NOW = datetime.now(UTC)
@@ -110,6 +112,58 @@ def test_runs_of_other_jobs_go_by_age_but_for_the_newest_of_a_kind(instance):
     assert {newest, pinned, unfinished} <= {run.run_id for run in instance.get_runs()}
 
 
+def test_sweeps_go_by_age_and_number_but_for_the_pinned_and_the_promoted(home, instance):
+    record(instance, 1, "ingest")  # the lab was up lately, so its clock is believed
+    lab = Lab(load_settings(), instance)
+    ages = {"old": 90, "older": 100, "pinned": 120, "tagged": 130, "promoted": 140, "running": 150, "new": 1}
+    for sweep_id, age in ages.items():
+        publish_sweep(home, sweep_id, age_days=age)
+    publish_sweep(home, "another", strategy="another", age_days=40)
+    record(instance, 130, "sweep", run_id="tagged", tags={"lab/pinned": ""})
+    record(instance, 150, "sweep", run_id="running", status=dg.DagsterRunStatus.STARTED)
+    made = record(instance, 99, "sweep", run_id="older")
+    lab.sweeps.pin("pinned", pinned=True)
+    lab.trials.record_promotion("child", "promoted", 0, "mine")
+
+    months = Policy(max_age=timedelta(days=30))
+    assert gone(instance, months) == dict.fromkeys(["old", made, "another"], "older than 30 days")
+    assert gone(instance, Policy(per_strategy=2)) == {"older": "2 newer sweeps of its strategy"}
+    assert gone(instance, Policy()) == {}
+    before = lab.trials.tried("mine")
+    found = expired(lab, months, NOW)
+    assert all(one.job == "sweep" and one.bytes > 0 for one in found)
+    assert {one.run_id for one in collect(lab, found)} == {"old", "older", "another"}
+    assert set(lab.sweeps.sweep_ids()) == set(ages) - {"old", "older"}
+    assert not instance.has_run("older")
+    assert lab.trials.tried("mine") == before
+    assert list(collect(lab, found)) == []  # another was faster
+
+
+def test_a_backtest_that_goes_has_still_been_a_try(home, instance):
+    world = World(home)
+    old = publish(world, instance, 300, [0.9])
+    publish(world, instance, 1, [0.1])
+    lab = Lab(load_settings(), instance)
+    policy = Policy(max_age=timedelta(days=30))
+    assert [one.run_id for one in collect(lab, expired(lab, policy, NOW))] == [old]
+    lab.trials.catch_up()
+    assert lab.trials.tried("plain").trials == 2
+
+
+def test_what_nobody_has_gone_on_with_for_a_week_goes(home, instance):
+    partial = home / "sweeps" / ".partial"
+    for name, days in (("given up", 8), ("going on", 6)):
+        part = partial / name / "cells-0.parquet"
+        part.parent.mkdir(parents=True)
+        part.write_bytes(b"x" * 1000)
+        for path in (part, part.parent):
+            os.utime(path, ((NOW - timedelta(days=days)).timestamp(),) * 2)
+    lab = Lab(load_settings(), instance)
+    assert leftovers(lab, remove=False)["sweeps"] == 1000
+    assert leftovers(lab, remove=True)["sweeps"] == 1000
+    assert [path.name for path in partial.iterdir()] == ["going on"]
+
+
 def test_the_asset_deletes_and_measures(home, instance, monkeypatch):
     monkeypatch.setenv("LAB_KEEP_LEADERS", "0")
     world = World(home)
@@ -136,6 +190,7 @@ def test_the_asset_deletes_and_measures(home, instance, monkeypatch):
     assert set(areas) == {
         "lake",
         "artifacts",
+        "sweeps",
         "clickhouse",
         "dagster",
         "statistics",

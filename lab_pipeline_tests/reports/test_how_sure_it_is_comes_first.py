@@ -4,9 +4,12 @@ from dataclasses import replace
 import polars as pl
 import pytest
 
+from lab_pipeline.domain.clusters import trades_error
+from lab_pipeline.domain.luck import best_by_luck
 from lab_pipeline.domain.strategy import Costs, EndOfData, Exit, StopFill, StrategyConfig
 from lab_pipeline.reports import render_report
-from lab_pipeline.reports.certainty import against_chance, assumptions, conclude
+from lab_pipeline.reports.certainty import against_chance, assumptions, by_luck, conclude
+from lab_pipeline.reports.formats import signed_percent
 from lab_pipeline_tests.reports.page import Page
 from lab_pipeline_tests.reports.synthetic import (
     EMPTY_RUN,
@@ -100,3 +103,13 @@ def test_a_run_without_trades_has_a_sentence_and_no_table():
     assert "Nothing was traded, so there is nothing to conclude." in said
     assert "nan" not in said.lower().split()
     assert "stops 1" not in said
+
+
+def test_a_page_says_what_the_best_of_many_shows_by_luck_and_not_how_many_there_were(run, page):
+    (said,) = by_luck(run.trades)
+    assert said in page.said
+    error = trades_error(run.trades)
+    for tries in (10, 100, 1_000, 10_000):
+        assert f"of {tries:,} {signed_percent(best_by_luck(error, tries))}" in said
+    assert "`lab runs show` says one of how many tries" in said
+    assert list(by_luck(EMPTY_RUN.trades)) == []

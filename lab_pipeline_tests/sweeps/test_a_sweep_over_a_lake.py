@@ -18,8 +18,8 @@ from lab_pipeline.runs import backtest as backtests
 from lab_pipeline.runs.strategies import StrategyStore
 from lab_pipeline.sweeps import running
 from lab_pipeline.sweeps.spec import SweepSpec
-from lab_pipeline.sweeps.store import SweepStore
 from lab_pipeline_tests.engine.sweep.walks import walks
+from lab_pipeline_tests.support.sweeps import sweeps_of
 
 BASE = {
     "id": "mine",
@@ -35,7 +35,8 @@ REQUEST = {
     "validation": {"walk_forward": {"train_days": 10, "test_days": 4, "step_days": 4}, "bootstrap": 200, "placebo": 19},
 }
 FILES = {
-    "sets", "days", "callers", "folds", "oos", "cscv", "paths", "lanes", "accounts", "intrabar", "placebo",
+    "sets", "days", "callers", "folds", "oos", "cscv", "paths", "lanes", "accounts", "intrabar", "allocation",
+    "placebo",
 }  # fmt: skip
 
 
@@ -58,7 +59,7 @@ def swept(world, store, **changes):
 
 @pytest.fixture(scope="module")
 def once(world, tmp_path_factory):
-    store = SweepStore(tmp_path_factory.mktemp("sweeps"))
+    store = sweeps_of(tmp_path_factory.mktemp("home"))
     return store, *swept(world, store)
 
 
@@ -112,7 +113,8 @@ def test_the_holdout_is_not_looked_at(world, once):
 def test_the_files_are_those_of_the_manifest_and_add_up(once):
     store, manifest, selected = once
     directory = store.directory / manifest.sweep_id
-    assert {path.stem for path in directory.iterdir()} == FILES | {"space", "selection", "manifest", "report", "top"}
+    documents = {"space", "selection", "portfolio", "manifest", "report", "top"}
+    assert {path.stem for path in directory.iterdir()} == FILES | documents
     for file in manifest.files:
         assert hashlib.sha256((directory / file.name).read_bytes()).hexdigest() == file.sha256
     sets = table(once, "sets")
@@ -160,27 +162,27 @@ def test_calls_at_the_right_moment_beat_their_placebos(world, tmp_path):
     lake = Lake(tmp_path / "lake")
     lake.write_candles(candles, "1m")
     lake.write_calls(calls)
-    manifest, _ = swept((lake, world[1]), SweepStore(tmp_path / "sweeps"))
+    manifest, _ = swept((lake, world[1]), sweeps_of(tmp_path))
     told = json.loads((tmp_path / "sweeps" / manifest.sweep_id / "selection.json").read_bytes())
     assert told["placebo_p"] == 1 / 20
 
 
 def test_without_placebos_nothing_is_said_of_them(world, tmp_path):
-    manifest, selected = swept(world, SweepStore(tmp_path), validation={"placebo": 0, "bootstrap": 100})
+    manifest, selected = swept(world, sweeps_of(tmp_path), validation={"placebo": 0, "bootstrap": 100})
     assert "no placebo was simulated" in manifest.verdict
     assert selected.placebos is None
 
 
 def test_the_same_request_gives_the_same_bytes(world, once, tmp_path):
     _, manifest, _ = once
-    again, _ = swept(world, SweepStore(tmp_path))
+    again, _ = swept(world, sweeps_of(tmp_path))
     assert (again.fingerprint, again.snapshot) == (manifest.fingerprint, manifest.snapshot)
     assert again.files == manifest.files
     assert again.sweep_id != manifest.sweep_id
 
 
 def test_every_set_that_was_ever_tried_counts(world, tmp_path):
-    store = SweepStore(tmp_path)
+    store = sweeps_of(tmp_path)
     first, _ = swept(world, store, space={"exit.stopLoss": [0.1, 0.2, 0.3]})
     second, selected = swept(world, store, space={"exit.stopLoss": [0.3, 0.4]})
     assert (selected.earlier, selected.selection.trials) == (2, 4)
@@ -191,10 +193,10 @@ def test_every_set_that_was_ever_tried_counts(world, tmp_path):
 
 
 def test_a_set_without_enough_trades_cannot_win(world, tmp_path):
-    manifest, selected = swept(world, SweepStore(tmp_path), objective={"min_trades": 100_000})
+    manifest, selected = swept(world, sweeps_of(tmp_path), objective={"min_trades": 100_000})
     assert selected.selection.choice.winner == -1
     assert manifest.verdict == "not supported: no set has enough trades, days and callers to win"
-    assert pl.read_parquet(tmp_path / manifest.sweep_id / "lanes.parquet").is_empty()
+    assert pl.read_parquet(tmp_path / "sweeps" / manifest.sweep_id / "lanes.parquet").is_empty()
 
 
 @pytest.mark.parametrize(
@@ -212,7 +214,7 @@ def test_a_set_without_enough_trades_cannot_win(world, tmp_path):
 )
 def test_what_cannot_be_swept_is_refused_and_leaves_nothing(world, tmp_path, changes, says):
     with pytest.raises((LabError, InvalidConfigError), match=says):
-        swept(world, SweepStore(tmp_path / "sweeps"), **changes)
+        swept(world, sweeps_of(tmp_path), **changes)
     assert not (tmp_path / "sweeps").exists()
 
 
@@ -221,15 +223,15 @@ def test_a_full_disk_publishes_nothing(once, tmp_path, monkeypatch):
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(run_artifacts.pq, "write_table", full)
-    store = SweepStore(tmp_path)
+    store = sweeps_of(tmp_path)
     with pytest.raises(LabError, match="nothing was published"):
         running.publish("one", once[2], store)
     assert store.sweep_ids() == []
-    assert [path.name for path in (tmp_path / ".staging").iterdir()] == ["gate"]
+    assert [path.name for path in (tmp_path / "sweeps" / ".staging").iterdir()] == ["gate"]
 
 
 def test_an_id_is_published_once(once, tmp_path):
-    store = SweepStore(tmp_path)
+    store = sweeps_of(tmp_path)
     manifest = running.publish("one", once[2], store)
     assert store.manifest("one") == manifest
     with pytest.raises(LabError, match="nothing was published"):
@@ -238,7 +240,7 @@ def test_an_id_is_published_once(once, tmp_path):
     for name in ("two", "../one"):
         with pytest.raises(LabError, match="no artifacts of sweep"):
             store.manifest(name)
-    (tmp_path / "one" / "manifest.json").write_text("{}")
+    (tmp_path / "sweeps" / "one" / "manifest.json").write_text("{}")
     with pytest.raises(LabError, match="is damaged"):
         store.manifest("one")
 
@@ -258,11 +260,12 @@ def test_callers_are_tested_under_every_set(once):
 
 def test_too_many_calls_and_sets_leave_callers_untested(world, tmp_path, monkeypatch):
     monkeypatch.setattr(running, "MOST_PAIRS", 10)
-    manifest, selected = swept(world, SweepStore(tmp_path))
-    callers = pl.read_parquet(tmp_path / manifest.sweep_id / "callers.parquet")
+    store = sweeps_of(tmp_path)
+    manifest, selected = swept(world, store)
+    callers = pl.read_parquet(store.directory / manifest.sweep_id / "callers.parquet")
     assert callers["p_value"].null_count() == callers.height
     assert selected.callers is None
-    assert json.loads((tmp_path / manifest.sweep_id / "selection.json").read_bytes())["caller_rule"] is None
+    assert json.loads((store.directory / manifest.sweep_id / "selection.json").read_bytes())["caller_rule"] is None
 
 
 def test_a_fold_tells_the_calls_that_it_purged(once):
@@ -291,8 +294,9 @@ def test_the_winner_is_told_with_stops_filled_elsewhere(world, once):
 
 def test_returns_are_published_if_they_are_asked_for(world, once, tmp_path, monkeypatch):
     monkeypatch.setattr(running, "ROWS_A_PART", 1_000)
-    manifest, selected = swept(world, SweepStore(tmp_path), keep={"returns": True, "top": 1})
-    returns = pl.read_parquet(tmp_path / manifest.sweep_id / "returns.parquet")
+    store = sweeps_of(tmp_path)
+    manifest, selected = swept(world, store, keep={"returns": True, "top": 1})
+    returns = pl.read_parquet(store.directory / manifest.sweep_id / "returns.parquet")
     assert returns.height == table(once, "sets")["trades"].sum()
     assert returns["set_id"].is_sorted()
     (listed,) = (file for file in manifest.files if file.name == "returns.parquet")
@@ -301,4 +305,18 @@ def test_returns_are_published_if_they_are_asked_for(world, once, tmp_path, monk
     assert mine["net_return"].to_list() == selected.replays[0].simulation.trades["net_return"].to_list()
     monkeypatch.setattr(running, "MOST_RETURNS", 1_000)
     with pytest.raises(InvalidConfigError, match=r"keep\.returns: 24 sets on \d+ calls are"):
-        swept(world, SweepStore(tmp_path / "none"), keep={"returns": True})
+        swept(world, sweeps_of(tmp_path / "none"), keep={"returns": True})
+
+
+def test_capital_is_shared_among_the_best_sets_and_the_callers_of_the_winner(once):
+    _, _, selected = once
+    shares, told = table(once, "allocation"), document(once, "portfolio")
+    assert told["sets"]["members"] == [str(one.set_id) for one in selected.replays]
+    assert set(told["callers"]["members"]) <= set(selected.sweep.callers)
+    for kind in ("sets", "callers"):
+        assert [one["method"] for one in told[kind]["methods"]] == ["equal", "inverse_variance", "kelly"]
+        mine = shares.filter(pl.col("kind") == kind)
+        assert mine.height == 3 * (len(selected.selection.walk.folds) + 1) * len(told[kind]["members"])
+        assert mine.group_by("method", "fold").agg(pl.col("share").sum())["share"].max() <= 1 + 1e-12
+        tested = {one["test_days"] for one in told[kind]["methods"]}
+        assert tested == {len(selected.selection.walk.days)}

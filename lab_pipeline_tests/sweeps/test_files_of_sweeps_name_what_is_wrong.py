@@ -45,7 +45,12 @@ def test_yaml_and_json_say_the_same(tmp_path):
     ("line", "path", "says"),
     [
         ("sets: 3", "sets", "unknown field"),
-        ("search: {method: tpe}", "search.method", "'grid', 'random' or 'sobol'"),
+        ("search: {method: best}", "search.method", "'grid', 'random', 'sobol', 'tpe', 'cmaes' or 'nsga2'"),
+        ("search: {batch: 3}", "search.batch", "greater than or equal to 4"),
+        ("objective: [sharpe, expectancy]", "objective", "only search.method nsga2 weighs several objectives"),
+        ("{objective: [sharpe, sharpe], search: {method: nsga2}}", "objective", "the same objective twice"),
+        ("objective: [sharpe, best]", "objective.beside[0]", "'expectancy_lower', 'expectancy' or 'sharpe'"),
+        ("objective: []", "objective", "should be an object"),
         ("search: {sets: 0}", "search.sets", "greater than or equal to 1"),
         ("validation: {holdout: 1}", "validation.holdout", "less than 1"),
         ("validation: {cscv_blocks: 7}", "validation.cscv_blocks", "multiple of 2"),
@@ -68,6 +73,8 @@ def test_every_wrong_field_is_named(tmp_path, line, path, says):
     [
         ("a: [", "sweep.yaml", "not valid YAML"),
         ("a: [", "sweep.json", "not valid JSON"),
+        ("space: {}\nstrategy: a\nspace: {}", "sweep.yaml", "space is given more than once"),
+        ("space:\n  exit.stopLoss: [0.1]\n  exit.stopLoss: [0.2]", "sweep.yaml", "exit.stopLoss is given more than"),
         ("- a", "sweep.yaml", "must be an object"),
         ('{"seed": 1, "seed": 2}', "sweep.json", "more than once"),
         ("a: !!set {b}", "sweep.yaml", "neither text"),
@@ -76,6 +83,14 @@ def test_every_wrong_field_is_named(tmp_path, line, path, says):
 def test_what_is_no_sweep_is_refused(tmp_path, text, name, says):
     (message,) = problems(tmp_path, text, name).values()
     assert says in message
+
+
+def test_a_list_of_objectives_is_the_first_and_those_beside_it():
+    base = {"strategy": "ladder", "timeframe": "5m", "space": {}, "search": {"method": "nsga2"}}
+    spec = SweepSpec.parse({**base, "objective": ["sharpe", "expectancy"]})
+    assert spec.objective.all == (Objective.SHARPE, Objective.EXPECTANCY)
+    assert spec == SweepSpec.parse({**base, "objective": {"name": "sharpe", "beside": ["expectancy"]}})
+    assert spec == SweepSpec.parse(spec.to_json_dict())
 
 
 def test_a_file_that_cannot_be_read_is_named(tmp_path):

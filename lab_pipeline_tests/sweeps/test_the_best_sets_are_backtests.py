@@ -15,8 +15,8 @@ from lab_pipeline.runs.artifacts import ArtifactStore
 from lab_pipeline.runs.strategies import StrategyStore
 from lab_pipeline.sweeps import replays, running
 from lab_pipeline.sweeps.spec import SweepSpec
-from lab_pipeline.sweeps.store import SweepStore
 from lab_pipeline_tests.engine.sweep.walks import walks
+from lab_pipeline_tests.support.sweeps import sweeps_of
 
 BASE = {"id": "mine", "horizonMinutes": 60, "exit": {"targets": [{"multiple": 1.3, "fraction": 1.0}], "stopLoss": 0.2}}
 REQUEST = {
@@ -50,7 +50,7 @@ def swept(world, store, **changes):
 
 @pytest.fixture(scope="module")
 def once(world, tmp_path_factory):
-    store = SweepStore(tmp_path_factory.mktemp("sweeps"))
+    store = sweeps_of(tmp_path_factory.mktemp("sweeps"))
     manifest, selected = swept(world, store)
     return store.directory / manifest.sweep_id, manifest, selected
 
@@ -121,7 +121,7 @@ def test_the_shortlist_tells_what_accounts_did(once):
 
 def test_memory_does_not_decide_what_is_published(world, once, tmp_path, monkeypatch):
     monkeypatch.setattr(replays, "CLOSES_HELD", 1)
-    again, _ = swept(world, SweepStore(tmp_path))
+    again, _ = swept(world, sweeps_of(tmp_path))
     assert again.files == once[1].files
 
 

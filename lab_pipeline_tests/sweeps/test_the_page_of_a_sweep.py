@@ -23,10 +23,10 @@ from lab_pipeline.statistics.selection import DayCells, Objective
 from lab_pipeline.statistics.selection.cells import score, whole
 from lab_pipeline.sweeps import running
 from lab_pipeline.sweeps.spec import SweepSpec
-from lab_pipeline.sweeps.store import SweepStore
 from lab_pipeline_tests.engine.generated import START_MS
 from lab_pipeline_tests.engine.sweep.walks import walks
 from lab_pipeline_tests.reports.page import Page
+from lab_pipeline_tests.support.sweeps import sweeps_of
 
 HOSTILE = "\"><script>alert(1)</script><img src=x onerror=alert(2)>{{ 7*7 }}&amp;'</td>\u202e"
 BASE = {"id": "mine", "horizonMinutes": 60, "exit": {"targets": [{"multiple": 1.3, "fraction": 1.0}], "stopLoss": 0.2}}
@@ -57,8 +57,9 @@ def world(tmp_path_factory):
 
     def sweep(directory, **changes):
         spec = SweepSpec.parse({**REQUEST, **changes})
-        manifest, _ = running.run_sweep(spec, lake=lake, strategies=strategies, store=SweepStore(directory))
-        return published(directory / manifest.sweep_id)
+        store = sweeps_of(directory)
+        manifest, _ = running.run_sweep(spec, lake=lake, strategies=strategies, store=store)
+        return published(store.directory / manifest.sweep_id)
 
     return sweep
 

@@ -1,7 +1,10 @@
 """What runs published."""
 
+from collections.abc import Iterable, Sequence
 from contextlib import ExitStack
+from datetime import datetime
 from functools import partial
+from pathlib import Path as FilePath
 from typing import Annotated, Any
 
 from anyio import to_thread
@@ -29,6 +32,10 @@ DOWNLOAD: dict[int | str, dict[str, Any]] = {
     },
     304: {"description": "The client has it already, as `If-None-Match` says"},
 }
+Form = Annotated[
+    FileFormat | None,
+    Query(alias="format", description="Tables can be had as `parquet`, `csv` or `json`; as they are by default."),
+]
 
 
 @router.get("/runs/{runId}/artifacts", summary="List what a run published", responses=describe(404))
@@ -37,21 +44,8 @@ def list_artifacts(stores: LabStores, run_id: RunId) -> ArtifactList:
     run = stores.runs.get(run_id)
     if run.published is None:
         return ArtifactList(artifacts=[], next_cursor=None)
-    shown = [
-        Artifact(
-            name=file.name,
-            format=file.format,
-            path=f"artifacts/{run_id}/{file.name}",
-            rows=file.rows,
-            bytes=file.bytes,
-            sha256=file.sha256,
-            columns=None if file.columns is None else [Column(name=one.name, type=one.type) for one in file.columns],
-            created_at=run.published.created_at,
-            download_url=f"/runs/{run_id}/artifacts/{file.name}",
-        )
-        for file in run.published.files
-    ]
-    return ArtifactList(artifacts=shown, next_cursor=None)
+    published = run.published
+    return describe_files(published.files, published.created_at, f"artifacts/{run_id}", f"/runs/{run_id}/artifacts")
 
 
 @router.get(
@@ -65,10 +59,7 @@ async def get_artifact(
     request: Request,
     run_id: RunId,
     name: Annotated[str, Path(description="As listed, with or without its suffix.", examples=["trades"])],
-    form: Annotated[
-        FileFormat | None,
-        Query(alias="format", description="Tables can be had as `parquet`, `csv` or `json`; as they are by default."),
-    ] = None,
+    form: Form = None,
 ) -> Response:
     """Send a file, streamed. `ETag` is its sha256, or tells the form too; `Range` and `If-None-Match` work on all."""
     with ExitStack() as place:
@@ -82,18 +73,66 @@ def _answer(
 ) -> Response:
     run = stores.runs.get(run_id)
     files = run.published.files if run.published else ()
+    return send_artifact(
+        stores, request, f"run {run_id}", files, stores.artifacts.directory / run_id, name, form, place
+    )
+
+
+def describe_files(files: Iterable[ArtifactFile], published_at: datetime, path: str, url: str) -> ArtifactList:
+    """Say what was published.
+
+    Args:
+        files: of a manifest.
+        published_at: when.
+        path: of the directory, relative to LAB_HOME.
+        url: under which each can be had.
+    """
+    shown = [
+        Artifact(
+            name=file.name,
+            format=file.format,
+            path=f"{path}/{file.name}",
+            rows=file.rows,
+            bytes=file.bytes,
+            sha256=file.sha256,
+            columns=None if file.columns is None else [Column(name=one.name, type=one.type) for one in file.columns],
+            created_at=published_at,
+            download_url=f"{url}/{file.name}",
+        )
+        for file in files
+    ]
+    return ArtifactList(artifacts=shown, next_cursor=None)
+
+
+def send_artifact(
+    stores: Stores,
+    request: Request,
+    owner: str,
+    files: Sequence[ArtifactFile],
+    directory: FilePath,
+    name: str,
+    form: FileFormat | None,
+    place: ExitStack,
+) -> Response:
+    """Send one of the files of a manifest; what it does not list is not there, whatever a name leads to.
+
+    Raises:
+        UnknownArtifactError: naming what the owner has.
+        InvalidConfigError: if it is asked for in a form that it cannot have.
+        RangeError: if the part that is asked for begins beyond its end.
+    """
     file = next((one for one in files if name in (one.name, one.name.rpartition(".")[0])), None)
     if file is None:
         has = ", ".join(one.name for one in files) or "none: it has not published"
-        raise UnknownArtifactError(f"run {run_id} has no artifact '{name}': it has {has}")
-    path = stores.artifacts.directory / run_id / file.name
+        raise UnknownArtifactError(f"{owner} has no artifact '{name}': it has {has}")
+    path = directory / file.name
     try:
         if _is_as_it_is(file, form):
             return send_file(request, path, file.format, file.sha256, place, stores.threads.files)
         assert form is not None  # noqa: S101 - else the file is sent as it is
         return send_converted(request, path, form, f"{file.sha256}-{form}", place, stores.threads.files)
     except FileNotFoundError:
-        raise UnknownArtifactError(f"the artifact '{file.name}' of run {run_id} is gone") from None
+        raise UnknownArtifactError(f"the artifact '{file.name}' of {owner} is gone") from None
 
 
 def _is_as_it_is(file: ArtifactFile, form: FileFormat | None) -> bool:

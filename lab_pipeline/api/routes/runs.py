@@ -7,13 +7,14 @@ from fastapi import APIRouter, Path, Query, Response
 
 from lab_pipeline.api.errors import describe
 from lab_pipeline.api.pagination import PAGE, Cursor, Limit, decode_cursor, encode_cursor
-from lab_pipeline.api.schemas.runs import RUN_EXAMPLE, QueuedRun, RunDetail, RunItem, RunPage, config_of
+from lab_pipeline.api.schemas.runs import RUN_EXAMPLE, QueuedRun, RunDetail, RunItem, RunPage, Tries, config_of
 from lab_pipeline.api.stores import LabStores
 from lab_pipeline.domain.backtest import Moment
 from lab_pipeline.domain.enums import RunStatus
 from lab_pipeline.domain.errors import FieldError, InvalidConfigError
 from lab_pipeline.operations import run_actions
 from lab_pipeline.operations.runs import ListPosition, RunFilter
+from lab_pipeline.statistics.luck import luck_of
 
 CURSOR = "runs"
 
@@ -79,6 +80,7 @@ def get_run(stores: LabStores, run_id: RunId) -> RunDetail:
         config=config_of(run),
         error=stores.runs.error(run),
         fingerprint=run.fingerprint,
+        tries=Tries.of(luck_of(run.published, stores.trials)) if run.published else None,
         dagster_url=f"{stores.webserver.url}/runs/{run.run_id}",
         parent_run_id=run.parent_run_id,
         legacy_result=run.legacy_result,

@@ -1,6 +1,6 @@
 """Backtests and runs over HTTP."""
 
-from typing import Any
+from typing import Any, Self
 
 from pydantic import ConfigDict, Field, JsonValue
 from pydantic.alias_generators import to_camel
@@ -11,6 +11,7 @@ from lab_pipeline.domain.strategy import StrategyConfig
 from lab_pipeline.domain.summary import Summary
 from lab_pipeline.operations.backtest_config import Asked
 from lab_pipeline.operations.runs import Run
+from lab_pipeline.statistics.luck import Luck
 
 RUN_EXAMPLE = "87fb7da4-727b-4cfc-841a-4da23928c4b2"
 
@@ -156,6 +157,22 @@ class RunItem(Answer):
         }
 
 
+class Tries(Answer):
+    """One of how many tries a backtest is."""
+
+    trials: int
+    """Tries of the strategy and its family on calls whose range overlaps with that of the run, this one included."""
+    best_by_luck: float | None
+    """Mean net return that the best of so many is expected to show without any edge; null where nothing can be said."""
+    said: str
+    """The same in a sentence."""
+
+    @classmethod
+    def of(cls, luck: Luck) -> Self:
+        """Write what is to be held against a run."""
+        return cls(trials=luck.trials, best_by_luck=luck.best, said=luck.said)
+
+
 class RunDetail(RunItem):
     """A run, whole."""
 
@@ -165,6 +182,8 @@ class RunDetail(RunItem):
     """Why it failed, in one line; null if it did not."""
     fingerprint: str | None
     """sha256 (hex) of what the result is made of: runs that share it have the same bytes; null before it is known."""
+    tries: Tries | None
+    """One of how many tries it is, by now; null before it has published."""
     dagster_url: str
     """The run in the Dagster UI."""
     parent_run_id: str | None

@@ -39,6 +39,7 @@ from lab_pipeline.runs import progress
 from lab_pipeline.runs.artifacts import REPORT, ArtifactStore
 from lab_pipeline.runs.strategies import StrategyStore
 from lab_pipeline.runs.tags import FILLS_TAG, FINGERPRINT_TAG, search_tags
+from lab_pipeline.statistics.luck import luck_of
 
 DESCRIPTIONS = {
     "fills": "Every buy and sell: price, fraction, quantity, fee and the rule that caused it.",
@@ -195,6 +196,7 @@ def publish(
     run_id, api = context.run.run_id, api_url(lab.settings)
     shown = _previews(result)  # before anything is visible: if a picture fails, so does the run, with nothing published
     with failing_clearly(context.log):
+        lab.trials.record_backtest(run_id, result.provenance.spec, result.provenance.snapshot)
         manifest = steps.publish(run_id, result, artifacts)
     unpublish_late(context, lab.settings)
     directory = artifacts.directory / run_id
@@ -205,6 +207,7 @@ def publish(
         metadata = file_metadata(file, directory, manifest, api) | shown.get(name, {})
         if name == "summary":
             metadata["tear sheet"] = dg.MetadataValue.url(artifact_url(api, run_id, REPORT))
+            metadata["tries"] = dg.MetadataValue.text(luck_of(manifest, lab.trials).said)
         describe_asset(context, name, metadata)
         yield dg.Output(None, name, data_version=dg.DataVersion(manifest.fingerprint))
     if not context.selected_output_names.isdisjoint(DOUBT_SPECS):

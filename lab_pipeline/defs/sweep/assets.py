@@ -31,8 +31,9 @@ from lab_pipeline.runs.strategies import StrategyStore
 from lab_pipeline.runs.tags import FINGERPRINT_TAG, SWEEP_OP, search_tags
 from lab_pipeline.sweeps import parts as in_parts
 from lab_pipeline.sweeps import running as steps
-from lab_pipeline.sweeps.partial import PARTIAL, KeptPart, Partials, forget, keep_part, read_part
+from lab_pipeline.sweeps.partial import KeptPart, Partials, forget, keep_part, read_part
 from lab_pipeline.sweeps.proofs import RefutedError, look_ahead
+from lab_pipeline.sweeps.store import PARTIAL
 
 if TYPE_CHECKING:
     from lab_pipeline.engine.sweep import Sweep
@@ -78,14 +79,22 @@ class Judged:
     ins={"calls": dg.In(dg.Nothing)},
     out=dg.Out(io_manager_key=SCRATCH),
     config_schema={"spec": dg.Permissive()},  # type: ignore[no-untyped-call]  # Dagster's
-    description="Look up the strategy, choose the sets, select the calls and keep the holdout apart.",
+    description="Look up the strategy, choose the sets, at once or by an optimiser, and keep the holdout apart.",
 )
 def resolve_space(
-    context: dg.OpExecutionContext, lake: dg.ResourceParam[Lake], strategies: dg.ResourceParam[StrategyStore]
+    context: dg.OpExecutionContext,
+    lake: dg.ResourceParam[Lake],
+    strategies: dg.ResourceParam[StrategyStore],
+    lab: dg.ResourceParam[Lab],
 ) -> steps.ResolvedSweep:
-    """Turn the launchpad's form into a sweep with nothing left to look up, and tag the run with it."""
+    """Turn the launchpad's form into a sweep with nothing left to look up, and tag the run with it.
+
+    What an optimiser has tried is kept batch by batch, so that a run that was killed goes on where it was.
+    """
     with failing_clearly(context.log):
-        resolved = steps.resolve(to_spec(context.op_config["spec"]), strategies, lake)
+        resolved = steps.resolve(to_spec(context.op_config["spec"]), strategies, lake, memory=lab.settings.sweep_memory)
+        log = _progress(context, "sets", resolved)
+        resolved = steps.search(resolved, lake, lab.sweeps, threads=lab.settings.threads, on_progress=log.report)
     found = {
         "strategy": resolved.spec.strategy,
         "strategy_version": resolved.strategy_version,
@@ -226,7 +235,7 @@ def select(  # noqa: PLR0917 - one parameter an input or a resource
                 swept.snapshot,
                 lake=lake,
                 strategies=strategies,
-                tried=lab.sweeps.tried(resolved.spec.strategy),
+                store=lab.sweeps,
                 placebos=placebos.best,
                 threads=lab.settings.threads,
             )

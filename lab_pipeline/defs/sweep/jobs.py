@@ -3,6 +3,7 @@
 import dagster as dg
 
 from lab_pipeline.defs.sweep.assets import sweep_assets
+from lab_pipeline.defs.sweep.clickhouse import clickhouse_assets
 from lab_pipeline.defs.sweep.drift import winners_hold
 from lab_pipeline.defs.sweep.partitions import walk as walk_asset
 from lab_pipeline.defs.sweep.trials import trials
@@ -26,7 +27,8 @@ sweep = dg.define_asset_job(
     SWEEP_JOB,
     config=run_config(EXAMPLE.model_dump(mode="json", exclude_none=True), op=SWEEP_OP),
     tags={"dagster/retry_strategy": "ALL_STEPS"},  # values between ops live in memory: a retry begins at the beginning
-    selection=dg.AssetSelection.assets(sweep_assets, trials) - dg.AssetSelection.checks(winners_hold),
+    selection=dg.AssetSelection.assets(sweep_assets, clickhouse_assets, trials)
+    - dg.AssetSelection.checks(winners_hold),
     description="Sweep the parameters of a strategy over calls and candles, and say how far the best can be believed.",
 )
 

@@ -27,9 +27,10 @@ def trials(context: dg.AssetExecutionContext, lab: dg.ResourceParam[Lab]) -> dg.
 def trials_by_strategy(lab: Lab) -> pl.DataFrame:
     """Return `strategy` and `sets`, how many different ones of it were tried, by strategy."""
     store = lab.sweeps
+    store.catch_up()
     strategies = sorted({str(store.manifest(one).spec["strategy"]) for one in store.sweep_ids()})
     return pl.DataFrame(
-        [(name, len(store.tried(name))) for name in strategies],
+        [(name, lab.trials.tried(name).trials) for name in strategies],
         pl.Schema({"strategy": pl.String(), "sets": pl.Int64()}),
         orient="row",
     )

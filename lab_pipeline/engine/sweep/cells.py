@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from lab_pipeline.domain.candles import Floats, Integers
-from lab_pipeline.engine.compiled import compiled
+from lab_pipeline.engine.compiled import compiled, inner
 from lab_pipeline.engine.sweep.touch import REASON_CODES
 
 COARSE = 1.5 * 2.0**32
@@ -26,8 +26,8 @@ COARSE_SQUARE = 1.5 * 2.0**42
 """Likewise to a multiple of 2**-10."""
 FINE_SQUARE = 768.0
 """Added to less than 2**-10 and subtracted again, it rounds to a multiple of 2**-43."""
-TILE = 16
-"""Sets whose bins stay in the nearest memory."""
+TILE = 256
+"""Sets whose cells of a day and a caller stay in the nearest memory."""
 BINS = 256
 BINS_AN_OCTAVE_BITS = 3
 LOWEST_EXPONENT = -10
@@ -35,6 +35,10 @@ LOWEST_EXPONENT = -10
 MANTISSA_BITS = 52
 EXPONENT_BIAS = 1023
 HALF = BINS // 2
+LOWEST_BIN = (EXPONENT_BIAS + LOWEST_EXPONENT) << BINS_AN_OCTAVE_BITS
+MAGNITUDE = 2**63 - 1
+INFINITE = 0x7FF << MANTISSA_BITS
+"""Bits of infinity: those of no number are more."""
 
 Counts = npt.NDArray[np.int32]
 
@@ -142,53 +146,65 @@ def accumulate(
 
     `first_set` is the place of the first set among those of the cells.
     """
-    end = first_set + net.shape[1]
-    gain, gain_rest = tail.gain[first_set:end], tail.gain_rest[first_set:end]
-    for call in range(len(net)):
-        day, caller, returns = days[call], callers[call], net[call]
-        day_trades, caller_trades = by_day.trades[day, first_set:end], by_caller.trades[caller, first_set:end]
-        day_whole, caller_whole = by_day.whole[day, first_set:end], by_caller.whole[caller, first_set:end]
-        day_rest, caller_rest = by_day.rest[day, first_set:end], by_caller.rest[caller, first_set:end]
-        day_square, caller_square = by_day.square[day, first_set:end], by_caller.square[caller, first_set:end]
-        day_left, caller_left = by_day.square_rest[day, first_set:end], by_caller.square_rest[caller, first_set:end]
-        wins = tail.wins[caller, first_set:end]
-        for place in range(len(returns)):
-            traded = returns[place] == returns[place]  # NaN is not itself
-            value = returns[place] if traded else 0.0
-            whole = (value + COARSE) - COARSE
-            rest = value - whole
-            square = value * value
-            whole_square = (square + COARSE_SQUARE) - COARSE_SQUARE
-            rest_square = ((square - whole_square) + FINE_SQUARE) - FINE_SQUARE
-            day_trades[place] += np.int32(traded)
-            day_whole[place] += whole
-            day_rest[place] += rest
-            day_square[place] += whole_square
-            day_left[place] += rest_square
-            caller_trades[place] += np.int32(traded)
-            caller_whole[place] += whole
-            caller_rest[place] += rest
-            caller_square[place] += whole_square
-            caller_left[place] += rest_square
-            won = value > 0.0
-            wins[place] += np.int32(won)
-            gain[place] += whole if won else 0.0
-            gain_rest[place] += rest if won else 0.0
     bits = net.view(np.int64)
+    places = np.empty((len(net), TILE), np.uint32)
     for tile in range(0, net.shape[1], TILE):
+        end = min(tile + TILE, net.shape[1])
         for call in range(len(net)):
-            for place in range(tile, min(tile + TILE, net.shape[1])):
-                if net[call, place] == net[call, place]:
-                    tail.bins[first_set + place, _bin(bits[call, place])] += 1
+            _add_up(net[call, tile:end], by_day, days[call], first_set + tile)
+        for call in range(len(net)):
+            _add_up(net[call, tile:end], by_caller, callers[call], first_set + tile)
+            _add_gains(net[call, tile:end], tail, callers[call], first_set + tile)
+            _find_bins(bits[call, tile:end], places[call])
+        for place in range(end - tile):
+            bins = tail.bins[first_set + tile + place]
+            for call in range(len(net)):
+                if places[call, place] < BINS:
+                    bins[places[call, place]] += 1
 
 
-@compiled
-def _bin(bits: int) -> int:
-    """Return the bin of a value by the bits of its float64: its sign, its power of two, an eighth of that."""
-    magnitude = bits & 0x7FFFFFFFFFFFFFFF
-    lowest = (EXPONENT_BIAS + LOWEST_EXPONENT) << BINS_AN_OCTAVE_BITS
-    place = min(max((magnitude >> (MANTISSA_BITS - BINS_AN_OCTAVE_BITS)) - lowest, 0), HALF - 1)
-    return HALF + place if bits >= 0 else HALF - 1 - place
+@inner
+def _add_up(returns: Floats, sums: Sums, bucket: int, first: int) -> None:
+    """Add returns to a bucket. Loops over few arrays are made to use vector registers, one over all is not."""
+    end = first + len(returns)
+    trades, whole, rest = sums.trades[bucket, first:end], sums.whole[bucket, first:end], sums.rest[bucket, first:end]
+    squares, squares_left = sums.square[bucket, first:end], sums.square_rest[bucket, first:end]
+    for place in range(len(returns)):
+        trades[place] += np.int32(returns[place] == returns[place])  # NaN is not itself
+    for place in range(len(returns)):
+        value = returns[place] if returns[place] == returns[place] else 0.0
+        coarse = (value + COARSE) - COARSE
+        whole[place] += coarse
+        rest[place] += value - coarse
+    for place in range(len(returns)):
+        value = returns[place] if returns[place] == returns[place] else 0.0
+        square = value * value
+        coarse = (square + COARSE_SQUARE) - COARSE_SQUARE
+        squares[place] += coarse
+        squares_left[place] += ((square - coarse) + FINE_SQUARE) - FINE_SQUARE
+
+
+@inner
+def _add_gains(returns: Floats, tail: Tail, caller: int, first: int) -> None:
+    end = first + len(returns)
+    wins, gain, gain_rest = tail.wins[caller, first:end], tail.gain[first:end], tail.gain_rest[first:end]
+    for place in range(len(returns)):
+        wins[place] += np.int32(returns[place] > 0.0)
+    for place in range(len(returns)):
+        value = max(0.0, returns[place])
+        coarse = (value + COARSE) - COARSE
+        gain[place] += coarse
+        gain_rest[place] += value - coarse
+
+
+@inner
+def _find_bins(bits: Integers, places: npt.NDArray[np.uint32]) -> None:
+    """Write the bin of each return, by the bits of its float64: sign, power of two, eighth of it; `BINS` for NaN."""
+    for place in range(len(bits)):
+        magnitude = bits[place] & MAGNITUDE
+        eighth = min(max((magnitude >> (MANTISSA_BITS - BINS_AN_OCTAVE_BITS)) - LOWEST_BIN, 0), HALF - 1)
+        found = HALF + eighth if bits[place] >= 0 else HALF - 1 - eighth
+        places[place] = found if magnitude <= INFINITE else BINS
 
 
 def bin_edges() -> Floats:

@@ -1,7 +1,8 @@
 """From a strategy and a space to its sets, and to what of them is the same: entries, levels, decisions.
 
-Sets whose calls are bought alike form a group: its calls are read once. Within a group, sets that differ only in what
-their fills are worth (costs, how far stops fall, what the end of the candles takes, re-entries) share one decision.
+Sets whose calls are bought alike form a group: its calls are read once. Within a group, sets lie next to one another
+that share their targets and what fills are worth (costs, how far stops fall, what the end of the candles takes,
+re-entries), of these those that share their levels below, and then in the order of their times.
 """
 
 from collections.abc import Iterable, Mapping
@@ -23,6 +24,7 @@ from lab_pipeline.domain.space import MOST_SETS, SUBJECT, Point, Space, leaves
 from lab_pipeline.domain.strategy import (
     AmmImpact,
     AtrDistance,
+    Exit,
     StopFill,
     Strategy,
     StrategyConfig,
@@ -31,7 +33,7 @@ from lab_pipeline.domain.strategy import (
 from lab_pipeline.engine.compiled import readonly
 from lab_pipeline.engine.history import reach_of
 from lab_pipeline.engine.rules import POLICIES
-from lab_pipeline.engine.sweep.touch import Block, Numbers
+from lab_pipeline.engine.sweep.touch import NEVER, Block, Numbers, Places
 
 SETS_A_BLOCK = 2_048
 """Sets that are decided together: what is written of them stays in a core's memory."""
@@ -48,25 +50,6 @@ class Way(IntEnum):
     SIZED = 1
 
 
-class Decision(NamedTuple):
-    """All that decides the rows and levels of a first trade, given its entry.
-
-    `stop` is a fraction or true ranges (their n and k), `trail` an activation before either; `policy` is the kernel's.
-    `planned` tells whether what the caller posted holds, `own` whether there are rules for a call without it, `shares`
-    what the caller's targets sell.
-    """
-
-    stop: float | tuple[int, float] | None
-    trail: tuple[float, float | tuple[int, float]] | None
-    hold: int | None
-    even: int
-    targets: tuple[tuple[float, float], ...]
-    policy: int
-    planned: bool
-    own: bool
-    shares: tuple[float, ...]
-
-
 class Worth(NamedTuple):
     """What a trade's fills are worth, and whether there may be another trade."""
 
@@ -78,16 +61,37 @@ class Worth(NamedTuple):
     again: bool
 
 
-class Rules(NamedTuple):
-    """One set: number of its group, how it is settled, and what decides its trades."""
+class Ladder(NamedTuple):
+    """What sells on the way up, and what that is worth.
 
-    group: int
-    way: Way
-    decision: Decision
+    `planned` tells whether what the caller posted holds, `own` whether there are rules for a call without it, `shares`
+    what the caller's targets sell.
+    """
+
+    targets: tuple[tuple[float, float], ...]
+    planned: bool
+    own: bool
+    shares: tuple[float, ...]
     worth: Worth
 
 
-_Alike = tuple[Decision, Worth | None]
+class Guard(NamedTuple):
+    """What sells on the way down: `stop` is a fraction or true ranges (their n and k), `trail` an activation first."""
+
+    stop: float | tuple[int, float] | None
+    trail: tuple[float, float | tuple[int, float]] | None
+    even: int
+
+
+class Rules(NamedTuple):
+    """One set: number of its group, how it is settled, and what decides its trades; `policy` is the kernel's."""
+
+    group: int
+    way: Way
+    ladder: Ladder
+    guard: Guard
+    hold: int | None
+    policy: int
 
 
 @dataclass(frozen=True)
@@ -118,6 +122,7 @@ class Sets:
         duplicates: of them that repeat the configuration of an earlier one.
         excluded: of them that break a constraint.
         invalid_count: of them that are no strategies; `invalid` has the first.
+        made: by point that was asked for, number of the set that it is, -1 for one that is excluded or no strategy.
     """
 
     def __init__(self, base: StrategyConfig, space: Space, points: Iterable[Point] | None = None) -> None:
@@ -133,17 +138,19 @@ class Sets:
         self.groups: list[StrategyConfig] = []
         self.readers: dict[tuple[str | None, bool], StrategyConfig] = {}
         self.invalid: list[InvalidSet] = []
+        self.made: list[int] = []
         self.asked, self.duplicates, self.excluded, self.invalid_count = 0, 0, 0, 0
         self._points: list[Point] = []
         self._group_of: dict[bytes, int] = {}
-        self._decisions: dict[Decision, Decision] = {}
+        self._ladders: dict[Ladder, Ladder] = {}
+        self._guards: dict[Guard, Guard] = {}
         self._plans: dict[int, Plan] = {}
         self._frame: pl.DataFrame | None = None
         self._assumed: dict[str, Any] = {}
         self._several = any(_touches(one.path, other) for one in space.dimensions for other in GROUPING)
-        known: set[str] = set()
+        known: dict[str, int] = {}
         for point in islice(space.grid() if points is None else points, MOST_SETS + 1):
-            self._add(point, known)
+            self.made.append(self._add(point, known))
         if self.asked > MOST_SETS:
             raise InvalidConfigError(SUBJECT, [FieldError("", f"at most {MOST_SETS:,} sets are possible")])
         if not self.hashes:
@@ -166,6 +173,10 @@ class Sets:
         """Return the values of a set by path."""
         return self._named(self._points[number])
 
+    def of(self, points: Iterable[Point]) -> "Sets":
+        """Return the sets of other points of the same space; errors as of a new one."""
+        return Sets(StrategyConfig.of_plain(self._base), self.space, points)
+
     def some(self, numbers: Iterable[int]) -> "Sets":
         """Return some of the sets as a space of their own, numbered from 0 on in this order."""
         return Sets(StrategyConfig.of_plain(self._base), self.space, [self._points[number] for number in numbers])
@@ -182,13 +193,13 @@ class Sets:
         other = copy(self)
         other._plans = {}  # noqa: SLF001 - its own
         other._assumed = {"through": through, "intrabar": intrabar}  # noqa: SLF001 - its own
-        decisions = {
-            one: one if intrabar is None else one._replace(policy=POLICIES.index(intrabar)) for one in self._decisions
+        ladders = {
+            one: one if through is None else one._replace(worth=one.worth._replace(through=through))
+            for one in self._ladders
         }
         other.rules = [
             one._replace(
-                decision=decisions[one.decision],
-                worth=one.worth if through is None else one.worth._replace(through=through),
+                ladder=ladders[one.ladder], policy=one.policy if intrabar is None else POLICIES.index(intrabar)
             )
             for one in self.rules
         ]
@@ -225,37 +236,42 @@ class Sets:
                 made.append(pl.Series(f"p.{path}", column, pl.Float64))
         return pl.DataFrame(made)
 
-    def _add(self, point: Point, known: set[str]) -> None:
+    def _add(self, point: Point, known: dict[str, int]) -> int:
+        """Take a point and return the number of the set that it is, -1 for none."""
         number = self.asked
         self.asked += 1
         try:
             document = self.space.document(self._base, point)
             if not all(constraint.holds(document) for constraint in self.space.constraints):
                 self.excluded += 1
-                return
+                return -1
             config = StrategyConfig.of_plain(document)
         except InvalidConfigError as error:
             self.invalid_count += 1
             if len(self.invalid) < MOST_KEPT:
                 self.invalid.append(InvalidSet(number, self._named(point), error.errors))
-            return
+            return -1
         digest = config.config_hash()
         if digest in known:
             self.duplicates += 1
-            return
-        known.add(digest)
+            return known[digest]
+        known[digest] = len(known)
         self.hashes.append(digest)
         self._points.append(point)
         self._note_reader(config)
-        decision = _decision(config)
+        way = Way.SIZED if config.costs.by_size else Way.TABLES
+        ladder, guard, hold = _ladder(config), _guard(config.exit), config.exit.max_hold_minutes
         self.rules.append(
             Rules(
                 self._group(config, document),
-                Way.SIZED if config.costs.by_size else Way.TABLES,
-                self._decisions.setdefault(decision, decision),
-                _worth(config),
+                way,
+                self._ladders.setdefault(ladder, ladder),
+                self._guards.setdefault(guard, guard),
+                None if hold is None else minutes_to_ms(hold),
+                POLICIES.index(config.intrabar),
             )
         )
+        return known[digest]
 
     def _group(self, config: StrategyConfig, document: Mapping[str, Any]) -> int:
         """Return the number of a set's group, which is what its calls are asked for and how they are bought."""
@@ -287,7 +303,7 @@ class Sets:
                 *first.problems,
             ]
         if self.excluded:
-            return [FieldError("constraints", f"none of {self.asked:,} sets passes them")]
+            return [FieldError("constraints", f"none of {self.asked:,} sets passes them: loosen them, or vary more")]
         return [FieldError("space", "there is no set")]
 
 
@@ -296,19 +312,23 @@ def _touches(path: str, other: str) -> bool:
     return f"{path}.".startswith(f"{other}.") or f"{other}.".startswith(f"{path}.") or path.startswith(f"{other}[")
 
 
-def _decision(config: StrategyConfig) -> Decision:
+def _ladder(config: StrategyConfig) -> Ladder:
     leave = config.exit
-    trailing = leave.trailing
-    return Decision(
-        stop=None if leave.stop_loss is None else _size(leave.stop_loss),
-        trail=None if trailing is None else (trailing.activation, _size(trailing.distance)),
-        hold=None if leave.max_hold_minutes is None else minutes_to_ms(leave.max_hold_minutes),
-        even=leave.break_even_after or 0,
+    return Ladder(
         targets=tuple((target.multiple, target.fraction) for target in leave.targets),
-        policy=POLICIES.index(config.intrabar),
         planned=leave.use is ExitUse.SIGNAL,
         own=leave.has_rules,
         shares=leave.target_fractions or (),
+        worth=_worth(config),
+    )
+
+
+def _guard(leave: Exit) -> Guard:
+    trailing = leave.trailing
+    return Guard(
+        stop=None if leave.stop_loss is None else _size(leave.stop_loss),
+        trail=None if trailing is None else (trailing.activation, _size(trailing.distance)),
+        even=leave.break_even_after or 0,
     )
 
 
@@ -354,21 +374,20 @@ class Plan:
 
     def __init__(self, sets: Sets, timeframe: int) -> None:
         """Lay out sets; `timeframe` in milliseconds."""
-        members: list[dict[Way, dict[_Alike, list[int]]]] = [{way: {} for way in Way} for _ in sets.groups]
+        members: list[dict[Way, list[int]]] = [{way: [] for way in Way} for _ in sets.groups]
         for number, one in enumerate(sets.rules):
-            alike = (one.decision, one.worth._replace(fee=0.0, slip=0.0) if one.way is Way.SIZED else None)
-            members[one.group][one.way].setdefault(alike, []).append(number)
+            members[one.group][one.way].append(number)
         order: list[int] = []
         groups = []
         for config, member in zip(sets.groups, members, strict=True):
-            counts = sorted({n for way in Way for alike in member[way] for n in _ranges(alike[0])})
-            numbers = [number for same in member[Way.TABLES].values() for number in same]
+            counts = sorted({n for way in Way for number in member[way] for n in _ranges(sets.rules[number].guard)})
+            numbers = _beside_their_like(member[Way.TABLES], sets.rules)
             blocks, sized = [], []
             for begin in range(0, len(numbers), SETS_A_BLOCK):
                 part = [sets.rules[number] for number in numbers[begin : begin + SETS_A_BLOCK]]
                 blocks.append((len(order) + begin, block_of(part, counts)))
             order += numbers
-            for same in member[Way.SIZED].values():
+            for same in _with_the_same_fills(member[Way.SIZED], sets.rules):
                 places = range(len(order), len(order) + len(same))
                 sized.append((places, block_of([sets.rules[same[0]]], counts)))
                 order += same
@@ -385,34 +404,73 @@ class Plan:
         self.places: Integers = np.argsort(self.order)
 
 
-def _ranges(decision: Decision) -> list[int]:
-    """Return of how many candles the true ranges are that a decision counts in."""
-    sizes = (decision.stop, decision.trail[1] if decision.trail else None)
+def _ranges(guard: Guard) -> list[int]:
+    """Return of how many candles the true ranges are that a guard counts in."""
+    sizes = (guard.stop, guard.trail[1] if guard.trail else None)
     return [size[0] for size in sizes if isinstance(size, tuple)]
 
 
+def _with_the_same_fills(numbers: list[int], rules: list[Rules]) -> list[list[int]]:
+    """Return sets together that differ at the most in what the size of a fill costs, by its fee and slippage."""
+    alike: dict[Rules, list[int]] = {}
+    for number in numbers:
+        one = rules[number]
+        ladder = one.ladder._replace(worth=one.ladder.worth._replace(fee=0.0, slip=0.0))
+        alike.setdefault(one._replace(ladder=ladder), []).append(number)
+    return list(alike.values())
+
+
+def _beside_their_like(numbers: list[int], rules: list[Rules]) -> list[int]:
+    """Return sets in the order in which a block decides them: ladders as they come, then guards, times and policies.
+
+    Stops and times ascend, so that what one set decides mostly holds for the next, as processors guess.
+    """
+    ladders: dict[int, int] = {}
+    trails: dict[object, int] = {}
+
+    def place(number: int) -> tuple[object, ...]:
+        _, _, ladder, guard, hold, policy = rules[number]
+        return (
+            ladders.setdefault(id(ladder), len(ladders)),
+            trails.setdefault((guard.trail, guard.even), len(trails)),
+            _ordered(guard.stop),
+            NEVER if hold is None else hold,
+            policy,
+        )
+
+    return sorted(numbers, key=place)
+
+
+def _ordered(size: float | tuple[int, float] | None) -> tuple[float, ...]:
+    return () if size is None else size if isinstance(size, tuple) else (-1, size)
+
+
 def block_of(rules: list[Rules], counts: list[int]) -> Block:
-    """Return sets as tables decide them; equal decisions lie next to one another.
+    """Return sets as tables decide them; those that share a ladder, and of these those that share a guard, adjoin.
 
     Args:
         rules: of the sets.
         counts: of candles, of the true ranges in their order.
     """
-    first_set = [0]
-    decisions: list[Decision] = []
+    ladders: list[Ladder] = []
+    guards: list[Guard] = []
+    first_guard, first_set = [], []
     for place, one in enumerate(rules):
-        if not decisions or decisions[-1] is not one.decision:
-            decisions.append(one.decision)
+        begins = not ladders or ladders[-1] is not one.ladder
+        if begins:
+            ladders.append(one.ladder)
+            first_guard.append(len(guards))
+        if begins or guards[-1] is not one.guard:
+            guards.append(one.guard)
             first_set.append(place)
-        first_set[-1] = place + 1
-    multiples = sorted({multiple for decision in decisions for multiple, _ in decision.targets})
-    stops = sorted({_by_range(decision.stop, counts) for decision in decisions if decision.stop is not None})
-    trails = sorted({_trail(decision.trail, counts) for decision in decisions if decision.trail is not None})
-    holds = sorted({decision.hold for decision in decisions if decision.hold is not None})
+    multiples = sorted({multiple for ladder in ladders for multiple, _ in ladder.targets})
+    stops = sorted({_by_range(guard.stop, counts) for guard in guards if guard.stop is not None})
+    trails = sorted({_trail(guard.trail, counts) for guard in guards if guard.trail is not None})
+    holds = sorted({one.hold for one in rules if one.hold is not None})
     place_of = {multiple: place for place, multiple in enumerate(multiples)}
     stop_of, trail_of = ({value: place for place, value in enumerate(values)} for values in (stops, trails))
     hold_of = {hold: place for place, hold in enumerate(holds)}
-    worths = list(dict.fromkeys(one.worth for one in rules))
+    worths = list(dict.fromkeys(ladder.worth for ladder in ladders))
     worth_of = {worth: place for place, worth in enumerate(worths)}
     fee, slip = (np.array([getattr(worth, name) for worth in worths]) for name in ("fee", "slip"))
     return Block(
@@ -423,20 +481,21 @@ def block_of(rules: list[Rules], counts: list[int]) -> Block:
         trail_range=_integers(number for _, number, _ in trails),
         trail_size=_floats(size for _, _, size in trails),
         holds=_integers(holds),
-        stop=_numbers(-1 if one.stop is None else stop_of[_by_range(one.stop, counts)] for one in decisions),
-        trail=_numbers(-1 if one.trail is None else trail_of[_trail(one.trail, counts)] for one in decisions),
-        hold=_numbers(-1 if one.hold is None else hold_of[one.hold] for one in decisions),
-        even=_numbers(one.even for one in decisions),
-        policy=_numbers(one.policy for one in decisions),
-        planned=_flags(one.planned for one in decisions),
-        own=_flags(one.own for one in decisions),
-        first_share=_numbers(np.cumsum([0] + [len(one.shares) for one in decisions])),
-        shares=_floats(share for one in decisions for share in one.shares),
-        first_step=_numbers(np.cumsum([0] + [len(one.targets) for one in decisions])),
-        step_multiple=_numbers(place_of[multiple] for one in decisions for multiple, _ in one.targets),
-        step_fraction=_floats(fraction for one in decisions for _, fraction in one.targets),
-        first_set=_numbers(first_set),
-        worth=_numbers(worth_of[one.worth] for one in rules),
+        worth=_numbers(worth_of[one.worth] for one in ladders),
+        planned=_flags(one.planned for one in ladders),
+        own=_flags(one.own for one in ladders),
+        first_share=_numbers(np.cumsum([0] + [len(one.shares) for one in ladders])),
+        shares=_floats(share for one in ladders for share in one.shares),
+        first_step=_numbers(np.cumsum([0] + [len(one.targets) for one in ladders])),
+        step_multiple=_numbers(place_of[multiple] for one in ladders for multiple, _ in one.targets),
+        step_fraction=_floats(fraction for one in ladders for _, fraction in one.targets),
+        first_guard=_numbers([*first_guard, len(guards)]),
+        stop=_places(len(stops) + 1 if one.stop is None else stop_of[_by_range(one.stop, counts)] for one in guards),
+        trail=_places(len(trails) if one.trail is None else trail_of[_trail(one.trail, counts)] for one in guards),
+        even=_numbers(one.even for one in guards),
+        first_set=_numbers([*first_set, len(rules)]),
+        hold=_places(len(holds) if one.hold is None else hold_of[one.hold] for one in rules),
+        policy=_numbers(one.policy for one in rules),
         bought_at=readonly(1.0 + slip),
         bought_fee=readonly(1.0 + fee),
         sold_at=readonly(1.0 - slip),
@@ -468,6 +527,10 @@ def _integers(values: Iterable[int]) -> Integers:
 
 def _numbers(values: Iterable[int]) -> Numbers:
     return readonly(np.fromiter(values, np.int32))
+
+
+def _places(values: Iterable[int]) -> Places:
+    return readonly(np.fromiter(values, np.uint32))
 
 
 def _flags(values: Iterable[bool]) -> npt.NDArray[np.bool_]:

@@ -1,8 +1,9 @@
 """From candles, calls and a space to the sets of a sweep: in one call, or shard by shard in flat memory."""
 
 from collections.abc import Callable, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numba
 import numpy as np
@@ -19,6 +20,7 @@ from lab_pipeline.domain.strategy import StrategyConfig, minutes_to_ms
 from lab_pipeline.domain.timeframe import timeframe_ms
 from lab_pipeline.engine import history, kernel
 from lab_pipeline.engine.calls import CallBook
+from lab_pipeline.engine.compiled import readonly
 from lab_pipeline.engine.fitting import misfits, without_a_pool
 from lab_pipeline.engine.runner import FinerSource, Shard, chunks
 from lab_pipeline.engine.shards import (
@@ -35,6 +37,9 @@ from lab_pipeline.engine.sweep.returns import Noted, Returns
 from lab_pipeline.engine.sweep.space import SETS_A_BLOCK, Sets
 from lab_pipeline.engine.sweep.worker import CALLS_A_CHUNK, Ground, Room, Worker
 
+SECONDS_DEAF = 0.1
+"""After so long a thread that waits for others looks around: polars has signals restart a wait that Ctrl-C should end.
+"""
 ROWS_A_CHUNK = 2**25
 """Rows of their windows, at the most: bounds how long a chunk takes."""
 MOST_CALLERS = 1_000
@@ -244,6 +249,7 @@ class Sweeper:
         self._threads = threads or processors
         called_at = self._calls["called_at"].to_physical().to_numpy()
         self._days, self._reach, day = days_of(called_at, sets)
+        self._day = day
         self._callers, caller = _numbered(self._calls["caller"])
         _require_memory(len(sets), len(self._days), len(self._callers), memory)
         self._by_mint = CallsByMint(self._calls["mint"])
@@ -261,7 +267,7 @@ class Sweeper:
             finer=finer,
             signals=signals,
             config_at=lambda place: sets.config(int(self._plan.order[place])),
-            canceled=canceled,
+            canceled=lambda: self._finished or canceled(),
             progress=progress,
             room=Room(),
         )
@@ -284,17 +290,20 @@ class Sweeper:
                 bounds = chunks(len(candles.mints), 1, self._threads)
                 check_candles(candles, shard.columns, self._timeframe, bounds, pool)
             ranks, first, last = self._by_mint.on(candles)
+            by_day = np.argsort(self._day[ranks], kind="stable")  # the cells of a chunk's days stay in a core's memory
+            ranks, first, last = ranks[by_day], readonly(first[by_day]), readonly(last[by_day])
             cuts = _cuts(last - first)
             try:
-                list(
-                    pool.map(
-                        lambda begin, end: self._sweep(shard, ranks[begin:end], first[begin:end], last[begin:end]),
-                        cuts[:-1],
-                        cuts[1:],
-                    )
-                )
+                swept = [
+                    pool.submit(self._sweep, shard, ranks[begin:end], first[begin:end], last[begin:end])
+                    for begin, end in pairwise(cuts)
+                ]
+                for one in swept:
+                    while not wait([one], timeout=SECONDS_DEAF).done:
+                        pass
+                    one.result()
             except BaseException:
-                self._finished = True  # some of its calls are counted, some are not
+                self._finished = True  # some of its calls are counted, some are not; the other threads stop by it, too
                 pool.shutdown(wait=True, cancel_futures=True)
                 raise
         self._ranks.append(ranks)
@@ -453,8 +462,8 @@ def _numbered(callers: pl.Series) -> tuple[list[str], Integers]:
     names = sorted(counted[callers.name][:MOST_CALLERS])
     if len(counted) > MOST_CALLERS:
         names.append(OTHERS)
-    number = {name: place for place, name in enumerate(names)}
-    return names, np.array([number.get(name, len(names) - 1) for name in callers], np.int64)
+    numbers = callers.replace_strict(names, range(len(names)), default=len(names) - 1, return_dtype=pl.Int64)
+    return names, numbers.to_numpy()
 
 
 def _laid_out(sums: Sums, places: Integers) -> tuple[Counts, Floats, Floats]:

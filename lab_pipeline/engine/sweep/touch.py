@@ -13,6 +13,10 @@ So a call is read once (`build_index`); then every distinct target, stop, trail 
 set is a few comparisons and the arithmetic of its fills (`_decide`), operation for operation that of the kernel. What
 rows cannot decide - a candle that finer ones must be asked about, a dip after the trade that a set would buy again - is
 handed back as a pair of call and set, for the kernel.
+
+What sets have in common is computed once. Whatever ends a trade, its targets before that are the first ones of its
+ladder; and a trade that ends before its time is over ends alike whatever its time, and whatever comes first in a candle
+unless that candle reaches both stop and target.
 """
 # ruff: noqa: PLR0917 - scalars by position are what compiled functions pass in registers
 # ruff: noqa: C901, PLR0912, PLR0915 - a function called for each set would cost thirty times the set
@@ -50,6 +54,8 @@ from lab_pipeline.engine.kernel import (
 
 NEVER = 2**62
 """Row of what is not touched."""
+UNKNOWN = -1
+"""Row of what has no level, for want of candles before the entry."""
 BLOCK = 64
 """Rows whose extremes are looked at together."""
 REASON_CODES = 10
@@ -59,7 +65,8 @@ AT_PRICE, IN_RANGE, AT_END = range(3)
 T = TypeVar("T", bound=np.generic)
 Pairs = npt.NDArray[np.int32]
 Numbers = npt.NDArray[np.int32]
-"""Of what is read for every set: as short as can be."""
+Places = npt.NDArray[np.uint32]
+"""Of levels, without a sign, which each use would ask about."""
 
 
 class Index(NamedTuple):
@@ -92,8 +99,8 @@ class Index(NamedTuple):
 class Block(NamedTuple):
     """Some sets, and the distinct levels that they sell at.
 
-    A *decision* is all that decides the rows and levels of a trade; the sets that share one differ in what their fills
-    are worth. Where a rule is not set its number is -1, or 0 for `even`.
+    Sets with the same targets, whose fills are worth the same, share a *ladder*; of these, sets with the same levels
+    below share a *guard*. What is left is the time, and what comes first in a candle.
 
     Attributes:
         multiples: of the entry price, for targets.
@@ -102,16 +109,19 @@ class Block(NamedTuple):
             are the same.
         trail_activation: by trail, as a multiple of the entry price, ascending.
         holds: times in milliseconds.
-        stop: by decision, number of its stop; so are `trail` and `hold`.
-        even: by decision, number of filled targets from which on the entry price is a stop.
-        policy: by decision, of the kernel.
-        planned: by decision, whether what the caller posted holds; `own` whether there are rules for a call without it.
-        first_share: by decision, and the end of the last, of what the caller's targets sell, none for equal parts.
-        shares: of all decisions.
-        first_step: by decision, and the end of the last, of its targets.
+        worth: by ladder, number of what its fills are worth.
+        planned: by ladder, whether what the caller posted holds; `own` whether there are rules for a call without it.
+        first_share: by ladder, and the end of the last, of what the caller's targets sell, none for equal parts.
+        shares: of all ladders.
+        first_step: by ladder, and the end of the last, of its targets.
         step_multiple: by step of a ladder, number of its multiple; `step_fraction` what it sells.
-        first_set: by decision, and the end of the last.
-        worth: by set, number of what its fills are worth.
+        first_guard: by ladder, and the end of the last.
+        stop: by guard, number of its stop, one more than there are for the caller's and two more for none; so is
+            `trail`, one more than there are for none.
+        even: by guard, number of filled targets from which on the entry price is a stop, 0 for never.
+        first_set: by guard, and the end of the last.
+        hold: by set, number of its time, one more than there are for none.
+        policy: by set, of the kernel.
         bought_at: by worth, 1 + slippage; `bought_fee` 1 + fee.
         sold_at: by worth, 1 - slippage; `sold_fee` 1 - fee.
         through: by worth, how far a stop fills below its level; `haircut` what the end of the candles takes.
@@ -125,11 +135,7 @@ class Block(NamedTuple):
     trail_range: Integers
     trail_size: Floats
     holds: Integers
-    stop: Numbers
-    trail: Numbers
-    hold: Numbers
-    even: Numbers
-    policy: Numbers
+    worth: Numbers
     planned: Flags
     own: Flags
     first_share: Numbers
@@ -137,8 +143,13 @@ class Block(NamedTuple):
     first_step: Numbers
     step_multiple: Numbers
     step_fraction: Floats
+    first_guard: Numbers
+    stop: Places
+    trail: Places
+    even: Numbers
     first_set: Numbers
-    worth: Numbers
+    hold: Places
+    policy: Numbers
     bought_at: Floats
     bought_fee: Floats
     sold_at: Floats
@@ -159,19 +170,22 @@ class Plans(NamedTuple):
 
 
 class Touches(NamedTuple):
-    """When one call touches the levels of a block: rows, `NEVER` for not at all, and prices.
+    """When one call touches the levels of a block, and what it sells on the way up: rows, `NEVER` for not at all.
 
     The caller's targets come after the block's multiples, and the caller's stop after its stops.
 
     Attributes:
         target_row: by multiple; `target_level` its price, `target_fill` that of a fill at that row.
         even_row: by multiple, the first row after it was reached whose low is at the entry price or below.
-        stop_row: by stop; `stop_level` its price, NaN where there is no true range to count in.
-        trail_row: by trail; `trail_level` its price there, NaN where there is no true range to count in.
-        hold_row: by time, the row at whose open it is over.
+        stop_row: by stop, and `NEVER` for none; `UNKNOWN` where there is no true range to count in. `stop_level` is its
+            price.
+        trail_row: by trail, likewise; `trail_level` its price there.
+        cut_row: by time, and for none, the row at whose open the trade is over; `cut_at` the row of the fill, which is
+            the last of the window where its end comes first, `cut_price` its price and `cut_reason` its reason.
         step_multiple: of the block, and room for the steps of a caller's ladder; so is `step_fraction`.
-        spent: by worth, on a unit that is bought.
-        price: of the fills of one trade; `fraction` what they sell, `row` where. Room for the longest ladder and one.
+        fill_row: of the fills of one ladder if nothing else sells; `fill_level` their targets, `fill_price` their
+            prices, `fill_part` what they sell. Room for the longest ladder.
+        left: by number of fills, what is left after them; `paid` what they have brought. Room for one more.
     """
 
     target_row: Integers
@@ -182,13 +196,18 @@ class Touches(NamedTuple):
     stop_level: Floats
     trail_row: Integers
     trail_level: Floats
-    hold_row: Integers
+    cut_row: Integers
+    cut_at: Integers
+    cut_price: Floats
+    cut_reason: Integers
     step_multiple: Integers
     step_fraction: Floats
-    spent: Floats
-    price: Floats
-    fraction: Floats
-    row: Integers
+    fill_row: Integers
+    fill_level: Floats
+    fill_price: Floats
+    fill_part: Floats
+    left: Floats
+    paid: Floats
 
 
 class Tallies(NamedTuple):
@@ -344,6 +363,7 @@ def evaluate(
     plans: Plans,
     block: Block,
     timeframe: int,
+    first: int,
     net: Floats,
     tallies: Tallies,
     pairs: Pairs,
@@ -358,6 +378,7 @@ def evaluate(
         plans: by call.
         block: the sets.
         timeframe: length of a candle in milliseconds.
+        first: of the calls to decide, as many as `net` has room for.
         net: by call and set, written to: the net return, NaN without a trade and for pairs that are handed back.
         tallies: by set, counted up.
         pairs: room for a row (call, set) of every pair; those that the kernel must decide are written.
@@ -368,8 +389,9 @@ def evaluate(
     touches = _room(block, plans)
     none_unclear, no_trades, no_fills = np.empty(0, np.bool_), np.empty(0, TRADE), np.empty(0, FILL)
     handed_back = 0
-    for k in range(len(entries)):
-        net[k, :] = np.nan
+    for k in range(first, first + len(net)):
+        returns = net[k - first]
+        returns[:] = np.nan
         if entries[k]["row"] >= 0:
             _touch(candles, entries[k], index, k, true_ranges, plans, block, timeframe, touches)
             handed_back, _, _ = _decide(
@@ -379,9 +401,8 @@ def evaluate(
                 k,
                 plans,
                 block,
-                timeframe,
                 touches,
-                net,
+                returns,
                 tallies,
                 pairs,
                 handed_back,
@@ -405,19 +426,18 @@ def record_trades(
     block: Block,
     timeframe: int,
 ) -> tuple[Records, Records, Flags, Pairs]:
-    """Write out the first trades of the sets of a block on calls; arguments as of `evaluate`.
+    """Write out the first trades of a block of one set on calls; arguments as of `evaluate`.
 
     Returns:
-        Records of `kernel.TRADE` and `kernel.FILL`, in order of call, then set, without what values a position
-        (`shard`, `mark`, `mark_time`) and what impact is measured by; which trades met an ambiguous candle; and the
-        pairs (call, set) that the kernel must decide.
+        Records of `kernel.TRADE` and `kernel.FILL`, in order of call, without what values a position (`shard`, `mark`,
+        `mark_time`) and what impact is measured by; which trades met an ambiguous candle; and the pairs (call, set)
+        that the kernel must decide.
     """
-    touches, sets = _room(block, plans), len(block.worth)
-    count = len(entries) * sets
-    net = np.empty((len(entries), sets))
-    tallies = Tallies(np.zeros((sets, REASON_CODES), np.int64), np.zeros(sets, np.int64), np.zeros(sets, np.int64))
+    touches, count = _room(block, plans), len(entries)
+    net = np.empty(1)
+    tallies = Tallies(np.zeros((1, REASON_CODES), np.int64), np.zeros(1, np.int64), np.zeros(1, np.int64))
     pairs = np.empty((count, 2), np.int32)
-    trades, fills = np.zeros(count, TRADE), np.zeros(count * (len(touches.price) + 1), FILL)
+    trades, fills = np.zeros(count, TRADE), np.zeros(count * (len(touches.left) + 1), FILL)
     unclear = np.zeros(count, np.bool_)
     handed_back, trade_count, fill_count = 0, 0, 0
     for k in range(len(entries)):
@@ -430,7 +450,6 @@ def record_trades(
                 k,
                 plans,
                 block,
-                timeframe,
                 touches,
                 net,
                 tallies,
@@ -449,27 +468,32 @@ def record_trades(
 @compiled
 def _room(block: Block, plans: Plans) -> Touches:
     posted = plans.multiples.shape[1]
-    multiples, stops, trails = len(block.multiples) + posted, len(block.stop_size) + 1, len(block.trail_size)
-    steps = len(block.step_multiple)
+    multiples, stops, trails = len(block.multiples) + posted, len(block.stop_size) + 2, len(block.trail_size) + 1
+    holds, steps = len(block.holds) + 1, len(block.step_multiple)
     longest = posted
-    for decision in range(len(block.stop)):
-        longest = max(longest, block.first_step[decision + 1] - block.first_step[decision])
+    for ladder in range(len(block.worth)):
+        longest = max(longest, block.first_step[ladder + 1] - block.first_step[ladder])
     touches = Touches(
         np.empty(multiples, np.int64),
         np.empty(multiples),
         np.empty(multiples),
         np.empty(multiples, np.int64),
-        np.empty(stops, np.int64),
+        np.full(stops, NEVER),
         np.empty(stops),
-        np.empty(trails, np.int64),
+        np.full(trails, NEVER),
         np.empty(trails),
-        np.empty(len(block.holds), np.int64),
+        np.empty(holds, np.int64),
+        np.empty(holds, np.int64),
+        np.empty(holds),
+        np.empty(holds, np.int64),
         np.empty(steps + posted, np.int64),
         np.empty(steps + posted),
-        np.empty(len(block.again)),
+        np.empty(longest, np.int64),
+        np.empty(longest),
+        np.empty(longest),
+        np.empty(longest),
         np.empty(longest + 1),
         np.empty(longest + 1),
-        np.empty(longest + 1, np.int64),
     )
     touches.step_multiple[:steps] = block.step_multiple
     touches.step_fraction[:steps] = block.step_fraction
@@ -506,9 +530,9 @@ def _touch(
             level = max(
                 entry - block.stop_size[number] * true_ranges[block.stop_range[number], k], entry * LOWEST_LEVEL
             )
-            if np.isnan(true_ranges[block.stop_range[number], k]):
-                level = np.nan
         _touch_stop(index, k, row, lowest_inside, level, number, touches)
+        if block.stop_range[number] >= 0 and np.isnan(true_ranges[block.stop_range[number], k]):
+            touches.stop_row[number] = UNKNOWN
     record, armed = first, first
     for number in range(len(block.trail_size)):
         begins_anew = (
@@ -527,7 +551,7 @@ def _touch(
             distance = block.trail_size[number] * true_ranges[block.trail_range[number], k]
         touches.trail_row[number], touches.trail_level[number] = NEVER, 0.0
         if np.isnan(distance):
-            touches.trail_level[number] = np.nan
+            touches.trail_row[number] = UNKNOWN
             continue
         if inside and armed == first:
             level = max(entry - distance, entry * LOWEST_LEVEL) if by_range else entry * fraction
@@ -544,17 +568,28 @@ def _touch(
                 touches.trail_level[number] = level
                 break
             record += 1
-    time, end_row = candles.timestamp[row], found["end_row"]
-    for number in range(len(block.holds)):
-        over = time + block.holds[number]
-        begin, end = row + 1, min(end_row, row + 1 + block.holds[number] // timeframe)
-        while begin < end:
-            middle = (begin + end) // 2
-            if candles.timestamp[middle] < over:
-                begin = middle + 1
-            else:
-                end = middle
-        touches.hold_row[number] = begin
+    time, end_row, leave_row = candles.timestamp[row], found["end_row"], found["leave_row"]
+    ending = HORIZON if candles.timestamp[end_row - 1] >= found["end"] - timeframe else END_OF_DATA
+    for number in range(len(block.holds) + 1):
+        cut, reason = end_row, TIME
+        if number < len(block.holds):
+            over = time + block.holds[number]
+            begin, cut = row + 1, min(end_row, row + 1 + block.holds[number] // timeframe)
+            while begin < cut:
+                middle = (begin + cut) // 2
+                if candles.timestamp[middle] < over:
+                    begin = middle + 1
+                else:
+                    cut = middle
+        if leave_row < cut:
+            cut, reason = leave_row, SIGNAL
+        touches.cut_row[number] = cut
+        if cut < end_row:
+            touches.cut_at[number], touches.cut_price[number] = cut, candles.open[cut]
+            touches.cut_reason[number] = reason
+        else:
+            touches.cut_at[number], touches.cut_price[number] = end_row - 1, candles.close[end_row - 1]
+            touches.cut_reason[number] = ending
 
 
 @inner
@@ -640,9 +675,8 @@ def _decide(
     k: int,
     plans: Plans,
     block: Block,
-    timeframe: int,
     touches: Touches,
-    net: Floats,
+    returns: Floats,
     tallies: Tallies,
     pairs: Pairs,
     handed_back: int,
@@ -653,159 +687,140 @@ def _decide(
     fills: Records,
     fill_count: int,
 ) -> tuple[int, int, int]:
-    """Decide every set of a block on one call, and write its trades if `recording`.
+    """Decide every set of a block on one call, and write its trade if `recording`: then there is one set.
 
     Returns:
         Pairs handed back, trades and fills written so far.
     """
     entry_row, entry, inside = found["row"], found["price"], found["inside"]
-    end_row, leave_row = found["end_row"], found["leave_row"]
     opens, highs, lows, times = candles.open, candles.high, candles.low, candles.timestamp
-    target_row, target_level, target_fill = touches.target_row, touches.target_level, touches.target_fill
-    step_multiple, step_fraction = touches.step_multiple, touches.step_fraction
-    sold_for, sold, sold_in = touches.price, touches.fraction, touches.row
+    fill_row, left, paid = touches.fill_row, touches.left, touches.paid
     time = times[entry_row]
-    last_row = end_row - 1
-    ending = HORIZON if times[last_row] >= found["end"] - timeframe else END_OF_DATA
-    posted = len(plans.kind) > 0
-    for number in range(len(block.again)):
-        touches.spent[number] = entry * block.bought_at[number] * block.bought_fee[number]
-    for decision in range(len(block.stop)):
-        stop, trail, even = block.stop[decision], block.trail[decision], block.even[decision]
-        step, last_step = block.first_step[decision], block.first_step[decision + 1]
-        cut, reason = end_row, TIME
-        if block.hold[decision] >= 0:
-            cut = touches.hold_row[block.hold[decision]]
-        if leave_row < cut:
-            cut, reason = leave_row, SIGNAL
-        if (stop >= 0 and np.isnan(touches.stop_level[stop])) or (trail >= 0 and np.isnan(touches.trail_level[trail])):
-            continue  # too few candles before the entry
-        to_kernel = False
-        if posted and block.planned[decision]:
-            if plans.kind[k] == PLAN:
-                first_share = block.first_share[decision]
-                stop = -1 if np.isnan(plans.stop[k]) else len(block.stop_size)
+    for ladder in range(len(block.worth)):
+        worth = block.worth[ladder]
+        step, last_step = block.first_step[ladder], block.first_step[ladder + 1]
+        to_kernel, by_plan = False, False
+        if block.planned[ladder]:
+            by_plan = plans.kind[k] == PLAN
+            if by_plan:
+                first_share = block.first_share[ladder]
                 step = len(block.step_multiple)
                 last_step = step + _share_out(
-                    block, first_share, block.first_share[decision + 1], plans.targets[k], touches
+                    block, first_share, block.first_share[ladder + 1], plans.targets[k], touches
                 )
                 to_kernel = plans.targets[k] > 0 and touches.target_level[len(block.multiples)] <= entry
-            elif plans.kind[k] != NO_PLAN or not block.own[decision]:
+            elif plans.kind[k] != NO_PLAN or not block.own[ladder]:
                 continue
-        stopped, even_row = NEVER, NEVER
-        if stop >= 0:
-            stopped = touches.stop_row[stop]
-        if trail >= 0:
-            stopped = min(stopped, touches.trail_row[trail])
-        if 0 < even <= last_step - step:
-            even_row = touches.even_row[step_multiple[step + even - 1]]
-            stopped = min(stopped, even_row)
-        hit = stopped < cut
-        limit = stopped if hit else cut
-        remaining, count, row = 1.0, 0, entry_row
-        while remaining > 0.0 and step < last_step:
-            multiple = step_multiple[step]
-            if target_row[multiple] >= limit:
-                break
-            row = target_row[multiple]
-            fraction = min(step_fraction[step], remaining)
-            sold_for[count], sold[count], sold_in[count] = target_fill[multiple], fraction, row
-            count += 1
-            step += 1
-            remaining -= fraction
-            if remaining <= REMAINDER:
-                remaining = 0.0
-        pricing, level, low, ambiguous = AT_PRICE, 0.0, 0.0, False
-        if remaining == 0.0:
-            reason = TARGET
-        elif hit:
-            row, level, reason = stopped, -np.inf, STOP_LOSS
-            if stop >= 0 and touches.stop_row[stop] == row:
-                level = touches.stop_level[stop]
-            if even_row == row and entry > level:
-                level, reason = entry, BREAK_EVEN
-            if trail >= 0 and touches.trail_row[trail] == row and touches.trail_level[trail] > level:
-                level, reason = touches.trail_level[trail], TRAILING_STOP
-            opened, high, low = opens[row], highs[row], lows[row]
-            price, pricing = level, IN_RANGE
-            if not (inside and row == entry_row):
-                if opened <= level:
-                    price, pricing = opened, AT_PRICE
+        sold_at, sold_fee, through = block.sold_at[worth], block.sold_fee[worth], block.through[worth]
+        again, retrace = block.again[worth], block.retrace[worth]
+        spent = entry * block.bought_at[worth] * block.bought_fee[worth]
+        most = _climb(touches, step, last_step, sold_at, sold_fee)
+        sold_out, sold_row, sold_net, sold_back = left[most] == 0.0, NEVER, 0.0, to_kernel
+        if sold_out:
+            sold_row, sold_net = fill_row[most - 1], paid[most] / spent - 1.0
+            if again and not to_kernel:
+                sold_back = _dips(index, k, sold_row, touches.fill_price[most - 1] * (1.0 - retrace))
+        for guard in range(block.first_guard[ladder], block.first_guard[ladder + 1]):
+            stop, trail, even = block.stop[guard], block.trail[guard], block.even[guard]
+            stopped, even_row = min(touches.stop_row[stop], touches.trail_row[trail]), NEVER
+            if stopped == UNKNOWN:
+                continue
+            if by_plan:
+                stop = np.uint32(len(block.stop_size))
+                stopped = min(touches.stop_row[stop], touches.trail_row[trail])
+            if 0 < even <= last_step - step:
+                even_row = touches.even_row[touches.step_multiple[step + even - 1]]
+                stopped = min(stopped, even_row)
+            # what happens if it is not over before: at first as if all is sold on the way up
+            decided, count, price, reason, pricing = sold_row, most, 0.0, TARGET, AT_PRICE
+            value, back, level, low, ambiguous = sold_net, sold_back, 0.0, 0.0, False
+            # and if in a candle that reaches both the target is taken to be first
+            nearer, high_count, high_value, high_reason, high_back = False, most, sold_net, TARGET, sold_back
+            if stopped <= sold_row and stopped < NEVER:
+                decided, level, reason = stopped, -np.inf, STOP_LOSS
+                if touches.stop_row[stop] == stopped:
+                    level = touches.stop_level[stop]
+                if even_row == stopped and entry > level:
+                    level, reason = entry, BREAK_EVEN
+                if touches.trail_row[trail] == stopped and touches.trail_level[trail] > level:
+                    level, reason = touches.trail_level[trail], TRAILING_STOP
+                count = 0
+                while count < most and fill_row[count] < stopped:
+                    count += 1
+                opened, low = opens[stopped], lows[stopped]
+                if opened <= level and not (inside and stopped == entry_row):
+                    price = opened
                 else:
-                    reached = opened
-                    while remaining > 0.0 and step < last_step:
-                        multiple = step_multiple[step]
-                        if reached < target_level[multiple]:
-                            if ambiguous or high < target_level[multiple]:
-                                break
-                            ambiguous = True
-                            policy = block.policy[decision]
-                            if policy == NEAREST_OPEN:
-                                if not abs(opened - high) < abs(opened - low):
-                                    break
-                            elif policy != TARGET_FIRST:
-                                break
-                            reached = high
-                        fraction = min(step_fraction[step], remaining)
-                        sold_for[count], sold[count], sold_in[count] = (
-                            max(target_level[multiple], opened),
-                            fraction,
-                            row,
-                        )
+                    price, pricing = max(level - through * (level - low), low), IN_RANGE
+                    while count < most and fill_row[count] == stopped and touches.fill_level[count] <= opened:
                         count += 1
-                        step += 1
-                        remaining -= fraction
-                        if remaining <= REMAINDER:
-                            remaining = 0.0
-                    if remaining == 0.0:
-                        reason, pricing = TARGET, AT_PRICE
-            if remaining > 0.0:
-                sold_for[count], sold[count], sold_in[count] = price, remaining, row
-                count += 1
-        else:
-            if cut < end_row:
-                row, price = cut, opens[cut]
-            else:
-                row, price, reason = last_row, candles.close[last_row], ending
-                if ending == END_OF_DATA:
-                    pricing = AT_END
-            sold_for[count], sold[count], sold_in[count] = price, remaining, row
-            count += 1
-        to_kernel = to_kernel or (ambiguous and block.policy[decision] == FINER)
-        held = times[row] - time
-        last_fill = count - 1
-        for number in range(block.first_set[decision], block.first_set[decision + 1]):
-            worth, price = block.worth[number], sold_for[last_fill]
-            if pricing == IN_RANGE:
-                price = max(level - block.through[worth] * (level - low), low)
-            elif pricing == AT_END:
-                price = price * (1.0 - block.haircut[worth])
-            if to_kernel or (
-                block.again[worth]
-                and TARGET <= reason <= TRAILING_STOP
-                and _dips(index, k, row, price * (1.0 - block.retrace[worth]))
-            ):
-                pairs[handed_back, 0], pairs[handed_back, 1] = k, number
-                handed_back += 1
-                continue
-            sold_at, sold_fee = block.sold_at[worth], block.sold_fee[worth]
-            proceeds = 0.0
-            for fill in range(last_fill):
-                proceeds += sold[fill] * sold_for[fill] * sold_at * sold_fee
-            proceeds += sold[last_fill] * price * sold_at * sold_fee
-            spent = touches.spent[worth]
-            net[k, number] = proceeds / spent - 1.0
-            tallies.reasons[number, reason] += 1
-            tallies.held[number] += held
-            tallies.ambiguous[number] += ambiguous
-            if recording:
-                _record(
+                    ambiguous = count < most and fill_row[count] == stopped
+                bought_again = to_kernel or (again and _dips(index, k, stopped, price * (1.0 - retrace)))
+                if left[count] > 0.0:
+                    value = (paid[count] + left[count] * price * sold_at * sold_fee) / spent - 1.0
+                    back = bought_again
+                else:
+                    reason, pricing = TARGET, AT_PRICE
+                if ambiguous:
+                    nearer = abs(opened - highs[stopped]) < abs(opened - low)
+                    high_count = count
+                    while high_count < most and fill_row[high_count] == stopped:
+                        high_count += 1
+                    if left[high_count] > 0.0:
+                        high_value = (paid[high_count] + left[high_count] * price * sold_at * sold_fee) / spent - 1.0
+                        high_reason, high_back = reason, bought_again
+            number, end = block.first_set[guard], block.first_set[guard + 1]
+            kept = handed_back
+            while number < end and touches.cut_row[block.hold[number]] <= decided:  # times ascend
+                hold = block.hold[number]
+                cut_count, cut_price, cut_reason = 0, touches.cut_price[hold], touches.cut_reason[hold]
+                while cut_count < most and fill_row[cut_count] < touches.cut_row[hold]:
+                    cut_count += 1
+                if cut_reason == END_OF_DATA:
+                    cut_price = cut_price * (1.0 - block.haircut[worth])
+                cut_value = (paid[cut_count] + left[cut_count] * cut_price * sold_at * sold_fee) / spent - 1.0
+                held = times[touches.cut_at[hold]] - time
+                while number < end and block.hold[number] == hold:
+                    if to_kernel:
+                        pairs[handed_back, 0], pairs[handed_back, 1] = k, number
+                        handed_back += 1
+                    else:
+                        returns[number] = cut_value
+                        tallies.reasons[number, cut_reason] += 1
+                        tallies.held[number] += held
+                    number += 1
+                if recording:
+                    decided, count, price, reason = touches.cut_at[hold], cut_count, cut_price, cut_reason
+                    pricing = AT_END if reason == END_OF_DATA else AT_PRICE
+            if number < end:
+                held = times[decided] - time
+                for place in range(number, end):
+                    mine, why, handed = value, reason, back
+                    if ambiguous:
+                        policy = block.policy[place]
+                        if policy == TARGET_FIRST or (policy == NEAREST_OPEN and nearer):
+                            mine, why, handed = high_value, high_reason, high_back
+                            if recording:
+                                count, reason = high_count, high_reason
+                        handed = handed or policy == FINER
+                        tallies.ambiguous[place] += not handed
+                    if handed:
+                        pairs[handed_back, 0], pairs[handed_back, 1] = k, place
+                        handed_back += 1
+                    else:
+                        returns[place] = mine
+                        tallies.reasons[place, why] += 1
+                        tallies.held[place] += held
+            if recording and handed_back == kept:
+                if reason == TARGET:
+                    price, pricing = touches.fill_price[count - 1], AT_PRICE
+                fill_count = _record(
                     candles,
                     found,
                     index,
                     k,
                     touches,
-                    row,
+                    decided,
                     count,
                     reason,
                     pricing,
@@ -815,15 +830,39 @@ def _decide(
                     sold_at,
                     sold_fee,
                     spent,
-                    1.0 if stop < 0 else _distance(block, touches, stop, entry),
+                    _distance(block, touches, stop, entry),
                     trades[trade_count],
                     fills,
                     fill_count,
                 )
-                unclear[trade_count] = ambiguous
+                unclear[trade_count] = ambiguous and number < end
                 trade_count += 1
-                fill_count += count + 1
     return handed_back, trade_count, fill_count
+
+
+@inner
+def _climb(touches: Touches, step: int, last_step: int, sold_at: float, sold_fee: float) -> int:
+    """Write what a ladder sells, and what that brings, if nothing else sells; return how many fills there are."""
+    remaining, paid, count = 1.0, 0.0, 0
+    touches.left[0], touches.paid[0] = remaining, paid
+    while remaining > 0.0 and step < last_step:
+        multiple = touches.step_multiple[step]
+        if touches.target_row[multiple] == NEVER:
+            break
+        fraction, price = min(touches.step_fraction[step], remaining), touches.target_fill[multiple]
+        touches.fill_row[count], touches.fill_level[count] = (
+            touches.target_row[multiple],
+            touches.target_level[multiple],
+        )
+        touches.fill_price[count], touches.fill_part[count] = price, fraction
+        remaining -= fraction
+        if remaining <= REMAINDER:
+            remaining = 0.0
+        paid += fraction * price * sold_at * sold_fee
+        count += 1
+        step += 1
+        touches.left[count], touches.paid[count] = remaining, paid
+    return count
 
 
 @inner
@@ -854,8 +893,11 @@ def _dips(index: Index, k: int, row: int, limit: float) -> bool:
 
 @inner
 def _distance(block: Block, touches: Touches, stop: int, entry: float) -> float:
-    """Return the part of the entry price that is lost at a stop."""
-    if stop < len(block.stop_size) and block.stop_range[stop] < 0:
+    """Return the part of the entry price that is lost at a stop; all of it without one."""
+    stops = len(block.stop_size)
+    if stop > stops or (stop == stops and np.isnan(touches.stop_level[stop])):
+        return 1.0
+    if stop < stops and block.stop_range[stop] < 0:
         fraction: float = block.stop_size[stop]
         return fraction
     distance: float = 1.0 - touches.stop_level[stop] / entry
@@ -870,7 +912,7 @@ def _record(
     k: int,
     touches: Touches,
     row: int,
-    count: int,
+    steps: int,
     reason: int,
     pricing: int,
     level: float,
@@ -883,8 +925,12 @@ def _record(
     trade: np.void,
     fills: Records,
     fill_count: int,
-) -> None:
-    """Write a trade and its fills: all that the kernel writes of it."""
+) -> int:
+    """Write a trade and its fills, the steps of its ladder and what sells the rest: all that the kernel writes of it.
+
+    Returns:
+        Fills written so far.
+    """
     entry_row, entry, inside = found["row"], found["price"], found["inside"]
     fill = fills[fill_count]
     fill["time"] = candles.timestamp[entry_row]
@@ -892,20 +938,26 @@ def _record(
     fill["price"] = entry
     fill["fraction"] = 1.0
     fill["reason"] = ENTRY
-    gross, proceeds, before, sold = 0.0, 0.0, 0.0, 0.0
+    gross, proceeds, before, sold, fraction = 0.0, 0.0, 0.0, 0.0, 0.0
+    count = steps if touches.left[steps] == 0.0 else steps + 1
     for number in range(count):
-        fraction, paid = touches.fraction[number], price if number == count - 1 else touches.price[number]
         fill = fills[fill_count + 1 + number]
-        fill["time"] = candles.timestamp[touches.row[number]]
-        fill["row"] = touches.row[number]
+        if number < steps:
+            fraction, paid, fill["row"] = (
+                touches.fill_part[number],
+                touches.fill_price[number],
+                touches.fill_row[number],
+            )
+        else:
+            fraction, paid, fill["row"] = touches.left[steps], price, row
+        fill["time"] = candles.timestamp[fill["row"]]
         fill["price"] = paid
         fill["fraction"] = fraction
-        fill["reason"] = reason if number == count - 1 else TARGET
+        fill["reason"] = TARGET if number < steps else reason
         before = proceeds
         sold += fraction
         gross += fraction * paid
         proceeds += fraction * paid * sold_at * sold_fee
-    fraction = touches.fraction[count - 1]
     at_level, at_low, dead = price, price, price
     if pricing == IN_RANGE:
         at_level, at_low = level, max(level - (level - low), low)
@@ -947,3 +999,4 @@ def _record(
         highest, lowest = max(highest, candles.open[row]), min(lowest, candles.open[row])
     trade["mfe"] = highest / entry - 1.0
     trade["mae"] = lowest / entry - 1.0
+    return fill_count + 1 + count

@@ -37,6 +37,8 @@ from lab_pipeline.engine.sweep.touch import (
 
 CALLS_A_CHUNK = 256
 """Calls that are swept together."""
+PAIRS_AT_ONCE = 32 * SETS_A_BLOCK
+"""Pairs of a call and a set whose returns are counted at once, half a megabyte: before a core's memory forgets them."""
 LAWS_KEPT = 4_096
 """Sets of a group whose rules are kept as the kernel takes them, some 3 KB each."""
 NO_PLANS = Plans(
@@ -102,11 +104,11 @@ class Law(NamedTuple):
 
 
 class Room(threading.local):
-    """Memory of one thread for what a block decides on a chunk."""
+    """Memory of one thread for what a block decides at once."""
 
     def __init__(self) -> None:
-        self._net = np.empty(CALLS_A_CHUNK * SETS_A_BLOCK)
-        self.pairs = np.empty((CALLS_A_CHUNK * SETS_A_BLOCK, 2), np.int32)
+        self._net = np.empty(PAIRS_AT_ONCE)
+        self.pairs = np.empty((PAIRS_AT_ONCE, 2), np.int32)
 
     def net(self, calls: int, sets: int) -> Floats:
         """Return room for the net returns of calls and sets."""
@@ -175,7 +177,7 @@ class Worker:
         for lock, (place, block) in zip(self._locks, group.blocks, strict=False):
             ground.require_wanted()
             self._decide(chunk, place, block, lock)
-            ground.progress(bought * len(block.worth))
+            ground.progress(bought * len(block.hold))
         for places, block in group.sized:
             self._settle(chunk, places, block)
             ground.progress(bought * len(places))
@@ -194,32 +196,47 @@ class Worker:
 
     def _decide(self, chunk: Chunk, place: int, block: Block, lock: threading.Lock) -> None:
         """Decide a block by its tables, and what they leave over by the kernel."""
-        cells, sets = self._ground.cells, len(block.worth)
+        cells, sets = self._ground.cells, len(block.hold)
         room = self._ground.room
-        net, pairs = room.net(len(chunk.ranks), sets), room.pairs
         tallies = Tallies(np.zeros((sets, REASON_CODES), np.int64), np.zeros(sets, np.int64), np.zeros(sets, np.int64))
-        left = evaluate(
-            chunk.shard.columns,
-            chunk.entries,
-            chunk.index,
-            chunk.ranges,
-            chunk.plans,
-            block,
-            self._ground.timeframe,
-            net,
-            tallies,
-            pairs,
-        )
+        handed_back = []
+        step = PAIRS_AT_ONCE // sets
+        for begin in range(0, len(chunk.ranks), step):
+            end = min(begin + step, len(chunk.ranks))
+            net = room.net(end - begin, sets)
+            left = evaluate(
+                chunk.shard.columns,
+                chunk.entries,
+                chunk.index,
+                chunk.ranges,
+                chunk.plans,
+                block,
+                self._ground.timeframe,
+                begin,
+                net,
+                tallies,
+                room.pairs,
+            )
+            handed_back.append(room.pairs[:left].copy())
+            with lock:
+                accumulate(
+                    net,
+                    chunk.days[begin:end],
+                    chunk.callers[begin:end],
+                    place,
+                    cells.by_day,
+                    cells.by_caller,
+                    cells.tail,
+                )
         placed = slice(place, place + sets)
         if self._ground.noted is not None:
             self._ground.noted.put(chunk.ranks, place, net)
         with lock:
-            accumulate(net, chunk.days, chunk.callers, place, cells.by_day, cells.by_caller, cells.tail)
             cells.entered[placed] += tallies.reasons.sum(axis=1)
             cells.reasons[placed] += tallies.reasons
             cells.held[placed] += tallies.held
             cells.ambiguous[placed] += tallies.ambiguous
-        for number, calls in _by_set(pairs[:left]):
+        for number, calls in _by_set(np.concatenate(handed_back)):
             self._ground.require_wanted()
             self._simulate(chunk, place + number, calls, lock)
 

@@ -4,12 +4,21 @@ from lab_pipeline.statistics.selection.caller_rules import p_values, q_values
 from lab_pipeline.statistics.selection.cells import DayCells, Minimum, Objective
 from lab_pipeline.statistics.selection.folds import Walk, Windows, hold_out
 from lab_pipeline.statistics.selection.placebo import best_objective
-from lab_pipeline.statistics.selection.selecting import Choice, Evidence, Selection, Validation, assess, choose
+from lab_pipeline.statistics.selection.selecting import (
+    Choice,
+    Evidence,
+    Selection,
+    Validation,
+    assess,
+    choose,
+    unsayable,
+)
 from lab_pipeline.statistics.selection.sharpe import effective_trials
 from lab_pipeline.statistics.selection.stress import StopFills, stop_fill_sensitivity
-from lab_pipeline.statistics.selection.verdict import Part, Verdict
+from lab_pipeline.statistics.selection.verdict import RULES, Part, Verdict
 
 __all__ = [
+    "RULES",
     "Choice",
     "DayCells",
     "Evidence",
@@ -30,4 +39,5 @@ __all__ = [
     "p_values",
     "q_values",
     "stop_fill_sensitivity",
+    "unsayable",
 ]

@@ -168,6 +168,26 @@ def choose(
     return Choice(objective, minimum, callers, scores[0], allowed[0], int(best(scores, allowed)[0]))
 
 
+def unsayable(days: Integers, reach: Integers, validation: Validation = Validation()) -> dict[Part, str]:
+    """Say which parts of a verdict so few days do not suffice for, and why, whatever the sets will earn.
+
+    Args:
+        days: (D,) that select, as in `DayCells`.
+        reach: (D,) likewise.
+        validation: how a winner would be looked at.
+    """
+    count = len(days)
+    needed = {
+        Part.DSR: DAYS_FOR_SHAPE,
+        Part.PBO: _days_for_halves(count, validation.cscv_blocks),
+        Part.SPA: DAYS_FOR_RESAMPLING,
+    }
+    found = {part: _too_few(least, count) for part, least in needed.items() if count < least}
+    if not walk_forward(days, reach, validation.walk):
+        found[Part.OUT_OF_SAMPLE] = _too_few_to_walk(days, validation.walk)
+    return found
+
+
 def assess(
     cells: DayCells,
     choice: Choice,
@@ -239,6 +259,14 @@ def _too_few(needed: int, days: int) -> str:
     return f"it needs {needed} days, there are {days}"
 
 
+def _too_few_to_walk(days: Integers, windows: Windows) -> str:
+    return _too_few(windows.train_days + 1, int(days[-1] - days[0]) // DAY_MS + 1)
+
+
+def _days_for_halves(days: int, wanted: int | None) -> int:
+    return max(2 * (blocks_for(days) if wanted is None else wanted), DAYS_FOR_HALVES)
+
+
 def _deflation(cells: DayCells, choice: Choice, rivals: DayCells, trials: int, effective: float) -> Deflation | str:
     if len(cells.days) < DAYS_FOR_SHAPE:
         return _too_few(DAYS_FOR_SHAPE, len(cells.days))
@@ -251,7 +279,7 @@ def _deflation(cells: DayCells, choice: Choice, rivals: DayCells, trials: int, e
 def _halves(rivals: DayCells, able: Integers, objective: Objective, wanted: int | None) -> Overfitting | str:
     days = len(rivals.days)
     blocks = blocks_for(days) if wanted is None else wanted
-    if days < (needed := max(2 * blocks, DAYS_FOR_HALVES)):
+    if days < (needed := _days_for_halves(days, wanted)):
         return _too_few(needed, days)
     if rivals.sets < 2:  # noqa: PLR2004 - the middle of one is itself
         return "only one set has enough trades, days and callers to win"
@@ -271,7 +299,7 @@ def _superior(
 def _forward(cells: DayCells, choice: Choice, windows: Windows) -> WalkForward | str:
     folds = walk_forward(cells.days, cells.reach, windows)
     if not folds:
-        return _too_few(windows.train_days + 1, int(cells.days[-1] - cells.days[0]) // DAY_MS + 1)
+        return _too_few_to_walk(cells.days, windows)
     forward = walk(cells, folds, choice.objective, choice.minimum, choice.callers)
     if not forward.trades.any():
         return "no training had a set with enough trades, days and callers, so nothing was traded"

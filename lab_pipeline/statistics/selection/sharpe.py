@@ -11,8 +11,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from lab_pipeline.domain.candles import Floats
+from lab_pipeline.domain.luck import expected_maximum
 
-EULER = 0.5772156649015329
 NO_VARIATION = 1e-12
 """A spread of at most this part of the largest value is rounding."""
 FEWEST_DAYS = 4
@@ -121,15 +121,6 @@ def probabilistic_sharpe(shape: Shape, threshold: float = 0.0) -> float:
     if shape.variance <= 0.0:
         return math.nan
     return float(ndtr((shape.sharpe - threshold) * math.sqrt(shape.days - 1) / math.sqrt(shape.variance)))
-
-
-def expected_maximum(trials: float) -> float:
-    """Return what the best of independent standard normal numbers is expected to be; zero for a single one."""
-    from scipy.special import ndtri  # noqa: PLC0415 - as above
-
-    if trials <= 1.0:
-        return 0.0
-    return float((1.0 - EULER) * ndtri(1.0 - 1.0 / trials) + EULER * ndtri(1.0 - 1.0 / (trials * math.e)))
 
 
 def luck(sharpes: Floats, trials: float) -> float:

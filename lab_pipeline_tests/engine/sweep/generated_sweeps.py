@@ -6,10 +6,11 @@ from dataclasses import dataclass
 import numpy as np
 from hypothesis import strategies as st
 
+from lab_pipeline.domain.candles import CandleColumns
 from lab_pipeline.domain.space import Space
 from lab_pipeline.domain.strategy import StrategyConfig
 from lab_pipeline.engine import Simulation, simulate
-from lab_pipeline.engine.sweep import Sets, Sweep
+from lab_pipeline.engine.sweep import Sets, Sweep, Sweeper
 from lab_pipeline_tests.engine.generated import configs
 from lab_pipeline_tests.engine.generated_fills import rich_configs
 
@@ -65,9 +66,24 @@ def assert_set_is_the_backtest(swept: Sweep, number: int, backtest: Simulation) 
     assert swept.reasons[number].sum() == swept.bins[number].sum() == len(trades)
 
 
-def backtest_of(swept: Swept, number: int, candles, calls, finer=None) -> Simulation:
+def sweep_of(swept: Swept, candles, calls, finer=None) -> Sweep:
+    sources = {} if finer is None else {"20s": lambda _: finer}
+    sweeper = Sweeper(calls, swept.sets, timeframe="1m", threads=2, finer=sources)
+    sweeper.add(CandleColumns.from_frame(candles.sort("mint", "timestamp")))
+    return sweeper.finish()
+
+
+def with_a_pool(candles):
+    """A strategy that trades with a pool is refused where nothing tells what it holds."""
+    if "liquidity" in candles.columns:
+        return candles
+    return candles.with_columns(candles["volume"].alias("liquidity"))
+
+
+def backtest_of(swept: Swept, number: int, candles, calls, finer=None, *, engine=simulate) -> Simulation:
     config = swept.sets.config(number)
-    return simulate(candles, calls, config, timeframe="1m", threads=1, finer=finer if config.finer_timeframe else None)
+    extra = {"threads": 1} if engine is simulate else {}
+    return engine(candles, calls, config, timeframe="1m", finer=finer if config.finer_timeframe else None, **extra)
 
 
 def cells_of(sweep: Sweep) -> list[bytes]:

@@ -2,25 +2,21 @@
 
 from hypothesis import given, settings
 
-from lab_pipeline.domain.candles import CandleColumns
-from lab_pipeline.engine.sweep import Sweeper
+from lab_pipeline.engine import reference, simulate
 from lab_pipeline_tests.engine.chances import RELAXED, THOROUGH, parts
 from lab_pipeline_tests.engine.generated import markets, small_candles
 from lab_pipeline_tests.engine.generated_fills import rich_markets, small_rich_markets
 from lab_pipeline_tests.engine.market import calls
 
-from .generated_sweeps import assert_set_is_the_backtest, backtest_of, sweeps
+from .generated_sweeps import assert_set_is_the_backtest, backtest_of, sweep_of, sweeps, with_a_pool
 
 MARKETS, HANDFULS = (150, 1_500) if THOROUGH else (10, 40)
 
 
-def assert_sweep_is_its_backtests(swept, candles, called, finer=None) -> None:
-    sources = {} if finer is None else {"20s": lambda _: finer}
-    sweeper = Sweeper(called, swept.sets, timeframe="1m", threads=2, finer=sources)
-    sweeper.add(CandleColumns.from_frame(candles.sort("mint", "timestamp")))
-    made = sweeper.finish()
+def assert_sweep_is_its_backtests(swept, candles, called, finer=None, *, engine=simulate) -> None:
+    made = sweep_of(swept, candles, called, finer)
     for number in range(len(swept.sets)):
-        assert_set_is_the_backtest(made, number, backtest_of(swept, number, candles, called, finer))
+        assert_set_is_the_backtest(made, number, backtest_of(swept, number, candles, called, finer, engine=engine))
 
 
 @parts
@@ -38,21 +34,29 @@ def test_on_a_handful_of_candles(candles, swept, part):  # noqa: ARG001
 
 
 @parts
+@given(candles=small_candles(), swept=sweeps(most=4))
+@settings(max_examples=HANDFULS, **RELAXED)
+def test_on_a_handful_of_candles_by_the_reference(candles, swept, part):  # noqa: ARG001
+    assert_sweep_is_its_backtests(swept, candles, calls(("a", "m", 0), ("b", "m", 0.5)), engine=reference.simulate)
+
+
+@parts
 @given(market=rich_markets(mints=60 if THOROUGH else 12), swept=sweeps(rich=True))
 @settings(max_examples=MARKETS, **RELAXED)
 def test_on_markets_that_tell_all(market, swept, part):  # noqa: ARG001
-    assert_sweep_is_its_backtests(swept, _with_a_pool(market.candles), market.calls, market.finer)
+    assert_sweep_is_its_backtests(swept, with_a_pool(market.candles), market.calls, market.finer)
 
 
 @parts
 @given(market=small_rich_markets(), swept=sweeps(rich=True))
 @settings(max_examples=HANDFULS, **RELAXED)
 def test_on_a_handful_of_candles_that_tell_all(market, swept, part):  # noqa: ARG001
-    assert_sweep_is_its_backtests(swept, _with_a_pool(market.candles), market.calls, market.finer)
+    assert_sweep_is_its_backtests(swept, with_a_pool(market.candles), market.calls, market.finer)
 
 
-def _with_a_pool(candles):
-    """A strategy that trades with a pool is refused where nothing tells what it holds."""
-    if "liquidity" in candles.columns:
-        return candles
-    return candles.with_columns(candles["volume"].alias("liquidity"))
+@parts
+@given(market=small_rich_markets(), swept=sweeps(rich=True, most=4))
+@settings(max_examples=HANDFULS, **RELAXED)
+def test_on_a_handful_of_candles_that_tell_all_by_the_reference(market, swept, part):  # noqa: ARG001
+    candles = with_a_pool(market.candles)
+    assert_sweep_is_its_backtests(swept, candles, market.calls, market.finer, engine=reference.simulate)

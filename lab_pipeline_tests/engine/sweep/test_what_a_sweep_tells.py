@@ -2,6 +2,8 @@
 
 import math
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -100,6 +102,40 @@ def test_a_canceled_sweep_ends_and_is_of_no_use():
     assert 2 <= len(done) <= 3
     with pytest.raises(RuntimeError, match="make a new Sweeper"):
         sweeper.finish()
+
+
+INTERRUPTED = """
+import os, signal, threading
+from lab_pipeline.domain.candles import CandleColumns
+from lab_pipeline.domain.space import Space
+from lab_pipeline.domain.strategy import Exit, StrategyConfig
+from lab_pipeline.engine.sweep import Sets, Sweeper
+from lab_pipeline_tests.engine.sweep.walks import walks
+
+rows, called = walks(tokens=60, calls_each=200, rows=400)
+done, stopped = [], threading.Event()
+
+def progress(pairs):
+    done.append(pairs)
+    if len(done) == 1:
+        os.kill(os.getpid(), signal.SIGINT)
+    while not sweeper._finished:
+        stopped.wait(0.01)
+
+space = Space.parse({"exit.stopLoss": {"from": 0.01, "to": 0.9, "n": 500}})
+sets = Sets(StrategyConfig(exit=Exit(stop_loss=0.25)), space)
+sweeper = Sweeper(called, sets, timeframe="1m", threads=2, progress=progress)
+try:
+    sweeper.add(CandleColumns.from_frame(rows.sort("mint", "timestamp")))
+except KeyboardInterrupt:
+    print(len(done))
+"""
+
+
+def test_an_interrupted_sweep_ends_on_all_threads():
+    """Two threads decide a block each of some fifty, and no other: in a process of its own, with its own handlers."""
+    ended = subprocess.run([sys.executable, "-c", INTERRUPTED], capture_output=True, text=True, check=True, timeout=300)
+    assert ended.stdout in {"1\n", "2\n"}
 
 
 def test_progress_adds_up_to_all_pairs():

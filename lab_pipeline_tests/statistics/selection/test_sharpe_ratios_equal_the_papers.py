@@ -6,12 +6,12 @@ import numpy as np
 import purgedcv
 import pytest
 
+from lab_pipeline.domain.luck import expected_maximum
 from lab_pipeline.statistics.selection.cells import day_sharpe, whole
 from lab_pipeline.statistics.selection.sharpe import (
     Shape,
     deflate,
     effective_trials,
-    expected_maximum,
     luck,
     minimum_backtest,
     minimum_track_record,

@@ -1,5 +1,6 @@
 import math
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -7,7 +8,7 @@ import pytest
 from threadpoolctl import threadpool_limits
 
 from lab_pipeline.statistics.selection.cells import Minimum
-from lab_pipeline.statistics.selection.selecting import Evidence, Validation, assess, choose
+from lab_pipeline.statistics.selection.selecting import Evidence, Validation, assess, choose, unsayable
 from lab_pipeline.statistics.selection.verdict import RULES, Part, judge
 from lab_pipeline_tests.statistics.selection.worlds import QUICK, World, some_cells, swept
 
@@ -87,6 +88,17 @@ def test_few_days_leave_parts_unsaid_and_say_how_many_are_needed():
     ):
         assert words in told.verdict.words
     assert (told.overfitting, told.superiority, told.walk, told.paths) == (None, None, None, None)
+
+
+@pytest.mark.parametrize("days", [2, 3, 9, 10, 16, 31, 40])
+@pytest.mark.parametrize("blocks", [None, 20])
+def test_what_days_do_not_suffice_for_is_known_before_any_set_is_simulated(days, blocks):
+    cells, looked = some_cells(days=days, idle=0.0), replace(QUICK, cscv_blocks=blocks)
+    told = assess(cells, choose(cells, minimum=Minimum(trades=1, days=1, callers=0)), validation=looked)
+    foreseen = unsayable(cells.days, cells.reach, looked)
+    for finding in told.verdict.findings:
+        if finding.part not in {Part.PLACEBO, Part.PLATEAU, Part.LANES}:
+            assert finding.unsaid == foreseen.get(finding.part, "")
 
 
 def test_sixteen_days_are_enough_for_halves_and_two_for_nothing():
