@@ -24,10 +24,10 @@ def seen_in(number: int, examples: int, mints: int, sets: int) -> Counter[str]:
     def compare(market, swept):
         candles = with_a_pool(market.candles)
         made = sweep_of(swept, candles, market.calls, market.finer)
-        for number, by_kernel in enumerate(made.sets["by_kernel"]):
-            backtest = backtest_of(swept, number, candles, market.calls, market.finer)
-            assert_set_is_the_backtest(made, number, backtest)
-            seen.update(features(swept.sets.config(number), backtest, by_kernel))
+        for place, by_kernel in enumerate(made.sets["by_kernel"]):
+            backtest = backtest_of(swept, place, candles, market.calls, market.finer)
+            assert_set_is_the_backtest(made, place, backtest)
+            seen.update(features(swept.sets.config(place), backtest, by_kernel))
             seen["trades"] += len(backtest.trades)
 
     compare()
