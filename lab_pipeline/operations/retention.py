@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Hashable, Iterator, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Self
 
@@ -134,7 +134,7 @@ def leftovers(lab: Lab, *, remove: bool) -> dict[str, int]:
     return {
         "lake": lab.lake.leftovers(remove=remove),
         "artifacts": lab.artifacts.leftovers(remove=remove),
-        "sweeps": lab.sweeps.leftovers(datetime.now(UTC), remove=remove),
+        "sweeps": lab.sweeps.leftovers(remove=remove),
         "dagster": forgotten_logs(lab.instance, remove=remove),
     }
 

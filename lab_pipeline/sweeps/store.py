@@ -4,7 +4,7 @@ import json
 import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -28,8 +28,8 @@ from lab_pipeline.runs.artifacts import (
 )
 
 PARTIAL = ".partial"
-PARTIAL_KEPT = timedelta(days=7)
-"""After the last change."""
+"""Directory of what unfinished sweeps have computed, for whoever goes on with them."""
+GIVEN_UP = timedelta(days=7)
 
 
 class SweepManifest(Record):
@@ -101,16 +101,21 @@ class SweepStore:
         """Remove what was kept of a sweep."""
         shutil.rmtree(self.partial(fingerprint), ignore_errors=True)
 
-    def leftovers(self, now: datetime, *, remove: bool = False) -> int:
-        """Return the bytes that killed publishers, and sweeps that nobody went on with, left; or remove them now."""
+    def leftovers(self, *, remove: bool = False) -> int:
+        """Return the bytes of what killed publishers and given up sweeps left; or remove them now."""
         found = leftovers(self.directory / STAGING, remove=remove)
-        for kept in (self.directory / PARTIAL).glob("*"):
-            files = [path.stat() for path in (kept, *kept.rglob("*"))]
-            if now.timestamp() - max(one.st_mtime for one in files) > PARTIAL_KEPT.total_seconds():
-                found += sum(path.stat().st_size for path in kept.rglob("*") if path.is_file())
-                if remove:
-                    self.forget(kept.name)
+        for path in self.given_up():
+            found += sum(file.stat().st_size for file in path.rglob("*") if file.is_file())
+            if remove:
+                shutil.rmtree(path)
         return found
+
+    def given_up(self) -> list[Path]:
+        """List what unfinished sweeps have computed and nobody has gone on with for `GIVEN_UP`."""
+        root = self.directory / PARTIAL
+        limit = (now() - GIVEN_UP).timestamp()
+        found = sorted(root.iterdir()) if root.is_dir() else []
+        return [path for path in found if max(one.stat().st_mtime for one in (path, *path.rglob("*"))) < limit]
 
     def manifest(self, sweep_id: str) -> SweepManifest:
         """Return the manifest of a sweep.

@@ -122,7 +122,8 @@ def progress(pairs):
     while not sweeper._finished:
         stopped.wait(0.01)
 
-sets = Sets(StrategyConfig(exit=Exit(stop_loss=0.25)), Space.parse({"exit.stopLoss": {"from": 0.01, "to": 0.9, "n": 500}}))
+space = Space.parse({"exit.stopLoss": {"from": 0.01, "to": 0.9, "n": 500}})
+sets = Sets(StrategyConfig(exit=Exit(stop_loss=0.25)), space)
 sweeper = Sweeper(called, sets, timeframe="1m", threads=2, progress=progress)
 try:
     sweeper.add(CandleColumns.from_frame(rows.sort("mint", "timestamp")))
