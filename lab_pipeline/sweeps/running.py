@@ -745,7 +745,13 @@ def pareto_front(objectives: Floats) -> list[int]:
 
 
 def plan(resolved: ResolvedSweep, lake: Lake, *, hold: Path | None = None) -> CandleSlice:
-    """Choose the candles that some set's windows can reach, and what its rules look back on; `hold` as of backtests."""
+    """Choose the candles that some set's windows can reach, and what its rules look back on; `hold` as of backtests.
+
+    Raises:
+        RuntimeError: if an optimiser has not found the sets yet.
+    """
+    if resolved.spec.search.optimises and resolved.searched is None:
+        raise RuntimeError("only the first batch of the sets is there: call search")
     return Reach.of(resolved).open(resolved, lake, hold)
 
 
