@@ -1,6 +1,7 @@
 """Searches by an optimiser over a lake: same result however often they were killed, and that of a single pass."""
 
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -42,6 +43,7 @@ CHANGES = {"tpe": {}, "cmaes": {"search": {**REQUEST["search"], "method": "cmaes
 
 RUN = """
 import json, os, signal, sys
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from lab_pipeline.lake import Lake
 from lab_pipeline.runs.strategies import StrategyStore
