@@ -53,7 +53,7 @@ def best_of_placebos(  # noqa: PLR0917 - a sweep, and what is asked of it
         sweeper: makes one of moved calls.
         best: gives the best objective of a sweep.
         seed: of the moments.
-        on_progress: called with the placebos that are done and the placebos in all.
+        on_progress: called with the placebos that are as good as done, by the candles read, and the placebos in all.
     """
     calls = calls.sort("called_at", "call_id")
     times, scales = _moments(calls, sets, open_candles(), number, seed)
@@ -64,14 +64,17 @@ def best_of_placebos(  # noqa: PLR0917 - a sweep, and what is asked of it
         part = range(begin, min(begin + at_once, number))
         candles = open_candles()
         sweepers = [sweeper(_moved(calls, times[:, one], scales[:, one]), candles) for one in part]
+        read = 0
         with candles:
             for shard in candles:
                 for one in sweepers:
                     one.add(shard)
-        for one in sweepers:
-            found.append(best(one.finish()))
-            if on_progress:
-                on_progress(len(found), number)
+                read += len(shard)
+                if on_progress:
+                    on_progress(begin + len(part) * read // max(read, candles.rows_planned), number)
+        found += [best(one.finish()) for one in sweepers]
+        if on_progress:
+            on_progress(len(found), number)
     return np.array(found)
 
 

@@ -52,9 +52,14 @@ def evaluate(selected: SelectedSweep) -> Iterator[dg.AssetCheckResult]:
     resolved, selection = selected.resolved, selected.selection
     about = {ABOUT: dg.MetadataValue.text(resolved.spec.strategy)}
     winner = selection.choice.winner
-    held = "there is no winner to run" if winner < 0 else f"set {winner} was run as a backtest"
-    for key, name in ((SETS, TOP_EQUALS), (DAYS, CELLS_EQUAL), (SETS, NO_LOOK_AHEAD)):
-        yield dg.AssetCheckResult(passed=True, asset_key=key, check_name=name, description=held, metadata=about)
+    done = {
+        (SETS, TOP_EQUALS): f"a backtest of set {winner} has its numbers",
+        (DAYS, CELLS_EQUAL): f"a backtest of set {winner} has its trades and returns by day and caller",
+        (SETS, NO_LOOK_AHEAD): f"fills of set {winner} are the same where candles after them are others",
+    }
+    for (key, name), text in done.items():
+        told = "there is no winner to run" if winner < 0 else text
+        yield dg.AssetCheckResult(passed=True, asset_key=key, check_name=name, description=told, metadata=about)
     verdict = selection.verdict
     yield dg.AssetCheckResult(
         passed=verdict.supported,

@@ -251,7 +251,7 @@ class Sweeper:
             finer=finer,
             signals=signals,
             config_at=lambda place: sets.config(int(self._plan.order[place])),
-            canceled=canceled,
+            canceled=lambda: self._finished or canceled(),
             progress=progress,
             room=Room(),
         )
@@ -284,7 +284,7 @@ class Sweeper:
                     )
                 )
             except BaseException:
-                self._finished = True  # some of its calls are counted, some are not
+                self._finished = True  # some of its calls are counted, some are not; the other threads stop by it, too
                 pool.shutdown(wait=True, cancel_futures=True)
                 raise
         self._ranks.append(ranks)
