@@ -110,14 +110,12 @@ class TrialsLedger:
         with self._writing() as connection:
             known = _recorded(connection, [one.run_id for one, _ in evaluations])
             new = [(one, hashes) for one, hashes in evaluations if one.run_id not in known]
-            for one, _ in new:
-                connection.execute(
-                    "INSERT INTO trial_runs VALUES (?, ?, ?, ?, ?, ?)",
-                    [one.run_id, one.kind, one.strategy_id, _naive(one.start), _naive(one.end), _naive(now())],
-                )
-            if new:
-                with showing(connection, {"incoming": pa.concat_tables(_rows(one, hashes) for one, hashes in new)}):
-                    connection.execute(sql("record_trials"))
+            if not new:
+                return
+            rows = pa.concat_tables(_rows(one, hashes) for one, hashes in new)
+            with showing(connection, {"incoming": rows, "runs": _runs(one for one, _ in new)}):
+                connection.execute(sql("record_trials"))
+                connection.execute(sql("record_trial_runs"))
 
     def record_backtest(self, run_id: str, spec: ResolvedSpec, snapshot: str) -> None:
         """Record a backtest of a configuration on the calls and candles that the snapshot is the hash of."""
@@ -211,6 +209,17 @@ def _rows(one: Evaluation, hashes: Iterable[str]) -> pa.Table:
     same = {name: getattr(one, name) for name in ("run_id", "strategy_id", "snapshot", "objective")}
     columns = {name: pa.repeat(pa.scalar(value, pa.string()), len(listed)) for name, value in same.items()}
     return pa.table({**columns, "config_hash": pa.array(listed, pa.string())})
+
+
+def _runs(evaluations: Iterable[Evaluation]) -> pa.Table:
+    names = ("run_id", "kind", "strategy_id", "snapshot", "objective")
+    return pa.Table.from_pylist(
+        [
+            {name: str(getattr(one, name)) for name in names}
+            | {"first_call": _naive(one.start), "last_call": _naive(one.end), "recorded_at": _naive(now())}
+            for one in evaluations
+        ]
+    )
 
 
 _NO_TRIES = pa.table({name: pa.array([], pa.string()) for name in ("config_hash", "snapshot", "objective")})

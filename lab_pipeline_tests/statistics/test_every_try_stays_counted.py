@@ -95,6 +95,16 @@ def test_promotions_make_families_however_many_steps_away(ledger):
     assert ledger.promoted_sweeps() == {"one", "two"}
 
 
+def test_what_two_strategies_of_a_family_have_both_tried_counts_once(ledger):
+    ledger.record((sweep("one"), hashes("a", "b")), (sweep("two", "child"), hashes("b", "c")))
+    ledger.record((sweep("three", "child", snapshot="t"), hashes("b")))
+    ledger.record_promotion("child", "one", 0, "mine")
+    assert ledger.tried("mine") == ledger.tried("child") == Tried(4, 3, 0)
+    assert ledger.earlier(sweep("four", "child"), hashes("a", "d")) == 3
+    ledger.record((sweep("four", "child"), hashes("a", "d")))
+    assert ledger.tried("mine") == Tried(5, 4, 0)
+
+
 def test_the_tag_of_a_strategy_tells_its_family_too(ledger):
     """As of one that was taken from a file of another lab's, or of one's own."""
     ledger.record((sweep("one"), hashes("a", "b")))

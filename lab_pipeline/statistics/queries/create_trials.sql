@@ -3,6 +3,9 @@ CREATE TABLE IF NOT EXISTS trial_runs (
     run_id VARCHAR PRIMARY KEY, -- of a sweep or a backtest
     kind VARCHAR NOT NULL, -- sweep or backtest
     strategy_id VARCHAR NOT NULL,
+    snapshot VARCHAR NOT NULL, -- of the calls and candles
+    objective VARCHAR NOT NULL, -- that sets were ranked by; none in a backtest
+    trials BIGINT NOT NULL, -- rows that it has in trials
     first_call TIMESTAMP NOT NULL, -- UTC: the range of its calls, from here on
     last_call TIMESTAMP NOT NULL, -- to before this
     recorded_at TIMESTAMP NOT NULL -- UTC
@@ -10,9 +13,9 @@ CREATE TABLE IF NOT EXISTS trial_runs (
 CREATE TABLE IF NOT EXISTS trials (
     strategy_id VARCHAR NOT NULL,
     config_hash VARCHAR NOT NULL,
-    snapshot VARCHAR NOT NULL, -- of the calls and candles
-    objective VARCHAR NOT NULL, -- that it was ranked by; none in a backtest
-    first_run_id VARCHAR NOT NULL -- of trial_runs
+    snapshot VARCHAR NOT NULL,
+    objective VARCHAR NOT NULL,
+    first_run_id VARCHAR NOT NULL -- of the first of trial_runs that has tried it
 );
 CREATE TABLE IF NOT EXISTS promotions (
     strategy_id VARCHAR NOT NULL, -- that a set has become
