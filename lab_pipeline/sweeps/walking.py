@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -16,7 +16,7 @@ from lab_pipeline.runs.strategies import StrategyStore
 from lab_pipeline.statistics.selection import Walk
 from lab_pipeline.statistics.selection.folds import fold_at
 from lab_pipeline.statistics.selection.out_of_sample import Tested, walk
-from lab_pipeline.sweeps.running import cells_of, evaluate, resolve
+from lab_pipeline.sweeps.running import cells_of, evaluate, longest_horizon, resolve, search, with_sets
 from lab_pipeline.sweeps.spec import SweepSpec
 from lab_pipeline.sweeps.store import SweepManifest, SweepStore
 
@@ -79,12 +79,16 @@ def walk_fold(
     windows = spec.validation.validation.walk
     start = spec.start if windows.kind is Walk.ANCHORED else test.start - timedelta(days=windows.train_days)
     validation = spec.validation.model_copy(update={"holdout": 0.0, "placebo": 0})
-    resolved = resolve(
-        spec.model_copy(update={"start": start, "end": test.end, "validation": validation}), strategies, lake
-    )
+    fold_spec = spec.model_copy(update={"start": start, "end": test.end, "validation": validation})
+    resolved = resolve(fold_spec, strategies, lake)
     called = resolved.calls["called_at"]
     if not called.is_between(test.start, test.end, closed="left").any() or called.min() >= test.start:  # type: ignore[operator]  # polars knows no type of a minimum
         raise LabError(f"there are no calls from {_day(test.start)} to {_day(test.end)}, or none to train on before")
+    if spec.search.optimises:  # which must not see the test, nor a call whose window reaches into it
+        untested = test.start - timedelta(days=windows.embargo_days, milliseconds=longest_horizon(resolved.sets))
+        trained = resolve(fold_spec.model_copy(update={"end": untested}), strategies, lake)
+        found = search(trained, lake, threads=threads)
+        resolved = replace(with_sets(resolved, found.sets, lake), searched=found.searched)
     sweep, _ = evaluate(resolved, lake, threads=threads, on_progress=on_progress)
     fold = fold_at(sweep.days, sweep.reach, windows, _ms(test.start), _ms(test.end))
     callers = sweep.sets["callers"].to_numpy().astype(np.int64)

@@ -95,7 +95,8 @@ def test_sweeps_are_listed_newest_first_whoever_made_them(made):
 def test_a_sweep_says_what_it_was_asked_and_what_became_of_it(made):
     sweep = got(made, "")
     assert sweep["config"]["space"] == SPACE
-    assert sweep["config"]["objective"] == {"name": "expectancy_lower", "minTrades": 20, "minDays": 5, "minCallers": 3}
+    asked = {"name": "expectancy_lower", "beside": [], "minTrades": 20, "minDays": 5, "minCallers": 3}
+    assert sweep["config"]["objective"] == asked
     assert sweep["config"]["validation"]["walkForward"]["trainDays"] == 10
     assert (len(sweep["fingerprint"]), len(sweep["snapshot"]), sweep["error"]) == (64, 64, None)
     assert sweep["dagsterUrl"].endswith(f"/runs/{made.sweep}")
@@ -310,7 +311,9 @@ def test_selection_folds_and_callers_are_those_of_the_files(made):
 
 def test_files_are_those_of_the_manifest_and_no_others(made):
     listed = got(made, "/artifacts")["artifacts"]
-    assert {one["name"] for one in listed} == {path.name for path in made.directory.iterdir()} - {"manifest.json"}
+    there = {str(path.relative_to(made.directory)) for path in made.directory.rglob("*") if path.is_file()}
+    assert {one["name"] for one in listed} == there - {"manifest.json"}
+    assert "top/1/trades.parquet" in there
     for one in listed:
         answer = made.client.get(one["downloadUrl"])
         assert (answer.status_code, answer.headers["etag"]) == (200, f'"{one["sha256"]}"')
