@@ -104,7 +104,10 @@ def test_what_is_wrong_is_named(space, said):
 @pytest.mark.parametrize(
     ("constraint", "said"),
     [
-        ("exit.stoploss < 1", "constraints[0]: exit.stoploss is no parameter of a strategy; the nearest is exit.stopLoss"),
+        (
+            "exit.stoploss < 1",
+            "constraints[0]: exit.stoploss is no parameter of a strategy; the nearest is exit.stopLoss",
+        ),
         ("__import__('os').system('true')", "compares nothing"),
         ("exit.stopLoss < __import__('os').getpid()", "no Call"),
         ("exit.stopLoss < (lambda: 1)()", "no Call"),
