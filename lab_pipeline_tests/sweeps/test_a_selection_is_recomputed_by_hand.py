@@ -154,7 +154,7 @@ def test_every_number(published):
         **walk_forward(cells),
         "path_expectancies": paths(cells),
         **plateau(cells, able),
-        **lanes(tables),
+        **lanes(tables, winner),
         "placebo_p": placebo(tables, cells.lower(winner, everything)),
     }
     by_hand |= verdict(by_hand)
@@ -357,8 +357,8 @@ def plateau(cells, able):
     return {"plateau_set": best, "plateau_ratio": scores[best] / peak if peak > 0 else None}
 
 
-def lanes(tables):
-    rows = tables["lanes"].select("expectancy", "lane").rows()
+def lanes(tables, winner):
+    rows = tables["lanes"].filter(pl.col("set_id") == winner).select("expectancy", "lane").rows()
     worst, name = min(rows, key=lambda row: row[0])
     return {"weakest_lane": name, "weakest_lane_expectancy": worst}
 
