@@ -28,7 +28,7 @@ from lab_pipeline.sweeps.heatmap import Reduce, heat_map
 from lab_pipeline.sweeps.holdout import reveal
 from lab_pipeline.sweeps.promoting import promote
 from lab_pipeline.sweeps.published import PublishedSweep
-from lab_pipeline.sweeps.questions import SetOrder
+from lab_pipeline.sweeps.questions import SortOrder
 from lab_pipeline.sweeps.sets import set_config, set_row
 from lab_pipeline.sweeps.store import UnknownSweepError
 
@@ -116,8 +116,8 @@ async def list_sets(
         str, Query(max_length=LONGEST_FILTER, description="A figure, such as `expectancyLower`, or a varied parameter.")
     ] = "rank",
     order: Annotated[
-        SetOrder, Query(description="`asc`: smallest first; `desc`: largest first. Sets without it come last.")
-    ] = SetOrder.ASCENDING,
+        SortOrder, Query(description="`asc`: smallest first; `desc`: largest first. Sets without it come last.")
+    ] = SortOrder.ASCENDING,
     filters: Annotated[
         list[Annotated[str, Query(max_length=LONGEST_FILTER)]] | None,
         Query(
