@@ -353,7 +353,7 @@ def _config(stores: Stores, sweep_id: str, set_id: int) -> StrategyConfig | None
 
 def _estimate(stores: Stores, request: schemas.SweepRequest) -> schemas.SweepDryRun:
     try:
-        found = checking.estimate(request.spec, stores.strategies, stores.lake)
+        found = checking.estimate(request.spec, stores.strategies, stores.lake, memory=stores.settings.sweep_memory)
     except InvalidConfigError as error:
         raise _refused(error) from None
     sets = found.resolved.sets

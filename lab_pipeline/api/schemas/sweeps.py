@@ -87,7 +87,7 @@ class SweepRequest(SweepSpec):
     validation: ValidationRequest = ValidationRequest()
     """How the winner is judged."""
     keep: KeepRequest = KeepRequest()
-    """What is published of single sets."""
+    """Which sets are published with all their trades."""
 
     @property
     def spec(self) -> SweepSpec:
