@@ -55,7 +55,7 @@ def made(tmp_path_factory, clickhouse_url):
             stores = app.state.stores
             made.webserver = stores.webserver = StandInWebserver(stores.instance)
             stores.launcher = Launcher(stores.runs, made.webserver, IdempotencyKeys(lab.catalog_path), 1000)
-            made.stores, made.client, made.lab = stores, client, Client(http=client)
+            made.settings, made.stores, made.client, made.lab = lab, stores, client, Client(http=client)
             made.directory = lab.sweeps_dir / made.sweep
             some = swept_lab.SPEC.model_copy(update={"space": {"exit.stopLoss": [0.1, 0.2]}, "seed": 1})
             manifest, _ = run_sweep(some, lake=stores.lake, strategies=stores.strategies, store=stores.sweeps)
@@ -474,10 +474,10 @@ def test_a_dry_run_names_what_only_its_sets_show(made, changes, says):
     assert says in found["message"]
 
 
-def test_more_cells_than_memory_are_refused_with_what_to_cut(made, monkeypatch):
-    monkeypatch.setattr("lab_pipeline.engine.sweep.sweeper.MEMORY", 10_000)
-    found = error(made.client.post("/sweeps/dry-run", json=REQUEST), 422, "invalid")
-    assert "take values out of the space" in found["message"]
+def test_more_cells_than_memory_are_refused_with_what_to_cut(made):
+    with TestClient(create_app(made.settings.model_copy(update={"sweep_memory": 10_000}))) as client:
+        found = error(client.post("/sweeps/dry-run", json=REQUEST), 422, "invalid")
+    assert "cut the sets from 24 to" in found["message"]
 
 
 # -- what is made of one ----------------------------------------------------------------------------------------------
