@@ -9,7 +9,7 @@ from lab_pipeline.dagster_ext.instance import open_instance
 from lab_pipeline.settings import load_settings
 with open_instance(load_settings()) as instance:
     assert run_backtest_job(instance, BacktestConfig(strategy="ladder", timeframe="1m")).error is None
-print({"hypothesis", "matplotlib", "PIL", "pandera", "scipy"} & set(sys.modules))
+print({"hypothesis", "matplotlib", "PIL", "pandera"} & set(sys.modules))
 """
 
 
