@@ -13,7 +13,7 @@ from lab_pipeline_tests.engine.generated_fills import rich_markets
 from .features import FEATURES, features
 from .generated_sweeps import assert_set_is_the_backtest, backtest_of, sweep_of, sweeps, with_a_pool
 
-ROUNDS = 8
+ROUNDS = 24
 """The rarest rules decide a trade in one of a few hundred examples."""
 
 
@@ -41,7 +41,7 @@ def seen_in(number: int, examples: int, mints: int, sets: int) -> Counter[str]:
 def test_every_rule_decides_some_trades():
     seen: Counter[str] = Counter()
     for number in range(ROUNDS):
-        seen += seen_in(number, examples=80, mints=30, sets=12)
+        seen += seen_in(number, examples=25, mints=20, sets=6)
         if all(seen[name] for name in FEATURES):
             break
     assert {name for name in FEATURES if not seen[name]} == set()
