@@ -1,12 +1,14 @@
 """A sweep beside the kernel, set by set, and beside vectorbt's broadcasting: python -m benchmarks.sweep.
 
-Every call enters at the open of its first candle, on 1,440 one-minute candles. The rich grid varies targets, stop,
-trail, break-even, time and what comes first in a candle; the plain one target and stop, which vectorbt has, too. All
-figures are processor seconds of one thread, the best of several, taken in turn; what a loop of the kernel over all sets
-takes is that of a few of them, spread over the grid. vectorbt is given a column a call and set. Returns are compared
-before anything is printed. Exit status 1 if a wanted figure is missed.
+Every call enters at the open of its first candle, on 1,440 one-minute candles; the calls are of twenty days and fifty
+callers. The rich grid varies targets, stop, trail, break-even, time and what comes first in a candle; the plain one
+target and stop, which vectorbt has, too; the random sets have no level in common. All figures are processor seconds of
+one thread, the best of several, taken in turn; what a loop of the kernel over all sets takes is that of a few of them,
+spread over the grid. vectorbt is given a column a call and set. Returns are compared before anything is printed. A
+placebo is a sweep of a thousand sets and the choice of its best. Exit status 1 if a wanted figure is missed.
 
-The limit: each candle's high and low are read once, and a set takes a comparison for each of its rules.
+The limit: each candle's high and low are read once, as NumPy finds their extremes, and a set takes three comparisons,
+as NumPy makes them for all sets at once. No fill is computed and nothing is counted in that.
 """
 
 import argparse
@@ -32,6 +34,10 @@ from lab_pipeline.engine.shards import laid_out
 from lab_pipeline.engine.sweep import Sets, Sweeper
 from lab_pipeline.engine.sweep.cells import bytes_needed
 from lab_pipeline.engine.sweep.touch import build_index
+from lab_pipeline.statistics.selection import best_objective
+from lab_pipeline.statistics.selection.cells import DAY_MS, DayCells, Minimum, Objective
+from lab_pipeline.sweeps.search import find_points
+from lab_pipeline.sweeps.spec import SearchSpec
 
 BASE = StrategyConfig(exit=Exit(stop_loss=0.3, stop_fill=StopFill(through=0)))
 RICH = {
@@ -51,10 +57,25 @@ PLAIN = {
     },
     "exit.stopLoss": {"from": 0.025, "to": 0.5, "n": 20},
 }
-REPEATS = 3
+RANDOM = {
+    "exit.targets": {"choice": [[{"multiple": 1.2 + step / 256, "fraction": 1}] for step in range(256)]},
+    "exit.stopLoss": {"from": 0.05, "to": 0.6},
+    "exit.trailing": {
+        "choice": [{"activation": 1.1 + step / 512, "distance": 0.05 + step / 600} for step in range(256)]
+    },
+    "exit.maxHoldMinutes": {"from": 10, "to": 1_400},
+}
+PLACEBO = {name: RICH[name] for name in ("exit.targets", "exit.stopLoss", "exit.maxHoldMinutes", "intrabar")}
+PLACEBOS, PLACEBO_CALLS = 200, 10_000
+REPEATS = 9
 LOOPED_SETS = 12
+DAYS, CALLERS = 20, 50
+COMPARED = 100
+"""Times that all sets are compared, for the clock to tell."""
 TILED_CALLS = 8
-WANTED_TIMES_KERNEL, WANTED_TIMES_VECTORBT, WANTED_CANDLES = 150, 5_000, 3e10
+WANTED_TIMES_KERNEL, WANTED_TIMES_VECTORBT, WANTED_CANDLES, WANTED_RANDOM = 150, 5_000, 3e10, 1e10
+WANTED_PLACEBO_SECONDS = 90
+WANTED_MEMORY = 64e6
 
 
 def main() -> None:
@@ -66,44 +87,71 @@ def main() -> None:
     begin = time.process_time()
     rich = Sets(BASE, Space.parse(RICH))
     made = time.process_time() - begin
-    plain = Sets(BASE, Space.parse(PLAIN))
+    plain, placebo = (Sets(BASE, Space.parse(space)) for space in (PLAIN, PLACEBO))
+    space = Space.parse(RANDOM)
+    random = Sets(BASE, space, find_points(space, SearchSpec(method="random", sets=256), 1)[1])
     check_returns(plain, prices)
     seconds = fastest(
         {
             "rich": lambda: swept(rich, candles, calls),
             "plain": lambda: swept(plain, candles, calls),
+            "random": lambda: swept(random, candles, calls),
+            "placebo": lambda: swept(placebo, candles, calls),
+            "placebo and choice": lambda: chosen(placebo, candles, calls),
             "looped rich": lambda: looped(rich, candles, calls),
             "looped plain": lambda: looped(plain, candles, calls),
             "index": lambda: indexed(candles, calls),
+            "reading": lambda: (candles.high.max(), candles.low.min()),
+            "comparing": comparing(len(rich)),
             "vectorbt": lambda: tiled(prices, plain),
         }
     )
-    pairs_rich, pairs_plain = (len(sets) * count / seconds[name] for sets, name in ((rich, "rich"), (plain, "plain")))
+    pairs_rich, pairs_plain, pairs_random = (
+        len(sets) * count / seconds[name] for sets, name in ((rich, "rich"), (plain, "plain"), (random, "random"))
+    )
     looped_rich, looped_plain = (LOOPED_SETS * count / seconds[f"looped {name}"] for name in ("rich", "plain"))
     broadcast = len(plain) * TILED_CALLS / seconds["vectorbt"]
-    index = seconds["index"] / count * 1e6
+    index, reading = (seconds[name] / count * 1e6 for name in ("index", "reading"))
+    a_set = seconds["comparing"] / len(rich) / COMPARED * 1e6
+    choice = seconds["placebo and choice"] - seconds["placebo"]
+    placebos = (seconds["placebo"] * PLACEBO_CALLS / count + choice) * PLACEBOS
+    memory = extra_memory(rich, candles, calls)
     print(f"{count:,} calls x {ROWS:,} candles, one thread, processor seconds, best of {REPEATS}; same returns\n")
-    print(f"{'':<44}{'sets x calls/s':>16}{'candles/s':>12}{'ours is':>10}")
+    print(f"{'':<48}{'sets x calls/s':>16}{'candles/s':>12}{'ours is':>10}")
     for name, speed, ours in (
         (f"sweep, {len(rich):,} sets of the rich grid", pairs_rich, pairs_rich),
         ("kernel set by set, rich grid", looped_rich, pairs_rich),
         (f"sweep, {len(plain)} sets of target x stop", pairs_plain, pairs_plain),
         ("kernel set by set, target x stop", looped_plain, pairs_plain),
+        (f"sweep, {len(random)} random sets, no level in common", pairs_random, pairs_random),
         (f"vectorbt {vectorbt.__version__} broadcasting, target x stop", broadcast, pairs_plain),
     ):
-        print(f"{name:<44}{speed:>16,.0f}{speed * ROWS:>12.1e}{ours / speed:>9,.0f}x")
+        print(f"{name:<48}{speed:>16,.0f}{speed * ROWS:>12.1e}{ours / speed:>9,.0f}x")
+    for name, sets in (("rich", rich), ("plain", plain)):
+        limit, took = reading + a_set * len(sets), seconds[name] / count * 1e6
+        print(
+            f"\nlimit of a call, {name} grid: {reading:.1f} us to read it, {a_set * 1e3:.2f} ns a set to compare: "
+            f"{limit:.1f} us; took {took:.1f} us, {took / limit:.1f} times as long"
+        )
     print(
         f"\nreading a call of {ROWS:,} candles for its records: {index:.1f} us, 16 bytes a candle, "
         f"{16 * ROWS / index / 1e3:.1f} GB/s; wanted at most 5 us"
     )
     print(f"making {len(rich):,} sets of the space: {made:.2f} s, {made / len(rich) * 1e6:.0f} us a set")
-    print(f"memory beside candles and cells: {extra_memory(rich, candles, calls) / 1e6:.0f} MB; wanted at most 64")
+    print(
+        f"{PLACEBOS} placebos of {len(placebo):,} sets on {PLACEBO_CALLS:,} calls, by one: {placebos:.0f} s; wanted at "
+        f"most {WANTED_PLACEBO_SECONDS}"
+    )
+    print(f"memory beside candles and cells: {memory / 1e6:.0f} MB; wanted at most {WANTED_MEMORY / 1e6:.0f}")
     missed = [
         f"{said}: {seen:,.3g}, wanted {wanted:,.3g}"
         for said, seen, wanted in (
             ("times the kernel", pairs_rich / looped_rich, WANTED_TIMES_KERNEL),
             ("times vectorbt", pairs_plain / broadcast, WANTED_TIMES_VECTORBT),
             ("candles a second, target x stop", pairs_plain * ROWS, WANTED_CANDLES),
+            ("candles a second, random sets", pairs_random * ROWS, WANTED_RANDOM),
+            ("placebos in the time that is wanted", PLACEBOS * WANTED_PLACEBO_SECONDS / placebos, PLACEBOS),
+            ("room of the memory that is wanted", WANTED_MEMORY / memory, 1),
         )
         if seen < wanted
     ]
@@ -114,7 +162,12 @@ def main() -> None:
 def laid(prices: dict[str, np.ndarray]) -> tuple[CandleColumns, pl.DataFrame]:
     """Return candles, checked as those of the lake are, since the bare kernel checks none, and calls."""
     candles, calls = lay_out(prices)
-    return replace(candles, checked=MINUTE_MS), calls
+    later = np.arange(len(calls)) % DAYS * DAY_MS
+    timestamp = candles.timestamp + np.repeat(later, np.diff(candles.offsets))
+    called_at = calls["called_at"] + pl.Series(later).cast(pl.Duration("ms"))
+    callers = [f"caller{number % CALLERS}" for number in range(len(calls))]
+    calls = calls.with_columns(called_at=called_at.cast(calls["called_at"].dtype), caller=pl.Series(callers))
+    return replace(candles, timestamp=timestamp, checked=MINUTE_MS), calls
 
 
 def fastest(runs: dict[str, Callable[[], object]]) -> dict[str, float]:
@@ -133,6 +186,28 @@ def swept(sets: Sets, candles: CandleColumns, calls: pl.DataFrame) -> Sweeper:
     sweeper = Sweeper(calls, sets, timeframe="1m", threads=1)
     sweeper.add(candles)
     return sweeper
+
+
+def chosen(sets: Sets, candles: CandleColumns, calls: pl.DataFrame) -> float:
+    """Sweep and choose, as every placebo does."""
+    made = swept(sets, candles, calls).finish()
+    cells = DayCells.of(made.days, made.day_trades, made.day_net, made.reach)
+    callers = made.sets["callers"].to_numpy().astype(np.int64)
+    return best_objective(cells, Objective.EXPECTANCY_LOWER, Minimum(), callers)
+
+
+def comparing(sets: int) -> Callable[[], object]:
+    """Return what compares, for each of some sets, rows at which something sells, and their first with its time."""
+    rows = np.random.default_rng(1).integers(0, ROWS, (4, sets))
+    first, decided = np.empty(sets, np.int64), np.empty(sets, np.bool_)
+
+    def compare() -> None:
+        for _ in range(COMPARED):
+            np.minimum(rows[0], rows[1], out=first)
+            np.minimum(first, rows[2], out=first)
+            np.less(first, rows[3], out=decided)
+
+    return compare
 
 
 def given(candles: CandleColumns, calls: pl.DataFrame) -> tuple[kernel.Candles, kernel.Calls]:
@@ -195,7 +270,7 @@ def extra_memory(sets: Sets, candles: CandleColumns, calls: pl.DataFrame) -> int
     swept(sets, candles, calls)
     _, most = tracemalloc.get_traced_memory()
     tracemalloc.stop()
-    return most - bytes_needed(len(sets), 1, 1)
+    return most - bytes_needed(len(sets), DAYS, CALLERS)
 
 
 if __name__ == "__main__":

@@ -608,8 +608,8 @@ def _time(name: str) -> pl.Expr:
 def _frame(rows: Iterable[Mapping[str, Any]], columns: Mapping[str, pl.DataType]) -> pl.DataFrame:
     """Put rows into a frame, which has the columns that are known even where there is no row."""
     found = pl.DataFrame(list(rows), infer_schema_length=None)
-    known = {name: kind for name, kind in columns.items() if name in found.columns}
-    return found.cast(pl.Schema(known)) if found.width else pl.DataFrame(schema=columns)
+    known = [pl.col(name).cast(kind) for name, kind in columns.items() if name in found.columns]
+    return found.with_columns(known) if found.width else pl.DataFrame(schema=columns)
 
 
 def _series(kind: str, points: list[dict[str, Any]]) -> pl.DataFrame:

@@ -18,7 +18,8 @@ class Listed:
 
 COMMANDS = {
     "demo": Listed(
-        "Generate a token market, load it into the lake, and run a backtest on it through Dagster.", ("demo",)
+        "Generate a token market, load it into the lake, run a backtest on it through Dagster, and sweep its exits.",
+        ("demo",),
     ),
     "up": Listed(
         "Run the Dagster UI, the HTTP API, the daemon (queue, schedules, sensors) and the code server until Ctrl-C.",

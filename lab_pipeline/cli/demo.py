@@ -11,7 +11,7 @@ from lab_pipeline.cli.app import app, open_lab, out, settings, table
 from lab_pipeline.cli.backtest import print_result, run_foreground
 from lab_pipeline.cli.progress import progress_bar
 from lab_pipeline.cli.summary import percent
-from lab_pipeline.cli.sweep_result import print_sweep
+from lab_pipeline.cli.sweep_verdict import print_sweep
 from lab_pipeline.domain.backtest import iso
 
 DEMO_TIMEFRAME = "5m"

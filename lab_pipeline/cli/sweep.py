@@ -12,7 +12,7 @@ import typer
 from lab_pipeline.cli.app import INTERRUPTED, app, err, open_lab, out, table
 from lab_pipeline.cli.backtest import names_of
 from lab_pipeline.cli.progress import progress_bar
-from lab_pipeline.cli.sweep_result import print_sweep
+from lab_pipeline.cli.sweep_verdict import print_sweep
 
 if TYPE_CHECKING:
     from lab_pipeline.sweeps.outlook import Outlook
@@ -140,6 +140,46 @@ def resume(sweep: SweepId) -> None:
     with open_lab() as lab:
         again = lab.launcher.resume(find_sweep_run(lab.instance, sweep))
     out.print(f"queued sweep {again}")
+
+
+@sweep_app.command("allocate")
+def allocate(
+    runs: Annotated[list[str], typer.Argument(help="Ids of backtests, or the start of each.", metavar="RUN...")],
+    *,
+    callers: Annotated[bool, typer.Option("--callers", help="Among the callers of the one run.")] = False,
+    train_days: Annotated[int, typer.Option(min=2, help="Days that make the shares.")] = 30,
+    test_days: Annotated[int, typer.Option(min=1, help="Days that they are followed through.")] = 10,
+    fraction: Annotated[float, typer.Option(help="Of Kelly's shares, above 0 and at most 1.")] = 0.25,
+    cap: Annotated[float, typer.Option(help="Largest of Kelly's shares, above 0 and at most 1.")] = 0.25,
+    as_json: AsJson = False,
+) -> None:
+    """Share capital among the rules of backtests, or the callers of one, and judge it on later days."""
+    from lab_pipeline.domain.errors import LabError
+    from lab_pipeline.statistics.allocation import Terms
+    from lab_pipeline.statistics.selection import Windows
+    from lab_pipeline.sweeps.portfolio import allocate_runs, figures
+
+    windows = Windows(train_days=train_days, test_days=test_days, step_days=test_days)
+    try:
+        terms = Terms(fraction, cap)
+    except ValueError as error:
+        raise LabError(str(error)) from None
+    members, allotments = allocate_runs(open_lab().artifacts, runs, windows, terms, callers=callers)
+    if as_json:
+        told = [figures(one) | {"shares": dict(zip(members, one.now.tolist(), strict=True))} for one in allotments]
+        out.show_json({"members": members, "methods": told})
+        return
+    methods = [str(one.method) for one in allotments]
+    rows = table("member", *methods, right=tuple(methods))
+    for number, member in enumerate(members):
+        rows.add_row(member, *(f"{one.now[number]:.1%}" for one in allotments))
+    out.print(rows)
+    for one in allotments:
+        became = figures(one)
+        mean, lower, fell = (became[name] for name in ("mean_day_return", "mean_day_return_lower", "max_drawdown"))
+        judged = "no day was tested" if mean is None else f"{mean:+.2%} a day"
+        judged += "" if lower is None else f", at least {lower:+.2%}; largest fall {fell:.1%}"
+        out.print(f"{one.method}: {judged}, over {became['test_days']:,} days that did not make the shares")
 
 
 @sweep_app.command("list")

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 __all__ = ["ENGINE_VERSION", "PartialSimulation", "Simulation", "Simulator", "simulate"]
 
-ENGINE_VERSION = "3"
+ENGINE_VERSION = "4"
 """Changes whenever the same inputs may give other results; part of every fingerprint."""
 
 _HOMES = {

@@ -29,6 +29,8 @@ from lab_pipeline.reports.pages import template
 from lab_pipeline.reports.sweep_charts import Unit
 from lab_pipeline.reports.ticks import percent_ticks
 
+HOW = {"calls_per_part"}
+"""Of a request, what changes nothing about the result: sweeps with the same result have the same page."""
 MOST_LINES = 5_000
 """Sets that are drawn as lines: a fifth of them the best, the others evenly from the rest."""
 SETS_SHOWN, SETS_BESIDE, CALLERS_SHOWN = 20, 5, 15
@@ -92,7 +94,7 @@ def render_sweep(
         "winner": None,
         "counts": _counts(space),
         "paths": [{"path": one.path, "count": _values(one), "matters": one.matters} for one in dimensions],
-        "document": visible_json(spec, indent=2),
+        "document": visible_json({name: said for name, said in spec.items() if name not in HOW}, indent=2),
         "strategy_version": strategy_version,
         "fingerprint": fingerprint,
         "snapshot": snapshot,

@@ -7,6 +7,7 @@ from lab_pipeline.domain.space import Space
 from lab_pipeline.lake import Lake
 from lab_pipeline.runs import backtest as backtests
 from lab_pipeline.runs.strategies import StrategyStore
+from lab_pipeline.sweeps.limits import MEMORY, require_memory
 from lab_pipeline.sweeps.running import ResolvedSweep, plan, resolve
 from lab_pipeline.sweeps.search import find_points
 from lab_pipeline.sweeps.spec import Method, SweepSpec
@@ -67,34 +68,34 @@ class Estimate:
     allowed_bytes: int
 
 
-def estimate(spec: SweepSpec, strategies: StrategyStore, lake: Lake) -> Estimate:
+def estimate(spec: SweepSpec, strategies: StrategyStore, lake: Lake, *, memory: int = MEMORY) -> Estimate:
     """Resolve a request and say what it would take; nothing is simulated.
 
     Args:
         spec: the request.
         strategies: of the lab.
         lake: of the lab.
+        memory: bytes that cells may take.
 
     Raises:
         InvalidConfigError: naming each field that is wrong, or what to cut where the memory does not suffice.
     """
     from lab_pipeline.engine.sweep.cells import bytes_needed  # noqa: PLC0415 - numba
-    from lab_pipeline.engine.sweep.sweeper import MEMORY  # noqa: PLC0415
 
     if problems := find_problems(spec, strategies, lake):
         raise InvalidConfigError(SUBJECT, problems)
     method, asked = _asked(spec)
-    exact = asked <= MOST_MADE
+    exact = asked <= MOST_MADE and not spec.search.optimises  # nobody knows yet what an optimiser proposes
     if not exact:
         some = spec.search.model_copy(update={"method": "random", "sets": SAMPLE})
         spec = spec.model_copy(update={"search": some})
     try:
-        resolved = resolve(spec, strategies, lake)
+        resolved = resolve(spec, strategies, lake, memory=memory)
         sets = len(resolved.sets) if exact else asked
         days = resolved.calls["called_at"].dt.date().n_unique()
         callers = resolved.calls["caller"].n_unique()
         needed = bytes_needed(sets, days, callers)
-        _require_memory(sets, days, callers, needed, MEMORY)
+        require_memory(sets, days, callers, resolved.sets.space, memory)
     except InvalidConfigError as error:
         raise InvalidConfigError(
             SUBJECT, [FieldError(_in_space(one.path), one.message) for one in error.errors]
@@ -105,16 +106,7 @@ def estimate(spec: SweepSpec, strategies: StrategyStore, lake: Lake) -> Estimate
         raise InvalidConfigError(SUBJECT, [FieldError("", str(error))]) from None
     with plan(resolved, lake) as candles:
         rows = candles.rows_planned
-    return Estimate(method, resolved, asked, sets, exact, days, callers, rows, needed, MEMORY)
-
-
-def _require_memory(sets: int, days: int, callers: int, needed: int, memory: int) -> None:
-    if needed > memory:
-        raise LabError(
-            f"{sets:,} sets on {days:,} days of {callers:,} callers take {needed / 1e9:.2f} GB of cells, at most "
-            f"{memory / 1e9:.2f} GB are allowed: take values out of the space ({sets * memory // needed:,} sets fit), "
-            "or sweep a shorter range of calls"
-        )
+    return Estimate(method, resolved, asked, sets, exact, days, callers, rows, needed, memory)
 
 
 def _asked(spec: SweepSpec) -> tuple[Method, int]:

@@ -7,6 +7,9 @@ from lab_pipeline.domain.timeframe import timeframe_ms
 from lab_pipeline.statistics.selection import RULES, unsayable
 from lab_pipeline.sweeps.running import ResolvedSweep
 
+FIRST_INVALID = 3
+"""Invalid sets that are told of."""
+
 
 @dataclass(frozen=True)
 class Outlook:
@@ -93,6 +96,3 @@ class Outlook:
     def to_json_dict(self) -> dict[str, Any]:
         """Return it as JSON types."""
         return asdict(self)
-
-
-FIRST_INVALID = 3

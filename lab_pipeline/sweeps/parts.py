@@ -9,7 +9,7 @@ import polars as pl
 from lab_pipeline.lake import CandleSlice, SlicePiece, snapshot_hash
 from lab_pipeline.runs.backtest import digest_of
 from lab_pipeline.runs.progress import Progress
-from lab_pipeline.sweeps.running import OnBest, ResolvedSweep, feed, make_sweeper
+from lab_pipeline.sweeps.running import CallsDone, OnBest, ResolvedSweep, feed, make_sweeper
 
 if TYPE_CHECKING:
     from lab_pipeline.engine.sweep import PartialSweep, Sweep
@@ -46,10 +46,11 @@ def evaluate_part(
 ) -> SweptPart:
     """Evaluate every set on the calls on the tokens of one piece; arguments as of `evaluate`."""
     candles = CandleSlice.of(piece)
-    sweeper = make_sweeper(resolved, resolved.calls, candles, threads)
     mints = [mint for file in piece.files for mint in file.mints]
     calls = resolved.calls.filter(pl.col("mint").is_in(mints)).height
-    feed(resolved, sweeper, candles, calls, on_progress, on_best)
+    told = CallsDone(len(resolved.sets), calls, on_progress)
+    sweeper = make_sweeper(resolved, resolved.calls, candles, threads, on_pairs=told.add_pairs)
+    feed(resolved, sweeper, candles, told, on_best)
     return SweptPart(sweeper.part(), candles.digests, candles.finer.digests)
 
 

@@ -13,6 +13,9 @@ import polars as pl
 
 from lab_pipeline.domain import frames
 from lab_pipeline.domain.candles import Floats, Integers
+from lab_pipeline.domain.errors import LabError
+from lab_pipeline.domain.strategy import minutes_to_ms
+from lab_pipeline.runs.artifacts import ArtifactStore
 from lab_pipeline.statistics.allocation import Allotment, Terms, walk_allocations
 from lab_pipeline.statistics.selection import Windows
 from lab_pipeline.statistics.selection.folds import walk_forward
@@ -24,6 +27,8 @@ if TYPE_CHECKING:
 
 MOST_CALLERS = 50
 """That share the capital: those with most trades."""
+LEAST_DAYS = 10
+"""On which a caller must have traded where no sweep says it."""
 SHARES = pl.Schema(
     {
         "kind": pl.String(),
@@ -137,3 +142,45 @@ def days_of_calls(called_at: pl.Series, horizon_ms: int) -> tuple[Integers, Inte
         .sort("day")
     )
     return ends["day"].to_numpy(), ends["called_at"].to_numpy() + horizon_ms
+
+
+def allocate_runs(
+    artifacts: ArtifactStore, runs: Sequence[str], windows: Windows, terms: Terms, *, callers: bool = False
+) -> tuple[list[str], list[Allotment]]:
+    """Share the capital among the rules of published backtests, or among the callers of one.
+
+    Args:
+        artifacts: of the lab.
+        runs: ids, or the start of them.
+        windows: of the walk.
+        terms: of Kelly's shares.
+        callers: whether the callers of the one run are the members.
+
+    Returns:
+        Names of the members, and an allotment for each method.
+
+    Raises:
+        LabError: if a run is not known, is named twice, has no calls, or callers are asked of more than one.
+    """
+    ids = [artifacts.find(one) for one in runs]
+    if len(set(ids)) < len(ids):
+        raise LabError("a run is named twice")
+    if callers and len(ids) > 1:
+        raise LabError("callers share the capital under one rule: name one run")
+    members: dict[str, pl.DataFrame] = {}
+    ends: list[pl.DataFrame] = []
+    for run_id in ids:
+        spec = artifacts.manifest(run_id).spec
+        trades, outcomes = (
+            pl.read_parquet(artifacts.path(run_id, name), glob=False) for name in ("trades", "outcomes")
+        )
+        if callers:
+            members = by_caller(trades, LEAST_DAYS)
+        else:
+            members[f"{spec.strategy_id} v{spec.strategy_version} {run_id[:8]}"] = trades
+        days, reach = days_of_calls(outcomes["called_at"], minutes_to_ms(spec.strategy.horizon_minutes))
+        ends.append(pl.DataFrame({"day": days, "reach": reach}))
+    seen = pl.concat(ends).group_by("day").agg(pl.col("reach").max()).sort("day")
+    if seen.is_empty() or not members:
+        raise LabError("there is nobody to share the capital: no calls, or no caller with ten days of trades")
+    return list(members), allocate(members, seen["day"].to_numpy(), seen["reach"].to_numpy(), windows, terms)

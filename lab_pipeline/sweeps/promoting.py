@@ -63,8 +63,8 @@ def promote(
             else f"the verdict is about the winner, which is {_named(selection['winner'])}"
         )
         raise ConflictError(
-            f"set {set_id} of sweep {sweep_id} is not supported: {why}. `--despite-verdict` (`despiteVerdict` over "
-            "HTTP) promotes it"
+            f"set {set_id} of sweep {sweep_id} is not supported: {why}. `--despite-verdict`, over HTTP "
+            "`despiteVerdict`, promotes it"
         )
     verdict = SUPPORTED if of_winner and selection["supported"] else NOT_SUPPORTED
     said = [f"{SWEEP_TAG}{sweep_id}", f"{VERDICT_TAG}{verdict}", f"{TRIES_TAG}{selection['trials']}"]

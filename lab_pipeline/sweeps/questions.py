@@ -39,7 +39,7 @@ EXAMPLE = "write a comparison such as trades>=30 or exit.stopLoss=0.2"
 NULL, TRUTHS = "null", {"true": True, "false": False}
 
 
-class Order(StrEnum):
+class SortOrder(StrEnum):
     """Which comes first; what is not there comes last in both."""
 
     ASCENDING = "asc"
@@ -124,7 +124,7 @@ def page_of_sets(
     *,
     filters: Sequence[str] = (),
     sort: str = "rank",
-    order: Order = Order.ASCENDING,
+    order: SortOrder = SortOrder.ASCENDING,
     after: int | None = None,
     limit: int = 50,
 ) -> tuple[pl.DataFrame, int | None]:
@@ -144,7 +144,7 @@ def page_of_sets(
     columns = Columns.of(sweep)
     by, passed = columns.find(sort, "sort"), columns.where(filters)
     keys = sweep.table(SETS, by, SET_ID, where=passed)
-    ids = keys.sort(by, SET_ID, descending=[order is Order.DESCENDING, False], nulls_last=True)[SET_ID].to_list()
+    ids = keys.sort(by, SET_ID, descending=[order is SortOrder.DESCENDING, False], nulls_last=True)[SET_ID].to_list()
     begin = 0
     if after is not None:
         if after not in ids:

@@ -1,5 +1,6 @@
 """A sweep from request to published artifacts, in its steps."""
 
+import threading
 import time
 import uuid
 from collections.abc import Callable, Iterable
@@ -270,7 +271,7 @@ def evaluate(
         lake: that has the candles.
         candles: what `plan` chose of it, where that was done before; they are read once and closed.
         threads: of the simulation; default: all cores. The result does not depend on it.
-        on_progress: called with the calls that are done and the calls in all.
+        on_progress: called with the calls that are done and the calls in all, on any thread, one at a time.
         on_best: called now and then, before `on_progress`, with the best set so far and its objective.
         returns: whether to keep the return of every trade; default: as `keeps_returns` says.
 
@@ -278,8 +279,9 @@ def evaluate(
         What the sets earned, and the hash (hex) of the calls and candles that were read.
     """
     candles = candles or plan(resolved, lake)
-    sweeper = make_sweeper(resolved, resolved.calls, candles, threads, returns=returns)
-    feed(resolved, sweeper, candles, resolved.calls.height, on_progress, on_best)
+    told = CallsDone(len(resolved.sets), resolved.calls.height, on_progress)
+    sweeper = make_sweeper(resolved, resolved.calls, candles, threads, on_pairs=told.add_pairs, returns=returns)
+    feed(resolved, sweeper, candles, told, on_best)
     digest = backtests.digest_of(candles.digests, candles.finer.digests)
     return sweeper.finish(), snapshot_hash(resolved.calls, digest)
 
@@ -289,26 +291,45 @@ def keeps_returns(resolved: ResolvedSweep) -> bool:
     return resolved.spec.keep.returns or len(resolved.sets) * resolved.calls.height <= MOST_PAIRS
 
 
-def feed(  # noqa: PLR0917 - a sweeper, its candles, and who listens
-    resolved: ResolvedSweep,
-    sweeper: "Sweeper",
-    candles: CandleSlice,
-    calls: int,
-    on_progress: Progress | None,
-    on_best: OnBest | None,
+class CallsDone:
+    """Tells how many calls are done, or as good as done by the pairs of a call and a set that are, on any thread."""
+
+    def __init__(self, sets: int, calls: int, on_progress: Progress | None) -> None:
+        self._sets, self._calls, self._on_progress = sets, calls, on_progress
+        self._done, self._pairs = 0, 0
+        self._lock = threading.Lock()
+
+    def add_pairs(self, count: int) -> None:
+        """Take note of pairs within a shard."""
+        with self._lock:
+            self._pairs += count
+            self._tell(self._pairs // self._sets)
+
+    def end_shard(self, calls: int) -> None:
+        """Take note of a shard that is done, of so many calls."""
+        with self._lock:
+            self._done, self._pairs = self._done + calls, 0
+            self._tell(0)
+
+    def _tell(self, more: int) -> None:
+        if self._on_progress:
+            self._on_progress(min(self._done + more, self._calls), self._calls)
+
+
+def feed(
+    resolved: ResolvedSweep, sweeper: "Sweeper", candles: CandleSlice, told: CallsDone, on_best: OnBest | None
 ) -> None:
-    """Hand the candles over shard by shard, telling how many of the calls are done and which set is the best so far."""
-    done, due = 0, time.monotonic() + SECONDS_BETWEEN_GLANCES
+    """Hand the candles over shard by shard, telling how many calls are done and which set is the best so far."""
+    due = time.monotonic() + SECONDS_BETWEEN_GLANCES
     with candles:
         for shard in candles:
-            done += sweeper.add(shard)
+            calls = sweeper.add(shard)
             if on_best and (began := time.monotonic()) >= due:
                 if (best := _best_so_far(resolved, sweeper)) is not None:
                     on_best(*best)
                 took = time.monotonic() - began
                 due = began + max(SECONDS_BETWEEN_GLANCES, took / SHARE_OF_GLANCES)
-            if on_progress:
-                on_progress(done, calls)
+            told.end_shard(calls)
 
 
 def draw_placebos(
@@ -566,6 +587,7 @@ def make_sweeper(
     candles: CandleSlice | None = None,
     threads: int | None = None,
     *,
+    on_pairs: Callable[[int], object] = lambda _: None,
     returns: bool | None = None,
 ) -> "Sweeper":
     """Return a sweeper of calls under the sets of a sweep; one that only puts parts together needs no candles."""
@@ -586,6 +608,7 @@ def make_sweeper(
         signals=resolved.signals.functions(),
         memory=resolved.memory,
         returns=keeps_returns(resolved) if returns is None else returns,
+        progress=on_pairs,
     )
 
 
@@ -722,7 +745,13 @@ def pareto_front(objectives: Floats) -> list[int]:
 
 
 def plan(resolved: ResolvedSweep, lake: Lake, *, hold: Path | None = None) -> CandleSlice:
-    """Choose the candles that some set's windows can reach, and what its rules look back on; `hold` as of backtests."""
+    """Choose the candles that some set's windows can reach, and what its rules look back on; `hold` as of backtests.
+
+    Raises:
+        RuntimeError: if an optimiser has not found the sets yet.
+    """
+    if resolved.spec.search.optimises and resolved.searched is None:
+        raise RuntimeError("only the first batch of the sets is there: call search")
     return Reach.of(resolved).open(resolved, lake, hold)
 
 

@@ -120,8 +120,10 @@ class KeptCandles:
         held = 0
         for shard in candles:
             held += len(shard) * BYTES_A_CANDLE
+            if held > self._room:
+                kept = None
             if kept is not None:
-                kept = [*kept, shard] if held <= self._room else None
+                kept.append(shard)
             yield shard
         self._kept = kept
 

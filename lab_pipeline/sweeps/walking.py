@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -16,7 +16,7 @@ from lab_pipeline.runs.strategies import StrategyStore
 from lab_pipeline.statistics.selection import Walk
 from lab_pipeline.statistics.selection.folds import fold_at
 from lab_pipeline.statistics.selection.out_of_sample import Tested, walk
-from lab_pipeline.sweeps.running import OnBest, cells_of, evaluate, resolve
+from lab_pipeline.sweeps.running import cells_of, evaluate, longest_horizon, resolve, search, with_sets
 from lab_pipeline.sweeps.spec import SweepSpec
 from lab_pipeline.sweeps.store import SweepManifest, SweepStore
 
@@ -60,7 +60,6 @@ def walk_fold(
     strategies: StrategyStore,
     threads: int | None = None,
     on_progress: Progress | None = None,
-    on_best: OnBest | None = None,
 ) -> Walked:
     """Sweep the days before a test as `validation.walk_forward` has them, and say what their winner earns in it.
 
@@ -73,7 +72,6 @@ def walk_fold(
         strategies: of the lab.
         threads: of the simulation; the result does not depend on it.
         on_progress: called with the calls that are done and the calls in all.
-        on_best: called now and then with the best set so far, the test included.
 
     Raises:
         InvalidConfigError, LabError: as `resolve`; also if there are no calls before the test, or none in it.
@@ -81,13 +79,17 @@ def walk_fold(
     windows = spec.validation.validation.walk
     start = spec.start if windows.kind is Walk.ANCHORED else test.start - timedelta(days=windows.train_days)
     validation = spec.validation.model_copy(update={"holdout": 0.0, "placebo": 0})
-    resolved = resolve(
-        spec.model_copy(update={"start": start, "end": test.end, "validation": validation}), strategies, lake
-    )
+    fold_spec = spec.model_copy(update={"start": start, "end": test.end, "validation": validation})
+    resolved = resolve(fold_spec, strategies, lake)
     called = resolved.calls["called_at"]
     if not called.is_between(test.start, test.end, closed="left").any() or called.min() >= test.start:  # type: ignore[operator]  # polars knows no type of a minimum
         raise LabError(f"there are no calls from {_day(test.start)} to {_day(test.end)}, or none to train on before")
-    sweep, _ = evaluate(resolved, lake, threads=threads, on_progress=on_progress, on_best=on_best)
+    if spec.search.optimises:  # which must not see the test, nor a call whose window reaches into it
+        untested = test.start - timedelta(days=windows.embargo_days, milliseconds=longest_horizon(resolved.sets))
+        trained = resolve(fold_spec.model_copy(update={"end": untested}), strategies, lake)
+        found = search(trained, lake, threads=threads)
+        resolved = replace(with_sets(resolved, found.sets, lake), searched=found.searched)
+    sweep, _ = evaluate(resolved, lake, threads=threads, on_progress=on_progress)
     fold = fold_at(sweep.days, sweep.reach, windows, _ms(test.start), _ms(test.end))
     callers = sweep.sets["callers"].to_numpy().astype(np.int64)
     objective = spec.objective

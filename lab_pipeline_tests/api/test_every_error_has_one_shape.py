@@ -31,11 +31,12 @@ def test_a_method_that_an_address_does_not_have(api):
     assert api.put("/strategies/ladder").headers["allow"] == "GET, HEAD, PATCH"
     assert api.get("/backtest").headers["allow"] == "POST"
     assert api.head("/backtest").headers["allow"] == "POST"
+    assert api.delete("/sweeps").headers["allow"] == "GET, HEAD, POST"
 
 
 def test_what_can_be_got_can_be_asked_for_without_its_body(api, openapi):
-    asked = [path.format(runId="nothing", name="nothing", id="ladder") for path, operations in openapi["paths"].items()
-             if "get" in operations]  # fmt: skip
+    names = {"runId": "nothing", "name": "nothing", "id": "ladder", "sweepId": "nothing", "setId": 0}
+    asked = [path.format(**names) for path, operations in openapi["paths"].items() if "get" in operations]
     for path in (*asked, "/docs", "/docs/swagger-ui-bundle.js", "/openapi.json", "/nothing", "/runs?limt=1"):
         got, head = api.get(path), api.head(path)
         assert (head.status_code, head.content) == (got.status_code, b""), path

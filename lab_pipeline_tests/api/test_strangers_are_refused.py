@@ -10,7 +10,7 @@ from lab_pipeline.settings import Settings
 from lab_pipeline_tests.api.errors import error
 
 ROUTES = sorted(
-    (method.upper(), path.format(runId="x", id="ladder", name="x"))
+    (method.upper(), path.format(runId="x", id="ladder", name="x", sweepId="x", setId="1"))
     for path, methods in create_app(Settings()).openapi()["paths"].items()
     for method in methods
 )

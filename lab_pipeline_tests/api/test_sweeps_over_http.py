@@ -55,7 +55,7 @@ def made(tmp_path_factory, clickhouse_url):
             stores = app.state.stores
             made.webserver = stores.webserver = StandInWebserver(stores.instance)
             stores.launcher = Launcher(stores.runs, made.webserver, IdempotencyKeys(lab.catalog_path), 1000)
-            made.stores, made.client, made.lab = stores, client, Client(http=client)
+            made.settings, made.stores, made.client, made.lab = lab, stores, client, Client(http=client)
             made.directory = lab.sweeps_dir / made.sweep
             some = swept_lab.SPEC.model_copy(update={"space": {"exit.stopLoss": [0.1, 0.2]}, "seed": 1})
             manifest, _ = run_sweep(some, lake=stores.lake, strategies=stores.strategies, store=stores.sweeps)
@@ -95,7 +95,8 @@ def test_sweeps_are_listed_newest_first_whoever_made_them(made):
 def test_a_sweep_says_what_it_was_asked_and_what_became_of_it(made):
     sweep = got(made, "")
     assert sweep["config"]["space"] == SPACE
-    assert sweep["config"]["objective"] == {"name": "expectancy_lower", "minTrades": 20, "minDays": 5, "minCallers": 3}
+    asked = {"name": "expectancy_lower", "beside": [], "minTrades": 20, "minDays": 5, "minCallers": 3}
+    assert sweep["config"]["objective"] == asked
     assert sweep["config"]["validation"]["walkForward"]["trainDays"] == 10
     assert (len(sweep["fingerprint"]), len(sweep["snapshot"]), sweep["error"]) == (64, 64, None)
     assert sweep["dagsterUrl"].endswith(f"/runs/{made.sweep}")
@@ -310,7 +311,9 @@ def test_selection_folds_and_callers_are_those_of_the_files(made):
 
 def test_files_are_those_of_the_manifest_and_no_others(made):
     listed = got(made, "/artifacts")["artifacts"]
-    assert {one["name"] for one in listed} == {path.name for path in made.directory.iterdir()} - {"manifest.json"}
+    there = {str(path.relative_to(made.directory)) for path in made.directory.rglob("*") if path.is_file()}
+    assert {one["name"] for one in listed} == there - {"manifest.json"}
+    assert "top/1/trades.parquet" in there
     for one in listed:
         answer = made.client.get(one["downloadUrl"])
         assert (answer.status_code, answer.headers["etag"]) == (200, f'"{one["sha256"]}"')
@@ -471,10 +474,10 @@ def test_a_dry_run_names_what_only_its_sets_show(made, changes, says):
     assert says in found["message"]
 
 
-def test_more_cells_than_memory_are_refused_with_what_to_cut(made, monkeypatch):
-    monkeypatch.setattr("lab_pipeline.engine.sweep.sweeper.MEMORY", 10_000)
-    found = error(made.client.post("/sweeps/dry-run", json=REQUEST), 422, "invalid")
-    assert "take values out of the space" in found["message"]
+def test_more_cells_than_memory_are_refused_with_what_to_cut(made):
+    with TestClient(create_app(made.settings.model_copy(update={"sweep_memory": 10_000}))) as client:
+        found = error(client.post("/sweeps/dry-run", json=REQUEST), 422, "invalid")
+    assert "cut the sets from 24 to" in found["message"]
 
 
 # -- what is made of one ----------------------------------------------------------------------------------------------

@@ -93,6 +93,10 @@ def test_openapi_python_client_makes_a_client_of_every_operation_that_works(api,
     refused = call("backtests", "dry_run", body=asked)
     assert [one.path for one in refused.error.details] == ["timeframe"]  # the lake is empty
     assert isinstance(call("backtests", "create_backtest", body=asked), models.Error)
+    swept = models.SweepRequest.from_dict({"strategy": "half", "timeframe": "1m", "space": {"exit.stopLoss": [0.2]}})
+    assert [one.path for one in call("sweeps", "create_sweep", body=swept).error.details] == ["timeframe"]
+    assert call("sweeps", "list_sweeps", limit=1).sweeps == []
+    assert call("sweeps", "list_sets", sweep_id="nothing", filter_=["trades>=1"]).error.code == "not_found"
     status = [models.RunStatus("queued"), models.RunStatus("running")]
     assert call("runs", "list_runs", status=status, limit=1).runs == []
 
@@ -106,7 +110,12 @@ def test_datamodel_code_generator_makes_models_that_read_what_is_sent(api, opena
     models = importlib.import_module("made_models")
     assert [name for name in openapi["components"]["schemas"] if not hasattr(models, name)] == []
     api.post("/strategies", json={"id": "half", "config": CONFIG})
-    for path, name in (("/strategies", "StrategyPage"), ("/strategies/half", "StrategyDetail"), ("/runs", "RunPage")):
+    for path, name in (
+        ("/strategies", "StrategyPage"),
+        ("/strategies/half", "StrategyDetail"),
+        ("/runs", "RunPage"),
+        ("/sweeps", "SweepPage"),
+    ):
         answer = api.get(path).json()
         assert getattr(models, name).model_validate(answer).model_dump(by_alias=True, mode="json")
     assert models.Error.model_validate(api.get("/runs/nothing").json()).error.code == "not_found"

@@ -102,7 +102,7 @@ def test_what_few_days_cannot_say_is_named_before_and_in_the_result(stocked):
     few = "objective.min_days is 10, there are 1, objective.min_callers is 3, there are 2"
     assert f"winner will not be said: no set can win: {few}" in ended.err
     assert "placebo, p will not be said: validation.placebo is 0" in ended.err
-    assert "not supported: no set has enough trades, days and callers" in ended.out
+    assert "Not supported: no set has enough trades, days and callers" in ended.out
 
 
 def test_a_dry_run_says_what_would_be_done_and_does_nothing(stocked, monkeypatch):

@@ -20,8 +20,8 @@ from lab_pipeline.operations.retention import leftovers
 from lab_pipeline.runs.strategies import StrategyStore
 from lab_pipeline.sweeps import partial
 from lab_pipeline.sweeps.running import resolve, run_sweep
-from lab_pipeline.sweeps.store import SweepStore
 from lab_pipeline_tests.support import swept_lab
+from lab_pipeline_tests.support.sweeps import sweeps_of
 from lab_pipeline_tests.support.swept_lab import SPEC
 
 lab = swept_lab.lab
@@ -38,7 +38,7 @@ EXECUTORS = {
 def plain(lab, tmp_path_factory):
     """The hashes of the files of a sweep without Dagster, and its fingerprint."""
     settings, _ = lab
-    store = SweepStore(tmp_path_factory.mktemp("plain"))
+    store = sweeps_of(tmp_path_factory.mktemp("plain"))
     manifest, _ = run_sweep(SPEC, lake=Lake(settings.lake_dir), strategies=StrategyStore.of(settings), store=store)
     return manifest.fingerprint, manifest.files
 
@@ -48,14 +48,14 @@ def untried(lab):
     """Forget what tests before this one have tried, which counts."""
     yield
     settings, _ = lab
-    store = SweepStore(settings.sweeps_dir)
+    store = sweeps_of(settings.home)
     for sweep_id in store.sweep_ids():
         (settings.sweeps_dir / sweep_id).rename(settings.home / f"done-{sweep_id}")
 
 
 def result_of(settings, run):
     assert run.error is None
-    manifest = SweepStore(settings.sweeps_dir).manifest(run.run_id)
+    manifest = sweeps_of(settings.home).manifest(run.run_id)
     return manifest.fingerprint, manifest.files
 
 
@@ -123,7 +123,7 @@ def test_a_sweep_that_is_canceled_stops_and_leaves_nothing_that_can_be_seen(lab)
     (run,) = instance.get_runs(limit=1)
     assert (run.job_name, run.status) == ("sweep", dg.DagsterRunStatus.CANCELED)
     assert list(settings.scratch_dir.iterdir()) == []
-    assert SweepStore(settings.sweeps_dir).sweep_ids() == []
+    assert sweeps_of(settings.home).sweep_ids() == []
     assert len(kept(settings)) == 2
     shutil.rmtree(settings.sweeps_dir / partial.PARTIAL)
 
@@ -134,7 +134,7 @@ def test_a_sweep_that_is_killed_in_a_part_goes_on_from_there(lab, plain):
     assert done.returncode == -signal.SIGKILL, done.stderr
     left = {path: path.stat().st_ino for path in kept(settings)}
     assert len(left) == 2
-    assert SweepStore(settings.sweeps_dir).sweep_ids() == []
+    assert sweeps_of(settings.home).sweep_ids() == []
     reconcile_dead(instance, settings)
     (killed,) = instance.get_runs(dg.RunsFilter(statuses=[dg.DagsterRunStatus.FAILURE]), limit=1)
     assert killed.job_name == "sweep"
@@ -154,7 +154,8 @@ def test_what_nobody_went_on_with_goes_after_a_week(lab):
         directory.mkdir(parents=True)
         (directory / "cells-1.parquet").write_bytes(b"12345")
     before = (datetime.now(UTC) - timedelta(days=8)).timestamp()
-    os.utime(old, (before, before))
+    for path in (old, old / "cells-1.parquet"):
+        os.utime(path, (before, before))
     with Lab(settings, instance) as opened:
         assert leftovers(opened, remove=False)["sweeps"] == 5
         assert leftovers(opened, remove=True)["sweeps"] == 5

@@ -9,7 +9,8 @@ from lab_pipeline.dagster_ext.instance import open_instance
 from lab_pipeline.settings import load_settings
 with open_instance(load_settings()) as instance:
     assert run_backtest_job(instance, BacktestConfig(strategy="ladder", timeframe="1m")).error is None
-print({"hypothesis", "matplotlib", "PIL", "pandera", "scipy"} & set(sys.modules))
+unwanted = {"hypothesis", "matplotlib", "PIL", "pandera", "scipy.special", "scipy.stats", "scipy.spatial"}
+print(unwanted & set(sys.modules))  # numba looks at the version of scipy, which imports none of its parts
 """
 
 

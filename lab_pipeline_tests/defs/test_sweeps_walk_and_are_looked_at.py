@@ -15,9 +15,9 @@ from lab_pipeline.lake import Lake
 from lab_pipeline.operations.sweep_config import to_spec
 from lab_pipeline.runs.strategies import StrategyStore
 from lab_pipeline.sweeps.drift import Drift
-from lab_pipeline.sweeps.store import SweepStore
 from lab_pipeline_tests.engine.sweep.walks import walks
 from lab_pipeline_tests.support import swept_lab
+from lab_pipeline_tests.support.sweeps import sweeps_of
 from lab_pipeline_tests.support.swept_lab import SPEC
 
 lab = swept_lab.lab
@@ -73,7 +73,7 @@ def test_a_partition_is_a_fold_of_the_walk(lab, run):
     }
     assert made.metadata["space of sweep"].value == run.run_id
     assert set(made.metadata["winner"].value) == set(SPEC.space)
-    assert SweepStore(settings.sweeps_dir).sweep_ids() == [run.run_id], "a fold publishes no sweep"
+    assert sweeps_of(settings.home).sweep_ids() == [run.run_id], "a fold publishes no sweep"
 
 
 @pytest.mark.parametrize(

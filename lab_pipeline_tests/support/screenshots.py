@@ -31,7 +31,7 @@ def main():
             page.screenshot(path=DOCS / f"{name}.png")
         (heat, lines) = (page.locator(f"section:has({one})").bounding_box() for one in (".heat", ".sets"))
         page.screenshot(
-            path=DOCS / "sweep-space.png",
+            path=DOCS / "sweep-space.jpg",
             full_page=True,
             clip={**heat, "height": lines["y"] + lines["height"] - heat["y"]},
         )

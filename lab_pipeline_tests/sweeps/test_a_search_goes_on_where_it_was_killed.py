@@ -1,9 +1,11 @@
 """Searches by an optimiser over a lake: same result however often they were killed, and that of a single pass."""
 
 import json
+import os
 import signal
 import subprocess
 import sys
+from datetime import UTC, datetime, timedelta
 
 import polars as pl
 import pytest
@@ -12,6 +14,7 @@ from lab_pipeline.domain.strategy import Strategy
 from lab_pipeline.lake import Lake
 from lab_pipeline.runs.strategies import StrategyStore
 from lab_pipeline.sweeps import running, searching
+from lab_pipeline.sweeps import store as stores
 from lab_pipeline.sweeps.spec import SweepSpec
 from lab_pipeline.sweeps.trials import TrialFiles
 from lab_pipeline_tests.engine.sweep.walks import walks
@@ -41,6 +44,7 @@ CHANGES = {"tpe": {}, "cmaes": {"search": {**REQUEST["search"], "method": "cmaes
 
 RUN = """
 import json, os, signal, sys
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from lab_pipeline.lake import Lake
 from lab_pipeline.runs.strategies import StrategyStore
@@ -207,3 +211,39 @@ def test_trials_of_other_data_are_not_taken(home, tmp_path):
     other.write_candles(candles, "1m")
     other.write_calls(calls)
     assert running.search(running.resolve(spec, strategies, other), other, sweeps_of(tmp_path)).searched != first
+
+
+def test_what_nobody_went_on_with_is_removed_after_a_week(tmp_path, monkeypatch):
+    store = sweeps_of(tmp_path)
+    made = datetime(2020, 1, 1, tzinfo=UTC)
+    kept = store.partial("abc") / "trials"
+    kept.mkdir(parents=True)
+    (kept / "part-00000.parquet").write_bytes(b"1234")
+    for path in (kept / "part-00000.parquet", kept, kept.parent):
+        os.utime(path, (made.timestamp(), made.timestamp()))
+    monkeypatch.setattr(stores, "now", lambda: made + timedelta(days=7))
+    assert store.leftovers(remove=True) == 0
+    monkeypatch.setattr(stores, "now", lambda: made + timedelta(days=7, seconds=1))
+    assert store.leftovers() == 4
+    assert kept.exists()
+    assert store.leftovers(remove=True) == 4
+    assert not kept.parent.exists()
+
+
+def test_no_set_that_may_be_proposed_reaches_into_the_holdout(home):
+    lake, strategies = Lake(home / "lake"), StrategyStore(home / "catalog.duckdb")
+    space = {"horizonMinutes": {"from": 1, "to": 3000}, "exit.stopLoss": [0.1, 0.2]}
+    resolved = running.resolve(SweepSpec.parse({**REQUEST, "space": space, "constraints": []}), strategies, lake)
+    assert max(one.horizon_minutes for one in resolved.sets.groups) < 3000
+    begins = lake.calls()["called_at"].dt.date().unique().sort()[-resolved.held_days]
+    ends = resolved.calls["called_at"] + timedelta(minutes=3000)
+    assert ends.max().date() < begins or ends.max().replace(tzinfo=None) == datetime.combine(
+        begins, datetime.min.time()
+    )
+
+
+def test_sets_that_were_not_searched_are_not_swept(home):
+    lake, strategies = Lake(home / "lake"), StrategyStore(home / "catalog.duckdb")
+    resolved = running.resolve(SweepSpec.parse(REQUEST), strategies, lake)
+    with pytest.raises(RuntimeError, match="only the first batch of the sets is there: call search"):
+        running.evaluate(resolved, lake)

@@ -16,8 +16,8 @@ from lab_pipeline.lake import Lake
 from lab_pipeline.runs.strategies import StrategyStore
 from lab_pipeline.sweeps import running
 from lab_pipeline.sweeps.spec import SweepSpec
-from lab_pipeline.sweeps.store import SweepStore
 from lab_pipeline_tests.engine.sweep.walks import walks
+from lab_pipeline_tests.support.sweeps import sweeps_of
 
 DAY = 86_400_000
 HORIZON_MINUTES = 60
@@ -46,6 +46,16 @@ REQUEST = {
         "placebo": 9,
     },
 }
+BESIDE = {"winner_values", "front", "parts", "caller_rule", "stop_fills"}
+FIGURES = {
+    "dsr": "dsr",
+    "pbo": "pbo",
+    "spa": "spa_consistent_p",
+    "placebo": "placebo_p",
+    "oos": "oos_expectancy",
+    "plateau": "plateau_ratio",
+    "lanes": "weakest_lane_expectancy",
+}
 WORDS = {"objective", "weakest_lane", "supported", "failed", "unsaid"}
 TITLES = {
     "dsr": "deflated Sharpe ratio",
@@ -69,7 +79,7 @@ def published(request, tmp_path_factory):
         after *= pl.when(pl.col("timestamp") >= pl.col("jump").list.get(number)).then(request.param).otherwise(1.0)
     prices = ["open", "high", "low", "close"]
     candles = candles.join(jumps, on="mint", maintain_order="left").with_columns(pl.col(prices) * after).drop("jump")
-    lake, strategies, store = Lake(home / "lake"), StrategyStore(home / "catalog.duckdb"), SweepStore(home / "sweeps")
+    lake, strategies, store = Lake(home / "lake"), StrategyStore(home / "catalog.duckdb"), sweeps_of(home)
     lake.write_candles(candles, "1m")
     lake.write_calls(calls)
     strategies.add(Strategy.parse(BASE))
@@ -144,11 +154,12 @@ def test_every_number(published):
         **walk_forward(cells),
         "path_expectancies": paths(cells),
         **plateau(cells, able),
-        **lanes(tables),
+        **lanes(tables, winner),
         "placebo_p": placebo(tables, cells.lower(winner, everything)),
     }
     by_hand |= verdict(by_hand)
-    assert told.keys() - {"verdict", "expectancy_low", "expectancy_high"} == by_hand.keys()
+    assert told.keys() - {"verdict", "expectancy_low", "expectancy_high", *BESIDE} == by_hand.keys()
+    said_beside(tables, told, by_hand, winner)
     assert [title in told["verdict"] for title in TITLES.values()] == [name in by_hand["failed"] for name in TITLES]
     for name, bound in interval(cells, tables, winner).items():  # by a quantile of Student's t to 0.2 %
         assert told[name] == pytest.approx(bound, abs=0.002 * abs(bound - cells.mean(winner, everything))), name
@@ -156,6 +167,22 @@ def test_every_number(published):
         exactly = value is None or name in WORDS
         assert told[name] == (value if exactly else pytest.approx(value, rel=1e-8, abs=1e-12)), name
     assert cells.sets["objective"][winner] == pytest.approx(cells.lower(winner, everything), rel=1e-9)
+
+
+def said_beside(tables, told, by_hand, winner):
+    """What is not a figure of its own, or is made of more than the tables hold, fits what the tables do hold."""
+    row = tables["sets"].filter(pl.col("set_id") == winner).row(0, named=True)
+    assert told["winner_values"] == {path: row[f"p.{path}"] for path in SPACE}
+    assert told["front"] is None
+    assert [one["value"] for one in told["parts"]] == [told[FIGURES[one["part"]]] for one in told["parts"]]
+    assert [one["passed"] for one in told["parts"]] == [one["part"] not in by_hand["failed"] for one in told["parts"]]
+    rule, stops = told["caller_rule"], told["stop_fills"]
+    pair = tables["callers"].filter((pl.col("set_id") == rule["set_id"]) & (pl.col("caller") == rule["caller"]))
+    assert pair.select("p_value", "q_value").row(0) == (rule["p_value"], rule["q_value"])
+    shuffled = tables["placebo"].filter(pl.col("kind") == "callers")["best_metric"].fill_null(-math.inf)
+    assert rule["placebo_p"] == (1 + (shuffled >= rule["objective"]).sum()) / (1 + len(shuffled))
+    assert (stops["winners"]["as_run"], stops["ranks"]["as_run"]) == (winner, 1)
+    assert stops["objectives"]["as_run"] == row["objective"]
 
 
 def interval(cells, tables, winner):
@@ -330,14 +357,14 @@ def plateau(cells, able):
     return {"plateau_set": best, "plateau_ratio": scores[best] / peak if peak > 0 else None}
 
 
-def lanes(tables):
-    rows = tables["lanes"].select("expectancy", "lane").rows()
+def lanes(tables, winner):
+    rows = tables["lanes"].filter(pl.col("set_id") == winner).select("expectancy", "lane").rows()
     worst, name = min(rows, key=lambda row: row[0])
     return {"weakest_lane": name, "weakest_lane_expectancy": worst}
 
 
 def placebo(tables, observed):
-    best = tables["placebo"]["best_metric"].fill_null(-math.inf)
+    best = tables["placebo"].filter(pl.col("kind") == "moments")["best_metric"].fill_null(-math.inf)
     return (1 + (best >= observed).sum()) / (1 + len(best))
 
 

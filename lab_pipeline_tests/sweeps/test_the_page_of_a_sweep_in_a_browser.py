@@ -7,7 +7,7 @@ import pytest
 from playwright.sync_api import sync_playwright
 
 from lab_pipeline_tests.support.browser import FLAGS, listen
-from lab_pipeline_tests.sweeps.test_the_page_of_a_sweep import data_of, once, world
+from lab_pipeline_tests.sweeps.swept_walks import data_of, once, world
 
 __all__ = ["once", "world"]
 pytestmark = pytest.mark.long

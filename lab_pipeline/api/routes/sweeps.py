@@ -28,7 +28,7 @@ from lab_pipeline.sweeps.heatmap import Reduce, heat_map
 from lab_pipeline.sweeps.holdout import reveal
 from lab_pipeline.sweeps.promoting import promote
 from lab_pipeline.sweeps.published import PublishedSweep
-from lab_pipeline.sweeps.questions import Order
+from lab_pipeline.sweeps.questions import SortOrder
 from lab_pipeline.sweeps.sets import set_config, set_row
 from lab_pipeline.sweeps.store import UnknownSweepError
 
@@ -116,8 +116,8 @@ async def list_sets(
         str, Query(max_length=LONGEST_FILTER, description="A figure, such as `expectancyLower`, or a varied parameter.")
     ] = "rank",
     order: Annotated[
-        Order, Query(description="`asc`: smallest first; `desc`: largest first. Sets without it come last.")
-    ] = Order.ASCENDING,
+        SortOrder, Query(description="`asc`: smallest first; `desc`: largest first. Sets without it come last.")
+    ] = SortOrder.ASCENDING,
     filters: Annotated[
         list[Annotated[str, Query(max_length=LONGEST_FILTER)]] | None,
         Query(
@@ -353,7 +353,7 @@ def _config(stores: Stores, sweep_id: str, set_id: int) -> StrategyConfig | None
 
 def _estimate(stores: Stores, request: schemas.SweepRequest) -> schemas.SweepDryRun:
     try:
-        found = checking.estimate(request.spec, stores.strategies, stores.lake)
+        found = checking.estimate(request.spec, stores.strategies, stores.lake, memory=stores.settings.sweep_memory)
     except InvalidConfigError as error:
         raise _refused(error) from None
     sets = found.resolved.sets

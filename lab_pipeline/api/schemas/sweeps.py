@@ -14,7 +14,7 @@ from lab_pipeline.domain.strategy import StrategyConfig
 from lab_pipeline.operations.sweeps import SweepRun
 from lab_pipeline.sweeps.holdout import Holdout
 from lab_pipeline.sweeps.promoting import Promoted
-from lab_pipeline.sweeps.spec import ObjectiveSpec, SearchSpec, SweepSpec, ValidationSpec, WalkSpec
+from lab_pipeline.sweeps.spec import KeepSpec, ObjectiveSpec, SearchSpec, SweepSpec, ValidationSpec, WalkSpec
 
 SWEEP_EXAMPLE = "5d1f0a37-6a0e-4f0b-9f53-0c1b1b0f4f10"
 STRATEGY_ID = r"^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$"
@@ -53,6 +53,12 @@ class ValidationRequest(ValidationSpec):
     """The winner of one window, tried in the next."""
 
 
+class KeepRequest(KeepSpec):
+    """What is published of single sets."""
+
+    model_config = CAMEL
+
+
 class SweepRequest(SweepSpec):
     """A request: which strategy, which of its parameters, on which calls. As in a file, with names in camelCase."""
 
@@ -80,6 +86,8 @@ class SweepRequest(SweepSpec):
     """What decides which set wins."""
     validation: ValidationRequest = ValidationRequest()
     """How the winner is judged."""
+    keep: KeepRequest = KeepRequest()
+    """Which sets are published with all their trades."""
 
     @property
     def spec(self) -> SweepSpec:
@@ -388,6 +396,55 @@ class HeatMapAnswer(Answer):
     """Sets of a cell that may win."""
 
 
+class CallerRule(Answer):
+    """The best pair of a caller and a set."""
+
+    caller: str
+    """Whose calls."""
+    set_id: int
+    """Under which set."""
+    objective: float | None
+    """What ranks pairs, of this one."""
+    p_value: float | None
+    """One-sided, of a mean net return of 0, clustered by day."""
+    q_value: float | None
+    """The same, corrected for all pairs."""
+    placebo_p: float | None
+    """How often names of callers that were shuffled within each day gave as good a pair."""
+
+
+class StopFillsAnswer(Answer):
+    """The winner with stops as in the run (`as_run`), at their level (`level`) and at the candle's low (`low`)."""
+
+    winners: dict[str, int | None]
+    """Which set wins then."""
+    objectives: dict[str, float | None]
+    """The winner's objective then."""
+    ranks: dict[str, int | None]
+    """Its rank then."""
+    survives: bool | None
+    """Whether it may still win at the low."""
+
+
+class VerdictPart(Answer):
+    """A part of the verdict."""
+
+    part: str
+    """Its name, as in `failed` and `unsaid`."""
+    title: str
+    """What people call it."""
+    value: float | None
+    """Its figure; null where it could not be said."""
+    wanted: str
+    """What the figure has to be."""
+    passed: bool
+    """Whether it is."""
+    doubt: str
+    """What it means if it is not."""
+    unsaid: str | None
+    """Why it could not be said; null where it was."""
+
+
 class SelectionAnswer(Answer):
     """How far the winner of a sweep can be believed. Null is what does not exist or could not be said."""
 
@@ -453,6 +510,12 @@ class SelectionAnswer(Answer):
     """Its mean net return there."""
     placebo_p: float | None
     """How often the same search on calls at other moments found as much."""
+    front: list[int] | None
+    """Where several objectives are weighed, ids of the sets that none other beats in all of them."""
+    caller_rule: CallerRule | None
+    """The best pair of a caller and a set."""
+    stop_fills: StopFillsAnswer | None
+    """The winner under other assumptions about its stops."""
     supported: bool
     """Whether nothing speaks against the winner."""
     failed: list[str]
@@ -461,6 +524,8 @@ class SelectionAnswer(Answer):
     """Parts for which there was too little."""
     verdict: str
     """The same in words."""
+    parts: list[VerdictPart]
+    """Every part, with its figure and what is wanted of it."""
 
     @classmethod
     def of(cls, document: dict[str, Any]) -> "SelectionAnswer":
@@ -481,8 +546,10 @@ class FoldItem(Answer):
     """First moment of the calls that tested, UTC."""
     test_end: Moment
     """Their end, exclusive, UTC."""
-    purged_trades: int
-    """Trades left out in training, whose windows reached into the test."""
+    kind: str
+    """`rolling` or `anchored`: whether training moves on with the test, or begins with the first day."""
+    purged_calls: int
+    """Calls left out in training, whose windows reached into the test or which the embargo took."""
     set_id: int | None
     """The set that was chosen; null where none could be."""
     train_expectancy: float | None

@@ -76,7 +76,6 @@ def walk(
             strategies=strategies,
             threads=lab.settings.threads,
             on_progress=log.report,
-            on_best=log.note_best,
         )
     return dg.MaterializeResult(metadata=_metadata(walked, manifest))
 

@@ -218,6 +218,8 @@ class Worker:
                 room.pairs,
             )
             handed_back.append(room.pairs[:left].copy())
+            if self._ground.noted is not None:
+                self._ground.noted.put(chunk.ranks[begin:end], place, net)
             with lock:
                 accumulate(
                     net,
@@ -229,8 +231,6 @@ class Worker:
                     cells.tail,
                 )
         placed = slice(place, place + sets)
-        if self._ground.noted is not None:
-            self._ground.noted.put(chunk.ranks, place, net)
         with lock:
             cells.entered[placed] += tallies.reasons.sum(axis=1)
             cells.reasons[placed] += tallies.reasons

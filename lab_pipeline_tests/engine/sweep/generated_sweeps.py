@@ -16,6 +16,12 @@ from lab_pipeline_tests.engine.generated_fills import rich_configs
 
 PLAIN = ("entry", "exit", "reentry", "costs", "intrabar", "horizonMinutes")
 RICH = (*PLAIN, "endOfData", "filters")
+NEAR = {
+    "targets": [{"multiple": 1.125, "fraction": 0.5}, {"multiple": 1.25, "fraction": 0.5}],
+    "stopLoss": 0.0625,
+    "breakEvenAfter": 1,
+}
+"""An exit whose targets and stop many a candle reaches both."""
 
 
 @dataclass(frozen=True)
@@ -27,18 +33,24 @@ class Swept:
 
 @st.composite
 def sweeps(draw, *, rich: bool = False, most: int = 12) -> Swept:
-    """Draw a few strategies, and sets that have each block of one of them."""
+    """Draw a few strategies, and sets that have each block of one of them; the last ones sell near to the entry."""
     drawn = draw(st.lists(rich_configs() if rich else configs(), min_size=2, max_size=4))
     documents = [config.to_json_dict() for config in drawn]
     blocks = RICH if rich else PLAIN
-    space = Space.parse({name: [document[name] for document in documents] for name in blocks})
+    values = {name: [document[name] for document in documents] for name in blocks}
+    values["exit"].append(NEAR)
+    space = Space.parse(values)
     base = StrategyConfig.parse(documents[0] | {"intrabar": "stop_first", "finerTimeframe": None})
     if rich and any(document["finerTimeframe"] for document in documents):
         base = StrategyConfig.parse(documents[0] | {"intrabar": "finer", "finerTimeframe": "20s"})
-        space = Space.parse({name: [document[name] for document in documents] for name in blocks if name != "intrabar"})
+        space = Space.parse({name: some for name, some in values.items() if name != "intrabar"})
     picks = st.tuples(*(st.sampled_from(dimension.values) for dimension in space.dimensions))
     points = [tuple(dimension.values[number] for dimension in space.dimensions) for number in range(len(drawn))]
     points += draw(st.lists(picks, max_size=most))
+    points += [
+        tuple(dimension.values[-1 if dimension.path == "exit" else 0] for dimension in space.dimensions),
+        tuple(dimension.values[-1] for dimension in space.dimensions),
+    ]
     return Swept(base, space, Sets(base, space, [points[0], *points]))
 
 
