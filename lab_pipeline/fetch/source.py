@@ -1,0 +1,74 @@
+"""What a source of candles is to those who ask it."""
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import polars as pl
+
+from lab_pipeline.fetch.windows import Span
+
+
+@dataclass(frozen=True)
+class Request:
+    """Candles of one token that are asked for together.
+
+    Attributes:
+        mint: the token.
+        chain: that it is on; empty where that says nothing, as on an exchange.
+        called_at: of the token's first call, milliseconds since the epoch.
+        spans: when, ascending.
+    """
+
+    mint: str
+    chain: str
+    called_at: int
+    spans: tuple[Span, ...]
+
+    @property
+    def start(self) -> int:
+        """Of the first span."""
+        return self.spans[0][0]
+
+    @property
+    def end(self) -> int:
+        """Of the last span, exclusive."""
+        return self.spans[-1][1]
+
+
+class CandleSource(Protocol):
+    """A source of candles.
+
+    Attributes:
+        name: by which it is remembered.
+        per_minute: how often it may be asked; null where nothing limits it.
+        cost_per_1000: what 1,000 requests cost, 0 if nothing; null if that is not known.
+        by_chain: whether a token is known by its chain, too.
+    """
+
+    name: str
+    per_minute: int | None
+    cost_per_1000: float | None
+    by_chain: bool
+
+    def most_ms(self, timeframe: str) -> int:
+        """Return how much time one request can bring, in milliseconds.
+
+        Raises:
+            FetchError: if it has no candles of that length.
+        """
+
+    def until_ms(self, now_ms: int) -> int:
+        """Return until when it can have candles that are closed."""
+
+    def estimate(self, requests: list[Request], timeframe: str) -> int:
+        """Guess how often it will be asked."""
+
+    def candles(self, request: Request, timeframe: str) -> pl.DataFrame:
+        """Return `rows.CANDLES` of the time from the request's start to its end; more, or repeated ones, do no harm.
+
+        Raises:
+            FetchError: if it does not answer.
+        """
+
+    def close(self) -> None:
+        """Let go of connections."""
