@@ -231,11 +231,6 @@ class Settings(BaseSettings):
         return self.home / "inbox" if self.inbox is None else self.inbox.expanduser().absolute()
 
     @property
-    def fetch_dir(self) -> Path:
-        """When each source may be asked next."""
-        return self.home / "fetch"
-
-    @property
     def raw_dir(self) -> Path:
         """Answers of sources as they were received."""
         return self.home / "raw"
@@ -287,7 +282,7 @@ PRIVATE = 0o077
 """The umask under which the processes of a lab make files: what they hold is for their user alone."""
 NUMBA = "NUMBA_CACHE_DIR"
 AREAS = frozenset({
-    "artifacts", "cache", "catalog", "clickhouse", "dagster", "fetch", "inbox", "lake", "logs", "raw", "scratch",
+    "artifacts", "cache", "catalog", "clickhouse", "dagster", "inbox", "lake", "logs", "raw", "scratch",
     "statistics", "strategies",
 })  # fmt: skip
 """How the names of what a lab keeps in its home begin."""

@@ -29,6 +29,7 @@ def _group() -> None: ...
 
 @fetch_app.command("candles")
 def candles(
+    *,
     source: Annotated[
         str,
         typer.Option(help="geckoterminal, coingecko, birdeye, binance_vision, freqtrade, clickhouse or duckdb."),
@@ -61,7 +62,7 @@ def candles(
     ledger = Ledger(lab.settings.catalog_path)
     with closing(open_source(source, lab.settings, ledger, path)) as asked:
         fetcher = Fetcher(asked, lab.lake, ledger, timeframe)
-        found = _wanted(lab, asked, timeframe, fetcher.until_ms(), callers, mints, chain)
+        found = _wanted(lab, asked, timeframe, fetcher.until_ms(), callers=callers, mints=mints, chain=chain)
         plan = fetcher.plan(found.tokens)
         _announce(plan, found, asked)
         if estimate or not plan.requests:
@@ -81,6 +82,7 @@ def _wanted(
     source: "CandleSource",
     timeframe: str,
     until_ms: int,
+    *,
     callers: list[str] | None,
     mints: list[str] | None,
     chain: str | None,

@@ -79,7 +79,9 @@ class GeckoTerminal:
         if chosen is None:
             return rows.candles([])
         aggregate = self._aggregate(timeframe)
-        return rows.in_tokens(rows.candles(self._pages(request, chosen, aggregate, request.start, request.end)))
+        return rows.in_tokens(
+            rows.candles(self._pages(request, chosen, aggregate, start=request.start, end=request.end))
+        )
 
     def close(self) -> None:
         """Let go of connections."""
@@ -92,7 +94,7 @@ class GeckoTerminal:
         return known[timeframe]
 
     def _pages(
-        self, request: Request, pool: str, aggregate: tuple[str, str], start: int, end: int, limit: int | None = None
+        self, request: Request, pool: str, aggregate: tuple[str, str], *, start: int, end: int, limit: int | None = None
     ) -> list[Any]:
         """Ask for one page after another, back in time, until one begins before the start or brings nothing older."""
         found: list[Any] = []
@@ -137,7 +139,7 @@ class GeckoTerminal:
     def _traded(self, request: Request, pool: str) -> float:
         """Return what a pool traded in the 24 hours before the call's, in USD."""
         end = request.called_at // 3_600_000 * 3_600_000
-        found = rows.candles(self._pages(request, pool, ("hour", "1"), end - DAY_MS, end, limit=24))
+        found = rows.candles(self._pages(request, pool, ("hour", "1"), start=end - DAY_MS, end=end, limit=24))
         day = rows.kept(found, 3_600_000)[0].filter(pl.col("timestamp").is_between(end - DAY_MS, end, closed="left"))
         return float(day["volume"].sum())
 

@@ -1,7 +1,7 @@
 """The table `ohlcv_candles` of quantBot, in ClickHouse or in a DuckDB file, in both generations of its schema.
 
-The first has `interval` (text, `5m`), the second `interval_seconds`, `ingested_at` and `ingestion_run_id`. Neither keeps
-a candle once: of several the one that was ingested last counts.
+The first has `interval` (text, `5m`), the second `interval_seconds`, `ingested_at` and `ingestion_run_id`. Neither
+keeps a candle once: of several the one that was ingested last counts.
 """
 
 import re

@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -10,16 +9,16 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from lab_pipeline.files.atomic import PRIVATE, write_whole
+from lab_pipeline.files.atomic import Sync, write_whole
 
-REQUESTS = "requests.jsonl"
+NAME_LENGTH = 16
 
 
 @dataclass(frozen=True)
 class RawAnswers:
     """The answers of one source: a directory a day, a file an answer (zstd), named by its SHA-256.
 
-    `requests.jsonl` beside them says what each answers.
+    A small file beside it, whose name begins alike, says what it answers; there are several if it answers several.
     """
 
     directory: Path
@@ -40,10 +39,8 @@ class RawAnswers:
         file = day / f"{name}.{suffix}.zst"
         if not file.exists():
             write_whole(file, pa.Codec("zstd").compress(content, asbytes=True))
+        request = json.dumps({"path": path, "parameters": dict(parameters)})
         said = {"sha256": name, "path": path, "parameters": dict(parameters), "asked_at": now.isoformat()}
-        descriptor = os.open(day / REQUESTS, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, PRIVATE)
-        try:
-            os.write(descriptor, json.dumps(said).encode() + b"\n")
-        finally:
-            os.close(descriptor)
+        which = hashlib.sha256(request.encode()).hexdigest()[:NAME_LENGTH]
+        write_whole(day / f"{name[:NAME_LENGTH]}-{which}.request.json", json.dumps(said), sync=Sync.NOTHING)
         return file

@@ -75,7 +75,7 @@ def in_tokens(found: pl.DataFrame) -> pl.DataFrame:
 
 
 def kept(found: pl.DataFrame, length_ms: int) -> tuple[pl.DataFrame, int]:
-    """Return the candles that keep the lake's rules, each once, as it was received last, ascending; and count others."""
+    """Return the candles that keep the lake's rules, each once as it was received last, and count the others."""
     in_time = pl.col("timestamp").is_between(0, int(frames.END.timestamp() * 1000), closed="left")
     whole = found.drop_nulls()
     fit = whole.filter(prices_hold() & in_time & (pl.col("timestamp") % length_ms == 0))

@@ -75,7 +75,7 @@ def open_source(name: str, settings: Settings, ledger: Ledger, path: Path | None
 
 
 def _web(settings: Settings, address: Address, per_minute: int) -> Web:
-    pace = Pace(settings.fetch_dir / f"{address.name}.pace", per_minute)
+    pace = Pace(settings.home / "locks" / f"{address.name}.pace", per_minute)
     return Web(address, pace, RawAnswers(settings.raw_dir / address.name))
 
 

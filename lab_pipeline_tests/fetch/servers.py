@@ -20,7 +20,7 @@ def at(text):
 
 
 def market(start, minutes, *, missing=()):
-    """Make candles by second: open, high, low, close, volume in tokens; exact in binary, so that they stay as they are."""
+    """Make candles by second: open, high, low, close, volume in tokens; exact in binary, so that nothing is rounded."""
     return {
         start + number * MINUTE: (1.0 + number % 7, 16.0, 0.5, 2.0 + number % 3, float(8 * (1 + number % 5)))
         for number in range(minutes)

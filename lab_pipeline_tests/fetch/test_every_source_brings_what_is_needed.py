@@ -1,5 +1,6 @@
 import json
 
+import pyarrow as pa
 import pytest
 from werkzeug import Response
 
@@ -112,16 +113,14 @@ def test_a_candle_that_breaks_a_rule_is_left_out_and_counted(whole):
 
 
 def test_answers_are_kept_as_they_came(whole, tmp_path):
-    import pyarrow as pa
-
     whole.fetch(START, END)
     kept = list((tmp_path / "raw" / whole.source.name).rglob("*.zst"))
     assert kept
     content = pa.CompressedInputStream(pa.OSFile(str(kept[0])), "zstd").read()
     assert content[:1] in {b"{", b"P"} or b".zip" in content
-    lines = [json.loads(line) for path in tmp_path.rglob("requests.jsonl") for line in path.read_text().splitlines()]
-    assert {f"{line['sha256']}" for line in lines} == {path.name.partition(".")[0] for path in kept}
-    assert KEY not in "".join(path.read_text() for path in tmp_path.rglob("requests.jsonl"))
+    requests = [path.read_text() for path in (tmp_path / "raw").rglob("*.request.json")]
+    assert {json.loads(text)["sha256"] for text in requests} == {path.name.partition(".")[0] for path in kept}
+    assert KEY not in "".join(requests)
 
 
 def test_only_closed_candles(whole):

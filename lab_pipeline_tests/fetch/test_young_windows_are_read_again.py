@@ -1,3 +1,6 @@
+import polars as pl
+
+from lab_pipeline.domain import frames
 from lab_pipeline_tests.fetch.servers import DAY, MINUTE, at, market
 
 START = at("2025-03-10T06:00")
@@ -49,10 +52,6 @@ def test_a_dead_token_is_asked_for_once_more_and_then_no_more(birdeye):
 
 
 def test_candles_from_elsewhere_are_not_replaced(birdeye):
-    import polars as pl
-
-    from lab_pipeline.domain import frames
-
     birdeye.source.candles[MINT] = market(START, 60)
     mine = {"mint": [MINT], "timestamp": [(START + 10 * MINUTE) * 1000], "volume": [0.0]}
     mine |= {name: [5.0] for name in ("open", "high", "low", "close")}
