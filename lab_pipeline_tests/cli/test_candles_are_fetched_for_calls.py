@@ -27,7 +27,7 @@ def called(lab, tmp_path):
 
 
 @pytest.fixture
-def gecko(called, httpserver, monkeypatch):
+def gecko(called, httpserver, monkeypatch):  # noqa: ARG001 - its calls are in the lake
     """GeckoTerminal, whose one token has five-minute candles."""
     source = Gecko(httpserver)
     every = market(CALLED - 180 * MINUTE - 2 * MINUTE, DAYS * 1440)

@@ -55,14 +55,15 @@ class Source:
 
 
 class Gecko(Source):
-    name = "geckoterminal"
+    name, prefix = "geckoterminal", ""
 
     def __init__(self, server):
         super().__init__(server)
         self.pools = {}
         """By mint: address, created_at, reserve; candles of a pool are those of the mint unless it has its own."""
-        server.expect_request(re.compile(r"/networks/\w+/tokens/\w+/pools")).respond_with_handler(self._pools)
-        path = re.compile(r"/networks/\w+/pools/\w+/ohlcv/\w+")
+        tokens = re.compile(rf"{self.prefix}/networks/\w+/tokens/\w+/pools")
+        server.expect_request(tokens).respond_with_handler(self._pools)
+        path = re.compile(rf"{self.prefix}/networks/\w+/pools/\w+/ohlcv/\w+")
         server.expect_request(path).respond_with_handler(lambda request: self.answer(request, self._ohlcv))
 
     def settings(self):
@@ -85,7 +86,7 @@ class Gecko(Source):
         return Response(json.dumps({"data": data}), content_type="application/json")
 
     def _ohlcv(self, request):
-        _, _, _, _, pool, _, unit = request.path.split("/")
+        pool, _, unit = request.path.split("/")[-3:]
         candles = self.candles.get(pool) or self.candles.get(pool.removeprefix("pool"), {})
         before, limit = int(request.args["before_timestamp"]), min(int(request.args["limit"]), self.page)
         assert request.args["currency"] == "usd"
@@ -100,6 +101,17 @@ class Gecko(Source):
         *prices, tokens = candle
         usd = tokens * sum(prices) / 4
         return [time, *map(self.written, (*prices, usd))]
+
+
+class CoinGecko(Gecko):
+    name, prefix = "coingecko", "/onchain"
+
+    def settings(self):
+        return {"coingecko_url": self.url, "coingecko_key": KEY, "coingecko_per_minute": 1_000_000}
+
+    def _ohlcv(self, request):
+        assert request.headers["x-cg-pro-api-key"] == KEY
+        return super()._ohlcv(request)
 
 
 class Birdeye(Source):
