@@ -6,6 +6,7 @@ import zipfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from urllib.parse import quote
 
 import polars as pl
 
@@ -77,9 +78,9 @@ class BinanceVision:
         Raises:
             FetchError: if it is not what its checksum says.
         """
-        name = f"{symbol}-{timeframe}-{period}.zip"
+        name = f"{quote(symbol, safe='')}-{timeframe}-{period}.zip"
         kind = "daily" if period.count("-") > 1 else "monthly"
-        path = f"/spot/{kind}/klines/{symbol}/{timeframe}/{name}"
+        path = f"/spot/{kind}/klines/{quote(symbol, safe='')}/{timeframe}/{name}"
         content = self.web.get(path, suffix="zip")
         if content is None:
             return None

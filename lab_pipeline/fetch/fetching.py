@@ -91,7 +91,7 @@ class _Waiting:
     """What was fetched and is not in the lake yet."""
 
     frames: list[pl.DataFrame] = field(default_factory=list)
-    asked: list[tuple[str, Asked]] = field(default_factory=list)
+    asked: list[tuple[str, str, Asked]] = field(default_factory=list)
     since: float = field(default_factory=time.monotonic)
 
 
@@ -125,7 +125,7 @@ class Fetcher:
         has = self._has(tokens)
         requests, again = [], 0
         for token in sorted(tokens, key=lambda token: token.mint):
-            mine, there = asked.get(token.mint, []), has.get(token.mint, [])
+            mine, there = asked.get((token.chain, token.mint), []), has.get(token.mint, [])
             young = [one for one in mine[-READ_AGAIN:] if one.asked_at < one.fetched_through + SETTLED_MS]
             known = [
                 one.span for one in mine if one not in young and (one.asked_and_empty or _overlap(one.span, there))
@@ -190,7 +190,7 @@ class Fetcher:
                         *rows.VALUES,
                     )
                 )
-            waiting.asked.append((request.mint, Asked(start, end, some.is_empty(), asked_at)))
+            waiting.asked.append((request.chain, request.mint, Asked(start, end, some.is_empty(), asked_at)))
 
     def _commit(self, waiting: _Waiting, done: Fetched) -> None:
         """Put candles into the lake, then remember that they were asked for: never the other way round."""

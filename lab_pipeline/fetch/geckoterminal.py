@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
+from urllib.parse import quote
 
 import polars as pl
 
@@ -99,7 +100,7 @@ class GeckoTerminal:
         """Ask for one page after another, back in time, until one begins before the start or brings nothing older."""
         found: list[Any] = []
         unit, number = aggregate
-        path = f"{self.prefix}/networks/{_network(request.chain)}/pools/{pool}/ohlcv/{unit}"
+        path = f"{self.prefix}/networks/{_network(request.chain)}/pools/{quote(pool, safe='')}/ohlcv/{unit}"
         before = end
         while before > start:
             parameters = {
@@ -120,7 +121,7 @@ class GeckoTerminal:
 
     def _decide(self, request: Request) -> list[Pool]:
         """Choose among the pools of a token by what was known at the call, and say why."""
-        path = f"{self.prefix}/networks/{_network(request.chain)}/tokens/{request.mint}/pools"
+        path = f"{self.prefix}/networks/{_network(request.chain)}/tokens/{quote(request.mint, safe='')}/pools"
         described = self._read(path, {}, lambda said: [_pool(one, request.called_at) for one in said["data"]])
         pools = sorted(described or [], key=lambda pool: pool.pool)
         there = [pool for pool in pools if pool.created_at is None or pool.created_at <= request.called_at]
@@ -154,7 +155,7 @@ class GeckoTerminal:
 
 
 def _network(chain: str) -> str:
-    return NETWORKS.get(chain, chain)
+    return quote(NETWORKS.get(chain, chain), safe="")
 
 
 def _pool(described: dict[str, Any], called_at: int) -> Pool:

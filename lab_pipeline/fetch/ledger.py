@@ -10,6 +10,8 @@ from lab_pipeline.storage.catalog_file import open_catalog, record_layout
 from lab_pipeline.storage.duck_connection import DuckConnection
 from lab_pipeline.storage.duck_file import DuckFile
 
+INSERT = "INSERT INTO fetched_windows VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
+
 
 @dataclass(frozen=True)
 class Asked:
@@ -64,28 +66,26 @@ class Ledger:
 
     catalog: Path
 
-    def asked(self, source: str, timeframe: str) -> dict[str, list[Asked]]:
-        """Return by mint what a source was asked for, ascending."""
+    def asked(self, source: str, timeframe: str) -> dict[tuple[str, str], list[Asked]]:
+        """Return by chain and mint what a source was asked for, ascending."""
         with self._file().transaction(write=False) as connection:
             rows = connection.execute(
-                "SELECT mint, start_ms, fetched_through, asked_and_empty, asked_at FROM fetched_windows "
-                "WHERE source = ? AND timeframe = ? ORDER BY mint, start_ms",
+                "SELECT chain, mint, start_ms, fetched_through, asked_and_empty, asked_at FROM fetched_windows "
+                "WHERE source = ? AND timeframe = ? ORDER BY chain, mint, start_ms",
                 [source, timeframe],
             )
-        found: dict[str, list[Asked]] = {}
-        for mint, *values in rows:
-            found.setdefault(mint, []).append(Asked(*values))
+        found: dict[tuple[str, str], list[Asked]] = {}
+        for chain, mint, *values in rows:
+            found.setdefault((chain, mint), []).append(Asked(*values))
         return found
 
-    def record(self, source: str, timeframe: str, asked: Iterable[tuple[str, Asked]]) -> None:
-        """Remember that a source was asked; what was remembered of the same time is forgotten."""
+    def record(self, source: str, timeframe: str, asked: Iterable[tuple[str, str, Asked]]) -> None:
+        """Remember what a source was asked, by chain and mint; what was remembered of the same time is forgotten."""
         with self._file().transaction(write=True) as connection:
-            for mint, new in asked:
-                _make_room(connection, [source, mint, timeframe], new)
-                connection.execute(
-                    "INSERT INTO fetched_windows VALUES (?, ?, ?, ?, ?, ?, ?)",
-                    [source, mint, timeframe, *astuple(new)],
-                )
+            for chain, mint, new in asked:
+                key = [source, chain, mint, timeframe]
+                _make_room(connection, key, new)
+                connection.execute(INSERT, [*key, *astuple(new)])
 
     def pools(self, source: str, chain: str, mint: str) -> list[Pool] | None:
         """Return the pools of a token, or null if nobody has asked yet."""
@@ -121,15 +121,13 @@ class Ledger:
 def _make_room(connection: DuckConnection, key: list[str], new: Asked) -> None:
     """Cut a span of time out of what is remembered."""
     old = connection.execute(
-        "DELETE FROM fetched_windows WHERE source = ? AND mint = ? AND timeframe = ? "
+        "DELETE FROM fetched_windows WHERE source = ? AND chain = ? AND mint = ? AND timeframe = ? "
         "AND start_ms < ? AND fetched_through > ? RETURNING start_ms, fetched_through, asked_and_empty, asked_at",
         [*key, new.fetched_through, new.start],
     )
     for start, through, empty, asked_at in old:
         for left in without([(start, through)], [new.span]):
-            connection.execute(
-                "INSERT INTO fetched_windows VALUES (?, ?, ?, ?, ?, ?, ?)", [*key, *left, empty, asked_at]
-            )
+            connection.execute(INSERT, [*key, *left, empty, asked_at])
 
 
 _prepared: set[Path] = set()

@@ -36,19 +36,23 @@ class Request:
 
 
 class CandleSource(Protocol):
-    """A source of candles.
+    """A source of candles."""
 
-    Attributes:
-        name: by which it is remembered.
-        per_minute: how often it may be asked; null where nothing limits it.
-        cost_per_1000: what 1,000 requests cost, 0 if nothing; null if that is not known.
-        by_chain: whether a token is known by its chain, too.
-    """
+    @property
+    def name(self) -> str:
+        """By which it is remembered."""
 
-    name: str
-    per_minute: int | None
-    cost_per_1000: float | None
-    by_chain: bool
+    @property
+    def per_minute(self) -> int | None:
+        """How often it may be asked; null where nothing limits it."""
+
+    @property
+    def cost_per_1000(self) -> float | None:
+        """What 1,000 requests cost, 0 if nothing; null if that is not known."""
+
+    @property
+    def by_chain(self) -> bool:
+        """Whether a token is known by its chain, too."""
 
     def most_ms(self, timeframe: str) -> int:
         """Return how much time one request can bring, in milliseconds.

@@ -5,6 +5,7 @@ import pytest
 from werkzeug import Response
 
 from lab_pipeline.fetch import FetchError
+from lab_pipeline.fetch.ledger import Asked
 from lab_pipeline_tests.fetch.servers import DAY, KEY, MINUTE, at, cut, market
 
 START = at("2025-03-10T06:00")
@@ -99,8 +100,15 @@ def test_a_token_without_candles_is_not_asked_for_ever(world):
     fetched = world.fetch(START, END, "DEAD")
     assert (fetched.candles, fetched.empty, fetched.report) == (0, 1, None)
     assert world.plan(START, END, "DEAD").requests == []
-    (asked,) = world.ledger.asked(world.source.name, "1m")["DEAD"]
+    (asked,) = world.ledger.asked(world.source.name, "1m")[world.token(START, END).chain, "DEAD"]
     assert (asked.span, asked.asked_and_empty) == ((START * 1000, END * 1000), True)
+
+
+def test_a_token_that_was_looked_for_on_another_chain_is_asked_for_again(birdeye):
+    birdeye.ledger.record(
+        "birdeye", "1m", [("base", "DEAD", Asked(START * 1000, END * 1000, asked_and_empty=True, asked_at=0))]
+    )
+    assert len(birdeye.plan(START, END, "DEAD").requests) == 1
 
 
 def test_a_candle_that_breaks_a_rule_is_left_out_and_counted(whole):

@@ -1,6 +1,7 @@
--- Spans of time that a source was asked for to their end, milliseconds since the epoch; those of one mint do not overlap.
+-- Spans of time that a source was asked for to their end, milliseconds since the epoch; those of one token do not overlap.
 CREATE TABLE IF NOT EXISTS fetched_windows (
     source VARCHAR NOT NULL,
+    chain VARCHAR NOT NULL, -- empty where the source does not ask for it
     mint VARCHAR NOT NULL,
     timeframe VARCHAR NOT NULL,
     start_ms BIGINT NOT NULL,
