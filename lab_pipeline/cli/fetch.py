@@ -12,7 +12,8 @@ from lab_pipeline.domain.errors import LabError
 
 if TYPE_CHECKING:
     from lab_pipeline.domain.strategy import StrategyConfig
-    from lab_pipeline.fetch import CandleSource, Fetched, Plan, Wanted
+    from lab_pipeline.fetch import Fetched, Plan, Wanted
+    from lab_pipeline.fetch.source import CandleSource
     from lab_pipeline.operations.lab import Lab
 
 fetch_app = typer.Typer(

@@ -61,7 +61,7 @@ def _read(path: Path) -> pl.DataFrame:
         if path.name.endswith((".json", ".json.gz")):
             text = path.read_bytes()
             return rows.candles(json.loads(gzip.decompress(text) if path.suffix == ".gz" else text))
-        found = pl.read_ipc(path, memory_map=False) if path.suffix == ".feather" else pl.read_parquet(path)
+        found = pl.read_ipc(path) if path.suffix == ".feather" else pl.read_parquet(path)
         return found.select(
             pl.col("date").dt.epoch("ms").alias("timestamp"), *(pl.col(name).cast(pl.Float64) for name in rows.VALUES)
         )

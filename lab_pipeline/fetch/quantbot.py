@@ -1,7 +1,8 @@
 """The table `ohlcv_candles` of quantBot, in ClickHouse or in a DuckDB file, in both generations of its schema.
 
 The first has `interval` (text, `5m`), the second `interval_seconds`, `ingested_at` and `ingestion_run_id`. Neither
-keeps a candle once: of several the one that was ingested last counts.
+keeps a candle once: of several the one that was ingested last counts, or, where nothing tells, the one with the most
+volume, as it was taken latest.
 """
 
 import re
@@ -76,13 +77,13 @@ class QuantBot:
         """Return the candles of the token."""
         say, seconds = self._dialect, timeframe_ms(timeframe) // 1000
         time = say.seconds("timestamp")
-        by = "ingested_at" if "ingested_at" in self._columns else None
-        values = [f"{say.latest}({name}, {by})" if by else f"any_value({name})" for name in rows.VALUES]
+        by = "ingested_at" if "ingested_at" in self._columns else "volume"
+        values = [f"{say.latest}({name}, {by})" for name in rows.VALUES]
         length, sort = ("interval_seconds", "UInt32") if "interval_seconds" in self._columns else ("interval", "String")
         statement = (
-            f"SELECT {time} AS at, {', '.join(values)} FROM {say.table} "  # noqa: S608 - names of ours
+            f"SELECT {time} AS opened, {', '.join(values)} FROM {say.table} "  # noqa: S608 - names of ours
             f"WHERE token_address = {say.mark(1, 'String')} AND {length} = {say.mark(2, sort)} "
-            f"AND {time} >= {say.mark(3, 'Int64')} AND {time} < {say.mark(4, 'Int64')} GROUP BY at ORDER BY at"
+            f"AND {time} >= {say.mark(3, 'Int64')} AND {time} < {say.mark(4, 'Int64')} GROUP BY opened ORDER BY opened"
         )
         wanted = seconds if length == "interval_seconds" else timeframe
         found = self._query(statement, [request.mint, wanted, request.start // 1000, -(-request.end // 1000)])

@@ -48,6 +48,7 @@ def test_the_first_schema_of_quantbot(tmp_path):
     candles = market(START - 5 * MINUTE, 30)
     rows = [[MINT, "solana", moment(time), "1m", *candle] for time, candle in candles.items()]
     rows.append([MINT, "solana", moment(START), "1h", 1.0, 99.0, 0.5, 99.0, 1.0])
+    rows.append([MINT, "solana", moment(START), "1m", 1.0, 16.0, 0.5, 9.0, 1.0])  # taken before it had closed
     rows.append([MINT.lower(), "solana", moment(START), "1m", *[9.0] * 5])
     table(tmp_path / "q.duckdb", f"{FIRST}, {VALUES}", rows)
     expected = {time: candle[3] for time, candle in candles.items() if time >= START}
