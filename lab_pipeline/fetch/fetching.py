@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
+import numpy as np
 import polars as pl
 
 from lab_pipeline.domain import frames
@@ -12,7 +13,7 @@ from lab_pipeline.domain.timeframe import timeframe_ms
 from lab_pipeline.fetch import rows
 from lab_pipeline.fetch.ledger import Asked, Ledger
 from lab_pipeline.fetch.source import CandleSource, Request
-from lab_pipeline.fetch.windows import Span, grouped, merged, without
+from lab_pipeline.fetch.windows import Span, grouped, without
 from lab_pipeline.lake import Lake
 
 if TYPE_CHECKING:
@@ -212,7 +213,10 @@ class Fetcher:
             for shard in candles:
                 for number, mint in enumerate(shard.mints):
                     times = shard.timestamp[shard.offsets[number] : shard.offsets[number + 1]]
-                    found[mint] = merged((at, at + length) for at in times.tolist())
+                    ends = np.flatnonzero(np.diff(times) > length)  # of runs of candles, but for the last
+                    starts = times[np.concatenate([[0], ends + 1])].tolist()
+                    lasts = times[np.concatenate([ends, [len(times) - 1]])].tolist()
+                    found[mint] = [(start, last + length) for start, last in zip(starts, lasts, strict=True)]
         return found
 
 

@@ -6,7 +6,7 @@ pools of those tokens that did well since.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 from urllib.parse import quote
@@ -54,6 +54,7 @@ class GeckoTerminal:
     has_seconds: bool = False
     page: int = PAGE
     by_chain: bool = True
+    _unknown: set[tuple[str, str]] = field(default_factory=set)
 
     def most_ms(self, timeframe: str) -> int:
         """Return how much time one request can bring, in milliseconds."""
@@ -71,11 +72,14 @@ class GeckoTerminal:
 
     def candles(self, request: Request, timeframe: str) -> pl.DataFrame:
         """Return the candles from the pool that was chosen for the token."""
-        pools = self.ledger.pools(self.name, request.chain, request.mint)
+        token = request.chain, request.mint
+        pools = [] if token in self._unknown else self.ledger.pools(self.name, *token)
         if pools is None:
             pools = self._decide(request)
             if pools:
-                self.ledger.record_pools(self.name, request.chain, request.mint, pools)
+                self.ledger.record_pools(self.name, *token, pools)
+            else:
+                self._unknown.add(token)
         chosen = next((pool.pool for pool in pools if pool.chosen), None)
         if chosen is None:
             return rows.candles([])

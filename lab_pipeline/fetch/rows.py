@@ -55,7 +55,7 @@ def milliseconds(value: Any) -> int | None:  # noqa: ANN401 - as above
     """Read a Unix time in whatever unit.
 
     >>> milliseconds(1735689600), milliseconds("1735689600000"), milliseconds(1735689600000000)
-    (1735689600000, 1735689600000, 1735689600000000 // 1000)
+    (1735689600000, 1735689600000, 1735689600000)
     """
     found = number(value)
     if found is None:
