@@ -17,7 +17,7 @@ FLOORS = [
     {"defs"},
     {"operations"},
     {"dagster_ext"},
-    {"backup", "statistics", "clickhouse"},
+    {"backup", "statistics", "clickhouse", "fetch"},
     {"runs"},
     {"lake"},
     {"reports"},

@@ -1,0 +1,133 @@
+"""`lab fetch`: candles from where they are."""
+
+from contextlib import closing
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from lab_pipeline.cli.app import app, open_lab, out
+from lab_pipeline.cli.progress import progress_bar
+from lab_pipeline.domain.errors import LabError
+
+if TYPE_CHECKING:
+    from lab_pipeline.domain.strategy import StrategyConfig
+    from lab_pipeline.fetch import Fetched, Plan, Wanted
+    from lab_pipeline.fetch.source import CandleSource
+    from lab_pipeline.operations.lab import Lab
+
+fetch_app = typer.Typer(
+    help="Fetch candles from where they are: what calls need and the lake lacks.", no_args_is_help=True
+)
+app.add_typer(fetch_app, name="fetch")
+NAMED = 5
+"""Tokens that a message names."""
+
+
+@fetch_app.callback()
+def _group() -> None: ...
+
+
+@fetch_app.command("candles")
+def candles(
+    *,
+    source: Annotated[
+        str,
+        typer.Option(help="geckoterminal, coingecko, birdeye, binance_vision, freqtrade, clickhouse or duckdb."),
+    ],
+    timeframe: Annotated[str, typer.Option(help="Length of the candles: 1m, 5m, 1h, ...")],
+    for_calls: Annotated[
+        bool, typer.Option("--for-calls", help="What the calls of the lake need, for all active strategies.")
+    ] = False,
+    callers: Annotated[list[str] | None, typer.Option("--caller", help="Only calls of this caller; repeat it.")] = None,
+    mints: Annotated[list[str] | None, typer.Option("--mint", help="Only calls on this token; repeat it.")] = None,
+    chain: Annotated[
+        str | None, typer.Option(help="Chain of tokens whose calls do not say it. [default: solana, unless 0x...]")
+    ] = None,
+    path: Annotated[
+        Path | None, typer.Option(help="freqtrade's data directory of an exchange, or a DuckDB file.")
+    ] = None,
+    estimate: Annotated[bool, typer.Option("--estimate", help="Say what it would take, and fetch nothing.")] = False,
+) -> None:
+    """Fetch exactly the candles that calls need and the lake lacks. Killed at any time, it goes on where it was."""
+    from lab_pipeline.domain.timeframe import timeframe_ms
+    from lab_pipeline.fetch import Fetcher, Ledger, open_source
+
+    if not for_calls:
+        raise LabError("say what to fetch: --for-calls is what the calls of the lake need")
+    try:
+        timeframe_ms(timeframe)
+    except ValueError as error:
+        raise LabError(f"--timeframe: {error}") from None
+    lab = open_lab()
+    ledger = Ledger(lab.settings.catalog_path)
+    with closing(open_source(source, lab.settings, ledger, path)) as asked:
+        fetcher = Fetcher(asked, lab.lake, ledger, timeframe)
+        found = _wanted(lab, asked, timeframe, fetcher.until_ms(), callers=callers, mints=mints, chain=chain)
+        plan = fetcher.plan(found.tokens)
+        _announce(plan, found, asked)
+        if estimate or not plan.requests:
+            return
+        with progress_bar(f"fetching from {source}", "windows") as bar:
+            fetched = fetcher.carry_out(plan, bar)
+    _print(fetched)
+    if fetched.report is not None:
+        from lab_pipeline.defs.lake.events import report_candles
+
+        with lab:
+            report_candles(lab, fetched.report)
+
+
+def _wanted(
+    lab: "Lab",
+    source: "CandleSource",
+    timeframe: str,
+    until_ms: int,
+    *,
+    callers: list[str] | None,
+    mints: list[str] | None,
+    chain: str | None,
+) -> "Wanted":
+    from lab_pipeline.fetch import reach_ms, wanted
+
+    calls = lab.lake.calls(callers=callers or None, mints=mints or None)
+    if calls.is_empty():
+        raise LabError("the lake has no such calls: add some with `lab ingest calls FILE`")
+    reach = reach_ms(_active(lab), timeframe)
+    return wanted(calls, reach, timeframe, until_ms, by_chain=source.by_chain, chain=chain)
+
+
+def _active(lab: "Lab") -> "list[StrategyConfig]":
+    readable, _ = lab.strategies.readable_latest()
+    active = [stored.strategy.config for stored in readable if stored.is_active]
+    if not active:
+        raise LabError("no strategy is active, so nothing says how long candles are needed: activate one")
+    return active
+
+
+def _announce(plan: "Plan", found: "Wanted", source: "CandleSource") -> None:
+    if found.no_chain:
+        named = ", ".join(found.no_chain[:NAMED]) + (", ..." if len(found.no_chain) > NAMED else "")
+        out.print(f"{len(found.no_chain):,} tokens left out, since no call says their chain (--chain does): {named}")
+    if not plan.requests:
+        out.print(f"nothing to fetch: the lake has what {len(found.tokens):,} tokens need, or {source.name} has not")
+        return
+    mints = len({request.mint for request in plan.requests})
+    cost = "cost unknown" if plan.cost is None else "free" if plan.cost == 0 else f"cost {plan.cost:,.2f}"
+    again = f", {plan.read_again:,} windows once more, since they are young" if plan.read_again else ""
+    out.print(
+        f"up to {plan.candles:,} candles on {mints:,} mints: about {plan.estimate:,} requests, at least "
+        f"{plan.seconds:,.0f} s, {cost}{again}"
+    )
+
+
+def _print(fetched: "Fetched") -> None:
+    report = fetched.report
+    said = (
+        ""
+        if report is None
+        else (f": {report.added:,} added, {report.changed:,} changed, {report.unchanged:,} already there")
+    )
+    out.print(f"{fetched.candles:,} candles in {fetched.windows:,} windows, {fetched.empty:,} of them empty{said}")
+    if fetched.excluded:
+        out.print(f"{fetched.excluded:,} candles left out, since they break the lake's rules")
