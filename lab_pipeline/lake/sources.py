@@ -548,8 +548,11 @@ def _whose(origin: Origin, found: Sequence[str], hints: Hints, says: NameSays | 
         return None, None
     if origin.mints:
         base, *others = origin.mints
-        against = f", not of {plain(others[0])}: asked for token=quote they would be, so say --mint" if others else ""
-        return base, f"prices are taken for those of its base token {plain(base)}{against}"
+        other = plain(others[0]) if others else "the other token"
+        return base, (
+            f"prices are taken for those of the base token, {plain(base)}; if the request said token=quote they are "
+            f"those of {other}: say so with --mint"
+        )
     if says is not None:
         whose = f"as {says.vendor} names files" if says.vouched else "as said"
         return says.mint, f"the mint {plain(says.mint)} is taken from the name, {whose}"
@@ -571,9 +574,8 @@ def _match(origin: Origin, table: Table, found: Sequence[str], hints: Hints, min
             if names:
                 raise LakeError(f"{name} has a column {names[0]}: a mint can be given only to a file that has none")
         elif len(candidates) > 1:
-            raise LakeError(
-                f"{name}: {' and '.join(names)} could both be {column}: rename or drop one, or say --map {column}=NAME"
-            )
+            choose = f", or say --map {column}=NAME" if len(set(names)) > 1 else ""
+            raise LakeError(f"{name}: {' and '.join(names)} could both be {column}: rename or drop one{choose}")
         elif candidates:
             matched[column] = candidates[0]
         elif column in table.columns:
@@ -590,7 +592,11 @@ def _match(origin: Origin, table: Table, found: Sequence[str], hints: Hints, min
             f"{name} has no column {', '.join(missing)}",
             f"{table.name} need {needed}; found {shown}"
             + (say_whose if missing == ["mint"] and table is CANDLES else "")
-            + (f"; if one of these is it, say --map {missing[0]}=NAME" if len(missing) == 1 and missing != ["mint"] else ""),
+            + (
+                f"; if one of these is it, say --map {missing[0]}=NAME"
+                if len(missing) == 1 and missing != ["mint"]
+                else ""
+            ),
         )
     return {column: matched[column] for column in table.types if column in matched}
 

@@ -38,7 +38,7 @@ class Understanding:
         columns: by the name of the lake, the column that is taken for it.
         mint: whose all rows are, if no column says.
         ignored: columns that are not used.
-        unit: how times are written; null if there is none that can be read.
+        times: how times are written.
         zone: in which zone they are written.
         timeframes: how long the candles are, shortest first; empty for calls.
         decimal: what is before the fraction of a number.
@@ -51,7 +51,7 @@ class Understanding:
     columns: dict[str, str]
     mint: str | None
     ignored: list[str]
-    unit: TimeUnit | None
+    times: str
     zone: str
     timeframes: list[str]
     decimal: str
@@ -67,7 +67,7 @@ class Understanding:
             f"{self.file}: {self.kind}",
             *(f"{column}: column {there}" for column, there in self.columns.items()),
             *whose,
-            f"times: {self.unit or 'none that can be read'}, {self.zone}",
+            f"times: {self.times}, {self.zone}",
             *lengths,
             *decimal,
             *self.notes,
@@ -103,19 +103,20 @@ def _understanding(source: Source, path: Path, table: Table, timeframe: str | No
     if table is CANDLES:
         lengths = [timeframe] if timeframe is not None else stated_lengths(source, path.name)
     raw = next(source.batches(), pl.DataFrame())
-    unit, zone, rows = None, "no rows", pl.DataFrame()
+    unit, zone, rows, has_times = None, "no rows", pl.DataFrame(), False
     if raw.height:
         times = raw[time_column(table)]
         unit = time_unit(times)
+        has_times = isinstance(times.dtype, pl.Datetime)
         zone = _zone(source, times, table)
         rows = parse(raw.head(ROWS_SHOWN).drop(ROW), table, unit, None, source.decimal).frame
     return Understanding(
         source.name,
         source.kind + (f", in {source.packing}" if source.packing else ""),
-        source.taken,
+        source.taken | ({"timeframe": next(iter(source.lengths))} if source.lengths else {}),
         source.mint,
         source.ignored,
-        unit,
+        "timestamps" if has_times else str(unit or "none that can be read"),
         zone,
         sorted(lengths, key=timeframe_ms),
         source.decimal,
