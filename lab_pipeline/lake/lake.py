@@ -67,7 +67,9 @@ class Lake:
         """
         from lab_pipeline.lake import ingest  # noqa: PLC0415 - what readers need not pay for
 
-        choices = ingest.Choices(hints or ingest.Hints(mint=mint), matching_only, force)
+        from lab_pipeline.lake.sources import Hints  # noqa: PLC0415 - as above
+
+        choices = ingest.Choices(hints or Hints(mint=mint), matching_only, force)
         if timeframe is None:
             return ingest.ingest_as_stated(self.root, files, on_progress, receipt=receipt, choices=choices)
         return ingest.ingest_files(self.root, files, timeframe, on_progress, receipt=receipt, choices=choices)

@@ -470,11 +470,11 @@ def stated_lengths(source: Source, name: str) -> list[str]:
                 found = f"may be {names_of(lengths)}" if lengths else "is no length"
                 raise LakeError(f"{source.name}, {column}: '{plain(text)}' {found}: {settle}")
         return sorted(source.timeframes())
-    lengths = source.timeframes() or lengths_in([name])
-    if len(lengths) != 1:
-        found = f"names {' and '.join(sorted(lengths))}" if lengths else "does not say how long its candles are"
+    said = source.timeframes() or lengths_in([name])
+    if len(said) != 1:
+        found = f"names {' and '.join(sorted(said))}" if said else "does not say how long its candles are"
         raise LakeError(f"{source.name} {found}: {settle}")
-    return list(lengths)
+    return list(said)
 
 
 def lengths_in(parts: Iterable[str]) -> set[str]:
