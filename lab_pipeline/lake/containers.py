@@ -3,6 +3,7 @@
 import bz2
 import gzip
 import lzma
+import struct
 import uuid
 import zipfile
 import zlib
@@ -23,8 +24,8 @@ HARMLESS_BYTES, LARGEST_RATIO = 1 << 30, 300
 CHUNK_BYTES = 1 << 20
 MAGIC_BYTES = 16
 PACKED_SUFFIXES = {".gz", ".gzip", ".xz", ".zst", ".zstd", ".bz2", ".zip"}
-BROKEN = (EOFError, zlib.error, lzma.LZMAError, zipfile.BadZipFile)
-"""What the standard library raises over packed bytes that are not what they should be."""
+BROKEN = (EOFError, ValueError, RuntimeError, struct.error, zlib.error, lzma.LZMAError, zipfile.BadZipFile)
+"""What libraries raise over packed bytes that are not what they should be."""
 
 
 @dataclass(frozen=True)
@@ -90,10 +91,7 @@ def _out_of_a_zip(path: Path, scratch: Path) -> Unpacked:
         (member,) = members
         if member.flag_bits & 1:
             raise LakeError(f"{path} is an encrypted ZIP file: unpack it")
-        try:
-            target = _copied(lambda: packed.open(member), path, scratch, "ZIP file")
-        except NotImplementedError as error:
-            raise LakeError(f"{path} is a ZIP file of a kind that is not read ({plain(error)}): unpack it") from None
+        target = _copied(lambda: packed.open(member), path, scratch, "ZIP file")
         return Unpacked(target, PurePosixPath(member.filename).name, "ZIP")
 
 
@@ -113,6 +111,8 @@ def _zstandard(path: Path) -> Iterator[Any]:
 def _whole(path: Path, kind: str) -> Iterator[None]:
     try:
         yield
+    except LakeError:
+        raise
     except (*BROKEN, OSError) as error:
         if isinstance(error, OSError) and error.errno is not None:
             raise

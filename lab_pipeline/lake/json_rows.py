@@ -129,8 +129,8 @@ class ObjectRows(Rows):
     def _parsed(self, body: bytes, names: Sequence[str] | None) -> pl.DataFrame:
         schema = None if names is None else dict.fromkeys(names, pl.String())
         on_lines = body if self._lines else BETWEEN_OBJECTS.sub(b"}\n{", body)
-        if names is None:  # what infers types takes a blank line for a row
-            on_lines = b"\n".join(line for line in on_lines.splitlines() if line.strip())
+        if names is None:  # what infers types takes blanks before an object for a row
+            on_lines = b"\n".join(line for one in on_lines.splitlines() if (line := one.strip()))
         try:
             return pl.read_ndjson(io.BytesIO(on_lines), schema=schema, infer_schema_length=None)
         except pl.exceptions.PolarsError as error:
@@ -280,7 +280,7 @@ def _whole_lines(path: Path) -> Iterator[bytes]:
         rest = b""
         while chunk := file.read(BLOCK_BYTES):
             whole, newline, rest = (rest + chunk).rpartition(b"\n")
-            if newline:
+            if newline and whole.strip():
                 yield whole.removeprefix(BYTE_ORDER_MARK)
         if rest.strip():
             yield rest.removeprefix(BYTE_ORDER_MARK)

@@ -66,7 +66,6 @@ class Lake:
                 LakeUnwritableError if the disk does not take them.
         """
         from lab_pipeline.lake import ingest  # noqa: PLC0415 - what readers need not pay for
-
         from lab_pipeline.lake.sources import Hints  # noqa: PLC0415 - as above
 
         choices = ingest.Choices(hints or Hints(mint=mint), matching_only, force)

@@ -93,8 +93,8 @@ def open_source(path: Path, table: Table, scratch: Path, hints: Hints = NO_HINTS
         LakeError: if it is empty, broken, something else, or has not the columns that are needed, or if more than one
             thing could be meant.
     """
+    inner = unpacked(path, scratch)
     with reading(str(path)):
-        inner = unpacked(path, scratch)
         origin = Origin(str(path), tuple(dict.fromkeys((inner.name, path.name))), inner.packing)
         if inner.path.stat().st_size == 0:
             raise LakeError(f"{path} is empty: {table.name} come as CSV, Parquet, Feather or JSON")
