@@ -50,7 +50,8 @@ BINANCE_VISION = re.compile(
 TRADING_VIEW = re.compile(r"(?P<mint>[^,]+), (?P<length>\d+[SDWM]?)(?:_[0-9a-f]+)?(?: \(\d+\))?\.csv")
 TRADING_VIEW_COLUMNS = ("time", *TIME_FIRST[1:5])
 NAMED = re.compile(
-    r"(?P<mint>.+?)(?:[-_. ](?P<length>\d{1,3}(?:s|m|h|d)))?(?:[-_. ]\d{4}-\d\d(?:-\d\d)?)?(?:\.[A-Za-z]{1,8}){0,2}"
+    r"(?P<mint>.+?)(?:[-_. ](?P<length>\d{1,3}[smhd]))?(?:[-_. ]\d{4}-\d\d(?:-\d\d)?)?"
+    r"(?:\.(?:csv|tsv|txt|parquet|pq|feather|arrow|arrows|ipc|json|jsonl|ndjson|gz|gzip|xz|zst|zstd|bz2|zip)){0,2}"
 )
 """Names of all others, for who says that a name is that of the token: a length and a day or month behind it are not."""
 DIGITS = re.compile(r"\d+")
@@ -118,7 +119,7 @@ def said_by(name: str, columns: Sequence[str], kline_length: int | None) -> Name
         return NameSays(found["mint"], kline_length or _length(found["length"]), "Binance Vision", vouched=True)
     if (found := TRADING_VIEW.fullmatch(name)) and lowered[: len(TRADING_VIEW_COLUMNS)] == TRADING_VIEW_COLUMNS:
         return NameSays(found["mint"].strip(), _length(found["length"], "resolution"), "TradingView", vouched=False)
-    if found := NAMED.fullmatch(name):
+    if (found := NAMED.fullmatch(name)) and _length(found["mint"]) is None:
         return NameSays(found["mint"], _length(found["length"]) if found["length"] else None, "its name", vouched=False)
     return None
 

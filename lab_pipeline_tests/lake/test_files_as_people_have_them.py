@@ -221,6 +221,13 @@ def test_the_name_of_a_file_is_the_token_if_that_is_said(lake, tmp_path, name):
     assert lake.mints("5m") == ["AAA", "So111"], "a column goes before the name"
 
 
+def test_a_name_that_is_only_a_length_is_no_token_and_a_point_in_one_is_kept(lake, tmp_path):
+    lines = LINES.replace("mint,", "").replace("AAA,", "")
+    with pytest.raises(LakeError, match="has no column mint"):
+        lake.ingest_candles([write(tmp_path, "5m.csv", lines)], "5m", hints=Hints(mint_from_name=True))
+    took(lake, write(tmp_path, "USD.e.csv", lines), "USD.e", mint_from_name=True)
+
+
 @pytest.mark.parametrize("indent", [None, 1])
 @pytest.mark.parametrize("time", ["unixTime", "unix_time"])
 def test_answers_of_birdeye(lake, tmp_path, indent, time):
