@@ -57,7 +57,7 @@ NAMED = re.compile(
 DIGITS = re.compile(r"\d+")
 
 
-class UncertainError(ValueError):
+class Uncertain(ValueError):  # noqa: N818 - who opens a file makes a LakeError of it
     """What rows could be, which is more than one thing."""
 
 
@@ -82,7 +82,7 @@ def names_of_values(rows: Sequence[Sequence[str | None]]) -> tuple[tuple[str, ..
     """Name the columns of rows without a header, and tell how long the candles are if they say; null if not known.
 
     Raises:
-        UncertainError: saying what the rows may be, if that is not only one thing.
+        Uncertain: saying what the rows may be, if that is not only one thing.
 
     >>> names_of_values([["1735689600", "1", "2", "0.5", "1.5", "10"], ["1735689660", "1.5", "3", "1", "2", "4"]])
     (('timestamp', 'open', 'high', 'low', 'close', 'volume'), None)
@@ -94,7 +94,7 @@ def names_of_values(rows: Sequence[Sequence[str | None]]) -> tuple[tuple[str, ..
         return None
     others = [f"{whose} ({', '.join(order)})" for whose, order in OTHER_ORDERS.items() if _are_candles(rows, order)]
     if others:
-        raise UncertainError(f"{len(rows)} rows that may be {', '.join(TIME_FIRST)}, and as well those of {others[0]}")
+        raise Uncertain(f"{len(rows)} rows that may be {', '.join(TIME_FIRST)}, and as well those of {others[0]}")
     return TIME_FIRST, None
 
 
@@ -107,12 +107,12 @@ def said_by(name: str, columns: Sequence[str], kline_length: int | None) -> Name
         kline_length: how long the rows themselves say that they are, of Binance's rows.
 
     Raises:
-        UncertainError: if it names something else than candles of trades.
+        Uncertain: if it names something else than candles of trades.
     """
     lowered = tuple(column.strip().lower().replace(" ", "_") for column in columns)
     if (found := FREQTRADE.fullmatch(name)) and lowered[: len(FREQTRADE_COLUMNS)] in (FREQTRADE_COLUMNS, TIME_FIRST):
         if found["kind"] not in TRADES:
-            raise UncertainError(f"freqtrade's {found['kind'].replace('_', ' ')}, which are no candles of trades")
+            raise Uncertain(f"freqtrade's {found['kind'].replace('_', ' ')}, which are no candles of trades")
         exact = len(lowered) == len(FREQTRADE_COLUMNS)
         return NameSays(found["mint"], _length(found["length"]), "freqtrade", exact)
     if (found := BINANCE_VISION.fullmatch(name)) and lowered[:6] == KLINES[:6]:

@@ -19,7 +19,7 @@ from lab_pipeline.lake.errors import LakeError
 from lab_pipeline.lake.json_rows import ArrayRows, open_rows
 from lab_pipeline.lake.layout import CANDLES, Table
 from lab_pipeline.lake.lengths import LENGTH_COLUMNS, MOST_LENGTHS, Lengths, lengths_of, name_of, names_of
-from lab_pipeline.lake.shapes import NameSays, UncertainError, base_volume, names_of_values, said_by
+from lab_pipeline.lake.shapes import NameSays, Uncertain, base_volume, names_of_values, said_by
 from lab_pipeline.lake.sniffing import SEPARATORS, is_json, listed, not_utf8, plain, read_head, what_else
 
 BATCH_ROWS = 1 << 17
@@ -534,7 +534,7 @@ def _said_by_name(origin: Origin, table: Table, found: Sequence[str], hints: Hin
         return None
     try:
         said = [says for name in origin.names if (says := said_by(name, found, origin.length)) is not None]
-    except UncertainError as error:
+    except Uncertain as error:
         raise LakeError(f"{origin.name} seems to be {error}") from None
     said.sort(key=lambda says: not says.vouched)
     return said[0] if said and (said[0].vouched or hints.mint_from_name) else None
@@ -640,7 +640,7 @@ def _named(name: str, rows: Sequence[Sequence[str | None]], table: Table, hints:
     settle = f"name its columns with --columns, such as --columns {','.join(table.columns)}"
     try:
         named = names_of_values(rows) if table is CANDLES else None
-    except UncertainError as error:
+    except Uncertain as error:
         raise LakeError(f"{name}: line 1 is '{shown}', without a header: {error}: {settle}") from None
     if named is None:
         raise LakeError(
