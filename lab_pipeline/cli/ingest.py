@@ -10,30 +10,56 @@ from lab_pipeline.cli.progress import progress_bar
 
 if TYPE_CHECKING:
     from lab_pipeline.lake.ingest import IngestReport
+    from lab_pipeline.lake.layout import Table
+    from lab_pipeline.lake.sources import Hints
 
 ingest_app = typer.Typer(help="Ingest files into the lake: all rows of a file or none.", no_args_is_help=True)
 app.add_typer(ingest_app, name="ingest")
 
-Files = Annotated[list[Path], typer.Argument(help="CSV or Parquet, plain or gzip.", metavar="FILE...")]
+Files = Annotated[list[Path], typer.Argument(help="CSV, Parquet, Feather or JSON, plain or packed.", metavar="FILE...")]
+
+
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Show what the files are taken for, and ingest nothing.")]
+Columns = Annotated[
+    str | None, typer.Option(help="Names of the columns of files without a header: timestamp,open,high,low,...")
+]
+Map = Annotated[
+    list[str] | None, typer.Option("--map", help="Take a column for one of the lake's, such as volume='Volume BTC'.")
+]
+Decimal = Annotated[str | None, typer.Option(help="What is before the fraction of numbers in text: , or .")]
 
 
 @ingest_app.command("candles")
-def candles(
+def candles(  # noqa: PLR0917 - options of a command
     files: Files,
-    timeframe: Annotated[str, typer.Option(help="Length of the candles in the files: 1m, 5m, 1h, ...")],
+    timeframe: Annotated[
+        str | None, typer.Option(help="Length of the candles, if the files do not say: 1m, 5m, 1h, ...")
+    ] = None,
     mint: Annotated[str | None, typer.Option(help="The token of all rows, for files without such a column.")] = None,
+    mint_from_name: Annotated[
+        bool, typer.Option("--mint-from-name", help="The file's name is the token, for files without such a column.")
+    ] = False,
+    columns: Columns = None,
+    mapped: Map = None,
+    decimal: Decimal = None,
     matching_only: Annotated[
         bool, typer.Option("--matching-only", help="Skip rows that say they are of another length.")
     ] = False,
     force: Annotated[bool, typer.Option("--force", help="Accept candles whose spacing suggests longer ones.")] = False,
+    dry_run: DryRun = False,
 ) -> None:
     """Add candles. The same rows again change nothing; a changed row replaces the old one and is reported."""
     from lab_pipeline.defs.lake.events import report_candles
+    from lab_pipeline.lake.layout import CANDLES
 
+    hints = _hints(mint, columns, mapped, decimal, mint_from_name=mint_from_name)
+    if dry_run:
+        _show(files, CANDLES, timeframe, hints)
+        return
     lab = open_lab()
     with progress_bar("ingesting candles", "steps") as bar:
         report = lab.lake.ingest_candles(
-            files, timeframe, mint=mint, matching_only=matching_only, force=force, on_progress=bar
+            files, timeframe, hints=hints, matching_only=matching_only, force=force, on_progress=bar
         )
     _print(report, "candles")
     with lab:
@@ -41,16 +67,55 @@ def candles(
 
 
 @ingest_app.command("calls")
-def calls(files: Files) -> None:
+def calls(files: Files, dry_run: DryRun = False) -> None:
     """Add calls. A call_id that the lake has with other values is replaced and reported."""
     from lab_pipeline.defs.lake.events import report_calls
+    from lab_pipeline.lake.layout import CALLS
 
+    if dry_run:
+        _show(files, CALLS)
+        return
     lab = open_lab()
     with progress_bar("ingesting calls", "steps") as bar:
         report = lab.lake.ingest_calls(files, on_progress=bar)
     _print(report, "calls")
     with lab:
         report_calls(lab, report)
+
+
+def _hints(
+    mint: str | None, columns: str | None, mapped: list[str] | None, decimal: str | None, *, mint_from_name: bool
+) -> "Hints":
+    from lab_pipeline.lake import LakeError
+    from lab_pipeline.lake.ingest import check_hints
+    from lab_pipeline.lake.sources import Hints
+
+    taken = {}
+    for one in mapped or []:
+        column, equals, there = one.partition("=")
+        if not equals or not there:
+            raise LakeError(f"--map {one} is not of the form volume='Volume BTC'")
+        taken[column.strip()] = there
+    names = tuple(name.strip() for name in columns.split(",")) if columns is not None else ()
+    hints = Hints(mint, mint_from_name, names, taken, decimal)
+    check_hints(hints)
+    return hints
+
+
+def _show(files: list[Path], table: "Table", timeframe: str | None = None, hints: "Hints | None" = None) -> None:
+    """Print what files are taken for."""
+    from lab_pipeline.lake.sources import Hints
+    from lab_pipeline.lake.understanding import understand
+
+    for understood in understand(files, table, timeframe, hints or Hints()):
+        first, *rest = understood.lines()
+        out.print(first)
+        for line in rest:
+            out.print(f"  {line}")
+        out.print(f"  {','.join(understood.first_rows.columns)}")
+        for line in understood.first_rows.write_csv(include_header=False).splitlines():
+            out.print(f"  {line}")
+    out.print("nothing was ingested: this was a dry run")
 
 
 def _print(report: "IngestReport", noun: str) -> None:

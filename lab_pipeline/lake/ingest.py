@@ -6,6 +6,7 @@ part. Memory holds two batches or `WORKERS` partitions at a time.
 """
 
 import os
+import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -45,7 +46,17 @@ from lab_pipeline.lake.parsing import TimeUnit, parse, time_column, time_unit
 from lab_pipeline.lake.rules import Batch, Findings, RowProblem, shown
 from lab_pipeline.lake.snapshot import bucket_digest, liquidity_digest
 from lab_pipeline.lake.sniffing import listed, plain
-from lab_pipeline.lake.sources import ROW, FrameSource, Source, check_readable, open_source, reading
+from lab_pipeline.lake.sources import (
+    NO_HINTS,
+    ROW,
+    FrameSource,
+    Hints,
+    Source,
+    check_readable,
+    open_source,
+    reading,
+    stated_lengths,
+)
 from lab_pipeline.lake.spacing import MintLabels, Spacing
 from lab_pipeline.lake.spill import FILE, Spill
 
@@ -66,12 +77,12 @@ class Choices:
     """What the person who ingests candles says of them, beside their length.
 
     Attributes:
-        mint: the token of all rows, of files that do not say.
+        hints: what files do not say.
         matching_only: leave out rows that say they are candles of another length, instead of refusing the file.
         force: take candles as what they are said to be though their spacing is that of longer ones.
     """
 
-    mint: str | None = None
+    hints: Hints = NO_HINTS
     matching_only: bool = False
     force: bool = False
 
@@ -95,6 +106,8 @@ class IngestReport:
         left_out: by file, how many rows are left out because they say that they are candles of another length.
         forced: by file, the length that its candles seem to have, where they were taken in spite of that.
         done_before: whether the receipt says that this ingest was done earlier: nothing was read now.
+        notes: by file, what was made of it that its columns do not say.
+        by_timeframe: rows by the length of their candles, where the files said it.
     """
 
     files: int = 0
@@ -111,6 +124,8 @@ class IngestReport:
     left_out: dict[str, int] = field(default_factory=dict)
     forced: dict[str, str] = field(default_factory=dict)
     done_before: bool = False
+    notes: dict[str, list[str]] = field(default_factory=dict)
+    by_timeframe: dict[str, int] = field(default_factory=dict)
 
     def remarks(self) -> list[str]:
         """Say of each file what was not taken of it, and what was taken in spite of how it looks."""
@@ -119,7 +134,9 @@ class IngestReport:
         forced = [
             f"{file}: taken by force, though its candles seem to be of {seem}" for file, seem in self.forced.items()
         ]
-        return ignored + left_out + forced
+        notes = [f"{file}: {note}" for file, said in self.notes.items() for note in said]
+        lengths = [f"{rows:,} candles of {length}" for length, rows in self.by_timeframe.items()]
+        return notes + ignored + left_out + forced + ([", ".join(lengths)] if lengths else [])
 
 
 REPORT = TypeAdapter(IngestReport)
@@ -136,20 +153,82 @@ def ingest_files(
 ) -> IngestReport:
     """Ingest files of candles, or of calls if the timeframe is null; see `Lake.ingest_candles`."""
     check_readable(files)
+    check_hints(choices.hints)
+    return _ingest(root, [_load(root, files, timeframe, choices)], on_progress, receipt=receipt)
+
+
+def ingest_as_stated(
+    root: Path,
+    files: Sequence[Path],
+    on_progress: Progress | None = None,
+    *,
+    receipt: str | None = None,
+    choices: Choices = Choices(),
+) -> IngestReport:
+    """Ingest files of candles, each row as long as its file says it is; see `Lake.ingest_candles`."""
+    check_readable(files)
+    check_hints(choices.hints)
+    by_length: dict[str, list[Path]] = {}
+    split: set[Path] = set()
+    for path in files:
+        with tempfile.TemporaryDirectory(prefix="lab-") as scratch:
+            lengths = stated_lengths(open_source(path, CANDLES, Path(scratch), choices.hints), path.name)
+        for length in lengths:
+            by_length.setdefault(length, []).append(path)
+        if len(lengths) > 1:
+            split.add(path)
+    loads = []
+    for length in sorted(by_length, key=timeframe_ms):
+        paths = by_length[length]
+        chosen = replace(choices, matching_only=choices.matching_only or not split.isdisjoint(paths))
+        loads.append(_load(root, paths, length, chosen))
+    return _ingest(root, loads, on_progress, receipt=receipt)
+
+
+def check_hints(hints: Hints) -> None:
+    """Refuse what no file can be.
+
+    Raises:
+        LakeError: naming the option.
+    """
+    if hints.mint is not None and not is_identifier(hints.mint):
+        raise LakeError(f"the mint '{plain(hints.mint)}' {IDENTIFIER_RULE}")
+    if hints.mint is not None and hints.mint_from_name:
+        raise LakeError("the mint is given and is to be taken from the name: say one of the two")
+    if hints.decimal not in {None, ".", ","}:
+        raise LakeError(f"--decimal '{plain(hints.decimal)}' is neither a comma nor a point")
+
+
+@dataclass(frozen=True)
+class _Load:
+    """Files or a frame, of one table and one length.
+
+    Attributes:
+        table: what the rows are.
+        timeframe: length of the candles; null for calls.
+        openers: given a scratch directory, functions that each open a source.
+        choices: what was said of them.
+    """
+
+    table: Table
+    timeframe: str | None
+    openers: Callable[[Path], list[Callable[[], Source]]]
+    choices: Choices = Choices()
+
+
+def _load(root: Path, files: Sequence[Path], timeframe: str | None, choices: Choices) -> _Load:
     table = _table(root, timeframe)
-    if choices.mint is not None and not is_identifier(choices.mint):
-        raise LakeError(f"the mint '{plain(choices.mint)}' {IDENTIFIER_RULE}")
 
     def openers(scratch: Path) -> list[Callable[[], Source]]:
-        return [partial(open_source, path, table, scratch, choices.mint) for path in files]
+        return [partial(open_source, path, table, scratch, choices.hints) for path in files]
 
-    return _ingest(root, table, timeframe, openers, on_progress, receipt=receipt, choices=choices)
+    return _Load(table, timeframe, openers, choices)
 
 
 def ingest_frame(root: Path, frame: pl.DataFrame, timeframe: str | None) -> IngestReport:
     """Ingest a frame of candles, or of calls if the timeframe is null; see `Lake.write_candles`."""
     table = _table(root, timeframe)
-    return _ingest(root, table, timeframe, lambda _: [partial(FrameSource, frame, table)], None)
+    return _ingest(root, [_Load(table, timeframe, lambda _: [partial(FrameSource, frame, table)])], None)
 
 
 def receipt_path(root: Path, receipt: str) -> Path:
@@ -165,22 +244,24 @@ def _table(root: Path, timeframe: str | None) -> Table:
 
 
 def _ingest(
-    root: Path,
-    table: Table,
-    timeframe: str | None,
-    openers: Callable[[Path], list[Callable[[], Source]]],
-    on_progress: Progress | None,
-    *,
-    receipt: str | None = None,
-    choices: Choices = Choices(),
+    root: Path, loads: Sequence[_Load], on_progress: Progress | None, *, receipt: str | None = None
 ) -> IngestReport:
+    """Bring loads in, all of them in one commit."""
     kept = None if receipt is None else receipt_path(root, receipt)
     try:
         with commit.writing(root) as transaction:
             if kept is not None and kept.exists():
                 return replace(REPORT.validate_json(kept.read_bytes()), done_before=True)
-            run = _Ingest(root, transaction, table, timeframe, on_progress, choices=choices)
-            return run.carry_out(openers(transaction.directory), kept)
+            runs = [_Ingest(root, transaction, load, on_progress) for load in loads]
+            for run in runs:
+                run.stage()
+            report = runs[0].report if len(runs) == 1 else _together(runs)
+            if kept is not None:
+                transaction.stage_file(kept, REPORT.dump_json(report))
+            transaction.commit()
+            for run in runs:
+                run.finish()
+            return report
     except OSError as error:
         fate = "the rest follows when the lake is next opened" if commit.pending(root) else "nothing was changed"
         reason = disk_error(error, root) or str(error)
@@ -219,53 +300,71 @@ class _Ingest:
         self,
         root: Path,
         transaction: commit.Transaction,
-        table: Table,
-        timeframe: str | None,
+        load: _Load,
         on_progress: Progress | None,
-        *,
-        choices: Choices,
     ) -> None:
         self._root = root
         self._transaction = transaction
-        self._table = table
-        self._timeframe = timeframe
-        self._grid_ms = None if timeframe is None else timeframe_ms(timeframe)
+        self._table, self._timeframe, self._choices = load.table, load.timeframe, load.choices
+        self._grid_ms = None if load.timeframe is None else timeframe_ms(load.timeframe)
         self._on_progress = on_progress
-        self._choices = choices
         self._steps_done = 0
         self._sources: list[Source] = []
-        self._spill = Spill(transaction.directory)
+        self._scratch = transaction.directory / (load.timeframe or load.table.name)
+        self._scratch.mkdir()
+        self._openers = load.openers(self._scratch)
+        self._steps = len(self._openers) + (1 if load.timeframe is None else MINT_BUCKETS)
+        self._spill = Spill(self._scratch)
         self._mints: dict[str, int] = {}
         self._buckets: list[int] = []
-        self._findings = Findings(table, timeframe)
+        self._findings = Findings(self._table, self._timeframe)
         self._said: Counter[str] = Counter()
         self._spacings: list[Spacing] = []
         self._report = IngestReport()
 
-    def carry_out(self, openers: Sequence[Callable[[], Source]], receipt: Path | None) -> IngestReport:
-        steps = len(openers) + (1 if self._timeframe is None else MINT_BUCKETS)
+    @property
+    def report(self) -> IngestReport:
+        """What the ingest does."""
+        return self._report
+
+    @property
+    def files(self) -> set[str]:
+        """The names of what was read."""
+        return {source.name for source in self._sources}
+
+    @property
+    def mints(self) -> set[str]:
+        """The mints of its candles."""
+        return set(self._mints)
+
+    @property
+    def timeframe(self) -> str:
+        """The length of its candles."""
+        return str(self._timeframe)
+
+    def stage(self) -> None:
+        """Read everything and stage what is to change in the lake."""
         with self._spill:
-            for opener in openers:
+            for opener in self._openers:
                 self._read(opener())
-                self._step(1, steps)
+                self._step(1)
             with _workers(WORKERS) as workers:
                 for bucket, merged in zip(
                     self._spill.partitions, workers.map(self._merge, self._spill.partitions), strict=True
                 ):
                     self._note_merged(bucket, merged)
-                    self._step(1, steps)
+                    self._step(1)
         self._findings.raise_if_any(self._sources, self._lengths_said())
         self._judge_spacing()
-        if receipt is not None:
-            self._transaction.stage_file(receipt, REPORT.dump_json(self._report))
-        self._transaction.commit()
-        self._step(steps - self._steps_done, steps)
-        return self._report
 
-    def _step(self, done: int, total: int) -> None:
+    def finish(self) -> None:
+        """Tell that everything is done."""
+        self._step(self._steps - self._steps_done)
+
+    def _step(self, done: int) -> None:
         self._steps_done += done
         if self._on_progress and done:
-            self._on_progress(self._steps_done, total)
+            self._on_progress(self._steps_done, self._steps)
 
     def _read(self, source: Source) -> None:
         """Check a source batch by batch and spill its rows by partition."""
@@ -273,8 +372,7 @@ class _Ingest:
         self._sources.append(source)
         self._spacings.append(Spacing(None if isinstance(source, FrameSource) else self._grid_ms))
         self._report.files += 1
-        if source.ignored:
-            self._report.ignored_columns[source.name] = source.ignored
+        self._note_source(source)
         read = 0
         unit: TimeUnit | None = None
         with _workers(2) as workers:
@@ -290,7 +388,7 @@ class _Ingest:
                         read += raw.height
                         raw = self._of_this_length(number, raw)
                         unit = unit or time_unit(raw[time_column(self._table)])
-                        parsed = parse(raw, self._table, unit, self._grid_ms)
+                        parsed = parse(raw, self._table, unit, self._grid_ms, source.decimal)
                         self._findings.check(Batch(number, raw, parsed, unit))
                 if raw is not None:
                     self._note(parsed.frame)
@@ -307,6 +405,16 @@ class _Ingest:
                 spilling.result()
         if not read and not isinstance(source, FrameSource):
             raise LakeError(f"{source.name} has no rows: {self._table.name} were expected")
+
+    def _note_source(self, source: Source) -> None:
+        """Record what a source says of itself, and hold it to how long it says that its candles are."""
+        if source.ignored:
+            self._report.ignored_columns[source.name] = source.ignored
+        if source.notes:
+            self._report.notes[source.name] = source.notes
+        if source.stated is not None and source.stated != self._grid_ms and not self._choices.force:
+            said = name_of(source.stated)
+            raise LakeError(f"{source.name} says that its candles are of {said}, not of {self._timeframe}")
 
     def _of_this_length(self, number: int, raw: pl.DataFrame) -> pl.DataFrame:
         """Hold rows that say how long their candles are to it: the others are left out, or named as wrong."""
@@ -402,7 +510,7 @@ class _Ingest:
         written = None
         if self._grid_ms and (old is None or note or _keep_rules(old, self._grid_ms)):
             written = Note(RULES, self._grid_ms, *_digests(CandleColumns.from_frame(rows)))
-        merged.staged = self._transaction.directory / f"merged-{bucket:02d}.parquet"
+        merged.staged = self._scratch / f"merged-{bucket:02d}.parquet"
         write_part(rows, self._table, merged.staged, written)
         return merged
 
@@ -541,6 +649,29 @@ class _Ingest:
         merged.unchanged = rows.height - merged.added - merged.changed
         merged.changed_keys = changed.head(CHANGED_KEYS_SHOWN).to_dicts()
         return bool(merged.added or merged.changed)
+
+
+def _together(runs: Sequence[_Ingest]) -> IngestReport:
+    """Sum up what runs of different lengths did; what one of them leaves out of a file, another took."""
+    reports = [run.report for run in runs]
+    firsts = [report.first for report in reports if report.first is not None]
+    lasts = [report.last for report in reports if report.last is not None]
+    return IngestReport(
+        files=len(set().union(*(run.files for run in runs))),
+        rows=sum(report.rows for report in reports),
+        added=sum(report.added for report in reports),
+        changed=sum(report.changed for report in reports),
+        unchanged=sum(report.unchanged for report in reports),
+        mints=len(set().union(*(run.mints for run in runs))),
+        first=min(firsts, default=None),
+        last=max(lasts, default=None),
+        partitions_written=sum(report.partitions_written for report in reports),
+        changed_keys=[key for report in reports for key in report.changed_keys][:CHANGED_KEYS_SHOWN],
+        ignored_columns={file: names for report in reports for file, names in report.ignored_columns.items()},
+        forced={file: length for report in reports for file, length in report.forced.items()},
+        notes={file: notes for report in reports for file, notes in report.notes.items()},
+        by_timeframe={run.timeframe: run.report.rows for run in runs},
+    )
 
 
 @contextmanager

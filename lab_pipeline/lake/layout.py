@@ -64,8 +64,8 @@ CANDLES = Table(
     key=("mint", "timestamp"),
     order=("mint", "timestamp"),
     aliases={
-        "mint": MINT_ALIASES,
-        "timestamp": (*TIME_ALIASES, "open_time", "opentime"),
+        "mint": (*MINT_ALIASES, "pair", "contract", "contract_address"),
+        "timestamp": (*TIME_ALIASES, "open_time", "opentime", "unix", "unix_timestamp"),
         "open": ("o",),
         "high": ("h",),
         "low": ("l",),

@@ -74,7 +74,7 @@ class Parsed:
     off_grid: pl.Series
 
 
-def parse(raw: pl.DataFrame, table: Table, unit: TimeUnit | None, grid_ms: int | None) -> Parsed:
+def parse(raw: pl.DataFrame, table: Table, unit: TimeUnit | None, grid_ms: int | None, decimal: str = ".") -> Parsed:
     """Parse a batch.
 
     Args:
@@ -84,6 +84,7 @@ def parse(raw: pl.DataFrame, table: Table, unit: TimeUnit | None, grid_ms: int |
         unit: how the source writes times; null if it has none that can be read.
         grid_ms: times should be multiples of this. Null for times off any grid: they round up to the next
             millisecond, so that nothing is known before it was said.
+        decimal: what is before the fraction of a number; one written with the other sign is none.
     """
     columns, off_grid = [], pl.repeat(value=False, n=raw.height, eager=True)
     for name in table.present(raw.columns):
@@ -95,7 +96,7 @@ def parse(raw: pl.DataFrame, table: Table, unit: TimeUnit | None, grid_ms: int |
         elif isinstance(dtype, pl.List):
             columns.append(_lists(values))
         elif dtype == pl.Float64:
-            columns.append(_numbers(values))
+            columns.append(_numbers(values if decimal == "." else _with_points(values)))
         else:
             ticks, per_ms = _ticks(values, unit)
             whole = ticks if per_ms == 1 else -(-ticks // per_ms)
@@ -210,6 +211,14 @@ def _lists(values: pl.Series) -> pl.Series:
     numbers = values.cast(pl.List(pl.Float64), strict=False)
     unreadable = (numbers.list.len() == 0) | (numbers.list.eval(pl.element().is_null()).list.any())
     return numbers.set(unreadable.fill_null(value=False), None)
+
+
+def _with_points(values: pl.Series) -> pl.Series:
+    """Write decimal commas as points; null where there is a point, which would be between thousands."""
+    if values.dtype != pl.String:
+        return values
+    has_point = values.str.contains(".", literal=True).fill_null(value=False)
+    return values.set(has_point, None).str.replace(",", ".", literal=True)
 
 
 def _numbers(values: pl.Series) -> pl.Series:

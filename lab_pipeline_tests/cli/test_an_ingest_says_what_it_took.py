@@ -59,3 +59,47 @@ def test_an_exception_of_a_library_is_one_sentence(lab, files, monkeypatch, erro
     assert ended.status == 2
     assert ended.err.strip().splitlines()[-1] == f"error: {files}/candles.csv cannot be read: a library fell over"
     assert "Traceback" not in ended.err
+
+
+def test_what_files_are_taken_for_is_shown_and_nothing_ingested(lab, tmp_path):
+    path = tmp_path / "rows.csv"
+    path.write_text("1735689600;1,5;2,5;0,5;1,5;10,5\n1735689900;1,5;2,5;0,7;1,6;10,5\n")
+    said = ("--timeframe", "5m", "--mint", "So111", "--dry-run")
+    ended = lab("ingest", "candles", path, *said)
+    assert ended.status == 0
+    for line in (
+        "rows.csv: CSV separated by semicolons without a header",
+        "open: column open",
+        "mint: So111, of all rows",
+        "times: Unix seconds, UTC",
+        "timeframe: 5m",
+        "decimals: behind a comma",
+        "ignored columns: none",
+        "So111,2025-01-01T00:00:00.000",
+        "nothing was ingested: this was a dry run",
+    ):
+        assert line in ended.out
+    assert Lake(lab.home / "lake").timeframes() == []
+    ended = lab("ingest", "candles", path, *said, "--columns", "time,open,high,low,close")
+    assert (ended.status, "has 6 columns, and --columns names 5" in ended.err) == (2, True)
+
+
+def test_columns_are_taken_for_what_is_said(lab, tmp_path):
+    path = tmp_path / "x.csv"
+    candles().rename({"volume": "size"}).write_csv(path)
+    assert lab("ingest", "candles", path, "--timeframe", "1m", "--map", "volume=size").status == 0
+    ended = lab("ingest", "candles", path, "--timeframe", "1m", "--map", "volume")
+    assert (ended.status, "--map volume is not of the form volume='Volume BTC'" in ended.err) == (2, True)
+    ended = lab("ingest", "candles", path, "--timeframe", "1m", "--map", "size=volume")
+    assert (ended.status, "--map size: candles have mint, timestamp," in ended.err) == (2, True)
+
+
+def test_every_row_goes_where_its_file_says(lab, tmp_path):
+    path = tmp_path / "x.csv"
+    path.write_text(
+        "mint,timestamp,interval,open,high,low,close,volume\n"
+        "M,1735689600,5m,1,2,0.5,1.5,10\nM,1735689600,1h,1,2,0.5,1.5,10\n"
+    )
+    ended = lab("ingest", "candles", path)
+    assert (ended.status, "1 candles of 5m, 1 candles of 1h" in ended.out) == (0, True)
+    assert Lake(lab.home / "lake").timeframes() == ["5m", "1h"]

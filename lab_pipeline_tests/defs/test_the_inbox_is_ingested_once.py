@@ -1,4 +1,5 @@
 import errno
+import gzip
 import os
 import subprocess
 import sys
@@ -492,3 +493,24 @@ def test_a_clock_that_leaps_forward_asks_for_nothing_twice(home, watcher):
     watcher.instance.report_run_canceled(run)
     assert watcher.run(watcher.look()).success
     assert watcher.look() == f"{home}/inbox is empty"
+
+
+def test_files_as_people_have_them(home, watcher):
+    one = candles().filter(pl.col("mint") == "AAA").drop("mint")
+    places = [home / "inbox" / place for place in ("binance/ADA_BTC-1m.feather", "mint-from-name/So111-1m.csv.gz")]
+    for place in places:
+        place.parent.mkdir()
+    one.rename({"timestamp": "date"}).write_ipc(places[0])
+    places[1].write_bytes(gzip.compress(one.write_csv().encode()))
+    lines = "M,1735689600,1m,1,2,0.5,1.5,10\nM,1735689600,1h,1,2,0.5,1.5,10\n"
+    (home / "inbox" / "both.csv").write_text("mint,timestamp,interval,open,high,low,close,volume\n" + lines)
+    done = watcher.run(watcher.look_twice())
+    assert done.success
+    lake = Lab(load_settings()).lake
+    assert {length: lake.mints(length) for length in lake.timeframes()} == {
+        "1m": ["ADA_BTC", "M", "So111"],
+        "1h": ["M"],
+    }
+    log = [event.user_message for event in watcher.instance.all_logs(done.run_id)]
+    note = "binance/ADA_BTC-1m.feather: the mint ADA_BTC is taken from the name, as freqtrade names files"
+    assert note in log

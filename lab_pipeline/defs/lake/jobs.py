@@ -16,7 +16,7 @@ from lab_pipeline.defs.lake.events import call_events, candle_events
 from lab_pipeline.domain.errors import LabError
 from lab_pipeline.files.disk_errors import disk_error, is_of_disk
 from lab_pipeline.lake import Drop, Inbox, Lake, LakeError, LakeUnwritableError
-from lab_pipeline.lake.inbox import kind_of, mint_of
+from lab_pipeline.lake.inbox import hints_of, kind_of
 from lab_pipeline.lake.layout import CALLS, CANDLES, MOST_FILES
 from lab_pipeline.operations.lab import Lab
 
@@ -190,14 +190,19 @@ class _Batch:
 
     def _ingest(self, path: Path, drop: Drop) -> None:
         kind, timeframe = kind_of(path, drop.name)
-        if timeframe is None:
+        if kind is CALLS:
             report = self._lake.ingest_calls([path], receipt=drop.key)
         else:
-            report = self._lake.ingest_candles([path], timeframe, mint=mint_of(drop.name), receipt=drop.key)
+            report = self._lake.ingest_candles([path], timeframe, hints=hints_of(drop.name), receipt=drop.key)
         counts = f"{report.added:,} added, {report.changed:,} changed, {report.unchanged:,} already there"
         known = ", by a run before this one" if report.done_before else ""
         ignored = [column for columns in report.ignored_columns.values() for column in columns]
-        report = replace(report, ignored_columns={drop.name: ignored} if ignored else {})
+        notes = [note for said in report.notes.values() for note in said]
+        report = replace(
+            report,
+            ignored_columns={drop.name: ignored} if ignored else {},
+            notes={drop.name: notes} if notes else {},
+        )
         self._log.info(f"{drop.name}: {report.rows:,} {kind.name} of {report.mints:,} mints, {counts}{known}")
         for remark in report.remarks():
             self._log.warning(remark)
