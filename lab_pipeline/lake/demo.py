@@ -308,7 +308,7 @@ class _Token:
             else (None, None, None)
         )
         cap = float(np.rint(price * self._supply))
-        return ("short" if falls else "long", *levels, price, cap, pool, CHAIN, f"{caller.page}/{call_id}")
+        return ("short" if falls else "long", *levels, price, cap, pool, CHAIN, f"{caller.page}/{call_id}", None, None)
 
     def _known(self, moment: int) -> tuple[float, float]:
         """Return the price and the pool that could be seen at a moment: those of the last close, or of the launch."""

@@ -25,6 +25,7 @@ from pathlib import Path
 from lab_pipeline.domain.timeframe import timeframe_ms
 from lab_pipeline.files.atomic import move, write_whole
 from lab_pipeline.files.locks import has_writer
+from lab_pipeline.lake.chats import Reading
 from lab_pipeline.lake.errors import LakeError
 from lab_pipeline.lake.layout import CALLS, CANDLES, Table
 from lab_pipeline.lake.sources import check_readable, open_source
@@ -40,7 +41,7 @@ NOT_TEXT = re.compile("[\udc80-\udcff]")
 WORD = re.compile(r"[^0-9A-Za-z]+")
 ATTEMPTS = ".attempts"
 """Beside a file that was taken, while it is read: how often that was begun and not ended."""
-MINT_DIRECTORY = "mint="
+MINT_DIRECTORY, CALLER_DIRECTORY = "mint=", "caller="
 LONGEST_SUFFIX = 16
 """Bytes up to which the end of a name is its suffix, and kept when the name is shortened."""
 
@@ -197,16 +198,25 @@ def mint_of(name: str) -> str | None:
     >>> mint_of("candles/mint=So111/may-5m.csv")
     'So111'
     """
-    mints = [one.removeprefix(MINT_DIRECTORY) for one in Path(name).parts[:-1] if one.startswith(MINT_DIRECTORY)]
-    return mints[-1] if mints else None
+    return _said_by_directory(MINT_DIRECTORY, name)
 
 
-def kind_of(path: Path, name: str) -> tuple[Table, str | None]:
+def caller_of(name: str) -> str | None:
+    """Return who calls in a file whose columns do not say, like `mint_of`.
+
+    >>> caller_of("caller=Marta/signals.csv")
+    'Marta'
+    """
+    return _said_by_directory(CALLER_DIRECTORY, name)
+
+
+def kind_of(path: Path, name: str, chats: Reading | None = None) -> tuple[Table, str | None]:
     """Tell what a file holds, by its columns, and how long its candles are, by its name or else by a column.
 
     Args:
         path: where it is.
         name: under which it was dropped; directories count, as in ``candles/5m/may.csv`` or ``may-5m.csv``.
+        chats: how calls are read.
 
     Raises:
         LakeError: if it cannot be read, can be neither candles nor calls, or is candles of no known length.
@@ -214,7 +224,7 @@ def kind_of(path: Path, name: str) -> tuple[Table, str | None]:
     check_readable([path])
     with tempfile.TemporaryDirectory(prefix=".unpacked-", dir=path.parent) as scratch:
         try:
-            open_source(path, CALLS, Path(scratch))
+            open_source(path, CALLS, Path(scratch), chats=chats)
         except LakeError as no_calls:
             try:
                 source = open_source(path, CANDLES, Path(scratch), mint_of(name))
@@ -223,7 +233,7 @@ def kind_of(path: Path, name: str) -> tuple[Table, str | None]:
                 raise LakeError(str(wrong)) from None
         else:
             return CALLS, None
-    words = [word for part in Path(name).parts if not part.startswith(MINT_DIRECTORY) for word in WORD.split(part)]
+    words = [word for part in Path(name).parts if not part.startswith((MINT_DIRECTORY, CALLER_DIRECTORY)) for word in WORD.split(part)]
     lengths = {word for word in words if _is_timeframe(word)} or source.timeframes()
     if len(lengths) != 1:
         found = f"names {' and '.join(sorted(lengths))}" if lengths else "does not say"
@@ -231,6 +241,11 @@ def kind_of(path: Path, name: str) -> tuple[Table, str | None]:
             f"{name} {found}: how long are its candles? Call it such as candles-5m.csv, or drop it into candles/5m/"
         )
     return CANDLES, lengths.pop()
+
+
+def _said_by_directory(prefix: str, name: str) -> str | None:
+    said = [one.removeprefix(prefix) for one in Path(name).parts[:-1] if one.startswith(prefix)]
+    return said[-1] if said else None
 
 
 def key_of(path: Path, name: str) -> str:

@@ -26,7 +26,9 @@ from lab_pipeline.domain.identifiers import IDENTIFIER_RULE, is_identifier
 from lab_pipeline.domain.timeframe import timeframe_ms
 from lab_pipeline.files.disk_errors import disk_error
 from lab_pipeline.lake import commit, inventory
+from lab_pipeline.lake.chats import Reading
 from lab_pipeline.lake.errors import VIOLATIONS_SHOWN, LakeError, LakeUnwritableError
+from lab_pipeline.lake.identities import RECORDED, with_content_ids
 from lab_pipeline.lake.layout import (
     CALLS,
     CANDLES,
@@ -94,6 +96,10 @@ class IngestReport:
         ignored_columns: by file, the columns that are not used.
         left_out: by file, how many rows are left out because they say that they are candles of another length.
         forced: by file, the length that its candles seem to have, where they were taken in spite of that.
+        no_calls: by file, how many rows or messages are no calls, by the reason.
+        said: by file, what else there is to say of it.
+        repeated: rows that say once more what another of the same file says, or what it said before.
+        shorts: calls to sell, which are kept and not simulated.
         done_before: whether the receipt says that this ingest was done earlier: nothing was read now.
     """
 
@@ -110,6 +116,10 @@ class IngestReport:
     ignored_columns: dict[str, list[str]] = field(default_factory=dict)
     left_out: dict[str, int] = field(default_factory=dict)
     forced: dict[str, str] = field(default_factory=dict)
+    no_calls: dict[str, dict[str, int]] = field(default_factory=dict)
+    said: dict[str, list[str]] = field(default_factory=dict)
+    repeated: int = 0
+    shorts: int = 0
     done_before: bool = False
 
     def remarks(self) -> list[str]:
@@ -119,7 +129,15 @@ class IngestReport:
         forced = [
             f"{file}: taken by force, though its candles seem to be of {seem}" for file, seem in self.forced.items()
         ]
-        return ignored + left_out + forced
+        no_calls = [
+            f"{file}: {sum(counts.values()):,} left out: "
+            + ", ".join(f"{count:,} {reason}" for reason, count in counts.items())
+            for file, counts in self.no_calls.items()
+        ]
+        said = [f"{file}: {text}" for file, texts in self.said.items() for text in texts]
+        repeated = [f"{self.repeated:,} rows repeat a call: taken once"] if self.repeated else []
+        shorts = [f"{self.shorts:,} calls are short: kept, and not simulated"] if self.shorts else []
+        return ignored + left_out + forced + no_calls + said + repeated + shorts
 
 
 REPORT = TypeAdapter(IngestReport)
@@ -133,15 +151,18 @@ def ingest_files(
     *,
     receipt: str | None = None,
     choices: Choices = Choices(),
+    chats: Reading | None = None,
 ) -> IngestReport:
     """Ingest files of candles, or of calls if the timeframe is null; see `Lake.ingest_candles`."""
     check_readable(files)
     table = _table(root, timeframe)
     if choices.mint is not None and not is_identifier(choices.mint):
         raise LakeError(f"the mint '{plain(choices.mint)}' {IDENTIFIER_RULE}")
+    if chats is not None and chats.caller is not None and not is_identifier(chats.caller):
+        raise LakeError(f"the caller '{plain(chats.caller)}' {IDENTIFIER_RULE}")
 
     def openers(scratch: Path) -> list[Callable[[], Source]]:
-        return [partial(open_source, path, table, scratch, choices.mint) for path in files]
+        return [partial(open_source, path, table, scratch, choices.mint, chats) for path in files]
 
     return _ingest(root, table, timeframe, openers, on_progress, receipt=receipt, choices=choices)
 
@@ -193,6 +214,7 @@ class _Merged:
 
     Attributes:
         spacing: by file, where its labels lie.
+        repeated: rows of a file that say no more than another.
         clashes: rows that repeat the key of another, with `FILE`, `ROW`, `same_file` and `other`.
         mints: different mints among the rows.
         added: keys that the lake did not have; likewise `changed` and `unchanged`.
@@ -203,6 +225,7 @@ class _Merged:
 
     spacing: dict[int, MintLabels] = field(default_factory=dict)
     clashes: pl.DataFrame | None = None
+    repeated: int = 0
     mints: int = 0
     added: int = 0
     changed: int = 0
@@ -290,11 +313,18 @@ class _Ingest:
                         read += raw.height
                         raw = self._of_this_length(number, raw)
                         unit = unit or time_unit(raw[time_column(self._table)])
+                        unnamed = self._table is CALLS and "call_id" not in raw.columns
+                        if unnamed:
+                            raw = raw.with_columns(call_id=pl.lit(None, pl.String))
                         parsed = parse(raw, self._table, unit, self._grid_ms)
+                        if unnamed:
+                            raw, named = with_content_ids(raw, parsed.frame)
+                            parsed = replace(parsed, frame=named)
                         self._findings.check(Batch(number, raw, parsed, unit))
                 if raw is not None:
                     self._note(parsed.frame)
                     places = [pl.lit(number, pl.UInt32).alias(FILE), raw[ROW]]
+                    places += [raw[RECORDED]] if RECORDED in raw.columns else []
                     aside.append(parsed.frame.with_columns(places).drop_nulls(self._table.key))
                 if aside and (raw is None or sum(map(len, aside)) >= SPILL_ROWS):
                     if spilling is not None:
@@ -305,7 +335,11 @@ class _Ingest:
                     break
             if spilling is not None:
                 spilling.result()
-        if not read and not isinstance(source, FrameSource):
+        if source.left_out:
+            self._report.no_calls[source.name] = dict(source.left_out)
+        if source.remarks:
+            self._report.said[source.name] = source.remarks
+        if not read and not source.left_out and not isinstance(source, FrameSource):
             raise LakeError(f"{source.name} has no rows: {self._table.name} were expected")
 
     def _of_this_length(self, number: int, raw: pl.DataFrame) -> pl.DataFrame:
@@ -341,6 +375,8 @@ class _Ingest:
     def _note(self, rows: pl.DataFrame) -> None:
         report, times = self._report, rows[time_column(self._table)].drop_nulls()
         report.rows += rows.height
+        if "direction" in rows.columns:
+            report.shorts += int((rows["direction"] == "short").sum())
         if len(times):
             first, last = times.to_frame().select(pl.first().min().alias("min"), pl.first().max().alias("max")).row(0)
             report.first = min(report.first or first, first)
@@ -448,6 +484,7 @@ class _Ingest:
             self._report_clashes(merged.clashes)
         report = self._report
         report.mints += merged.mints
+        report.repeated += merged.repeated
         report.added += merged.added
         report.changed += merged.changed
         report.unchanged += merged.unchanged
@@ -464,6 +501,10 @@ class _Ingest:
     def _unique(self, bucket: int, merged: _Merged) -> pl.DataFrame:
         """Read one partition's rows with each key once, sorted by key; repeated keys that disagree are noted."""
         rows = self._take(bucket)
+        if self._timeframe is None:
+            told = rows.height
+            rows = self._last_told(rows)
+            merged.repeated = told - rows.height
         once = _ascend(rows, self._table.key)
         if not once:
             rows = _sorted(rows, self._table.key)
@@ -495,6 +536,25 @@ class _Ingest:
         said_later = [pl.col(name).fill_null(strategy="backward").over(self._table.key) for name in options]
         rows = rows.with_columns(said_later)
         return rows.filter(~pl.col("repeats")).select(*self._table.present(rows.columns), FILE)
+
+    def _last_told(self, rows: pl.DataFrame) -> pl.DataFrame:
+        """Keep once what a file without names for its calls says several times, and the last state of each.
+
+        The last state is known where rows say when they were written down; else all must say the same, or they clash.
+        """
+        unnamed = [number for number, source in enumerate(self._sources) if not source.has_ids]
+        if not unnamed:
+            return rows
+        ours = pl.col(FILE).is_in(unnamed)
+        others, rows = rows.filter(~ours), rows.filter(ours)
+        values = self._table.present(rows.columns)
+        rows = rows.unique([*values, FILE], keep="first", maintain_order=True)
+        if RECORDED in rows.columns:
+            key = [*self._table.key, FILE]
+            ranked = rows.sort(RECORDED, ROW, nulls_last=False).unique(key, keep="last", maintain_order=True)
+            is_ranked = pl.col(FILE).is_in(rows.filter(pl.col(RECORDED).is_not_null())[FILE].unique().to_list())
+            rows = pl.concat([rows.filter(~is_ranked), ranked.filter(is_ranked)])
+        return pl.concat([others, rows]).drop(RECORDED, strict=False)
 
     def _agrees(self, name: str) -> pl.Expr:
         """Tell of a row whether it says what the first of its key says; a file without the column says nothing."""
