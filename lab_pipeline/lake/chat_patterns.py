@@ -11,6 +11,7 @@ from pydantic import AfterValidator, Field
 
 from lab_pipeline.domain.model import Document
 from lab_pipeline.lake.people import read_yaml
+from lab_pipeline.lake.sniffing import plain
 
 OURS = Path(__file__).with_name("chat_patterns.yaml")
 MOST_PATTERNS = 1_000
@@ -43,11 +44,18 @@ def _is_pattern(text: str) -> str:
     return text
 
 
-def _is_zone(text: str) -> str:
+def not_a_zone(text: str) -> str | None:
+    """Say that a text is no time zone; null if it is one."""
     try:
         ZoneInfo(text)
     except (KeyError, ValueError, OSError):
-        raise ValueError(f"{text!r} is no time zone: such as Europe/Berlin") from None
+        return f"'{plain(text)}' is no time zone: write one such as Europe/Berlin"
+    return None
+
+
+def _is_zone(text: str) -> str:
+    if wrong := not_a_zone(text):
+        raise ValueError(wrong)
     return text
 
 

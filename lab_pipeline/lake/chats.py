@@ -17,7 +17,7 @@ from zoneinfo import ZoneInfo
 from lab_pipeline.domain.candles import LARGEST, SMALLEST_PRICE
 from lab_pipeline.domain.identifiers import LONGEST_IDENTIFIER
 from lab_pipeline.domain.options import LONGEST_TEXT
-from lab_pipeline.lake.chat_patterns import EVM, NUMBER, SOLANA, Pattern, Patterns, compiled, read_patterns
+from lab_pipeline.lake.chat_patterns import EVM, NUMBER, SOLANA, Pattern, Patterns, compiled, not_a_zone, read_patterns
 from lab_pipeline.lake.errors import LakeError
 from lab_pipeline.lake.people import BotError, Directory, People, read_people
 from lab_pipeline.lake.telegram import Chat, messages
@@ -76,8 +76,10 @@ class Reading:
         """Read the files of a lab, where they are.
 
         Raises:
-            LabError: if one cannot be used.
+                LabError: if one cannot be used.
         """
+        if (zone := more.get("zone")) is not None and (wrong := not_a_zone(zone)):
+            raise LakeError(wrong)
         return cls(
             read_patterns(patterns if patterns is not None and patterns.exists() else None),
             read_people(people) if people is not None and people.exists() else People(),

@@ -3,7 +3,7 @@
 import re
 import unicodedata
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, ClassVar
 
 import yaml  # type: ignore[import-untyped]  # it ships no types
 from pydantic import BeforeValidator, Field, model_validator
@@ -94,6 +94,17 @@ class Directory:
         return None
 
 
+class _Loader(yaml.SafeLoader):  # type: ignore[misc]  # it ships no types
+    """A safe loader to which addresses and names are text: YAML would take 0x and digits, or No, for something else."""
+
+    yaml_implicit_resolvers: ClassVar[dict[str, list[tuple[str, re.Pattern[str]]]]] = {}
+
+
+_Loader.add_implicit_resolver("tag:yaml.org,2002:null", re.compile("^(?:null|~|)$"), ["n", "~", ""])
+_Loader.add_implicit_resolver("tag:yaml.org,2002:int", re.compile("^-?[0-9]{1,15}$"), list("-0123456789"))
+_Loader.add_implicit_resolver("tag:yaml.org,2002:float", re.compile(r"^-?[0-9]{1,15}\.[0-9]+$"), list("-0123456789"))
+
+
 class BotError(Exception):
     """Somebody is a bot."""
 
@@ -116,7 +127,7 @@ def read_yaml(path: Path) -> dict[str, Any]:
     try:
         if path.stat().st_size > LARGEST_FILE:
             raise LakeError(f"{path} is larger than {LARGEST_FILE >> 20} MB")
-        found = yaml.safe_load(path.read_text(encoding="utf-8"))
+        found = yaml.load(path.read_text(encoding="utf-8"), Loader=_Loader)  # noqa: S506 - it is a safe one
     except OSError as error:
         raise LakeError(f"{path} cannot be read: {error.strerror}") from None
     except (yaml.YAMLError, UnicodeDecodeError) as error:

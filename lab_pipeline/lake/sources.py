@@ -334,7 +334,7 @@ class ChatSource(Source):
     """A Telegram export: its messages are not rows in columns, but what comes of them is."""
 
     def __init__(self, name: str, path: Path, chats: Reading) -> None:
-        super().__init__(name, CALLS, CALLS.types, None, Reading())  # who is who was looked up with the message
+        super().__init__(name, CALLS, list(CALLS.types), None)  # who is who was looked up with the message
         self._export = ChatExport(path, name, chats)
         self._messages: dict[int, str] = {}
 
