@@ -345,7 +345,7 @@ class ChatSource(Source):
             frame = pl.DataFrame(list(islice(calls, BATCH_ROWS)), schema=schema, orient="row")
             if frame.is_empty():
                 break
-            yield frame.select(columns)
+            yield frame.select(list(columns))
         self.left_out = Counter({str(reason): count for reason, count in self._export.skipped.most_common()})
         self.remarks = [f"{count:,} {said}" for said, count in self._export.remarks.most_common()]
 

@@ -3,7 +3,7 @@ from datetime import UTC, datetime, timedelta
 import hypothesis.strategies as st
 import polars as pl
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 
 from lab_pipeline.domain import frames
 from lab_pipeline.domain.backtest import AllUniverse, FirstMention, TokensUniverse
@@ -46,6 +46,7 @@ def test_a_mention_outside_of_the_selection_counts():
 MENTIONS = st.lists(st.tuples(st.integers(0, 30), st.sampled_from("ab"), st.sampled_from("XY")), max_size=30)
 
 
+@settings(deadline=None)
 @given(MENTIONS, st.integers(0, 30), st.floats(0.1, 20), st.sampled_from(["token", "caller_token"]))
 def test_ranges_that_adjoin_add_up(rows, cut, days, by):
     among, rule = calls(*rows), FirstMention(by=by, window_days=days)
