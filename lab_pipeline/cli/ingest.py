@@ -54,13 +54,16 @@ def calls(
     ] = None,
     patterns: Annotated[
         Path | None,
-        typer.Option(help="What is a call in a message (YAML); by default chat_patterns.yaml of the home.", metavar="FILE"),
+        typer.Option(
+            help="What is a call in a message (YAML); by default chat_patterns.yaml of the home.", metavar="FILE"
+        ),
     ] = None,
     zone: Annotated[
         str | None, typer.Option(help="Zone of messages that have their local time alone: Europe/Berlin.")
     ] = None,
     skipped: Annotated[
-        Path | None, typer.Option(help="List messages that are no calls in this file, a line of JSON each.", metavar="FILE")
+        Path | None,
+        typer.Option(help="List messages that are no calls in this file, a line of JSON each.", metavar="FILE"),
     ] = None,
 ) -> None:
     """Add calls, of tables or chats. A call_id that the lake has with other values is replaced and reported."""

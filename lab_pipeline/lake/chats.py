@@ -228,7 +228,10 @@ class ChatExport:
         if len(tokens) > 1:
             self.remarks["messages name several tokens: their levels are left out"] += 1
             return direction
-        if edited_at is not None and edited_at - called_at > self._reading.patterns.edited_after_minutes * MS_PER_MINUTE:
+        if (
+            edited_at is not None
+            and edited_at - called_at > self._reading.patterns.edited_after_minutes * MS_PER_MINUTE
+        ):
             self.remarks["messages were changed later: their levels are left out"] += 1
             return direction
         self.remarks.update(said)

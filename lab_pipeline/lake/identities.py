@@ -141,4 +141,3 @@ def rank_of(recorded: pl.Series) -> pl.Series:
     """Return texts that are ordered as times of one notation are; the least for no time."""
     plainly = recorded.to_physical() if isinstance(recorded.dtype, pl.Datetime) else recorded
     return plainly.cast(pl.String).fill_null("").str.zfill(RANK_DIGITS).alias(RECORDED)
-

@@ -233,7 +233,12 @@ def kind_of(path: Path, name: str, chats: Reading | None = None) -> tuple[Table,
                 raise LakeError(str(wrong)) from None
         else:
             return CALLS, None
-    words = [word for part in Path(name).parts if not part.startswith((MINT_DIRECTORY, CALLER_DIRECTORY)) for word in WORD.split(part)]
+    words = [
+        word
+        for part in Path(name).parts
+        if not part.startswith((MINT_DIRECTORY, CALLER_DIRECTORY))
+        for word in WORD.split(part)
+    ]
     lengths = {word for word in words if _is_timeframe(word)} or source.timeframes()
     if len(lengths) != 1:
         found = f"names {' and '.join(sorted(lengths))}" if lengths else "does not say"

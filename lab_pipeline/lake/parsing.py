@@ -91,7 +91,9 @@ def parse(raw: pl.DataFrame, table: Table, unit: TimeUnit | None, grid_ms: int |
     for name in table.present(raw.columns):
         values, dtype = raw[name], table.types[name]
         if name in table.options and dtype == pl.String:
-            columns.append(_said(values) if name != "direction" else _said(values).str.to_lowercase().replace(DIRECTIONS))
+            columns.append(
+                _said(values) if name != "direction" else _said(values).str.to_lowercase().replace(DIRECTIONS)
+            )
         elif dtype == pl.String:
             columns.append(_stripped(values))
         elif isinstance(dtype, pl.List):

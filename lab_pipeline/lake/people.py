@@ -150,4 +150,3 @@ def readable_name(name: str) -> str | None:
 
 def _folded(name: str) -> str:
     return name.strip().removeprefix("@").casefold()
-

@@ -126,7 +126,9 @@ class Source:
         self._extras = extras_of(name, _places(found)) if table is CALLS else {}
         self._caller = _caller_of(name, found, chats) if table is CALLS else None
         if self._caller is not None and (chats is None or chats.caller is None):
-            self.remarks.append(f"its calls are taken to be of '{self._caller}', after its name: --caller says otherwise")
+            self.remarks.append(
+                f"its calls are taken to be of '{self._caller}', after its name: --caller says otherwise"
+            )
         self._people = Directory(chats.people) if chats is not None and table is CALLS else Directory(People())
         given = {"call_id"} if table is CALLS else set()
         given |= {"caller"} if self._caller is not None or CALLER_ID in self._extras else set()
@@ -241,9 +243,7 @@ class FrameSource(ArrowSource):
 class ParquetSource(ArrowSource):
     """A Parquet file."""
 
-    def __init__(
-        self, name: str, path: Path, table: Table, mint: str | None, chats: Reading | None = None
-    ) -> None:
+    def __init__(self, name: str, path: Path, table: Table, mint: str | None, chats: Reading | None = None) -> None:
         self._path = path
         with self._readable(name):
             schema = pq.read_schema(path)
@@ -278,9 +278,7 @@ class ParquetSource(ArrowSource):
 class CsvSource(Source):
     """A comma-separated file with a header."""
 
-    def __init__(
-        self, name: str, path: Path, table: Table, mint: str | None, chats: Reading | None = None
-    ) -> None:
+    def __init__(self, name: str, path: Path, table: Table, mint: str | None, chats: Reading | None = None) -> None:
         self._path = path
         try:
             header, *rest = read_head(path) or [[]]

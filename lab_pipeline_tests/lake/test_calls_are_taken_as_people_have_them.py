@@ -50,7 +50,15 @@ def bots_table(**changes):
 def test_signals_have_a_column_for_each_target(lake, tmp_path):
     report = ingested(lake, tmp_path, SIGNALS)
     assert lake.calls().drop("call_id").rows() == [
-        ("vip", "BTC/USDT", datetime(2025, 3, 1, 10, tzinfo=UTC), "long", 38000.0, [39000.0, 40000.0, 41000.0], 37000.0),
+        (
+            "vip",
+            "BTC/USDT",
+            datetime(2025, 3, 1, 10, tzinfo=UTC),
+            "long",
+            38000.0,
+            [39000.0, 40000.0, 41000.0],
+            37000.0,
+        ),
         ("vip", "ETH/USDT", datetime(2025, 3, 1, 11, tzinfo=UTC), "short", 2800.0, [2700.0, 2600.0], 2900.0),
     ]
     assert report.ignored_columns == {}
@@ -59,7 +67,9 @@ def test_signals_have_a_column_for_each_target(lake, tmp_path):
 
 
 def test_targets_of_parquet_are_numbers(lake, tmp_path):
-    frame = pl.read_csv(SIGNALS.encode()).rename({"TakeProfit_1": "TP 1", "TakeProfit_2": "tp2", "TakeProfit_3": "Target-3"})
+    frame = pl.read_csv(SIGNALS.encode()).rename(
+        {"TakeProfit_1": "TP 1", "TakeProfit_2": "tp2", "TakeProfit_3": "Target-3"}
+    )
     frame.write_parquet(tmp_path / "vip.parquet")
     ingested(lake, tmp_path, SIGNALS)
     assert lake.ingest_calls([tmp_path / "vip.parquet"]).unchanged == 2

@@ -14,7 +14,10 @@ DAY0 = datetime(2025, 1, 1, tzinfo=UTC)
 
 
 def calls(*rows):
-    made = [(f"c{at:03d}{number}", caller, mint, DAY0 + timedelta(days=at)) for number, (at, caller, mint) in enumerate(rows)]
+    made = [
+        (f"c{at:03d}{number}", caller, mint, DAY0 + timedelta(days=at))
+        for number, (at, caller, mint) in enumerate(rows)
+    ]
     return pl.DataFrame(made, schema=frames.CALLS, orient="row").sort("called_at", "call_id")
 
 
@@ -22,7 +25,9 @@ def kept(found):
     return [(int(call_id[1:4]), caller) for call_id, caller in found.select("call_id", "caller").iter_rows()]
 
 
-ROWS = calls((0, "ann", "0xAb"), (1, "bob", "0xaB"), (1, "ann", "0xAb"), (7, "bob", "0xAb"), (8, "ann", "0xAb"), (9, "ann", "B"))
+ROWS = calls(
+    (0, "ann", "0xAb"), (1, "bob", "0xaB"), (1, "ann", "0xAb"), (7, "bob", "0xAb"), (8, "ann", "0xAb"), (9, "ann", "B")
+)
 
 
 @pytest.mark.parametrize(

@@ -93,9 +93,7 @@ def calls(
     with failing_clearly(context.log):
         if config.files:
             chats = Reading.of(lab.settings.chat_patterns_path, lab.settings.callers_path)
-            metadata |= ingest_metadata(
-                lake.ingest_calls(in_inbox(lab.settings.inbox_dir, config.files), chats=chats)
-            )
+            metadata |= ingest_metadata(lake.ingest_calls(in_inbox(lab.settings.inbox_dir, config.files), chats=chats))
         return dg.MaterializeResult(metadata=metadata | calls_metadata(lake))
 
 
