@@ -42,7 +42,7 @@ def backtest(  # noqa: PLR0917 - one parameter an option
         str | None,
         typer.Option(
             metavar="BY:DAYS",
-            help="Leave out repeats: token:7 those of anybody on a token in 7 days, caller_token:7 those of its caller.",
+            help="Leave out repeats: token:7 those of anybody in 7 days, caller_token:7 those of the caller.",
         ),
     ] = None,
     all_calls: Annotated[bool, typer.Option("--all", help="Every call (the default).")] = False,

@@ -46,7 +46,7 @@ def candles(
 
 
 @ingest_app.command("calls")
-def calls(
+def calls(  # noqa: PLR0917 - one parameter an option
     files: CallFiles,
     caller: Annotated[str | None, typer.Option(help="Who calls, for files without such a column.")] = None,
     aliases: Annotated[

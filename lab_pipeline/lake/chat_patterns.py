@@ -25,7 +25,7 @@ NUMBER = (
     r"(?:[^\S\n]?(?:[kmb]|x)(?![a-z0-9])|[^\S\n]?%)?"
 )
 """A price as people write it: with digits in groups, the zeros after the point counted, a unit behind it."""
-NUMBERS = rf"{NUMBER}(?:[^\S\n]*(?:[/|;–—-]|,|and|to)[^\S\n]*{NUMBER})*"
+NUMBERS = rf"{NUMBER}(?:[^\S\n]*(?:[/|;\u2013\u2014-]|,|and|to)[^\S\n]*{NUMBER})*"
 PLACEHOLDERS = {"{solana}": f"(?-i:{SOLANA})", "{evm}": EVM, "{numbers}": NUMBERS, "{number}": NUMBER}
 
 

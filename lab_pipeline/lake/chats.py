@@ -30,6 +30,8 @@ LONGEST_MESSAGE = 5_000
 """Characters of a message that are looked at; Telegram allows 4,096."""
 MS_PER_SECOND = 1_000
 MS_PER_MINUTE = 60_000
+KINDS = ("token", "either", "pool")
+"""Groups of the patterns of links: what the address is."""
 URL = re.compile(r"(?:https?://|www\.)\S+|(?<![a-z0-9.-])(?:[a-z0-9-]+\.)+[a-z]{2,}/\S+", re.IGNORECASE)
 ONE_NUMBER = re.compile(NUMBER, re.IGNORECASE)
 COUNTED_ZEROS = re.compile(r"^0\.0(?:([₀-₉]+)|\{(\d+)\})(\d+)")
@@ -44,8 +46,8 @@ class Skipped(StrEnum):
     SERVICE = "service message"
     OTHER_CHAT = "chat of another type"
     NO_TEXT = "no text"
-    NO_TOKEN = "no token address"
-    NOT_A_TOKEN = "only addresses that are no tokens"
+    NO_TOKEN = "no token address"  # noqa: S105 - it is none
+    NOT_A_TOKEN = "only addresses that are no tokens"  # noqa: S105 - nor this
     POOL = "names a pool, not a token"
     LIST = "names too many tokens"
     BOT = "a bot"
@@ -253,6 +255,34 @@ class Token:
     may_be_pool: bool = False
 
 
+class _Found:
+    """The addresses of a message.
+
+    Attributes:
+        by_kind: of each of `KINDS` the tokens, by what equal addresses share.
+        ignored: whether one was left out because it is no token.
+    """
+
+    def __init__(self, not_tokens: set[str]) -> None:
+        self._not_tokens = not_tokens
+        self.by_kind: dict[str, dict[str, Token]] = {kind: {} for kind in KINDS}
+        self.ignored = False
+
+    def note(self, kind: str, address: str, chain: str | None) -> None:
+        """Take an address, if it is one; of several notations the one with the case of its checksum is kept."""
+        if not is_address(address):
+            return
+        key = folded(address)
+        if key in self._not_tokens:
+            self.ignored = True
+            return
+        known = self.by_kind[kind].get(key)
+        if known is not None and known.address != key:
+            address = known.address
+        chain = chain or (known.chain if known else None)
+        self.by_kind[kind][key] = Token(address, chain, may_be_pool=kind == "either")
+
+
 class MessageReader:
     """Patterns, compiled, that are held against texts."""
 
@@ -271,41 +301,28 @@ class MessageReader:
         """Return the tokens of a message, in the order in which they come, or why there are none to take."""
         if not ADDRESS.search(text) and not any(ADDRESS.search(link) for link in links):
             return Skipped.NO_TOKEN
-        found: dict[str, dict[str, Token]] = {"token": {}, "either": {}, "pool": {}}
-        ignored = False
-
-        def note(kind: str, address: str, chain: str | None) -> None:
-            nonlocal ignored
-            if not is_address(address):
-                return
-            if folded(address) in self._not_tokens:
-                ignored = True
-                return
-            known = found[kind].get(folded(address))
-            if known is not None and address.lower() != address:  # one with the case of its checksum is kept
-                address = address if known.address == known.address.lower() else known.address
-            elif known is not None:
-                address = known.address
-            chain = chain or (known.chain if known else None)
-            found[kind][folded(address)] = Token(address, chain, may_be_pool=kind == "either")
-
+        found = _Found(self._not_tokens)
         for pattern, regex in self._addresses:
             for match in regex.finditer(URL.sub(" ", text)):
-                note("token", match["token"], pattern.chain)
+                found.note("token", match["token"], pattern.chain)
         for link in (*URL.findall(text), *links):
-            for pattern, regex in self._links:
-                if (match := regex.search(link)) is None:
-                    continue
-                groups = match.groupdict()
-                chain = groups.get("chain")
-                for kind in found:
-                    if groups.get(kind):
-                        note(kind, groups[kind], self._chain(chain) or pattern.chain)
-                break
-        taken = list((found["token"] or found["either"]).values())
+            for kind, address, chain in self._named_by(link):
+                found.note(kind, address, chain)
+        taken = list((found.by_kind["token"] or found.by_kind["either"]).values())
         if not taken:
-            return Skipped.POOL if found["pool"] else Skipped.NOT_A_TOKEN if ignored else Skipped.NO_TOKEN
+            said = Skipped.NOT_A_TOKEN if found.ignored else Skipped.NO_TOKEN
+            return Skipped.POOL if found.by_kind["pool"] else said
         return taken if len(taken) <= self._patterns.most_tokens else Skipped.LIST
+
+    def _named_by(self, link: str) -> Iterator[tuple[str, str, str | None]]:
+        """Yield what a link names, as the first pattern that is found in it says: kind, address and network."""
+        for pattern, regex in self._links:
+            if (match := regex.search(link)) is not None:
+                groups = match.groupdict()
+                for kind in KINDS:
+                    if groups.get(kind):
+                        yield kind, groups[kind], self._chain(groups.get("chain")) or pattern.chain
+                return
 
     def plan(self, text: str) -> tuple[Plan, list[str]]:
         """Return the plan of a message, and what of it could not be taken."""
@@ -463,7 +480,7 @@ def _usable(price: float) -> float | None:
 
 
 def _contradicts(plan: Plan) -> bool:
-    """Return whether a plan's levels cannot all be meant: a stop beyond the entry or the targets, as its side has it."""
+    """Return whether levels cannot all be meant: a stop beyond entry or targets, as the plan's side has it."""
     sign = -1 if plan.direction == "short" else 1
     stop = None if plan.stop_price is None else plan.stop_price * sign
     entry = None if plan.entry_price is None else plan.entry_price * sign

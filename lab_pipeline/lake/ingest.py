@@ -43,7 +43,7 @@ from lab_pipeline.lake.layout import (
     write_part,
 )
 from lab_pipeline.lake.lengths import matching, name_of, names_of
-from lab_pipeline.lake.parsing import TimeUnit, parse, time_column, time_unit
+from lab_pipeline.lake.parsing import Parsed, TimeUnit, parse, time_column, time_unit
 from lab_pipeline.lake.rules import Batch, Findings, RowProblem, shown
 from lab_pipeline.lake.snapshot import bucket_digest, liquidity_digest
 from lab_pipeline.lake.sniffing import listed, plain
@@ -313,13 +313,7 @@ class _Ingest:
                         read += raw.height
                         raw = self._of_this_length(number, raw)
                         unit = unit or time_unit(raw[time_column(self._table)])
-                        unnamed = self._table is CALLS and "call_id" not in raw.columns
-                        if unnamed:
-                            raw = raw.with_columns(call_id=pl.lit(None, pl.String))
-                        parsed = parse(raw, self._table, unit, self._grid_ms)
-                        if unnamed:
-                            raw, named = with_content_ids(raw, parsed.frame)
-                            parsed = replace(parsed, frame=named)
+                        raw, parsed = self._parsed(raw, unit)
                         self._findings.check(Batch(number, raw, parsed, unit))
                 if raw is not None:
                     self._note(parsed.frame)
@@ -335,12 +329,18 @@ class _Ingest:
                     break
             if spilling is not None:
                 spilling.result()
-        if source.left_out:
-            self._report.no_calls[source.name] = dict(source.left_out)
-        if source.remarks:
-            self._report.said[source.name] = source.remarks
+        self._report.no_calls |= {source.name: dict(source.left_out)} if source.left_out else {}
+        self._report.said |= {source.name: source.remarks} if source.remarks else {}
         if not read and not source.left_out and not isinstance(source, FrameSource):
             raise LakeError(f"{source.name} has no rows: {self._table.name} were expected")
+
+    def _parsed(self, raw: pl.DataFrame, unit: TimeUnit | None) -> tuple[pl.DataFrame, Parsed]:
+        """Parse a batch, and give names to calls that have none."""
+        if self._table is CANDLES or "call_id" in raw.columns:
+            return raw, parse(raw, self._table, unit, self._grid_ms)
+        parsed = parse(raw.with_columns(call_id=pl.lit(None, pl.String)), self._table, unit, self._grid_ms)
+        raw, named = with_content_ids(raw, parsed.frame)
+        return raw, replace(parsed, frame=named)
 
     def _of_this_length(self, number: int, raw: pl.DataFrame) -> pl.DataFrame:
         """Hold rows that say how long their candles are to it: the others are left out, or named as wrong."""

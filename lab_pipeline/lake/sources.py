@@ -20,7 +20,6 @@ from lab_pipeline.domain.frames import TIMESTAMP
 from lab_pipeline.lake.chats import ChatExport, Reading
 from lab_pipeline.lake.columns import is_text, to_labels, to_series, why_unusable
 from lab_pipeline.lake.errors import LakeError
-from lab_pipeline.lake.layout import CALLS, CANDLES, Table
 from lab_pipeline.lake.identities import (
     A_BOTS_TABLE,
     CALLER_ID,
@@ -35,6 +34,7 @@ from lab_pipeline.lake.identities import (
     with_targets,
     with_tokens,
 )
+from lab_pipeline.lake.layout import CALLS, CANDLES, Table
 from lab_pipeline.lake.lengths import LENGTH_COLUMNS, MOST_LENGTHS, Lengths, lengths_of, name_of
 from lab_pipeline.lake.people import Directory, People, readable_name
 from lab_pipeline.lake.sniffing import listed, not_utf8, plain, read_head, separator_of, what_else

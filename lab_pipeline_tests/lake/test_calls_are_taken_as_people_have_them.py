@@ -84,20 +84,20 @@ def test_a_call_has_the_same_name_in_whatever_notation_it_is_written(lake, tmp_p
 
 
 def test_two_plans_of_one_moment_contradict_each_other(lake, tmp_path):
-    with pytest.raises(IngestError, match="line 3.*must be unique, also on line 2"):
+    with pytest.raises(IngestError, match=r"line 3.*must be unique, also on line 2"):
         ingested(lake, tmp_path, "caller,mint,called_at,entry\nann,A,2025-03-01,1\nann,A,2025-03-01,2\n")
 
 
 def test_who_calls_is_said_by_an_option_or_a_directory(lake, tmp_path):
     text = "mint,called_at\nAAA,2025-03-01\n"
-    with pytest.raises(LakeError, match="no column caller: .*--caller NAME"):
+    with pytest.raises(LakeError, match=r"no column caller: .*--caller NAME"):
         ingested(lake, tmp_path, text)
     ingested(lake, tmp_path, text, caller="Marta")
     assert lake.callers() == ["Marta"]
     assert (caller_of("caller=Marta/x.csv"), caller_of("x.csv")) == ("Marta", None)
     with pytest.raises(LakeError, match="has a column of callers"):
         ingested(lake, tmp_path, "caller,mint,called_at\nann,AAA,2025-03-01\n", caller="Marta")
-    with pytest.raises(LakeError, match="the caller 'a.x1b' must be 1 to 256 visible characters"):
+    with pytest.raises(LakeError, match=r"the caller 'a.x1b' must be 1 to 256 visible characters"):
         ingested(lake, tmp_path, text, caller="a\x1b")
 
 

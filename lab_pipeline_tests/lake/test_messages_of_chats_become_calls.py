@@ -202,7 +202,7 @@ def test_the_caller_is_the_author_or_else_who_was_forwarded_or_else_the_sender(l
 def test_a_local_time_needs_a_zone(lake, tmp_path):
     old = message(1, MINT, date="2019-10-27T02:30:00")  # comes twice in Berlin: the later, so that nothing is early
     del old["date_unixtime"]
-    with pytest.raises(LakeError, match="message 1 of Gems has its local time alone.*--zone"):
+    with pytest.raises(LakeError, match=r"message 1 of Gems has its local time alone.*--zone"):
         ingested(lake, tmp_path, chat(old))
     ingested(lake, tmp_path, chat(old), zone="Europe/Berlin")
     assert lake.calls()["called_at"].to_list() == [datetime(2019, 10, 27, 1, 30, tzinfo=UTC)]

@@ -20,8 +20,8 @@ from lab_pipeline.defs.lake.metadata import (
 )
 from lab_pipeline.domain.errors import LabError
 from lab_pipeline.lake import Lake
-from lab_pipeline.lake.layout import MOST_FILES
 from lab_pipeline.lake.chats import Reading
+from lab_pipeline.lake.layout import MOST_FILES
 from lab_pipeline.operations.lab import Lab
 from lab_pipeline.settings import load_settings
 

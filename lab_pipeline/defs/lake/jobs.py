@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import dagster as dg
 from pydantic import Field
@@ -24,6 +24,7 @@ from lab_pipeline.operations.lab import Lab
 if TYPE_CHECKING:
     from lab_pipeline.lake.ingest import IngestReport
 
+Said = TypeVar("Said")
 MOST_ATTEMPTS = 5
 """To read a file at which the process dies, or an error comes that nobody foresaw."""
 
@@ -204,14 +205,19 @@ class _Batch:
         report = replace(
             report,
             ignored_columns={drop.name: ignored} if ignored else {},
-            no_calls={drop.name: reasons for reasons in report.no_calls.values()},
-            said={drop.name: texts for texts in report.said.values()},
+            no_calls=_renamed(report.no_calls, drop.name),
+            said=_renamed(report.said, drop.name),
         )
         self._log.info(f"{drop.name}: {report.rows:,} {kind.name} of {report.mints:,} mints, {counts}{known}")
         for remark in report.remarks():
             self._log.warning(remark)
         self._ingested.append(drop)
         self.reports[kind.name] = _sum(self.reports.get(kind.name), report)
+
+
+def _renamed(by_file: dict[str, Said], name: str) -> dict[str, Said]:
+    """Call the only file of a report what it was called when it was dropped."""
+    return dict(zip([name], by_file.values(), strict=False))
 
 
 def _sum(before: "IngestReport | None", report: "IngestReport") -> "IngestReport":
