@@ -3,7 +3,7 @@
 import re
 import unicodedata
 from pathlib import Path
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, Any
 
 import yaml  # type: ignore[import-untyped]  # it ships no types
 from pydantic import BeforeValidator, Field, model_validator
@@ -97,9 +97,8 @@ class Directory:
 class _Loader(yaml.SafeLoader):  # type: ignore[misc]  # it ships no types
     """A safe loader to which addresses and names are text: YAML would take 0x and digits, or No, for something else."""
 
-    yaml_implicit_resolvers: ClassVar[dict[str, list[tuple[str, re.Pattern[str]]]]] = {}
 
-
+_Loader.yaml_implicit_resolvers = {}
 _Loader.add_implicit_resolver("tag:yaml.org,2002:null", re.compile("^(?:null|~|)$"), ["n", "~", ""])
 _Loader.add_implicit_resolver("tag:yaml.org,2002:int", re.compile("^-?[0-9]{1,15}$"), list("-0123456789"))
 _Loader.add_implicit_resolver("tag:yaml.org,2002:float", re.compile(r"^-?[0-9]{1,15}\.[0-9]+$"), list("-0123456789"))

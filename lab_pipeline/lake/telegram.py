@@ -7,8 +7,8 @@ from io import BufferedReader
 from pathlib import Path
 from typing import Any
 
-import ijson
-from ijson.common import ObjectBuilder
+import ijson  # type: ignore[import-untyped]  # it ships no types
+from ijson.common import ObjectBuilder  # type: ignore[import-untyped]
 
 from lab_pipeline.lake.errors import LakeError
 
