@@ -251,6 +251,16 @@ class Settings(BaseSettings):
         return self.home / "signals"
 
     @property
+    def callers_path(self) -> Path:
+        """Who is who among callers, one YAML file that need not be there."""
+        return self.home / "callers.yaml"
+
+    @property
+    def chat_patterns_path(self) -> Path:
+        """What is a call in a message, beside what ships: one YAML file that need not be there."""
+        return self.home / "chat_patterns.yaml"
+
+    @property
     def statistics_dir(self) -> Path:
         """Columns of the counted runs, from which statistics are computed."""
         return self.home / "statistics"

@@ -38,6 +38,13 @@ def backtest(  # noqa: PLR0917 - one parameter an option
     callers: Annotated[
         str | None, typer.Option(help="Only calls of these callers, separated by commas; quote one: '\"A, B\",C'.")
     ] = None,
+    first_mention: Annotated[
+        str | None,
+        typer.Option(
+            metavar="BY:DAYS",
+            help="Leave out repeats: token:7 those of anybody in 7 days, caller_token:7 those of the caller.",
+        ),
+    ] = None,
     all_calls: Annotated[bool, typer.Option("--all", help="Every call (the default).")] = False,
     param: Annotated[
         list[str] | None, typer.Option(metavar="PATH=VALUE", help="Override a strategy field: exit.stopLoss=0.25.")
@@ -76,6 +83,7 @@ def backtest(  # noqa: PLR0917 - one parameter an option
         end=end,
         mints=_names("--mints", mints),
         callers=_names("--callers", callers),
+        first_mention=first_mention,
         params=dict(map(_param, param or [])),
         seed=seed,
         candles_per_part=candles_per_part,

@@ -7,6 +7,7 @@ import typer
 
 from lab_pipeline.cli.app import app, open_lab, out
 from lab_pipeline.cli.progress import progress_bar
+from lab_pipeline.domain.errors import LabError
 
 if TYPE_CHECKING:
     from lab_pipeline.lake.ingest import IngestReport
@@ -17,8 +18,6 @@ ingest_app = typer.Typer(help="Ingest files into the lake: all rows of a file or
 app.add_typer(ingest_app, name="ingest")
 
 Files = Annotated[list[Path], typer.Argument(help="CSV, Parquet, Feather or JSON, plain or packed.", metavar="FILE...")]
-
-
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Show what the files are taken for, and ingest nothing.")]
 Columns = Annotated[
     str | None, typer.Option(help="Names of the columns of files without a header: timestamp,open,high,low,...")
@@ -27,6 +26,11 @@ Map = Annotated[
     list[str] | None, typer.Option("--map", help="Take a column for one of the lake's, such as volume='Volume BTC'.")
 ]
 Decimal = Annotated[str | None, typer.Option(help="What is before the fraction of numbers in text: , or .")]
+
+CallFiles = Annotated[
+    list[Path],
+    typer.Argument(help="CSV, Parquet, Feather, JSON or Telegram's result.json, plain or packed.", metavar="FILE..."),
+]
 
 
 @ingest_app.command("candles")
@@ -67,17 +71,49 @@ def candles(  # noqa: PLR0917 - options of a command
 
 
 @ingest_app.command("calls")
-def calls(files: Files, dry_run: DryRun = False) -> None:
-    """Add calls. A call_id that the lake has with other values is replaced and reported."""
+def calls(  # noqa: PLR0917 - options of a command
+    files: CallFiles,
+    caller: Annotated[str | None, typer.Option(help="Who calls, for files without such a column.")] = None,
+    aliases: Annotated[
+        Path | None, typer.Option(help="Who is who (YAML); by default callers.yaml of the home.", metavar="FILE")
+    ] = None,
+    patterns: Annotated[
+        Path | None,
+        typer.Option(
+            help="What is a call in a message (YAML); by default chat_patterns.yaml of the home.", metavar="FILE"
+        ),
+    ] = None,
+    zone: Annotated[
+        str | None, typer.Option(help="Zone of messages that have their local time alone: Europe/Berlin.")
+    ] = None,
+    skipped: Annotated[
+        Path | None,
+        typer.Option(help="List messages that are no calls in this file, a line of JSON each.", metavar="FILE"),
+    ] = None,
+    dry_run: DryRun = False,
+) -> None:
+    """Add calls, of tables or chats. A call_id that the lake has with other values is replaced and reported."""
     from lab_pipeline.defs.lake.events import report_calls
+    from lab_pipeline.lake.chats import Reading
     from lab_pipeline.lake.layout import CALLS
+    from lab_pipeline.lake.sources import Hints
 
-    if dry_run:
-        _show(files, CALLS)
-        return
+    for given in (aliases, patterns):
+        if given is not None and not given.is_file():
+            raise LabError(f"{given} is no file")
     lab = open_lab()
+    chats = Reading.of(
+        patterns or lab.settings.chat_patterns_path,
+        aliases or lab.settings.callers_path,
+        caller=caller,
+        zone=zone,
+        skipped=skipped,
+    )
+    if dry_run:
+        _show(files, CALLS, None, Hints(chats=chats))
+        return
     with progress_bar("ingesting calls", "steps") as bar:
-        report = lab.lake.ingest_calls(files, on_progress=bar)
+        report = lab.lake.ingest_calls(files, chats=chats, on_progress=bar)
     _print(report, "calls")
     with lab:
         report_calls(lab, report)
@@ -102,12 +138,11 @@ def _hints(
     return hints
 
 
-def _show(files: list[Path], table: "Table", timeframe: str | None = None, hints: "Hints | None" = None) -> None:
+def _show(files: list[Path], table: "Table", timeframe: str | None, hints: "Hints") -> None:
     """Print what files are taken for."""
-    from lab_pipeline.lake.sources import Hints
     from lab_pipeline.lake.understanding import understand
 
-    for understood in understand(files, table, timeframe, hints or Hints()):
+    for understood in understand(files, table, timeframe, hints):
         first, *rest = understood.lines()
         out.print(first)
         for line in rest:

@@ -28,6 +28,7 @@ from lab_pipeline.domain.timeframe import timeframe_ms
 from lab_pipeline.files.disk_errors import disk_error
 from lab_pipeline.lake import commit, inventory
 from lab_pipeline.lake.errors import VIOLATIONS_SHOWN, LakeError, LakeUnwritableError
+from lab_pipeline.lake.identities import RECORDED, parse_named
 from lab_pipeline.lake.layout import (
     CALLS,
     CANDLES,
@@ -42,7 +43,7 @@ from lab_pipeline.lake.layout import (
     write_part,
 )
 from lab_pipeline.lake.lengths import matching, name_of, names_of
-from lab_pipeline.lake.parsing import TimeUnit, parse, time_column, time_unit
+from lab_pipeline.lake.parsing import TimeUnit, time_column, time_unit
 from lab_pipeline.lake.rules import Batch, Findings, RowProblem, shown
 from lab_pipeline.lake.snapshot import bucket_digest, liquidity_digest
 from lab_pipeline.lake.sniffing import listed, plain
@@ -105,6 +106,9 @@ class IngestReport:
         ignored_columns: by file, the columns that are not used.
         left_out: by file, how many rows are left out because they say that they are candles of another length.
         forced: by file, the length that its candles seem to have, where they were taken in spite of that.
+        no_calls: by file, how many rows or messages are no calls, by the reason.
+        repeated: rows that say once more what another of the same file says, or what it said before.
+        shorts: calls to sell, which are kept and not simulated.
         done_before: whether the receipt says that this ingest was done earlier: nothing was read now.
         notes: by file, what was made of it that its columns do not say.
         by_timeframe: rows by the length of their candles, where the files said it.
@@ -123,6 +127,9 @@ class IngestReport:
     ignored_columns: dict[str, list[str]] = field(default_factory=dict)
     left_out: dict[str, int] = field(default_factory=dict)
     forced: dict[str, str] = field(default_factory=dict)
+    no_calls: dict[str, dict[str, int]] = field(default_factory=dict)
+    repeated: int = 0
+    shorts: int = 0
     done_before: bool = False
     notes: dict[str, list[str]] = field(default_factory=dict)
     by_timeframe: dict[str, int] = field(default_factory=dict)
@@ -135,8 +142,15 @@ class IngestReport:
             f"{file}: taken by force, though its candles seem to be of {seem}" for file, seem in self.forced.items()
         ]
         notes = [f"{file}: {note}" for file, said in self.notes.items() for note in said]
-        lengths = [f"{rows:,} candles of {length}" for length, rows in self.by_timeframe.items()]
-        return notes + ignored + left_out + forced + ([", ".join(lengths)] if lengths else [])
+        no_calls = [
+            f"{file}: {sum(counts.values()):,} left out: "
+            + ", ".join(f"{count:,} {reason}" for reason, count in counts.items())
+            for file, counts in self.no_calls.items()
+        ]
+        repeated = [f"{self.repeated:,} rows repeat a call: taken once"] if self.repeated else []
+        shorts = [f"{self.shorts:,} calls are short: kept, and not simulated"] if self.shorts else []
+        lengths = [", ".join(f"{rows:,} candles of {length}" for length, rows in self.by_timeframe.items())]
+        return notes + ignored + left_out + forced + no_calls + repeated + shorts + lengths * bool(self.by_timeframe)
 
 
 REPORT = TypeAdapter(IngestReport)
@@ -195,6 +209,8 @@ def check_hints(hints: Hints) -> None:
         raise LakeError(f"the mint '{plain(hints.mint)}' {IDENTIFIER_RULE}")
     if hints.mint is not None and hints.mint_from_name:
         raise LakeError("the mint is given and is to be taken from the name: say one of the two")
+    if hints.chats is not None and hints.chats.caller is not None and not is_identifier(hints.chats.caller):
+        raise LakeError(f"the caller '{plain(hints.chats.caller)}' {IDENTIFIER_RULE}")
     if hints.decimal not in {None, ".", ","}:
         raise LakeError(f"--decimal '{plain(hints.decimal)}' is neither a comma nor a point")
 
@@ -274,6 +290,7 @@ class _Merged:
 
     Attributes:
         spacing: by file, where its labels lie.
+        repeated: rows of a file that say no more than another.
         clashes: rows that repeat the key of another, with `FILE`, `ROW`, `same_file` and `other`.
         mints: different mints among the rows.
         added: keys that the lake did not have; likewise `changed` and `unchanged`.
@@ -284,6 +301,7 @@ class _Merged:
 
     spacing: dict[int, MintLabels] = field(default_factory=dict)
     clashes: pl.DataFrame | None = None
+    repeated: int = 0
     mints: int = 0
     added: int = 0
     changed: int = 0
@@ -388,11 +406,12 @@ class _Ingest:
                         read += raw.height
                         raw = self._of_this_length(number, raw)
                         unit = unit or time_unit(raw[time_column(self._table)])
-                        parsed = parse(raw, self._table, unit, self._grid_ms, source.decimal)
+                        raw, parsed = parse_named(raw, self._table, unit, self._grid_ms, source.decimal)
                         self._findings.check(Batch(number, raw, parsed, unit))
                 if raw is not None:
                     self._note(parsed.frame)
                     places = [pl.lit(number, pl.UInt32).alias(FILE), raw[ROW]]
+                    places += [raw[RECORDED]] if RECORDED in raw.columns else []
                     aside.append(parsed.frame.with_columns(places).drop_nulls(self._table.key))
                 if aside and (raw is None or sum(map(len, aside)) >= SPILL_ROWS):
                     if spilling is not None:
@@ -403,15 +422,15 @@ class _Ingest:
                     break
             if spilling is not None:
                 spilling.result()
-        if not read and not isinstance(source, FrameSource):
+        self._report.no_calls |= {source.name: dict(source.left_out)} if source.left_out else {}
+        self._report.notes |= {source.name: source.notes} if source.notes else {}
+        if not read and not source.left_out and not isinstance(source, FrameSource):
             raise LakeError(f"{source.name} has no rows: {self._table.name} were expected")
 
     def _note_source(self, source: Source) -> None:
-        """Record what a source says of itself, and hold it to how long it says that its candles are."""
+        """Record what a source says of its columns, and hold it to how long it says that its candles are."""
         if source.ignored:
             self._report.ignored_columns[source.name] = source.ignored
-        if source.notes:
-            self._report.notes[source.name] = source.notes
         if source.stated is not None and source.stated != self._grid_ms and not self._choices.force:
             said = name_of(source.stated)
             raise LakeError(f"{source.name} says that its candles are of {said}, not of {self._timeframe}")
@@ -449,6 +468,8 @@ class _Ingest:
     def _note(self, rows: pl.DataFrame) -> None:
         report, times = self._report, rows[time_column(self._table)].drop_nulls()
         report.rows += rows.height
+        if "direction" in rows.columns:
+            report.shorts += int((rows["direction"] == "short").sum())
         if len(times):
             first, last = times.to_frame().select(pl.first().min().alias("min"), pl.first().max().alias("max")).row(0)
             report.first = min(report.first or first, first)
@@ -556,6 +577,7 @@ class _Ingest:
             self._report_clashes(merged.clashes)
         report = self._report
         report.mints += merged.mints
+        report.repeated += merged.repeated
         report.added += merged.added
         report.changed += merged.changed
         report.unchanged += merged.unchanged
@@ -572,6 +594,10 @@ class _Ingest:
     def _unique(self, bucket: int, merged: _Merged) -> pl.DataFrame:
         """Read one partition's rows with each key once, sorted by key; repeated keys that disagree are noted."""
         rows = self._take(bucket)
+        if self._timeframe is None:
+            told = rows.height
+            rows = self._last_told(rows)
+            merged.repeated = told - rows.height
         once = _ascend(rows, self._table.key)
         if not once:
             rows = _sorted(rows, self._table.key)
@@ -603,6 +629,25 @@ class _Ingest:
         said_later = [pl.col(name).fill_null(strategy="backward").over(self._table.key) for name in options]
         rows = rows.with_columns(said_later)
         return rows.filter(~pl.col("repeats")).select(*self._table.present(rows.columns), FILE)
+
+    def _last_told(self, rows: pl.DataFrame) -> pl.DataFrame:
+        """Keep once what a file without names for its calls says several times, and the last state of each.
+
+        The last state is known where rows say when they were written down; else all must say the same, or they clash.
+        """
+        unnamed = [number for number, source in enumerate(self._sources) if not source.has_ids]
+        if not unnamed:
+            return rows
+        ours = pl.col(FILE).is_in(unnamed)
+        others, rows = rows.filter(~ours), rows.filter(ours)
+        values = self._table.present(rows.columns)
+        rows = rows.unique([*values, FILE], keep="first", maintain_order=True)
+        if RECORDED in rows.columns:
+            key = [*self._table.key, FILE]
+            ranked = rows.sort(RECORDED, ROW, nulls_last=False).unique(key, keep="last", maintain_order=True)
+            is_ranked = pl.col(FILE).is_in(rows.filter(pl.col(RECORDED).is_not_null())[FILE].unique().to_list())
+            rows = pl.concat([rows.filter(~is_ranked), ranked.filter(is_ranked)])
+        return pl.concat([others, rows]).drop(RECORDED, strict=False)
 
     def _agrees(self, name: str) -> pl.Expr:
         """Tell of a row whether it says what the first of its key says; a file without the column says nothing."""

@@ -16,6 +16,7 @@ from lab_pipeline.lake.layout import CALLS, CANDLES, parts, timeframe_dir
 from lab_pipeline.lake.scan import CandleSlice, extent, milliseconds, mints_of
 
 if TYPE_CHECKING:
+    from lab_pipeline.lake.chats import Reading
     from lab_pipeline.lake.ingest import IngestReport
     from lab_pipeline.lake.sources import Hints
 
@@ -77,6 +78,7 @@ class Lake:
         self,
         files: Sequence[Path],
         *,
+        chats: "Reading | None" = None,
         on_progress: Callable[[int, int], None] | None = None,
         receipt: str | None = None,
     ) -> "IngestReport":
@@ -84,10 +86,18 @@ class Lake:
 
         A call with a known call_id replaces the old one if its values differ, and is reported. Times below a
         millisecond round up, so that no call is known before it was made.
+
+        Args:
+            files: CSV, Parquet, Feather or JSON, or what Telegram Desktop exports; plain or packed.
+            chats: what is a call in a message, and who is who.
+            on_progress: called with the steps done and the steps in all.
+            receipt: as of `ingest_candles`.
         """
         from lab_pipeline.lake import ingest  # noqa: PLC0415 - as above
+        from lab_pipeline.lake.sources import Hints  # noqa: PLC0415 - as above
 
-        return ingest.ingest_files(self.root, files, None, on_progress, receipt=receipt)
+        choices = ingest.Choices(Hints(chats=chats))
+        return ingest.ingest_files(self.root, files, None, on_progress, receipt=receipt, choices=choices)
 
     def receipts(self) -> list[str]:
         """List the receipts that the lake keeps."""

@@ -28,6 +28,8 @@ WHOLE_SECONDS = (
 OFFSET = re.compile(r"[+-](\d{2}):?(\d{2})?$")
 LAST_HOUR, LAST_MINUTE = 23, 59
 """Of an offset from UTC, as RFC 3339 has it."""
+DIRECTIONS = {"buy": "long", "bullish": "long", "sell": "short", "bearish": "short"}
+"""How else people write what a call is."""
 NUMBER = re.compile(r"^\d+(\.\d*)?$")
 SCIENTIFIC = re.compile(r"^\d+(\.\d*)?[eE][+-]?\d+$")
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -90,7 +92,9 @@ def parse(raw: pl.DataFrame, table: Table, unit: TimeUnit | None, grid_ms: int |
     for name in table.present(raw.columns):
         values, dtype = raw[name], table.types[name]
         if name in table.options and dtype == pl.String:
-            columns.append(_said(values, lower=name == "direction"))
+            columns.append(
+                _said(values) if name != "direction" else _said(values).str.to_lowercase().replace(DIRECTIONS)
+            )
         elif dtype == pl.String:
             columns.append(_stripped(values))
         elif isinstance(dtype, pl.List):
@@ -183,10 +187,9 @@ def _stripped(values: pl.Series) -> pl.Series:
     return texts.gather(np.repeat(np.arange(len(texts)), runs.field("len").to_numpy())).alias(values.name)
 
 
-def _said(values: pl.Series, *, lower: bool) -> pl.Series:
+def _said(values: pl.Series) -> pl.Series:
     """Return the texts of an option, null for an empty one."""
     texts = values.cast(pl.String).str.strip_chars()
-    texts = texts.str.to_lowercase() if lower else texts
     return texts.set(texts == "", None)
 
 

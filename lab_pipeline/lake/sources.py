@@ -2,7 +2,8 @@
 
 import csv
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from itertools import islice
@@ -12,19 +13,38 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from lab_pipeline.domain.frames import TIMESTAMP
 from lab_pipeline.domain.timeframe import timeframe_ms
+from lab_pipeline.lake.chats import ChatExport, Reading
 from lab_pipeline.lake.columns import is_text, to_labels, to_series, why_unusable
 from lab_pipeline.lake.containers import read_bytes, unpacked
 from lab_pipeline.lake.errors import LakeError
+from lab_pipeline.lake.identities import (
+    A_BOTS_TABLE,
+    CALLER_ID,
+    CHAT,
+    RECORDED,
+    TARGET,
+    extra_type,
+    extras_of,
+    rank_of,
+    with_callers,
+    with_message_ids,
+    with_targets,
+    with_tokens,
+)
 from lab_pipeline.lake.json_rows import ArrayRows, open_rows
-from lab_pipeline.lake.layout import CANDLES, Table
+from lab_pipeline.lake.layout import CALLS, CANDLES, Table
 from lab_pipeline.lake.lengths import LENGTH_COLUMNS, MOST_LENGTHS, Lengths, lengths_of, name_of, names_of
+from lab_pipeline.lake.people import Directory, People, readable_name
 from lab_pipeline.lake.shapes import NameSays, Uncertain, base_volume, names_of_values, said_by
 from lab_pipeline.lake.sniffing import SEPARATORS, is_json, listed, not_utf8, plain, read_head, what_else
+from lab_pipeline.lake.telegram import is_export
 
 BATCH_ROWS = 1 << 17
 PARQUET_MAGIC, ARROW_MAGIC, STREAM_MAGIC = b"PAR1", b"ARROW1", b"\xff\xff\xff\xff"
 WORD = re.compile(r"[^0-9A-Za-z]+")
+CALL_TICKS = "call_ts_ms"
 ROW = "row"
 """Column with the position of a record in its source, from 0."""
 ALIASES_SHOWN = 3
@@ -47,6 +67,7 @@ class Hints:
         columns: names of the columns of files without a header; an empty one is not used.
         taken: by the name of the lake, the column that is to be taken for it.
         decimal: what is before the fraction of a number, a comma or a point.
+        chats: how calls are read: what is one in a message, and who calls in a file that does not say.
     """
 
     mint: str | None = None
@@ -54,6 +75,7 @@ class Hints:
     columns: tuple[str, ...] = ()
     taken: Mapping[str, str] = field(default_factory=dict)
     decimal: str | None = None
+    chats: Reading | None = None
 
 
 NO_HINTS = Hints()
@@ -84,7 +106,7 @@ def open_source(path: Path, table: Table, scratch: Path, hints: Hints = NO_HINTS
     """Open one file, whatever its kind; its first bytes decide, not its name.
 
     Args:
-        path: CSV, Parquet, Feather or JSON, plain or packed.
+        path: CSV, Parquet, Feather or JSON, of calls also a Telegram export; plain or packed.
         table: what its rows are.
         scratch: directory that outlives the source; packed files are unpacked into it.
         hints: what the file does not say.
@@ -102,6 +124,8 @@ def open_source(path: Path, table: Table, scratch: Path, hints: Hints = NO_HINTS
             return ParquetSource(origin, inner.path, table, hints)
         if _starts_with(inner.path, ARROW_MAGIC) or _starts_with(inner.path, STREAM_MAGIC):
             return ArrowFileSource(origin, inner.path, table, hints)
+        if table is CALLS and is_export(inner.path):
+            return ChatSource(origin, inner.path, hints)
         if (what := what_else(inner.path)) is not None:
             raise LakeError(f"{path} is {what}")
         if {".parquet", ".pq"} & set(path.suffixes):
@@ -143,7 +167,9 @@ class Source:
         lengths: what each column that says how long candles are may mean, by its texts.
         stated: how long its candles are in milliseconds, by its rows as a whole or by a name that is to be believed.
         decimal: what is before the fraction of a number.
-        notes: what was made of it that its columns do not say.
+        has_ids: whether it names its calls itself; else names are made, and rows may come twice.
+        left_out: rows that are no calls, by the reason, as far as it is read.
+        notes: what was made of it that its columns do not say, as far as it is read.
     """
 
     kind = "rows"
@@ -152,20 +178,41 @@ class Source:
         self.name = origin.name
         self.packing = origin.packing
         self.decimal = hints.decimal or "."
+        self.left_out: Counter[str] = Counter()
         self.notes: list[str] = []
         self._table = table
         says = _said_by_name(origin, table, found, hints)
         self.mint, note = _whose(origin, found, hints, says)
         self.notes += [note] if note else []
-        self._columns = _match(origin, table, found, hints, self.mint)
+        self._extras: dict[str, int] = {}
+        self._caller: str | None = None
+        given = {"mint"} if self.mint is not None else set()
+        if table is CALLS:
+            self._extras = extras_of(self.name, _places(found))
+            self._caller, note = _who(origin, found, hints.chats)
+            self.notes += [note] if note else []
+            given |= {"call_id"} | ({"caller"} if self._caller is not None or CALLER_ID in self._extras else set())
+        self._people = Directory(hints.chats.people if hints.chats is not None else People())
+        self._columns = _match(origin, table, found, hints, given)
+        self.has_ids = table is CANDLES or "call_id" in self._columns
+        self._from_chat = CHAT in self._extras and "message_id" in self._columns
+        self._is_bots_table = table is CALLS and not self.has_ids and set(_places(found)) >= A_BOTS_TABLE
+        unused = {RECORDED, CHAT} if self.has_ids or not self._from_chat else set()
+        self._extras = {extra: place for extra, place in self._extras.items() if extra not in unused}
         self.taken = {column: plain(found[place]) for column, place in self._columns.items()}
         self.stated = origin.length
         if self.stated is None and says is not None and (says.vouched or hints.mint_from_name):
             self.stated = says.length
         self.options = [option for option in table.options if option in self._columns]
+        if any(extra.startswith(TARGET) for extra in self._extras):
+            if "targets" in self._columns:
+                raise LakeError(
+                    f"{self.name} has a column of all targets and columns of one each: drop one or the other"
+                )
+            self.options.append("targets")
         self.lengths: dict[str, dict[str | None, Lengths]] = {}
         self._labels = _length_columns(self.name, found) if table is CANDLES else {}
-        used = set(self._columns.values())
+        used = {*self._columns.values(), *self._extras.values()}
         for label, place in self._labels.items():
             if place not in used and (cells := self._read_lengths(label, place)):
                 self.lengths[label] = cells
@@ -175,12 +222,26 @@ class Source:
 
     def batches(self) -> Iterator[pl.DataFrame]:
         """Yield the table's columns, in types that `parsing` reads, columns of lengths as text, and `ROW`."""
-        names = {**self._columns, **self._labels}
+        names = {**self._columns, **self._labels, **self._extras}
         offset = 0
         for frame in self._frames(names):
             rows = frame if self.mint is None else frame.with_columns(mint=pl.lit(self.mint))
-            yield rows.with_row_index(ROW, offset)
+            rows = rows.with_row_index(ROW, offset)
+            yield self._as_calls(rows) if self._table is CALLS else rows
             offset += frame.height
+
+    def _as_calls(self, rows: pl.DataFrame) -> pl.DataFrame:
+        """Fill in what rows of calls do not say themselves, but for names that are made of what they say."""
+        if self._is_bots_table:
+            rows = with_tokens(rows, self.left_out)
+        if self._caller is not None:
+            rows = rows.with_columns(caller=pl.lit(self._caller))
+        rows = with_targets(with_callers(rows, self._people, self.left_out), self.decimal)
+        if self._from_chat and not self.has_ids:
+            rows = with_message_ids(rows)
+            if RECORDED in rows.columns:
+                rows = rows.with_columns(rank_of(rows[RECORDED]))
+        return rows
 
     def timeframes(self) -> set[str]:
         """Return the lengths that the rows, or a name that is to be believed, say their candles have."""
@@ -212,9 +273,10 @@ class ArrowSource(Source):
     def __init__(self, origin: Origin, table: Table, schema: pa.Schema, hints: Hints) -> None:
         self._schema = schema
         super().__init__(origin, table, schema.names, hints)
-        for column, place in self._columns.items():
+        self._types = {**table.types, **{extra: extra_type(extra) for extra in self._extras}}
+        for column, place in {**self._columns, **self._extras}.items():
             field = schema.field(place)
-            if (why := why_unusable(field, table.types[column])) is not None:
+            if (why := why_unusable(field, self._types[column])) is not None:
                 raise LakeError(f"{self.name}: column {plain(field.name)} {why}")
 
     def type_of(self, column: str) -> pa.DataType:
@@ -227,7 +289,7 @@ class ArrowSource(Source):
             for name, place in columns.items():
                 values = batch.column(self._schema.field(place).name)
                 is_label = name in LENGTH_COLUMNS
-                read = to_labels(values) if is_label else to_series(values, self._table.types[name])
+                read = to_labels(values) if is_label else to_series(values, self._types[name])
                 series.append(read.alias(name))
             yield pl.DataFrame(series)
 
@@ -313,6 +375,7 @@ class TextSource(Source):
     ) -> None:
         super().__init__(replace(origin, first=head[0] if head else ()), table, found, hints)
         numbers = [place for name, place in self._columns.items() if table.types[name] == pl.Float64]
+        numbers += [place for extra, place in self._extras.items() if extra.startswith(TARGET)]
         cells = [(row[place] or "").strip() for row in head for place in numbers if place < len(row)]
         self.decimal = hints.decimal or _decimal_of(self.name, cells)
 
@@ -438,6 +501,35 @@ class CsvSource(TextSource):
                 raise LakeError(f"{self.name}, line {line} is not CSV: {error}") from None
 
 
+class ChatSource(Source):
+    """A Telegram export: its messages are not rows in columns, but what comes of them is."""
+
+    kind = "Telegram export"
+
+    def __init__(self, origin: Origin, path: Path, hints: Hints) -> None:
+        super().__init__(origin, CALLS, list(CALLS.types), NO_HINTS)  # who is who was looked up with the message
+        self._export = ChatExport(path, origin.name, hints.chats or Reading())
+
+    def _frames(self, columns: Mapping[str, int]) -> Iterator[pl.DataFrame]:
+        calls = self._export.calls()
+        schema = {name: pl.Datetime("ms") if dtype == TIMESTAMP else dtype for name, dtype in CALLS.types.items()}
+        while True:
+            frame = pl.DataFrame(list(islice(calls, BATCH_ROWS)), schema=schema, orient="row")
+            if frame.is_empty():
+                break
+            yield frame.select(list(columns))
+        self.left_out = Counter({str(reason): count for reason, count in self._export.skipped.most_common()})
+        self.notes = [f"{count:,} {said}" for said, count in self._export.remarks.most_common()]
+
+    def positions(self, rows: Sequence[int]) -> dict[int, str]:
+        """Name the message."""
+        wanted, places = set(rows), {}
+        for row, call in enumerate(self._export.calls()):
+            if row in wanted:
+                places[row] = f"message {call['message_id']}"
+        return places
+
+
 class _MissingColumnError(LakeError):
     """A column that is needed is not there under any of its names.
 
@@ -559,8 +651,31 @@ def _whose(origin: Origin, found: Sequence[str], hints: Hints, says: NameSays | 
     return None, None
 
 
-def _match(origin: Origin, table: Table, found: Sequence[str], hints: Hints, mint: str | None) -> dict[str, int]:
-    """Map canonical names to positions; what was said wins, then an exact name, then an alias."""
+def _who(origin: Origin, found: Sequence[str], chats: Reading | None) -> tuple[str | None, str | None]:
+    """Tell who calls in a file that does not say: whoever is named, or of signals the file's own name.
+
+    Signals have the levels of a plan; what has none may be anything.
+    """
+    places = _places(found)
+    given = chats.caller if chats is not None else None
+    if _candidates("caller", CALLS, places):
+        if given is not None:
+            raise LakeError(f"{origin.name} has a column of callers: a caller can be given only to a file without one")
+        return None, None
+    if given is not None:
+        return given, None
+    levels = [_candidates(column, CALLS, places) for column in ("entry_price", "stop_price", "targets")]
+    has_levels = sum(map(bool, levels)) + any(extra.startswith(TARGET) for extra in extras_of(origin.name, places)) > 1
+    name = readable_name(Path(origin.name).name.partition(".")[0]) if has_levels else None
+    said = f"its calls are taken to be of '{name}', after its name: --caller says otherwise"
+    return name, said if name is not None else None
+
+
+def _match(origin: Origin, table: Table, found: Sequence[str], hints: Hints, given: Collection[str]) -> dict[str, int]:
+    """Map canonical names to positions, but for what is given otherwise.
+
+    What was said wins, then an exact name, then an alias.
+    """
     places = _places(found)
     name = origin.name
     matched = {**_of_cryptodatadownload(origin, table, places), **_as_said(name, table, found, hints)}
@@ -570,7 +685,7 @@ def _match(origin: Origin, table: Table, found: Sequence[str], hints: Hints, min
             continue
         candidates = [place for place in _candidates(column, table, places) if place not in matched.values()]
         names = [plain(found[place]) for place in candidates]
-        if mint is not None and column == "mint":
+        if column == "mint" and column in given:
             if names:
                 raise LakeError(f"{name} has a column {names[0]}: a mint can be given only to a file that has none")
         elif len(candidates) > 1:
@@ -578,23 +693,25 @@ def _match(origin: Origin, table: Table, found: Sequence[str], hints: Hints, min
             raise LakeError(f"{name}: {' and '.join(names)} could both be {column}: rename or drop one{choose}")
         elif candidates:
             matched[column] = candidates[0]
-        elif column in table.columns:
+        elif column in table.columns and column not in given:
             missing.append(column)
     if missing:
         aliases = {column: "/".join(table.aliases[column][:ALIASES_SHOWN]) for column in table.columns}
-        needed = ", ".join(f"{column} (or {others})" for column, others in aliases.items())
+        needed = ", ".join(f"{column} (or {others})" for column, others in aliases.items() if column not in given)
         shown = listed([plain(column) for column in found]) or "none"
         say_whose = (
             "; if all rows are of one token, say which: --mint MINT, or a directory mint=MINT in the inbox; or that "
             "the file's name is its: --mint-from-name, or a directory mint-from-name"
         )
+        say_who = "; if all calls are of one caller, say whose: --caller NAME, or a directory caller=NAME in the inbox"
         raise _MissingColumnError(
             f"{name} has no column {', '.join(missing)}",
             f"{table.name} need {needed}; found {shown}"
             + (say_whose if missing == ["mint"] and table is CANDLES else "")
+            + (say_who if "caller" in missing else "")
             + (
                 f"; if one of these is it, say --map {missing[0]}=NAME"
-                if len(missing) == 1 and missing != ["mint"]
+                if table is CANDLES and len(missing) == 1 and missing != ["mint"]
                 else ""
             ),
         )
@@ -666,6 +783,8 @@ def _decimal_of(name: str, cells: Sequence[str]) -> str:
 
 
 def _candidates(column: str, table: Table, places: Mapping[str, list[int]]) -> list[int]:
+    if column == "called_at" and CALL_TICKS in places:  # a bot's table has the same moment as text, too
+        return places[CALL_TICKS]
     return places.get(column) or [place for alias in table.aliases.get(column, ()) for place in places.get(alias, [])]
 
 

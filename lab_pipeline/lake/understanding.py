@@ -10,8 +10,9 @@ import polars as pl
 import pyarrow as pa
 
 from lab_pipeline.domain.timeframe import timeframe_ms
+from lab_pipeline.lake.identities import parse_named
 from lab_pipeline.lake.layout import CANDLES, Table
-from lab_pipeline.lake.parsing import OFFSET, TimeUnit, parse, time_column, time_unit, value_at
+from lab_pipeline.lake.parsing import OFFSET, TimeUnit, time_column, time_unit, value_at
 from lab_pipeline.lake.sources import (
     NO_HINTS,
     ROW,
@@ -109,7 +110,8 @@ def _understanding(source: Source, path: Path, table: Table, timeframe: str | No
         unit = time_unit(times)
         has_times = isinstance(times.dtype, pl.Datetime)
         zone = _zone(source, times, table)
-        rows = parse(raw.head(ROWS_SHOWN).drop(ROW), table, unit, None, source.decimal).frame
+        _, parsed = parse_named(raw.head(ROWS_SHOWN).drop(ROW), table, unit, None, source.decimal)
+        rows = parsed.frame
     return Understanding(
         source.name,
         source.kind + (f", in {source.packing}" if source.packing else ""),

@@ -75,7 +75,13 @@ class RunResult(Protocol):
 
 
 def render_report(
-    result: RunResult, spec: ResolvedSpec, *, fingerprint: str, snapshot: str, engine_version: str
+    result: RunResult,
+    spec: ResolvedSpec,
+    *,
+    fingerprint: str,
+    snapshot: str,
+    engine_version: str,
+    repeats: int = 0,
 ) -> str:
     """Render the tear sheet of a run.
 
@@ -88,6 +94,7 @@ def render_report(
         fingerprint: of the run, shown as it is; so are `snapshot` and `engine_version`.
         snapshot: hash of the rows that were read.
         engine_version: version of the simulation.
+        repeats: calls that `universe.firstMention` left out.
 
     Returns:
         A whole HTML document, under 200 kB.
@@ -118,7 +125,7 @@ def render_report(
         best=tables.ranked(result.trades, TRADES_SHOWN, best=True).to_dicts(),
         worst=tables.ranked(result.trades, TRADES_SHOWN, best=False).to_dicts(),
         sentences=list(sentences(spec.strategy)),
-        universe=universe_text(spec.universe),
+        universe=universe_text(spec.universe, repeats),
         document=visible_json(spec.to_json_dict(), indent=2),
         fingerprint=fingerprint,
         snapshot=snapshot,

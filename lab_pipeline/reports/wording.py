@@ -39,8 +39,17 @@ def sentences(strategy: StrategyConfig) -> Iterator[tuple[str, str]]:
     yield "Account", _portfolio(strategy.portfolio)
 
 
-def universe_text(universe: TokensUniverse | CallersUniverse | AllUniverse) -> str:
-    """Say which calls were asked for."""
+def universe_text(universe: TokensUniverse | CallersUniverse | AllUniverse, repeats: int = 0) -> str:
+    """Say which calls were asked for, and how many of them were left out as repeats."""
+    rule = universe.first_mention
+    if rule is None:
+        return _selected(universe)
+    whose = "of a token" if rule.by == "token" else "of a token by each caller"
+    left_out = f"{repeats:,} repeat{'' if repeats == 1 else 's'} left out"
+    return f"{_selected(universe)}; the first mention {whose} in {rule.window_days:g} days, {left_out}"
+
+
+def _selected(universe: TokensUniverse | CallersUniverse | AllUniverse) -> str:
     match universe:
         case TokensUniverse(mints=names):
             noun = "token"

@@ -1,3 +1,5 @@
+import json
+
 import polars as pl
 import pytest
 
@@ -24,6 +26,24 @@ def test_a_file_of_one_token(lab, tmp_path):
     assert Lake(lab.home / "lake").mints("5m") == ["So111"]
     ended = lab("ingest", "candles", path, "--timeframe", "5m", "--mint", "So\x1b111")
     assert (ended.status, "the mint 'So\\x1b111' must be 1 to 256 visible characters" in ended.err) == (2, True)
+
+
+def test_an_exported_chat(lab, tmp_path):
+    mint = "7GCihgDB8fe6KNjn2MYtkzZcRjQy3t9GHdC8uHYmW2hr"
+    message = {"id": 7, "type": "message", "date_unixtime": "1735689600", "from": "Marta", "from_id": "user5"}
+    messages = [{**message, "text": f"short {mint}"}, {**message, "id": 8, "text": "gm"}]
+    path, aliases, skipped = tmp_path / "result.json", tmp_path / "who.yaml", tmp_path / "skipped.jsonl"
+    path.write_text(json.dumps({"name": "Gems", "type": "public_channel", "id": 1, "messages": messages}))
+    aliases.write_text("callers: {Marta Lindqvist: [Marta]}\n")
+    ended = lab("ingest", "calls", path, "--aliases", aliases, "--skipped", skipped)
+    assert ended.status == 0
+    assert "1 calls on 1 mints: 1 added" in ended.out
+    assert f"{path}: 1 left out: 1 no token address" in ended.out
+    assert "1 calls are short: kept, and not simulated" in ended.out
+    assert Lake(lab.home / "lake").callers() == ["Marta Lindqvist"]
+    assert json.loads(skipped.read_text())["messageId"] == 8
+    ended = lab("ingest", "calls", path, "--patterns", tmp_path / "none.yaml")
+    assert (ended.status, f"{tmp_path}/none.yaml is no file" in ended.err) == (2, True)
 
 
 def test_rows_that_match_alone(lab, tmp_path):

@@ -1,5 +1,6 @@
 import errno
 import gzip
+import json
 import os
 import subprocess
 import sys
@@ -98,6 +99,23 @@ def forbidding(patch, what, name, number):
             return allowed(path, *rest, **more)
 
         patch.setattr(place, what, refuse)
+
+
+MINT = "7GCihgDB8fe6KNjn2MYtkzZcRjQy3t9GHdC8uHYmW2hr"
+MESSAGE = {"id": 7, "type": "message", "date_unixtime": "1735689600", "from": "M.", "from_id": "user5", "text": MINT}
+CHAT = {"name": "Gems", "type": "public_channel", "id": 1, "messages": [MESSAGE, {**MESSAGE, "id": 8, "text": "gm"}]}
+
+
+def test_a_chat_and_signals_are_taken_by_the_same_rules_as_from_a_terminal(home, watcher):
+    (home / "callers.yaml").write_text("callers: {Marta: [5]}\n")
+    (home / "inbox" / "result.json").write_text(json.dumps(CHAT))
+    (home / "inbox" / "caller=Ann").mkdir()
+    (home / "inbox" / "caller=Ann" / "signals.csv").write_text("date,pair\n2025-03-01,BTC/USDT\n")
+    assert watcher.run(watcher.look_twice()).success
+    found = Lab(load_settings()).lake.calls()
+    assert found.select("caller", "mint").rows() == [("Marta", MINT), ("Ann", "BTC/USDT")]
+    event = watcher.instance.get_latest_materialization_event(CALLS_KEY)
+    assert event.asset_materialization.metadata["no calls"].value == {"result.json": "1 no token address"}
 
 
 def test_files_that_rest_are_ingested_and_put_away(home, watcher):
