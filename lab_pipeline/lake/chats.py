@@ -19,7 +19,7 @@ from lab_pipeline.domain.identifiers import LONGEST_IDENTIFIER
 from lab_pipeline.domain.options import LONGEST_TEXT
 from lab_pipeline.lake.chat_patterns import EVM, NUMBER, SOLANA, Pattern, Patterns, compiled, not_a_zone, read_patterns
 from lab_pipeline.lake.errors import LakeError
-from lab_pipeline.lake.people import BotError, Directory, People, read_people
+from lab_pipeline.lake.people import ABot, Directory, People, read_people
 from lab_pipeline.lake.telegram import Chat, messages
 
 ALPHABET = {sign: value for value, sign in enumerate("123456789ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz")}
@@ -164,7 +164,7 @@ class ChatExport:
             return tokens
         try:
             caller = self._caller(message)
-        except BotError:
+        except ABot:
             return Skipped.BOT
         if caller is None:
             return Skipped.NO_CALLER

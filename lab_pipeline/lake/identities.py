@@ -16,7 +16,7 @@ from lab_pipeline.lake.chats import is_address
 from lab_pipeline.lake.errors import LakeError
 from lab_pipeline.lake.layout import CALLS, Table
 from lab_pipeline.lake.parsing import Parsed, TimeUnit, parse
-from lab_pipeline.lake.people import BotError, Directory
+from lab_pipeline.lake.people import ABot, Directory
 
 CHAT, CALLER_ID, RECORDED = "_chat", "_caller_id", "_recorded"
 """Columns of the chat, of the caller's id, and of when the row was written down."""
@@ -96,7 +96,7 @@ def with_callers(rows: pl.DataFrame, people: Directory, left_out: Counter[str]) 
         is_bot, caller = False, None
         try:
             caller = people.alias(pair.get("caller"), pair.get(CALLER_ID))
-        except BotError:
+        except ABot:
             is_bot = True
         named.append(caller)
         bots.append(is_bot)

@@ -75,7 +75,7 @@ class Directory:
             A usable name, or null if there is none.
 
         Raises:
-            BotError: if it is a bot.
+            ABot: if it is a bot.
         """
         found = self._look_up(name, identity)
         return found or (readable_name(name) if name else None) or identity
@@ -89,7 +89,7 @@ class Directory:
             if one is not None and _folded(one) in self._known:
                 found = self._known[_folded(one)]
                 if found is None:
-                    raise BotError(one)
+                    raise ABot(one)
                 return found
         return None
 
@@ -104,7 +104,7 @@ _Loader.add_implicit_resolver("tag:yaml.org,2002:int", re.compile("^-?[0-9]{1,15
 _Loader.add_implicit_resolver("tag:yaml.org,2002:float", re.compile(r"^-?[0-9]{1,15}\.[0-9]+$"), list("-0123456789"))
 
 
-class BotError(Exception):
+class ABot(Exception):  # noqa: N818 - a case of its own, which nobody gets to see as an error
     """Somebody is a bot."""
 
 

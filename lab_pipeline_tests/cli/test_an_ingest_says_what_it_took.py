@@ -74,7 +74,7 @@ def test_an_exception_of_a_library_is_one_sentence(lab, files, monkeypatch, erro
     def fail(*_):
         raise error
 
-    monkeypatch.setattr(ingest, "parse", fail)
+    monkeypatch.setattr(ingest, "parse_named", fail)
     ended = lab("ingest", "candles", files / "candles.csv", "--timeframe", "1m")
     assert ended.status == 2
     assert ended.err.strip().splitlines()[-1] == f"error: {files}/candles.csv cannot be read: a library fell over"
