@@ -29,6 +29,7 @@ COMMANDS = {
     ),
     "ingest": Listed("Ingest files into the lake: all rows of a file or none.", ("ingest",)),
     "fetch": Listed("Fetch candles from where they are: what calls need and the lake lacks.", ("fetch",)),
+    "lake": Listed("What the lake has, and what looks wrong in it.", ("lake",)),
     "strategies": Listed("Named, versioned strategies.", ("strategies",)),
     "backtest": Listed(
         "Run a backtest through Dagster, in the foreground; the run is in the UI like any other.", ("backtest",)
