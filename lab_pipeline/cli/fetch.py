@@ -11,10 +11,8 @@ from lab_pipeline.cli.progress import progress_bar
 from lab_pipeline.domain.errors import LabError
 
 if TYPE_CHECKING:
-    from lab_pipeline.domain.strategy import StrategyConfig
     from lab_pipeline.fetch import Fetched, Plan, Wanted
     from lab_pipeline.fetch.source import CandleSource
-    from lab_pipeline.operations.lab import Lab
 
 fetch_app = typer.Typer(
     help="Fetch candles from where they are: what calls need and the lake lacks.", no_args_is_help=True
@@ -52,6 +50,7 @@ def candles(
     """Fetch exactly the candles that calls need and the lake lacks. Killed at any time, it goes on where it was."""
     from lab_pipeline.domain.timeframe import timeframe_ms
     from lab_pipeline.fetch import Fetcher, Ledger, open_source
+    from lab_pipeline.operations.fetching import needed_candles
 
     if not for_calls:
         raise LabError("say what to fetch: --for-calls is what the calls of the lake need")
@@ -63,7 +62,15 @@ def candles(
     ledger = Ledger(lab.settings.catalog_path)
     with closing(open_source(source, lab.settings, ledger, path)) as asked:
         fetcher = Fetcher(asked, lab.lake, ledger, timeframe)
-        found = _wanted(lab, asked, timeframe, fetcher.until_ms(), callers=callers, mints=mints, chain=chain)
+        found = needed_candles(
+            lab,
+            timeframe,
+            fetcher.until_ms(),
+            by_chain=asked.by_chain,
+            callers=callers or (),
+            mints=mints or (),
+            chain=chain,
+        )
         plan = fetcher.plan(found.tokens)
         _announce(plan, found, asked)
         if estimate or not plan.requests:
@@ -76,33 +83,6 @@ def candles(
 
         with lab:
             report_candles(lab, fetched.report)
-
-
-def _wanted(
-    lab: "Lab",
-    source: "CandleSource",
-    timeframe: str,
-    until_ms: int,
-    *,
-    callers: list[str] | None,
-    mints: list[str] | None,
-    chain: str | None,
-) -> "Wanted":
-    from lab_pipeline.fetch import reach_ms, wanted
-
-    calls = lab.lake.calls(callers=callers or None, mints=mints or None)
-    if calls.is_empty():
-        raise LabError("the lake has no such calls: add some with `lab ingest calls FILE`")
-    reach = reach_ms(_active(lab), timeframe)
-    return wanted(calls, reach, timeframe, until_ms, by_chain=source.by_chain, chain=chain)
-
-
-def _active(lab: "Lab") -> "list[StrategyConfig]":
-    readable, _ = lab.strategies.readable_latest()
-    active = [stored.strategy.config for stored in readable if stored.is_active]
-    if not active:
-        raise LabError("no strategy is active, so nothing says how long candles are needed: activate one")
-    return active
 
 
 def _announce(plan: "Plan", found: "Wanted", source: "CandleSource") -> None:

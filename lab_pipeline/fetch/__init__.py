@@ -4,7 +4,7 @@ from lab_pipeline.fetch.errors import FetchError
 from lab_pipeline.fetch.fetching import Fetched, Fetcher, Plan, Token
 from lab_pipeline.fetch.ledger import Ledger
 from lab_pipeline.fetch.sources import FILES, SOURCES, open_source
-from lab_pipeline.fetch.wanted import Wanted, reach_ms, wanted
+from lab_pipeline.fetch.wanted import Wanted, reach_ms, wanted, within
 
 __all__ = [
     "FILES",
@@ -19,4 +19,5 @@ __all__ = [
     "open_source",
     "reach_ms",
     "wanted",
+    "within",
 ]

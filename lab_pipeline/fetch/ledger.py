@@ -97,6 +97,16 @@ class Ledger:
             )
         return [Pool(*row) for row in rows] or None
 
+    def launches(self, source: str) -> dict[str, int]:
+        """Return by mint when its first pool that is known of came to be, in milliseconds since the epoch."""
+        with self._file().transaction(write=False) as connection:
+            rows = connection.execute(
+                "SELECT mint, min(created_at) FROM fetched_pools WHERE source = ? AND created_at IS NOT NULL "
+                "GROUP BY mint ORDER BY mint",
+                [source],
+            )
+        return dict(rows)
+
     def record_pools(self, source: str, chain: str, mint: str, pools: Sequence[Pool]) -> None:
         """Remember the pools of a token, with the choice among them."""
         with self._file().transaction(write=True) as connection:

@@ -1,7 +1,7 @@
 """Which candles the calls of a lab need, for the strategies that are active in it."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import polars as pl
 
@@ -9,7 +9,7 @@ from lab_pipeline.domain.strategy import StrategyConfig, minutes_to_ms
 from lab_pipeline.domain.timeframe import timeframe_ms
 from lab_pipeline.engine.history import look_back_ms
 from lab_pipeline.fetch.fetching import Token
-from lab_pipeline.fetch.windows import needed
+from lab_pipeline.fetch.windows import Span, needed
 
 DEFAULT_CHAIN = "solana"
 HEXADECIMAL = "0x"
@@ -64,4 +64,15 @@ def wanted(
                 found.no_chain.append(mint)
                 continue
         found.tokens.append(Token(mint, on.lower(), first[mint], tuple(its)))
+    return found
+
+
+def within(tokens: Sequence[Token], span: Span) -> list[Token]:
+    """Return what is needed of a span of time; tokens of which nothing is are left out."""
+    start, end = span
+    found = []
+    for token in tokens:
+        spans = tuple((max(one, start), min(other, end)) for one, other in token.spans if one < end and other > start)
+        if spans:
+            found.append(replace(token, spans=spans))
     return found

@@ -27,6 +27,14 @@ LOOPBACK = {"127.0.0.1", "::1", "localhost"}
 class _PassingError(FetchError):
     """It may be answered if asked again."""
 
+    may_pass = True
+
+
+class _LaterError(FetchError):
+    """It will be answered later than anybody waits here."""
+
+    may_pass = True
+
 
 @dataclass(frozen=True)
 class Address:
@@ -123,7 +131,7 @@ class Web:
         if seconds is None:
             return
         if seconds > LONGEST_WAIT_SECONDS:
-            raise FetchError(f"{what} and asks to come back in {seconds:,.0f} seconds: do the same again then")
+            raise _LaterError(f"{what} and asks to come back in {seconds:,.0f} seconds: do the same again then")
         self._pace.hold(seconds)
 
 

@@ -214,4 +214,4 @@ def _told(rows: pl.DataFrame, fault: Fault, detail: pl.Expr) -> pl.DataFrame:
         "candles",
         detail.alias("detail"),
     )
-    return named.cast(dict(FAULTS))
+    return named.select(pl.col(name).cast(dtype) for name, dtype in FAULTS.items())
