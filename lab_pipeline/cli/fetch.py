@@ -15,15 +15,11 @@ if TYPE_CHECKING:
     from lab_pipeline.fetch.source import CandleSource
 
 fetch_app = typer.Typer(
-    help="Fetch candles from where they are: what calls need and the lake lacks.", no_args_is_help=True
+    help="Fetch candles from where they are: what calls need and the lake lacks; and calls.", no_args_is_help=True
 )
 app.add_typer(fetch_app, name="fetch")
 NAMED = 5
 """Tokens that a message names."""
-
-
-@fetch_app.callback()
-def _group() -> None: ...
 
 
 @fetch_app.command("candles")
@@ -83,6 +79,29 @@ def candles(
 
         with lab:
             report_candles(lab, fetched.report)
+
+
+@fetch_app.command("calls")
+def calls(
+    path: Annotated[Path, typer.Option(help="A DuckDB file with quantBot's table user_calls_d.")],
+    aliases: Annotated[
+        Path | None, typer.Option(help="Who is who (YAML); by default callers.yaml of the home.", metavar="FILE")
+    ] = None,
+) -> None:
+    """Fetch the calls that a bot has kept of its chats. The same calls again change nothing."""
+    from lab_pipeline.cli.ingest import print_report
+    from lab_pipeline.defs.lake.events import report_calls
+    from lab_pipeline.fetch.quantbot import calls_in
+    from lab_pipeline.lake.chats import Reading
+
+    if aliases is not None and not aliases.is_file():
+        raise LabError(f"{aliases} is no file")
+    lab = open_lab()
+    chats = Reading.of(lab.settings.chat_patterns_path, aliases or lab.settings.callers_path)
+    report = lab.lake.write_calls(calls_in(path), chats=chats, name=str(path))
+    print_report(report, "calls")
+    with lab:
+        report_calls(lab, report)
 
 
 def _announce(plan: "Plan", found: "Wanted", source: "CandleSource") -> None:

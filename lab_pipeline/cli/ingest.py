@@ -65,7 +65,7 @@ def candles(  # noqa: PLR0917 - options of a command
         report = lab.lake.ingest_candles(
             files, timeframe, hints=hints, matching_only=matching_only, force=force, on_progress=bar
         )
-    _print(report, "candles")
+    print_report(report, "candles")
     with lab:
         report_candles(lab, report)
 
@@ -114,7 +114,7 @@ def calls(  # noqa: PLR0917 - options of a command
         return
     with progress_bar("ingesting calls", "steps") as bar:
         report = lab.lake.ingest_calls(files, chats=chats, on_progress=bar)
-    _print(report, "calls")
+    print_report(report, "calls")
     with lab:
         report_calls(lab, report)
 
@@ -153,7 +153,8 @@ def _show(files: list[Path], table: "Table", timeframe: str | None, hints: "Hint
     out.print("nothing was ingested: this was a dry run")
 
 
-def _print(report: "IngestReport", noun: str) -> None:
+def print_report(report: "IngestReport", noun: str) -> None:
+    """Say what an ingest did, and what it did not take."""
     out.print(
         f"{report.rows:,} {noun} on {report.mints:,} mints: {report.added:,} added, {report.changed:,} changed, "
         f"{report.unchanged:,} already there"

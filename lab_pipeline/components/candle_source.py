@@ -8,7 +8,7 @@ from pathlib import Path
 
 import dagster as dg
 import polars as pl
-from pydantic import Field
+from pydantic import BaseModel, Field
 
 from lab_pipeline.dagster_ext.metadata_table import table
 from lab_pipeline.dagster_ext.op_failure import failing_clearly
@@ -40,6 +40,31 @@ CHECKS = {
 ALLOWED = {GAPS, Fault.NO_VOLUME}
 
 
+class Asked(BaseModel):
+    """What `dg scaffold defs` asks for."""
+
+    source: str = Field(description="geckoterminal, coingecko, birdeye, binance_vision, freqtrade, clickhouse, duckdb.")
+    timeframe: str = Field(description="Length of the candles: 1m, 5m, 1h, ...")
+    start: str = Field(description="First day of which candles are fetched: 2025-01-31.")
+    path: str | None = Field(default=None, description="Directory of freqtrade's data, or a DuckDB file.")
+
+
+class Scaffolder(dg.Scaffolder[Asked]):
+    """Writes the YAML, named as its directory."""
+
+    @classmethod
+    def get_scaffold_params(cls) -> type[Asked]:
+        """Return what is asked for."""
+        return Asked
+
+    def scaffold(self, request: dg.ScaffoldRequest[Asked]) -> None:
+        """Write it."""
+        dg.scaffold_component(
+            request, {"name": request.target_path.name, **request.params.model_dump(exclude_none=True)}
+        )
+
+
+@dg.scaffold_with(Scaffolder)
 class CandleSource(dg.Component, dg.Model, dg.Resolvable):
     """Candles from a source over the network or on this machine, as far as calls need them: a partition a day.
 

@@ -1,4 +1,6 @@
-"""The table `ohlcv_candles` of quantBot, in ClickHouse or in a DuckDB file, in both generations of its schema.
+"""The tables of quantBot: `ohlcv_candles` in ClickHouse or a DuckDB file, and `user_calls_d` in a DuckDB file.
+
+Candles are read in both generations of their schema.
 
 The first has `interval` (text, `5m`), the second `interval_seconds`, `ingested_at` and `ingestion_run_id`. Neither
 keeps a candle once: of several the one that was ingested last counts, or, where nothing tells, the one with the most
@@ -20,7 +22,7 @@ from lab_pipeline.fetch import rows
 from lab_pipeline.fetch.errors import FetchError
 from lab_pipeline.fetch.source import Request
 
-TABLE = "ohlcv_candles"
+TABLE, CALLS_TABLE = "ohlcv_candles", "user_calls_d"
 DATABASE = "quantbot"
 NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 MOST_MS = 366 * 86_400_000
@@ -158,6 +160,20 @@ def in_duckdb(path: Path) -> QuantBot:
     dialect = Dialect(table=TABLE, mark=lambda *_: "?", seconds=lambda name: f"epoch({name})::BIGINT", latest="arg_max")
     columns = [row[0] for row in query(f"DESCRIBE {TABLE}", [])]
     return QuantBot("duckdb", dialect, query, columns, connection.close)
+
+
+def calls_in(path: Path) -> pl.DataFrame:
+    """Return the table of calls in a DuckDB file, to read only, as it is; the lake knows its columns.
+
+    Raises:
+        FetchError: if the file cannot be opened or has no such table.
+    """
+    try:
+        with duckdb.connect(str(path), read_only=True) as connection:
+            found: pl.DataFrame = connection.sql(f"SELECT * FROM {CALLS_TABLE}").pl()  # noqa: S608 - a name of ours
+            return found
+    except duckdb.Error as error:
+        raise FetchError(f"duckdb: {path}: {_first_line(error)}") from None
 
 
 def _first_line(error: Exception) -> str:

@@ -241,10 +241,12 @@ def _load(root: Path, files: Sequence[Path], timeframe: str | None, choices: Cho
     return _Load(table, timeframe, openers, choices)
 
 
-def ingest_frame(root: Path, frame: pl.DataFrame, timeframe: str | None) -> IngestReport:
+def ingest_frame(
+    root: Path, frame: pl.DataFrame, timeframe: str | None, hints: Hints = NO_HINTS, name: str = "frame"
+) -> IngestReport:
     """Ingest a frame of candles, or of calls if the timeframe is null; see `Lake.write_candles`."""
     table = _table(root, timeframe)
-    return _ingest(root, [_Load(table, timeframe, lambda _: [partial(FrameSource, frame, table)])], None)
+    return _ingest(root, [_Load(table, timeframe, lambda _: [partial(FrameSource, frame, table, hints, name)])], None)
 
 
 def receipt_path(root: Path, receipt: str) -> Path:

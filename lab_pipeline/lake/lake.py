@@ -117,11 +117,14 @@ class Lake:
 
         return ingest.ingest_frame(self.root, frame, timeframe)
 
-    def write_calls(self, frame: pl.DataFrame) -> "IngestReport":
-        """Bring calls in from a frame, by the same rules as from a file."""
+    def write_calls(
+        self, frame: pl.DataFrame, *, chats: "Reading | None" = None, name: str = "frame"
+    ) -> "IngestReport":
+        """Bring calls in from a frame, by the same rules as from a file; errors and the report call it by a name."""
         from lab_pipeline.lake import ingest  # noqa: PLC0415 - as above
+        from lab_pipeline.lake.sources import Hints  # noqa: PLC0415 - as above
 
-        return ingest.ingest_frame(self.root, frame, None)
+        return ingest.ingest_frame(self.root, frame, None, Hints(chats=chats), name)
 
     def timeframes(self) -> list[str]:
         """List the candle lengths that the lake has, shortest first."""

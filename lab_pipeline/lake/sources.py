@@ -300,10 +300,10 @@ class ArrowSource(Source):
 class FrameSource(ArrowSource):
     """A frame in memory."""
 
-    def __init__(self, frame: pl.DataFrame, table: Table) -> None:
-        with reading("frame"):
+    def __init__(self, frame: pl.DataFrame, table: Table, hints: Hints = NO_HINTS, name: str = "frame") -> None:
+        with reading(name):
             self._rows = frame.to_arrow()
-            super().__init__(Origin("frame"), table, self._rows.schema, NO_HINTS)
+            super().__init__(Origin(name), table, self._rows.schema, hints)
 
     def _record_batches(self, names: list[str]) -> Iterator[pa.RecordBatch]:
         yield from self._rows.select(names).to_batches(BATCH_ROWS)

@@ -3,6 +3,7 @@ import subprocess
 import sys
 import threading
 
+import duckdb
 import pytest
 
 from lab_pipeline.fetch import Ledger
@@ -112,3 +113,28 @@ def test_a_killed_fetch_goes_on_where_it_was(called, httpserver, monkeypatch):
         time for time in source.candles["ALIVE"] if asked[1][0].start <= time * 1000 < asked[1][-1].fetched_through
     ]
     assert lake.candles_count("1m") == len(needed)
+
+
+def test_calls_of_a_bots_table_are_fetched_with_their_callers_names(lab, tmp_path):
+    path, mint = tmp_path / "bot.duckdb", "So11111111111111111111111111111111111111112"
+    with duckdb.connect(str(path)) as connection:
+        connection.execute(
+            "CREATE TABLE user_calls_d (chat_id VARCHAR, message_id BIGINT, call_ts_ms BIGINT, caller_name VARCHAR, "
+            "caller_id VARCHAR, trigger_text VARCHAR, mint VARCHAR, price_usd DOUBLE, run_id VARCHAR, "
+            "inserted_at TIMESTAMP)"
+        )
+        values = f"('-100', 1, 1735689600000, 'ann', '7', 'buy', '{mint}', 0.5"
+        connection.execute(
+            f"INSERT INTO user_calls_d VALUES {values}, 'a', '2025-01-02'), {values}, 'b', '2025-01-03'), "  # noqa: S608
+            "('-100', 2, 1735689600000, 'ann', '7', 'hi', 'nothing', 0.5, 'a', '2025-01-02')"
+        )
+    lab.home.mkdir(exist_ok=True)
+    (lab.home / "callers.yaml").write_text("callers: {Ann Lee: [7]}\n")
+    ended = lab("fetch", "calls", "--path", path)
+    assert ended.status == 0, ended.err
+    assert f"{path}: 1 left out: 1 without a token's address" in ended.out
+    (call,) = Lake(lab.home / "lake").calls().iter_rows(named=True)
+    assert (call["call_id"], call["caller"], call["price_at_call"]) == (f"-100/1/{mint}", "Ann Lee", 0.5)
+    assert "0 added, 0 changed, 1 already there" in lab("fetch", "calls", "--path", path).out
+    ended = lab("fetch", "calls", "--path", tmp_path / "none.duckdb")
+    assert (ended.status, "none.duckdb" in ended.err) == (2, True)
