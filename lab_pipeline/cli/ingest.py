@@ -140,6 +140,8 @@ def _hints(
 
 def _show(files: list[Path], table: "Table", timeframe: str | None, hints: "Hints") -> None:
     """Print what files are taken for."""
+    import polars as pl
+
     from lab_pipeline.lake.understanding import understand
 
     for understood in understand(files, table, timeframe, hints):
@@ -147,8 +149,11 @@ def _show(files: list[Path], table: "Table", timeframe: str | None, hints: "Hint
         out.print(first)
         for line in rest:
             out.print(f"  {line}")
-        out.print(f"  {','.join(understood.first_rows.columns)}")
-        for line in understood.first_rows.write_csv(include_header=False).splitlines():
+        rows = understood.first_rows
+        lists = [name for name, dtype in rows.schema.items() if isinstance(dtype, pl.List)]
+        rows = rows.with_columns(pl.col(lists).cast(pl.List(pl.String)).list.join(";"))
+        out.print(f"  {','.join(rows.columns)}")
+        for line in rows.write_csv(include_header=False).splitlines():
             out.print(f"  {line}")
     out.print("nothing was ingested: this was a dry run")
 

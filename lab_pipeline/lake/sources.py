@@ -508,6 +508,7 @@ class ChatSource(Source):
 
     def __init__(self, origin: Origin, path: Path, hints: Hints) -> None:
         super().__init__(origin, CALLS, list(CALLS.types), NO_HINTS)  # who is who was looked up with the message
+        self.taken = {}
         self._export = ChatExport(path, origin.name, hints.chats or Reading())
 
     def _frames(self, columns: Mapping[str, int]) -> Iterator[pl.DataFrame]:

@@ -17,6 +17,7 @@ from lab_pipeline.lake.sources import (
     NO_HINTS,
     ROW,
     ArrowSource,
+    ChatSource,
     Hints,
     Source,
     check_readable,
@@ -44,6 +45,7 @@ class Understanding:
         timeframes: how long the candles are, shortest first; empty for calls.
         decimal: what is before the fraction of a number.
         notes: what was made of the file that its columns do not say.
+        left_out: messages of a chat that are no calls, by the reason.
         first_rows: the first few as the lake would have them, null where a value cannot be read.
     """
 
@@ -57,6 +59,7 @@ class Understanding:
     timeframes: list[str]
     decimal: str
     notes: list[str]
+    left_out: dict[str, int]
     first_rows: pl.DataFrame
 
     def lines(self) -> list[str]:
@@ -72,6 +75,7 @@ class Understanding:
             *lengths,
             *decimal,
             *self.notes,
+            *(f"left out: {count:,} {reason}" for reason, count in self.left_out.items()),
             f"ignored columns: {', '.join(self.ignored) or 'none'}",
         ]
 
@@ -103,7 +107,11 @@ def _understanding(source: Source, path: Path, table: Table, timeframe: str | No
     lengths: list[str] = []
     if table is CANDLES:
         lengths = [timeframe] if timeframe is not None else stated_lengths(source, path.name)
-    raw = next(source.batches(), pl.DataFrame())
+    batches = source.batches()
+    raw = next(batches, pl.DataFrame())
+    if isinstance(source, ChatSource):
+        for _ in batches:  # what a chat leaves out is known at its end
+            pass
     unit, zone, rows, has_times = None, "no rows", pl.DataFrame(), False
     if raw.height:
         times = raw[time_column(table)]
@@ -112,6 +120,8 @@ def _understanding(source: Source, path: Path, table: Table, timeframe: str | No
         zone = _zone(source, times, table)
         _, parsed = parse_named(raw.head(ROWS_SHOWN).drop(ROW), table, unit, None, source.decimal)
         rows = parsed.frame
+        if isinstance(source, ChatSource):
+            rows = rows[[column.name for column in rows if column.null_count() < len(column)]]
     return Understanding(
         source.name,
         source.kind + (f", in {source.packing}" if source.packing else ""),
@@ -123,6 +133,7 @@ def _understanding(source: Source, path: Path, table: Table, timeframe: str | No
         sorted(lengths, key=timeframe_ms),
         source.decimal,
         source.notes,
+        dict(source.left_out),
         rows,
     )
 

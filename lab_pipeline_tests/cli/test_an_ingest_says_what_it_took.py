@@ -123,3 +123,17 @@ def test_every_row_goes_where_its_file_says(lab, tmp_path):
     ended = lab("ingest", "candles", path)
     assert (ended.status, "1 candles of 5m, 1 candles of 1h" in ended.out) == (0, True)
     assert Lake(lab.home / "lake").timeframes() == ["5m", "1h"]
+
+
+def test_what_a_chat_is_taken_for_is_shown_with_what_is_left_out(lab, tmp_path):
+    path, mint = tmp_path / "result.json", "J7F1zxWHgVc57S2brosBMZXbSadddUfXJytYd92xS1Bs"
+    said = {"type": "message", "date": "2025-03-10T11:00:00", "date_unixtime": "1741604400", "from": "Ann"}
+    messages = [{**said, "id": 1, "text": f"{mint} TP1 2.0 TP2 3.0"}, {**said, "id": 2, "text": "gm"}]
+    path.write_text(json.dumps({"name": "x", "type": "public_channel", "id": 7, "messages": messages}))
+    ended = lab("ingest", "calls", path, "--dry-run")
+    assert ended.status == 0, ended.err
+    lines = [line.strip() for line in ended.out.splitlines()]
+    assert lines[0] == f"{path}: Telegram export"
+    assert "left out: 1 no token address" in lines
+    assert any(",2.0;3.0," in line and mint in line for line in lines)
+    assert not (lab.home / "lake" / "calls").exists()
