@@ -45,6 +45,12 @@ def backtest(  # noqa: PLR0917 - one parameter an option
             help="Leave out repeats: token:7 those of anybody in 7 days, caller_token:7 those of the caller.",
         ),
     ] = None,
+    without_faults: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FAULTS", help="Leave out calls whose candles have these: spike,unit,copy,flat,no_volume."
+        ),
+    ] = None,
     all_calls: Annotated[bool, typer.Option("--all", help="Every call (the default).")] = False,
     param: Annotated[
         list[str] | None, typer.Option(metavar="PATH=VALUE", help="Override a strategy field: exit.stopLoss=0.25.")
@@ -84,6 +90,7 @@ def backtest(  # noqa: PLR0917 - one parameter an option
         mints=_names("--mints", mints),
         callers=_names("--callers", callers),
         first_mention=first_mention,
+        without_faults=_names("--without-faults", without_faults),
         params=dict(map(_param, param or [])),
         seed=seed,
         candles_per_part=candles_per_part,

@@ -3,23 +3,25 @@
 import warnings
 from collections.abc import Iterator
 from contextlib import closing
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
+from typing import Self
 
 import dagster as dg
 import polars as pl
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Field, model_validator
 
 from lab_pipeline.dagster_ext.metadata_table import table
 from lab_pipeline.dagster_ext.op_failure import failing_clearly
 from lab_pipeline.defs.lake.events import candle_events
 from lab_pipeline.defs.lake.metadata import CALLS_KEY
 from lab_pipeline.domain.backtest import now
+from lab_pipeline.domain.enums import Fault
 from lab_pipeline.domain.timeframe import timeframe_ms
-from lab_pipeline.fetch import Fetched, Fetcher, FetchError, Ledger, Plan, open_source, within
+from lab_pipeline.fetch import FILES, SOURCES, Fetched, Fetcher, FetchError, Ledger, Plan, open_source, within
 from lab_pipeline.fetch.windows import Span
 from lab_pipeline.lake import QUALITY, quality
-from lab_pipeline.lake.faults import FAULTS, Fault, find_faults
+from lab_pipeline.lake.faults import FAULTS, find_faults
 from lab_pipeline.operations.fetching import needed_candles
 from lab_pipeline.operations.lab import Lab
 
@@ -90,6 +92,16 @@ class CandleSource(dg.Component, dg.Model, dg.Resolvable):
         default=60, gt=0, le=86_400, description="Before it is tried again, up to five times; doubled each time."
     )
     running: bool = Field(default=False, description="Whether the schedule is on before anybody switches it.")
+
+    @model_validator(mode="after")
+    def _can_be_fetched(self) -> Self:
+        if self.source not in SOURCES:
+            raise ValueError(f"source: there is no '{self.source}': use one of {', '.join(SOURCES)}")
+        if (self.path is None) == (self.source in FILES):
+            raise ValueError(f"path: {self.source} {'needs it' if self.path is None else 'has none'}")
+        timeframe_ms(self.timeframe)
+        date.fromisoformat(self.start)
+        return self
 
     def build_defs(self, context: dg.ComponentLoadContext) -> dg.Definitions:  # noqa: ARG002 - Dagster's signature
         """Return the asset with its checks, its job and its schedule."""

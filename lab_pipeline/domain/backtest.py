@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import AfterValidator, BeforeValidator, Field, JsonValue, PlainSerializer, WithJsonSchema, model_validator
 
 from lab_pipeline.domain.conditions import MOST_CONDITIONS
+from lab_pipeline.domain.enums import Fault
 from lab_pipeline.domain.errors import FieldError, InvalidConfigError
 from lab_pipeline.domain.identifiers import IDENTIFIER_RULE, is_identifier
 from lab_pipeline.domain.model import Document, canonical_json, problem_at
@@ -80,6 +81,10 @@ class _Calls(Document):
 
     first_mention: FirstMention | None = Field(default=None, exclude_if=lambda rule: rule is None)
     """Leaves out repeats; every call counts by default."""
+    without_faults: Annotated[tuple[Fault, ...], Field(max_length=len(Fault))] = Field(
+        default=(), exclude_if=lambda faults: not faults
+    )
+    """Leaves out calls whose candles, from the longest look-back to the horizon, have such faults; none by default."""
 
 
 class TokensUniverse(_Calls):

@@ -2,29 +2,13 @@
 
 import math
 from collections.abc import Sequence
-from enum import StrEnum
 
 import polars as pl
 
 from lab_pipeline.domain import frames
+from lab_pipeline.domain.enums import Fault
 from lab_pipeline.domain.timeframe import timeframe_ms
 from lab_pipeline.lake.lake import Lake
-
-
-class Fault(StrEnum):
-    """A way in which candles are not what a market does."""
-
-    SPIKE = "spike"
-    """A high far above both candles beside it, or a low far below them."""
-    UNIT = "unit"
-    """A price that begins far from where the one before ended, and stays there: another currency, or other decimals."""
-    COPY = "copy"
-    """The same prices at the same times as another token's."""
-    FLAT = "flat"
-    """Trades in a row that never move the price."""
-    NO_VOLUME = "no_volume"
-    """Candles in a row without a trade, as vendors fill gaps."""
-
 
 SPIKE_TIMES, UNIT_TIMES = 5.0, 20.0
 """So many times the price beside it is a spike; so many times the last close is another unit."""

@@ -3,7 +3,7 @@
 `runs.tags` has how a form stands in Dagster's record, and the tags that a run has of it.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Self
@@ -21,6 +21,7 @@ from lab_pipeline.domain.backtest import (
     Universe,
     utc,
 )
+from lab_pipeline.domain.enums import Fault
 from lab_pipeline.domain.errors import FieldError, InvalidConfigError
 from lab_pipeline.domain.text import shown
 from lab_pipeline.lake import Lake
@@ -50,6 +51,10 @@ class BacktestConfig(dg.Config):
         default=None,
         description="Leave out repeats of a call: `token:7` those of anybody on its token in 7 days, `caller_token:7` "
         "those of its caller alone.",
+    )
+    without_faults: list[str] = Field(
+        default=[],
+        description="Leave out calls whose candles have such faults: spike, unit, copy, flat, no_volume.",
     )
     params: dict[str, Any] = Field(
         default={},
@@ -85,6 +90,7 @@ class BacktestConfig(dg.Config):
             first_mention=None
             if universe.first_mention is None
             else f"{universe.first_mention.by}:{universe.first_mention.window_days!r}",
+            without_faults=[fault.value for fault in universe.without_faults],
             params=spec.params,
             seed=spec.seed,
         )
@@ -109,7 +115,7 @@ class BacktestConfig(dg.Config):
             {
                 "strategyId": self.strategy,
                 "strategyVersion": self.strategy_version,
-                "universe": _universe(self.mints, self.callers, self.first_mention),
+                "universe": _universe(self.mints, self.callers, self.first_mention, self.without_faults),
                 "timeframe": self.timeframe,
                 "range": {"start": start, "end": end},
                 "seed": self.seed,
@@ -146,9 +152,12 @@ class Asked:
         seed, params = fields.get("seed", 0), fields.get("params", {})
         said = fields.get("first_mention")
         rule = _first_mention(said) if isinstance(said, str) else None
-        usable = usable and (said is None or rule is not None)
+        faults = _faults(fields.get("without_faults", []))
+        usable = usable and (said is None or rule is not None) and faults is not None
         return cls(
-            universe=UNIVERSE.validate_python(_universe(mints, callers, said), by_alias=True) if usable else None,
+            universe=UNIVERSE.validate_python(_universe(mints, callers, said, faults or ()), by_alias=True)
+            if usable
+            else None,
             start=_moment(fields.get("start")),
             end=_moment(fields.get("end")),
             seed=seed if isinstance(seed, int) else None,
@@ -156,22 +165,32 @@ class Asked:
         )
 
 
-def _universe(mints: list[str], callers: list[str], first_mention: str | None) -> dict[str, Any]:
+def _universe(
+    mints: list[str], callers: list[str], first_mention: str | None, without_faults: Sequence[str]
+) -> dict[str, Any]:
     """Return the universe of a form, in which at most one of the first two is filled in.
 
     Raises:
         InvalidConfigError: if the third says no rule.
     """
-    rule = {}
+    rule: dict[str, Any] = {"withoutFaults": tuple(without_faults)} if without_faults else {}
     if first_mention is not None:
         found = _first_mention(first_mention)
         if found is None:
             problem = FieldError("firstMention", f"write token:DAYS or caller_token:DAYS, not {shown(first_mention)}")
             raise InvalidConfigError("backtest", [problem])
-        rule = {"firstMention": found}
+        rule["firstMention"] = found
     if mints:
         return {"type": "tokens", "mints": tuple(mints), **rule}
     return {"type": "callers", "callers": tuple(callers), **rule} if callers else {"type": "all", **rule}
+
+
+def _faults(names: object) -> tuple[Fault, ...] | None:
+    """Return the faults of these names; none if one of them is none."""
+    try:
+        return tuple(map(Fault, names)) if isinstance(names, list) else None
+    except ValueError:
+        return None
 
 
 def _first_mention(text: str) -> dict[str, Any] | None:

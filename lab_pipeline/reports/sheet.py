@@ -82,6 +82,7 @@ def render_report(
     snapshot: str,
     engine_version: str,
     repeats: int = 0,
+    faulty: int = 0,
 ) -> str:
     """Render the tear sheet of a run.
 
@@ -95,6 +96,7 @@ def render_report(
         snapshot: hash of the rows that were read.
         engine_version: version of the simulation.
         repeats: calls that `universe.firstMention` left out.
+        faulty: calls that `universe.withoutFaults` left out.
 
     Returns:
         A whole HTML document, under 200 kB.
@@ -125,7 +127,7 @@ def render_report(
         best=tables.ranked(result.trades, TRADES_SHOWN, best=True).to_dicts(),
         worst=tables.ranked(result.trades, TRADES_SHOWN, best=False).to_dicts(),
         sentences=list(sentences(spec.strategy)),
-        universe=universe_text(spec.universe, repeats),
+        universe=universe_text(spec.universe, repeats, faulty),
         document=visible_json(spec.to_json_dict(), indent=2),
         fingerprint=fingerprint,
         snapshot=snapshot,

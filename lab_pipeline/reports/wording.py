@@ -13,7 +13,7 @@ from lab_pipeline.domain.strategy import (
     Portfolio,
     StrategyConfig,
 )
-from lab_pipeline.reports.formats import TIMES, duration
+from lab_pipeline.reports.formats import TIMES, duration, words
 
 NAMES_SHOWN = 6
 _INTRABAR = {
@@ -39,14 +39,17 @@ def sentences(strategy: StrategyConfig) -> Iterator[tuple[str, str]]:
     yield "Account", _portfolio(strategy.portfolio)
 
 
-def universe_text(universe: TokensUniverse | CallersUniverse | AllUniverse, repeats: int = 0) -> str:
-    """Say which calls were asked for, and how many of them were left out as repeats."""
-    rule = universe.first_mention
-    if rule is None:
-        return _selected(universe)
-    whose = "of a token" if rule.by == "token" else "of a token by each caller"
-    left_out = f"{repeats:,} repeat{'' if repeats == 1 else 's'} left out"
-    return f"{_selected(universe)}; the first mention {whose} in {rule.window_days:g} days, {left_out}"
+def universe_text(universe: TokensUniverse | CallersUniverse | AllUniverse, repeats: int = 0, faulty: int = 0) -> str:
+    """Say which calls were asked for, and how many of them were left out as repeats, and for faults of candles."""
+    said = [_selected(universe)]
+    if (rule := universe.first_mention) is not None:
+        whose = "of a token" if rule.by == "token" else "of a token by each caller"
+        left_out = f"{repeats:,} repeat{'' if repeats == 1 else 's'} left out"
+        said.append(f"the first mention {whose} in {rule.window_days:g} days, {left_out}")
+    if universe.without_faults:
+        named = ", ".join(words(fault) for fault in universe.without_faults)
+        said.append(f"without faults of candles ({named}), {faulty:,} call{'' if faulty == 1 else 's'} left out")
+    return "; ".join(said)
 
 
 def _selected(universe: TokensUniverse | CallersUniverse | AllUniverse) -> str:

@@ -1,10 +1,12 @@
 """`CandleSource`: an asset of which a day's partition has the candles that calls need of that day."""
 
+import re
 from datetime import UTC, datetime, timedelta
 
 import dagster as dg
 import polars as pl
 import pytest
+from pydantic import ValidationError
 from werkzeug import Response
 
 from lab_pipeline.components import CandleSource, candle_source
@@ -177,3 +179,19 @@ def test_the_asset_is_fresh_for_as_long_as_was_chosen():
 def test_the_component_is_read_from_yaml():
     made = CandleSource.resolve_from_yaml("{name: pools, source: birdeye, timeframe: 5m, start: '2025-03-01', days: 5}")
     assert (made.name, made.source, made.days, made.running) == ("pools", "birdeye", 5, False)
+
+
+@pytest.mark.parametrize(
+    ("changed", "wrong"),
+    [
+        ({"source": "nobody"}, "there is no 'nobody': use one of geckoterminal"),
+        ({"timeframe": "7m"}, "'7m' does not divide a day"),
+        ({"start": "March"}, "Invalid isoformat string: 'March'"),
+        ({"source": "duckdb"}, "path: duckdb needs it"),
+        ({"path": "/x"}, "path: geckoterminal has none"),
+        ({"name": "my pools"}, "name"),
+    ],
+)
+def test_what_cannot_be_fetched_is_named_before_anything_runs(changed, wrong):
+    with pytest.raises(ValidationError, match=re.escape(wrong)):
+        CandleSource(**{**FIELDS, **changed})
