@@ -196,6 +196,10 @@ class Settings(BaseSettings):
     """Where the archive of Binance is."""
     binance_vision_per_minute: Annotated[int, Field(ge=1, le=MOST_A_MINUTE)] = 300
     """Files a minute that all processes of the lab together ask of it."""
+    ccxt_url: Annotated[str, AfterValidator(_source_address)] | None = None
+    """Where exchanges are asked in place of their own addresses, such as a proxy's; default: at their own."""
+    ccxt_per_minute: Annotated[int, Field(ge=1, le=MOST_A_MINUTE)] = 60
+    """Requests a minute that all processes of the lab together send to each exchange."""
     candles_clickhouse_url: Annotated[SecretStr, AfterValidator(_web_address)] | None = None
     """A ClickHouse server with quantBot's candles, `http[s]://user:password@host[:port][/database]`; default: none."""
 

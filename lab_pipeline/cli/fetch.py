@@ -27,7 +27,7 @@ def candles(
     *,
     source: Annotated[
         str,
-        typer.Option(help="geckoterminal, coingecko, birdeye, binance_vision, freqtrade, clickhouse or duckdb."),
+        typer.Option(help="geckoterminal, coingecko, birdeye, ccxt, binance_vision, freqtrade, clickhouse or duckdb."),
     ],
     timeframe: Annotated[str, typer.Option(help="Length of the candles: 1m, 5m, 1h, ...")],
     for_calls: Annotated[
@@ -41,6 +41,7 @@ def candles(
     path: Annotated[
         Path | None, typer.Option(help="freqtrade's data directory of an exchange, or a DuckDB file.")
     ] = None,
+    exchange: Annotated[str | None, typer.Option(help="One of ccxt's exchanges, for --source ccxt: kraken.")] = None,
     estimate: Annotated[bool, typer.Option("--estimate", help="Say what it would take, and fetch nothing.")] = False,
 ) -> None:
     """Fetch exactly the candles that calls need and the lake lacks. Killed at any time, it goes on where it was."""
@@ -56,7 +57,7 @@ def candles(
         raise LabError(f"--timeframe: {error}") from None
     lab = open_lab()
     ledger = Ledger(lab.settings.catalog_path)
-    with closing(open_source(source, lab.settings, ledger, path)) as asked:
+    with closing(open_source(source, lab.settings, ledger, path, exchange)) as asked:
         fetcher = Fetcher(asked, lab.lake, ledger, timeframe)
         found = needed_candles(
             lab,

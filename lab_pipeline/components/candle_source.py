@@ -18,7 +18,19 @@ from lab_pipeline.defs.lake.metadata import CALLS_KEY
 from lab_pipeline.domain.backtest import now
 from lab_pipeline.domain.enums import Fault
 from lab_pipeline.domain.timeframe import timeframe_ms
-from lab_pipeline.fetch import FILES, SOURCES, Fetched, Fetcher, FetchError, Ledger, Plan, open_source, within
+from lab_pipeline.fetch import (
+    EXCHANGES,
+    FILES,
+    SOURCES,
+    Fetched,
+    Fetcher,
+    FetchError,
+    Ledger,
+    Plan,
+    open_source,
+    remembered_as,
+    within,
+)
 from lab_pipeline.fetch.windows import Span
 from lab_pipeline.lake import QUALITY, quality
 from lab_pipeline.lake.faults import FAULTS, find_faults
@@ -45,10 +57,11 @@ ALLOWED = {GAPS, Fault.NO_VOLUME}
 class Asked(BaseModel):
     """What `dg scaffold defs` asks for."""
 
-    source: str = Field(description="geckoterminal, coingecko, birdeye, binance_vision, freqtrade, clickhouse, duckdb.")
+    source: str = Field(description=f"{', '.join(SOURCES[:-1])} or {SOURCES[-1]}.")
     timeframe: str = Field(description="Length of the candles: 1m, 5m, 1h, ...")
     start: str = Field(description="First day of which candles are fetched: 2025-01-31.")
     path: str | None = Field(default=None, description="Directory of freqtrade's data, or a DuckDB file.")
+    exchange: str | None = Field(default=None, description="One of ccxt's exchanges, where it is the source.")
 
 
 class Scaffolder(dg.Scaffolder[Asked]):
@@ -74,10 +87,11 @@ class CandleSource(dg.Component, dg.Model, dg.Resolvable):
     """
 
     name: str = Field(description="Of the asset, `source/NAME`; letters, digits and `_`.", pattern=r"^[A-Za-z0-9_]+$")
-    source: str = Field(description="geckoterminal, coingecko, birdeye, binance_vision, freqtrade, clickhouse, duckdb.")
+    source: str = Field(description=f"{', '.join(SOURCES[:-1])} or {SOURCES[-1]}.")
     timeframe: str = Field(description="Length of the candles: 1m, 5m, 1h, ...")
     start: str = Field(description="First day of which candles are fetched: `2025-01-31`.")
     path: str | None = Field(default=None, description="Directory of freqtrade's data, or a DuckDB file.")
+    exchange: str | None = Field(default=None, description="One of ccxt's exchanges, where it is the source.")
     chain: str | None = Field(default=None, description="Chain of tokens whose calls do not say it.")
     cron: str = Field(default="30 0 * * *", description="When the days that are over are fetched, in UTC.")
     days: int = Field(default=3, ge=1, le=100, description="How many of the latest days the schedule fetches.")
@@ -99,6 +113,8 @@ class CandleSource(dg.Component, dg.Model, dg.Resolvable):
             raise ValueError(f"source: there is no '{self.source}': use one of {', '.join(SOURCES)}")
         if (self.path is None) == (self.source in FILES):
             raise ValueError(f"path: {self.source} {'needs it' if self.path is None else 'has none'}")
+        if (self.exchange is None) == (self.source == EXCHANGES):
+            raise ValueError(f"exchange: {self.source} {'needs one' if self.exchange is None else 'has none'}")
         timeframe_ms(self.timeframe)
         date.fromisoformat(self.start)
         return self
@@ -125,7 +141,7 @@ def _definitions(choice: CandleSource) -> dg.Definitions:
         backfill_policy=dg.BackfillPolicy.multi_run(choice.days_per_run),
         freshness_policy=None if fresh is None else dg.FreshnessPolicy.time_window(fail_window=fresh),
         retry_policy=dg.RetryPolicy(TRIES, choice.retry_seconds, dg.Backoff.EXPONENTIAL, dg.Jitter.PLUS_MINUS),
-        pool=f"source_{choice.source}",
+        pool=f"source_{remembered_as(choice.source, choice.exchange)}",
         config_schema={},
         description=f"{choice.timeframe} candles from {choice.source}: what calls need of each day and the lake lacks.",
     )
@@ -175,8 +191,8 @@ def _definitions(choice: CandleSource) -> dg.Definitions:
 
 def evaluate(lab: Lab, choice: CandleSource, key: dg.AssetKey) -> Iterator[dg.AssetCheckResult]:
     """Look at the candles of all tokens that the source was asked for, and yield the result of each check."""
-    ledger = Ledger(lab.settings.catalog_path)
-    mints = sorted({mint for _, mint in ledger.asked(choice.source, choice.timeframe)})
+    ledger, known = Ledger(lab.settings.catalog_path), remembered_as(choice.source, choice.exchange)
+    mints = sorted({mint for _, mint in ledger.asked(known, choice.timeframe)})
     is_there = bool(mints) and choice.timeframe in lab.lake.timeframes()
     measured, faults = pl.DataFrame(schema=QUALITY), pl.DataFrame(schema=FAULTS)
     if is_there:
@@ -197,14 +213,14 @@ def evaluate(lab: Lab, choice: CandleSource, key: dg.AssetKey) -> Iterator[dg.As
     for fault in Fault:
         found = faults.filter(pl.col("fault") == fault)
         yield result(fault, found=found, candles=int(found["candles"].sum()))
-    launched = ledger.launches(choice.source)
+    launched = ledger.launches(known)
     began = pl.DataFrame(
         {"mint": list(launched), "launch": list(launched.values())}, {"mint": pl.String, "launch": pl.Int64}
     )
     end = pl.col("first").to_physical() + timeframe_ms(choice.timeframe)
     early = measured.join(began, on="mint").filter(end <= pl.col("launch"))
     early = early.select("mint", "first", pl.col("launch").cast(pl.Datetime("ms", "UTC")))
-    yield result(BEFORE_LAUNCH, found=early, known=len(launched))
+    yield result(BEFORE_LAUNCH, found=early, with_launch=len(launched))
     yield result(STALE, found=_stale(lab, choice, measured))
 
 
@@ -227,7 +243,7 @@ def _stale(lab: Lab, choice: CandleSource, measured: pl.DataFrame) -> pl.DataFra
 def _fetch(context: dg.AssetExecutionContext, lab: Lab, choice: CandleSource, span: Span) -> tuple[Plan, Fetched]:
     ledger = Ledger(lab.settings.catalog_path)
     path = None if choice.path is None else Path(choice.path)
-    with closing(open_source(choice.source, lab.settings, ledger, path)) as source:
+    with closing(open_source(choice.source, lab.settings, ledger, path, choice.exchange)) as source:
         fetcher = Fetcher(source, lab.lake, ledger, choice.timeframe)
         found = needed_candles(lab, choice.timeframe, fetcher.until_ms(), by_chain=source.by_chain, chain=choice.chain)
         if found.no_chain:

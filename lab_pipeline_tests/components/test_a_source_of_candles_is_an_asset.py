@@ -189,6 +189,8 @@ def test_the_component_is_read_from_yaml():
         ({"start": "March"}, "Invalid isoformat string: 'March'"),
         ({"source": "duckdb"}, "path: duckdb needs it"),
         ({"path": "/x"}, "path: geckoterminal has none"),
+        ({"source": "ccxt"}, "exchange: ccxt needs one"),
+        ({"exchange": "kraken"}, "exchange: geckoterminal has none"),
         ({"name": "my pools"}, "name"),
     ],
 )

@@ -194,6 +194,38 @@ class Binance(Source):
         return ",".join(map(str, [time * unit, *candle, (time + MINUTE) * unit - 1, 0, 0, 0, 0, 0]))
 
 
+class Spot(Source):
+    """Binance's spot market, as ccxt asks for it; its other markets are empty."""
+
+    name, exchange = "ccxt", "binance"
+
+    def __init__(self, server):
+        super().__init__(server)
+        server.expect_request(re.compile(r"/.api/v1/exchangeInfo")).respond_with_json({"symbols": []})
+        server.expect_request("/api/v3/exchangeInfo").respond_with_handler(self._markets)
+        server.expect_request("/api/v3/klines").respond_with_handler(lambda request: self.answer(request, self._klines))
+
+    def settings(self):
+        return {"ccxt_url": self.url, "ccxt_per_minute": 1_000_000}
+
+    def _markets(self, _):
+        said = {"status": "TRADING", "isSpotTradingAllowed": True, "filters": []}
+        pairs = [(mint.replace("/", ""), *mint.split("/")) for mint in self.candles]
+        symbols = [{**said, "symbol": one, "baseAsset": base, "quoteAsset": quote} for one, base, quote in pairs]
+        return Response(json.dumps({"symbols": symbols}), content_type="application/json")
+
+    def _klines(self, request):
+        assert request.args["interval"] == "1m"
+        (candles,) = (
+            candles for mint, candles in self.candles.items() if mint.replace("/", "") == request.args["symbol"]
+        )
+        start, limit = int(request.args["startTime"]), min(int(request.args["limit"]), self.page)
+        times = sorted(time for time in candles if time * 1000 >= start - MINUTE * 1000 * self.overlap)[:limit]
+        rest = ["0", 0, "0", "0", "0"]
+        rows = [[time * 1000, *map(str, candles[time]), (time + MINUTE) * 1000 - 1, *rest] for time in times]
+        return Response(json.dumps(rows), content_type="application/json")
+
+
 def cut(content_type="application/json"):
     """Answer with fewer bytes than are announced."""
 
