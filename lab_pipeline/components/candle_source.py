@@ -161,8 +161,12 @@ def _definitions(choice: CandleSource) -> dg.Definitions:
         name=f"{choice.name}_quality",
         specs=[dg.AssetCheckSpec(str(name), asset=key, description=text) for name, text in CHECKS.items()],
     )
-    def check_candles(lab: dg.ResourceParam[Lab]) -> Iterator[dg.AssetCheckResult]:
-        yield from evaluate(lab, choice, key)
+    def check_candles(
+        context: dg.AssetCheckExecutionContext, lab: dg.ResourceParam[Lab]
+    ) -> Iterator[dg.AssetCheckResult]:
+        with failing_clearly(context.log):
+            found = list(evaluate(lab, choice, key))
+        yield from found
 
     job = dg.define_asset_job(
         f"source_{choice.name}",
