@@ -5,6 +5,7 @@ import sys
 
 BENCHMARKS = (
     "kernel_vs_vectorbt",
+    "sweep",
     "fills",
     "lake_scan",
     "ingest",
@@ -17,6 +18,7 @@ BENCHMARKS = (
     "run_storage",
     "clickhouse",
     "run_statistics",
+    "selection",
     "api",
     "idle",
     "growth",

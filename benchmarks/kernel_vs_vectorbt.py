@@ -94,10 +94,9 @@ def lay_out(prices: Prices) -> tuple[CandleColumns, pl.DataFrame]:
 def kernel(candles: CandleColumns, calls: pl.DataFrame, threads: int) -> list[Callable[[], object]]:
     """Return the compiled simulation of all calls, in as many equal parts as threads."""
     from lab_pipeline.engine import kernel as compiled  # noqa: PLC0415 - what is measured, beside its import
-    from lab_pipeline.engine.calls import CallBook  # noqa: PLC0415
+    from lab_pipeline.engine.calls import NO_FINER, CallBook  # noqa: PLC0415
     from lab_pipeline.engine.compiled import readonly  # noqa: PLC0415
     from lab_pipeline.engine.rules import options_of, rules_of  # noqa: PLC0415
-    from lab_pipeline.engine.simulator import NO_FINER  # noqa: PLC0415
 
     names = ("timestamp", "open", "high", "low", "close", "volume")
     columns = compiled.Candles(*(readonly(getattr(candles, name)) for name in names))

@@ -245,6 +245,11 @@ class Settings(BaseSettings):
         return self.home / "artifacts"
 
     @property
+    def sweeps_dir(self) -> Path:
+        """Published sweeps."""
+        return self.home / "sweeps"
+
+    @property
     def catalog_path(self) -> Path:
         """Strategies and statistics, one DuckDB file."""
         return self.home / "catalog.duckdb"
@@ -297,7 +302,7 @@ PRIVATE = 0o077
 NUMBA = "NUMBA_CACHE_DIR"
 AREAS = frozenset({
     "artifacts", "cache", "catalog", "clickhouse", "dagster", "inbox", "lake", "logs", "raw", "scratch",
-    "statistics", "strategies",
+    "statistics", "strategies", "sweeps",
 })  # fmt: skip
 """How the names of what a lab keeps in its home begin."""
 

@@ -17,6 +17,7 @@ FLOORS = [
     {"defs"},
     {"operations"},
     {"dagster_ext"},
+    {"sweeps"},
     {"backup", "statistics", "clickhouse", "fetch"},
     {"runs"},
     {"lake"},

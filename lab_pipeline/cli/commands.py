@@ -34,6 +34,7 @@ COMMANDS = {
     "backtest": Listed(
         "Run a backtest through Dagster, in the foreground; the run is in the UI like any other.", ("backtest",)
     ),
+    "sweep": Listed("Many sets of parameters on the same calls, and how far the best can be believed.", ("sweep",)),
     "runs": Listed("Queued, running and finished backtests.", ("runs", "logs")),
     "artifacts": Listed("Files published by runs.", ("artifacts",)),
     "statistics": Listed(

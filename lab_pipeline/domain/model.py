@@ -51,10 +51,15 @@ class Document(BaseModel):
             raise InvalidConfigError(name, [FieldError("", f"not valid JSON: {error}")]) from None
         if problems := odd_values(value):
             raise InvalidConfigError(name, problems)
+        return cls.of_plain(value, subject=name)
+
+    @classmethod
+    def of_plain(cls, value: Mapping[str, Any], *, subject: str | None = None) -> Self:
+        """Read a document of values in which `odd_values` finds nothing; errors as of `parse`."""
         try:
             return cls.model_validate_json(json.dumps(value), by_alias=True, by_name=False)
         except ValidationError as error:
-            raise InvalidConfigError(name, field_errors(error)) from None
+            raise InvalidConfigError(subject or cls.__name__.lower(), field_errors(error)) from None
 
     def to_json_dict(self) -> dict[str, Any]:
         """Return the document as JSON types under its JSON (camelCase) names."""

@@ -19,13 +19,14 @@ from lab_pipeline.domain.strategy import AmmImpact, StrategyConfig, minutes_to_m
 from lab_pipeline.engine import kernel, signals
 from lab_pipeline.engine.compiled import readonly
 from lab_pipeline.engine.history import signal_reach
-from lab_pipeline.engine.kernel import Candles, Heard, Records
+from lab_pipeline.engine.kernel import Candles, FinerCandles, Heard, Records
 
 T = TypeVar("T", bound=np.generic)
 
 HOURS_A_DAY = 24
 NO_INTEGERS: Integers = readonly(np.empty(0, np.int64))
 NO_FLOATS: Floats = readonly(np.empty(0, np.float64))
+NO_FINER = FinerCandles(NO_INTEGERS, NO_FLOATS, NO_FLOATS, NO_FLOATS)
 NOT_HEARD = Heard(NO_INTEGERS, NO_INTEGERS, readonly(np.empty(0, np.bool_)))
 
 

@@ -1,5 +1,7 @@
 """What chance would have made of the calls: other moments on the same tokens, other names on the same calls. Compiled.
 
+Of one strategy: what chance makes of the best of many is asked of placebos (`lab_pipeline.statistics.selection`).
+
 Numbers are drawn outside, 32 bits each, so that neither threads nor memory decide what is drawn.
 """
 # ruff: noqa: PLR0917 - columns by position are what compiled functions take

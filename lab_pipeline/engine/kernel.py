@@ -67,6 +67,7 @@ OUTCOMES = (
 MARKET, DIP, REBOUND, LIMIT = range(4)
 STOP_FIRST, TARGET_FIRST, NEAREST_OPEN, FINER = range(4)
 NO_IMPACT, VOLUME_SHARE, AMM = range(3)
+NO_PLAN, PLAN, BAD_PLAN = range(3)
 CLEAR, UNRESOLVED, RESOLVED = range(3)
 """What a candle that touches is: one side alone, or both, of which finer candles may tell the first."""
 
@@ -146,6 +147,20 @@ pool's; NaN where nobody tells it."""
 
 OPENED = np.dtype([("call", np.int64), ("row", np.int64)])
 """One record a candle that is ambiguous, where finer candles decide."""
+
+ENTRY_FOUND = np.dtype(
+    [
+        ("begin", np.int64),
+        ("row", np.int64),
+        ("end_row", np.int64),
+        ("leave_row", np.int64),
+        ("end", np.int64),
+        ("price", np.float64),
+        ("inside", np.bool_),
+    ]
+)
+"""One record a call: where its window begins and ends (row and time), where and at what price it is first bought, the
+row at whose open a condition sells. `row` is -1 if it is not bought."""
 
 
 class Candles(NamedTuple):
@@ -353,17 +368,12 @@ def simulate_calls(
         fractions[:] = options.fractions
     for k in range(count):
         record = records[k]
-        first_row, last_row, called_at = first_rows[k], last_rows[k], times[k]
-        end = called_at + rules.horizon
-        start = called_at + rules.delay
-        begin = _first_at(candles.timestamp, first_row, last_row, start, rules.timeframe)
-        end_row = _first_at(candles.timestamp, begin, last_row, end, rules.timeframe)
+        first_row, end = first_rows[k], times[k] + rules.horizon
+        begin, end_row, row, price, inside = _enter(
+            candles, rules, calls, k, first_row, last_rows[k], times[k], options.enter_on_signal
+        )
         if begin == end_row:
             continue
-        deadline = _first_at(candles.timestamp, begin, end_row, start + rules.max_wait, rules.timeframe)
-        limit = calls.entry_price[k] if rules.entry_kind == LIMIT else np.nan
-        first = _row_heard(calls.enter, k, begin, deadline) if options.enter_on_signal else begin
-        row, price, inside = _find_entry(candles, rules, limit, first, deadline)
         if row < 0:
             record["outcome"] = NO_ENTRY
             continue
@@ -443,6 +453,107 @@ def simulate_calls(
 
 
 @compiled
+def find_entries(
+    candles: Candles,
+    rules: Rules,
+    options: Options,
+    calls: Calls,
+    measured: bool,  # noqa: FBT001 - compiled functions take positional arguments
+) -> tuple[Records, Records]:
+    """Find where calls are bought first, as `simulate_calls` does, and go no further.
+
+    Returns:
+        Records of `CALL` with outcome, entry time and, if `measured`, what is known before the entry; and of
+        `ENTRY_FOUND`.
+    """
+    count = len(calls.called_at)
+    records, entries = np.zeros(count, CALL), np.zeros(count, ENTRY_FOUND)
+    for k in range(count):
+        record, entry, called_at = records[k], entries[k], calls.called_at[k]
+        begin, end_row, row, price, inside = _enter(
+            candles, rules, calls, k, calls.first_row[k], calls.last_row[k], called_at, options.enter_on_signal
+        )
+        entry["begin"] = begin
+        entry["end_row"] = end_row
+        entry["end"] = called_at + rules.horizon
+        entry["row"] = row
+        if row < 0:
+            record["outcome"] = NO_CANDLES if begin == end_row else NO_ENTRY
+            continue
+        entry["price"] = price
+        entry["inside"] = inside
+        entry["leave_row"] = _row_heard(calls.leave, k, row + 1, end_row) if options.leave_on_signal else end_row
+        record["outcome"] = ENTERED
+        record["entry_time"] = candles.timestamp[row]
+        if measured:
+            _measure_before(candles, calls.first_row[k], row, rules.timeframe, record)
+    return records, entries
+
+
+@compiled
+def find_plans(
+    options: Options, calls: Calls, entries: Records, most: int
+) -> tuple[npt.NDArray[np.int8], Integers, Floats, Floats]:
+    """Read what the callers of calls that are bought (`ENTRY_FOUND`) posted; `most` targets of a call, at the most.
+
+    Returns:
+        By call whether there is a plan (`NO_PLAN`, `PLAN`, `BAD_PLAN` whose stop is no stop), how many targets are
+        above the entry price, their multiples of it, ascending, in a row as long as `most`, and the stop, NaN for none.
+    """
+    count = len(entries)
+    kinds, counts = np.zeros(count, np.int8), np.zeros(count, np.int64)
+    multiples, fractions = np.empty((count, most)), np.empty(most)
+    stops = np.full(count, np.nan)
+    for k in range(count):
+        if entries[k]["row"] < 0 or (calls.last_target[k] == calls.first_target[k] and np.isnan(calls.stop_price[k])):
+            continue
+        stops[k] = calls.stop_price[k]
+        kinds[k] = BAD_PLAN if stops[k] >= entries[k]["price"] else PLAN
+        counts[k] = _plan_targets(options, calls, k, entries[k]["price"], multiples[k], fractions)
+    return kinds, counts, multiples, stops
+
+
+@compiled
+def note_impact(
+    candles: Candles,
+    liquidity: Floats,
+    rules: Rules,
+    options: Options,
+    calls: Calls,
+    entries: Records,
+    trades: Records,
+    fills: Records,
+) -> Flags:
+    """Note by what the impact of fills is measured, as `simulate_calls` does, and tell which trades can be paid.
+
+    `entries` are of `ENTRY_FOUND`; `trades` with their fills, which are written to, are first trades of those calls.
+    """
+    paid = np.zeros(len(trades), np.bool_)
+    first_fill = 0
+    for number in range(len(trades)):
+        trade = trades[number]
+        k, end_fill = trade["call"], first_fill + trade["fills"]
+        known = calls.liquidity[k] if options.impact == AMM else np.nan
+        pool = Pool(calls.first_row[k], candles.open[entries[k]["begin"]], known)
+        row, entry, distance = trade["entry_row"], trade["entry_price"], trade["stop_distance"]
+        paid[number] = _afford(candles, liquidity, rules, options, pool, row, entry, distance) == ENTERED
+        if paid[number] and options.impact != NO_IMPACT:
+            _note_depths(candles, liquidity, rules, options, pool, fills, first_fill, end_fill, trade)
+        first_fill = end_fill
+    return paid
+
+
+@compiled
+def true_ranges(candles: Candles, calls: Calls, entries: Records, count: int, reach: int) -> Floats:
+    """Return the mean true range before each entry (`ENTRY_FOUND`), NaN if there is none or too few candles."""
+    means = np.full(len(entries), np.nan)
+    for k in range(len(entries)):
+        if entries[k]["row"] >= 0:
+            means[k] = _true_range(candles, calls.first_row[k], entries[k]["row"], count, reach)
+    return means
+
+
+@compiled
 def first_bad_row(candles: Candles, offsets: Integers, timeframe: int) -> int:
     """Return the first row that breaks a rule of candles, or -1.
 
@@ -507,6 +618,35 @@ def _first_at(timestamp: Integers, begin: int, end: int, time: int, timeframe: i
         else:
             end = middle
     return begin
+
+
+@inner
+def _enter(
+    candles: Candles,
+    rules: Rules,
+    calls: Calls,
+    k: int,
+    first_row: int,
+    last_row: int,
+    called_at: int,
+    on_signal: bool,  # noqa: FBT001 - compiled functions take positional arguments
+) -> tuple[int, int, int, float, bool]:
+    """Find a call's window and first entry.
+
+    Returns:
+        The window's first row and the row after its last, the same if it is empty; then as of `_find_entry`.
+    """
+    end = called_at + rules.horizon
+    start = called_at + rules.delay
+    begin = _first_at(candles.timestamp, first_row, last_row, start, rules.timeframe)
+    end_row = _first_at(candles.timestamp, begin, last_row, end, rules.timeframe)
+    if begin == end_row:
+        return begin, end_row, -1, 0.0, False
+    deadline = _first_at(candles.timestamp, begin, end_row, start + rules.max_wait, rules.timeframe)
+    limit = calls.entry_price[k] if rules.entry_kind == LIMIT else np.nan
+    first = _row_heard(calls.enter, k, begin, deadline) if on_signal else begin
+    row, price, inside = _find_entry(candles, rules, limit, first, deadline)
+    return begin, end_row, row, price, inside
 
 
 @inner

@@ -19,12 +19,13 @@ from lab_pipeline.domain.candles import Floats, Integers
 from lab_pipeline.domain.clusters import mean_interval
 from lab_pipeline.domain.enums import LaneKind
 from lab_pipeline.domain.strategy import StrategyConfig
+from lab_pipeline.domain.stress_lanes import STRESS_LANES
 from lab_pipeline.engine.kernel import Records
 from lab_pipeline.engine.portfolio import account_of, at_least, costs_of, settled, stakes_of
 from lab_pipeline.engine.witness import LATE_AND_DEAR, LATEST, Evidence
 
 STAKES = (0.5, 1.0, 2.0, 5.0)
-DEAR = ((50.0, 100.0), (75.0, 150.0), (50.0, 200.0), (150.0, 100.0), (50.0, 500.0))
+DEAR = tuple((lane.fee_bps, lane.slippage_bps) for lane in STRESS_LANES if not lane.delay_candles)
 """Fee and slippage, in basis points, of the stress lanes that are not late."""
 HALF_WAY = 0.5
 

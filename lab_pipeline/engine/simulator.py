@@ -1,9 +1,8 @@
 """From candles and calls to a simulation: in one call, or shard by shard in flat memory."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from typing import NamedTuple, TypeVar
 
 import numba
 import numpy as np
@@ -11,37 +10,34 @@ import numpy.typing as npt
 import polars as pl
 
 from lab_pipeline.domain import frames
-from lab_pipeline.domain.candles import LARGEST, SMALLEST_PRICE, CandleColumns, Floats, Integers
+from lab_pipeline.domain.candles import CandleColumns, Integers
 from lab_pipeline.domain.enums import Side
-from lab_pipeline.domain.errors import InvalidConfigError, LabError
+from lab_pipeline.domain.errors import InvalidConfigError
 from lab_pipeline.domain.filters import COUNTED
 from lab_pipeline.domain.strategy import StrategyConfig
 from lab_pipeline.domain.timeframe import timeframe_ms
 from lab_pipeline.engine import history, kernel
-from lab_pipeline.engine.calls import CallBook, picked, ranges
-from lab_pipeline.engine.compiled import readonly
+from lab_pipeline.engine.calls import CallBook, ranges
 from lab_pipeline.engine.fitting import misfits, without_a_pool
-from lab_pipeline.engine.kernel import Candles, FinerCandles, Records
+from lab_pipeline.engine.kernel import Records
 from lab_pipeline.engine.lanes import Taken, lanes_frame
 from lab_pipeline.engine.mark_prices import Marks, MarkStore
 from lab_pipeline.engine.nulls import nulls_frame
 from lab_pipeline.engine.paths import paths_frame
 from lab_pipeline.engine.portfolio import SKIP_REASONS, TAKEN, Allocation, Series, run_portfolio
-from lab_pipeline.engine.rules import options_of, rules_of
+from lab_pipeline.engine.runner import CallRunner, FinerSource, Shard, chunks
+from lab_pipeline.engine.shards import (
+    CallsByMint,
+    check_candles,
+    check_columns,
+    check_options,
+    check_unique,
+    laid_out,
+)
 from lab_pipeline.engine.signals import NONE, Signal, require_signals
 from lab_pipeline.engine.simulation import Simulation
 from lab_pipeline.engine.summary import DAY_MS, Bounds, summarise
-from lab_pipeline.engine.witness import NO_FINER, Evidence, Witness
-
-CHUNKS_A_THREAD = 4
-CALLS_A_CHUNK = 64
-"""Fewer calls than this are not worth a task of their own."""
-
-T = TypeVar("T", bound=np.generic)
-
-FinerSource = Callable[[pl.DataFrame], pl.DataFrame]
-"""Gives the finer candles, columns of `frames.CANDLES`, of the candles that it is asked for: `mint` and `timestamp` of
-each."""
+from lab_pipeline.engine.witness import Evidence, Witness
 
 
 def simulate(
@@ -76,8 +72,8 @@ def simulate(
     Raises:
         LabError: naming the column, or the mint and time, that is not as it must be.
     """
-    _check_columns("candles", candles, frames.CANDLES)
-    _check_options("candles", candles, frames.CANDLE_OPTIONS)
+    check_columns("candles", candles, frames.CANDLES)
+    check_options("candles", candles, frames.CANDLE_OPTIONS)
     known = {"candles": "liquidity" in candles.columns, "calls": "liquidity_at_call" in calls.columns}
     if problems := without_a_pool(config, **known):
         raise InvalidConfigError("strategy", problems)
@@ -145,9 +141,9 @@ class Simulator:
         Raises:
             InvalidConfigError: naming what of the strategy does not fit the timeframe, the calls or the finer candles.
         """
-        _check_columns("calls", calls, frames.CALLS)
-        _check_options("calls", calls, frames.CALL_OPTIONS)
-        _check_unique(calls)
+        check_columns("calls", calls, frames.CALLS)
+        check_options("calls", calls, frames.CALL_OPTIONS)
+        check_unique(calls)
         there = () if finer is None or config.finer_timeframe is None else (config.finer_timeframe,)
         if problems := misfits(config, timeframe, calls.columns, there):
             raise InvalidConfigError("strategy", problems)
@@ -157,16 +153,14 @@ class Simulator:
         self._calls = calls.sort("called_at", "call_id")
         self._config = config
         self._timeframe = timeframe_ms(timeframe)
-        self._rules, self._options = rules_of(config, self._timeframe), options_of(config, self._timeframe)
-        self._finer = finer
         processors: int = numba.config.NUMBA_DEFAULT_NUM_THREADS  # type: ignore[attr-defined] # set when numba is imported
         self._threads = threads or processors
         self._book = CallBook(self._calls, config, self._timeframe, signals)
         self._witness, self._seed = None, doubt_seed
         if doubt_seed is not None:
             self._witness = Witness(self._calls, self._book, config, self._timeframe, doubt_seed)
-        self._by_mint, self._groups = _group_by_mint(self._calls["mint"])
-        self._simulated: set[str] = set()
+        self._by_mint = CallsByMint(self._calls["mint"])
+        self._runner = CallRunner(self._book, config, self._timeframe, self._threads, finer)
         self._finished = False
         self._records = np.zeros(len(calls), kernel.CALL)
         self._marks = MarkStore(self._timeframe)
@@ -185,120 +179,27 @@ class Simulator:
             LabError: naming the mint and time of a candle that breaks a rule, or a mint that comes twice.
         """
         self._require_unfinished()
-        liquidity = _column(np.empty(0) if candles.liquidity is None else candles.liquidity, np.float64)
-        columns = Candles(
-            _column(candles.timestamp, np.int64),
-            *(_column(c, np.float64) for c in (candles.open, candles.high, candles.low, candles.close, candles.volume)),
-        )
+        shard = Shard(candles, *laid_out(candles))
         self._book.require_liquidity(candles)
         with ThreadPoolExecutor(self._threads) as pool:
             if candles.checked != self._timeframe:
-                self._check_candles(candles, columns, pool)
-            ranks, first, last = self._calls_on(candles)
-            calls = self._book.of(ranks, first, last, columns)
-            shard = self._run(columns, liquidity, NO_FINER, calls, pool)
-            refused = self._book.refuse(ranks, shard.records)
-            shard = shard.without_trades(refused)
-            if self._finer is not None and len(shard.opened):
-                shard = self._open_candles(self._finer, shard, candles, columns, liquidity, calls, refused, pool)
+                bounds = chunks(len(candles.mints), 1, self._threads)
+                check_candles(candles, shard.columns, self._timeframe, bounds, pool)
+            ranks, first, last = self._by_mint.on(candles)
+            calls = self._book.of(ranks, first, last, shard.columns)
+            made, refused = self._runner.run(shard, ranks, calls, pool)
             if self._witness is not None and len(ranks):
-                self._witness.add(ranks, calls, columns, liquidity, shard.trades, shard.fills, refused, pool)
+                self._witness.add(ranks, calls, shard.columns, shard.liquidity, made.trades, made.fills, refused, pool)
         if not len(ranks):
             return 0
         self._ranks.append(ranks)
-        self._records[ranks] = shard.records
-        trades = shard.trades
+        self._records[ranks] = made.records
+        trades = made.trades
         trades["call"] = ranks[trades["call"]]
-        self._marks.add(columns.timestamp, columns.close, trades)
+        self._marks.add(shard.columns.timestamp, shard.columns.close, trades)
         self._trades.append(trades)
-        self._fills.append(shard.fills)
+        self._fills.append(made.fills)
         return len(ranks)
-
-    def _run(
-        self, columns: Candles, liquidity: Floats, finer: FinerCandles, calls: kernel.Calls, pool: ThreadPoolExecutor
-    ) -> "_Shard":
-        """Simulate calls in chunks, as many at once as there are threads."""
-        bounds = self._chunks(len(calls.called_at), CALLS_A_CHUNK)
-        chunks = pool.map(
-            lambda begin, end: kernel.simulate_calls(
-                columns, liquidity, finer, self._rules, self._options, picked(calls, slice(begin, end))
-            ),
-            bounds[:-1],
-            bounds[1:],
-        )
-        parts = [_Shard(*chunk).moved(begin) for begin, chunk in zip(bounds, chunks, strict=False)]
-        return _Shard(*(np.concatenate([part[number] for part in parts]) for number in range(4)))
-
-    def _open_candles(  # noqa: PLR0917 - what `add` holds
-        self,
-        source: FinerSource,
-        shard: "_Shard",
-        candles: CandleColumns,
-        columns: Candles,
-        liquidity: Floats,
-        calls: kernel.Calls,
-        refused: npt.NDArray[np.bool_],
-        pool: ThreadPoolExecutor,
-    ) -> "_Shard":
-        """Simulate those calls again that met an ambiguous candle, with its finer candles, until none is left.
-
-        Only the finer candles of ambiguous candles are asked for.
-        """
-        mints = np.searchsorted(candles.offsets, calls.first_row, side="right") - 1
-        known = pl.DataFrame(schema=frames.CANDLES)
-        asked: set[int] = set()
-        while True:
-            met = shard.opened[~refused[shard.opened["call"]]]
-            new = ~np.isin(met["row"], np.fromiter(asked, np.int64, len(asked)))
-            rows = np.unique(met["row"][new])
-            if not len(rows):
-                return shard
-            asked.update(rows.tolist())
-            places = np.searchsorted(candles.offsets, rows, side="right") - 1
-            wanted = pl.DataFrame(
-                {
-                    "mint": [candles.mints[place] for place in places],
-                    "timestamp": pl.Series(columns.timestamp[rows]).cast(frames.TIMESTAMP),
-                }
-            )
-            found = self._cut(source(wanted), wanted)
-            known = pl.concat([known, found]).unique(["mint", "timestamp"]).sort("mint", "timestamp")
-            finer = CandleColumns.from_frame(known)
-            again = np.unique(met["call"][new])
-            some = picked(calls, again)
-            first, last = _rows_of(finer, [candles.mints[mints[call]] for call in again])
-            some = some._replace(first_finer=readonly(first), last_finer=readonly(last))
-            arrays = (finer.open, finer.high, finer.low)
-            opened = FinerCandles(_column(finer.timestamp, np.int64), *(_column(one, np.float64) for one in arrays))
-            shard = shard.replaced(again, self._run(columns, liquidity, opened, some, pool))
-
-    def _cut(self, finer: pl.DataFrame, wanted: pl.DataFrame) -> pl.DataFrame:
-        """Return the finer candles that lie in wanted candles, checked."""
-        _check_columns("finer candles", finer, frames.CANDLES)
-        length = self._timeframe
-        inside = (
-            finer.select(frames.CANDLES.names())
-            .sort("timestamp")
-            .join_asof(
-                wanted.sort("timestamp").select("mint", "timestamp", begin="timestamp"),
-                on="timestamp",
-                by="mint",
-                check_sortedness=False,
-            )
-            .filter((pl.col("timestamp") - pl.col("begin")).dt.total_milliseconds() < length)
-            .select(frames.CANDLES.names())
-            .sort("mint", "timestamp")
-        )
-        columns = CandleColumns.from_frame(inside)
-        held = Candles(
-            _column(columns.timestamp, np.int64),
-            *(_column(c, np.float64) for c in (columns.open, columns.high, columns.low, columns.close, columns.volume)),
-        )
-        finer_ms = timeframe_ms(self._config.finer_timeframe or "1m")
-        row = kernel.first_bad_row(held, _column(columns.offsets, np.int64), finer_ms)
-        if row >= 0:
-            raise LabError(f"finer {_candle_problem(columns, row)}")
-        return inside
 
     def part(self) -> PartialSimulation:
         """Return what was simulated so far, for `add_part` of a simulator of the same calls, in whatever process.
@@ -403,39 +304,6 @@ class Simulator:
         if self._finished:
             raise RuntimeError("the simulation is finished and its candles are let go: make a new Simulator")
 
-    def _chunks(self, count: int, smallest: int) -> list[int]:
-        """Return the bounds of contiguous chunks of 0:count."""
-        chunks = max(1, min(self._threads * CHUNKS_A_THREAD, count // smallest))
-        return [count * chunk // chunks for chunk in range(chunks + 1)]
-
-    def _check_candles(self, candles: CandleColumns, columns: Candles, pool: ThreadPoolExecutor) -> None:
-        offsets = _column(candles.offsets, np.int64)
-        bounds = self._chunks(len(candles.mints), 1)
-        bad = pool.map(
-            lambda begin, end: kernel.first_bad_row(columns, offsets[begin : end + 1], self._timeframe),
-            bounds[:-1],
-            bounds[1:],
-        )
-        for row in bad:
-            if row >= 0:
-                raise LabError(_candle_problem(candles, row))
-
-    def _calls_on(self, candles: CandleColumns) -> tuple[Integers, Integers, Integers]:
-        """Return the ranks of the calls on a shard's mints, mint by mint, and the first and end row of each."""
-        called = [index for index, mint in enumerate(candles.mints) if mint in self._groups]
-        for mint in (candles.mints[index] for index in called):
-            if mint in self._simulated:
-                raise LabError(f"mint {mint}: its candles come in more than one piece, they must be handed over in one")
-            self._simulated.add(mint)
-        groups = np.array([self._groups[candles.mints[index]] for index in called], np.int64).reshape(-1, 2)
-        lengths = groups[:, 1] - groups[:, 0]
-        ranks = self._by_mint[ranges(groups[:, 0], lengths)]
-        return (
-            ranks,
-            readonly(np.repeat(candles.offsets[:-1][called], lengths)),
-            readonly(np.repeat(candles.offsets[1:][called], lengths)),
-        )
-
     def _ordered(self) -> tuple[Records, Records, Integers]:
         """Return all trades and their fills in the order of calls, and where the trades were."""
         trades = np.concatenate([np.empty(0, kernel.TRADE), *self._trades])
@@ -455,70 +323,6 @@ class Simulator:
             pl.Series("ambiguous_candles", self._records["ambiguous"].copy()),
             pl.Series("ambiguous_resolved", self._records["resolved"].copy()),
         )
-
-
-def _group_by_mint(mints: pl.Series) -> tuple[Integers, dict[str, tuple[int, int]]]:
-    """Return the calls' ranks ordered by mint, and the part of them that each mint has."""
-    order = np.argsort(mints.rank("dense").to_numpy(), kind="stable")
-    runs = mints.gather(order).rle().struct
-    ends = np.cumsum(runs.field("len").to_numpy().astype(np.int64))
-    begins = np.concatenate([np.zeros(1, np.int64), ends[:-1]])[: len(ends)]
-    return order, dict(zip(runs.field("value"), zip(begins.tolist(), ends.tolist(), strict=True), strict=True))
-
-
-class _Shard(NamedTuple):
-    """What came of some calls; `call` of trades and opened candles is the place among them."""
-
-    records: Records
-    trades: Records
-    fills: Records
-    opened: Records
-
-    def moved(self, by: int) -> "_Shard":
-        """Return it as a part of more calls, of which `by` come before."""
-        self.trades["call"] += by
-        self.opened["call"] += by
-        return self
-
-    def without_trades(self, refused: npt.NDArray[np.bool_]) -> "_Shard":
-        """Return it without the trades of some calls."""
-        if not refused.any():
-            return self
-        records = self.records.copy()
-        for name in ("trades", "ambiguous", "resolved"):
-            records[name][refused] = 0
-        keep = ~refused[self.trades["call"]]
-        fills = self.fills[np.repeat(keep, self.trades["fills"])]
-        return _Shard(records, self.trades[keep], fills, self.opened[~refused[self.opened["call"]]])
-
-    def replaced(self, calls: Integers, other: "_Shard") -> "_Shard":
-        """Return it with what came of some calls replaced."""
-        again = np.zeros(len(self.records), np.bool_)
-        again[calls] = True
-        kept = self.without_trades(again)
-        kept.records[calls] = other.records
-        trades, opened = other.trades.copy(), other.opened.copy()
-        trades["call"], opened["call"] = calls[trades["call"]], calls[opened["call"]]
-        return _Shard(
-            kept.records,
-            np.concatenate([kept.trades, trades]),
-            np.concatenate([kept.fills, other.fills]),
-            np.concatenate([kept.opened, opened]),
-        )
-
-
-def _rows_of(candles: CandleColumns, mints: Sequence[str]) -> tuple[Integers, Integers]:
-    """Return the first row and the row after the last of each mint; both 0 for one without candles."""
-    rows = {
-        mint: (int(first), int(last))
-        for mint, first, last in zip(candles.mints, candles.offsets[:-1], candles.offsets[1:], strict=True)
-    }
-    found = np.array([rows.get(mint, (0, 0)) for mint in mints], np.int64).reshape(-1, 2)
-    return np.ascontiguousarray(found[:, 0]), np.ascontiguousarray(found[:, 1])
-
-
-def _column(values: npt.NDArray[T], dtype: type[T]) -> npt.NDArray[T]:
-    return readonly(np.ascontiguousarray(values, dtype))
 
 
 def _fills_frame(calls: pl.DataFrame, trades: Records, fills: Records, allocation: Allocation) -> pl.DataFrame:
@@ -586,60 +390,3 @@ def _named(names: Sequence[str | None], codes: npt.NDArray[np.int8]) -> pl.Serie
 
 def _times(name: str, milliseconds: Integers) -> pl.Series:
     return pl.Series(name, milliseconds.copy()).cast(frames.TIMESTAMP)
-
-
-def _check_columns(subject: str, frame: pl.DataFrame, columns: pl.Schema) -> None:
-    for name, dtype in columns.items():
-        if name not in frame.columns:
-            raise LabError(f"{subject}: column {name} is missing; the frame has {', '.join(frame.columns) or 'none'}")
-        if frame.schema[name] != dtype:
-            raise LabError(f"{subject}: column {name} is {frame.schema[name]}, cast it to {dtype}")
-        if frame[name].null_count():
-            row = frame[name].is_null().arg_max()
-            raise LabError(f"{subject}: column {name} is null in row {row}; drop the row or fill the value in")
-
-
-def _check_options(subject: str, frame: pl.DataFrame, columns: pl.Schema) -> None:
-    """Hold the columns that may be there to their types, and numbers to what prices and values can be."""
-    for name, dtype in columns.items():
-        if name not in frame.columns:
-            continue
-        if frame.schema[name] != dtype:
-            raise LabError(f"{subject}: column {name} is {frame.schema[name]}, cast it to {dtype}")
-        number = pl.element() if isinstance(dtype, pl.List) else pl.col(name)
-        if dtype == pl.String:
-            continue
-        least = pl.lit(0.0) if name.startswith("liquidity") else pl.lit(SMALLEST_PRICE)
-        holds = number.is_between(least, LARGEST)
-        wrong = ~(pl.col(name).list.eval(holds).list.all() if isinstance(dtype, pl.List) else holds)
-        row = frame.select(wrong.fill_null(value=False).arg_true().first()).item()
-        if row is not None:
-            bound = "0" if name.startswith("liquidity") else f"{SMALLEST_PRICE:g}"
-            raise LabError(
-                f"{subject}: column {name} is {frame[name][row]} in row {row}; "
-                f"it must be null or a number from {bound} to {LARGEST:g}"
-            )
-
-
-def _check_unique(calls: pl.DataFrame) -> None:
-    if calls["call_id"].n_unique() < len(calls):
-        repeated = calls.filter(pl.col("call_id").is_duplicated())["call_id"][0]
-        raise LabError(f"calls: call_id {repeated} occurs more than once; give every call an id of its own")
-
-
-def _candle_problem(candles: CandleColumns, row: int) -> str:
-    mint = candles.mints[int(np.searchsorted(candles.offsets, row, side="right")) - 1]
-    time = pl.Series([int(candles.timestamp[row])]).cast(frames.TIMESTAMP).dt.strftime("%Y-%m-%dT%H:%M:%SZ")[0]
-    values = {name: float(getattr(candles, name)[row]) for name in ("open", "high", "low", "close", "volume")}
-    shown = ", ".join(f"{name} {value:.17g}" for name, value in values.items())
-    where = f"candle of {mint} at {time} ({shown})"
-    prices = [values[name] for name in ("open", "high", "low", "close")]
-    if not all(SMALLEST_PRICE <= price <= LARGEST for price in prices):
-        problem = f"prices must be numbers from {SMALLEST_PRICE:g} to {LARGEST:g}"
-    elif not 0 <= values["volume"] <= LARGEST:
-        problem = f"volume must be a number from 0 to {LARGEST:g}"
-    elif values["low"] > min(prices) or values["high"] < max(prices):
-        problem = "low must be <= open and close, high >= open and close"
-    else:
-        problem = "it opens before the candle before it closes: timestamps must ascend, a timeframe apart or more"
-    return f"{where}: {problem}"

@@ -23,16 +23,19 @@ import polars as pl
 
 from lab_pipeline.domain.candles import Floats, Integers
 from lab_pipeline.domain.strategy import StrategyConfig
+from lab_pipeline.domain.stress_lanes import STRESS_LANES
 from lab_pipeline.engine import kernel
-from lab_pipeline.engine.calls import NO_INTEGERS, CallBook, picked, ranges
+from lab_pipeline.engine.calls import NO_FINER, NO_INTEGERS, CallBook, picked, ranges
 from lab_pipeline.engine.chance import find_moments
 from lab_pipeline.engine.compiled import readonly
-from lab_pipeline.engine.kernel import Candles, FinerCandles, Options, Records, Rules
+from lab_pipeline.engine.kernel import Candles, Options, Records, Rules
 from lab_pipeline.engine.portfolio import account_of, at_least, costs_of, settle, settled
 from lab_pipeline.engine.rules import options_of, rules_of
 
 LATEST = 10
-LATE_AND_DEAR = ((1, 50.0, 100.0), (2, 50.0, 100.0), (2, 100.0, 250.0))
+LATE_AND_DEAR = tuple(
+    (lane.delay_candles, lane.fee_bps, lane.slippage_bps) for lane in STRESS_LANES if lane.delay_candles
+)
 """Candles late, fee and slippage (basis points) of the stress lanes that are late, too."""
 DAYS_AROUND = 7
 MOST_MOMENTS, FEWEST_MOMENTS = 64, 10
@@ -48,7 +51,6 @@ LATE = np.dtype(
     + [(f"dear_{number}", np.float64) for number in range(len(LATE_AND_DEAR))]
 )
 """One record a trade of a call that is entered late: its net return, and that with other costs, NaN if nobody asks."""
-NO_FINER = FinerCandles(readonly(np.empty(0, np.int64)), *(readonly(np.empty(0)) for _ in range(3)))
 
 
 @dataclass(frozen=True, eq=False)

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from lab_pipeline.runs.idempotency import IdempotencyKeys
     from lab_pipeline.runs.strategies import StrategyStore
     from lab_pipeline.statistics import Statistics
+    from lab_pipeline.sweeps.store import SweepStore
 
 
 class Lab:
@@ -71,6 +72,13 @@ class Lab:
         from lab_pipeline.runs.artifacts import ArtifactStore
 
         return ArtifactStore(self.settings.artifacts_dir)
+
+    @cached_property
+    def sweeps(self) -> "SweepStore":
+        """Published sweeps."""
+        from lab_pipeline.sweeps.store import SweepStore
+
+        return SweepStore(self.settings.sweeps_dir)
 
     @cached_property
     def statistics(self) -> "Statistics":

@@ -7,10 +7,7 @@ import json
 import os
 import platform
 import re
-import shutil
-import uuid
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
@@ -25,9 +22,9 @@ from lab_pipeline.domain.errors import LabError, later_layout
 from lab_pipeline.domain.fill_assumptions import BEFORE, FillAssumptions, fill_assumptions
 from lab_pipeline.domain.model import Record, field_errors
 from lab_pipeline.domain.summary import Summary
-from lab_pipeline.files.atomic import make_directory, move, sync_directory, sync_file
+from lab_pipeline.files.atomic import move, sync_directory, sync_file
 from lab_pipeline.files.disk_errors import disk_error
-from lab_pipeline.files.locks import lock, locked, try_lock
+from lab_pipeline.files.staging import leftovers, staged
 
 MANIFEST = "manifest.json"
 LAYOUT = 1
@@ -41,7 +38,6 @@ REMEDY = (
 LIBRARIES = ("lab-pipeline", "dagster", "numba", "numpy", "polars", "pyarrow")
 STAGING = ".staging"
 RUN_DIRECTORY = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9_.-]{0,127}")
-GATE = "gate"
 
 
 class UnknownRunError(LabError):
@@ -146,23 +142,23 @@ class ArtifactStore:
             LabError: if the disk is full or cannot be written, or the id holds another result.
         """
         try:
-            with self._staging() as staging:
-                files = [_write_parquet(staging / f"{name}.parquet", frame) for name, frame in frames.items()]
-                files.append(_write_text(staging / SUMMARY, "json", summary.model_dump_json(indent=2) + "\n"))
-                files.append(_write_text(staging / REPORT, "html", report))
+            with staged(self.directory / STAGING) as staging:
+                files = [write_parquet(staging / f"{name}.parquet", frame) for name, frame in frames.items()]
+                files.append(write_text(staging / SUMMARY, "json", summary.model_dump_json(indent=2) + "\n"))
+                files.append(write_text(staging / REPORT, "html", report))
                 manifest = Manifest(
                     run_id=run_id,
                     fingerprint=provenance.fingerprint,
                     spec=provenance.spec,
                     snapshot=provenance.snapshot,
                     engine_version=provenance.engine_version,
-                    library_versions=_library_versions(),
+                    library_versions=library_versions(),
                     created_at=now(),
                     summary=summary,
                     files=tuple(files),
                     layout=LAYOUT,
                 )
-                _write_text(staging / MANIFEST, "json", manifest.model_dump_json(indent=2, by_alias=True) + "\n")
+                write_text(staging / MANIFEST, "json", manifest.model_dump_json(indent=2, by_alias=True) + "\n")
                 sync_directory(staging)
                 return self._reveal(staging, manifest)
         except OSError as error:
@@ -182,10 +178,10 @@ class ArtifactStore:
         """
         manifest = self.manifest(published).model_copy(update={"run_id": run_id})
         try:
-            with self._staging() as staging:
+            with staged(self.directory / STAGING) as staging:
                 for file in manifest.files:
                     (staging / file.name).hardlink_to(self.directory / published / file.name)
-                _write_text(staging / MANIFEST, "json", manifest.model_dump_json(indent=2, by_alias=True) + "\n")
+                write_text(staging / MANIFEST, "json", manifest.model_dump_json(indent=2, by_alias=True) + "\n")
                 sync_directory(staging)
                 return self._reveal(staging, manifest)
         except OSError as error:
@@ -228,7 +224,7 @@ class ArtifactStore:
         if not self.has(run_id):
             return
         try:
-            with self._staging() as staging:
+            with staged(self.directory / STAGING) as staging:
                 move(self.directory / run_id, staging / run_id)
         except FileNotFoundError:
             return  # somebody else was faster
@@ -237,11 +233,7 @@ class ArtifactStore:
 
     def leftovers(self, *, remove: bool = False) -> int:
         """Return the bytes that killed publishers left, which the next one would remove; or remove them now."""
-        root = self.directory / STAGING
-        if not root.is_dir():
-            return 0
-        with locked(root / GATE):
-            return _sweep(root, remove=remove)
+        return leftovers(self.directory / STAGING, remove=remove)
 
     def damage(self, run_id: str) -> list[str]:
         """Read every file of a run and say of each that is missing or changed which it is."""
@@ -338,28 +330,6 @@ class ArtifactStore:
             return []
         return [path.name for path in self.directory.iterdir() if (path / MANIFEST).is_file()]
 
-    @contextmanager
-    def _staging(self) -> Iterator[Path]:
-        """Yield a directory to write into; it is removed at the end unless it has been renamed away.
-
-        The publisher holds a lock beside it, which dies with the process: that is how the next one tells
-        what a killed process left from what a living one is writing.
-        """
-        root = self.directory / STAGING
-        make_directory(root)
-        with locked(root / GATE):
-            _sweep(root)
-            staging = root / uuid.uuid4().hex
-            staging.mkdir()
-            alive = _lock_of(staging).open("w")
-            lock(alive)
-        try:
-            yield staging
-        finally:
-            with alive, locked(root / GATE):
-                shutil.rmtree(staging, ignore_errors=True)
-                _lock_of(staging).unlink()
-
     def _reveal(self, staging: Path, manifest: Manifest) -> Manifest:
         target = self.directory / manifest.run_id
         try:
@@ -412,27 +382,8 @@ def unreadable(path: Path, content: bytes, error: ValidationError) -> Unreadable
     return UnreadableManifestError(f"{path} is damaged ({field_errors(error)[0]}). {REMEDY}")
 
 
-def _sweep(root: Path, *, remove: bool = True) -> int:
-    """Remove what dead publishers left, or just measure it; returns its bytes."""
-    found = 0
-    for staging in {path.with_suffix("") for path in root.iterdir() if path.name != GATE}:
-        with _lock_of(staging).open("a") as alive:
-            if not try_lock(alive):
-                continue  # its publisher lives
-            found += sum(path.stat().st_size for path in staging.rglob("*") if path.is_file())
-            if not remove:
-                continue
-            if staging.exists():  # gone if the process died right after its rename
-                shutil.rmtree(staging)
-            _lock_of(staging).unlink()
-    return found
-
-
-def _lock_of(staging: Path) -> Path:
-    return staging.with_suffix(".lock")
-
-
-def _write_parquet(path: Path, frame: pl.DataFrame) -> ArtifactFile:
+def write_parquet(path: Path, frame: pl.DataFrame) -> ArtifactFile:
+    """Write an artifact, and say of it what a manifest says; equal frames give equal bytes."""
     # pyarrow, and `string` rather than polars' string views: what the widest circle of readers knows.
     table = frame.to_arrow(compat_level=pl.CompatLevel.oldest())
     schema = pa.schema(
@@ -443,7 +394,8 @@ def _write_parquet(path: Path, frame: pl.DataFrame) -> ArtifactFile:
     return _describe(path, "parquet", rows=frame.height, columns=columns)
 
 
-def _write_text(path: Path, kind: str, text: str) -> ArtifactFile:
+def write_text(path: Path, kind: str, text: str) -> ArtifactFile:
+    """Write an artifact, and say of it what a manifest says; `kind` is its format."""
     path.write_text(text, encoding="utf-8")
     return _describe(path, kind, rows=None, columns=None)
 
@@ -457,6 +409,7 @@ def _describe(path: Path, kind: str, rows: int | None, columns: tuple[ColumnSche
     )
 
 
-def _library_versions() -> dict[str, str]:
+def library_versions() -> dict[str, str]:
+    """Return the versions of what makes artifacts."""
     versions = {name: importlib.metadata.version(name) for name in LIBRARIES}
     return {"python": platform.python_version(), **versions}

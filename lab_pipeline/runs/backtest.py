@@ -241,7 +241,7 @@ def simulate(
     """
     simulator = _simulator(backtest, threads, candles)
     _feed(simulator, candles, backtest.calls.height, on_progress)
-    digest = _digest(candles.digests, candles.finer.digests)
+    digest = digest_of(candles.digests, candles.finer.digests)
     return _result(backtest, simulator, digest, candles.rows, candles.finer.bytes)
 
 
@@ -270,7 +270,7 @@ def merge(
     simulator = _simulator(backtest, threads)
     for part in parts:
         simulator.add_part(part.simulation)
-    digest = _digest(
+    digest = digest_of(
         sorted(one for part in parts for one in part.digests), sorted(one for part in parts for one in part.finer)
     )
     candles, finer_bytes = sum(part.candles for part in parts), sum(part.finer_bytes for part in parts)
@@ -348,7 +348,7 @@ def _feed(simulator: "Simulator", candles: CandleSlice, calls: int, on_progress:
                 on_progress(done, calls)
 
 
-def _digest(candles: list[tuple[int, bytes]], finer: list[tuple[int, bytes]]) -> str:
+def digest_of(candles: list[tuple[int, bytes]], finer: list[tuple[int, bytes]]) -> str:
     """Return the digest (hex) of all candles that were read; without finer ones it is that of the others."""
     digest = combine(candles)
     return combine([(0, bytes.fromhex(digest)), (1, bytes.fromhex(combine(finer)))]) if finer else digest

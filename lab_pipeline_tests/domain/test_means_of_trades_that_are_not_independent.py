@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy.stats import false_discovery_control
 
-from lab_pipeline.domain.clusters import adjusted, mean_interval
+from lab_pipeline.domain.clusters import adjusted, interval_of_sums, mean_interval
 
 VALUES = np.array([0.5, -0.2, 0.1, 0.9, -0.4, 0.3, -0.1, 0.2, 1.5, -0.6])
 DAYS = np.array([0, 0, 1, 1, 1, 2, 3, 3, 3, 3])
@@ -32,6 +32,23 @@ def test_the_wider_of_both_is_taken():
     assert mean_interval(VALUES, DAYS, CALLERS) == mean_interval(VALUES, CALLERS, DAYS) == by_callers
 
 
+def sums_by(groups):
+    return np.bincount(groups, minlength=6).astype(float), np.bincount(groups, VALUES, minlength=6)
+
+
+@pytest.mark.parametrize("least", [-1.0, -math.inf, 0.1])
+def test_sums_by_day_and_caller_are_enough(least):
+    by_day, by_caller = sums_by(DAYS), sums_by(CALLERS)
+    assert interval_of_sums(*by_day, least=least) == pytest.approx(mean_interval(VALUES, DAYS, least=least))
+    both = interval_of_sums(*by_day, *by_caller, least=least)
+    assert both == pytest.approx(mean_interval(VALUES, DAYS, CALLERS, least=least))
+    one = np.zeros(10, np.int64)
+    assert interval_of_sums(*by_day, *sums_by(one), least=least) == pytest.approx(
+        mean_interval(VALUES, DAYS, one, least=least)
+    )
+    assert interval_of_sums(*sums_by(one), *by_caller, least=least) == (None, None)
+
+
 def test_clusters_of_one_trade_each_are_independent_trades():
     low, high = mean_interval(VALUES, np.arange(10), least=-math.inf)
     assert (high - low) / 2 == pytest.approx(2.2622 * VALUES.std(ddof=1) / math.sqrt(10))
@@ -56,7 +73,10 @@ def test_intervals_of_days_that_move_together_hold_what_they_promise():
     assert independent / 400 < 0.5
 
 
+@pytest.mark.parametrize("dependence", ["by", "bh"])
 @pytest.mark.parametrize("count", [1, 2, 7, 300])
-def test_corrected_chances_are_those_of_scipy(count):
+def test_corrected_chances_are_those_of_scipy(count, dependence):
     chances = np.round(np.random.default_rng(count).random(count) ** 3, 2)  # some of them equal
-    assert adjusted(chances) == pytest.approx(false_discovery_control(chances, method="by"), rel=1e-12)
+    assert adjusted(chances, dependence) == pytest.approx(
+        false_discovery_control(chances, method=dependence), rel=1e-12
+    )
