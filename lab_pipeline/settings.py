@@ -32,10 +32,17 @@ MOST = 1_000_000
 MOST_PROCESSES = 1_000
 MOST_DAYS = 36_500
 MOST_SECONDS = 366 * 86_400.0
+MOST_A_MINUTE = 1_000_000
+MOST_COST = 1e9
 
 
 def _web_address(value: SecretStr) -> SecretStr:
-    parts = urlsplit(value.get_secret_value())
+    _source_address(value.get_secret_value())
+    return value
+
+
+def _source_address(value: str) -> str:
+    parts = urlsplit(value)
     if parts.scheme not in ("http", "https") or not parts.hostname:
         raise ValueError("write an address that begins with https:// or http://")
     return value
@@ -169,6 +176,36 @@ class Settings(BaseSettings):
     """Seconds to retry a write while ClickHouse is away, before the run fails."""
     retention_days: Annotated[int, Field(ge=1, le=MOST_DAYS)] | None = None
     """Days after which ClickHouse drops metrics, fills and logs; default: never."""
+    geckoterminal_url: Annotated[str, AfterValidator(_source_address)] = "https://api.geckoterminal.com/api/v2"
+    """Where GeckoTerminal is, of which `lab fetch` asks for candles."""
+    geckoterminal_per_minute: Annotated[int, Field(ge=1, le=MOST_A_MINUTE)] = 30
+    """Requests a minute that all processes of the lab together send to GeckoTerminal."""
+    coingecko_url: Annotated[str, AfterValidator(_source_address)] = "https://pro-api.coingecko.com/api/v3"
+    """Where CoinGecko is."""
+    coingecko_key: Annotated[SecretStr | None, AfterValidator(_header_text)] = None
+    """CoinGecko's key, of a plan with on-chain data."""
+    coingecko_per_minute: Annotated[int, Field(ge=1, le=MOST_A_MINUTE)] = 500
+    """Requests a minute that the plan of the CoinGecko key allows."""
+    coingecko_cost_per_1000: Annotated[float, Field(ge=0, le=MOST_COST)] | None = None
+    """What 1,000 requests cost by that plan, in any currency, for the estimate; default: not known."""
+    birdeye_url: Annotated[str, AfterValidator(_source_address)] = "https://public-api.birdeye.so"
+    """Where Birdeye is."""
+    birdeye_key: Annotated[SecretStr | None, AfterValidator(_header_text)] = None
+    """Birdeye's key."""
+    birdeye_per_minute: Annotated[int, Field(ge=1, le=MOST_A_MINUTE)] = 60
+    """Requests a minute that the plan of the Birdeye key allows."""
+    birdeye_cost_per_1000: Annotated[float, Field(ge=0, le=MOST_COST)] | None = None
+    """What 1,000 requests cost by that plan, in any currency, for the estimate; default: not known."""
+    binance_vision_url: Annotated[str, AfterValidator(_source_address)] = "https://data.binance.vision/data"
+    """Where the archive of Binance is."""
+    binance_vision_per_minute: Annotated[int, Field(ge=1, le=MOST_A_MINUTE)] = 300
+    """Files a minute that all processes of the lab together ask of it."""
+    ccxt_url: Annotated[str, AfterValidator(_source_address)] | None = None
+    """Where exchanges are asked in place of their own addresses, such as a proxy's; default: at their own."""
+    ccxt_per_minute: Annotated[int, Field(ge=1, le=MOST_A_MINUTE)] = 60
+    """Requests a minute that all processes of the lab together send to each exchange."""
+    candles_clickhouse_url: Annotated[SecretStr, AfterValidator(_web_address)] | None = None
+    """A ClickHouse server with quantBot's candles, `http[s]://user:password@host[:port][/database]`; default: none."""
 
     @model_validator(mode="after")
     def _has_what_belongs_together(self) -> Self:
@@ -202,6 +239,11 @@ class Settings(BaseSettings):
         return self.home / "inbox" if self.inbox is None else self.inbox.expanduser().absolute()
 
     @property
+    def raw_dir(self) -> Path:
+        """Answers of sources as they were received."""
+        return self.home / "raw"
+
+    @property
     def artifacts_dir(self) -> Path:
         """Published runs."""
         return self.home / "artifacts"
@@ -220,6 +262,16 @@ class Settings(BaseSettings):
     def signals_dir(self) -> Path:
         """Signals of the lab's own: Python files, whose names are those of the signals."""
         return self.home / "signals"
+
+    @property
+    def callers_path(self) -> Path:
+        """Who is who among callers, one YAML file that need not be there."""
+        return self.home / "callers.yaml"
+
+    @property
+    def chat_patterns_path(self) -> Path:
+        """What is a call in a message, beside what ships: one YAML file that need not be there."""
+        return self.home / "chat_patterns.yaml"
 
     @property
     def statistics_dir(self) -> Path:
@@ -253,8 +305,8 @@ PRIVATE = 0o077
 """The umask under which the processes of a lab make files: what they hold is for their user alone."""
 NUMBA = "NUMBA_CACHE_DIR"
 AREAS = frozenset({
-    "artifacts", "cache", "catalog", "clickhouse", "dagster", "scratch", "inbox", "lake", "logs", "statistics",
-    "strategies", "sweeps",
+    "artifacts", "cache", "catalog", "clickhouse", "dagster", "inbox", "lake", "logs", "raw", "scratch",
+    "statistics", "strategies", "sweeps",
 })  # fmt: skip
 """How the names of what a lab keeps in its home begin."""
 

@@ -19,7 +19,7 @@ from lab_pipeline.domain.model import Document
 from lab_pipeline.operations.backtest_config import BacktestConfig
 from lab_pipeline.settings import Settings
 
-BOUNDED_BY_THE_REQUEST = {BacktestConfig: {"seed", "mints", "callers", "params"}}
+BOUNDED_BY_THE_REQUEST = {BacktestConfig: {"seed", "mints", "callers", "without_faults", "params"}}
 """Of the launchpad's form, which is turned into a `BacktestSpec`."""
 
 

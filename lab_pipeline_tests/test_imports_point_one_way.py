@@ -18,7 +18,7 @@ FLOORS = [
     {"operations"},
     {"dagster_ext"},
     {"sweeps"},
-    {"backup", "statistics", "clickhouse"},
+    {"backup", "statistics", "clickhouse", "fetch"},
     {"runs"},
     {"lake"},
     {"reports", "login"},

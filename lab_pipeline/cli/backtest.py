@@ -38,6 +38,19 @@ def backtest(  # noqa: PLR0917 - one parameter an option
     callers: Annotated[
         str | None, typer.Option(help="Only calls of these callers, separated by commas; quote one: '\"A, B\",C'.")
     ] = None,
+    first_mention: Annotated[
+        str | None,
+        typer.Option(
+            metavar="BY:DAYS",
+            help="Leave out repeats: token:7 those of anybody in 7 days, caller_token:7 those of the caller.",
+        ),
+    ] = None,
+    without_faults: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FAULTS", help="Leave out calls whose candles have these: spike,unit,copy,flat,no_volume."
+        ),
+    ] = None,
     all_calls: Annotated[bool, typer.Option("--all", help="Every call (the default).")] = False,
     param: Annotated[
         list[str] | None, typer.Option(metavar="PATH=VALUE", help="Override a strategy field: exit.stopLoss=0.25.")
@@ -76,6 +89,8 @@ def backtest(  # noqa: PLR0917 - one parameter an option
         end=end,
         mints=names_of("--mints", mints),
         callers=names_of("--callers", callers),
+        first_mention=first_mention,
+        without_faults=names_of("--without-faults", without_faults),
         params=dict(map(_param, param or [])),
         seed=seed,
         candles_per_part=candles_per_part,

@@ -29,6 +29,8 @@ COMMANDS = {
         "Write a small Dagster project that adds assets, schedules and strategies of your own to the lab.", ("init",)
     ),
     "ingest": Listed("Ingest files into the lake: all rows of a file or none.", ("ingest",)),
+    "fetch": Listed("Fetch candles from where they are: what calls need and the lake lacks; and calls.", ("fetch",)),
+    "lake": Listed("What the lake has, and what looks wrong in it.", ("lake",)),
     "strategies": Listed("Named, versioned strategies.", ("strategies",)),
     "backtest": Listed(
         "Run a backtest through Dagster, in the foreground; the run is in the UI like any other.", ("backtest",)

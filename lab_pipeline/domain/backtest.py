@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import AfterValidator, BeforeValidator, Field, JsonValue, PlainSerializer, WithJsonSchema, model_validator
 
 from lab_pipeline.domain.conditions import MOST_CONDITIONS
+from lab_pipeline.domain.enums import Fault
 from lab_pipeline.domain.errors import FieldError, InvalidConfigError
 from lab_pipeline.domain.identifiers import IDENTIFIER_RULE, is_identifier
 from lab_pipeline.domain.model import Document, canonical_json, problem_at
@@ -17,6 +18,7 @@ from lab_pipeline.domain.timeframe import Timeframe
 
 MOST_NAMES = 10_000
 MOST_PARAMS = 1_000
+MOST_WINDOW_DAYS = 36_500
 MOST_CANDLES = 10**12
 MOST_SIGNALS = 2 * MOST_CONDITIONS
 Name = Annotated[str, Field(min_length=1, max_length=1_000)]
@@ -62,7 +64,30 @@ Moment = Annotated[
 ]
 
 
-class TokensUniverse(Document):
+class FirstMention(Document):
+    """Counts a call once, however often it is repeated.
+
+    A call is left out if one that counts has named the same token in the days before it, among all calls of the lake.
+    """
+
+    by: Literal["token", "caller_token"]
+    """Repeats of whom: of anybody (`token`) or of the caller alone (`caller_token`)."""
+    window_days: Annotated[float, Field(gt=0, le=MOST_WINDOW_DAYS)]
+    """Days after a call that counts in which the token is not news."""
+
+
+class _Calls(Document):
+    """Which calls, by any choice."""
+
+    first_mention: FirstMention | None = Field(default=None, exclude_if=lambda rule: rule is None)
+    """Leaves out repeats; every call counts by default."""
+    without_faults: Annotated[tuple[Fault, ...], Field(max_length=len(Fault))] = Field(
+        default=(), exclude_if=lambda faults: not faults
+    )
+    """Leaves out calls whose candles, from the longest look-back to the horizon, have such faults; none by default."""
+
+
+class TokensUniverse(_Calls):
     """The calls on the named tokens."""
 
     type: Literal["tokens"] = "tokens"
@@ -70,7 +95,7 @@ class TokensUniverse(Document):
     """Tokens, as the lake names them."""
 
 
-class CallersUniverse(Document):
+class CallersUniverse(_Calls):
     """The calls of the named callers."""
 
     type: Literal["callers"] = "callers"
@@ -78,7 +103,7 @@ class CallersUniverse(Document):
     """Callers, as the lake names them."""
 
 
-class AllUniverse(Document):
+class AllUniverse(_Calls):
     """Every call."""
 
     type: Literal["all"] = "all"

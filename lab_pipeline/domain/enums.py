@@ -164,3 +164,18 @@ class RankBy(StrEnum):
     PROFIT_FACTOR = "profitFactor"
     DRAWDOWN = "drawdown"
     PARETO = "pareto"
+
+
+class Fault(StrEnum):
+    """A way in which candles are not what a market does."""
+
+    SPIKE = "spike"
+    """A high far above both candles beside it, or a low far below them."""
+    UNIT = "unit"
+    """A price that begins far from where the one before ended, and stays there: another currency, or other decimals."""
+    COPY = "copy"
+    """The same prices at the same times as another token's."""
+    FLAT = "flat"
+    """Trades in a row that never move the price."""
+    NO_VOLUME = "no_volume"
+    """Candles in a row without a trade, as vendors fill gaps."""

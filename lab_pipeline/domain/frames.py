@@ -35,9 +35,12 @@ CALL_OPTIONS = pl.Schema(
         "liquidity_at_call": pl.Float64(),
         "chain": pl.String(),
         "source_url": pl.String(),
+        "message_id": pl.String(),
+        "edited_at": TIMESTAMP,
     }
 )
-"""What calls may have, too, null where the caller did not say it; prices, caps and pools in quote currency."""
+"""What calls may have, too, null where the caller did not say it; prices, caps and pools in quote currency. Of the
+message that made the call: which it is, and when its text was last changed."""
 
 FILLS = pl.Schema(
     {

@@ -5,7 +5,7 @@ import polars as pl
 from lab_pipeline.domain.candles import LARGEST, SMALLEST_PRICE
 
 LONGEST_TEXT = 2_000
-"""Characters of a chain or a link."""
+"""Characters of a chain, a link or the name of a message."""
 DIRECTIONS = ("long", "short")
 UNSEEN = r"[\p{Cc}\p{Cf}\p{Zl}\p{Zp}]"
 """Control and format characters, and line breaks, of Unicode."""
@@ -40,6 +40,6 @@ CALL_RULES = (
     ),
     ("stop_price", ~_NOT_SHORT | (pl.col("stop_price") < pl.col("targets").list.max()), "must be below the targets"),
     *map(_amount, ("market_cap_at_call", "liquidity_at_call")),
-    *map(_text, ("chain", "source_url")),
+    *map(_text, ("chain", "source_url", "message_id")),
 )
 """The same of calls; a plan to buy whose stop is above all of its targets is none."""

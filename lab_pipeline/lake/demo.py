@@ -36,6 +36,8 @@ TRADED_OF_THE_POOL = 0.004
 """Typical value that a five-minute candle trades, as a part of the pool, at medium heat."""
 LEFT_BY_A_RUG = 0.01
 """Of the pool, once its owner has pulled it."""
+SAID = pl.Schema({name: of for name, of in frames.CALL_OPTIONS.items() if name not in {"message_id", "edited_at"}})
+"""What the market's callers say; they post no messages."""
 CHAIN = "solana"
 
 
@@ -186,7 +188,7 @@ class DemoMarket:
 
     Attributes:
         candles: columns of `frames.CANDLES` and `frames.CANDLE_OPTIONS`, sorted by mint and timestamp.
-        calls: columns of `frames.CALLS` and `frames.CALL_OPTIONS`, sorted by called_at and call_id.
+        calls: columns of `frames.CALLS` and `SAID`, sorted by called_at and call_id.
         tokens: one row a token: mint, kind, launched_at.
     """
 
@@ -274,7 +276,7 @@ class _Token:
         return int(self.timestamp[0])
 
     def calls(self, count: int) -> list[tuple[object, ...]]:
-        """Make calls: the columns of `frames.CALLS`, called_at in milliseconds, and those of `frames.CALL_OPTIONS`."""
+        """Make calls: the columns of `frames.CALLS`, called_at in milliseconds, and those of `SAID`."""
         random = _generator(self._seed, self.number, CALLS_STREAM)
         plans = _generator(self._seed, self.number, PLANS_STREAM)
         column = list(TokenKind).index(self.kind)
@@ -289,10 +291,10 @@ class _Token:
         return made
 
     def _said(self, caller: Caller, call_id: str, called_at: int, random: np.random.Generator) -> tuple[object, ...]:
-        """Return what a caller says of a token: the columns of `frames.CALL_OPTIONS`."""
+        """Return what a caller says of a token: the columns of `SAID`."""
         plan, short, posted = caller.plan, *random.random(2)
         if plan is None:
-            return (None,) * len(frames.CALL_OPTIONS)
+            return (None,) * len(SAID)
         _, pool = self._known(called_at)
         price, _ = self._known(called_at - int(plan.hindsight_minutes * MINUTE_MS))
         falls = short < plan.shorts
@@ -454,7 +456,7 @@ def _candles_frame(tokens: list[_Token]) -> pl.DataFrame:
 
 
 def _calls_frame(calls: list[tuple[object, ...]]) -> pl.DataFrame:
-    frame = pl.DataFrame(calls, schema={**frames.CALLS, "called_at": pl.Int64, **frames.CALL_OPTIONS}, orient="row")
+    frame = pl.DataFrame(calls, schema={**frames.CALLS, "called_at": pl.Int64, **SAID}, orient="row")
     return frame.cast({"called_at": frames.TIMESTAMP}).sort("called_at", "call_id")
 
 

@@ -22,12 +22,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from lab_pipeline.domain.timeframe import timeframe_ms
 from lab_pipeline.files.atomic import move, write_whole
 from lab_pipeline.files.locks import has_writer
+from lab_pipeline.lake.chats import Reading
 from lab_pipeline.lake.errors import LakeError
 from lab_pipeline.lake.layout import CALLS, CANDLES, Table
-from lab_pipeline.lake.sources import check_readable, open_source
+from lab_pipeline.lake.sources import Hints, check_readable, lengths_in, open_source, stated_lengths
 
 TAKEN = ".taken"
 DONE = "done"
@@ -37,10 +37,10 @@ UNFINISHED = {".part", ".partial", ".filepart", ".crdownload", ".download", ".tm
 """Endings under which programs write what they rename when it is whole."""
 NOT_TEXT = re.compile("[\udc80-\udcff]")
 """Bytes of a name that are not UTF-8, as Python hands them over."""
-WORD = re.compile(r"[^0-9A-Za-z]+")
 ATTEMPTS = ".attempts"
 """Beside a file that was taken, while it is read: how often that was begun and not ended."""
-MINT_DIRECTORY = "mint="
+MINT_DIRECTORY, CALLER_DIRECTORY = "mint=", "caller="
+MINT_FROM_NAME_DIRECTORY = "mint-from-name"
 LONGEST_SUFFIX = 16
 """Bytes up to which the end of a name is its suffix, and kept when the name is shortened."""
 
@@ -191,22 +191,37 @@ class Inbox:
         return None
 
 
-def mint_of(name: str) -> str | None:
-    """Return the token of a file whose columns do not say: the directory tells.
+def hints_of(name: str) -> Hints:
+    """Return what the directories of a file say of it that its columns do not.
 
-    >>> mint_of("candles/mint=So111/may-5m.csv")
+    >>> hints_of("candles/mint=So111/may-5m.csv").mint
     'So111'
+    >>> hints_of("mint-from-name/So111-5m.csv").mint_from_name
+    True
     """
-    mints = [one.removeprefix(MINT_DIRECTORY) for one in Path(name).parts[:-1] if one.startswith(MINT_DIRECTORY)]
-    return mints[-1] if mints else None
+    mint = _said_by_directory(MINT_DIRECTORY, name)
+    return Hints(mint, mint_from_name=mint is None and MINT_FROM_NAME_DIRECTORY in Path(name).parts[:-1])
 
 
-def kind_of(path: Path, name: str) -> tuple[Table, str | None]:
-    """Tell what a file holds, by its columns, and how long its candles are, by its name or else by a column.
+def caller_of(name: str) -> str | None:
+    """Return who calls in a file whose columns do not say, by its directory.
+
+    >>> caller_of("caller=Marta/signals.csv")
+    'Marta'
+    """
+    return _said_by_directory(CALLER_DIRECTORY, name)
+
+
+def kind_of(path: Path, name: str, chats: Reading | None = None) -> tuple[Table, str | None]:
+    """Tell what a file holds, by its columns, and how long its candles are, by its name or else by what it says.
 
     Args:
         path: where it is.
         name: under which it was dropped; directories count, as in ``candles/5m/may.csv`` or ``may-5m.csv``.
+        chats: how calls are read.
+
+    Returns:
+        The table; and the length of all candles, null for calls and for candles each of which says its own.
 
     Raises:
         LakeError: if it cannot be read, can be neither candles nor calls, or is candles of no known length.
@@ -214,23 +229,31 @@ def kind_of(path: Path, name: str) -> tuple[Table, str | None]:
     check_readable([path])
     with tempfile.TemporaryDirectory(prefix=".unpacked-", dir=path.parent) as scratch:
         try:
-            open_source(path, CALLS, Path(scratch))
+            open_source(path, CALLS, Path(scratch), Hints(chats=chats))
         except LakeError as no_calls:
             try:
-                source = open_source(path, CANDLES, Path(scratch), mint_of(name))
+                source = open_source(path, CANDLES, Path(scratch), hints_of(name))
             except LakeError as no_candles:
                 wrong = no_calls if CALLS.name in name.lower() else no_candles
                 raise LakeError(str(wrong)) from None
         else:
             return CALLS, None
-    words = [word for part in Path(name).parts if not part.startswith(MINT_DIRECTORY) for word in WORD.split(part)]
-    lengths = {word for word in words if _is_timeframe(word)} or source.timeframes()
+    lengths = lengths_in(part for part in Path(name).parts if not part.startswith((MINT_DIRECTORY, CALLER_DIRECTORY)))
+    if not lengths and source.timeframes():
+        lengths = set(stated_lengths(source, Path(name).name))
+        if len(lengths) > 1:
+            return CANDLES, None
     if len(lengths) != 1:
         found = f"names {' and '.join(sorted(lengths))}" if lengths else "does not say"
         raise LakeError(
             f"{name} {found}: how long are its candles? Call it such as candles-5m.csv, or drop it into candles/5m/"
         )
     return CANDLES, lengths.pop()
+
+
+def _said_by_directory(prefix: str, name: str) -> str | None:
+    said = [one.removeprefix(prefix) for one in Path(name).parts[:-1] if one.startswith(prefix)]
+    return said[-1] if said else None
 
 
 def key_of(path: Path, name: str) -> str:
@@ -301,14 +324,6 @@ def _obstacle(path: Path) -> str | None:
 
 def _is_unfinished(name: Path) -> bool:
     return name.suffix.lower() in UNFINISHED or name.name.endswith("~")
-
-
-def _is_timeframe(word: str) -> bool:
-    try:
-        timeframe_ms(word)
-    except ValueError:
-        return False
-    return True
 
 
 def _free(place: Path, name: str, key: str) -> Path:

@@ -6,6 +6,7 @@ part. Memory holds two batches or `WORKERS` partitions at a time.
 """
 
 import os
+import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -27,6 +28,7 @@ from lab_pipeline.domain.timeframe import timeframe_ms
 from lab_pipeline.files.disk_errors import disk_error
 from lab_pipeline.lake import commit, inventory
 from lab_pipeline.lake.errors import VIOLATIONS_SHOWN, LakeError, LakeUnwritableError
+from lab_pipeline.lake.identities import RECORDED, parse_named
 from lab_pipeline.lake.layout import (
     CALLS,
     CANDLES,
@@ -41,11 +43,21 @@ from lab_pipeline.lake.layout import (
     write_part,
 )
 from lab_pipeline.lake.lengths import matching, name_of, names_of
-from lab_pipeline.lake.parsing import TimeUnit, parse, time_column, time_unit
+from lab_pipeline.lake.parsing import TimeUnit, time_column, time_unit
 from lab_pipeline.lake.rules import Batch, Findings, RowProblem, shown
 from lab_pipeline.lake.snapshot import bucket_digest, liquidity_digest
 from lab_pipeline.lake.sniffing import listed, plain
-from lab_pipeline.lake.sources import ROW, FrameSource, Source, check_readable, open_source, reading
+from lab_pipeline.lake.sources import (
+    NO_HINTS,
+    ROW,
+    FrameSource,
+    Hints,
+    Source,
+    check_readable,
+    open_source,
+    reading,
+    stated_lengths,
+)
 from lab_pipeline.lake.spacing import MintLabels, Spacing
 from lab_pipeline.lake.spill import FILE, Spill
 
@@ -66,12 +78,12 @@ class Choices:
     """What the person who ingests candles says of them, beside their length.
 
     Attributes:
-        mint: the token of all rows, of files that do not say.
+        hints: what files do not say.
         matching_only: leave out rows that say they are candles of another length, instead of refusing the file.
         force: take candles as what they are said to be though their spacing is that of longer ones.
     """
 
-    mint: str | None = None
+    hints: Hints = NO_HINTS
     matching_only: bool = False
     force: bool = False
 
@@ -94,7 +106,12 @@ class IngestReport:
         ignored_columns: by file, the columns that are not used.
         left_out: by file, how many rows are left out because they say that they are candles of another length.
         forced: by file, the length that its candles seem to have, where they were taken in spite of that.
+        no_calls: by file, how many rows or messages are no calls, by the reason.
+        repeated: rows that say once more what another of the same file says, or what it said before.
+        shorts: calls to sell, which are kept and not simulated.
         done_before: whether the receipt says that this ingest was done earlier: nothing was read now.
+        notes: by file, what was made of it that its columns do not say.
+        by_timeframe: rows by the length of their candles, where the files said it.
     """
 
     files: int = 0
@@ -110,7 +127,12 @@ class IngestReport:
     ignored_columns: dict[str, list[str]] = field(default_factory=dict)
     left_out: dict[str, int] = field(default_factory=dict)
     forced: dict[str, str] = field(default_factory=dict)
+    no_calls: dict[str, dict[str, int]] = field(default_factory=dict)
+    repeated: int = 0
+    shorts: int = 0
     done_before: bool = False
+    notes: dict[str, list[str]] = field(default_factory=dict)
+    by_timeframe: dict[str, int] = field(default_factory=dict)
 
     def remarks(self) -> list[str]:
         """Say of each file what was not taken of it, and what was taken in spite of how it looks."""
@@ -119,7 +141,16 @@ class IngestReport:
         forced = [
             f"{file}: taken by force, though its candles seem to be of {seem}" for file, seem in self.forced.items()
         ]
-        return ignored + left_out + forced
+        notes = [f"{file}: {note}" for file, said in self.notes.items() for note in said]
+        no_calls = [
+            f"{file}: {sum(counts.values()):,} left out: "
+            + ", ".join(f"{count:,} {reason}" for reason, count in counts.items())
+            for file, counts in self.no_calls.items()
+        ]
+        repeated = [f"{self.repeated:,} rows repeat a call: taken once"] if self.repeated else []
+        shorts = [f"{self.shorts:,} calls are short: kept, and not simulated"] if self.shorts else []
+        lengths = [", ".join(f"{rows:,} candles of {length}" for length, rows in self.by_timeframe.items())]
+        return notes + ignored + left_out + forced + no_calls + repeated + shorts + lengths * bool(self.by_timeframe)
 
 
 REPORT = TypeAdapter(IngestReport)
@@ -136,20 +167,86 @@ def ingest_files(
 ) -> IngestReport:
     """Ingest files of candles, or of calls if the timeframe is null; see `Lake.ingest_candles`."""
     check_readable(files)
+    check_hints(choices.hints)
+    return _ingest(root, [_load(root, files, timeframe, choices)], on_progress, receipt=receipt)
+
+
+def ingest_as_stated(
+    root: Path,
+    files: Sequence[Path],
+    on_progress: Progress | None = None,
+    *,
+    receipt: str | None = None,
+    choices: Choices = Choices(),
+) -> IngestReport:
+    """Ingest files of candles, each row as long as its file says it is; see `Lake.ingest_candles`."""
+    check_readable(files)
+    check_hints(choices.hints)
+    by_length: dict[str, list[Path]] = {}
+    split: set[Path] = set()
+    for path in files:
+        with tempfile.TemporaryDirectory(prefix="lab-") as scratch:
+            lengths = stated_lengths(open_source(path, CANDLES, Path(scratch), choices.hints), path.name)
+        for length in lengths:
+            by_length.setdefault(length, []).append(path)
+        if len(lengths) > 1:
+            split.add(path)
+    loads = []
+    for length in sorted(by_length, key=timeframe_ms):
+        paths = by_length[length]
+        chosen = replace(choices, matching_only=choices.matching_only or not split.isdisjoint(paths))
+        loads.append(_load(root, paths, length, chosen))
+    return _ingest(root, loads, on_progress, receipt=receipt)
+
+
+def check_hints(hints: Hints) -> None:
+    """Refuse what no file can be.
+
+    Raises:
+        LakeError: naming the option.
+    """
+    if hints.mint is not None and not is_identifier(hints.mint):
+        raise LakeError(f"the mint '{plain(hints.mint)}' {IDENTIFIER_RULE}")
+    if hints.mint is not None and hints.mint_from_name:
+        raise LakeError("the mint is given and is to be taken from the name: say one of the two")
+    if hints.chats is not None and hints.chats.caller is not None and not is_identifier(hints.chats.caller):
+        raise LakeError(f"the caller '{plain(hints.chats.caller)}' {IDENTIFIER_RULE}")
+    if hints.decimal not in {None, ".", ","}:
+        raise LakeError(f"--decimal '{plain(hints.decimal)}' is neither a comma nor a point")
+
+
+@dataclass(frozen=True)
+class _Load:
+    """Files or a frame, of one table and one length.
+
+    Attributes:
+        table: what the rows are.
+        timeframe: length of the candles; null for calls.
+        openers: given a scratch directory, functions that each open a source.
+        choices: what was said of them.
+    """
+
+    table: Table
+    timeframe: str | None
+    openers: Callable[[Path], list[Callable[[], Source]]]
+    choices: Choices = Choices()
+
+
+def _load(root: Path, files: Sequence[Path], timeframe: str | None, choices: Choices) -> _Load:
     table = _table(root, timeframe)
-    if choices.mint is not None and not is_identifier(choices.mint):
-        raise LakeError(f"the mint '{plain(choices.mint)}' {IDENTIFIER_RULE}")
 
     def openers(scratch: Path) -> list[Callable[[], Source]]:
-        return [partial(open_source, path, table, scratch, choices.mint) for path in files]
+        return [partial(open_source, path, table, scratch, choices.hints) for path in files]
 
-    return _ingest(root, table, timeframe, openers, on_progress, receipt=receipt, choices=choices)
+    return _Load(table, timeframe, openers, choices)
 
 
-def ingest_frame(root: Path, frame: pl.DataFrame, timeframe: str | None) -> IngestReport:
+def ingest_frame(
+    root: Path, frame: pl.DataFrame, timeframe: str | None, hints: Hints = NO_HINTS, name: str = "frame"
+) -> IngestReport:
     """Ingest a frame of candles, or of calls if the timeframe is null; see `Lake.write_candles`."""
     table = _table(root, timeframe)
-    return _ingest(root, table, timeframe, lambda _: [partial(FrameSource, frame, table)], None)
+    return _ingest(root, [_Load(table, timeframe, lambda _: [partial(FrameSource, frame, table, hints, name)])], None)
 
 
 def receipt_path(root: Path, receipt: str) -> Path:
@@ -165,22 +262,24 @@ def _table(root: Path, timeframe: str | None) -> Table:
 
 
 def _ingest(
-    root: Path,
-    table: Table,
-    timeframe: str | None,
-    openers: Callable[[Path], list[Callable[[], Source]]],
-    on_progress: Progress | None,
-    *,
-    receipt: str | None = None,
-    choices: Choices = Choices(),
+    root: Path, loads: Sequence[_Load], on_progress: Progress | None, *, receipt: str | None = None
 ) -> IngestReport:
+    """Bring loads in, all of them in one commit."""
     kept = None if receipt is None else receipt_path(root, receipt)
     try:
         with commit.writing(root) as transaction:
             if kept is not None and kept.exists():
                 return replace(REPORT.validate_json(kept.read_bytes()), done_before=True)
-            run = _Ingest(root, transaction, table, timeframe, on_progress, choices=choices)
-            return run.carry_out(openers(transaction.directory), kept)
+            runs = [_Ingest(root, transaction, load, on_progress) for load in loads]
+            for run in runs:
+                run.stage()
+            report = runs[0].report if len(runs) == 1 else _together(runs)
+            if kept is not None:
+                transaction.stage_file(kept, REPORT.dump_json(report))
+            transaction.commit()
+            for run in runs:
+                run.finish()
+            return report
     except OSError as error:
         fate = "the rest follows when the lake is next opened" if commit.pending(root) else "nothing was changed"
         reason = disk_error(error, root) or str(error)
@@ -193,6 +292,7 @@ class _Merged:
 
     Attributes:
         spacing: by file, where its labels lie.
+        repeated: rows of a file that say no more than another.
         clashes: rows that repeat the key of another, with `FILE`, `ROW`, `same_file` and `other`.
         mints: different mints among the rows.
         added: keys that the lake did not have; likewise `changed` and `unchanged`.
@@ -203,6 +303,7 @@ class _Merged:
 
     spacing: dict[int, MintLabels] = field(default_factory=dict)
     clashes: pl.DataFrame | None = None
+    repeated: int = 0
     mints: int = 0
     added: int = 0
     changed: int = 0
@@ -219,53 +320,71 @@ class _Ingest:
         self,
         root: Path,
         transaction: commit.Transaction,
-        table: Table,
-        timeframe: str | None,
+        load: _Load,
         on_progress: Progress | None,
-        *,
-        choices: Choices,
     ) -> None:
         self._root = root
         self._transaction = transaction
-        self._table = table
-        self._timeframe = timeframe
-        self._grid_ms = None if timeframe is None else timeframe_ms(timeframe)
+        self._table, self._timeframe, self._choices = load.table, load.timeframe, load.choices
+        self._grid_ms = None if load.timeframe is None else timeframe_ms(load.timeframe)
         self._on_progress = on_progress
-        self._choices = choices
         self._steps_done = 0
         self._sources: list[Source] = []
-        self._spill = Spill(transaction.directory)
+        self._scratch = transaction.directory / (load.timeframe or load.table.name)
+        self._scratch.mkdir()
+        self._openers = load.openers(self._scratch)
+        self._steps = len(self._openers) + (1 if load.timeframe is None else MINT_BUCKETS)
+        self._spill = Spill(self._scratch)
         self._mints: dict[str, int] = {}
         self._buckets: list[int] = []
-        self._findings = Findings(table, timeframe)
+        self._findings = Findings(self._table, self._timeframe)
         self._said: Counter[str] = Counter()
         self._spacings: list[Spacing] = []
         self._report = IngestReport()
 
-    def carry_out(self, openers: Sequence[Callable[[], Source]], receipt: Path | None) -> IngestReport:
-        steps = len(openers) + (1 if self._timeframe is None else MINT_BUCKETS)
+    @property
+    def report(self) -> IngestReport:
+        """What the ingest does."""
+        return self._report
+
+    @property
+    def files(self) -> set[str]:
+        """The names of what was read."""
+        return {source.name for source in self._sources}
+
+    @property
+    def mints(self) -> set[str]:
+        """The mints of its candles."""
+        return set(self._mints)
+
+    @property
+    def timeframe(self) -> str:
+        """The length of its candles."""
+        return str(self._timeframe)
+
+    def stage(self) -> None:
+        """Read everything and stage what is to change in the lake."""
         with self._spill:
-            for opener in openers:
+            for opener in self._openers:
                 self._read(opener())
-                self._step(1, steps)
+                self._step(1)
             with _workers(WORKERS) as workers:
                 for bucket, merged in zip(
                     self._spill.partitions, workers.map(self._merge, self._spill.partitions), strict=True
                 ):
                     self._note_merged(bucket, merged)
-                    self._step(1, steps)
+                    self._step(1)
         self._findings.raise_if_any(self._sources, self._lengths_said())
         self._judge_spacing()
-        if receipt is not None:
-            self._transaction.stage_file(receipt, REPORT.dump_json(self._report))
-        self._transaction.commit()
-        self._step(steps - self._steps_done, steps)
-        return self._report
 
-    def _step(self, done: int, total: int) -> None:
+    def finish(self) -> None:
+        """Tell that everything is done."""
+        self._step(self._steps - self._steps_done)
+
+    def _step(self, done: int) -> None:
         self._steps_done += done
         if self._on_progress and done:
-            self._on_progress(self._steps_done, total)
+            self._on_progress(self._steps_done, self._steps)
 
     def _read(self, source: Source) -> None:
         """Check a source batch by batch and spill its rows by partition."""
@@ -273,8 +392,7 @@ class _Ingest:
         self._sources.append(source)
         self._spacings.append(Spacing(None if isinstance(source, FrameSource) else self._grid_ms))
         self._report.files += 1
-        if source.ignored:
-            self._report.ignored_columns[source.name] = source.ignored
+        self._note_source(source)
         read = 0
         unit: TimeUnit | None = None
         with _workers(2) as workers:
@@ -290,11 +408,12 @@ class _Ingest:
                         read += raw.height
                         raw = self._of_this_length(number, raw)
                         unit = unit or time_unit(raw[time_column(self._table)])
-                        parsed = parse(raw, self._table, unit, self._grid_ms)
+                        raw, parsed = parse_named(raw, self._table, unit, self._grid_ms, source.decimal)
                         self._findings.check(Batch(number, raw, parsed, unit))
                 if raw is not None:
                     self._note(parsed.frame)
                     places = [pl.lit(number, pl.UInt32).alias(FILE), raw[ROW]]
+                    places += [raw[RECORDED]] if RECORDED in raw.columns else []
                     aside.append(parsed.frame.with_columns(places).drop_nulls(self._table.key))
                 if aside and (raw is None or sum(map(len, aside)) >= SPILL_ROWS):
                     if spilling is not None:
@@ -305,8 +424,18 @@ class _Ingest:
                     break
             if spilling is not None:
                 spilling.result()
-        if not read and not isinstance(source, FrameSource):
+        self._report.no_calls |= {source.name: dict(source.left_out)} if source.left_out else {}
+        self._report.notes |= {source.name: source.notes} if source.notes else {}
+        if not read and not source.left_out and not isinstance(source, FrameSource):
             raise LakeError(f"{source.name} has no rows: {self._table.name} were expected")
+
+    def _note_source(self, source: Source) -> None:
+        """Record what a source says of its columns, and hold it to how long it says that its candles are."""
+        if source.ignored:
+            self._report.ignored_columns[source.name] = source.ignored
+        if source.stated is not None and source.stated != self._grid_ms and not self._choices.force:
+            said = name_of(source.stated)
+            raise LakeError(f"{source.name} says that its candles are of {said}, not of {self._timeframe}")
 
     def _of_this_length(self, number: int, raw: pl.DataFrame) -> pl.DataFrame:
         """Hold rows that say how long their candles are to it: the others are left out, or named as wrong."""
@@ -341,6 +470,8 @@ class _Ingest:
     def _note(self, rows: pl.DataFrame) -> None:
         report, times = self._report, rows[time_column(self._table)].drop_nulls()
         report.rows += rows.height
+        if "direction" in rows.columns:
+            report.shorts += int((rows["direction"] == "short").sum())
         if len(times):
             first, last = times.to_frame().select(pl.first().min().alias("min"), pl.first().max().alias("max")).row(0)
             report.first = min(report.first or first, first)
@@ -402,7 +533,7 @@ class _Ingest:
         written = None
         if self._grid_ms and (old is None or note or _keep_rules(old, self._grid_ms)):
             written = Note(RULES, self._grid_ms, *_digests(CandleColumns.from_frame(rows)))
-        merged.staged = self._transaction.directory / f"merged-{bucket:02d}.parquet"
+        merged.staged = self._scratch / f"merged-{bucket:02d}.parquet"
         write_part(rows, self._table, merged.staged, written)
         return merged
 
@@ -448,6 +579,7 @@ class _Ingest:
             self._report_clashes(merged.clashes)
         report = self._report
         report.mints += merged.mints
+        report.repeated += merged.repeated
         report.added += merged.added
         report.changed += merged.changed
         report.unchanged += merged.unchanged
@@ -464,6 +596,10 @@ class _Ingest:
     def _unique(self, bucket: int, merged: _Merged) -> pl.DataFrame:
         """Read one partition's rows with each key once, sorted by key; repeated keys that disagree are noted."""
         rows = self._take(bucket)
+        if self._timeframe is None:
+            told = rows.height
+            rows = self._last_told(rows)
+            merged.repeated = told - rows.height
         once = _ascend(rows, self._table.key)
         if not once:
             rows = _sorted(rows, self._table.key)
@@ -495,6 +631,25 @@ class _Ingest:
         said_later = [pl.col(name).fill_null(strategy="backward").over(self._table.key) for name in options]
         rows = rows.with_columns(said_later)
         return rows.filter(~pl.col("repeats")).select(*self._table.present(rows.columns), FILE)
+
+    def _last_told(self, rows: pl.DataFrame) -> pl.DataFrame:
+        """Keep once what a file without names for its calls says several times, and the last state of each.
+
+        The last state is known where rows say when they were written down; else all must say the same, or they clash.
+        """
+        unnamed = [number for number, source in enumerate(self._sources) if not source.has_ids]
+        if not unnamed:
+            return rows
+        ours = pl.col(FILE).is_in(unnamed)
+        others, rows = rows.filter(~ours), rows.filter(ours)
+        values = self._table.present(rows.columns)
+        rows = rows.unique([*values, FILE], keep="first", maintain_order=True)
+        if RECORDED in rows.columns:
+            key = [*self._table.key, FILE]
+            ranked = rows.sort(RECORDED, ROW, nulls_last=False).unique(key, keep="last", maintain_order=True)
+            is_ranked = pl.col(FILE).is_in(rows.filter(pl.col(RECORDED).is_not_null())[FILE].unique().to_list())
+            rows = pl.concat([rows.filter(~is_ranked), ranked.filter(is_ranked)])
+        return pl.concat([others, rows]).drop(RECORDED, strict=False)
 
     def _agrees(self, name: str) -> pl.Expr:
         """Tell of a row whether it says what the first of its key says; a file without the column says nothing."""
@@ -541,6 +696,29 @@ class _Ingest:
         merged.unchanged = rows.height - merged.added - merged.changed
         merged.changed_keys = changed.head(CHANGED_KEYS_SHOWN).to_dicts()
         return bool(merged.added or merged.changed)
+
+
+def _together(runs: Sequence[_Ingest]) -> IngestReport:
+    """Sum up what runs of different lengths did; what one of them leaves out of a file, another took."""
+    reports = [run.report for run in runs]
+    firsts = [report.first for report in reports if report.first is not None]
+    lasts = [report.last for report in reports if report.last is not None]
+    return IngestReport(
+        files=len(set().union(*(run.files for run in runs))),
+        rows=sum(report.rows for report in reports),
+        added=sum(report.added for report in reports),
+        changed=sum(report.changed for report in reports),
+        unchanged=sum(report.unchanged for report in reports),
+        mints=len(set().union(*(run.mints for run in runs))),
+        first=min(firsts, default=None),
+        last=max(lasts, default=None),
+        partitions_written=sum(report.partitions_written for report in reports),
+        changed_keys=[key for report in reports for key in report.changed_keys][:CHANGED_KEYS_SHOWN],
+        ignored_columns={file: names for report in reports for file, names in report.ignored_columns.items()},
+        forced={file: length for report in reports for file, length in report.forced.items()},
+        notes={file: notes for report in reports for file, notes in report.notes.items()},
+        by_timeframe={run.timeframe: run.report.rows for run in runs},
+    )
 
 
 @contextmanager

@@ -16,7 +16,9 @@ from lab_pipeline.lake.layout import CALLS, CANDLES, parts, timeframe_dir
 from lab_pipeline.lake.scan import CandleSlice, extent, milliseconds, mints_of
 
 if TYPE_CHECKING:
+    from lab_pipeline.lake.chats import Reading
     from lab_pipeline.lake.ingest import IngestReport
+    from lab_pipeline.lake.sources import Hints
 
 Moment = datetime | int
 """A UTC moment, or milliseconds since the epoch."""
@@ -35,9 +37,10 @@ class Lake:
     def ingest_candles(
         self,
         files: Sequence[Path],
-        timeframe: str,
+        timeframe: str | None,
         *,
         mint: str | None = None,
+        hints: "Hints | None" = None,
         matching_only: bool = False,
         force: bool = False,
         on_progress: Callable[[int, int], None] | None = None,
@@ -48,9 +51,11 @@ class Lake:
         A row with a known (mint, timestamp) replaces the old one if its values differ, and is reported.
 
         Args:
-            files: CSV or Parquet, plain or gzip.
-            timeframe: length of the candles, such as ``5m``; every timestamp must be a multiple of it.
+            files: CSV, Parquet, Feather or JSON, plain or packed.
+            timeframe: length of the candles, such as ``5m``; every timestamp must be a multiple of it. Null for what
+                the files say: a column of them, which may say several, or a name.
             mint: the token of all rows, of files that do not say.
+            hints: whatever else they do not say; with it, `mint` is said there.
             matching_only: leave out rows that say they are candles of another length, instead of refusing the file.
             force: take candles though their spacing is that of longer ones.
             on_progress: called with the steps done and the steps in all.
@@ -62,14 +67,18 @@ class Lake:
                 LakeUnwritableError if the disk does not take them.
         """
         from lab_pipeline.lake import ingest  # noqa: PLC0415 - what readers need not pay for
+        from lab_pipeline.lake.sources import Hints  # noqa: PLC0415 - as above
 
-        choices = ingest.Choices(mint, matching_only, force)
+        choices = ingest.Choices(hints or Hints(mint=mint), matching_only, force)
+        if timeframe is None:
+            return ingest.ingest_as_stated(self.root, files, on_progress, receipt=receipt, choices=choices)
         return ingest.ingest_files(self.root, files, timeframe, on_progress, receipt=receipt, choices=choices)
 
     def ingest_calls(
         self,
         files: Sequence[Path],
         *,
+        chats: "Reading | None" = None,
         on_progress: Callable[[int, int], None] | None = None,
         receipt: str | None = None,
     ) -> "IngestReport":
@@ -77,10 +86,18 @@ class Lake:
 
         A call with a known call_id replaces the old one if its values differ, and is reported. Times below a
         millisecond round up, so that no call is known before it was made.
+
+        Args:
+            files: CSV, Parquet, Feather or JSON, or what Telegram Desktop exports; plain or packed.
+            chats: what is a call in a message, and who is who.
+            on_progress: called with the steps done and the steps in all.
+            receipt: as of `ingest_candles`.
         """
         from lab_pipeline.lake import ingest  # noqa: PLC0415 - as above
+        from lab_pipeline.lake.sources import Hints  # noqa: PLC0415 - as above
 
-        return ingest.ingest_files(self.root, files, None, on_progress, receipt=receipt)
+        choices = ingest.Choices(Hints(chats=chats))
+        return ingest.ingest_files(self.root, files, None, on_progress, receipt=receipt, choices=choices)
 
     def receipts(self) -> list[str]:
         """List the receipts that the lake keeps."""
@@ -100,11 +117,14 @@ class Lake:
 
         return ingest.ingest_frame(self.root, frame, timeframe)
 
-    def write_calls(self, frame: pl.DataFrame) -> "IngestReport":
-        """Bring calls in from a frame, by the same rules as from a file."""
+    def write_calls(
+        self, frame: pl.DataFrame, *, chats: "Reading | None" = None, name: str = "frame"
+    ) -> "IngestReport":
+        """Bring calls in from a frame, by the same rules as from a file; errors and the report call it by a name."""
         from lab_pipeline.lake import ingest  # noqa: PLC0415 - as above
+        from lab_pipeline.lake.sources import Hints  # noqa: PLC0415 - as above
 
-        return ingest.ingest_frame(self.root, frame, None)
+        return ingest.ingest_frame(self.root, frame, None, Hints(chats=chats), name)
 
     def timeframes(self) -> list[str]:
         """List the candle lengths that the lake has, shortest first."""

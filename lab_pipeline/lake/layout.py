@@ -64,8 +64,8 @@ CANDLES = Table(
     key=("mint", "timestamp"),
     order=("mint", "timestamp"),
     aliases={
-        "mint": MINT_ALIASES,
-        "timestamp": (*TIME_ALIASES, "open_time", "opentime"),
+        "mint": (*MINT_ALIASES, "pair", "contract", "contract_address"),
+        "timestamp": (*TIME_ALIASES, "open_time", "opentime", "unix", "unix_timestamp"),
         "open": ("o",),
         "high": ("h",),
         "low": ("l",),
@@ -82,8 +82,15 @@ CALLS = Table(
     aliases={
         "call_id": ("id",),
         "caller": ("caller_name", "user", "username", "author"),
-        "mint": MINT_ALIASES,
-        "called_at": ("timestamp", *TIME_ALIASES),
+        "mint": (*MINT_ALIASES, "pair", "contract", "contract_address"),
+        "called_at": ("call_ts_ms", "call_datetime", "timestamp", *TIME_ALIASES),
+        "direction": ("side",),
+        "entry_price": ("entry",),
+        "targets": ("take_profit", "takeprofit"),
+        "stop_price": ("stop", "stop_loss", "stoploss", "sl"),
+        "price_at_call": ("price_usd",),
+        "market_cap_at_call": ("mcap_usd", "market_cap"),
+        "liquidity_at_call": ("liquidity_usd",),
     },
 )
 

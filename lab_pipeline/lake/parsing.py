@@ -28,6 +28,8 @@ WHOLE_SECONDS = (
 OFFSET = re.compile(r"[+-](\d{2}):?(\d{2})?$")
 LAST_HOUR, LAST_MINUTE = 23, 59
 """Of an offset from UTC, as RFC 3339 has it."""
+DIRECTIONS = {"buy": "long", "bullish": "long", "sell": "short", "bearish": "short"}
+"""How else people write what a call is."""
 NUMBER = re.compile(r"^\d+(\.\d*)?$")
 SCIENTIFIC = re.compile(r"^\d+(\.\d*)?[eE][+-]?\d+$")
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -74,7 +76,7 @@ class Parsed:
     off_grid: pl.Series
 
 
-def parse(raw: pl.DataFrame, table: Table, unit: TimeUnit | None, grid_ms: int | None) -> Parsed:
+def parse(raw: pl.DataFrame, table: Table, unit: TimeUnit | None, grid_ms: int | None, decimal: str = ".") -> Parsed:
     """Parse a batch.
 
     Args:
@@ -84,18 +86,21 @@ def parse(raw: pl.DataFrame, table: Table, unit: TimeUnit | None, grid_ms: int |
         unit: how the source writes times; null if it has none that can be read.
         grid_ms: times should be multiples of this. Null for times off any grid: they round up to the next
             millisecond, so that nothing is known before it was said.
+        decimal: what is before the fraction of a number; one written with the other sign is none.
     """
     columns, off_grid = [], pl.repeat(value=False, n=raw.height, eager=True)
     for name in table.present(raw.columns):
         values, dtype = raw[name], table.types[name]
         if name in table.options and dtype == pl.String:
-            columns.append(_said(values, lower=name == "direction"))
+            columns.append(
+                _said(values) if name != "direction" else _said(values).str.to_lowercase().replace(DIRECTIONS)
+            )
         elif dtype == pl.String:
             columns.append(_stripped(values))
         elif isinstance(dtype, pl.List):
             columns.append(_lists(values))
         elif dtype == pl.Float64:
-            columns.append(_numbers(values))
+            columns.append(_numbers(values if decimal == "." else _with_points(values)))
         else:
             ticks, per_ms = _ticks(values, unit)
             whole = ticks if per_ms == 1 else -(-ticks // per_ms)
@@ -182,10 +187,9 @@ def _stripped(values: pl.Series) -> pl.Series:
     return texts.gather(np.repeat(np.arange(len(texts)), runs.field("len").to_numpy())).alias(values.name)
 
 
-def _said(values: pl.Series, *, lower: bool) -> pl.Series:
+def _said(values: pl.Series) -> pl.Series:
     """Return the texts of an option, null for an empty one."""
     texts = values.cast(pl.String).str.strip_chars()
-    texts = texts.str.to_lowercase() if lower else texts
     return texts.set(texts == "", None)
 
 
@@ -210,6 +214,14 @@ def _lists(values: pl.Series) -> pl.Series:
     numbers = values.cast(pl.List(pl.Float64), strict=False)
     unreadable = (numbers.list.len() == 0) | (numbers.list.eval(pl.element().is_null()).list.any())
     return numbers.set(unreadable.fill_null(value=False), None)
+
+
+def _with_points(values: pl.Series) -> pl.Series:
+    """Write decimal commas as points; null where there is a point, which would be between thousands."""
+    if values.dtype != pl.String:
+        return values
+    has_point = values.str.contains(".", literal=True).fill_null(value=False)
+    return values.set(has_point, None).str.replace(",", ".", literal=True)
 
 
 def _numbers(values: pl.Series) -> pl.Series:

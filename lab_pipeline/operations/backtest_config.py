@@ -3,7 +3,7 @@
 `runs.tags` has how a form stands in Dagster's record, and the tags that a run has of it.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Self
@@ -15,12 +15,15 @@ from lab_pipeline.domain.backtest import (
     MOST_CANDLES,
     BacktestSpec,
     CallersUniverse,
+    FirstMention,
     ResolvedSpec,
     TokensUniverse,
     Universe,
     utc,
 )
+from lab_pipeline.domain.enums import Fault
 from lab_pipeline.domain.errors import FieldError, InvalidConfigError
+from lab_pipeline.domain.text import shown
 from lab_pipeline.lake import Lake
 from lab_pipeline.runs.backtest import full_range
 
@@ -44,6 +47,15 @@ class BacktestConfig(dg.Config):
     end: str | None = Field(default=None, description="Simulate calls before this time.")
     mints: list[str] = Field(default=[], description="Only calls on these tokens; all by default.")
     callers: list[str] = Field(default=[], description="Only calls of these callers; all by default.")
+    first_mention: str | None = Field(
+        default=None,
+        description="Leave out repeats of a call: `token:7` those of anybody on its token in 7 days, `caller_token:7` "
+        "those of its caller alone.",
+    )
+    without_faults: list[str] = Field(
+        default=[],
+        description="Leave out calls whose candles have such faults: spike, unit, copy, flat, no_volume.",
+    )
     params: dict[str, Any] = Field(
         default={},
         description="Strategy fields to override, by path: `{exit.stopLoss: 0.25}`. Write `'null'` to clear a field.",
@@ -75,6 +87,10 @@ class BacktestConfig(dg.Config):
             end=spec.range.end.isoformat(),
             mints=list(universe.mints) if isinstance(universe, TokensUniverse) else [],
             callers=list(universe.callers) if isinstance(universe, CallersUniverse) else [],
+            first_mention=None
+            if universe.first_mention is None
+            else f"{universe.first_mention.by}:{universe.first_mention.window_days!r}",
+            without_faults=[fault.value for fault in universe.without_faults],
             params=spec.params,
             seed=spec.seed,
         )
@@ -99,7 +115,7 @@ class BacktestConfig(dg.Config):
             {
                 "strategyId": self.strategy,
                 "strategyVersion": self.strategy_version,
-                "universe": _universe(self.mints, self.callers),
+                "universe": _universe(self.mints, self.callers, self.first_mention, self.without_faults),
                 "timeframe": self.timeframe,
                 "range": {"start": start, "end": end},
                 "seed": self.seed,
@@ -134,8 +150,14 @@ class Asked:
         lists = isinstance(mints, list) and isinstance(callers, list)
         usable = lists and not (mints and callers) and all(isinstance(one, str) and one for one in mints + callers)
         seed, params = fields.get("seed", 0), fields.get("params", {})
+        said = fields.get("first_mention")
+        rule = _first_mention(said) if isinstance(said, str) else None
+        faults = _faults(fields.get("without_faults", []))
+        usable = usable and (said is None or rule is not None) and faults is not None
         return cls(
-            universe=UNIVERSE.validate_python(_universe(mints, callers)) if usable else None,
+            universe=UNIVERSE.validate_python(_universe(mints, callers, said, faults or ()), by_alias=True)
+            if usable
+            else None,
             start=_moment(fields.get("start")),
             end=_moment(fields.get("end")),
             seed=seed if isinstance(seed, int) else None,
@@ -143,11 +165,41 @@ class Asked:
         )
 
 
-def _universe(mints: list[str], callers: list[str]) -> dict[str, Any]:
-    """Return the universe of a form, in which at most one of the two is filled in."""
+def _universe(
+    mints: list[str], callers: list[str], first_mention: str | None, without_faults: Sequence[str]
+) -> dict[str, Any]:
+    """Return the universe of a form, in which at most one of the first two is filled in.
+
+    Raises:
+        InvalidConfigError: if the third says no rule.
+    """
+    rule: dict[str, Any] = {"withoutFaults": tuple(without_faults)} if without_faults else {}
+    if first_mention is not None:
+        found = _first_mention(first_mention)
+        if found is None:
+            problem = FieldError("firstMention", f"write token:DAYS or caller_token:DAYS, not {shown(first_mention)}")
+            raise InvalidConfigError("backtest", [problem])
+        rule["firstMention"] = found
     if mints:
-        return {"type": "tokens", "mints": tuple(mints)}
-    return {"type": "callers", "callers": tuple(callers)} if callers else {"type": "all"}
+        return {"type": "tokens", "mints": tuple(mints), **rule}
+    return {"type": "callers", "callers": tuple(callers), **rule} if callers else {"type": "all", **rule}
+
+
+def _faults(names: object) -> tuple[Fault, ...] | None:
+    """Return the faults of these names; none if one of them is none."""
+    try:
+        return tuple(map(Fault, names)) if isinstance(names, list) else None
+    except ValueError:
+        return None
+
+
+def _first_mention(text: str) -> dict[str, Any] | None:
+    by, _, days = text.partition(":")
+    try:
+        rule = FirstMention(by=by, window_days=float(days))  # type: ignore[arg-type]  # whatever was written
+    except ValueError:
+        return None
+    return rule.to_json_dict()
 
 
 def _with_null(params: Mapping[str, Any]) -> dict[str, Any]:

@@ -18,6 +18,7 @@ def disk_use(settings: Settings) -> dict[str, int]:
         "statistics": settings.statistics_dir,
         "catalog": settings.catalog_path,
         "inbox": settings.inbox_dir,
+        "raw": settings.raw_dir,
         "logs": settings.home / "logs",
     }
     found = {name: size_of(path) for name, path in areas.items()}

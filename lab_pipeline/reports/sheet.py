@@ -72,7 +72,14 @@ class RunResult(Protocol):
 
 
 def render_report(
-    result: RunResult, spec: ResolvedSpec, *, fingerprint: str, snapshot: str, engine_version: str
+    result: RunResult,
+    spec: ResolvedSpec,
+    *,
+    fingerprint: str,
+    snapshot: str,
+    engine_version: str,
+    repeats: int = 0,
+    faulty: int = 0,
 ) -> str:
     """Render the tear sheet of a run.
 
@@ -85,23 +92,27 @@ def render_report(
         fingerprint: of the run, shown as it is; so are `snapshot` and `engine_version`.
         snapshot: hash of the rows that were read.
         engine_version: version of the simulation.
+        repeats: calls that `universe.firstMention` left out.
+        faulty: calls that `universe.withoutFaults` left out.
 
     Returns:
         A whole HTML document, under 200 kB.
     """
-    shown = _shown(result, spec, fingerprint=fingerprint, snapshot=snapshot, engine_version=engine_version)
-    return _PAGE.render(shown)
+    universe = universe_text(spec.universe, repeats, faulty)
+    made_of = {"fingerprint": fingerprint, "snapshot": snapshot, "engine_version": engine_version}
+    return _PAGE.render(_shown(result, spec, universe=universe, **made_of))
 
 
 def render_sheet(
     result: RunResult, spec: ResolvedSpec, *, fingerprint: str, snapshot: str, engine_version: str
 ) -> Markup:
     """Render what is on the tear sheet of a run, without the page around it; arguments as of `render_report`."""
-    shown = _shown(result, spec, fingerprint=fingerprint, snapshot=snapshot, engine_version=engine_version)
-    return Markup(_SHEET.render(shown))  # noqa: S704 - escaped by the template
+    universe = universe_text(spec.universe, None, None)  # nothing that is published counts what was left out
+    made_of = {"fingerprint": fingerprint, "snapshot": snapshot, "engine_version": engine_version}
+    return Markup(_SHEET.render(_shown(result, spec, universe=universe, **made_of)))  # noqa: S704 - escaped by the template
 
 
-def _shown(result: RunResult, spec: ResolvedSpec, **made_of: str) -> dict[str, Any]:
+def _shown(result: RunResult, spec: ResolvedSpec, **told: str) -> dict[str, Any]:
     callers = tables.by_caller(result.trades, result.outcomes, result.paths)
     return dict(
         spec=spec,
@@ -128,9 +139,8 @@ def _shown(result: RunResult, spec: ResolvedSpec, **made_of: str) -> dict[str, A
         best=tables.ranked(result.trades, TRADES_SHOWN, best=True).to_dicts(),
         worst=tables.ranked(result.trades, TRADES_SHOWN, best=False).to_dicts(),
         sentences=list(sentences(spec.strategy)),
-        universe=universe_text(spec.universe),
         document=visible_json(spec.to_json_dict(), indent=2),
-        **made_of,
+        **told,
     )
 
 

@@ -13,7 +13,7 @@ from lab_pipeline.domain.strategy import (
     Portfolio,
     StrategyConfig,
 )
-from lab_pipeline.reports.formats import TIMES, duration
+from lab_pipeline.reports.formats import TIMES, duration, words
 
 NAMES_SHOWN = 6
 _INTRABAR = {
@@ -39,8 +39,25 @@ def sentences(strategy: StrategyConfig) -> Iterator[tuple[str, str]]:
     yield "Account", _portfolio(strategy.portfolio)
 
 
-def universe_text(universe: TokensUniverse | CallersUniverse | AllUniverse) -> str:
-    """Say which calls were asked for."""
+def universe_text(
+    universe: TokensUniverse | CallersUniverse | AllUniverse, repeats: int | None = 0, faulty: int | None = 0
+) -> str:
+    """Say which calls were asked for, and how many were left out as repeats, and for faults; null: nobody knows."""
+    said = [_selected(universe)]
+    if (rule := universe.first_mention) is not None:
+        whose = "of a token" if rule.by == "token" else "of a token by each caller"
+        said.append(f"the first mention {whose} in {rule.window_days:g} days, {_count(repeats, 'repeat')} left out")
+    if universe.without_faults:
+        named = ", ".join(words(fault) for fault in universe.without_faults)
+        said.append(f"without faults of candles ({named}), {_count(faulty, 'call')} left out")
+    return "; ".join(said)
+
+
+def _count(number: int | None, noun: str) -> str:
+    return f"{noun}s" if number is None else f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
+def _selected(universe: TokensUniverse | CallersUniverse | AllUniverse) -> str:
     match universe:
         case TokensUniverse(mints=names):
             noun = "token"

@@ -27,6 +27,8 @@ from lab_pipeline.engine.fitting import columns_read, misfits, reads_liquidity, 
 from lab_pipeline.engine.history import count_calls, counts_calls, look_back_ms
 from lab_pipeline.lake import CandleSlice, Lake, SlicePiece, combine, snapshot_hash
 from lab_pipeline.runs.artifacts import ArtifactStore, Manifest, Provenance
+from lab_pipeline.runs.faulty import without_faults
+from lab_pipeline.runs.mentions import first_mentions
 from lab_pipeline.runs.progress import Progress
 from lab_pipeline.runs.signals import Signals, unusable
 from lab_pipeline.runs.strategies import StrategyStore, UnknownStrategyError
@@ -50,11 +52,15 @@ class ResolvedBacktest:
         spec: the request with the strategy in it.
         calls: the calls that it selects: columns of `frames.CALLS`, and whatever else the strategy reads of them.
         signals: the registered signals that it names, as they were then.
+        repeats: calls that are left out because others said it first.
+        faulty: calls that are left out because their candles have faults.
     """
 
     spec: ResolvedSpec
     calls: pl.DataFrame
     signals: Signals = NO_SIGNALS
+    repeats: int = 0
+    faulty: int = 0
 
 
 @dataclass(frozen=True)
@@ -69,6 +75,10 @@ class SimulatedBacktest:
     """What the strategy read of the calls beside `frames.CALLS`, by call_id."""
     finer_bytes: int = 0
     """Read of finer candles, compressed."""
+    repeats: int = 0
+    """Calls that are left out because others said it first."""
+    faulty: int = 0
+    """Calls that are left out because their candles have faults."""
 
 
 @dataclass(frozen=True)
@@ -138,6 +148,14 @@ def resolve_config(
         mints=spec.universe.mints if isinstance(spec.universe, TokensUniverse) else None,
         callers=spec.universe.callers if isinstance(spec.universe, CallersUniverse) else None,
     )
+    selected = calls.height
+    if spec.universe.first_mention is not None:
+        calls = first_mentions(calls, lake.calls(), spec.universe.first_mention)
+    repeats = selected - calls.height
+    selected = calls.height
+    if spec.universe.without_faults:
+        calls = without_faults(calls, config, spec, lake)
+    faulty = selected - calls.height
     problems = [*unusable(config, strategies.signals_dir), *_misfits(config, spec.timeframe, lake)]
     if problems:
         raise InvalidConfigError(f"strategy {spec.strategy_id}", problems)
@@ -158,7 +176,7 @@ def resolve_config(
         params=spec.params,
         signals=signals.identities,
     )
-    return ResolvedBacktest(resolved, calls, signals)
+    return ResolvedBacktest(resolved, calls, signals, repeats, faulty)
 
 
 def find_problems(spec: BacktestSpec, strategies: StrategyStore, lake: Lake) -> list[FieldError]:
@@ -289,6 +307,8 @@ def publish(run_id: str, result: SimulatedBacktest, artifacts: ArtifactStore) ->
         fingerprint=provenance.fingerprint,
         snapshot=provenance.snapshot,
         engine_version=provenance.engine_version,
+        repeats=result.repeats,
+        faulty=result.faulty,
     )
     return artifacts.publish(run_id, provenance, frames, simulation.summary, report)
 
@@ -353,7 +373,7 @@ def _result(
     simulation = simulator.finish()
     provenance = Provenance(spec, snapshot_hash(backtest.calls, digest), ENGINE_VERSION)
     said = backtest.calls.select("call_id", *(name for name in CALL_OPTIONS if name in backtest.calls.columns))
-    return SimulatedBacktest(simulation, provenance, candles, said, finer_bytes)
+    return SimulatedBacktest(simulation, provenance, candles, said, finer_bytes, backtest.repeats, backtest.faulty)
 
 
 def _misfits(config: StrategyConfig, timeframe: str, lake: Lake) -> list[FieldError]:

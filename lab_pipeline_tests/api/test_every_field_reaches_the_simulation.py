@@ -60,6 +60,8 @@ def base(run):
         ({"strategyVersion": "2"}, "fills.parquet"),
         ({"universe": {"type": "tokens", "mints": ["AAA"]}}, "outcomes.parquet"),
         ({"universe": {"type": "callers", "callers": ["ann"]}}, "outcomes.parquet"),
+        ({"universe": {"type": "all", "firstMention": {"by": "token", "windowDays": 7}}}, "outcomes.parquet"),
+        ({"universe": {"type": "all", "withoutFaults": ["copy"]}}, "outcomes.parquet"),
         ({"timeframe": "5m"}, "fills.parquet"),
         ({"range": {"start": "2018-01-10T00:05:00Z", "end": "2018-01-30T00:00:00Z"}}, "outcomes.parquet"),
         ({"range": {"start": "2018-01-10T00:00:00Z", "end": "2018-01-10T00:05:00Z"}}, "outcomes.parquet"),

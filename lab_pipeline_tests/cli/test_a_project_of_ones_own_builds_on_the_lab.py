@@ -57,7 +57,24 @@ def test_it_has_the_definitions_of_the_lab_and_its_own(project):
 
 @pytest.mark.slow
 def test_the_components_of_the_lab_are_listed(project):
-    assert "lab_pipeline.components.Experiment" in in_project(project, BIN / "dg", "list", "components", "--json")
+    listed = in_project(project, BIN / "dg", "list", "components", "--json")
+    assert "lab_pipeline.components.Experiment" in listed
+    assert "lab_pipeline.components.CandleSource" in listed
+
+
+@pytest.mark.slow
+def test_a_source_of_candles_is_scaffolded(project):
+    asked = ("--source", "birdeye", "--timeframe", "5m", "--start", "2025-03-01")
+    in_project(project, BIN / "dg", "scaffold", "defs", "lab_pipeline.components.CandleSource", "pools", *asked)
+    written = (project / "my_lab" / "defs" / "pools" / "defs.yaml").read_text()
+    assert "name: pools" in written
+    in_project(project, BIN / "dg", "check", "yaml")
+    code = (
+        "from my_lab.definitions import defs\n"
+        "graph = defs().get_repository_def().asset_graph\n"
+        "print(*(key.to_user_string() for key in graph.get_all_asset_keys() if key.path[0] == 'source'))\n"
+    )
+    assert in_project(project, sys.executable, "-W", "ignore", "-c", code).split() == ["source/pools"]
 
 
 def test_its_strategy_is_one(project):

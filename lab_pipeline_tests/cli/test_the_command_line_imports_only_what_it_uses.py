@@ -41,7 +41,7 @@ def test_the_root_imports_nothing_heavy(words):
 
 
 @pytest.mark.parametrize(
-    "group", ["runs", "statistics", "leaderboard", "strategies", "artifacts", "ingest", "settings"]
+    "group", ["runs", "statistics", "leaderboard", "strategies", "artifacts", "ingest", "fetch", "settings"]
 )
 def test_the_help_of_a_command_imports_its_settings_alone(group):
     out, heavy = imported(group, "--help")

@@ -203,6 +203,8 @@ def test_the_launchpad_asks_for_every_field_and_checks_it(repository):
         "end",
         "mints",
         "callers",
+        "first_mention",
+        "without_faults",
         "params",
         "seed",
         "candles_per_part",

@@ -1,4 +1,6 @@
 import errno
+import gzip
+import json
 import os
 import subprocess
 import sys
@@ -97,6 +99,23 @@ def forbidding(patch, what, name, number):
             return allowed(path, *rest, **more)
 
         patch.setattr(place, what, refuse)
+
+
+MINT = "7GCihgDB8fe6KNjn2MYtkzZcRjQy3t9GHdC8uHYmW2hr"
+MESSAGE = {"id": 7, "type": "message", "date_unixtime": "1735689600", "from": "M.", "from_id": "user5", "text": MINT}
+CHAT = {"name": "Gems", "type": "public_channel", "id": 1, "messages": [MESSAGE, {**MESSAGE, "id": 8, "text": "gm"}]}
+
+
+def test_a_chat_and_signals_are_taken_by_the_same_rules_as_from_a_terminal(home, watcher):
+    (home / "callers.yaml").write_text("callers: {Marta: [5]}\n")
+    (home / "inbox" / "result.json").write_text(json.dumps(CHAT))
+    (home / "inbox" / "caller=Ann").mkdir()
+    (home / "inbox" / "caller=Ann" / "signals.csv").write_text("date,pair\n2025-03-01,BTC/USDT\n")
+    assert watcher.run(watcher.look_twice()).success
+    found = Lab(load_settings()).lake.calls()
+    assert found.select("caller", "mint").rows() == [("Marta", MINT), ("Ann", "BTC/USDT")]
+    event = watcher.instance.get_latest_materialization_event(CALLS_KEY)
+    assert event.asset_materialization.metadata["no calls"].value == {"result.json": "1 no token address"}
 
 
 def test_files_that_rest_are_ingested_and_put_away(home, watcher):
@@ -492,3 +511,24 @@ def test_a_clock_that_leaps_forward_asks_for_nothing_twice(home, watcher):
     watcher.instance.report_run_canceled(run)
     assert watcher.run(watcher.look()).success
     assert watcher.look() == f"{home}/inbox is empty"
+
+
+def test_files_as_people_have_them(home, watcher):
+    one = candles().filter(pl.col("mint") == "AAA").drop("mint")
+    places = [home / "inbox" / place for place in ("binance/ADA_BTC-1m.feather", "mint-from-name/So111-1m.csv.gz")]
+    for place in places:
+        place.parent.mkdir()
+    one.rename({"timestamp": "date"}).write_ipc(places[0])
+    places[1].write_bytes(gzip.compress(one.write_csv().encode()))
+    lines = "M,1735689600,1m,1,2,0.5,1.5,10\nM,1735689600,1h,1,2,0.5,1.5,10\n"
+    (home / "inbox" / "both.csv").write_text("mint,timestamp,interval,open,high,low,close,volume\n" + lines)
+    done = watcher.run(watcher.look_twice())
+    assert done.success
+    lake = Lab(load_settings()).lake
+    assert {length: lake.mints(length) for length in lake.timeframes()} == {
+        "1m": ["ADA_BTC", "M", "So111"],
+        "1h": ["M"],
+    }
+    log = [event.user_message for event in watcher.instance.all_logs(done.run_id)]
+    note = "binance/ADA_BTC-1m.feather: the mint ADA_BTC is taken from the name, as freqtrade names files"
+    assert note in log

@@ -9,7 +9,7 @@ import polars as pl
 import pytest
 
 from lab_pipeline.lake import Inbox, LakeError
-from lab_pipeline.lake.inbox import kind_of, mint_of
+from lab_pipeline.lake.inbox import hints_of, kind_of
 from lab_pipeline.lake.layout import CANDLES
 from lab_pipeline_tests.support.markets import calls, candles
 
@@ -165,15 +165,18 @@ def test_a_column_says_how_long_candles_are_where_the_name_does_not(tmp_path):
     assert kind_of(tmp_path / "x", "candles.csv")[1] == "1m"
     assert kind_of(tmp_path / "x", "candles-5m.csv")[1] == "5m"
     candles().with_columns(interval=pl.Series(["1m", "5m"] * 120)).write_csv(tmp_path / "x")
-    with pytest.raises(LakeError, match="names 1m and 5m"):
+    assert kind_of(tmp_path / "x", "candles.csv") == (CANDLES, None), "each row as it says"
+    candles().with_columns(interval=pl.Series(["1m", "spot"] * 120)).write_csv(tmp_path / "x")
+    with pytest.raises(LakeError, match="interval: 'spot' is no length"):
         kind_of(tmp_path / "x", "candles.csv")
 
 
 def test_a_directory_says_whose_candles_they_are_where_no_column_does(tmp_path):
     candles().drop("mint").write_csv(tmp_path / "x")
     assert kind_of(tmp_path / "x", "mint=5m/candles/1h.csv") == (CANDLES, "1h")
-    assert mint_of("mint=5m/candles/1h.csv") == "5m"
-    assert mint_of("mint=5m.csv") is None
+    assert hints_of("mint=5m/candles/1h.csv").mint == "5m"
+    assert hints_of("mint=5m.csv").mint is None
+    assert kind_of(tmp_path / "x", "mint-from-name/So111-1h.csv") == (CANDLES, "1h")
     with pytest.raises(LakeError, match=r"has no column mint: .*a directory mint=MINT in the inbox"):
         kind_of(tmp_path / "x", "candles/1h.csv")
     candles().write_csv(tmp_path / "x")

@@ -1,3 +1,5 @@
+from datetime import UTC, datetime
+
 import polars as pl
 import pytest
 
@@ -7,10 +9,10 @@ from lab_pipeline_tests.lake.samples import FOREVER, calls, candles
 
 PLANS = (
     "call_id,caller,mint,called_at,direction,entry_price,targets,stop_price,price_at_call,market_cap_at_call,"
-    "liquidity_at_call,chain,source_url,mood\n"
-    "c1,ann,AAA,2025-03-01T12:00:00Z,LONG,1.5,2;3.5,0.9,1.4,1000000,5000,solana,https://example.org/1,good\n"
-    'c2,ann,AAA,2025-03-01T12:01:00Z,,,"[2, 4]",,,,0,,,\n'
-    "c3,bob,BBB,2025-03-01T12:02:00Z,short,1,0.5,2,,,,,,\n"
+    "liquidity_at_call,chain,source_url,message_id,edited_at,mood\n"
+    "c1,ann,AAA,2025-03-01T12:00:00Z,LONG,1.5,2;3.5,0.9,1.4,1000000,5000,solana,https://example.org/1,77,2025-03-01T12:03:00Z,good\n"
+    'c2,ann,AAA,2025-03-01T12:01:00Z,,,"[2, 4]",,,,0,,,,,\n'
+    "c3,bob,BBB,2025-03-01T12:02:00Z,short,1,0.5,2,,,,,,,,\n"
 )
 
 
@@ -35,6 +37,8 @@ def test_a_csv_brings_all_that_a_caller_said(lake, tmp_path):
     assert found["stop_price"].to_list() == [0.9, None, 2.0]
     assert found["liquidity_at_call"].to_list() == [5000.0, 0.0, None]
     assert found["source_url"].to_list() == ["https://example.org/1", None, None]
+    assert found["message_id"].to_list() == ["77", None, None]
+    assert found["edited_at"].to_list() == [datetime(2025, 3, 1, 12, 3, tzinfo=UTC), None, None]
 
 
 @pytest.mark.parametrize("dtype", [pl.List(pl.Float64), pl.List(pl.Int64), pl.Array(pl.Float64, 2)])

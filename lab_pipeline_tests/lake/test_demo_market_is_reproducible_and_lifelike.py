@@ -6,7 +6,7 @@ import pytest
 from lab_pipeline.domain import frames, schemas
 from lab_pipeline.domain.timeframe import timeframe_ms
 from lab_pipeline.lake import Lake, generate_market, market_chunks
-from lab_pipeline.lake.demo import CALLERS, TokenKind
+from lab_pipeline.lake.demo import CALLERS, SAID, TokenKind
 
 CANDLES_OF_SEED_3 = "62891eb3bc53a841"
 CALLS_OF_SEED_3 = "677bff4950ed463c"
@@ -79,7 +79,7 @@ def test_candles_of_a_token_do_not_depend_on_the_others():
 def test_every_row_keeps_the_rules(timeframe):
     market = generate_market(11, tokens=60, days=5, timeframe=timeframe, calls=200)
     assert market.candles.schema == {**frames.CANDLES, **frames.CANDLE_OPTIONS}
-    assert market.calls.schema == {**frames.CALLS, **frames.CALL_OPTIONS}
+    assert market.calls.schema == {**frames.CALLS, **SAID}
     schemas.CANDLES.validate(market.candles.select(frames.CANDLES.names()), lazy=True)
     schemas.CALLS.validate(market.calls.select(frames.CALLS.names()), lazy=True)
     assert (market.candles["timestamp"].to_physical() % timeframe_ms(timeframe) == 0).all()
@@ -215,7 +215,7 @@ def test_some_calls_are_short_and_some_have_no_plan(market):
     plans = short.filter(pl.col("targets").is_not_null())
     assert plans.select((pl.col("targets").list.max() < pl.col("price_at_call")).all()).item()
     assert plans.select((pl.col("stop_price") > pl.col("price_at_call")).all()).item()
-    silent = market.calls.filter(caller="Tom Okafor").select(frames.CALL_OPTIONS.names())
+    silent = market.calls.filter(caller="Tom Okafor").select(SAID.names())
     assert silent.null_count().row(0) == (silent.height,) * silent.width
 
 

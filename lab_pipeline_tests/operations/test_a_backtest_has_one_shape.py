@@ -2,11 +2,18 @@ import json
 
 import pytest
 
-from lab_pipeline.domain.backtest import AllUniverse, BacktestSpec, CallersUniverse, TokensUniverse
+from lab_pipeline.domain.backtest import AllUniverse, BacktestSpec, CallersUniverse, FirstMention, TokensUniverse
+from lab_pipeline.domain.enums import Fault
 from lab_pipeline.operations.backtest_config import Asked, BacktestConfig
 from lab_pipeline.runs.tags import asked_fields, recorded, run_config, search_tags
 
-UNIVERSES = [AllUniverse(), TokensUniverse(mints=("AAA", "BBB")), CallersUniverse(callers=("ann",))]
+UNIVERSES = [
+    AllUniverse(),
+    TokensUniverse(mints=("AAA", "BBB")),
+    CallersUniverse(callers=("ann",)),
+    CallersUniverse(callers=("ann",), first_mention=FirstMention(by="caller_token", window_days=0.1)),
+    AllUniverse(without_faults=(Fault.SPIKE, Fault.UNIT)),
+]
 
 
 def request(universe):

@@ -20,6 +20,7 @@ from lab_pipeline.defs.lake.metadata import (
 )
 from lab_pipeline.domain.errors import LabError
 from lab_pipeline.lake import Lake
+from lab_pipeline.lake.chats import Reading
 from lab_pipeline.lake.layout import MOST_FILES
 from lab_pipeline.operations.lab import Lab
 from lab_pipeline.settings import load_settings
@@ -91,7 +92,8 @@ def calls(
     metadata: dict[str, dg.MetadataValue] = {}
     with failing_clearly(context.log):
         if config.files:
-            metadata |= ingest_metadata(lake.ingest_calls(in_inbox(lab.settings.inbox_dir, config.files)))
+            chats = Reading.of(lab.settings.chat_patterns_path, lab.settings.callers_path)
+            metadata |= ingest_metadata(lake.ingest_calls(in_inbox(lab.settings.inbox_dir, config.files), chats=chats))
         return dg.MaterializeResult(metadata=metadata | calls_metadata(lake))
 
 

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import dagster as dg
 from pydantic import Field
@@ -16,13 +16,15 @@ from lab_pipeline.defs.lake.events import call_events, candle_events
 from lab_pipeline.domain.errors import LabError
 from lab_pipeline.files.disk_errors import disk_error, is_of_disk
 from lab_pipeline.lake import Drop, Inbox, Lake, LakeError, LakeUnwritableError
-from lab_pipeline.lake.inbox import kind_of, mint_of
+from lab_pipeline.lake.chats import Reading
+from lab_pipeline.lake.inbox import caller_of, hints_of, kind_of
 from lab_pipeline.lake.layout import CALLS, CANDLES, MOST_FILES
 from lab_pipeline.operations.lab import Lab
 
 if TYPE_CHECKING:
     from lab_pipeline.lake.ingest import IngestReport
 
+Said = TypeVar("Said")
 MOST_ATTEMPTS = 5
 """To read a file at which the process dies, or an error comes that nobody foresaw."""
 
@@ -63,7 +65,9 @@ def ingest_inbox(
     for receipt in lake.receipts():
         if not inbox.is_taken(receipt):
             lake.forget_receipt(receipt)  # whoever put the file away was killed before it came to that
-    batch = _Batch(inbox, lake, context.log)
+    with failing_clearly(context.log):
+        chats = Reading.of(lab.settings.chat_patterns_path, lab.settings.callers_path)
+    batch = _Batch(inbox, lake, chats, context.log)
     problem = batch.take_in(sorted(drops, key=inbox.attempts))
     events: list[Iterator[dg.AssetMaterialization | dg.AssetCheckEvaluation]] = []
     if (candles := batch.reports.get(CANDLES.name)) is not None:
@@ -123,8 +127,8 @@ class _Batch:
         stuck: name of each file that is left where it is, and why; the next run finds it there.
     """
 
-    def __init__(self, inbox: Inbox, lake: Lake, log: dg.DagsterLogManager) -> None:
-        self._inbox, self._lake, self._log = inbox, lake, log
+    def __init__(self, inbox: Inbox, lake: Lake, chats: Reading, log: dg.DagsterLogManager) -> None:
+        self._inbox, self._lake, self._chats, self._log = inbox, lake, chats, log
         self._ingested: list[Drop] = []
         self.reports: dict[str, IngestReport] = {}
         self.rejected: list[tuple[str, str]] = []
@@ -189,20 +193,31 @@ class _Batch:
         self.stuck.append((drop.name, reason))
 
     def _ingest(self, path: Path, drop: Drop) -> None:
-        kind, timeframe = kind_of(path, drop.name)
-        if timeframe is None:
-            report = self._lake.ingest_calls([path], receipt=drop.key)
+        chats = replace(self._chats, caller=caller_of(drop.name))
+        kind, timeframe = kind_of(path, drop.name, chats)
+        if kind is CALLS:
+            report = self._lake.ingest_calls([path], receipt=drop.key, chats=chats)
         else:
-            report = self._lake.ingest_candles([path], timeframe, mint=mint_of(drop.name), receipt=drop.key)
+            report = self._lake.ingest_candles([path], timeframe, hints=hints_of(drop.name), receipt=drop.key)
         counts = f"{report.added:,} added, {report.changed:,} changed, {report.unchanged:,} already there"
         known = ", by a run before this one" if report.done_before else ""
         ignored = [column for columns in report.ignored_columns.values() for column in columns]
-        report = replace(report, ignored_columns={drop.name: ignored} if ignored else {})
+        report = replace(
+            report,
+            ignored_columns={drop.name: ignored} if ignored else {},
+            no_calls=_renamed(report.no_calls, drop.name),
+            notes=_renamed(report.notes, drop.name),
+        )
         self._log.info(f"{drop.name}: {report.rows:,} {kind.name} of {report.mints:,} mints, {counts}{known}")
         for remark in report.remarks():
             self._log.warning(remark)
         self._ingested.append(drop)
         self.reports[kind.name] = _sum(self.reports.get(kind.name), report)
+
+
+def _renamed(by_file: dict[str, Said], name: str) -> dict[str, Said]:
+    """Call the only file of a report what it was called when it was dropped."""
+    return dict(zip([name], by_file.values(), strict=False))
 
 
 def _sum(before: "IngestReport | None", report: "IngestReport") -> "IngestReport":
@@ -218,4 +233,8 @@ def _sum(before: "IngestReport | None", report: "IngestReport") -> "IngestReport
         changed=before.changed + report.changed,
         unchanged=before.unchanged + report.unchanged,
         ignored_columns=before.ignored_columns | report.ignored_columns,
+        no_calls=before.no_calls | report.no_calls,
+        notes=before.notes | report.notes,
+        repeated=before.repeated + report.repeated,
+        shorts=before.shorts + report.shorts,
     )

@@ -66,9 +66,15 @@ def calls_metadata(lake: Lake) -> dict[str, dg.MetadataValue]:
 def ingest_metadata(report: "IngestReport") -> dict[str, dg.MetadataValue]:
     """Say what an ingest did, and what it did not take of which file."""
     counts = {"ingested": report.rows, "added": report.added, "changed": report.changed, "unchanged": report.unchanged}
+    counts |= {name: count for name, count in {"repeated": report.repeated, "short": report.shorts}.items() if count}
     by_file: dict[str, dict[str, str]] = {
         "ignored columns": {file: listed(names) for file, names in report.ignored_columns.items()},
         "left out": {file: f"{rows:,} rows" for file, rows in report.left_out.items()},
+        "no calls": {
+            file: ", ".join(f"{count:,} {reason}" for reason, count in counts.items())
+            for file, counts in report.no_calls.items()
+        },
+        "remarks": {file: "; ".join(texts) for file, texts in report.notes.items()},
         "forced": {file: f"seems to be of {length}" for file, length in report.forced.items()},
     }
     return {

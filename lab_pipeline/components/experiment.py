@@ -1,4 +1,4 @@
-"""Components: what a project of one's own declares in YAML (`dg list components` shows them)."""
+"""A backtest and when it is run, as a component."""
 
 import dagster as dg
 from pydantic import Field
