@@ -92,6 +92,8 @@ def run(  # noqa: PLR0917 - one parameter an option
         if dry_run:
             _print_outlook(outlook, as_json=as_json)
             return
+        for part, why in outlook.unsaid.items():
+            err.print(f"{part} will not be said: {why}", style="yellow")
         if queue:
             checked = spec.model_copy(update={"strategy_version": resolved.strategy_version})
             sweep_id = lab.launcher.sweep(checked)
@@ -100,8 +102,6 @@ def run(  # noqa: PLR0917 - one parameter an option
             else:
                 out.print(f"queued sweep {sweep_id}")
             return
-        for part, why in outlook.unsaid.items():
-            err.print(f"{part} will not be said: {why}", style="yellow")
         with progress_bar("sweeping", "sets, calls or placebos") as bar:
             manifest, selected = run_resolved(
                 resolved,
