@@ -92,15 +92,16 @@ def run(  # noqa: PLR0917 - one parameter an option
         if dry_run:
             _print_outlook(outlook, as_json=as_json)
             return
+        for part, why in outlook.unsaid.items():
+            err.print(f"{part} will not be said: {why}", style="yellow")
         if queue:
-            sweep_id = lab.launcher.sweep(spec)
+            checked = spec.model_copy(update={"strategy_version": resolved.strategy_version})
+            sweep_id = lab.launcher.sweep(checked)
             if as_json:
                 out.show_json({"sweepId": sweep_id})
             else:
                 out.print(f"queued sweep {sweep_id}")
             return
-        for part, why in outlook.unsaid.items():
-            err.print(f"{part} will not be said: {why}", style="yellow")
         with progress_bar("sweeping", "sets, calls or placebos") as bar:
             manifest, selected = run_resolved(
                 resolved,
@@ -185,8 +186,9 @@ def allocate(
 @sweep_app.command("list")
 def list_sweeps(as_json: AsJson = False) -> None:
     """List the published sweeps, the oldest first."""
-    store = open_lab().sweeps
-    manifests = sorted((store.manifest(one) for one in store.sweep_ids()), key=lambda one: one.created_at)
+    from lab_pipeline.sweeps.walking import by_age
+
+    manifests = list(by_age(open_lab().sweeps))
     if as_json:
         out.show_json({"sweeps": [one.model_dump(mode="json", exclude={"files"}) for one in manifests]})
         return

@@ -102,6 +102,8 @@ def _conclusion(selected: "SelectedSweep") -> list[str]:
     if verdict.supported:
         return [f"Supported. Set {winner}, {earned}, and passed all of this: use it, and expect less."]
     doubts = [_sentence(one.words) for one in verdict.findings if not one.passed]
+    if selected.resolved.spec.search.optimises:
+        doubts.append("Its sets were proposed in view of all these days, which flatters halves and walk forward.")
     said = f"Not supported. Set {winner} is the rule one would use: {earned}. Do not use it yet:"
     return [said, *(f"- {doubt}" for doubt in doubts)]
 

@@ -199,7 +199,9 @@ def _copy_all(copier: Copier, areas: "_Areas") -> tuple[set[str], set[str]]:
     for path in areas.artifacts():
         if (path in earlier or path.name in runs) and not copier.copy(_files(path)):
             copier.forget(path)  # it was unpublished: its run was canceled or killed
-    copier.copy(areas.sweeps())
+    for path in areas.sweeps():
+        if not copier.copy(_files(path)):
+            copier.forget(path)  # it was deleted meanwhile
     if areas.catalog.exists():
         with copier.copy_duckdb(areas.catalog):
             pass
@@ -269,8 +271,13 @@ class _Areas:
         return sorted(path for path in root.glob("*") if path.name != STAGING and path.is_dir())
 
     def sweeps(self) -> Iterator[Path]:
-        """List the files of sweeps: before the catalog, which knows of every look that a result was shown at."""
-        return _files(self._settings.sweeps_dir)
+        """List the directories of sweeps; what unfinished ones have computed is not worth keeping.
+
+        They are copied before the catalog, which knows of every look that a result was shown at.
+        """
+        directory = self._settings.sweeps_dir
+        found = sorted(directory.iterdir()) if directory.is_dir() else []
+        yield from (path for path in found if path.is_dir() and not path.name.startswith("."))
 
     def statistics(self) -> Iterator[Path]:
         """List the files that the catalog refers to."""

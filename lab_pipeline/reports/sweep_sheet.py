@@ -29,6 +29,7 @@ from lab_pipeline.reports.pages import template
 from lab_pipeline.reports.sweep_charts import Unit
 from lab_pipeline.reports.ticks import percent_ticks
 
+OPTIMISERS = {"tpe", "cmaes", "nsga2"}
 HOW = {"calls_per_part"}
 """Of a request, what changes nothing about the result: sweeps with the same result have the same page."""
 MOST_LINES = 5_000
@@ -150,6 +151,8 @@ def _sentences(selection: Mapping[str, Any], space: Mapping[str, Any]) -> Iterat
         f"Chosen on {selection['days']:,} days with calls; "
         + (f"the {held:,} days that are held out were not looked at." if held else "no days are held out.")
     )
+    if space["method"] in OPTIMISERS:
+        yield "Its sets were proposed in view of all these days, which flatters halves and walk forward."
     if not selection["supported"] and selection["winner"] is not None:
         yield "Trade it, if at all, as a guess: what it earned here is no reason to expect it to earn."
 

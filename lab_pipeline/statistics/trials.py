@@ -171,6 +171,12 @@ class TrialsLedger:
                 return 0
             return _count(connection, evaluation.strategy_id, _rows(evaluation, hashes)).trials
 
+    def strategies(self) -> list[str]:
+        """Return the ids of the strategies of which something was tried, sorted."""
+        with self._reading() as connection:
+            rows = connection.execute("SELECT DISTINCT strategy_id FROM trial_runs") if connection else []
+        return sorted(strategy_id for (strategy_id,) in rows)
+
     def family(self, strategy_id: str) -> list[str]:
         """Return the ids of the strategies whose tries are counted together, sorted; the strategy is one of them."""
         with self._reading() as connection:

@@ -214,7 +214,9 @@ def _callers(sweep: "Sweep", tests: CallerTests | None) -> pl.DataFrame:
     """Return the cells by set and caller, and what was tested of each; null where it was not."""
     cells = sweep.caller_cells()
     shape = len(sweep.callers), sweep.sets.height
-    place = np.searchsorted(sweep.callers, cells["caller"].to_numpy()), cells["set_id"].to_numpy()
+    place_of = {name: number for number, name in enumerate(sweep.callers)}  # the rest of many callers stands last
+    number = cells["caller"].replace_strict(place_of, return_dtype=pl.Int64)
+    place = number.to_numpy(), cells["set_id"].to_numpy()
     told = []
     for name in ("p_value", "q_value"):
         values = np.full(shape, np.nan)

@@ -7,7 +7,7 @@ from lab_pipeline.domain.space import Space
 from lab_pipeline.lake import Lake
 from lab_pipeline.runs import backtest as backtests
 from lab_pipeline.runs.strategies import StrategyStore
-from lab_pipeline.sweeps.limits import MEMORY, require_memory
+from lab_pipeline.sweeps.limits import MEMORY, callers_swept, days_swept, require_memory
 from lab_pipeline.sweeps.running import ResolvedSweep, plan, resolve
 from lab_pipeline.sweeps.search import find_points
 from lab_pipeline.sweeps.spec import Method, SweepSpec
@@ -94,8 +94,12 @@ def estimate(spec: SweepSpec, strategies: StrategyStore, lake: Lake, *, memory: 
         sets = len(resolved.sets) if exact else asked
         days = resolved.calls["called_at"].dt.date().n_unique()
         callers = resolved.calls["caller"].n_unique()
-        needed = bytes_needed(sets, days, callers)
-        require_memory(sets, days, callers, resolved.sets.space, memory)
+        cells = (
+            days_swept(resolved.calls["called_at"], placebos=spec.validation.placebo > 0),
+            callers_swept(resolved.calls["caller"]),
+        )
+        needed = bytes_needed(sets, *cells)
+        require_memory(sets, *cells, resolved.sets.space, memory)
     except InvalidConfigError as error:
         raise InvalidConfigError(
             SUBJECT, [FieldError(_in_space(one.path), one.message) for one in error.errors]

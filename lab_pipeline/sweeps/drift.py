@@ -1,6 +1,5 @@
 """Whether what won still earns what it did: a winner on calls that came after the sweep that chose it."""
 
-import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -104,5 +103,5 @@ def drift_table(found: Sequence[Drift]) -> pl.DataFrame:
 
 
 def _selection(store: SweepStore, manifest: SweepManifest) -> dict[str, Any] | None:
-    told: dict[str, Any] = json.loads((store.directory / manifest.sweep_id / "selection.json").read_bytes())
+    told = store.document(manifest.sweep_id, "selection")
     return told if told["winner"] is not None else None

@@ -11,6 +11,7 @@ from lab_pipeline.files.atomic import write_whole
 from lab_pipeline.lake import Lake
 from lab_pipeline.runs import backtest as backtests
 from lab_pipeline.runs.strategies import StrategyStore
+from lab_pipeline.statistics.trials import Tried
 from lab_pipeline.sweeps.records import Look, looks, record_look
 from lab_pipeline.sweeps.sets import set_config, set_row
 from lab_pipeline.sweeps.spec import SweepSpec
@@ -28,17 +29,27 @@ class Holdout:
         sweep_id: whose.
         held: range of their calls.
         looks: at them, by the whole family of the strategy, the earliest first.
+        used: what the family has tried on calls of these days.
         result: what `reveal` has found; null before the first look.
     """
 
     sweep_id: str
     held: TimeRange
     looks: list[Look]
+    used: Tried
     result: dict[str, Any] | None
 
     @property
     def said(self) -> str:
         """How often it was seen, in words."""
+        sweeps, backtests = self.used.sweeps, self.used.backtests
+        if not sweeps and not backtests:
+            return self._seen
+        who = [_counted(count, noun) for count, noun in ((sweeps, "sweep"), (backtests, "backtest")) if count]
+        return f"{self._seen}; {' and '.join(who)} of the family used some of these days"
+
+    @property
+    def _seen(self) -> str:
         if not self.looks:
             return "not seen yet"
         others = sum(look.sweep_id != self.sweep_id for look in self.looks)
@@ -53,6 +64,10 @@ class Holdout:
         return {**held, "said": self.said, "seen": seen, "result": self.result}
 
 
+def _counted(count: int, noun: str) -> str:
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"
+
+
 def holdout_of(store: SweepStore, sweep_id: str) -> Holdout | None:
     """Return what is known of the holdout of a sweep, without looking at it; null if it has none."""
     manifest, space = store.manifest(sweep_id), store.document(sweep_id, "space")
@@ -63,7 +78,9 @@ def holdout_of(store: SweepStore, sweep_id: str) -> Holdout | None:
     )
     path = store.directory / sweep_id / RESULT
     result = json.loads(path.read_bytes()) if path.is_file() else None
-    return Holdout(sweep_id, held, looks(store, str(manifest.spec["strategy"]), held), result)
+    strategy = str(manifest.spec["strategy"])
+    used = store.trials.tried(strategy, held.start, held.end)
+    return Holdout(sweep_id, held, looks(store, strategy, held), used, result)
 
 
 def reveal(
@@ -123,4 +140,4 @@ def reveal(
     if known.result is None:
         write_whole(store.directory / sweep_id / RESULT, json.dumps(result, indent=2, allow_nan=False) + "\n")
     seen = looks(store, str(manifest.spec["strategy"]), known.held)
-    return Holdout(sweep_id, known.held, seen, result)
+    return Holdout(sweep_id, known.held, seen, known.used, result)

@@ -1,5 +1,8 @@
 """What a sweep may take: known before anything is simulated."""
 
+import numpy as np
+import polars as pl
+
 from lab_pipeline.domain.errors import LabError
 from lab_pipeline.domain.space import Space
 
@@ -7,6 +10,24 @@ MEMORY = 2 * 10**9
 """Bytes that the cells of a sweep may take where nobody says it."""
 WIDEST = 3
 """Paths that are named where a space has too many sets."""
+
+
+def days_swept(called_at: pl.Series, *, placebos: bool) -> int:
+    """Return the days that cells are kept of: those with calls, or with placebos all from the first to the last.
+
+    Args:
+        called_at: of the calls that select.
+        placebos: whether calls are moved, to whatever days of the span.
+    """
+    days = called_at.dt.date().to_physical().to_numpy()
+    return int(np.ptp(days)) + 1 if placebos and len(days) else len(np.unique(days))
+
+
+def callers_swept(callers: pl.Series) -> int:
+    """Return the callers that cells are kept of: the rest of very many are one."""
+    from lab_pipeline.engine.sweep.sweeper import MOST_CALLERS  # noqa: PLC0415 - numba
+
+    return min(callers.n_unique(), MOST_CALLERS + 1)
 
 
 def require_memory(sets: int, days: int, callers: int, space: Space, memory: int) -> None:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from lab_pipeline.domain.errors import FieldError, InvalidConfigError, LabError
+from lab_pipeline.domain.errors import FieldError, InvalidConfigError
 from lab_pipeline.domain.space import SUBJECT, Dimension, Point, Space
 
 if TYPE_CHECKING:
@@ -152,9 +152,8 @@ def _require_optuna(method: "Method | None") -> None:
         import cmaes  # noqa: F401, PLC0415 - an extra
         import optuna  # noqa: F401, PLC0415 - an extra
     except ImportError:
-        raise LabError(
-            f"search.method {method} needs Optuna: pip install 'lab-pipeline[optuna]', or search by sobol"
-        ) from None
+        said = f"{method} needs Optuna: pip install 'lab-pipeline[optuna]', or search by sobol"
+        raise InvalidConfigError(SUBJECT, [FieldError("search.method", said)]) from None
 
 
 def _distribution(dimension: Dimension, method: "Method | None") -> "BaseDistribution":

@@ -5,10 +5,15 @@ from typing import Any
 
 from lab_pipeline.domain.timeframe import timeframe_ms
 from lab_pipeline.statistics.selection import RULES, unsayable
+from lab_pipeline.sweeps.limits import callers_swept, days_swept
 from lab_pipeline.sweeps.running import ResolvedSweep
 
 FIRST_INVALID = 3
 """Invalid sets that are told of."""
+
+
+LEAST_PLACEBOS = 19
+"""The smallest p-value that so many can give is 1 / 20."""
 
 
 @dataclass(frozen=True)
@@ -69,6 +74,8 @@ class Outlook:
             unsaid["winner"] = f"no set can win: {', '.join(short)}"
         if not spec.validation.placebo:
             unsaid["placebo, p"] = "validation.placebo is 0"
+        elif spec.validation.placebo < LEAST_PLACEBOS:
+            unsaid["placebo, p"] = f"{LEAST_PLACEBOS} placebos are the least that can pass"
         return cls(
             strategy=spec.strategy,
             strategy_version=resolved.strategy_version,
@@ -88,7 +95,11 @@ class Outlook:
             callers=callers,
             held_days=resolved.held_days,
             placebos=spec.validation.placebo,
-            memory=bytes_needed(proposed or len(sets), len(days), callers),
+            memory=bytes_needed(
+                proposed or len(sets),
+                days_swept(calls["called_at"], placebos=spec.validation.placebo > 0),
+                callers_swept(calls["caller"]),
+            ),
             memory_allowed=resolved.memory,
             unsaid=unsaid,
         )

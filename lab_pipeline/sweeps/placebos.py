@@ -25,7 +25,7 @@ from lab_pipeline.engine.sweep.cells import bytes_needed
 from lab_pipeline.engine.witness import DAYS_AROUND
 from lab_pipeline.lake import CandleSlice
 from lab_pipeline.runs.progress import Progress
-from lab_pipeline.sweeps.limits import MEMORY
+from lab_pipeline.sweeps.limits import MEMORY, callers_swept, days_swept
 
 WITH_THE_PRICE = ("entry_price", "targets", "stop_price", "price_at_call", "market_cap_at_call")
 T = TypeVar("T")
@@ -63,8 +63,8 @@ def best_of_placebos(  # noqa: PLR0917 - a sweep, and what is asked of it
     horizon = max(minutes_to_ms(group.horizon_minutes) for group in sets.groups)
     with open_candles() as candles:
         times, scales = moments(calls, horizon, candles, number, seed)
-    days = len(calls["called_at"].dt.date().unique())
-    at_once = max(1, memory // bytes_needed(len(sets), days, calls["caller"].n_unique()))
+    days = days_swept(calls["called_at"], placebos=True)
+    at_once = max(1, memory // bytes_needed(len(sets), days, callers_swept(calls["caller"])))
     found: list[T] = []
     for begin in range(0, number, at_once):
         part = range(begin, min(begin + at_once, number))

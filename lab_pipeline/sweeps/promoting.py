@@ -75,7 +75,8 @@ def promote(
     )
     with open_catalog(strategies.catalog).transaction(write=True):
         known = strategies.versions(name)
-        kept = [tag for tag in known[-1].strategy.tags if not tag.startswith((VERDICT_TAG, TRIES_TAG))] if known else []
+        before = known[-1].strategy.tags if known else ()
+        kept = [tag for tag in before if not tag.startswith((SWEEP_TAG, VERDICT_TAG, TRIES_TAG))]
         tags = tuple(dict.fromkeys([*kept, *said]))
         about = known[-1].strategy.metadata_dict() if known else {"id": name, "name": name, "description": words}
         document = {**about, "tags": tags, **config.to_json_dict()}

@@ -50,7 +50,7 @@ from lab_pipeline.sweeps.artifacts import (
     stop_fills_document,
 )
 from lab_pipeline.sweeps.callers import MOST_PAIRS, CallerTests, judge_callers
-from lab_pipeline.sweeps.limits import MEMORY, require_memory
+from lab_pipeline.sweeps.limits import MEMORY, callers_swept, days_swept, require_memory
 from lab_pipeline.sweeps.portfolio import Portfolio, share_among
 from lab_pipeline.sweeps.replays import Replay, accounts, replay, stress_lanes
 from lab_pipeline.sweeps.search import find_points
@@ -163,7 +163,6 @@ def resolve(spec: SweepSpec, strategies: StrategyStore, lake: Lake, *, memory: i
         LabError: if there is nothing to run it on, nothing left to select on, or more cells than memory.
     """
     from lab_pipeline.engine.sweep import Sets, days_of  # noqa: PLC0415 - numba
-    from lab_pipeline.engine.sweep.sweeper import MOST_CALLERS  # noqa: PLC0415 - numba
 
     asked = spec.backtest(backtests.full_range(lake))
     base = backtests.resolve(asked, strategies, lake)
@@ -199,8 +198,8 @@ def resolve(spec: SweepSpec, strategies: StrategyStore, lake: Lake, *, memory: i
         )
     selected = calls.filter(pl.Series(selecting[day]))
     count = spec.search.sets if spec.search.optimises else len(sets)
-    callers = min(selected["caller"].n_unique(), MOST_CALLERS + 1)
-    require_memory(count, int(selecting.sum()), callers, space, memory)
+    days_kept = days_swept(selected["called_at"], placebos=spec.validation.placebo > 0)
+    require_memory(count, days_kept, callers_swept(selected["caller"]), space, memory)
     end = asked.range.end
     if not selecting.all():
         end = _moment(int(days[selecting][-1]) + DAY_MS, asked.range.start)

@@ -175,7 +175,7 @@ def _fared(
 
 
 def _swept(batch: ResolvedSweep, candles: KeptCandles, threads: int | None) -> Sweep:
-    sweeper = make_sweeper(batch, batch.calls, candles.slice(batch), threads)
+    sweeper = make_sweeper(batch, batch.calls, candles.slice(batch), threads, returns=False)
     for shard in candles.shards(batch):
         sweeper.add(shard)
     return sweeper.finish()

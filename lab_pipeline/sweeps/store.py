@@ -258,7 +258,7 @@ class SweepStore:
         for path in self.given_up():
             found += sum(file.stat().st_size for file in path.rglob("*") if file.is_file())
             if remove:
-                shutil.rmtree(path)
+                shutil.rmtree(path, ignore_errors=True)  # whoever goes on with it now makes it anew
         return found
 
     def given_up(self) -> list[Path]:
@@ -266,7 +266,7 @@ class SweepStore:
         root = self.directory / PARTIAL
         limit = (now() - GIVEN_UP).timestamp()
         found = sorted(root.iterdir()) if root.is_dir() else []
-        return [path for path in found if max(one.stat().st_mtime for one in (path, *path.rglob("*"))) < limit]
+        return [path for path in found if _last_change(path) < limit]
 
     def damage(self) -> list[str]:
         """Say of every lost or damaged file of every sweep which it is, without reading it."""
@@ -335,6 +335,14 @@ def _write_results(staging: Path, rank: int, results: Results) -> list[ArtifactF
     files = write_results(place, *results)
     sync_directory(place)
     return [file.model_copy(update={"name": f"{TOP}/{rank}/{file.name}"}) for file in files]
+
+
+def _last_change(directory: Path) -> float:
+    """Return when something in a directory was last changed; one that is gone by now counts as of this moment."""
+    try:
+        return max(one.stat().st_mtime for one in (directory, *directory.rglob("*")))
+    except FileNotFoundError:
+        return now().timestamp()
 
 
 def is_published(directory: Path, sweep_id: str) -> bool:

@@ -494,6 +494,7 @@ def test_the_holdout_is_opened_and_every_look_counted(made):
     second = made.client.post(f"{sweep}/reveal", json={"by": "' OR 1=1 --"}).json()
     assert [one["by"] for one in second["seen"]] == ["ann", "' OR 1=1 --"]
     assert second["sets"] == first.json()["sets"]
+    assert made.client.get(sweep).json()["holdout"] == second, "to look at a sweep is no look at what it holds out"
 
 
 def test_a_set_is_promoted_only_if_somebody_insists(made):

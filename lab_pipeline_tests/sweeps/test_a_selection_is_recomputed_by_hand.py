@@ -148,7 +148,7 @@ def test_every_number(published):
         "days": len(cells.days),
         "trials": trials,
         "trials_before": trials_before,
-        **sharpe(cells, winner, able, trials),
+        **sharpe(cells, winner, able, trials, trials_before),
         **halves(cells, able),
         **superiority(cells.net[able], able),
         **walk_forward(cells),
@@ -198,7 +198,7 @@ def interval(cells, tables, winner):
     return {"expectancy_low": mean - max(halfs), "expectancy_high": mean + max(halfs)}
 
 
-def sharpe(cells, winner, able, trials):
+def sharpe(cells, winner, able, trials, before):
     correlations = np.corrcoef(cells.net)
     eigenvalues = np.linalg.eigvalsh(correlations)
     effective = min(trials, eigenvalues.sum() ** 2 / (eigenvalues**2).sum() * trials / len(cells.net))
@@ -216,13 +216,15 @@ def sharpe(cells, winner, able, trials):
     def probability(threshold):
         return stats.norm.cdf((ratio - threshold) * math.sqrt(days - 1) / math.sqrt(variance))
 
-    luck = spread * best_of(trials)
+    luck = max(spread * best_of(trials), best_of(1 + before) / math.sqrt(days - 1) if before else 0)
+    share = effective / trials
+    alike = max(spread * best_of(effective), best_of(1 + before * share) / math.sqrt(days - 1) if before else 0)
     record = 1 + variance * (stats.norm.ppf(0.95) / (ratio - luck)) ** 2
     return {
         "effective_trials": effective,
         "psr": probability(0),
         "dsr": probability(luck),
-        "dsr_effective": probability(spread * best_of(effective)),
+        "dsr_effective": probability(alike),
         "luck_sharpe": luck,
         "track_record_days": record if ratio > luck else None,
         "minimum_backtest_days": (best_of(trials) / ratio) ** 2 if ratio > 0 else None,

@@ -25,7 +25,7 @@ from lab_pipeline.operations.sweeps import SweepPosition
 from lab_pipeline.runs.strategies import UnknownStrategyError
 from lab_pipeline.sweeps import checking, questions
 from lab_pipeline.sweeps.heatmap import Reduce, heat_map
-from lab_pipeline.sweeps.holdout import reveal
+from lab_pipeline.sweeps.holdout import holdout_of, reveal
 from lab_pipeline.sweeps.promoting import promote
 from lab_pipeline.sweeps.published import PublishedSweep
 from lab_pipeline.sweeps.questions import SortOrder
@@ -98,12 +98,14 @@ def list_sweeps(stores: LabStores, limit: Limit = PAGE, cursor: Cursor = None) -
 def get_sweep(stores: LabStores, sweep_id: SweepId) -> schemas.SweepDetail:
     """Return what was asked for and what became of it."""
     sweep = stores.sweep_runs.get(sweep_id)
+    holdout = holdout_of(stores.sweeps, sweep_id) if sweep.published else None
     return schemas.SweepDetail(
         **schemas.SweepItem.fields(sweep),
         config=schemas.SweepRequest.of(dict(sweep.asked)),
         error=stores.sweep_runs.error(sweep),
         fingerprint=sweep.published.fingerprint if sweep.published else None,
         snapshot=sweep.published.snapshot if sweep.published else None,
+        holdout=None if holdout is None else schemas.HoldoutAnswer.of(holdout),
         dagster_url=f"{stores.webserver.url}/runs/{sweep_id}" if sweep.is_run else None,
     )
 

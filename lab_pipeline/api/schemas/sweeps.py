@@ -250,6 +250,8 @@ class SweepDetail(SweepItem):
     """sha256 (hex) of what the result is made of: sweeps that share it have the same bytes; null before it is known."""
     snapshot: str | None
     """Hash of the calls and candles that it read; null before it has published."""
+    holdout: "HoldoutAnswer | None"
+    """The days that it holds out, and who has looked at them; null where there are none, or none known yet."""
     dagster_url: str | None
     """The run in the Dagster UI; null where Dagster knows of none."""
 
@@ -423,7 +425,7 @@ class StopFillsAnswer(Answer):
     ranks: dict[str, int | None]
     """Its rank then."""
     survives: bool | None
-    """Whether it may still win at the low."""
+    """Whether its objective stays above zero as run, at the level and at the low."""
 
 
 class VerdictPart(Answer):

@@ -31,6 +31,7 @@ from lab_pipeline.runs.strategies import StrategyStore
 from lab_pipeline.runs.tags import FINGERPRINT_TAG, SWEEP_OP, search_tags
 from lab_pipeline.sweeps import parts as in_parts
 from lab_pipeline.sweeps import running as steps
+from lab_pipeline.sweeps.outlook import Outlook
 from lab_pipeline.sweeps.partial import KeptPart, Partials, forget, keep_part, read_part
 from lab_pipeline.sweeps.proofs import RefutedError, look_ahead
 from lab_pipeline.sweeps.store import PARTIAL
@@ -93,6 +94,8 @@ def resolve_space(
     """
     with failing_clearly(context.log):
         resolved = steps.resolve(to_spec(context.op_config["spec"]), strategies, lake, memory=lab.settings.sweep_memory)
+        for part, why in Outlook.of(resolved).unsaid.items():
+            context.log.warning(f"{part} will not be said: {why}")
         log = _progress(context, "sets", resolved)
         resolved = steps.search(resolved, lake, lab.sweeps, threads=lab.settings.threads, on_progress=log.report)
     found = {

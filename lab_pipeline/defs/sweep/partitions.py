@@ -20,6 +20,7 @@ from lab_pipeline.operations.lab import Lab
 from lab_pipeline.runs.strategies import StrategyStore
 from lab_pipeline.runs.tags import STRATEGY_DIMENSION, WALK_JOB, WINDOW_DIMENSION
 from lab_pipeline.statistics.selection.out_of_sample import Tested
+from lab_pipeline.sweeps.holdout import holdout_of
 from lab_pipeline.sweeps.running import SelectedSweep
 from lab_pipeline.sweeps.spec import SweepSpec
 from lab_pipeline.sweeps.store import SweepManifest, SweepStore
@@ -68,6 +69,7 @@ def walk(
     with failing_clearly(context.log):
         manifest = _template(lab.sweeps, strategy, asked)
         spec = SweepSpec.parse(manifest.spec).model_copy(update={"strategy_version": manifest.strategy_version})
+        _require_seen(lab.sweeps, manifest, window_range(window))
         log = ProgressLog(context.log, "calls", manifest.sets, spec.objective.name)
         walked = walk_fold(
             spec,
@@ -75,9 +77,24 @@ def walk(
             lake=lake,
             strategies=strategies,
             threads=lab.settings.threads,
+            memory=lab.settings.sweep_memory,
             on_progress=log.report,
         )
     return dg.MaterializeResult(metadata=_metadata(walked, manifest))
+
+
+def _require_seen(store: SweepStore, manifest: SweepManifest, window: TimeRange) -> None:
+    """Refuse to test in days that a sweep holds out and nobody has revealed: it would be a look that is not counted.
+
+    Raises:
+        LabError: saying whose days they are.
+    """
+    kept = holdout_of(store, manifest.sweep_id)
+    if kept is not None and not kept.looks and window.start < kept.held.end and kept.held.start < window.end:
+        raise LabError(
+            f"the window lies in days that sweep {manifest.sweep_id} holds out: `lab sweep reveal {manifest.sweep_id}` "
+            "opens them, and counts the look"
+        )
 
 
 def window_name(tested: Tested) -> str:

@@ -26,11 +26,9 @@ def trials(context: dg.AssetExecutionContext, lab: dg.ResourceParam[Lab]) -> dg.
 
 def trials_by_strategy(lab: Lab) -> pl.DataFrame:
     """Return `strategy` and `sets`, how many different ones of it were tried, by strategy."""
-    store = lab.sweeps
-    store.catch_up()
-    strategies = sorted({str(store.manifest(one).spec["strategy"]) for one in store.sweep_ids()})
+    lab.sweeps.catch_up()
     return pl.DataFrame(
-        [(name, lab.trials.tried(name).trials) for name in strategies],
+        [(name, lab.trials.tried(name).trials) for name in lab.trials.strategies()],
         pl.Schema({"strategy": pl.String(), "sets": pl.Int64()}),
         orient="row",
     )

@@ -273,7 +273,8 @@ def _deflation(cells: DayCells, choice: Choice, rivals: DayCells, trials: int, e
     returns = cells.net[choice.winner]
     if not varies(returns):
         return "the winner's day returns do not vary"
-    return deflate(returns, day_sharpe(whole(rivals))[0], trials, effective)
+    earlier = max(0, trials - cells.sets)
+    return deflate(returns, day_sharpe(whole(rivals))[0], trials, effective, earlier)
 
 
 def _halves(rivals: DayCells, able: Integers, objective: Objective, wanted: int | None) -> Overfitting | str:

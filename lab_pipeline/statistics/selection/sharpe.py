@@ -82,7 +82,7 @@ class Deflation:
     backtest_days: float
 
 
-def deflate(returns: Floats, sharpes: Floats, trials: float, effective: float) -> Deflation:
+def deflate(returns: Floats, sharpes: Floats, trials: float, effective: float, earlier: int = 0) -> Deflation:
     """Measure the winner against the luck of its choice.
 
     Args:
@@ -90,17 +90,23 @@ def deflate(returns: Floats, sharpes: Floats, trials: float, effective: float) -
         sharpes: (S,) Sharpe ratios per day of the sets that it was chosen from.
         trials: that were made, here and before.
         effective: how many independent ones these amount to.
+        earlier: of the tries, those before. Their Sharpe ratios are not known, and what was chosen from them may be all
+            that is looked at now: so the spread of these sets says too little of the luck of those. They are taken to
+            have had that of sets without an edge, at the least.
 
     Raises:
         ValueError: fewer than four days, or the returns do not vary.
     """
-    shape, by_luck = Shape.of(returns), luck(sharpes, trials)
+    shape = Shape.of(returns)
+    before = luck_of_sets_without_an_edge(1 + earlier, shape.days)
+    effective_before = luck_of_sets_without_an_edge(1 + earlier * effective / trials, shape.days)
+    by_luck = max(luck(sharpes, trials), before)
     return Deflation(
         shape,
         probabilistic_sharpe(shape),
         by_luck,
         probabilistic_sharpe(shape, by_luck),
-        probabilistic_sharpe(shape, luck(sharpes, effective)),
+        probabilistic_sharpe(shape, max(luck(sharpes, effective), effective_before)),
         minimum_track_record(shape, by_luck),
         minimum_backtest(shape.sharpe, trials),
     )
@@ -132,6 +138,11 @@ def luck(sharpes: Floats, trials: float) -> float:
     """
     spread = float(np.std(sharpes, ddof=1)) if len(sharpes) > 1 else 0.0
     return spread * expected_maximum(trials)
+
+
+def luck_of_sets_without_an_edge(trials: float, days: int) -> float:
+    """Return the Sharpe ratio per day that the best of so many sets without an edge shows in so many days."""
+    return expected_maximum(trials) / math.sqrt(days - 1)
 
 
 def minimum_track_record(shape: Shape, threshold: float = 0.0, confidence: float = 0.95) -> float:

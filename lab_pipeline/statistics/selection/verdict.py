@@ -52,7 +52,7 @@ RULES: Mapping[Part, Rule] = {
     ),
     Part.PLACEBO: Rule(0.05, -1, "placebo, p", "the same search finds as much where nothing is to be found"),
     Part.OUT_OF_SAMPLE: Rule(0.0, 0, "mean net return out of sample", "no gain on days that the choice had not seen"),
-    Part.PLATEAU: Rule(0.5, 1, "plateau by peak", "the peak stands alone among its neighbours"),
+    Part.PLATEAU: Rule(0.5, 1, "plateau by peak", "no neighbourhood of sets comes near the peak"),
     Part.LANES: Rule(0.0, 0, "mean net return in the worst lane", "no gain under worse costs or a later entry"),
 }
 

@@ -77,6 +77,21 @@ def test_deflated_ratios_equal_purgedcvs(trials):
     assert ours.dsr_effective == pytest.approx(fewer, abs=1e-10)
 
 
+def test_a_narrow_look_at_what_a_broad_one_has_chosen_is_no_less_lucky():
+    """The best of 5,000 rules without an edge, swept once more by itself or among a few that are much alike."""
+    days = 120
+    random = np.random.default_rng(5)
+    ratios = random.normal(size=(5_000, days))
+    best = ratios[(ratios.mean(axis=1) / ratios.std(axis=1)).argmax()]
+    alike = best + 0.05 * random.normal(size=(25, days))
+    for sets in (alike[:1], alike):
+        sharpes = sets.mean(axis=1) / sets.std(axis=1)
+        told = deflate(sets[sharpes.argmax()], sharpes, 5_000 + len(sets), 2, earlier=5_000)
+        assert told.psr > 0.99
+        assert told.dsr < 0.8
+        assert deflate(sets[0], sharpes, len(sets), 2).luck == luck(sharpes, len(sets)), "nothing before, nothing new"
+
+
 def test_a_ratio_of_days_is_mean_by_deviation():
     cells = some_cells()
     told = cells.net.mean(axis=1) / cells.net.std(axis=1, ddof=1)
