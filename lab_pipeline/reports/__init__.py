@@ -3,10 +3,11 @@
 from lab_pipeline.reports.charts import CURVES, buckets_picture, comparison_chart, coverage_chart, equity_picture
 from lab_pipeline.reports.pages import environment
 from lab_pipeline.reports.sheet import RunResult, render_report, render_sheet
-from lab_pipeline.reports.sweep_sheet import render_sweep
+from lab_pipeline.reports.sweep_sheet import SETS_BESIDE, render_sweep, render_sweep_sheet
 
 __all__ = [
     "CURVES",
+    "SETS_BESIDE",
     "RunResult",
     "buckets_picture",
     "comparison_chart",
@@ -16,4 +17,5 @@ __all__ = [
     "render_report",
     "render_sheet",
     "render_sweep",
+    "render_sweep_sheet",
 ]
