@@ -1,6 +1,13 @@
 """Pictures and tear sheets."""
 
-from lab_pipeline.reports.charts import CURVES, buckets_picture, comparison_chart, coverage_chart, equity_picture
+from lab_pipeline.reports.charts import (
+    CURVES,
+    buckets_picture,
+    comparison_chart,
+    coverage_chart,
+    days_chart,
+    equity_picture,
+)
 from lab_pipeline.reports.pages import environment
 from lab_pipeline.reports.sheet import RunResult, render_report, render_sheet
 from lab_pipeline.reports.sweep_sheet import SETS_BESIDE, render_sweep, render_sweep_sheet
@@ -12,6 +19,7 @@ __all__ = [
     "buckets_picture",
     "comparison_chart",
     "coverage_chart",
+    "days_chart",
     "environment",
     "equity_picture",
     "render_report",
