@@ -1,4 +1,4 @@
-"""What people write about a run or sweep: a name, labels, notes, and that it is to be kept. It is part of its record."""
+"""What people write about a run or sweep, as part of its record: a name, labels, notes, and that it is to be kept."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -58,7 +58,7 @@ def write_notes(
         UnknownRunError: if there is no such run.
     """
     runs.get(run_id)
-    if changed := _tags(name, labels, text, pinned):
+    if changed := _tags(name=name, labels=labels, text=text, pinned=pinned):
         runs.instance.add_run_tags(run_id, changed)
 
 
@@ -85,7 +85,7 @@ def write_sweep_notes(
         ConflictError: if there is no record to write into, or nothing yet to keep.
     """
     sweep = sweeps.get(sweep_id)
-    told = _tags(name, labels, text)
+    told = _tags(name=name, labels=labels, text=text)
     if told and not sweep.is_run:
         raise ConflictError(f"Dagster has no run of sweep {sweep_id}, with which notes are kept; it can be pinned")
     if pinned and sweep.published is None:
@@ -99,6 +99,7 @@ def write_sweep_notes(
 
 
 def _tags(
+    *,
     name: str | None = None,
     labels: Sequence[str] | None = None,
     text: str | None = None,

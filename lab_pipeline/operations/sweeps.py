@@ -20,7 +20,8 @@ from lab_pipeline.storage.internals import RunsTable
 from lab_pipeline.sweeps.store import SweepManifest, SweepStore, UnknownSweepError
 
 PROGRESS = re.compile(
-    r"^[0-9,]+ sets x ([0-9,]+) of ([0-9,]+) (calls|sets|placebos) \([0-9]+%\), ([0-9,]+) s left(?:; (best so far .*))?$"
+    r"^[0-9,]+ sets x ([0-9,]+) of ([0-9,]+) (calls|sets|placebos) \([0-9]+%\), "
+    r"([0-9,]+) s left(?:; (best so far .*))?$"
 )
 """A line of `defs.sweep.progress_log`."""
 

@@ -6,7 +6,13 @@ import polars as pl
 
 DRAWDOWNS_SHOWN = 5
 DAY = pl.Schema(
-    {"day": pl.Date(), "equity": pl.Float64(), "return": pl.Float64(), "exposure": pl.Float64(), "drawdown": pl.Float64()}
+    {
+        "day": pl.Date(),
+        "equity": pl.Float64(),
+        "return": pl.Float64(),
+        "exposure": pl.Float64(),
+        "drawdown": pl.Float64(),
+    }
 )
 DRAWDOWN = pl.Schema(
     {

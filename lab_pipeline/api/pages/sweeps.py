@@ -1,6 +1,5 @@
 """The pages of sweeps: the list, and one with its sheet in place."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -72,7 +71,7 @@ def list_sweeps(stores: LabStores, cursor: Cursor = None) -> HTMLResponse:
 def get_sweep(stores: LabStores, sweep_id: SweepId) -> HTMLResponse:
     """Show a sweep: its sheet and what can be done with it, or how far it is and why it failed."""
     sweep = stores.sweep_runs.get(sweep_id)
-    selection: Mapping[str, Any] | None = None
+    selection: dict[str, Any] | None = None
     holdout: Holdout | None = None
     if sweep.published is not None:
         selection = stores.sweeps.document(sweep_id, "selection")
