@@ -1,5 +1,6 @@
 """The pages of sweeps, as HTML: what they say, what can be done from them, and that names stay text."""
 
+import html
 import json
 import re
 
@@ -179,7 +180,7 @@ def test_a_hostile_address_stays_text(made, path):
 
 def test_the_sweep_to_launch_is_filled_in_and_runs_dry(made):
     page = made.client.get("/lab/launch/sweep?strategy=mine").text
-    text = re.search(r"<textarea[^>]*>(.*?)</textarea>", page, re.DOTALL)[1].replace("&#34;", '"')
+    text = html.unescape(re.search(r"<textarea[^>]*name=\"text\"[^>]*>(.*?)</textarea>", page, re.DOTALL)[1])
     assert 'strategy: "mine"' in text
     request = made.client.post("/lab/launch/sweep/validate", json={"text": text})
     assert request.status_code == 200, request.text

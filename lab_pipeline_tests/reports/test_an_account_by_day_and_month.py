@@ -20,7 +20,7 @@ def account(*equity, start=datetime(2024, 12, 30, 1, tzinfo=UTC), hours=1):
             "equity": [float(value) for value in equity],
             "exposure": [0.1 * (number % 5) for number in range(len(equity))],
         },
-        schema_overrides={"timestamp": pl.Datetime("ms", "UTC")},
+        schema={"timestamp": pl.Datetime("ms", "UTC"), "equity": pl.Float64, "exposure": pl.Float64},
     )
     highest = pl.max_horizontal(pl.col("equity").cum_max(), pl.lit(CAPITAL))
     return frame.with_columns(drawdown=pl.col("equity") / highest - 1.0)
@@ -77,12 +77,12 @@ def test_months_multiply_to_years_and_years_to_the_whole():
 
 
 def test_after_a_day_that_left_nothing_there_is_no_return():
-    equity = account(50, 0, 0, hours=24)
+    equity = account(50, 0, 0, 0, hours=24)
     days = by_day(equity, CAPITAL, 24 * HOUR_MS)
-    assert days["return"].to_list() == [-0.5, -1.0, None]
+    assert days["return"].to_list() == [-0.5, -1.0, None, None]
     (year, other) = by_year(days, CAPITAL)
     assert (year.whole, other.whole) == (-1.0, None)
-    assert "3 days" in days_chart(days)
+    assert "4 days" in days_chart(days)
 
 
 def test_the_chart_of_days_says_how_many_were_up():
