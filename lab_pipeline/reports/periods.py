@@ -44,7 +44,7 @@ def by_day(equity: pl.DataFrame, initial_capital: float, timeframe_ms: int) -> p
     )
     before = pl.col("equity").shift(1, fill_value=initial_capital)
     made = pl.when(before > 0).then(pl.col("equity") / before - 1.0)
-    return days.with_columns(made.alias("return")).select(DAY.names()).cast(dict(DAY))
+    return days.with_columns(made.alias("return")).select(DAY.names()).cast(DAY)
 
 
 @dataclass(frozen=True)
@@ -113,7 +113,7 @@ def drawdowns(equity: pl.DataFrame) -> pl.DataFrame:
     )
     took = pl.coalesce("recovered_at", "end") - pl.col("peak_at")
     found = found.with_columns(days=took.dt.total_milliseconds() / 86_400_000)
-    return found.sort("depth", "peak_at").select(DRAWDOWN.names()).cast(dict(DRAWDOWN))
+    return found.sort("depth", "peak_at").select(DRAWDOWN.names()).cast(DRAWDOWN)
 
 
 def _grown(end: float, before: float) -> float | None:

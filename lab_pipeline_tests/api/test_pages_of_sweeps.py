@@ -80,7 +80,7 @@ def test_a_damaged_sweep_says_so_in_the_list(made):
     path = made.directory / "selection.json"
     whole = path.read_bytes()
     path.write_bytes(whole[:-2])
-    sweep_pages._found.cache_clear()  # what a healthy one says is remembered
+    sweep_pages.found_of.cache_clear()  # what a healthy one says is remembered
     try:
         assert "selection.json is damaged" in made.client.get("/lab/sweeps").text
     finally:

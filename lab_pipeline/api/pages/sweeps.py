@@ -116,7 +116,7 @@ def _head(stores: Stores, sweep: SweepRun) -> Head:
     if sweep.published is None:
         return Head(sweep, notes, damage=sweep.damage)
     try:
-        return Head(sweep, notes, *_found(_Publication(stores.sweeps, sweep.published)))
+        return Head(sweep, notes, *found_of(_Publication(stores.sweeps, sweep.published)))
     except LabError as error:
         return Head(sweep, notes, damage=str(error))
 
@@ -140,7 +140,7 @@ class _Publication:
 
 
 @lru_cache(maxsize=HEADS_KEPT)
-def _found(one: _Publication) -> tuple[str, int, bool]:
+def found_of(one: _Publication) -> tuple[str, int, bool]:
     """Return method, tries and whether the winner is supported."""
     sweep_id = one.manifest.sweep_id
     space, selection = one.store.document(sweep_id, "space"), one.store.document(sweep_id, "selection")
