@@ -10,7 +10,7 @@ from lab_pipeline.reports.charts import (
 )
 from lab_pipeline.reports.pages import environment
 from lab_pipeline.reports.sheet import RunResult, render_report, render_sheet
-from lab_pipeline.reports.sweep_sheet import SETS_BESIDE, render_sweep, render_sweep_sheet
+from lab_pipeline.reports.sweep_sheet import SETS_BESIDE, conclude_sweep, render_sweep, render_sweep_sheet
 
 __all__ = [
     "CURVES",
@@ -18,6 +18,7 @@ __all__ = [
     "RunResult",
     "buckets_picture",
     "comparison_chart",
+    "conclude_sweep",
     "coverage_chart",
     "days_chart",
     "environment",

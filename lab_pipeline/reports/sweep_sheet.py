@@ -121,7 +121,7 @@ def _shown(
         "spec": spec,
         "minimum": spec["objective"],
         "universe": _universe(spec),
-        "conclusion": _conclusion(selection),
+        "conclusion": conclude_sweep(selection),
         "sentences": list(_sentences(selection, space)),
         "able": int(sets["eligible"].sum()),
         "winner": None,
@@ -144,7 +144,8 @@ def _shown(
     return content | {"data": data, "data_text": Markup(text)}  # noqa: S704 - no tag is left in it
 
 
-def _conclusion(selection: Mapping[str, Any]) -> str:
+def conclude_sweep(selection: Mapping[str, Any]) -> str:
+    """Say in a sentence whether the winner of a sweep is supported, and what it fails; `selection` is the document."""
     if selection["supported"]:
         return f"Supported: the winner of {selection['trials']:,} tries passes every test."
     if selection["winner"] is None:

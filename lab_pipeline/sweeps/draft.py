@@ -34,12 +34,12 @@ def draft(strategy_id: str, config: StrategyConfig, timeframe: str) -> str:
     lines = [
         f"strategy: {json.dumps(strategy_id)}",
         f"timeframe: {timeframe}",
-        "space:  # a path of the strategy, and its values: a list, or {from: 0.05, to: 0.5, n: 10}",
+        "space:  # a list, or {from: 0.05, to: 0.5, n: 10}",
         *(varied or [f"  exit.stopLoss: {json.dumps(CANDIDATES['exit.stopLoss'])}"]),
-        "constraints: []  # such as exit.targets[0].multiple - 1 > exit.stopLoss",
-        f"search: {{sets: {search.sets}}}  # every combination if there are no more, else so many of Sobol's points",
+        "constraints: []  # such as exit.stopLoss < 0.4",
+        f"search: {{sets: {search.sets}}}  # every combination, or so many",
         f"objective: {_flow(objective, 'name', 'min_trades', 'min_days', 'min_callers')}",
-        f"validation: {_flow(validation, 'holdout', 'placebo')}  # the last days are not looked at",
+        f"validation: {_flow(validation, 'holdout', 'placebo')}",
         "seed: 0",
     ]
     return "\n".join(lines) + "\n"

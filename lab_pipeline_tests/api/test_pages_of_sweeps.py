@@ -72,7 +72,8 @@ def test_a_sweep_is_listed_with_verdict_method_sets_and_tries(made):
     row = re.search(rf"<tr><th scope=\"row\"><a href=\"/lab/sweeps/{made.sweep}.*?</tr>", page, re.DOTALL)[0]
     cells = re.findall(r"<td[^>]*>(.*?)</td>", row)
     assert cells[2:5] == ["grid", "24", f"{made.selection['trials']:,}"]
-    assert cells[5].lower().startswith("not supported: ")
+    assert cells[5].startswith("Not supported: ")
+    assert cells[5] in page_of(made)
     assert made.client.get("/lab/sweeps?cursor=x").status_code == 422
 
 

@@ -17,7 +17,7 @@ from lab_pipeline.domain.backtest import now
 from lab_pipeline.domain.errors import LabError
 from lab_pipeline.operations.notes import Notes, notes_of_sweep
 from lab_pipeline.operations.sweeps import SweepRun
-from lab_pipeline.reports import SETS_BESIDE, render_sweep_sheet
+from lab_pipeline.reports import SETS_BESIDE, conclude_sweep, render_sweep_sheet
 from lab_pipeline.sweeps.holdout import Holdout, holdout_of
 from lab_pipeline.sweeps.published import PublishedSweep
 from lab_pipeline.sweeps.store import SweepManifest, SweepStore
@@ -41,6 +41,7 @@ class Head:
         method: how its space was searched; null before it has published.
         trials: configurations of which its winner is the best; null likewise.
         supported: whether the verdict supports the winner; null likewise.
+        conclusion: the verdict in a sentence; null likewise.
         damage: why nothing of it can be read, if so.
     """
 
@@ -49,6 +50,7 @@ class Head:
     method: str | None = None
     trials: int | None = None
     supported: bool | None = None
+    conclusion: str | None = None
     damage: str | None = None
 
 
@@ -140,11 +142,11 @@ class _Publication:
 
 
 @lru_cache(maxsize=HEADS_KEPT)
-def found_of(one: _Publication) -> tuple[str, int, bool]:
-    """Return method, tries and whether the winner is supported."""
+def found_of(one: _Publication) -> tuple[str, int, bool, str]:
+    """Return method, tries, whether the winner is supported, and that in a sentence."""
     sweep_id = one.manifest.sweep_id
     space, selection = one.store.document(sweep_id, "space"), one.store.document(sweep_id, "selection")
-    return space["method"], selection["trials"], selection["supported"]
+    return space["method"], selection["trials"], selection["supported"], conclude_sweep(selection)
 
 
 def _sheet(store: SweepStore, manifest: SweepManifest) -> Markup:
