@@ -20,6 +20,7 @@ from lab_pipeline.api.pages import frame as page_frame
 from lab_pipeline.api.pages import lake as lake_pages
 from lab_pipeline.api.pages import launch as launch_page
 from lab_pipeline.api.pages import runs as run_pages
+from lab_pipeline.api.pages import sweeps as sweep_pages
 from lab_pipeline.api.pages import trades as trade_pages
 from lab_pipeline.api.pagination import refuse_unknown_parameters
 from lab_pipeline.api.routes import (
@@ -93,7 +94,17 @@ def create_app(settings: Settings) -> FastAPI:
     ):
         app.include_router(routes.router)
     app.include_router(docs.router)
-    for page in (page_frame, answer_page, run_pages, trade_pages, call_pages, compare_page, lake_pages, launch_page):
+    for page in (
+        page_frame,
+        answer_page,
+        run_pages,
+        trade_pages,
+        call_pages,
+        compare_page,
+        sweep_pages,
+        lake_pages,
+        launch_page,
+    ):
         app.include_router(page.router)
     for older in (strategies, leaderboard):
         app.include_router(older.router, prefix="/api")

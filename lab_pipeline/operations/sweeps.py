@@ -1,6 +1,7 @@
 """The sweeps that Dagster has run, runs or will run, and those that were published without it."""
 
 import json
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -12,11 +13,36 @@ import sqlalchemy as sa
 from lab_pipeline.dagster_ext.failure_reason import failure_reason
 from lab_pipeline.domain.enums import RunStatus
 from lab_pipeline.domain.errors import LabError
-from lab_pipeline.operations.runs import ERROR_TAG, Runs
+from lab_pipeline.operations.runs import ERROR_TAG, LINES_LOOKED_AT, Runs
 from lab_pipeline.runs.artifacts import MANIFEST
 from lab_pipeline.runs.tags import ASSET_JOB, SWEEP_ASSETS, SWEEP_JOB, WALK_JOB, asked_fields, recorded, status_of
 from lab_pipeline.storage.internals import RunsTable
 from lab_pipeline.sweeps.store import SweepManifest, SweepStore, UnknownSweepError
+
+PROGRESS = re.compile(
+    r"^[0-9,]+ sets x ([0-9,]+) of ([0-9,]+) (calls|sets|placebos) \([0-9]+%\), "
+    r"([0-9,]+) s left(?:; (best so far .*))?$"
+)
+"""A line of `defs.sweep.progress_log`."""
+
+
+@dataclass(frozen=True)
+class SweepProgress:
+    """How far a sweep is in what it is doing.
+
+    Attributes:
+        done: of `total`.
+        total: in all.
+        noun: of what: `calls` on which the sets are tried, `placebos`, or `sets` of an optimiser.
+        seconds_left: as it was estimated then.
+        best: what is known of the best set so far, in words; empty where nothing is.
+    """
+
+    done: int
+    total: int
+    noun: str
+    seconds_left: int
+    best: str
 
 
 @dataclass(frozen=True, order=True)
@@ -84,11 +110,15 @@ class SweepRun:
 
 
 class Sweeps:
-    """The record of sweeps: started by the API, the command line, the launchpad, *Materialize*, schedules."""
+    """The record of sweeps: started by the API, the command line, the launchpad, *Materialize*, schedules.
+
+    Attributes:
+        store: what they have published.
+    """
 
     def __init__(self, runs: Runs, store: SweepStore) -> None:
         self._runs = runs
-        self._store = store
+        self.store = store
 
     @property
     def instance(self) -> dg.DagsterInstance:
@@ -116,7 +146,7 @@ class Sweeps:
         """
         for found in self._recorded([sweep_id]):
             return found
-        if not self._store.has(sweep_id):
+        if not self.store.has(sweep_id):
             raise UnknownSweepError(f"unknown sweep '{sweep_id}': `lab sweep list` shows the sweeps there are")
         return self._unrecorded(SweepPosition(self._published_at(sweep_id), sweep_id))
 
@@ -128,10 +158,20 @@ class Sweeps:
             return None
         return sweep.tags.get(ERROR_TAG) or failure_reason(self.instance, sweep.sweep_id)
 
+    def progress(self, sweep_id: str) -> SweepProgress | None:
+        """Return how far a sweep is, as the latest line of its log about it says; null before there is one."""
+        newest = self.instance.get_records_for_run(sweep_id, limit=LINES_LOOKED_AT, ascending=False).records
+        found = (PROGRESS.search(record.event_log_entry.message) for record in newest)
+        line = next((match for match in found if match), None)
+        if line is None:
+            return None
+        done, total, left = (int(line[place].replace(",", "")) for place in (1, 2, 4))
+        return SweepProgress(done, total, line[3], left, line[5] or "")
+
     def _positions(self) -> Iterator[SweepPosition]:
         known = dict(self._heads())
         yield from (SweepPosition(created_at, sweep_id) for sweep_id, created_at in known.items())
-        for sweep_id in self._store.sweep_ids():
+        for sweep_id in self.store.sweep_ids():
             if sweep_id not in known:
                 yield SweepPosition(self._published_at(sweep_id), sweep_id)
 
@@ -183,7 +223,7 @@ class Sweeps:
 
     def _manifest(self, sweep_id: str) -> tuple[SweepManifest | None, str | None]:
         try:
-            return self._store.manifest(sweep_id), None
+            return self.store.manifest(sweep_id), None
         except UnknownSweepError:
             return None, None
         except LabError as error:
@@ -193,7 +233,7 @@ class Sweeps:
         manifest, _ = self._manifest(sweep_id)
         if manifest is not None:
             return manifest.created_at
-        changed = (self._store.directory / sweep_id / MANIFEST).stat().st_mtime
+        changed = (self.store.directory / sweep_id / MANIFEST).stat().st_mtime
         return datetime.fromtimestamp(changed, UTC)
 
 

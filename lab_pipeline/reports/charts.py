@@ -1,7 +1,7 @@
 """The charts of a run and of the statistics, as SVG."""
 
 from collections.abc import Sequence
-from datetime import date, datetime, timedelta
+from datetime import UTC, date, datetime, time, timedelta
 from itertools import pairwise
 from typing import cast
 
@@ -20,7 +20,7 @@ Floats = npt.NDArray[np.float64]
 
 WIDE, HALF = 1120, 540
 """Widths on the page, in CSS pixels."""
-EQUITY_HEIGHT, HALF_HEIGHT, EXCURSIONS_HEIGHT = 430, 270, 340
+EQUITY_HEIGHT, HALF_HEIGHT, EXCURSIONS_HEIGHT, DAYS_HEIGHT = 430, 270, 340, 200
 LOG_FROM = 20.0
 """The equity is drawn on a logarithmic scale if its highest value is this many times its lowest."""
 TAIL_LOW, TAIL_HIGH = 0.005, 0.985
@@ -122,6 +122,29 @@ def equity_chart(equity: pl.DataFrame, *, initial_capital: float) -> str:
         f"{signed_percent(cast('float', equity['exposure'].max())).lstrip('+')}."
     )
     return canvas.to_svg("Equity, drawdown and exposure over time", said)
+
+
+def days_chart(days: pl.DataFrame) -> str:
+    """Draw the return of each day as a bar; the frame has rows and columns of `periods.DAY`."""
+    told = days.drop_nulls("return")
+    returns = told["return"].to_numpy()
+    limits = _with_margin(min(0.0, returns.min(initial=0.0)), max(0.0, returns.max(initial=0.0)))
+    first, last = days["day"][0], days["day"][-1]
+    start, end = (datetime.combine(one, time(), UTC) for one in (first, last + timedelta(days=1)))
+    canvas = Canvas("days", WIDE, DAYS_HEIGHT, PAGE)
+    place = (LEFT, LITTLE_TITLE, WIDE - LEFT - RIGHT, DAYS_HEIGHT - BOTTOM - LITTLE_TITLE)
+    panel, rows = canvas.panel(place, _in_ms(start, end), limits), percent_ticks(*limits, 4)
+    panel.grid(rows)
+    noon = told["day"].cast(pl.Datetime("ms", "UTC")).dt.offset_by("12h")
+    _signed_bars(panel, _ms(noon), returns, sign=returns, places=days.height)
+    panel.level(0, PAGE.ink)
+    panel.label_rows(rows)
+    panel.label_columns(time_ticks(start, end))
+    said = (
+        f"{days.height} days from {first} to {last}: {(returns > 0).sum()} up, {(returns < 0).sum()} down, between "
+        f"{signed_percent(float(returns.min(initial=0.0)))} and {signed_percent(float(returns.max(initial=0.0)))}."
+    )
+    return canvas.to_svg("Return of each day", said)
 
 
 def comparison_chart(curves: Sequence[tuple[str, pl.DataFrame, float]]) -> str:

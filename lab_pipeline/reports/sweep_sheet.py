@@ -80,6 +80,39 @@ def render_sweep(
     Returns:
         A whole HTML document.
     """
+    made_of = {
+        "strategy_version": strategy_version,
+        "fingerprint": fingerprint,
+        "snapshot": snapshot,
+        "engine_version": engine_version,
+    }
+    script = Markup(SCRIPT)  # noqa: S704 - ours
+    return _PAGE.render(_shown(frames, selection, space, spec, made_of), script=script, script_hash=SCRIPT_HASH)
+
+
+def render_sweep_sheet(
+    frames: Mapping[str, pl.DataFrame],
+    selection: Mapping[str, Any],
+    space: Mapping[str, Any],
+    spec: Mapping[str, Any],
+    **made_of: str,
+) -> Markup:
+    """Render what is on the page of a sweep, without the page around it and its script; arguments as of `render_sweep`.
+
+    Of `days` no columns are needed but `set_id`, `day` and `net_sum`, of `callers` no rows but those of the
+    `SETS_BESIDE` best sets. Whoever shows it serves `templates/sweep.js` and loads it after the sheet.
+    """
+    return Markup(_SHEET.render(_shown(frames, selection, space, spec, made_of)))  # noqa: S704 - escaped by the template
+
+
+def _shown(
+    frames: Mapping[str, pl.DataFrame],
+    selection: Mapping[str, Any],
+    space: Mapping[str, Any],
+    spec: Mapping[str, Any],
+    made_of: Mapping[str, str],
+) -> dict[str, Any]:
+    """Return what the templates take."""
     sets = frames["sets"].sort("set_id")
     unit, dimensions = Unit(selection["objective"]), dimensions_of(sets, spec["space"])
     ranked = sets.filter(pl.col("rank").is_not_null()).sort("rank")
@@ -89,20 +122,15 @@ def render_sweep(
         "spec": spec,
         "minimum": spec["objective"],
         "universe": _universe(spec),
-        "conclusion": _conclusion(selection),
+        "conclusion": conclude_sweep(selection),
         "sentences": list(_sentences(selection, space)),
         "able": int(sets["eligible"].sum()),
         "winner": None,
         "counts": _counts(space),
         "paths": [{"path": one.path, "count": _values(one), "matters": one.matters} for one in dimensions],
         "document": visible_json({name: said for name, said in spec.items() if name not in HOW}, indent=2),
-        "strategy_version": strategy_version,
-        "fingerprint": fingerprint,
-        "snapshot": snapshot,
-        "engine_version": engine_version,
-        "script": Markup(SCRIPT),  # noqa: S704 - ours
-        "script_hash": SCRIPT_HASH,
         "objective_name": OBJECTIVES[selection["objective"]],
+        **made_of,
     }
     data: dict[str, Any] = {"percent": unit.is_return, "dimensions": [], "maps": {}, "lines": []}
     if not ranked.is_empty():
@@ -114,10 +142,11 @@ def render_sweep(
             content["charts"]["lines"] = content.pop("lines_chart")
     # an element of data ends at its closing tag alone
     text = visible_json(data).replace("<", "\\u003c")
-    return _PAGE.render(content | {"data": data, "data_text": Markup(text)})  # noqa: S704 - no tag is left in it
+    return content | {"data": data, "data_text": Markup(text)}  # noqa: S704 - no tag is left in it
 
 
-def _conclusion(selection: Mapping[str, Any]) -> str:
+def conclude_sweep(selection: Mapping[str, Any]) -> str:
+    """Say in a sentence whether the winner of a sweep is supported, and what it fails; `selection` is the document."""
     if selection["supported"]:
         return f"Supported: the winner of {selection['trials']:,} tries passes every test."
     if selection["winner"] is None:
@@ -515,4 +544,4 @@ def _marked(drawn: Mapping[str, str]) -> dict[str, Markup]:
     return {name: Markup(chart) for name, chart in drawn.items()}  # noqa: S704 - their text is escaped by the canvas
 
 
-_PAGE = template("sweep.html")
+_PAGE, _SHEET = template("sweep.html"), template("sweep_sheet.html")

@@ -29,9 +29,9 @@ class AlignedCurves:
 
 def differing_fields(specs: Sequence[ResolvedSpec]) -> dict[str, list[Any]]:
     """Return every path at which the specs are not all equal, with the value of each; None where it has none."""
-    flat = [dict(_leaves(spec.to_json_dict())) for spec in specs]
-    paths = sorted({path for leaves in flat for path in leaves})
-    found = {path: [leaves.get(path) for leaves in flat] for path in paths}
+    flat = [dict(leaves(spec.to_json_dict())) for spec in specs]
+    paths = sorted({path for one in flat for path in one})
+    found = {path: [one.get(path) for one in flat] for path in paths}
     return {path: values for path, values in found.items() if any(value != values[0] for value in values)}
 
 
@@ -63,10 +63,10 @@ def _on_clock(frame: pl.DataFrame, clock: pl.DataFrame, step: int) -> list[float
     return carried.select(pl.when(inside).then("equity"))["equity"].to_list()
 
 
-def _leaves(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:  # noqa: ANN401 - JSON has no narrower type
+def leaves(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:  # noqa: ANN401 - JSON has no narrower type
     """Iterate over the parts of a document that are no objects; a list counts as a whole, whatever its length."""
     if isinstance(value, dict) and value:
         for key, part in value.items():
-            yield from _leaves(part, f"{path}.{key}" if path else key)
+            yield from leaves(part, f"{path}.{key}" if path else key)
     else:
         yield path, value

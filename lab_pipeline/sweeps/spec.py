@@ -260,17 +260,30 @@ def read_request(path: Path) -> dict[str, Any]:
         raise LabError(f"cannot read {path}: {error.strerror}") from None
     except UnicodeDecodeError:
         raise LabError(f"{path} is no text in UTF-8") from None
-    language = "JSON" if path.suffix == ".json" else "YAML"
+    return parse_request(text, subject=str(path), language="JSON" if path.suffix == ".json" else "YAML")
+
+
+def parse_request(text: str, *, subject: str, language: Literal["JSON", "YAML"] = "YAML") -> dict[str, Any]:
+    """Read the object that a text is.
+
+    Args:
+        text: of a file.
+        subject: what errors are about.
+        language: of the text; what is JSON is YAML, too.
+
+    Raises:
+        InvalidConfigError: if it is none.
+    """
     try:
         value = read_json(text) if language == "JSON" else yaml.load(text, _NamesOnce)  # noqa: S506 - a safe loader
     except (yaml.YAMLError, ValueError, RecursionError) as error:
-        raise InvalidConfigError(str(path), [FieldError("", f"not valid {language}: {error}")]) from None
+        raise InvalidConfigError(subject, [FieldError("", f"not valid {language}: {error}")]) from None
     if not isinstance(value, dict):
-        raise InvalidConfigError(str(path), [FieldError("", "must be an object: strategy, timeframe, space, ...")])
+        raise InvalidConfigError(subject, [FieldError("", "must be an object: strategy, timeframe, space, ...")])
     try:
         plain: dict[str, Any] = json.loads(json.dumps(value, default=_plain))
     except (TypeError, ValueError, RecursionError) as error:
-        raise InvalidConfigError(str(path), [FieldError("", str(error))]) from None
+        raise InvalidConfigError(subject, [FieldError("", str(error))]) from None
     return plain
 
 

@@ -75,6 +75,36 @@ def test_a_run_is_listed_with_its_numbers_and_leads_to_its_sheet(pages, made):
     assert f"/runs/{run_id}" in re.search(r'href="(http[^"]+)">Log and lineage', sheet)[1]
 
 
+def test_the_account_of_a_run_is_told_by_day_month_and_drawdown(pages, made):
+    lab, run_id = made
+    page = pages.get(f"/lab/runs/{run_id}").text
+    equity = pl.read_parquet(lab.artifacts_dir / run_id / "equity.parquet")
+    summary = pages.get(f"/runs/{run_id}").json()["summary"]
+    days = pl.read_csv(pages.get(f"/lab/runs/{run_id}/days.csv").content)
+    assert (days["return"] + 1).product() == pytest.approx(1 + summary["totalReturn"])
+    assert days["equity"][-1] == equity["equity"][-1]
+    assert 'id="days-title"' in page
+    assert page.count(f'<th scope="row">{days["day"][0]}</th>') == 1
+    falls = pl.read_csv(pages.get(f"/lab/runs/{run_id}/drawdowns.csv").content)
+    deepest = falls["depth"].min() if falls.height else 0.0
+    assert deepest == pytest.approx(-summary["maxDrawdown"])
+    assert "Month by month" in page
+    assert "% of the time" in page
+    assert pages.get("/lab/runs/none/days.csv").status_code == 404
+
+
+def test_the_parameters_of_a_run_are_listed_by_path_and_say_what_was_changed(pages, made):
+    lab, _ = made
+    with open_instance(lab) as instance:
+        run_id = finished(instance, seed=5, params={"exit.stopLoss": 0.35})
+    page = pages.get(f"/lab/runs/{run_id}").text
+    rows = re.findall(r"<code>([^<]+)</code></th><td class=\"value\"><code>([^<]*)</code></td><td>([^<]*)</td>", page)
+    told = {path: (value, changed) for path, value, changed in rows}
+    assert told["exit.stopLoss"] == ("0.35", "changed for this run")
+    assert {path for path, (_, changed) in told.items() if changed} == {"exit.stopLoss"}
+    assert "costs.feeBps" in told
+
+
 def test_what_is_wrong_is_a_page_for_a_person_and_json_for_a_program(pages):
     page = pages.get("/lab/runs/none")
     assert page.status_code == 404

@@ -41,6 +41,7 @@ def test_every_artifact_is_materialised_with_its_shape_and_where_it_is(lab, run)
         assert path.stem == name
         assert seen["bytes"].value == f"{path.stat().st_size:,}"
         assert seen["url"].value == f"http://127.0.0.1:8000/runs/{run.run_id}/artifacts/{path.name}"
+        assert seen["page"].value == f"http://127.0.0.1:8000/lab/runs/{run.run_id}"
         if path.suffix == ".parquet":
             frame = pl.read_parquet(path)
             assert seen["dagster/row_count"].value == frame.height

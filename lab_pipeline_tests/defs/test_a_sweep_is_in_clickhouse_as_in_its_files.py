@@ -64,6 +64,7 @@ def test_the_assets_say_where_the_rows_are_and_the_check_counts_them(lab, run, c
         assert seen["dagster/table_name"].value == f"{clickhouse.config.database}.{table}"
         assert seen["dagster/row_count"].value == counts.clickhouse[table]
         assert f"/sweeps/{run.run_id}/" in seen["url"].value
+        assert seen["page"].value.endswith(f"/lab/sweeps/{run.run_id}")
 
 
 def test_rows_that_differ_from_the_files_fail_the_run_and_are_not_seen(lab, monkeypatch, clickhouse):

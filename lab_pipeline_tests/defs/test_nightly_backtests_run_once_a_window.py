@@ -112,6 +112,7 @@ def test_a_partition_is_a_backtest_like_any_other(instance, home, clickhouse_url
     assert event.tags["dagster/data_version"] == tags["lab/fingerprint"]
     assert event.metadata["trades"].value >= 3, "a number, which plots: partitions of a strategy stand side by side"
     assert event.metadata["url"].value.endswith(f"/runs/{done.run_id}/artifacts/report.html")
+    assert event.metadata["page"].value.endswith(f"/lab/runs/{done.run_id}")
     assert instance.get_materialized_partitions(NIGHTLY) == {key}
     store = ArtifactStore(home.artifacts_dir)
     run = Runs(instance, store).get(done.run_id)

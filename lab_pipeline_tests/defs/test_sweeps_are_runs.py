@@ -71,6 +71,9 @@ def test_its_tables_are_assets_that_say_what_is_in_them(lab, run):
     assert set(selection.metadata["winner"].value) == set(SPEC.space)
     page = materialization(instance, "report").metadata["url"].value
     assert page.endswith(f"/sweeps/{run.run_id}/artifacts/report.html")
+    for name in ("report", "sets", "selection"):
+        leads_back = materialization(instance, name).metadata["page"].value
+        assert leads_back == f"http://127.0.0.1:8000/lab/sweeps/{run.run_id}"
 
 
 def test_tries_are_counted_by_strategy(lab, run):  # noqa: ARG001 - it has counted

@@ -10,7 +10,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from lab_pipeline.reports import render_sweep
+from lab_pipeline.reports import SETS_BESIDE, render_sweep, render_sweep_sheet
 from lab_pipeline.reports.dimensions import dimensions_of, heat_maps
 from lab_pipeline.reports.formats import figure, percent, signed_percent
 from lab_pipeline.reports.sweep_sheet import MOST_LINES, sharpe_ratios
@@ -45,6 +45,17 @@ def rows_of(html, heading):
 
 def test_the_page_is_made_from_the_published_files_alone(once):
     assert rendered(once) == once.html
+
+
+def test_the_sheet_alone_is_what_stands_on_the_page_and_needs_less(once):
+    best = once.frames["sets"].filter(pl.col("rank") <= SETS_BESIDE)["set_id"].to_list()
+    less = {
+        "days": once.frames["days"].select("set_id", "day", "net_sum"),
+        "callers": once.frames["callers"].filter(pl.col("set_id").is_in(best)),
+    }
+    sheet = render_sweep_sheet({**once.frames, **less}, once.selection, once.space, once.spec, **once.identity)
+    assert f"<main>\n{sheet}</main>" in once.html
+    assert "<script>" not in sheet
 
 
 def test_equal_sweeps_have_equal_pages(world, once, tmp_path):

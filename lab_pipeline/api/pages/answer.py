@@ -1,6 +1,6 @@
 """The first page: which exit rules make money on which callers."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import polars as pl
@@ -15,11 +15,15 @@ from lab_pipeline.domain.errors import ConflictError
 from lab_pipeline.operations.runs import RunFilter
 from lab_pipeline.runs.published import PublishedRun
 from lab_pipeline.statistics.answer import SURE, callers_of, calls_digest, cells_of
+from lab_pipeline.sweeps.winner import winner_run
 
 if TYPE_CHECKING:
     from lab_pipeline.runs.artifacts import Manifest
+    from lab_pipeline.sweeps.store import SweepManifest
 
 RULES, MOST_RULES = 8, 20
+OFFERED = 5
+"""Newest sweeps whose winners are offered as columns."""
 LOOKED_AT = 200
 """Newest runs among which the rules are looked for that nobody named."""
 CALLERS_SHOWN = 60
@@ -27,12 +31,16 @@ CALLERS_SHOWN = 60
 router = APIRouter(prefix=f"{ROOT}/answer", include_in_schema=False)
 
 RunIds = Annotated[list[str] | None, Query(alias="run", max_length=MOST_RULES)]
+SweepIds = Annotated[list[str] | None, Query(alias="sweep", max_length=MOST_RULES)]
 
 
 @router.get("")
-def get_answer(stores: LabStores, run_ids: RunIds = None, callers: Literal["most", "all"] = "most") -> HTMLResponse:
+def get_answer(
+    stores: LabStores, run_ids: RunIds = None, sweep_ids: SweepIds = None, callers: Literal["most", "all"] = "most"
+) -> HTMLResponse:
     """Show callers by rules, the best first, in full colour where it is no luck."""
-    runs = _runs(stores, run_ids)
+    winners = _winners(stores, sweep_ids)
+    runs = _runs(stores, run_ids) + winners
     cells = cells_of(runs)
     mean = (pl.col("expectancy") * pl.col("trades")).sum() / pl.col("trades").sum()
     means = dict(cells.group_by("run_id").agg(mean).iter_rows())
@@ -45,6 +53,7 @@ def get_answer(stores: LabStores, run_ids: RunIds = None, callers: Literal["most
     for run in runs:
         known = {row["caller"]: row for row in callers_of(run).to_dicts()} | known
     manifests = [run.manifest for run in runs]
+    tries = {one.manifest.run_id: _tries(stores, one) for one in winners}
     return show(
         "answer.html",
         title="Answer",
@@ -60,14 +69,38 @@ def get_answer(stores: LabStores, run_ids: RunIds = None, callers: Literal["most
         tested_cells=int(cells["p_value"].is_not_null().sum()),
         fills=len({one.fill_assumptions.id for one in manifests}),
         same_calls=len({(calls_digest(run), run.manifest.spec.timeframe) for run in runs}) <= 1,
-        query=[("run", one.run_id) for one in manifests],
+        query=_query(manifests, tries),
+        run_query=[("run", one.run_id) for one in manifests if one.run_id not in tries],
+        tries=tries,
+        offered=_offered(stores, tries),
     )
 
 
 @router.get(".csv")
-def get_cells(stores: LabStores, run_ids: RunIds = None) -> Response:
+def get_cells(stores: LabStores, run_ids: RunIds = None, sweep_ids: SweepIds = None) -> Response:
     """Send the cells as CSV."""
-    return Response(as_csv(cells_of(_runs(stores, run_ids))), media_type=MEDIA_TYPES["csv"], headers=SECURITY)
+    runs = _runs(stores, run_ids) + _winners(stores, sweep_ids)
+    return Response(as_csv(cells_of(runs)), media_type=MEDIA_TYPES["csv"], headers=SECURITY)
+
+
+def _winners(stores: Stores, sweep_ids: Sequence[str] | None) -> list[PublishedRun]:
+    """Return the winners of the sweeps that were named."""
+    return [winner_run(stores.sweeps, stores.strategies, sweep_id) for sweep_id in dict.fromkeys(sweep_ids or ())]
+
+
+def _tries(stores: Stores, winner: PublishedRun) -> int:
+    """Return of how many tries a winner is the best."""
+    return int(stores.sweeps.document(winner.manifest.run_id, "selection")["trials"])
+
+
+def _offered(stores: Stores, shown: Mapping[str, int]) -> list["SweepManifest"]:
+    """Return the newest sweeps whose winners are not shown."""
+    found, _ = stores.sweep_runs.page(limit=OFFERED + len(shown))
+    return [one.published for one in found if one.published and one.sweep_id not in shown][:OFFERED]
+
+
+def _query(manifests: Sequence["Manifest"], tries: Mapping[str, int]) -> list[tuple[str, str]]:
+    return [("sweep" if one.run_id in tries else "run", one.run_id) for one in manifests]
 
 
 def _runs(stores: Stores, run_ids: Sequence[str] | None) -> list[PublishedRun]:

@@ -22,7 +22,7 @@ SECURITY = {
 """A page runs no script but ours, so a name that were taken for markup could still do nothing."""
 ASSETS = files("lab_pipeline.api.pages") / "static"
 MEDIA_TYPES = {"css": "text/css", "js": "text/javascript"}
-SECTIONS = {"answer": "Answer", "runs": "Runs", "lake": "Lake", "launch": "Launch"}
+SECTIONS = {"answer": "Answer", "runs": "Runs", "sweeps": "Sweeps", "lake": "Lake", "launch": "Launch"}
 """Path below `ROOT` and name of what the navigation leads to, in its order."""
 
 ASSET_NAMES = (
@@ -34,8 +34,11 @@ ASSET_NAMES = (
     "token.js",
     "run.js",
     "launch.js",
+    "sweep.js",
     "lightweight-charts.js",
 )
+PARTS_OF_REPORTS = {"sheet.css": "report.css", "sweep-sheet.css": "sweep.css", "sweep-sheet.js": "sweep.js"}
+"""What the pages share with the tear sheets, and what it is called there."""
 
 router = APIRouter(include_in_schema=False)
 
@@ -88,8 +91,13 @@ for _asset in ASSET_NAMES:
     _serve(_asset)
 
 
-@router.get(f"{ROOT}/static/sheet.css")
-async def get_sheet_style() -> Response:
-    """Return the style of the tear sheet, which the pages share."""
-    style = (files("lab_pipeline.reports") / "templates" / "report.css").read_text()
-    return Response(style, media_type="text/css", headers=SECURITY)
+def _serve_part(name: str, template: str) -> None:
+    async def get_part() -> Response:
+        text = (files("lab_pipeline.reports") / "templates" / template).read_text()
+        return Response(text, media_type=MEDIA_TYPES[name.rpartition(".")[2]], headers=SECURITY)
+
+    router.get(f"{ROOT}/static/{name}")(get_part)
+
+
+for _name, _template in PARTS_OF_REPORTS.items():
+    _serve_part(_name, _template)

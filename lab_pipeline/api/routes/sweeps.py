@@ -21,6 +21,7 @@ from lab_pipeline.domain.errors import ConflictError, FieldError, InvalidConfigE
 from lab_pipeline.domain.model import canonical_json
 from lab_pipeline.domain.strategy import StrategyConfig
 from lab_pipeline.operations import run_actions
+from lab_pipeline.operations.notes import notes_of_sweep, write_sweep_notes
 from lab_pipeline.operations.sweeps import SweepPosition
 from lab_pipeline.runs.strategies import UnknownStrategyError
 from lab_pipeline.sweeps import checking, questions
@@ -87,7 +88,7 @@ async def dry_run_sweep(stores: LabStores, request: Asked) -> schemas.SweepDryRu
 @router.get("", summary="List the sweeps")
 def list_sweeps(stores: LabStores, limit: Limit = PAGE, cursor: Cursor = None) -> schemas.SweepPage:
     """Return sweeps newest first; walking the pages gives each exactly once."""
-    found, more = stores.sweep_runs.page(after=None if cursor is None else _position(cursor), limit=limit)
+    found, more = stores.sweep_runs.page(after=None if cursor is None else position_of(cursor), limit=limit)
     return schemas.SweepPage(
         sweeps=[schemas.SweepItem(**schemas.SweepItem.fields(one)) for one in found],
         next_cursor=None if more is None else encode_cursor(SWEEPS, more.created_at.isoformat(), more.sweep_id),
@@ -97,6 +98,26 @@ def list_sweeps(stores: LabStores, limit: Limit = PAGE, cursor: Cursor = None) -
 @router.get("/{sweepId}", summary="Look at a sweep", responses=describe(404))
 def get_sweep(stores: LabStores, sweep_id: SweepId) -> schemas.SweepDetail:
     """Return what was asked for and what became of it."""
+    return _detail(stores, sweep_id)
+
+
+@router.patch("/{sweepId}", summary="Write about a sweep", responses=describe(404, 409))
+def change_sweep(
+    stores: LabStores, sweep_id: SweepId, change: Annotated[schemas.SweepChange, parsed(schemas.SweepChange)]
+) -> schemas.SweepDetail:
+    """Change name, labels and notes of a sweep, or keep it for ever; what it was asked and found stays as it is."""
+    write_sweep_notes(
+        stores.sweep_runs,
+        sweep_id,
+        name=change.name,
+        labels=change.labels,
+        text=change.notes,
+        pinned=change.pinned,
+    )
+    return _detail(stores, sweep_id)
+
+
+def _detail(stores: Stores, sweep_id: str) -> schemas.SweepDetail:
     sweep = stores.sweep_runs.get(sweep_id)
     holdout = holdout_of(stores.sweeps, sweep_id) if sweep.published else None
     return schemas.SweepDetail(
@@ -107,6 +128,7 @@ def get_sweep(stores: LabStores, sweep_id: SweepId) -> schemas.SweepDetail:
         snapshot=sweep.published.snapshot if sweep.published else None,
         holdout=None if holdout is None else schemas.HoldoutAnswer.of(holdout),
         dagster_url=f"{stores.webserver.url}/runs/{sweep_id}" if sweep.is_run else None,
+        **schemas.SweepDetail.written(notes_of_sweep(stores.sweep_runs, sweep)),
     )
 
 
@@ -400,7 +422,12 @@ def _refused(error: InvalidConfigError) -> InvalidConfigError:
     return InvalidConfigError("the request", schemas.as_requested(error.errors))
 
 
-def _position(cursor: str) -> SweepPosition:
+def position_of(cursor: str) -> SweepPosition:
+    """Return where a page of the list begins.
+
+    Raises:
+        InvalidConfigError: if the cursor is none of this list.
+    """
     created_at, sweep_id = decode_cursor(SWEEPS, cursor, str, str)
     try:
         return SweepPosition(datetime.fromisoformat(created_at).astimezone(UTC), sweep_id)

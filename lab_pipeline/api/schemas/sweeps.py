@@ -8,9 +8,11 @@ from pydantic import ConfigDict, Field, JsonValue
 from pydantic.alias_generators import to_camel
 
 from lab_pipeline.api.schemas.base import Answer, Moment
+from lab_pipeline.api.schemas.runs import RunChange
 from lab_pipeline.domain.errors import FieldError, InvalidConfigError
 from lab_pipeline.domain.model import Document
 from lab_pipeline.domain.strategy import StrategyConfig
+from lab_pipeline.operations.notes import Notes
 from lab_pipeline.operations.sweeps import SweepRun
 from lab_pipeline.sweeps.holdout import Holdout
 from lab_pipeline.sweeps.promoting import Promoted
@@ -98,9 +100,13 @@ class SweepRequest(SweepSpec):
     def of(cls, fields: dict[str, Any]) -> "SweepRequest | None":
         """Read what a sweep was asked for, by its names in a file; none where it makes no sense."""
         try:
-            spec = SweepSpec.parse(fields)
+            return cls.like(SweepSpec.parse(fields))
         except InvalidConfigError:
             return None
+
+    @classmethod
+    def like(cls, spec: SweepSpec) -> "SweepRequest":
+        """Return the request of a sweep."""
         return cls.model_validate(spec.model_dump(), by_name=True, strict=False)
 
 
@@ -127,6 +133,10 @@ class Reveal(Document):
 
     by: Annotated[str, Field(min_length=1, max_length=200)]
     """Name of the user who looks: it is recorded."""
+
+
+class SweepChange(RunChange):
+    """What to write about a sweep; what is left out or null stays as it is."""
 
 
 class QueuedSweep(Answer):
@@ -254,6 +264,19 @@ class SweepDetail(SweepItem):
     """The days that it holds out, and who has looked at them; null where there are none, or none known yet."""
     dagster_url: str | None
     """The run in the Dagster UI; null where Dagster knows of none."""
+    name: str
+    """What people call it; empty where nobody said."""
+    labels: list[str]
+    """Words to find it by."""
+    notes: str
+    """Whatever was worth remembering."""
+    pinned: bool
+    """Whether it is kept for ever, whatever retention says."""
+
+    @staticmethod
+    def written(notes: Notes) -> dict[str, Any]:
+        """Return what an answer says of what was written about a sweep."""
+        return {"name": notes.name, "labels": list(notes.labels), "notes": notes.text, "pinned": notes.pinned}
 
 
 class SweepPage(Answer):

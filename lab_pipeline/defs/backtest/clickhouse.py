@@ -9,6 +9,7 @@ from lab_pipeline.clickhouse.pool import ClickHousePool
 from lab_pipeline.dagster_ext.op_failure import failing_clearly
 from lab_pipeline.dagster_ext.reconcile import unpublish_late
 from lab_pipeline.defs.backtest.lineage import LINEAGE
+from lab_pipeline.defs.backtest.metadata import page_url
 from lab_pipeline.domain.errors import LabError
 from lab_pipeline.doors import api_url
 from lab_pipeline.operations.lab import Lab
@@ -57,7 +58,8 @@ def clickhouse_assets(
     run = context.run
     written, counts = write(context.op_execution_context, artifacts, clickhouse, lab)
     database, version = clickhouse.config.database, dg.DataVersion(artifacts.manifest(run.run_id).fingerprint)
-    address = f"{api_url(lab.settings)}/runs/{run.run_id}/metrics"
+    api = api_url(lab.settings)
+    address = f"{api}/runs/{run.run_id}/metrics"
     metrics = {kind for kind in counts.artifacts if kind != "fills"}
     for key, names in ((METRICS, metrics), (FILLS, {"fills"})):
         if key in context.selected_asset_keys:
@@ -65,6 +67,7 @@ def clickhouse_assets(
                 "dagster/table_name": f"{database}.{key.path[-1]}",
                 "dagster/row_count": written[key.path[-1]],
                 "dagster/column_lineage": dg.MetadataValue.column_lineage(LINEAGE[key.path[-1]]),
+                "page": dg.MetadataValue.url(page_url(api, run.run_id)),
                 "url": dg.MetadataValue.url(address + "?" + "&".join(f"type={name}" for name in sorted(names))),
                 "run": run.run_id,
             }

@@ -30,6 +30,7 @@ def file_metadata(file: ArtifactFile, directory: Path, manifest: Manifest, api: 
     """
     name = file.name.partition(".")[0]
     metadata: dict[str, dg.MetadataValue] = {
+        "page": dg.MetadataValue.url(page_url(api, manifest.run_id)),
         "url": dg.MetadataValue.url(artifact_url(api, manifest.run_id, file.name)),
         "dagster/uri": dg.MetadataValue.text((directory / file.name).as_uri()),
         "bytes": dg.MetadataValue.text(f"{file.bytes:,}"),
@@ -62,6 +63,11 @@ def describe_asset(context: dg.OpExecutionContext, output: str, metadata: Mappin
 def artifact_url(api: str, run_id: str, name: str) -> str:
     """Return where the HTTP API has an artifact."""
     return f"{api}/runs/{run_id}/artifacts/{name}"
+
+
+def page_url(api: str, run_id: str) -> str:
+    """Return where the lab shows a run to people."""
+    return f"{api}/lab/runs/{run_id}"
 
 
 def headline(summary: Summary, spec: ResolvedSpec) -> dict[str, dg.MetadataValue]:

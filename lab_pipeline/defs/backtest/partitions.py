@@ -16,7 +16,7 @@ from lab_pipeline.dagster_ext.op_failure import failing_clearly
 from lab_pipeline.dagster_ext.reconcile import unpublish_late
 from lab_pipeline.defs.backtest.assets import load, merge, resolved, simulate, simulate_part
 from lab_pipeline.defs.backtest.clickhouse import require_equal, write
-from lab_pipeline.defs.backtest.metadata import artifact_url, describe_asset, numbers
+from lab_pipeline.defs.backtest.metadata import artifact_url, describe_asset, numbers, page_url
 from lab_pipeline.defs.backtest.run_requests import automation_timeframe
 from lab_pipeline.domain.backtest import MOST_CANDLES
 from lab_pipeline.doors import api_url
@@ -111,6 +111,7 @@ def upload_partition(
     run_id, api = context.run.run_id, api_url(lab.settings)
     manifest = artifacts.manifest(run_id)
     metadata: dict[str, dg.MetadataValue] = {
+        "page": dg.MetadataValue.url(page_url(api, run_id)),
         "url": dg.MetadataValue.url(artifact_url(api, run_id, REPORT)),
         "artifacts": dg.MetadataValue.url(f"{api}/runs/{run_id}/artifacts"),
         "dagster/uri": dg.MetadataValue.text((artifacts.directory / run_id).as_uri()),

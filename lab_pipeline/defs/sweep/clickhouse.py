@@ -8,7 +8,7 @@ import dagster as dg
 from lab_pipeline.clickhouse.pool import ClickHousePool
 from lab_pipeline.dagster_ext.op_failure import failing_clearly
 from lab_pipeline.dagster_ext.reconcile import unpublish_late
-from lab_pipeline.defs.sweep.metadata import sweep_url
+from lab_pipeline.defs.sweep.metadata import page_url, sweep_url
 from lab_pipeline.domain.errors import LabError
 from lab_pipeline.doors import api_url
 from lab_pipeline.operations.lab import Lab
@@ -52,7 +52,7 @@ def clickhouse_assets(
     context: dg.AssetExecutionContext, clickhouse: dg.ResourceParam[ClickHousePool], lab: dg.ResourceParam[Lab]
 ) -> Iterator[dg.MaterializeResult[None] | dg.AssetCheckResult]:
     """Write the sets and days that the run has published to ClickHouse, and count them there."""
-    sweep_id = context.run.run_id
+    sweep_id, api = context.run.run_id, api_url(lab.settings)
     written, counts = _write(context.op_execution_context, clickhouse, lab)
     version = dg.DataVersion(lab.sweeps.manifest(sweep_id).fingerprint)
     for key, route in ((SETS, "/sets"), (DAYS, "/artifacts/days.parquet")):
@@ -61,7 +61,8 @@ def clickhouse_assets(
             metadata = {
                 "dagster/table_name": f"{clickhouse.config.database}.{table}",
                 "dagster/row_count": written[table],
-                "url": dg.MetadataValue.url(sweep_url(api_url(lab.settings), sweep_id) + route),
+                "page": dg.MetadataValue.url(page_url(api, sweep_id)),
+                "url": dg.MetadataValue.url(sweep_url(api, sweep_id) + route),
                 "run": sweep_id,
             }
             context.add_asset_metadata(metadata, key)

@@ -47,8 +47,14 @@ def sweep_url(api: str, sweep_id: str) -> str:
     return f"{api}/sweeps/{sweep_id}"
 
 
+def page_url(api: str, sweep_id: str) -> str:
+    """Return where the lab shows a sweep to people."""
+    return f"{api}/lab/sweeps/{sweep_id}"
+
+
 def _file(file: ArtifactFile, manifest: SweepManifest, directory: Path, api: str) -> dict[str, dg.MetadataValue]:
     metadata: dict[str, dg.MetadataValue] = {
+        "page": dg.MetadataValue.url(page_url(api, manifest.sweep_id)),
         "url": dg.MetadataValue.url(f"{sweep_url(api, manifest.sweep_id)}/artifacts/{file.name}"),
         "dagster/uri": dg.MetadataValue.text((directory / file.name).as_uri()),
         "bytes": dg.MetadataValue.text(f"{file.bytes:,}"),

@@ -1,4 +1,4 @@
-// A run that is not done: a bar that moves, what is left, and the page itself once there is one.
+// A run or sweep that is not done: a bar that moves, what is left, and the page itself once there is one.
 "use strict";
 
 const EVERY_MS = 1000;
@@ -17,7 +17,9 @@ async function look() {
     told.textContent = `Waits for its turn since ${span(at.seconds)}`;
   } else if (at.done !== null && at.done > 0) {
     bar.value = at.done / at.total;
-    told.textContent = `${at.done.toLocaleString("en-US")} of ${at.total.toLocaleString("en-US")} calls; about ${span(at.seconds * (at.total / at.done - 1))} left`;
+    const left = at.secondsLeft ?? at.seconds * (at.total / at.done - 1);
+    const best = at.best ? `; ${at.best}` : "";
+    told.textContent = `${at.done.toLocaleString("en-US")} of ${at.total.toLocaleString("en-US")} ${at.noun || "calls"}; about ${span(left)} left${best}`;
   } else if (at.expectedSeconds) {
     bar.value = Math.min(0.95, at.seconds / at.expectedSeconds);
     told.textContent = `Runs for ${span(at.seconds)}; such runs take about ${span(at.expectedSeconds)}`;
