@@ -28,12 +28,19 @@ if TYPE_CHECKING:
 @app.command("backtest")
 def backtest(  # noqa: PLR0917 - one parameter an option
     strategy: Annotated[str, typer.Option(help="Id of a stored strategy, or a strategy file (it is stored first).")],
-    timeframe: Annotated[str, typer.Option(help="Length of the candles: 1m, 5m, ...")],
+    timeframe: Annotated[
+        str | None,
+        typer.Option(help="Length of the candles: 1m, 5m, ... [default: what the lake has for most calls]"),
+    ] = None,
     version: Annotated[str | None, typer.Option(help="Version of the strategy; the latest by default.")] = None,
     start: Annotated[
-        str | None, typer.Option("--from", help="Simulate calls from this time on (ISO 8601, UTC).")
+        str | None,
+        typer.Option("--from", help="Simulate calls from this time on (ISO 8601, UTC); all by default."),
     ] = None,
-    end: Annotated[str | None, typer.Option("--to", help="Simulate calls before this time (ISO 8601, UTC).")] = None,
+    end: Annotated[
+        str | None,
+        typer.Option("--to", help="Simulate calls before this time (ISO 8601, UTC); all by default."),
+    ] = None,
     mints: Annotated[str | None, typer.Option(help="Only calls on these tokens, separated by commas.")] = None,
     callers: Annotated[
         str | None, typer.Option(help="Only calls of these callers, separated by commas; quote one: '\"A, B\",C'.")
@@ -81,6 +88,7 @@ def backtest(  # noqa: PLR0917 - one parameter an option
         raise LabError(f"--executor {executor}: choose one of {', '.join(KINDS)}")
     require_installed(executor)
     strategy_id, version = _stored(strategy, version)
+    timeframe = _said_of_the_lake(timeframe, start, end)
     config = BacktestConfig(
         strategy=strategy_id,
         strategy_version=version,
@@ -145,6 +153,24 @@ def run_foreground(
         err.print(f"run {run.run_id} failed: {run.error}", style="red")
         raise typer.Exit(RUN_FAILED)
     return run.run_id, lab.artifacts.manifest(run.run_id)
+
+
+def _said_of_the_lake(timeframe: str | None, start: str | None, end: str | None) -> str:
+    """Return the length of the candles, and say on standard error what is taken because nobody named it."""
+    from lab_pipeline.runs.backtest import full_range, usual_timeframe
+
+    lake = open_lab().lake
+    if timeframe is None:
+        timeframe = usual_timeframe(lake)
+        others = [length for length in lake.timeframes() if length != timeframe]
+        why = f"which most calls have (--timeframe; there is {', '.join(others)}, too)" if others else "all there is"
+        err.print(f"candles of {timeframe}, {why}")
+    if start is None or end is None:
+        whole = full_range(lake)
+        first = start or f"{whole.start:%Y-%m-%d %H:%M}, the first"
+        last = end or f"{whole.end:%Y-%m-%d %H:%M}, the last"
+        err.print(f"calls from {first}, to {last} (UTC; --from, --to)")
+    return timeframe
 
 
 def print_result(manifest: "Manifest") -> None:
