@@ -4,7 +4,7 @@ import csv
 import json
 import os
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext, redirect_stderr
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -88,7 +88,7 @@ def backtest(  # noqa: PLR0917 - one parameter an option
         raise LabError(f"--executor {executor}: choose one of {', '.join(KINDS)}")
     require_installed(executor)
     strategy_id, version = _stored(strategy, version)
-    timeframe = _said_of_the_lake(timeframe, start, end)
+    timeframe, taken = _what_the_lake_has(timeframe, start, end)
     config = BacktestConfig(
         strategy=strategy_id,
         strategy_version=version,
@@ -103,7 +103,9 @@ def backtest(  # noqa: PLR0917 - one parameter an option
         seed=seed,
         candles_per_part=candles_per_part,
     )
-    run_id, manifest = run_foreground(config, executor={executor: {}}, verbose=verbose, as_json=as_json)
+    run_id, manifest = run_foreground(
+        config, executor={executor: {}}, verbose=verbose, as_json=as_json, said=taken
+    )
     directory = settings().artifacts_dir / run_id
     if as_json:
         result = {
@@ -125,8 +127,9 @@ def run_foreground(
     executor: Mapping[str, object] | None = None,
     verbose: bool = False,
     as_json: bool = False,
+    said: Sequence[str] = (),
 ) -> "tuple[str, Manifest]":
-    """Check the request, run it with a progress bar, and return its run id and manifest.
+    """Check the request, say something about it, run it with a progress bar, and return its run id and manifest.
 
     Raises:
         LabError: if the request cannot run; nothing was started then.
@@ -139,6 +142,8 @@ def run_foreground(
 
     lab = open_lab()
     steps.resolve(config.to_spec(lab.lake), lab.strategies, lab.lake)
+    for line in said:  # on standard error, so that standard output holds results only
+        err.print(line)
     with (
         lab,
         alive(lab.settings, lab.instance) as tags,
@@ -155,22 +160,22 @@ def run_foreground(
     return run.run_id, lab.artifacts.manifest(run.run_id)
 
 
-def _said_of_the_lake(timeframe: str | None, start: str | None, end: str | None) -> str:
-    """Return the length of the candles, and say on standard error what is taken because nobody named it."""
+def _what_the_lake_has(timeframe: str | None, start: str | None, end: str | None) -> tuple[str, list[str]]:
+    """Return the length of the candles, and what to say of that and of the calls where nobody named them."""
     from lab_pipeline.runs.backtest import full_range, usual_timeframe
 
-    lake = open_lab().lake
+    lake, said = open_lab().lake, list[str]()
     if timeframe is None:
         timeframe = usual_timeframe(lake)
         others = [length for length in lake.timeframes() if length != timeframe]
         why = f"which most calls have (--timeframe; there is {', '.join(others)}, too)" if others else "all there is"
-        err.print(f"candles of {timeframe}, {why}")
+        said.append(f"candles of {timeframe}, {why}")
     if start is None or end is None:
         whole = full_range(lake)
         first = start or f"{whole.start:%Y-%m-%d %H:%M}, the first"
         last = end or f"{whole.end:%Y-%m-%d %H:%M}, the last"
-        err.print(f"calls from {first}, to {last} (UTC; --from, --to)")
-    return timeframe
+        said.append(f"calls from {first}, to {last} (UTC; --from, --to)")
+    return timeframe, said
 
 
 def print_result(manifest: "Manifest") -> None:

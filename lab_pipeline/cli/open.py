@@ -1,7 +1,7 @@
 """`lab open`: the lab's pages in a browser."""
 
 import webbrowser
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 from urllib.error import HTTPError
 from urllib.parse import quote
 from urllib.request import ProxyHandler, Request, build_opener
@@ -10,6 +10,9 @@ import typer
 
 from lab_pipeline.cli.app import app, open_lab, out
 from lab_pipeline.domain.errors import LabError
+
+if TYPE_CHECKING:
+    from lab_pipeline.operations.lab import Lab
 
 PAGES = "/lab"
 ANSWER_SECONDS = 3.0
@@ -53,7 +56,7 @@ def _page_of(start: str) -> str:
     found: list[str] = []
     reasons: list[LabError] = []
     with open_lab() as lab:
-        for kind, find in (("runs", lambda: lab.runs.find(start).run_id), ("sweeps", lambda: lab.sweeps.find(start))):
+        for kind, find in (("runs", lambda: lab.runs.find(start).run_id), ("sweeps", lambda: _sweep_id(lab, start))):
             try:
                 found.append(f"/{kind}/{quote(find(), safe='')}")
             except (UnknownRunError, UnknownSweepError) as error:
@@ -65,6 +68,19 @@ def _page_of(start: str) -> str:
             raise LabError("; ".join(map(str, reasons)))
         case _:
             raise LabError(f"'{start}' is the start of the id of a run and of a sweep: write more of it")
+
+
+def _sweep_id(lab: "Lab", start: str) -> str:
+    """Return the id of a sweep: one that is not done is known by its whole id alone."""
+    from lab_pipeline.sweeps.store import UnknownSweepError
+
+    try:
+        return lab.sweeps.find(start)
+    except UnknownSweepError as unpublished:
+        try:
+            return lab.sweep_runs.get(start).sweep_id
+        except UnknownSweepError:
+            raise unpublished from None
 
 
 def _answers(address: str) -> bool:

@@ -51,21 +51,18 @@ def list_runs(
     as_json: AsJson = False,
 ) -> None:
     """List the backtests, newest first or by a number of theirs."""
-    asked: list[str] = []
+    if ascending and sort is None:
+        raise LabError("--ascending goes with --sort")
     if sort is None and not where:
-        if ascending:
-            raise LabError("--ascending goes with --sort")
-        runs = [] if as_json else _newest(limit)
+        runs, asked = _newest(limit), []
     else:
         runs, asked = _chosen(_newest(None), sort, where or [], ascending=ascending)
         runs = runs[:limit]
     if as_json:
         with open_lab() as lab:
             found = lab.runs.get_many([run.run_id for run in runs])
-            shown = [found[run.run_id] for run in runs if run.run_id in found]
-            if sort is None and not where:
-                shown, _ = lab.runs.page(limit=limit)
-            out.show_json({"runs": [_describe(lab.runs, run) for run in shown]})
+            told = [_describe(lab.runs, found[run.run_id]) for run in runs if run.run_id in found]
+        out.show_json({"runs": told})
         return
     if not runs:
         out.print("no run is so" if where else "no backtests yet: `lab demo` makes one, `lab backtest` another")
