@@ -103,9 +103,7 @@ def backtest(  # noqa: PLR0917 - one parameter an option
         seed=seed,
         candles_per_part=candles_per_part,
     )
-    run_id, manifest = run_foreground(
-        config, executor={executor: {}}, verbose=verbose, as_json=as_json, said=taken
-    )
+    run_id, manifest = run_foreground(config, executor={executor: {}}, verbose=verbose, as_json=as_json, said=taken)
     directory = settings().artifacts_dir / run_id
     if as_json:
         result = {

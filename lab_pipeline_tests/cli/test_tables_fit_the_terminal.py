@@ -45,7 +45,7 @@ def test_the_least_important_columns_go_first_and_a_line_says_which():
     assert lines[-1] == "no room here for: fills"
     lines = printed(runs(drop=("fills", "stability")), 36)
     assert lines[-1] == "no room here for: stability, fills"
-    assert lines[2] == "0a1b2c3d  ladder v1          1.25"
+    assert lines[2] == "0a1b2c3d  ladder v1             1.25"
 
 
 @pytest.mark.parametrize("width", range(24, 100, 4))
