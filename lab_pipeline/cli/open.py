@@ -1,6 +1,7 @@
 """`lab open`: the lab's pages in a browser."""
 
 import webbrowser
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Annotated
 from urllib.error import HTTPError
 from urllib.parse import quote
@@ -56,7 +57,11 @@ def _page_of(start: str) -> str:
     found: list[str] = []
     reasons: list[LabError] = []
     with open_lab() as lab:
-        for kind, find in (("runs", lambda: lab.runs.find(start).run_id), ("sweeps", lambda: _sweep_id(lab, start))):
+        finders: dict[str, Callable[[], str]] = {
+            "runs": lambda: lab.runs.find(start).run_id,
+            "sweeps": lambda: _sweep_id(lab, start),
+        }
+        for kind, find in finders.items():
             try:
                 found.append(f"/{kind}/{quote(find(), safe='')}")
             except (UnknownRunError, UnknownSweepError) as error:

@@ -54,7 +54,7 @@ def list_runs(
     if ascending and sort is None:
         raise LabError("--ascending goes with --sort")
     if sort is None and not where:
-        runs, asked = _newest(limit), []
+        runs, asked = _newest(limit), list[str]()
     else:
         runs, asked = _chosen(_newest(None), sort, where or [], ascending=ascending)
         runs = runs[:limit]

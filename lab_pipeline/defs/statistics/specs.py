@@ -76,7 +76,7 @@ def keys() -> list[dg.AssetKey]:
             (("statistics", STATISTICS), ("leaderboard", LEADERBOARDS)) for name in names]  # fmt: skip
 
 
-def _when_backtests_have_run() -> dg.AutomationCondition[dg.AssetKey | dg.AssetCheckKey]:
+def _when_backtests_have_run() -> dg.AutomationCondition[dg.AssetKey]:
     # not `eager`, which waits until no backtest runs: in a busy lab that is never
     updated = dg.AutomationCondition.any_deps_updated().since_last_handled()
     # what ran before the first look, as by `lab demo` before the first `lab up`, was never updated *since*
