@@ -1,7 +1,6 @@
 """`lab open`: the lab's pages in a browser."""
 
 import webbrowser
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Annotated
 from urllib.error import HTTPError
 from urllib.parse import quote
@@ -13,6 +12,8 @@ from lab_pipeline.cli.app import app, open_lab, out
 from lab_pipeline.domain.errors import LabError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from lab_pipeline.operations.lab import Lab
 
 PAGES = "/lab"
