@@ -67,7 +67,7 @@ def show_settings(
         return
     rows = table("setting", "value", "origin", "meaning", prose=("meaning",), drop=("origin", "meaning"))
     for field, (name, (value, source)) in zip(Settings.model_fields.values(), values.items(), strict=True):
-        rows.add_row(name, "-" if value is None else str(value), source, field.description)
+        rows.add_row(name, "-" if value is None else str(value), source, field.description or "")
     out.print(rows)
 
 
