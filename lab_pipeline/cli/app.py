@@ -2,20 +2,22 @@
 
 import os
 import sys
+from collections.abc import Sequence
 from contextlib import suppress
 from importlib import import_module
+from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
 import typer
 import typer.main
-from rich.console import Console, RenderableType
+from rich.console import Console
 from rich.highlighter import JSONHighlighter
-from rich.table import Table
 from rich.text import Text
 from typer.core import TyperCommand, TyperGroup
 
 from lab_pipeline import __version__
 from lab_pipeline.cli.commands import COMMANDS
+from lab_pipeline.cli.tables import TextTable
 from lab_pipeline.domain.errors import LabError
 from lab_pipeline.domain.text import visible, visible_json
 
@@ -35,6 +37,12 @@ class LazyGroup(TyperGroup):
         listed = {name: TyperCommand(name, help=known.help) for name, known in COMMANDS.items()}
         super().__init__(**{**attributes, "commands": listed | dict(attributes.get("commands") or {})})
 
+    def format_commands(self, ctx: Any, formatter: Any) -> None:  # noqa: ANN401, ARG002 - typer's own copy of click
+        """Write the commands task by task, in the order in which people come to them."""
+        for task, listed in groupby(COMMANDS.items(), lambda one: one[1].task):
+            with formatter.section(task):
+                formatter.write_dl([(name, known.help) for name, known in listed])
+
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:  # noqa: ANN401 - typer's own copy of click
         """Import the command that is called, and find it."""
         if args and args[0] in COMMANDS:
@@ -53,8 +61,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-PIPE_WIDTH = 200
-"""Columns of a table that goes into a file or another program, which has no width of its own."""
+PIPE_WIDTH = 10_000
+"""Columns of a table that goes into a file or another program, where COLUMNS does not say: all that it takes."""
 
 
 class TextConsole(Console):
@@ -69,17 +77,13 @@ class TextConsole(Console):
         self.print(JSONHighlighter()(visible_json(value, indent=2)))
 
 
-class TextTable(Table):
-    """A table in which every cell of text is one line."""
-
-    def add_row(self, *cells: RenderableType | None, **options: Any) -> None:  # noqa: ANN401 - rich's own
-        """Add a row."""
-        super().add_row(*(visible(cell) if isinstance(cell, str) else cell for cell in cells), **options)
-
-
 # No markup and no emoji codes: names of callers, strategies and paths are text, whatever is in them.
 out = TextConsole(
-    highlight=False, markup=False, emoji=False, soft_wrap=True, width=None if sys.stdout.isatty() else PIPE_WIDTH
+    highlight=False,
+    markup=False,
+    emoji=False,
+    soft_wrap=True,
+    width=None if sys.stdout.isatty() or os.environ.get("COLUMNS") else PIPE_WIDTH,
 )
 err = TextConsole(stderr=True, highlight=False, markup=False, emoji=False, soft_wrap=True)
 
@@ -129,12 +133,16 @@ def open_lab() -> "Lab":
     return Lab(settings())
 
 
-def table(*columns: str, right: tuple[str, ...] = ()) -> Table:
-    """Start a plain table; the columns named in `right` hold numbers."""
-    made = TextTable(box=None, pad_edge=False, header_style="bold")
-    for name in columns:
-        made.add_column(name, justify="right" if name in right else "left", overflow="fold")
-    return made
+def table(*columns: str, right: Sequence[str] = (), prose: Sequence[str] = (), drop: Sequence[str] = ()) -> TextTable:
+    """Start a table.
+
+    Args:
+        columns: their headings.
+        right: those of numbers.
+        prose: those whose cells may be broken between words.
+        drop: those that go where there is no room, the least important first.
+    """
+    return TextTable(columns, right=right, prose=prose, drop=drop)
 
 
 def _version(show: bool) -> None:

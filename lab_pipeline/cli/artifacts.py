@@ -24,7 +24,7 @@ def list_artifacts(run: RunId, as_json: AsJson = False) -> None:
         files = [file.model_dump(mode="json", by_alias=True) for file in manifest.files]
         out.show_json({"artifacts": files})
         return
-    rows = table("name", "rows", "bytes", "sha256", right=("rows", "bytes"))
+    rows = table("name", "rows", "bytes", "sha256", right=("rows", "bytes"), drop=("sha256",))
     for file in manifest.files:
         rows.add_row(file.name, "-" if file.rows is None else f"{file.rows:,}", f"{file.bytes:,}", file.sha256[:16])
     out.print(rows)

@@ -4,7 +4,7 @@ import csv
 import json
 import os
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext, redirect_stderr
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -28,12 +28,19 @@ if TYPE_CHECKING:
 @app.command("backtest")
 def backtest(  # noqa: PLR0917 - one parameter an option
     strategy: Annotated[str, typer.Option(help="Id of a stored strategy, or a strategy file (it is stored first).")],
-    timeframe: Annotated[str, typer.Option(help="Length of the candles: 1m, 5m, ...")],
+    timeframe: Annotated[
+        str | None,
+        typer.Option(help="Length of the candles: 1m, 5m, ... [default: what the lake has for most calls]"),
+    ] = None,
     version: Annotated[str | None, typer.Option(help="Version of the strategy; the latest by default.")] = None,
     start: Annotated[
-        str | None, typer.Option("--from", help="Simulate calls from this time on (ISO 8601, UTC).")
+        str | None,
+        typer.Option("--from", help="Simulate calls from this time on (ISO 8601, UTC); all by default."),
     ] = None,
-    end: Annotated[str | None, typer.Option("--to", help="Simulate calls before this time (ISO 8601, UTC).")] = None,
+    end: Annotated[
+        str | None,
+        typer.Option("--to", help="Simulate calls before this time (ISO 8601, UTC); all by default."),
+    ] = None,
     mints: Annotated[str | None, typer.Option(help="Only calls on these tokens, separated by commas.")] = None,
     callers: Annotated[
         str | None, typer.Option(help="Only calls of these callers, separated by commas; quote one: '\"A, B\",C'.")
@@ -81,6 +88,7 @@ def backtest(  # noqa: PLR0917 - one parameter an option
         raise LabError(f"--executor {executor}: choose one of {', '.join(KINDS)}")
     require_installed(executor)
     strategy_id, version = _stored(strategy, version)
+    timeframe, taken = _what_the_lake_has(timeframe, start, end)
     config = BacktestConfig(
         strategy=strategy_id,
         strategy_version=version,
@@ -95,7 +103,7 @@ def backtest(  # noqa: PLR0917 - one parameter an option
         seed=seed,
         candles_per_part=candles_per_part,
     )
-    run_id, manifest = run_foreground(config, executor={executor: {}}, verbose=verbose, as_json=as_json)
+    run_id, manifest = run_foreground(config, executor={executor: {}}, verbose=verbose, as_json=as_json, said=taken)
     directory = settings().artifacts_dir / run_id
     if as_json:
         result = {
@@ -117,8 +125,9 @@ def run_foreground(
     executor: Mapping[str, object] | None = None,
     verbose: bool = False,
     as_json: bool = False,
+    said: Sequence[str] = (),
 ) -> "tuple[str, Manifest]":
-    """Check the request, run it with a progress bar, and return its run id and manifest.
+    """Check the request, say something about it, run it with a progress bar, and return its run id and manifest.
 
     Raises:
         LabError: if the request cannot run; nothing was started then.
@@ -131,6 +140,8 @@ def run_foreground(
 
     lab = open_lab()
     steps.resolve(config.to_spec(lab.lake), lab.strategies, lab.lake)
+    for line in said:  # on standard error, so that standard output holds results only
+        err.print(line)
     with (
         lab,
         alive(lab.settings, lab.instance) as tags,
@@ -145,6 +156,24 @@ def run_foreground(
         err.print(f"run {run.run_id} failed: {run.error}", style="red")
         raise typer.Exit(RUN_FAILED)
     return run.run_id, lab.artifacts.manifest(run.run_id)
+
+
+def _what_the_lake_has(timeframe: str | None, start: str | None, end: str | None) -> tuple[str, list[str]]:
+    """Return the length of the candles, and what to say of that and of the calls where nobody named them."""
+    from lab_pipeline.runs.backtest import full_range, usual_timeframe
+
+    lake, said = open_lab().lake, list[str]()
+    if timeframe is None:
+        timeframe = usual_timeframe(lake)
+        others = [length for length in lake.timeframes() if length != timeframe]
+        why = f"which most calls have (--timeframe; there is {', '.join(others)}, too)" if others else "all there is"
+        said.append(f"candles of {timeframe}, {why}")
+    if start is None or end is None:
+        whole = full_range(lake)
+        first = start or f"{whole.start:%Y-%m-%d %H:%M}, the first"
+        last = end or f"{whole.end:%Y-%m-%d %H:%M}, the last"
+        said.append(f"calls from {first}, to {last} (UTC; --from, --to)")
+    return timeframe, said
 
 
 def print_result(manifest: "Manifest") -> None:

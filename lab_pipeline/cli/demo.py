@@ -5,13 +5,13 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.table import Table
 
 from lab_pipeline.cli.app import app, open_lab, out, settings, table
 from lab_pipeline.cli.backtest import print_result, run_foreground
 from lab_pipeline.cli.progress import progress_bar
 from lab_pipeline.cli.summary import percent
 from lab_pipeline.cli.sweep_verdict import print_sweep
+from lab_pipeline.cli.tables import TextTable
 from lab_pipeline.domain.backtest import iso
 
 DEMO_TIMEFRAME = "5m"
@@ -108,7 +108,7 @@ def _sweep() -> None:
     print_sweep(selected, settings().sweeps_dir / manifest.sweep_id)
 
 
-def _callers(trades: Path) -> Table:
+def _callers(trades: Path) -> TextTable:
     """Tabulate what each caller's trades returned, best first."""
     import polars as pl
 
@@ -126,7 +126,7 @@ def _callers(trades: Path) -> Table:
         .sort("mean", descending=True)
     )
     columns = ("trades", "win rate", "mean net return", "± standard error", "pnl")
-    rows = table("caller", *columns, right=columns)
+    rows = table("caller", *columns, right=columns, drop=("pnl", "± standard error"))
     for row in callers.iter_rows(named=True):
         rows.add_row(
             row["caller"],

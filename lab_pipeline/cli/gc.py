@@ -53,7 +53,8 @@ def gc(
         return
     if policy.leaders:
         out.print(f"the first of each leaderboard stay, however old (LAB_KEEP_LEADERS: {policy.leaders})")
-    rows = table("run", "job", "strategy", "created (UTC)", "reason", "bytes", right=("bytes",))
+    rows = table("run", "job", "strategy", "created (UTC)", "reason", "bytes", right=("bytes",), prose=("reason",),
+                 drop=("job", "created (UTC)", "bytes"))  # fmt: skip
     for run in gone:
         rows.add_row(run.run_id, run.job, run.strategy_id or "-", iso(run.created_at), run.reason, f"{run.bytes:,}")
     if gone:

@@ -65,9 +65,9 @@ def show_settings(
         records = [{"name": k, "value": None if v is None else str(v), "origin": o} for k, (v, o) in values.items()]
         out.show_json({"settings": records})
         return
-    rows = table("setting", "value", "origin", "meaning")
+    rows = table("setting", "value", "origin", "meaning", prose=("meaning",), drop=("origin", "meaning"))
     for field, (name, (value, source)) in zip(Settings.model_fields.values(), values.items(), strict=True):
-        rows.add_row(name, "-" if value is None else str(value), source, field.description)
+        rows.add_row(name, "-" if value is None else str(value), source, field.description or "")
     out.print(rows)
 
 

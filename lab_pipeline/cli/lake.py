@@ -58,7 +58,9 @@ def show_quality(
         if mints:
             _print_each(faults.filter(faults["mint"].is_in(shown["mint"].to_list())))
         else:
-            columns = table(*shown.columns, right=tuple(shown.columns[1:]))
+            counted = shown.columns[1:]
+            rarest = sorted(counted, key=lambda name: int(worst[name].sum()))
+            columns = table(*shown.columns, right=counted, drop=rarest[:-1])
             for row in shown.iter_rows():
                 columns.add_row(str(row[0]), *(f"{count:,}" for count in row[1:]))
             out.print(columns)

@@ -1,15 +1,17 @@
 """`lab runs`: what has run."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from lab_pipeline.cli.app import app, open_lab, out, settings, table
-from lab_pipeline.cli.summary import luck_of_run, percent, summary_table
+from lab_pipeline.cli.summary import figure, luck_of_run, summary_table
 from lab_pipeline.domain.errors import LabError
 
 if TYPE_CHECKING:
+    from lab_pipeline.cli.tables import TextTable
     from lab_pipeline.operations.runs import Run, Runs
     from lab_pipeline.runs.listing import ListedRun
 
@@ -17,35 +19,55 @@ runs_app = typer.Typer(help="Queued, running and finished backtests.", no_args_i
 app.add_typer(runs_app, name="runs")
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+SHOWN = {"trades": "trades", "expectancy": "mean net", "total_return": "total return"}
+"""Numbers of the summary that the list always has, and what they are called there."""
+TEXTS = {
+    "run": "run_id", "status": "status", "strategy": "strategy_id", "version": "strategy_version",
+    "timeframe": "timeframe",
+}  # fmt: skip
+"""What conditions may be about beside the summary, and where a listed run has it."""
+EXAMPLE = "write a comparison such as trades>100 or strategy=ladder"
 RunId = Annotated[str, typer.Argument(help="A run id, or the start of one.", metavar="RUN")]
 
 
 @runs_app.command("list")
 def list_runs(
+    sort: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NUMBER",
+            help="By a number of the summary, such as sharpe, the largest first. [default: the newest first]",
+        ),
+    ] = None,
+    ascending: Annotated[bool, typer.Option("--ascending", help="The smallest first.")] = False,
+    where: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="CONDITION",
+            help="Only these, such as 'trades > 100' or 'strategy = ladder'; all that are given must hold.",
+        ),
+    ] = None,
     limit: Annotated[int, typer.Option(min=1, max=1000, help="Rows at most.")] = 20,
     as_json: AsJson = False,
 ) -> None:
-    """List the backtests, newest first."""
+    """List the backtests, newest first or by a number of theirs."""
+    if ascending and sort is None:
+        raise LabError("--ascending goes with --sort")
+    if sort is None and not where:
+        runs, asked = _newest(limit), list[str]()
+    else:
+        runs, asked = _chosen(_newest(None), sort, where or [], ascending=ascending)
+        runs = runs[:limit]
     if as_json:
         with open_lab() as lab:
-            out.show_json({"runs": [_describe(lab.runs, run) for run in lab.runs.page(limit=limit)[0]]})
+            found = lab.runs.get_many([run.run_id for run in runs])
+            told = [_describe(lab.runs, found[run.run_id]) for run in runs if run.run_id in found]
+        out.show_json({"runs": told})
         return
-    runs = _newest(limit)
-    rows = table("run", "status", "strategy", "candles", "created (UTC)", "trades", "mean net", "total return",
-                 right=("trades", "mean net", "total return"))  # fmt: skip
-    for run in runs:
-        summary = run.summary or {}
-        rows.add_row(
-            run.run_id[:8],
-            run.status,
-            f"{run.strategy_id or '?'} v{run.strategy_version or '?'}",
-            run.timeframe or "?",
-            f"{run.created_at:%Y-%m-%d %H:%M}",
-            f"{summary['trades']:,}" if summary else "-",
-            percent(summary.get("expectancy")),
-            percent(summary.get("total_return")),
-        )
-    out.print(rows if runs else "no backtests yet: `lab demo` makes one, `lab backtest` another")
+    if not runs:
+        out.print("no run is so" if where else "no backtests yet: `lab demo` makes one, `lab backtest` another")
+        return
+    out.print(_table(runs, asked))
 
 
 @runs_app.command("show")
@@ -134,7 +156,60 @@ def delete(
                 out.print(f"deleted run {run_id}")
 
 
-def _newest(limit: int) -> "list[ListedRun]":
+def _table(runs: "Sequence[ListedRun]", asked: Sequence[str]) -> "TextTable":
+    """Tabulate runs, with the numbers that were asked for beside those that are always shown."""
+    numbers = dict.fromkeys([*SHOWN, *(name for name in asked if name not in TEXTS)])
+    headings = [SHOWN.get(name, name.replace("_", " ")) for name in numbers]
+    needless = [heading for name, heading in reversed(SHOWN.items()) if name not in asked]
+    rows = table("run", "status", "strategy", "candles", "created (UTC)", *headings, right=headings,
+                 drop=("candles", *needless, "created (UTC)", "status"))  # fmt: skip
+    for run in runs:
+        summary = run.summary or {}
+        rows.add_row(
+            run.run_id[:8],
+            run.status,
+            f"{run.strategy_id or '?'} v{run.strategy_version or '?'}",
+            run.timeframe or "?",
+            f"{run.created_at:%Y-%m-%d %H:%M}",
+            *(figure(name, summary.get(name)) for name in numbers),
+        )
+    return rows
+
+
+def _chosen(
+    runs: "Sequence[ListedRun]", sort: str | None, where: Sequence[str], *, ascending: bool
+) -> "tuple[list[ListedRun], list[str]]":
+    """Return the runs that conditions hold of, in order, and the columns that were asked about.
+
+    Raises:
+        InvalidConfigError: naming a column that there is not, or a condition that is none.
+    """
+    import polars as pl
+    from pydantic.alias_generators import to_camel
+
+    from lab_pipeline.domain.summary import Summary
+    from lab_pipeline.sweeps.questions import COMPARISON, Columns
+
+    numbers = {
+        name: pl.Int64() if field.annotation is int else pl.Float64() for name, field in Summary.model_fields.items()
+    }
+    schema = pl.Schema({**{name: pl.String() for name in TEXTS}, **numbers})
+    columns = Columns({to_camel(name): name for name in schema} | {name: name for name in schema}, schema, EXAMPLE)
+    rows = [
+        [getattr(run, of) for of in TEXTS.values()] + [(run.summary or {}).get(name) for name in numbers]
+        for run in runs
+    ]
+    passed = columns.where(where, "--where")
+    found = pl.DataFrame(rows, schema, orient="row", strict=False).with_row_index("at").filter(passed)
+    asked = [columns.find(match[1], "--where") for text in where if (match := COMPARISON.fullmatch(text))]
+    if sort is not None:
+        by = columns.find(sort, "--sort")
+        found = found.sort(by, "at", descending=[not ascending, False], nulls_last=True)
+        asked.insert(0, by)
+    return [runs[at] for at in found["at"]], asked
+
+
+def _newest(limit: int | None) -> "list[ListedRun]":
     """Read the newest runs without Dagster if that is possible, or else with it."""
     from lab_pipeline.runs.listing import ListedRun, newest
 
@@ -152,7 +227,7 @@ def _newest(limit: int) -> "list[ListedRun]":
                 run.created_at,
                 run.published.summary.model_dump() if run.published else None,
             )
-            for run in lab.runs.page(limit=limit)[0]
+            for run in (lab.runs.all() if limit is None else lab.runs.page(limit=limit)[0])
         ]
 
 

@@ -12,8 +12,7 @@ from lab_pipeline.domain.errors import LabError
 if TYPE_CHECKING:
     from datetime import datetime
 
-    from rich.table import Table
-
+    from lab_pipeline.cli.tables import TextTable
     from lab_pipeline.statistics import Place, Range
 
 BAR = 30
@@ -105,7 +104,7 @@ def show_leaderboard(
         out.show_json(answer.body)
         return
     rows = answer.body["leaderboard"]
-    out.print(_board_table(what, rows) if rows else "no runs like that have been counted")
+    out.print(_board_table(what, rows, metric) if rows else "no runs like that have been counted")
     _print_assumptions(answer.body)
     more = f", more with --limit {2 * limit}" if place is not None else ""
     out.print(f"\ncomputed at {answer.body['computedAt']}{more}")
@@ -113,6 +112,16 @@ def show_leaderboard(
 
 _NAMED = (GroupBy.TOKEN, GroupBy.CALLER, GroupBy.STRATEGY)
 """Groups without an order of their own: the best come first."""
+_COLUMNS = {
+    RankBy.PNL: "pnl",
+    RankBy.SHARPE: "sharpe",
+    RankBy.STABILITY: "stability",
+    RankBy.WIN_RATE: "win rate",
+    RankBy.PROFIT_FACTOR: "profit factor",
+    RankBy.DRAWDOWN: "drawdown",
+    RankBy.PARETO: "return",
+}
+"""Of a leaderboard, which has what decides."""
 
 
 def _refresh() -> None:
@@ -185,10 +194,11 @@ def _print_totals(totals: dict[str, Any]) -> None:
     )
 
 
-def _groups_table(by: GroupBy, rows: list[dict[str, Any]]) -> "Table":
+def _groups_table(by: GroupBy, rows: list[dict[str, Any]]) -> "TextTable":
     columns = ("runs", "trades", "mean net", "total net", "lowest", "highest", "win rate", "fills")
     by_time = by in (GroupBy.DAY, GroupBy.WEEK, GroupBy.MONTH)
-    made = table(f"{by.value} (UTC)" if by_time else by.value, *columns, right=columns)
+    made = table(f"{by.value} (UTC)" if by_time else by.value, *columns, right=columns,
+                 drop=("fills", "lowest", "highest", "runs"))  # fmt: skip
     for row in rows:
         made.add_row(
             row["key"],
@@ -204,7 +214,7 @@ def _groups_table(by: GroupBy, rows: list[dict[str, Any]]) -> "Table":
     return made
 
 
-def _buckets_table(name: str, buckets: list[dict[str, Any]]) -> "Table":
+def _buckets_table(name: str, buckets: list[dict[str, Any]]) -> "TextTable":
     made = table(name, "count", "", right=("count",))
     most = max((row["count"] for row in buckets), default=0)
     for row in buckets:
@@ -212,22 +222,23 @@ def _buckets_table(name: str, buckets: list[dict[str, Any]]) -> "Table":
     return made
 
 
-def _correlations_table(pairs: dict[str, list[dict[str, Any]]]) -> "Table":
+def _correlations_table(pairs: dict[str, list[dict[str, Any]]]) -> "TextTable":
     columns = ("n", *(part for method in pairs for part in (method, f"95 % of {method}")))
-    made = table("known before", "outcome", *columns, right=columns)
+    first = columns[1:3]
+    made = table("known before", "outcome", *columns, right=columns, drop=(*reversed(first), "n"))
     for together in zip(*pairs.values(), strict=True):
         cells = [cell for row in together for cell in (_signed(row["correlation"]), _interval(row["low"], row["high"]))]
         made.add_row(together[0]["metric1"], together[0]["metric2"], f"{together[0]['n']:,}", *cells)
     return made
 
 
-def _board_table(what: Board, rows: list[dict[str, Any]]) -> "Table":
-    return _callers_table(rows) if what is Board.CALLERS else _runs_table(what, rows)
+def _board_table(what: Board, rows: list[dict[str, Any]], metric: RankBy) -> "TextTable":
+    return _callers_table(rows) if what is Board.CALLERS else _runs_table(what, rows, metric)
 
 
-def _callers_table(rows: list[dict[str, Any]]) -> "Table":
+def _callers_table(rows: list[dict[str, Any]]) -> "TextTable":
     columns = ("calls", "trades", "mean net", "95 % interval", "win rate", "profit factor", "stability", "fills")
-    made = table("", "caller", *columns, right=("", *columns))
+    made = table("", "caller", *columns, right=("", *columns), drop=("fills", "stability", "profit factor", "win rate"))
     for row in rows:
         made.add_row(
             str(row["rank"]),
@@ -244,10 +255,14 @@ def _callers_table(rows: list[dict[str, Any]]) -> "Table":
     return made
 
 
-def _runs_table(what: Board, rows: list[dict[str, Any]]) -> "Table":
+def _runs_table(what: Board, rows: list[dict[str, Any]], metric: RankBy) -> "TextTable":
     runs = what is Board.RUNS
     columns = ("trades", "win rate", "pnl", "return", "drawdown", "sharpe", "profit factor", "stability", "fills")
-    made = table("", "run" if runs else "runs", "strategy", *columns, right=("", *columns))
+    ranked = _COLUMNS[metric]
+    drop = [
+        name for name in ("fills", "stability", "profit factor", "win rate", "drawdown", "sharpe") if name != ranked
+    ]
+    made = table("", "run" if runs else "runs", "strategy", *columns, right=("", *columns), drop=drop)
     for row in rows:
         made.add_row(
             str(row["rank"]),

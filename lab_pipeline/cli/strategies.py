@@ -21,7 +21,8 @@ def list_strategies(as_json: AsJson = False) -> None:
     if as_json:
         out.show_json({"strategies": [stored.to_json_dict() for stored in latest]})
         return
-    rows = table("id", "version", "active", "tags", "name", "description", right=("version",))
+    rows = table("id", "version", "active", "tags", "name", "description", right=("version",),
+                 prose=("tags", "name", "description"), drop=("tags", "name"))  # fmt: skip
     for stored in latest:
         strategy, active = stored.strategy, "yes" if stored.is_active else "no"
         rows.add_row(strategy.id, stored.version, active, ", ".join(strategy.tags), strategy.name, strategy.description)

@@ -2,9 +2,8 @@
 
 from typing import TYPE_CHECKING
 
-from rich.table import Table
-
 from lab_pipeline.cli.app import open_lab, table
+from lab_pipeline.cli.tables import TextTable
 
 if TYPE_CHECKING:
     from lab_pipeline.domain.summary import Summary
@@ -12,6 +11,9 @@ if TYPE_CHECKING:
     from lab_pipeline.statistics.luck import Luck
 
 UNDEFINED = "-"
+RETURNS = ("total_return", "expectancy")
+SHARES = ("win_rate", "max_drawdown", "avg_exposure")
+"""How names of the summary begin that are plain fractions: those with a direction, and those without."""
 
 
 def percent(value: float | None) -> str:
@@ -24,7 +26,18 @@ def number(value: float | None) -> str:
     return UNDEFINED if value is None else f"{value:,.2f}"
 
 
-def summary_table(summary: "Summary") -> Table:
+def figure(name: str, value: float | None) -> str:
+    """Write a number of the summary as what it is: a count, a return with its sign, a share, or plainly."""
+    if value is None:
+        return UNDEFINED
+    if name.startswith(RETURNS):
+        return percent(value)
+    if name.startswith(SHARES):
+        return f"{value:.1%}"
+    return f"{value:,}" if isinstance(value, int) else number(value)
+
+
+def summary_table(summary: "Summary") -> TextTable:
     """Lay the headline numbers out in two pairs of columns."""
     skipped = sum(summary.skipped.values())
     interval = f"{percent(summary.expectancy_low)} to {percent(summary.expectancy_high)}"

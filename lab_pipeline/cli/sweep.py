@@ -192,7 +192,8 @@ def list_sweeps(as_json: AsJson = False) -> None:
     if as_json:
         out.show_json({"sweeps": [one.model_dump(mode="json", exclude={"files"}) for one in manifests]})
         return
-    rows = table("sweep", "strategy", "version", "sets", "at", "verdict", right=("sets",))
+    rows = table("sweep", "strategy", "version", "sets", "at", "verdict", right=("sets",), prose=("verdict",),
+                 drop=("version", "at"))  # fmt: skip
     for one in manifests:
         at = one.created_at.strftime("%Y-%m-%d %H:%M")
         rows.add_row(one.sweep_id, str(one.spec["strategy"]), one.strategy_version, f"{one.sets:,}", at, one.verdict)
@@ -215,7 +216,7 @@ def _print_outlook(outlook: "Outlook", *, as_json: bool) -> None:
         out.show_json(outlook.to_json_dict())
         return
     counts = f"{outlook.duplicates:,} twice, {outlook.excluded:,} excluded, {outlook.invalid:,} invalid"
-    rows = table("", "")
+    rows = table("", " ", prose=(" ",))
     rows.show_header = False
     found = f"{outlook.sets:,} by {outlook.method}, of {outlook.asked:,} asked for ({counts})"
     if outlook.proposed:

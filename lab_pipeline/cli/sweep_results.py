@@ -16,8 +16,7 @@ from lab_pipeline.cli.sweep import sweep_app
 from lab_pipeline.domain.backtest import iso
 
 if TYPE_CHECKING:
-    from rich.table import Table
-
+    from lab_pipeline.cli.tables import TextTable
     from lab_pipeline.sweeps.holdout import Holdout
     from lab_pipeline.sweeps.store import SweepStore
 
@@ -124,7 +123,7 @@ def compare(
     if as_json:
         out.show_json({"sweeps": sides, "commonSets": common})
         return
-    rows = table("", "A", "B", right=("A", "B"))
+    rows = table("", "A", "B", right=("A", "B"), prose=("A", "B"))
     for name in ("sweepId", "strategyId", "strategyVersion", "createdAt", "sets"):
         rows.add_row(name, *(str(side[name]) for side in sides))
     for words, name, kind in FIGURES:
@@ -190,7 +189,8 @@ def reveal(sweep: SweepId, as_json: AsJson = False) -> None:
         out.show_json({"sweepId": found.sweep_id, "holdout": found.as_json()})
         return
     rows = table("set", "as", "trades", "mean net return", "95 % interval", "where it was chosen",
-                 right=("set", "trades", "mean net return", "where it was chosen"))  # fmt: skip
+                 right=("set", "trades", "mean net return", "where it was chosen"), prose=("as",),
+                 drop=("where it was chosen",))  # fmt: skip
     for one in (found.result or {})["sets"]:
         interval = f"{percent(one['expectancy_low'])} to {percent(one['expectancy_high'])}"
         rows.add_row(
@@ -268,11 +268,12 @@ def _common(store: "SweepStore", ids: Sequence[str]) -> int:
     return a.join(b, on="config_hash", how="semi").collect().height
 
 
-def _table(found: pl.DataFrame) -> "Table":
+def _table(found: pl.DataFrame) -> "TextTable":
     from lab_pipeline.sweeps.sets import values_of
 
     numbers = ("set", "rank", "trades", "days", "callers", "mean net return", "at least", "plateau")
-    rows = table("set", "rank", "parameters", *numbers[2:], right=numbers)
+    rows = table("set", "rank", "parameters", *numbers[2:], right=numbers, prose=("parameters",),
+                 drop=("days", "callers", "plateau"))  # fmt: skip
     for row in found.iter_rows(named=True):
         named = ", ".join(f"{path}={_shown(value)}" for path, value in values_of(row).items())
         rows.add_row(

@@ -5,9 +5,8 @@ import textwrap
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rich.table import Table
-
 from lab_pipeline.cli.app import out, table
+from lab_pipeline.cli.tables import TextTable
 
 if TYPE_CHECKING:
     from lab_pipeline.sweeps.running import SelectedSweep
@@ -47,7 +46,7 @@ def print_sweep(selected: "SelectedSweep", directory: Path) -> None:
         _say(sentence, style)
 
 
-def _best(selected: "SelectedSweep") -> Table:
+def _best(selected: "SelectedSweep") -> TextTable:
     from lab_pipeline.sweeps.artifacts import ranked
 
     columns = ("set", "trades", "days", "win rate", "mean net return", "objective")
@@ -65,7 +64,7 @@ def _best(selected: "SelectedSweep") -> Table:
     return rows
 
 
-def _parameters(selected: "SelectedSweep") -> Table:
+def _parameters(selected: "SelectedSweep") -> TextTable:
     """Tabulate what the best set varies, beside the middle of the plateau where that is another."""
     from lab_pipeline.reports.dimensions import label_of
 
@@ -80,10 +79,11 @@ def _parameters(selected: "SelectedSweep") -> Table:
     return rows
 
 
-def _parts(selected: "SelectedSweep") -> Table:
+def _parts(selected: "SelectedSweep") -> TextTable:
     from lab_pipeline.statistics.selection.verdict import RULES
 
-    rows = table("what the best has to pass", "figure", "wanted", "passed", right=("figure", "wanted"))
+    rows = table("what the best has to pass", "figure", "wanted", "passed", right=("figure", "wanted"),
+                 prose=("what the best has to pass",))  # fmt: skip
     for one in selected.selection.verdict.findings:
         figure = "-" if math.isnan(one.value) else f"{one.value:.3g}"
         passed = "yes" if one.passed else "cannot be said" if one.unsaid else "no"

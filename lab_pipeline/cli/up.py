@@ -65,7 +65,7 @@ def up() -> None:
         supervisor.run(
             _services(lab, api_port, environment),
             on_ready=lambda: out.print(
-                f"Dagster UI  {ui}\nHTTP API    {api}/docs\nhome        {lab.home}\n"
+                f"lab         {api}/lab\nDagster UI  {ui}\nHTTP API    {api}/docs\nhome        {lab.home}\n"
                 f"logs        {lab.home / 'logs'}\nCtrl-C stops it.",
             ),
         )

@@ -211,6 +211,16 @@ class Panel:
         if path:
             self._add(path, fill=colour, fill_opacity=0.8, clipped=False)
 
+    def bodies(self, x: Floats, low: Floats, high: Floats, colour: str, *, wide: float) -> None:
+        """Draw an upright bar between two values at each place, a hairline where they are equal."""
+        wide = self.canvas.n(wide)
+        ends = zip(self._columns(x).tolist(), self._rows(low).tolist(), self._rows(high).tolist(), strict=True)
+        path = "".join(
+            f"M{column - wide // 2} {top}h{wide}v{max(bottom - top, 1)}h-{wide}z" for column, bottom, top in ends
+        )
+        if path:
+            self._add(path, fill=colour, clipped=False)
+
     def whiskers(self, x: Floats, low: Floats, high: Floats, colour: str) -> None:
         """Draw an upright line between two values at each place."""
         ends = zip(self._columns(x).tolist(), self._rows(low).tolist(), self._rows(high).tolist(), strict=True)
@@ -244,6 +254,10 @@ class Panel:
         dot = self.canvas.dot(colour, diameter, opacity)
         path = polyline(across[order], up[order], every=True)
         self.canvas.path(path, marker_start=dot, marker_mid=dot, marker_end=dot)
+
+    def at(self, x: float, y: float) -> tuple[float, float]:
+        """Return where on the canvas a point lies, in CSS pixels."""
+        return self._column(x) / self.canvas.fine, self._row(y) / self.canvas.fine
 
     def _rule(self, path: str, colour: str, width: float, dashes: str | None, *, clipped: bool = False) -> None:
         n = self.canvas.n

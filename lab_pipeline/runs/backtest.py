@@ -113,6 +113,22 @@ def full_range(lake: Lake) -> TimeRange:
     return TimeRange(start=first, end=last + timedelta(milliseconds=1))
 
 
+def usual_timeframe(lake: Lake) -> str:
+    """Return the length of candles where nobody names one: that which most calls have, the shortest of several.
+
+    Raises:
+        EmptyLakeError: if there are no candles.
+    """
+    there = lake.timeframes()
+    if not there:
+        raise EmptyLakeError("the lake has no candles: add some with `lab ingest candles FILE`, or run `lab demo`")
+    if len(there) == 1:
+        return there[0]
+    called = lake.calls()["mint"]
+    covered = {length: int(called.is_in(lake.mints(length)).sum()) for length in there}
+    return max(there, key=covered.__getitem__)
+
+
 def resolve(spec: BacktestSpec, strategies: StrategyStore, lake: Lake) -> ResolvedBacktest:
     """Look up the strategy, apply the overrides, select the calls.
 

@@ -1,5 +1,6 @@
 """One call of a run on its candles: what was bought and sold, at which levels, and what else could have been."""
 
+import difflib
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -22,6 +23,10 @@ CANDLES_BEFORE = 60
 """Shown before the call."""
 MOST_CANDLES = 50_000
 """Shown at most, from the first on: more than a screen has pixels for."""
+
+
+NEAR_LOOKED_AT = 2_000
+"""Calls among which those are looked for that may have been meant."""
 
 
 class UnknownCallError(LabError):
@@ -53,6 +58,12 @@ class CallView:
     levels: pl.DataFrame
     policies: Mapping[str, list[float]]
     doubt: str | None
+
+    @property
+    def on_candles(self) -> pl.DataFrame:
+        """The candles, each with the levels that it was tested against, for each trade that was open."""
+        levels = self.levels.with_columns(pl.col("timestamp").cast(self.candles.schema["timestamp"]))
+        return self.candles.join(levels, on="timestamp", how="left", maintain_order="left")
 
 
 LEVELS = pl.Schema(
@@ -110,6 +121,23 @@ def view_call(run: PublishedRun, call_id: str, lake: Lake) -> CallView:
         policies={str(policy): [trade.net_return for trade in result.trades] for policy, result in results.items()},
         doubt=doubt,
     )
+
+
+def find_call(run: PublishedRun, start: str) -> str:
+    """Return the id of the call of a run that is, or starts with, `start`.
+
+    Raises:
+        UnknownCallError: if there is none, or more than one.
+    """
+    calls = run.frame("outcomes")["call_id"]
+    found = calls.filter(calls.str.starts_with(start)).to_list()
+    if start in found or len(found) == 1:
+        return start if start in found else found[0]
+    if found:
+        raise UnknownCallError(f"'{start}' is the start of {len(found):,} call ids: write more of it")
+    near = difflib.get_close_matches(start, calls.head(NEAR_LOOKED_AT).to_list(), n=3, cutoff=0.0)
+    some = f"such as {', '.join(near)}" if near else "and it has none"
+    raise UnknownCallError(f"run {run.manifest.run_id} has no call '{start}' ({calls.len():,} calls, {some})")
 
 
 def _same(traced: CallResult, fills: pl.DataFrame) -> bool:

@@ -9,6 +9,25 @@ import polars as pl
 
 from lab_pipeline.domain.backtest import ResolvedSpec
 
+FEWEST, MOST = 2, 20
+"""Runs that are put side by side."""
+NUMBERS = (
+    ("trades", "Trades", "count"),
+    ("win_rate", "Win rate", "share"),
+    ("expectancy", "Mean net return", "return"),
+    ("expectancy_low", "95% interval from", "return"),
+    ("expectancy_high", "to", "return"),
+    ("expectancy_stop_at_level", "With stops at their level", "return"),
+    ("expectancy_stop_at_low", "With stops at the low", "return"),
+    ("profit_factor", "Profit factor", "number"),
+    ("total_return", "Total return", "return"),
+    ("max_drawdown", "Max drawdown", "share"),
+    ("sharpe", "Sharpe", "number"),
+    ("sortino", "Sortino", "number"),
+    ("avg_exposure", "Exposure", "share"),
+    ("fees_paid", "Fees paid", "number"),
+)
+"""Of the summary, what it is called and how it is written."""
 MOST_POINTS = 500
 STEPS_MS = [m * 60_000 for m in (1, 5, 15, 30, 60, 120, 240, 720, 1440, 2880, 10_080)]
 """Buckets of aligned equity: the shortest that leaves no more than MOST_POINTS."""

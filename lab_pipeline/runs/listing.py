@@ -41,8 +41,8 @@ class ListedRun:
     summary: Mapping[str, Any] | None
 
 
-def newest(settings: Settings, limit: int) -> list[ListedRun] | None:
-    """Return the newest backtests, at most that many, or None where only Dagster can tell.
+def newest(settings: Settings, limit: int | None) -> list[ListedRun] | None:
+    """Return the newest backtests, at most that many or else all, or None where only Dagster can tell.
 
     Raises:
         StorageError: if the record cannot be read.
@@ -51,6 +51,8 @@ def newest(settings: Settings, limit: int) -> list[ListedRun] | None:
     rows = None if path is None else newest_runs(path, [*BACKTEST_JOBS, ASSET_JOB])
     if rows is None:
         return None
+    if limit is None:
+        rows = iter(list(rows))  # the record is held no longer than it takes to read it
     return list(islice(_listed(rows, settings.artifacts_dir), limit))
 
 

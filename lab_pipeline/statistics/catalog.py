@@ -114,7 +114,7 @@ class Catalog:
                     yield connection, state
                     return
         raise NotComputedError(
-            "there are no statistics yet: `lab statistics --refresh` computes them, and so does `lab up`"
+            "there are no statistics yet: `lab statistics --refresh` computes them, and `lab up` in its first minute"
         )
 
     def run_records(self) -> pl.DataFrame:

@@ -53,10 +53,12 @@ class Columns:
     Attributes:
         by_name: name -> column.
         schema: of the table.
+        example: what is said of a text that is no condition.
     """
 
     by_name: Mapping[str, str]
     schema: pl.Schema
+    example: str = EXAMPLE
 
     @classmethod
     def of(cls, sweep: PublishedSweep, table: str = SETS) -> Self:
@@ -107,7 +109,7 @@ class Columns:
     def _comparison(self, field: str, text: str) -> pl.Expr:
         found = COMPARISON.fullmatch(text)
         if found is None:
-            raise _wrong(field, f"{shown(text)} is no condition: {EXAMPLE}")
+            raise _wrong(field, f"{shown(text)} is no condition: {self.example}")
         name, sign, value = found[1], found[2], found[3].strip()
         column = self.find(name, field)
         compare = SIGNS[sign]

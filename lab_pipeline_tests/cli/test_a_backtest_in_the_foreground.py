@@ -10,6 +10,7 @@ import pytest
 from lab_pipeline.cli.up import only_one
 from lab_pipeline.runs import artifacts
 from lab_pipeline.settings import load_settings
+from lab_pipeline_tests.support.markets import candles
 
 BACKTEST = ("backtest", "--strategy", "ladder", "--timeframe", "1m")
 HOLD = """
@@ -38,6 +39,21 @@ def test_json_is_one_object_and_nothing_else(stocked):
     assert shown["fingerprint"] == result["fingerprint"]
     assert shown["strategyId"] == "ladder"
     assert shown["summary"] == result["summary"]
+
+
+def test_candles_and_calls_that_nobody_names_are_what_the_lake_has_and_it_says_so(stocked, tmp_path):
+    named, unnamed = stocked(*BACKTEST, "--json"), stocked("backtest", "--strategy", "ladder", "--json")
+    assert unnamed.json["fingerprint"] == named.json["fingerprint"]
+    assert "candles of 1m, all there is" in unnamed.err
+    assert "calls from 2018-01-10 00:00, the first, to 2018-01-10 00:20, the last" in unnamed.err
+    assert "candles of" not in named.err
+    once = candles(["AAA"]).filter(pl.int_range(pl.len()) % 5 == 0)
+    once.write_csv(tmp_path / "five.csv")
+    assert stocked("ingest", "candles", tmp_path / "five.csv", "--timeframe", "5m").status == 0
+    ended = stocked("backtest", "--strategy", "ladder", "--from", "2018-01-10", "--to", "2018-01-11")
+    assert ended.status == 0
+    assert ended.err.splitlines()[0] == "candles of 1m, which most calls have (--timeframe; there is 5m, too)"
+    assert "calls from" not in ended.err
 
 
 def test_the_same_request_twice_has_the_same_bytes(stocked):

@@ -88,17 +88,22 @@ def test_checks_fail_where_the_numbers_disagree(lab):
     assert counted["wrong"].value == counted["runs"].value >= 1
 
 
-def test_they_are_asked_for_when_a_backtest_has_been_published_and_only_then():
+def test_they_are_asked_for_at_the_first_look_and_when_a_backtest_has_been_published_and_only_then():
     instance = dg.DagsterInstance.ephemeral()
     definitions, wanted = defs(), dg.AssetSelection.assets(*keys())
 
     def asked(cursor=None):
         return evaluate_automation_conditions(definitions, instance, wanted, cursor=cursor)
 
+    instance.report_runless_asset_event(dg.AssetMaterialization(["backtest", "trades"]))  # before there was a daemon
     first = asked()
-    assert first.total_requested == 0
+    assert first.get_num_requested(dg.AssetKey(["statistics", "overview"])) == 1
+    for key in keys():
+        instance.report_runless_asset_event(dg.AssetMaterialization(key))
+    idle = asked(first.cursor)
+    assert idle.total_requested == 0
     instance.report_runless_asset_event(dg.AssetMaterialization(["backtest", "trades"]))
-    second = asked(first.cursor)
+    second = asked(idle.cursor)
     assert second.total_requested >= 1
     assert second.get_num_requested(dg.AssetKey(["statistics", "overview"])) == 1
     for key in keys():

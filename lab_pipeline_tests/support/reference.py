@@ -2,6 +2,7 @@
 
 import enum
 from importlib import import_module
+from itertools import groupby
 from pathlib import Path
 
 import typer.main
@@ -22,6 +23,17 @@ CLI = """\
 Exit status: 0 for success, 1 if the run failed or a check found something, 2 for bad usage or bad input, with one line
 that says what to do. `--json` prints one JSON object with camelCase keys on standard output, and nothing else there.
 Run ids may be shortened to an unambiguous beginning.
+
+Tables fit the terminal: no word is broken, and where there is no room the columns that matter least are left out and
+named below. In a pipe or file they are as wide as they need to be, unless `COLUMNS` says otherwise; progress is then a
+plain line every ten seconds on standard error.
+
+`lab --install-completion` teaches the shell that you use (bash, zsh, fish, PowerShell) to complete commands and options
+with the tab key, from its next start on; `lab --show-completion` prints what that would add.
+
+| to | run |
+|---|---|
+{tasks}
 """
 SETTINGS = """\
 # Settings
@@ -39,7 +51,11 @@ day of month, month and day of week.
 def command_line_page():
     """Return docs/cli.md: what `--help` says of every command, argument and option."""
     sections = [f"## `{' '.join(words)}`\n\n{_described(command, words)}" for words, command in commands()]
-    return "\n".join([GENERATED, CLI, *sections])
+    tasks = [
+        f"| {task[:1].lower()}{task[1:]} | {', '.join(f'`lab {name}`' for name, _ in listed)} |"
+        for task, listed in groupby(COMMANDS.items(), lambda one: one[1].task)
+    ]
+    return "\n".join([GENERATED, CLI.format(tasks="\n".join(tasks)), *sections])
 
 
 def settings_page():

@@ -73,9 +73,7 @@ def get_picture(stores: LabStores, run_id: RunId, call_id: CallId) -> JSONRespon
 def get_candles(stores: LabStores, run_id: RunId, call_id: CallId) -> Response:
     """Send the candles with the levels that they were tested against."""
     view, _ = _view(stores, run_id, call_id)
-    levels = view.levels.with_columns(pl.col("timestamp").cast(view.candles.schema["timestamp"]))
-    table = view.candles.join(levels, on="timestamp", how="left", maintain_order="left")
-    return Response(as_csv(table), media_type=MEDIA_TYPES["csv"], headers=SECURITY)
+    return Response(as_csv(view.on_candles), media_type=MEDIA_TYPES["csv"], headers=SECURITY)
 
 
 def _view(stores: Stores, run_id: str, call_id: str) -> tuple[CallView, PublishedRun]:

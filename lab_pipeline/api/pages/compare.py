@@ -7,31 +7,13 @@ from fastapi.responses import HTMLResponse
 from markupsafe import Markup
 
 from lab_pipeline.api.pages.frame import ROOT, show
-from lab_pipeline.api.routes.compare import FEWEST, MOST, completed
+from lab_pipeline.api.routes.compare import completed
 from lab_pipeline.api.stores import LabStores
 from lab_pipeline.domain.text import visible_json
 from lab_pipeline.reports import CURVES, comparison_chart
-from lab_pipeline.runs.compare import differing_fields
+from lab_pipeline.runs.compare import FEWEST, MOST, NUMBERS, differing_fields
 from lab_pipeline.runs.published import PublishedRun
 from lab_pipeline.statistics.pairs import compare_calls
-
-NUMBERS = (
-    ("trades", "Trades", "count"),
-    ("win_rate", "Win rate", "share"),
-    ("expectancy", "Mean net return", "return"),
-    ("expectancy_low", "95% interval from", "return"),
-    ("expectancy_high", "to", "return"),
-    ("expectancy_stop_at_level", "With stops at their level", "return"),
-    ("expectancy_stop_at_low", "With stops at the low", "return"),
-    ("profit_factor", "Profit factor", "number"),
-    ("total_return", "Total return", "return"),
-    ("max_drawdown", "Max drawdown", "share"),
-    ("sharpe", "Sharpe", "number"),
-    ("sortino", "Sortino", "number"),
-    ("avg_exposure", "Exposure", "share"),
-    ("fees_paid", "Fees paid", "number"),
-)
-"""Of the summary, what it is called and how it is written."""
 
 router = APIRouter(prefix=f"{ROOT}/compare", include_in_schema=False)
 

@@ -13,9 +13,7 @@ from lab_pipeline.domain.errors import ConflictError, FieldError, InvalidConfigE
 from lab_pipeline.domain.fill_assumptions import labelled, note_on
 from lab_pipeline.operations.runs import Run
 from lab_pipeline.runs.artifacts import UnknownRunError
-from lab_pipeline.runs.compare import align_equity, differing_fields
-
-FEWEST, MOST = 2, 20
+from lab_pipeline.runs.compare import FEWEST, MOST, align_equity, differing_fields
 
 router = APIRouter(tags=["compare"])
 

@@ -5,6 +5,7 @@ from datetime import timedelta
 import dagster as dg
 
 from lab_pipeline.dagster_ext.internals import get_smallest_cron_interval
+from lab_pipeline.statistics.catalog import FORMAT
 
 STATISTICS = {
     "overview": "Runs by status, tokens, callers, trades, mean and median net return, win rate.",
@@ -23,7 +24,8 @@ TOTALS_AGREE, WIN_RATES, COUNTS = "totals_agree", "win_rates_are_shares", "count
 OVERVIEW_KEY = dg.AssetKey(["statistics", "overview"])
 PNL_KEY = dg.AssetKey(["statistics", "pnl"])
 
-CODE_VERSION = "1"
+CODE_VERSION = str(FORMAT)
+"""Tables of an earlier format count as none, so the first `lab up` of a new one computes them."""
 
 
 def asset_specs(cron: str) -> list[dg.AssetSpec]:
@@ -74,10 +76,14 @@ def keys() -> list[dg.AssetKey]:
             (("statistics", STATISTICS), ("leaderboard", LEADERBOARDS)) for name in names]  # fmt: skip
 
 
-def _when_backtests_have_run() -> dg.AutomationCondition[dg.AssetKey | dg.AssetCheckKey]:
+def _when_backtests_have_run() -> dg.AutomationCondition[dg.AssetKey]:
     # not `eager`, which waits until no backtest runs: in a busy lab that is never
     updated = dg.AutomationCondition.any_deps_updated().since_last_handled()
-    return (updated & ~dg.AutomationCondition.in_progress()).with_label("backtests have run since")
+    # what ran before the first look, as by `lab demo` before the first `lab up`, was never updated *since*
+    first = dg.AutomationCondition.initial_evaluation()
+    other = dg.AutomationCondition.code_version_changed()
+    due = (updated | first | other) & ~dg.AutomationCondition.in_progress()
+    return due.with_label("backtests have run since")
 
 
 MINIMUM_SECONDS_BETWEEN = timedelta(seconds=30)
