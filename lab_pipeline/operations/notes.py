@@ -2,8 +2,10 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from lab_pipeline.operations.runs import Runs
+if TYPE_CHECKING:
+    from lab_pipeline.operations.runs import Runs
 
 NAME_TAG = "lab/name"
 LABELS_TAG = "lab/labels"
@@ -42,7 +44,7 @@ def is_pinned(tags: Mapping[str, str]) -> bool:
 
 
 def write_notes(
-    runs: Runs,
+    runs: "Runs",
     run_id: str,
     *,
     name: str | None = None,

@@ -88,7 +88,7 @@ def render_sweep(
         "spec": spec,
         "minimum": spec["objective"],
         "universe": _universe(spec),
-        "conclusion": _conclusion(selection),
+        "conclusion": conclude_sweep(selection),
         "sentences": list(_sentences(selection, space)),
         "able": int(sets["eligible"].sum()),
         "winner": None,
@@ -116,7 +116,8 @@ def render_sweep(
     return _PAGE.render(content | {"data": data, "data_text": Markup(text)})  # noqa: S704 - no tag is left in it
 
 
-def _conclusion(selection: Mapping[str, Any]) -> str:
+def conclude_sweep(selection: Mapping[str, Any]) -> str:
+    """Say in one sentence whether the winner of a sweep is supported, and what speaks against it."""
     if selection["supported"]:
         return f"Supported: the winner of {selection['trials']:,} tries passes every test."
     if selection["winner"] is None:
