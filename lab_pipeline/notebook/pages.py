@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from typing import TYPE_CHECKING, Any, cast, get_args
 
 import numpy as np
@@ -19,6 +18,8 @@ from lab_pipeline.reports.pages import template
 from lab_pipeline.reports.sheet import RunResult, conclude, judge, why_nothing_traded
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from lab_pipeline.notebook.shown import ShownRun
 
 

@@ -13,7 +13,6 @@ from lab_pipeline.notebook.shown import ShownSweep
 from lab_pipeline.runs.artifacts import REPORT, DamagedArtifactError
 from lab_pipeline.sweeps.store import REMEDY, SweepManifest, SweepStore, UnknownSweepError
 
-
 ID_SHOWN = 8
 """Characters of a sweep's id: enough to tell it from others."""
 LUCKY = "The best of so many are good by luck, too: the report says how far each test goes."

@@ -1,7 +1,6 @@
 import re
 from pathlib import Path
 
-
 DOCS = Path(__file__).resolve().parents[2] / "docs"
 
 
