@@ -5,9 +5,8 @@ from typing import TYPE_CHECKING, Literal, Protocol
 
 import polars as pl
 
-from lab_pipeline.domain.strategy import StrategyConfig
-
 if TYPE_CHECKING:
+    from lab_pipeline.domain.strategy import StrategyConfig
     from lab_pipeline.notebook.display import Picture
     from lab_pipeline.reports import RunResult
 
@@ -98,12 +97,8 @@ class ShownSweep:
         """
         rows = self.ranked()
         names = [name for name in rows.columns if name.startswith(PARAMETER) or name in OF_A_SET]
-        return (
-            rows.filter(pl.col("rank").is_not_null())
-            .sort("rank", "set_id")
-            .head(count)
-            .select("rank", "set_id", *names)
-        )
+        ranked = rows.filter(pl.col("rank").is_not_null()).sort("rank", "set_id")
+        return ranked.head(count).select("rank", "set_id", *names)
 
     def plot(self: ShownSets, path: str | None = None) -> "Picture":
         """Draw how the objective is spread over the sets, or how it changes along one parameter.

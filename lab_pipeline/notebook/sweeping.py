@@ -60,8 +60,8 @@ class SweepResult(ShownSweep, engine.Sweep):
             return
         luck = best_by_luck(best["expectancy_se"][0], self.sets.height)
         yield (
-            f"Best lower bound first. The best of {number(self.sets.height, 0)} sets without any edge would show a mean "
-            f"net return of about {signed_percent(luck)} by luck alone; sets that are much alike show less."
+            f"Best lower bound first. The best of {number(self.sets.height, 0)} sets without any edge would show a "
+            f"mean net return of about {signed_percent(luck)} by luck alone; sets that are much alike show less."
         )
         yield "What the best have earned is not to be expected again: a sweep in a lab says how far to believe it."
 

@@ -23,8 +23,8 @@ ID_SHOWN = 8
 class PublishedRun(Shown):
     """The frames of a run, each read when it is first asked for: columns of `domain.frames`.
 
-    A notebook displays it: what to conclude, the headline numbers, and the equity. Runs of earlier engines have published fewer files, and files with fewer columns: what is not there is empty, or
-    null.
+    A notebook displays it: what to conclude, the headline numbers, and the equity. Runs of earlier engines have
+    published fewer files, and files with fewer columns: what is not there is empty, or null.
 
     Attributes:
         directory: that it was published to.

@@ -1,7 +1,7 @@
 import re
 from base64 import b64decode
 from typing import get_args
-from xml.etree import ElementTree
+from xml.etree import ElementTree as ET
 
 import polars as pl
 import pytest
@@ -65,7 +65,7 @@ def test_a_result_displays_what_to_conclude_its_numbers_and_its_equity(result):
         assert said in page.said
     assert f"{abs(summary.expectancy):.2%}" in page.said
     assert re.search(r"Conclude nothing yet|It (gains|loses) whatever", page.said)
-    ElementTree.fromstring(picture_of(page))  # noqa: S314 - our own
+    ET.fromstring(picture_of(page))  # noqa: S314 - our own
     assert "mean net return" in repr(result)
     assert "\n" not in repr(result)
 
@@ -82,7 +82,7 @@ def test_without_other_fills_nothing_is_concluded(market):
 def test_every_chart_is_a_file_of_its_own(result, chart, tmp_path):
     picture = result.plot(chart)
     path = picture.save(tmp_path / "picture.svg")
-    root = ElementTree.fromstring(path.read_text())  # noqa: S314 - our own
+    root = ET.fromstring(path.read_text())  # noqa: S314 - our own
     assert root.tag == "{http://www.w3.org/2000/svg}svg"
     assert float(root.get("width")) > 300
     assert "var(" not in picture.svg
@@ -148,7 +148,7 @@ def test_a_sweep_displays_its_best_sets_and_what_luck_does(rules):
     assert best["expectancy_lower"].is_sorted(descending=True)
     assert best["set_id"][0] == rules.sets.sort("expectancy_lower", descending=True)["set_id"][0]
     assert len([tag for tag, _ in page.elements if tag == "tr"]) == 1 + 10
-    ElementTree.fromstring(picture_of(page))  # noqa: S314 - our own
+    ET.fromstring(picture_of(page))  # noqa: S314 - our own
     assert "12 sets" in repr(rules)
 
 

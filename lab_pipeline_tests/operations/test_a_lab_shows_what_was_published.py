@@ -12,7 +12,7 @@ HOSTILE = "<img src=x onerror=alert(1)>"
 
 
 @pytest.fixture
-def home(lab, run):
+def home(lab, run):  # noqa: ARG001 - it is in there
     """The lab of the run, on the instance that is open."""
     settings, instance = lab
     with Lab(settings, instance) as opened:
@@ -33,7 +33,7 @@ def test_a_directory_that_is_not_there_is_no_lab(tmp_path, monkeypatch):
     with pytest.raises(LabError, match=r"no lab in .*misspelt: name the directory of one"):
         Lab(tmp_path / "misspelt")
     monkeypatch.setenv("LAB_HOME", str(tmp_path / "unmade"))
-    with pytest.raises(LabError, match="no lab in .*unmade.*`lab demo`"):
+    with pytest.raises(LabError, match=r"no lab in .*unmade.*`lab demo`"):
         Lab()
     assert not (tmp_path / "unmade").exists()
 
@@ -77,7 +77,7 @@ def test_runs_are_listed_newest_first_with_their_names(home, run):
     assert run.run_id[:8] in repr(runs)
 
 
-def test_runs_are_chosen_by_strategy_timeframe_and_caller(home, run):
+def test_runs_are_chosen_by_strategy_timeframe_and_caller(home):
     assert len(home.runs("ladder", timeframe="1m")) == 1
     for nothing in (home.runs("other"), home.runs(timeframe="5m"), home.runs(caller="nobody"), home.runs(limit=0)):
         assert len(nothing) == 0
