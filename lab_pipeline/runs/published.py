@@ -8,6 +8,7 @@ from typing import overload
 
 import polars as pl
 
+from lab_pipeline.domain.frames import TIMESTAMP
 from lab_pipeline.domain.results import RESULTS
 from lab_pipeline.domain.strategy import StrategyConfig
 from lab_pipeline.domain.summary import Summary
@@ -161,12 +162,9 @@ class PublishedRuns(Sequence[PublishedRun]):
     @property
     def frame(self) -> pl.DataFrame:
         """A row a run: `run_id, name, strategy, version, timeframe, created_at`, and every figure of `Summary`."""
-        figures = {name: pl.Int64 if field.annotation is int else pl.Float64 for name, field in _FIGURES.items()}
-        schema = {
-            **dict.fromkeys(("run_id", "name", "strategy", "version", "timeframe"), pl.String),
-            "created_at": pl.Datetime("ms", "UTC"),
-            **figures,
-        }
+        figures = {name: pl.Int64() if kind is int else pl.Float64() for name, kind in _FIGURES.items()}
+        texts = dict.fromkeys(("run_id", "name", "strategy", "version", "timeframe"), pl.String())
+        schema = pl.Schema({**texts, "created_at": TIMESTAMP, **figures})
         rows = [
             {
                 "run_id": run.run_id,
@@ -220,4 +218,4 @@ class PublishedRuns(Sequence[PublishedRun]):
         return f"{len(self.runs):,} published run{'' if len(self.runs) == 1 else 's'}"
 
 
-_FIGURES = Summary.model_fields
+_FIGURES = {name: field.annotation for name, field in Summary.model_fields.items()}
