@@ -1,7 +1,7 @@
 import polars as pl
 import pytest
 
-from lab_pipeline import Lab
+from lab_pipeline import Lab, simulate
 from lab_pipeline.domain.errors import LabError
 from lab_pipeline.operations.notes import write_notes
 from lab_pipeline.runs.artifacts import UnknownRunError
@@ -84,6 +84,23 @@ def test_runs_are_chosen_by_strategy_timeframe_and_caller(home):
         assert "0 published runs" in nothing._repr_html_()
         assert repr(nothing) == "<0 published runs>"
         assert nothing.frame.is_empty()
+
+
+def test_what_the_lake_has_is_simulated_as_the_run_was(home, run):
+    found = home.run(run.run_id)
+    market = home.lake.market("1m")
+    result = simulate(market.candles, market.calls, found.strategy, timeframe="1m")
+    assert result.trades.equals(found.trades)
+    assert result.summary == found.summary
+
+
+def test_calls_of_some_callers_come_with_the_candles_of_their_tokens_alone(home):
+    market = home.lake.market("1m", callers=["ben"])
+    assert market.calls["caller"].to_list() == ["ben"]
+    assert market.candles["mint"].unique().to_list() == ["BBB"]
+    assert market.candles["timestamp"].is_sorted()
+    with pytest.raises(LabError, match="the lake has no 1h candles: it has 1m"):
+        home.lake.market("1h")
 
 
 def test_a_run_that_is_deleted_meanwhile_is_named(home, run):
