@@ -51,8 +51,8 @@ class Result(Shown, Simulation):
 
         if self.outcomes.is_empty():
             raise LabError("there is no tear sheet of no calls: there were none to simulate")
-        made_of = {"fingerprint": NO_HASH, "snapshot": NO_HASH, "engine_version": ENGINE_VERSION}
-        return Sheet(render_report(self, self._spec(), **made_of))
+        page = render_report(self, self._spec(), fingerprint=NO_HASH, snapshot=NO_HASH, engine_version=ENGINE_VERSION)
+        return Sheet(page)
 
     def _spec(self) -> ResolvedSpec:
         called = self.outcomes["called_at"]

@@ -213,8 +213,12 @@ class Runs:
             caller: only runs that were restricted to this one, alone or with others.
             limit: how many at the most.
         """
-        given = [[] if value is None else [value] for value in (strategy, timeframe, caller)]
-        wanted = RunFilter([RunStatus.COMPLETED], *given)
+        wanted = RunFilter(
+            statuses=[RunStatus.COMPLETED],
+            strategy_ids=[strategy] if strategy else (),
+            timeframes=[timeframe] if timeframe else (),
+            callers=[caller] if caller else (),
+        )
         found: list[tuple[PublishedRun, str]] = []
         for run in self.all(wanted):
             if len(found) == limit:
