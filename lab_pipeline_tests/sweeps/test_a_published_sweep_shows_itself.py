@@ -84,5 +84,5 @@ def test_its_sheet_is_the_report_as_it_was_published(swept, tmp_path):
 
 def test_one_that_is_deleted_meanwhile_is_named(swept):
     swept.store.delete(swept.manifest.sweep_id)
-    with pytest.raises(UnknownSweepError, match="was deleted meanwhile"):
+    with pytest.raises(UnknownSweepError, match="no artifacts of sweep"):
         swept.sheet()
