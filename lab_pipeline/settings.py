@@ -356,8 +356,11 @@ def _close(path: Path) -> None:
             path.chmod(stat.S_IMODE(mode) & ~PRIVATE)
 
 
-def load_settings() -> Settings:
+def load_settings(home: Path | None = None) -> Settings:
     """Read the settings.
+
+    Args:
+        home: instead of LAB_HOME.
 
     Raises:
         InvalidConfigError: naming every variable whose value cannot be used.
@@ -369,7 +372,7 @@ def load_settings() -> Settings:
     except ValidationError as error:
         problems = [type(p)(PREFIX + p.path.upper(), p.message) for p in field_errors(error)]
         raise InvalidConfigError("the environment", problems) from None
-    home = settings.home.expanduser().absolute()
+    home = (home or settings.home).expanduser().absolute()
     if odd := next((one for one in str(home) if one in NOT_IN_A_HOME or unicodedata.category(one) in NO_TEXT), None):
         why = NOT_IN_A_HOME.get(odd, "is no character of a name")
         raise InvalidConfigError(

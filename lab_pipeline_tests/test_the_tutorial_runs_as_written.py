@@ -5,16 +5,13 @@ import subprocess
 import sys
 from pathlib import Path
 
-import polars as pl
 import pytest
 
 from lab_pipeline.client import Client
-from lab_pipeline.runs.strategies import example_strategies
-from lab_pipeline_tests.support.markets import calls, candles
 from lab_pipeline_tests.support.running_lab import RunningLab
 
 TUTORIAL = (Path(__file__).resolve().parent.parent / "docs" / "tutorial.md").read_text()
-CLIENT, NOTEBOOK = re.findall(r"(?m)^```python\n(.*?)^```", TUTORIAL, re.DOTALL)
+CLIENT, HOME, NOTEBOOK = re.findall(r"(?m)^```python\n(.*?)^```", TUTORIAL, re.DOTALL)
 COMMANDS = [
     command
     for block in re.findall(r"(?m)^```console\n(.*?)^```", TUTORIAL, re.DOTALL)
@@ -69,19 +66,19 @@ def test_every_command_of_the_tutorial_works_on_the_demo(tmp_path, monkeypatch, 
         names = {"Client": lambda: Client(lab.api)}
         exec(CLIENT.partition("\n")[2], names)  # noqa: S102 - our own tutorial
         assert names["run"].status == "completed"
+        monkeypatch.setenv("LAB_HOME", str(home))
+        monkeypatch.setenv("DAGSTER_HOME", str(home / "dagster"))
+        monkeypatch.chdir(tmp_path)
+        names = {}
+        exec(HOME, names)  # noqa: S102 - our own tutorial
+        assert names["run"].manifest.spec.strategy_id == "ladder"
+        assert (tmp_path / "returns.svg").read_text().startswith("<svg")
     finally:
         lab.stop()
 
 
 def test_the_notebook_example_is_three_lines_and_works():
     assert len(NOTEBOOK.splitlines()) == 3
-    time = pl.Datetime("ms", "UTC")
-    names = {
-        "pl": pl,
-        "candles": candles().with_columns(pl.col("timestamp").cast(time)),
-        "calls": calls().with_columns(pl.col("called_at").cast(time)),
-        "strategy": next(one for one in example_strategies() if one.id == "ladder"),
-    }
-    exec(NOTEBOOK.replace('timeframe="5m"', 'timeframe="1m"'), names)  # noqa: S102 - our own tutorial
-    assert names["result"].trades.height >= 3
-    assert names["result"].summary.calls == 3
+    names = {}
+    exec(NOTEBOOK, names)  # noqa: S102 - our own tutorial
+    assert names["result"].summary.calls == names["market"].calls.height

@@ -32,3 +32,8 @@ def __getattr__(name: str) -> object:
     value = getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
     globals()[name] = value
     return value
+
+
+def __dir__() -> list[str]:
+    """List what can be imported, used or not."""
+    return sorted({*globals(), *__all__})

@@ -4,7 +4,7 @@ from lab_pipeline.lake.coverage import QUALITY, quality
 from lab_pipeline.lake.demo import DemoMarket, generate_market, market_chunks
 from lab_pipeline.lake.errors import IngestError, LakeError, LakeUnwritableError, Violation
 from lab_pipeline.lake.inbox import Drop, Inbox
-from lab_pipeline.lake.lake import Lake
+from lab_pipeline.lake.lake import Lake, Market
 from lab_pipeline.lake.scan import CandleSlice, SlicePiece
 from lab_pipeline.lake.snapshot import combine, snapshot_hash
 
@@ -18,6 +18,7 @@ __all__ = [
     "Lake",
     "LakeError",
     "LakeUnwritableError",
+    "Market",
     "SlicePiece",
     "Violation",
     "combine",

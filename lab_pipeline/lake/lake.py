@@ -2,16 +2,19 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
 import polars as pl
 import pyarrow.parquet as pq
 
 from lab_pipeline.domain import frames
 from lab_pipeline.domain.timeframe import timeframe_ms
 from lab_pipeline.lake import commit, inventory
+from lab_pipeline.lake.errors import LakeError
 from lab_pipeline.lake.layout import CALLS, CANDLES, parts, timeframe_dir
 from lab_pipeline.lake.scan import CandleSlice, extent, milliseconds, mints_of
 
@@ -22,6 +25,19 @@ if TYPE_CHECKING:
 
 Moment = datetime | int
 """A UTC moment, or milliseconds since the epoch."""
+
+
+@dataclass(frozen=True, eq=False)
+class Market:
+    """Frames to simulate on.
+
+    Attributes:
+        candles: columns of `frames.CANDLES`; `liquidity`, too, where it is known.
+        calls: columns of `frames.CALLS`, and what some call has of `frames.CALL_OPTIONS`; by called_at and call_id.
+    """
+
+    candles: pl.DataFrame
+    calls: pl.DataFrame
 
 
 class Lake:
@@ -229,23 +245,61 @@ class Lake:
         return CandleSlice.select(self.root, timeframe, mints, *times, hold=hold, liquidity=liquidity, finer=finer)
 
     def candles(
-        self, timeframe: str, mint: str, start: Moment, end: Moment, *, liquidity: bool = False
+        self, timeframe: str, mint: str | Sequence[str], start: Moment, end: Moment, *, liquidity: bool = False
     ) -> pl.DataFrame:
-        """Return the candles of a mint with start <= timestamp < end, to be looked at.
+        """Return the candles of a mint, or of several, with start <= timestamp < end, to be looked at.
 
         Returns:
-            Columns of `frames.CANDLES`, ascending; `liquidity`, too, where it is asked for and known.
+            Columns of `frames.CANDLES`, ascending by mint; `liquidity`, too, where it is asked for and known.
         """
+        mints = [mint] if isinstance(mint, str) else list(mint)
         columns = [name for name in frames.CANDLES if name not in ("mint", "timestamp")]
         found = []
-        with self.slice(timeframe, [mint], start, end, liquidity=liquidity) as candles:
+        with self.slice(timeframe, mints, start, end, liquidity=liquidity) as candles:
             for shard in candles:
-                rows = {"timestamp": pl.Series(shard.timestamp).cast(frames.TIMESTAMP)}
+                lengths = np.diff(shard.offsets)
+                rows = {
+                    "mint": pl.Series(shard.mints, dtype=pl.String).gather(np.repeat(np.arange(len(lengths)), lengths))
+                }
+                rows |= {"timestamp": pl.Series(shard.timestamp).cast(frames.TIMESTAMP)}
                 rows |= {name: pl.Series(getattr(shard, name)) for name in columns}
                 if shard.liquidity is not None:
                     rows["liquidity"] = pl.Series(shard.liquidity).fill_nan(None)
-                found.append(pl.DataFrame(rows).select(pl.lit(mint).alias("mint"), pl.all()))
-        return pl.concat(found) if found else pl.DataFrame(schema=frames.CANDLES)
+                found.append(pl.DataFrame(rows))
+        return pl.concat(found, how="diagonal") if found else pl.DataFrame(schema=frames.CANDLES)
+
+    def market(
+        self,
+        timeframe: str,
+        *,
+        start: Moment | None = None,
+        end: Moment | None = None,
+        mints: Sequence[str] | None = None,
+        callers: Sequence[str] | None = None,
+    ) -> Market:
+        """Read calls and all candles of the tokens that they name into memory, as `simulate` takes them.
+
+        A backtest reads far less at a time: this is for lakes, or choices of calls, that fit.
+
+        Args:
+            timeframe: length of the candles.
+            start: earliest called_at, inclusive.
+            end: latest called_at, exclusive.
+            mints: only calls on these.
+            callers: only calls of these.
+
+        Raises:
+            LakeError: if the lake has no candles of that length.
+        """
+        known = self.candles_extent(timeframe)
+        if known is None:
+            there = ", ".join(self.timeframes()) or "none at all"
+            raise LakeError(f"the lake has no {timeframe} candles: it has {there}")
+        first, last = (milliseconds(moment) for moment in known)
+        calls = self.calls(start=start, end=end, mints=mints, callers=callers)
+        named = calls["mint"].unique().sort().to_list()
+        liquidity = self.has_liquidity(timeframe)
+        return Market(self.candles(timeframe, named, first, last + 1, liquidity=liquidity), calls)
 
     def candle_files(self, timeframe: str) -> list[Path]:
         """List the part files of a candle length; they stay only while `reading` is held."""

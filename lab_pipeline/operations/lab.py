@@ -2,9 +2,12 @@
 
 from contextlib import ExitStack, closing
 from functools import cached_property
+from os import PathLike
+from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
-from lab_pipeline.settings import Settings
+from lab_pipeline.domain.errors import LabError
+from lab_pipeline.settings import Settings, load_settings
 
 if TYPE_CHECKING:
     import dagster as dg
@@ -17,29 +20,72 @@ if TYPE_CHECKING:
     from lab_pipeline.operations.sweeps import Sweeps
     from lab_pipeline.runs.artifacts import ArtifactStore
     from lab_pipeline.runs.idempotency import IdempotencyKeys
+    from lab_pipeline.runs.published import PublishedRun
     from lab_pipeline.runs.strategies import StrategyStore
     from lab_pipeline.statistics import Statistics
     from lab_pipeline.statistics.trials import TrialsLedger
+    from lab_pipeline.sweeps.published import PublishedSweep
     from lab_pipeline.sweeps.store import SweepStore
 
 
 class Lab:
     """The stores of a lab. What takes long to import is imported by the store that needs it.
 
-    A `with` closes what was opened in it: Dagster's instance, and connections to ClickHouse and to the webserver.
+    A `with` closes what was opened in it: Dagster's instance, and connections to ClickHouse and to the webserver. A
+    notebook may leave that to the end of its process.
+
+    Example:
+        >>> lab = Lab()  # doctest: +SKIP
+        >>> lab.runs("ladder")[0].trades  # doctest: +SKIP
     """
 
-    def __init__(self, settings: Settings, instance: "dg.DagsterInstance | None" = None) -> None:
-        """Make a lab of its settings.
+    def __init__(
+        self, home: Settings | str | PathLike[str] | None = None, instance: "dg.DagsterInstance | None" = None
+    ) -> None:
+        """Open a lab.
 
         Args:
-            settings: of the lab.
+            home: its directory; by default the one that the command line takes, LAB_HOME or `.lab` of the project. Or
+                its settings, with which there need be no directory yet.
             instance: Dagster's, where the caller has opened it, and closes it; by default, the lab's own.
+
+        Raises:
+            LabError: if there is no such directory.
+            InvalidConfigError: naming every variable of the environment whose value cannot be used.
         """
-        self.settings = settings
+        self.settings = home if isinstance(home, Settings) else _settings_in(home)
         self._opened = ExitStack()
         if instance is not None:
             self.instance = instance
+
+    def run(self, run_id: str) -> "PublishedRun":
+        """Return what a run has published.
+
+        Args:
+            run_id: of the run, or the start of it.
+
+        Raises:
+            UnknownRunError: if no published run has such an id, or more than one.
+        """
+        from lab_pipeline.runs.published import PublishedRun
+
+        return PublishedRun.of(self.artifacts, self.artifacts.manifest(self.artifacts.find(run_id)))
+
+    def sweep(self, sweep_id: str) -> "PublishedSweep":
+        """Return what a sweep has published.
+
+        Args:
+            sweep_id: of the sweep, or the start of it.
+
+        Raises:
+            UnknownSweepError: if no published sweep has such an id, or more than one.
+        """
+        from lab_pipeline.sweeps.published import PublishedSweep
+
+        return PublishedSweep.open(self.sweeps, self.sweeps.find(sweep_id))
+
+    def __repr__(self) -> str:
+        return f"Lab({str(self.settings.home)!r})"
 
     def __enter__(self) -> Self:
         return self
@@ -106,7 +152,7 @@ class Lab:
 
     @cached_property
     def runs(self) -> "Runs":
-        """The record of backtests."""
+        """The record of backtests; called, it returns what they have published, newest first."""
         from lab_pipeline.operations.runs import Runs
 
         return Runs(self.instance, self.artifacts)
@@ -138,3 +184,13 @@ class Lab:
         from lab_pipeline.operations.launch import Launcher
 
         return Launcher(self.runs, self.webserver, self.keys, self.settings.max_queued)
+
+
+def _settings_in(home: str | PathLike[str] | None) -> Settings:
+    settings = load_settings(None if home is None else Path(home))
+    if not settings.home.is_dir():
+        raise LabError(
+            f"there is no lab in {settings.home}: name the directory of one, Lab(PATH), or set LAB_HOME; `lab demo` "
+            "makes a lab with data"
+        )
+    return settings

@@ -2,10 +2,13 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 from lab_pipeline.domain.errors import ConflictError
-from lab_pipeline.operations.runs import Runs
-from lab_pipeline.operations.sweeps import SweepRun, Sweeps
+
+if TYPE_CHECKING:
+    from lab_pipeline.operations.runs import Runs
+    from lab_pipeline.operations.sweeps import SweepRun, Sweeps
 
 NAME_TAG = "lab/name"
 LABELS_TAG = "lab/labels"
@@ -44,7 +47,7 @@ def is_pinned(tags: Mapping[str, str]) -> bool:
 
 
 def write_notes(
-    runs: Runs,
+    runs: "Runs",
     run_id: str,
     *,
     name: str | None = None,
@@ -62,7 +65,7 @@ def write_notes(
         runs.instance.add_run_tags(run_id, changed)
 
 
-def notes_of_sweep(sweeps: Sweeps, sweep: SweepRun) -> Notes:
+def notes_of_sweep(sweeps: "Sweeps", sweep: "SweepRun") -> Notes:
     """Return what was written about a sweep; it is kept by the mark beside its files, or by a tag of its run."""
     marked = sweep.published is not None and sweeps.store.is_pinned(sweep.sweep_id)
     notes = Notes.of(sweep.tags)
@@ -70,7 +73,7 @@ def notes_of_sweep(sweeps: Sweeps, sweep: SweepRun) -> Notes:
 
 
 def write_sweep_notes(
-    sweeps: Sweeps,
+    sweeps: "Sweeps",
     sweep_id: str,
     *,
     name: str | None = None,

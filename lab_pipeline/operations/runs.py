@@ -20,6 +20,7 @@ from lab_pipeline.dagster_ext.run_coordinator import is_backtest
 from lab_pipeline.domain.enums import RunStatus
 from lab_pipeline.domain.errors import LabError
 from lab_pipeline.domain.model import to_camel_keys
+from lab_pipeline.operations.notes import Notes
 from lab_pipeline.runs.artifacts import (
     ArtifactStore,
     Manifest,
@@ -27,6 +28,7 @@ from lab_pipeline.runs.artifacts import (
     UnreadableManifestError,
     read_manifest,
 )
+from lab_pipeline.runs.published import PublishedRun, PublishedRuns
 from lab_pipeline.runs.tags import (
     ASSET_JOB,
     BACKTEST_ASSETS,
@@ -194,6 +196,36 @@ class Runs:
                 return found, found[-1].position
             found.append(run)
         return found, None
+
+    def __call__(
+        self,
+        strategy: str | None = None,
+        *,
+        timeframe: str | None = None,
+        caller: str | None = None,
+        limit: int = 50,
+    ) -> PublishedRuns:
+        """Return what runs have published, newest first.
+
+        Args:
+            strategy: only runs of this one, by its id.
+            timeframe: only runs on candles of this length.
+            caller: only runs that were restricted to this one, alone or with others.
+            limit: how many at the most.
+        """
+        wanted = RunFilter(
+            statuses=[RunStatus.COMPLETED],
+            strategy_ids=[strategy] if strategy else (),
+            timeframes=[timeframe] if timeframe else (),
+            callers=[caller] if caller else (),
+        )
+        found: list[tuple[PublishedRun, str]] = []
+        for run in self.all(wanted):
+            if len(found) == limit:
+                break
+            if run.published is not None:
+                found.append((PublishedRun.of(self.artifacts, run.published), Notes.of(run.tags).name))
+        return PublishedRuns(tuple(run for run, _ in found), tuple(name for _, name in found))
 
     def all(self, wanted: RunFilter | None = None) -> Iterator[Run]:
         """Iterate over runs, newest first."""

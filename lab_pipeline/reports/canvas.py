@@ -1,7 +1,8 @@
 """SVG written as text: its bytes depend on nothing but what was drawn."""
 
+import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 import numpy as np
 import numpy.typing as npt
@@ -282,6 +283,19 @@ class Panel:
 
     def _row(self, y: float) -> int:
         return int(self._rows(np.array([y]))[0])
+
+
+def standing_alone(svg: str) -> str:
+    """Make a file of its own of what `Canvas.to_svg` has written in the colours of `PAGE`: for any ground."""
+    for name, colour in asdict(PICTURE).items():
+        svg = svg.replace(getattr(PAGE, name), colour)
+    width, height, font = map(int, _SIZES.findall(svg)[0])
+    fine = font / FONT
+    size = f' xmlns="http://www.w3.org/2000/svg" width="{width / fine:g}" height="{height / fine:g}"'
+    return svg.replace("<svg", f'<svg{size} font-family="system-ui,sans-serif"', 1)
+
+
+_SIZES = re.compile(r'viewBox="0 0 (\d+) (\d+)" font-size="(\d+)"')
 
 
 def polyline(x: Ints, y: Ints, *, every: bool = False) -> str:

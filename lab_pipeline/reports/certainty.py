@@ -45,6 +45,12 @@ class Conclusion:
     tone: str
 
 
+UNASKED = Conclusion(
+    "Conclude nothing yet: what other fills would have made of these trades was not simulated.", "flat"
+)
+"""Of a run that has no lanes."""
+
+
 def conclude(certainty: pl.DataFrame) -> Conclusion:
     """Say what a reader should conclude of a run from the lanes of its fills (columns of `frames.FILL_CERTAINTY`)."""
     run = certainty.filter(pl.col("kind") == LaneKind.RUN)

@@ -117,15 +117,15 @@ def _shown(result: RunResult, spec: ResolvedSpec, **told: str) -> dict[str, Any]
     return dict(
         spec=spec,
         summary=result.summary,
-        conclusion=certainty.conclude(result.fill_certainty),
+        conclusion=conclude(result),
         assumptions=list(certainty.assumptions(spec.strategy)),
         lanes=certainty.lane_tables(result.fill_certainty),
         thin_share=certainty.thin_share(result.fill_certainty),
         against_chance=[*certainty.against_chance(result.nulls), *certainty.by_luck(result.trades)],
-        verdict=_verdict(result.summary),
+        verdict=judge(result.summary),
         without_costs=not (spec.strategy.costs.fee_bps or spec.strategy.costs.slippage_bps),
         cautions=_cautions(result.summary, spec),
-        nothing_traded=_nothing_traded(result) if result.trades.is_empty() else None,
+        nothing_traded=why_nothing_traded(result) if result.trades.is_empty() else None,
         final_equity=spec.strategy.portfolio.initial_capital * (1 + result.summary.total_return),
         expectancy_scale=_scale_of_expectancy(result.summary),
         charts=_charts(result, spec),
@@ -144,12 +144,33 @@ def _shown(result: RunResult, spec: ResolvedSpec, **told: str) -> dict[str, Any]
     )
 
 
+def conclude(result: RunResult) -> certainty.Conclusion:
+    """Say in one sentence what a reader should conclude, of a run that other fills were not simulated of, too."""
+    if result.fill_certainty.is_empty() and not result.trades.is_empty():
+        return certainty.UNASKED
+    return certainty.conclude(result.fill_certainty)
+
+
 @dataclass(frozen=True)
 class Verdict:
     """What the interval of the expectancy allows to say; `tone` is the CSS class of its colour."""
 
     text: str
     tone: str
+
+
+def judge(summary: Summary) -> Verdict:
+    """Say what the interval of a run's expectancy allows to say."""
+    low, high = summary.expectancy_low, summary.expectancy_high
+    if summary.expectancy is None:
+        return Verdict("No trade to judge by", "flat")
+    if low is None or high is None:
+        return Verdict("Trades of one day have no interval", "down")
+    if low > 0:
+        return Verdict("The interval is above zero", "up")
+    if high < 0:
+        return Verdict("The interval is below zero", "down")
+    return Verdict("Not distinguishable from luck", "down")
 
 
 @dataclass(frozen=True)
@@ -162,19 +183,6 @@ class Scale:
     def at(self, value: float) -> float:
         """Return where the value is, from 0 to 100, to a hundredth."""
         return round(100 * min(1.0, max(0.0, (value - self.low) / (self.high - self.low))), 2)
-
-
-def _verdict(summary: Summary) -> Verdict:
-    low, high = summary.expectancy_low, summary.expectancy_high
-    if summary.expectancy is None:
-        return Verdict("No trade to judge by", "flat")
-    if low is None or high is None:
-        return Verdict("Trades of one day have no interval", "down")
-    if low > 0:
-        return Verdict("The interval is above zero", "up")
-    if high < 0:
-        return Verdict("The interval is below zero", "down")
-    return Verdict("Not distinguishable from luck", "down")
 
 
 def _cautions(summary: Summary, spec: ResolvedSpec) -> list[str]:
@@ -202,7 +210,8 @@ def _decided(summary: Summary, strategy: StrategyConfig) -> str:
     )
 
 
-def _nothing_traded(result: RunResult) -> str:
+def why_nothing_traded(result: RunResult) -> str:
+    """Say why no call of a run without trades was entered."""
     summary = result.summary
     if not summary.calls:
         return "No call lies in this range and universe. Widen one of them, or ingest more calls."

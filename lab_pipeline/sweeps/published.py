@@ -8,13 +8,19 @@ from typing import Any, Self
 
 import polars as pl
 
-from lab_pipeline.runs.artifacts import DamagedArtifactError
+from lab_pipeline.notebook.display import Sheet
+from lab_pipeline.notebook.shown import ShownSweep
+from lab_pipeline.runs.artifacts import REPORT, DamagedArtifactError
 from lab_pipeline.sweeps.store import REMEDY, SweepManifest, SweepStore, UnknownSweepError
 
+ID_SHOWN = 8
+"""Characters of a sweep's id: enough to tell it from others."""
+LUCKY = "The best of so many are good by luck, too: the report says how far each test goes."
 
-@dataclass(frozen=True)
-class PublishedSweep:
-    """The artifacts of one sweep.
+
+@dataclass(frozen=True, repr=False)
+class PublishedSweep(ShownSweep):
+    """The artifacts of one sweep. A notebook displays it: the verdict, the best sets, and how all are spread.
 
     Attributes:
         store: that it is in.
@@ -33,6 +39,40 @@ class PublishedSweep:
             DamagedArtifactError: if its manifest cannot be read.
         """
         return cls(store, store.manifest(sweep_id))
+
+    @property
+    def title(self) -> str:
+        """What to call it."""
+        manifest = self.manifest
+        name = f"{manifest.spec['strategy']} version {manifest.strategy_version}"
+        return f"{name}, sweep {manifest.sweep_id[:ID_SHOWN]} of {manifest.sets:,} sets"
+
+    @property
+    def objective(self) -> str:
+        """By which figure sets are ranked."""
+        name: str = self.document("selection")["objective"]
+        return name
+
+    @property
+    def sets(self) -> pl.DataFrame:
+        """A row a set: its parameters and its figures."""
+        return self.table("sets")
+
+    def ranked(self) -> pl.DataFrame:
+        """Return the sets by set_id, with `eligible`, `objective` and `rank`; errors as of `table`."""
+        return self.sets.sort("set_id")
+
+    def sentences(self) -> Iterator[str]:
+        """Yield the verdict in words; errors as of `table`."""
+        from lab_pipeline.reports.sweep_sheet import conclude_sweep  # noqa: PLC0415 - templates, which few ask for
+
+        yield conclude_sweep(self.document("selection"))
+        yield LUCKY
+
+    def sheet(self) -> Sheet:
+        """Return the report, as it was published; errors as of `table`."""
+        with self._reading(REPORT) as path:
+            return Sheet(path.read_text(encoding="utf-8"))
 
     def schema(self, name: str) -> pl.Schema:
         """Return the columns of a table; errors as of `table`."""

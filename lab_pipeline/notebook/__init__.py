@@ -1,0 +1,1 @@
+"""The engine as a notebook wants it: what it returns shows itself."""
