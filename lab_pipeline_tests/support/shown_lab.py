@@ -75,7 +75,7 @@ def stock(settings):
         publish(run_id, simulate(backtest, plan(backtest, lake)), artifacts)
     publish_foreign(artifacts, run, foreign)
     said = {NAME_TAG: MARKUP, LABELS_TAG: f"good, {QUOTES}", NOTES_TAG: f"{MARKUP}\n{BIDI}", PINNED_TAG: "yes"}
-    success, failure, waits = (dg.DagsterRunStatus[name] for name in ("SUCCESS", "FAILURE", "QUEUED"))
+    success, failure, waits = (dg.DagsterRunStatus[name] for name in ("SUCCESS", "FAILURE", "NOT_STARTED"))
     records = (
         (run, "ladder", success, said),
         (other, "trend-rider", success, {}),

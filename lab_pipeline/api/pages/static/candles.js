@@ -43,7 +43,7 @@ function drawCandles(candles, marks, more) {
     autoSize: true,
     layout: { background: { color: colour("card") }, textColor: colour("muted"), fontFamily: getComputedStyle(document.body).fontFamily },
     grid: { vertLines: { color: colour("line") }, horzLines: { color: colour("line") } },
-    timeScale: { timeVisible: true, borderColor: colour("line") },
+    timeScale: { timeVisible: true, minBarSpacing: 0.01, borderColor: colour("line") },
     rightPriceScale: { borderColor: colour("line"), mode: log.checked ? 1 : 0 },
     crosshair: { mode: 0 },
   });
