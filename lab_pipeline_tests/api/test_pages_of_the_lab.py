@@ -186,6 +186,22 @@ def test_a_form_gives_back_the_very_name_that_it_was_given(pages, made):
     assert 'name="mint" value="&#34;&gt;&lt;img' in page
 
 
+def test_a_form_whose_fields_are_empty_asks_for_everything(pages, made, monkeypatch):
+    _, run_id = made
+    empty = {"caller": "", "mint": "", "outcome": "", "reason": "", "taken": ""}
+    for path in ("trades", "trades.json"):
+        asked, all_ = (pages.get(f"/lab/runs/{run_id}/{path}", params=params) for params in (empty, {}))
+        assert (asked.status_code, asked.text) == (200, all_.text)
+    assert pages.get("/lab/runs?status=&strategy=").text == pages.get("/lab/runs").text
+    monkeypatch.setattr("lab_pipeline.api.pages.runs.ON_A_PAGE", 1)
+    with open_instance(made[0]) as instance:
+        create_run_for_test(instance, job_name="backtest")
+    older = re.search(r'rel="next" href="([^"]+)"', pages.get("/lab/runs").text)[1].replace("&amp;", "&")
+    page = pages.get(f"/lab/runs{older}")
+    assert page.status_code == 200
+    assert "Newest" in page.text
+
+
 def test_every_page_has_a_key_of_its_own(pages):
     keys = re.findall(r'data-key="(.)"', pages.get("/lab/runs").text)
     assert len(set(keys)) == len(keys) == len(SECTIONS) + 1

@@ -7,6 +7,7 @@ from typing import Any
 from fastapi import APIRouter, Request, Response
 from fastapi.responses import FileResponse, HTMLResponse, RedirectResponse
 from jinja2 import PackageLoader
+from pydantic import BeforeValidator
 
 from lab_pipeline.domain.errors import MOST_NAMED
 from lab_pipeline.reports import environment
@@ -55,6 +56,9 @@ ASSET_NAMES = (
     "launch.js",
     "lightweight-charts.js",
 )
+
+OR_NONE = BeforeValidator(lambda text: text or None)
+"""For parameters: a form sends its empty fields, too."""
 
 router = APIRouter(include_in_schema=False)
 

@@ -7,9 +7,10 @@ from typing import Annotated, Any
 import polars as pl
 from fastapi import APIRouter, Query
 from fastapi.responses import HTMLResponse, JSONResponse
+from pydantic import Field
 
 from lab_pipeline.api.downloads import MILLISECONDS
-from lab_pipeline.api.pages.frame import ROOT, SECURITY, show
+from lab_pipeline.api.pages.frame import OR_NONE, ROOT, SECURITY, show
 from lab_pipeline.api.routes.runs import RunId
 from lab_pipeline.api.stores import LabStores, Stores
 from lab_pipeline.domain.enums import FillReason, Outcome
@@ -48,7 +49,10 @@ class SortBy(StrEnum):
     PNL = "pnl"
 
 
-Text = Annotated[str | None, Query(max_length=500)]
+Text = Annotated[Annotated[str, Field(max_length=500)] | None, OR_NONE]
+Reason = Annotated[FillReason | None, OR_NONE]
+Became = Annotated[Outcome | None, OR_NONE]
+Account = Annotated[Taken | None, OR_NONE]
 
 
 @router.get("/trades")
@@ -57,9 +61,9 @@ def get_trades(
     run_id: RunId,
     caller: Text = None,
     mint: Text = None,
-    reason: FillReason | None = None,
-    outcome: Outcome | None = None,
-    taken: Taken | None = None,
+    reason: Reason = None,
+    outcome: Became = None,
+    taken: Account = None,
 ) -> HTMLResponse:
     """Show the trades; the page asks for the rows that are seen."""
     run = _published(stores, run_id)
@@ -81,9 +85,9 @@ def get_rows(
     run_id: RunId,
     caller: Text = None,
     mint: Text = None,
-    reason: FillReason | None = None,
-    outcome: Outcome | None = None,
-    taken: Taken | None = None,
+    reason: Reason = None,
+    outcome: Became = None,
+    taken: Account = None,
     sort: SortBy = SortBy.CALLED_AT,
     order: Annotated[str, Query(pattern="^(asc|desc)$")] = "asc",
     offset: Annotated[int, Query(ge=0, le=100_000_000)] = 0,

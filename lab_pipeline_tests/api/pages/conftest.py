@@ -39,10 +39,10 @@ def look(program, shown):
     """A function that opens an address in a window of its own; `page.complaints` is what went wrong in it."""
     windows = []
 
-    def look(address, *, width=1440, height=1000, dark=False, print_=False, motion="reduce"):
+    def look(address, *, width=1440, height=1000, dark=False, print_=False, rows=True):
         window = program.new_context(
             viewport={"width": width, "height": height}, locale="en-US", timezone_id="UTC",
-            color_scheme="dark" if dark else "light", reduced_motion=motion,
+            color_scheme="dark" if dark else "light",
         )  # fmt: skip
         windows.append(window)
         window.set_default_timeout(PATIENCE_MS)
@@ -53,7 +53,7 @@ def look(program, shown):
         if print_:
             page.emulate_media(media="print")
         page.goto(shown.url + address)
-        return settle(page)
+        return settle(page, rows=rows)
 
     yield look
     for window in windows:
@@ -65,12 +65,12 @@ def note_foreign(page, own, asked):
         page.complaints.append(f"asked elsewhere: {asked}")
 
 
-def settle(page):
-    """Wait until a page has what its scripts ask for."""
+def settle(page, *, rows=True):
+    """Wait until a page has what its scripts ask for, such as the rows of trades, unless there are none."""
     page.wait_for_load_state("load")
     if page.locator("#chart").count():
         page.locator("#chart[data-drawn] canvas").first.wait_for()
-    if page.locator("#rows").count():
+    if rows and page.locator("#rows").count():
         page.locator("#rows tr:not(.filler)").first.wait_for()
     if page.locator("#estimate").count():
         page.locator("#estimate dd, #said:not(:empty)").first.wait_for(state="attached")
