@@ -20,6 +20,7 @@ BENCHMARKS = (
     "run_statistics",
     "selection",
     "api",
+    "pages",
     "idle",
     "growth",
     "disk",

@@ -1,12 +1,16 @@
 """Two runs on the same calls, call by call: what one rule made beyond the other."""
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 import polars as pl
 
 from lab_pipeline.domain.clusters import mean_interval, standard_error
 from lab_pipeline.runs.published import PublishedRun
+
+RUNS_KEPT = 2
+"""Runs whose calls stay in memory: the one that others are compared with, and the last of those."""
 
 
 @dataclass(frozen=True)
@@ -65,6 +69,7 @@ def compare_calls(first: PublishedRun, second: PublishedRun) -> Paired:
     )
 
 
+@lru_cache(maxsize=RUNS_KEPT)
 def made_by_call(run: PublishedRun) -> pl.DataFrame:
     """Return `call_id`, `caller`, `called_at` and `made`, the sum of the net returns of its trades, of every call."""
     made = run.frame("trades").group_by("call_id").agg(made=pl.col("net_return").sum())

@@ -10,15 +10,18 @@ from fastapi.testclient import TestClient
 from pydantic import SecretStr
 
 from lab_pipeline.api.app import create_app
+from lab_pipeline.api.pages import lake as lake_pages
+from lab_pipeline.api.pages.frame import SECTIONS
 from lab_pipeline.dagster_ext.instance import open_instance
 from lab_pipeline.lake import Lake
+from lab_pipeline.lake.coverage import quality
 from lab_pipeline.operations.runs import Runs
 from lab_pipeline.runs.artifacts import ArtifactStore
 from lab_pipeline.settings import Settings
 from lab_pipeline_tests.api.errors import error
 from lab_pipeline_tests.api.labs import finished
 from lab_pipeline_tests.support.embedded import skip_without_chdb
-from lab_pipeline_tests.support.markets import stock
+from lab_pipeline_tests.support.markets import candles, stock
 
 HTML = {"accept": "text/html"}
 TOKEN = "s3cret"  # noqa: S105 - of the test
@@ -190,6 +193,50 @@ def test_rows_of_trades_come_as_they_are_asked_for(pages, made):
     assert pages.get(f"/lab/runs/{run_id}/trades?caller=x").status_code == 200
 
 
+def test_rows_are_the_same_however_they_are_asked_for(pages, made):
+    _, run_id = made
+    address = f"/lab/runs/{run_id}/trades.json"
+    for sort in ("called_at", "caller", "mint", "net_return", "hold_minutes", "mfe", "pnl"):
+        up, down = (
+            rows_of(pages.get(address, params={"sort": sort, "order": order}).json()) for order in ("asc", "desc")
+        )
+        assert sorted(map(repr, up)) == sorted(map(repr, down))
+        values = [row[sort] for row in up if row[sort] is not None]
+        assert values == sorted(values)
+        assert [row[sort] for row in down if row[sort] is not None] == values[::-1]
+    taken = pages.get(address, params={"taken": "yes", "caller": "ann"}).json()
+    assert {(row["taken"], row["caller"]) for row in rows_of(taken)} == {(True, "ann")}
+
+
+def test_a_form_gives_back_the_very_name_that_it_was_given(pages, made):
+    _, run_id = made
+    family = "\N{MAN}\u200d\N{WOMAN}"  # the joiner is no text, and on the page itself it is written as its escape
+    page = pages.get(f"/lab/runs/{run_id}/trades", params={"caller": family, "mint": HOSTILE}).text
+    assert f'name="caller" value="{family}"' in page
+    assert 'name="mint" value="&#34;&gt;&lt;img' in page
+
+
+def test_a_form_whose_fields_are_empty_asks_for_everything(pages, made, monkeypatch):
+    _, run_id = made
+    empty = {"caller": "", "mint": "", "outcome": "", "reason": "", "taken": ""}
+    for path in ("trades", "trades.json"):
+        asked, all_ = (pages.get(f"/lab/runs/{run_id}/{path}", params=params) for params in (empty, {}))
+        assert (asked.status_code, asked.text) == (200, all_.text)
+    assert pages.get("/lab/runs?status=&strategy=").text == pages.get("/lab/runs").text
+    monkeypatch.setattr("lab_pipeline.api.pages.runs.ON_A_PAGE", 1)
+    with open_instance(made[0]) as instance:
+        create_run_for_test(instance, job_name="backtest")
+    older = re.search(r'rel="next" href="([^"]+)"', pages.get("/lab/runs").text)[1].replace("&amp;", "&")
+    page = pages.get(f"/lab/runs{older}")
+    assert page.status_code == 200
+    assert "Newest" in page.text
+
+
+def test_every_page_has_a_key_of_its_own(pages):
+    keys = re.findall(r'data-key="(.)"', pages.get("/lab/runs").text)
+    assert len(set(keys)) == len(keys) == len(SECTIONS) + 1
+
+
 def test_a_call_is_shown_on_its_candles(pages, made):
     lab, run_id = made
     fills = pl.read_parquet(lab.artifacts_dir / run_id / "fills.parquet")
@@ -254,6 +301,21 @@ def test_the_lake_is_shown_by_token_and_day(pages, made):
         pl.col("timestamp").dt.epoch("s"), "open", "high", "low", "close", "volume").rows()]  # fmt: skip
     assert (token["together"], [caller for _, caller in token["calls"]]) == (1, ["ben", "ann"])
     assert "no 1m candles of this token" in pages.get("/lab/lake/token?mint=none").text
+
+
+def test_a_lake_is_looked_through_once_for_as_long_as_nothing_is_ingested(api, home, monkeypatch):
+    looked = []
+    monkeypatch.setattr(lake_pages, "quality", lambda lake, length: looked.append(length) or quality(lake, length))
+    stock(home)
+    for _ in range(3):
+        assert "240 candles of 2 tokens" in api.get("/lab/lake").text
+        assert len(api.get("/lab/lake.csv").text.splitlines()) == 3
+        assert "120 candles" in api.get("/lab/lake/token?mint=AAA").text
+    assert looked == ["1m"]
+    more = candles(("CCC",)).with_columns(pl.col("timestamp").cast(pl.Datetime("ms", "UTC")))
+    Lake(home / "lake").write_candles(more, "1m")
+    assert "360 candles of 3 tokens" in api.get("/lab/lake").text
+    assert looked == ["1m", "1m"]
 
 
 def test_many_candles_are_drawn_together(pages, monkeypatch):

@@ -26,6 +26,8 @@ def get_comparison(
     manifests = [run.published for run in completed(stores, run_ids) if run.published]
     runs = [PublishedRun.of(stores.artifacts, manifest) for manifest in manifests]
     names = [f"{one.spec.strategy_id} v{one.spec.strategy_version}" for one in manifests]
+    if len(set(names)) < len(names):
+        names = [f"{name}, {one.run_id[:8]}" for name, one in zip(names, manifests, strict=True)]
     curves = [
         (name, equity, manifest.spec.strategy.portfolio.initial_capital)
         for name, run, manifest in zip(names, runs, manifests, strict=True)

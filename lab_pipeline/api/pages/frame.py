@@ -1,11 +1,13 @@
 """What every page has around it, and what it may load."""
 
+from collections.abc import Mapping
 from importlib.resources import files
 from typing import Any
 
 from fastapi import APIRouter, Request, Response
 from fastapi.responses import FileResponse, HTMLResponse, RedirectResponse
 from jinja2 import PackageLoader
+from pydantic import BeforeValidator
 
 from lab_pipeline.domain.errors import MOST_NAMED
 from lab_pipeline.reports import environment
@@ -24,6 +26,24 @@ ASSETS = files("lab_pipeline.api.pages") / "static"
 MEDIA_TYPES = {"css": "text/css", "js": "text/javascript"}
 SECTIONS = {"answer": "Answer", "runs": "Runs", "sweeps": "Sweeps", "lake": "Lake", "launch": "Launch"}
 """Path below `ROOT` and name of what the navigation leads to, in its order."""
+DOCS = ("docs", "API")
+"""The last of the navigation: the API's own page."""
+
+
+def keys_of(names: Mapping[str, str]) -> dict[str, str]:
+    """Give each page a key of its own: the first letter of its name that none before it has.
+
+    >>> keys_of({"lake": "Lake", "launch": "Launch"})
+    {'lake': 'l', 'launch': 'a'}
+    """
+    keys: dict[str, str] = {}
+    for path, name in names.items():
+        keys[path] = next(letter for letter in name.lower() if letter not in keys.values())
+    return keys
+
+
+KEYS = keys_of(SECTIONS | dict([DOCS]))
+"""What is pressed after `g` to go to a page."""
 
 ASSET_NAMES = (
     "pages.css",
@@ -39,6 +59,9 @@ ASSET_NAMES = (
 )
 PARTS_OF_REPORTS = {"sheet.css": "report.css", "sweep-sheet.css": "sweep.css", "sweep-sheet.js": "sweep.js"}
 """What the pages share with the tear sheets, and what it is called there."""
+
+OR_NONE = BeforeValidator(lambda text: text or None)
+"""For parameters: a form sends its empty fields, too."""
 
 router = APIRouter(include_in_schema=False)
 
@@ -56,7 +79,7 @@ def show(template: str, *, title: str, section: str, code: int = 200, **shown: A
         shown: what the template takes.
     """
     text = _ENVIRONMENT.get_template(template).render(
-        title=title, section=section, sections=SECTIONS, root=ROOT, **shown
+        title=title, section=section, sections=SECTIONS, keys=KEYS, root=ROOT, **shown
     )
     return HTMLResponse(text, code, SECURITY)
 

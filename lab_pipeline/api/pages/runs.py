@@ -6,12 +6,13 @@ from functools import lru_cache
 from typing import Annotated, Any
 
 import polars as pl
-from fastapi import APIRouter, Query
+from fastapi import APIRouter
 from fastapi.responses import HTMLResponse, JSONResponse, Response
 from markupsafe import Markup
+from pydantic import Field
 
 from lab_pipeline.api.downloads import MEDIA_TYPES, as_csv
-from lab_pipeline.api.pages.frame import ROOT, SECURITY, show
+from lab_pipeline.api.pages.frame import OR_NONE, ROOT, SECURITY, show
 from lab_pipeline.api.pagination import Cursor, encode_cursor
 from lab_pipeline.api.routes.runs import CURSOR, RunId, position_of
 from lab_pipeline.api.stores import LabStores, Stores
@@ -39,8 +40,8 @@ router = APIRouter(prefix=f"{ROOT}/runs", include_in_schema=False)
 @router.get("")
 def list_runs(
     stores: LabStores,
-    status: RunStatus | None = None,
-    strategy: Annotated[str | None, Query(max_length=200)] = None,
+    status: Annotated[RunStatus | None, OR_NONE] = None,
+    strategy: Annotated[Annotated[str, Field(max_length=200)] | None, OR_NONE] = None,
     cursor: Cursor = None,
 ) -> HTMLResponse:
     """Show the runs, newest first."""

@@ -7,9 +7,10 @@ from typing import Annotated, Any
 import polars as pl
 from fastapi import APIRouter, Query
 from fastapi.responses import HTMLResponse, JSONResponse
+from pydantic import Field
 
 from lab_pipeline.api.downloads import MILLISECONDS
-from lab_pipeline.api.pages.frame import ROOT, SECURITY, show
+from lab_pipeline.api.pages.frame import OR_NONE, ROOT, SECURITY, show
 from lab_pipeline.api.routes.runs import RunId
 from lab_pipeline.api.stores import LabStores, Stores
 from lab_pipeline.domain.enums import FillReason, Outcome
@@ -19,6 +20,8 @@ from lab_pipeline.runs.published import PublishedRun
 ROWS_AT_ONCE = 500
 RUNS_KEPT = 4
 """Runs whose rows stay in memory: 100,000 trades take about 20 MB."""
+ORDERS_KEPT = 64
+"""Choices and orders of rows that stay in memory, for whoever scrolls through them: four bytes a row."""
 COLUMNS = (
     "called_at", "caller", "mint", "outcome", "net_return", "exit_reason", "entry_time", "hold_minutes", "mfe", "mae",
     "invested", "pnl", "taken", "skip_reason", "call_id", "trade_no",
@@ -46,7 +49,10 @@ class SortBy(StrEnum):
     PNL = "pnl"
 
 
-Text = Annotated[str | None, Query(max_length=500)]
+Text = Annotated[Annotated[str, Field(max_length=500)] | None, OR_NONE]
+Reason = Annotated[FillReason | None, OR_NONE]
+Became = Annotated[Outcome | None, OR_NONE]
+Account = Annotated[Taken | None, OR_NONE]
 
 
 @router.get("/trades")
@@ -55,9 +61,9 @@ def get_trades(
     run_id: RunId,
     caller: Text = None,
     mint: Text = None,
-    reason: FillReason | None = None,
-    outcome: Outcome | None = None,
-    taken: Taken | None = None,
+    reason: Reason = None,
+    outcome: Became = None,
+    taken: Account = None,
 ) -> HTMLResponse:
     """Show the trades; the page asks for the rows that are seen."""
     run = _published(stores, run_id)
@@ -79,31 +85,26 @@ def get_rows(
     run_id: RunId,
     caller: Text = None,
     mint: Text = None,
-    reason: FillReason | None = None,
-    outcome: Outcome | None = None,
-    taken: Taken | None = None,
+    reason: Reason = None,
+    outcome: Became = None,
+    taken: Account = None,
     sort: SortBy = SortBy.CALLED_AT,
     order: Annotated[str, Query(pattern="^(asc|desc)$")] = "asc",
     offset: Annotated[int, Query(ge=0, le=100_000_000)] = 0,
     limit: Annotated[int, Query(ge=1, le=ROWS_AT_ONCE)] = 200,
 ) -> JSONResponse:
     """Return some of the rows, as lists in the order of `columns`, and what all of those that fit come to."""
-    rows = _rows(_published(stores, run_id))
-    conditions = [
-        pl.col(name) == value
-        for name, value in (("caller", caller), ("mint", mint), ("exit_reason", reason), ("outcome", outcome))
-        if value is not None
-    ]
-    if taken is not None:
-        conditions.append(pl.col("taken") == (taken is Taken.YES))
-    fitting = rows.filter(*conditions) if conditions else rows
-    shown = fitting.sort(sort, "call_id", "trade_no", descending=[order == "desc", False, False], nulls_last=True)
-    page = shown.slice(offset, limit).with_columns(pl.col(pl.Datetime).dt.strftime(MILLISECONDS))
-    returns = fitting["net_return"].drop_nulls()
+    run = _published(stores, run_id)
+    is_taken = None if taken is None else taken is Taken.YES
+    wanted = {"caller": caller, "mint": mint, "exit_reason": reason, "outcome": outcome, "taken": is_taken}
+    given = tuple((name, value) for name, value in wanted.items() if value is not None)
+    rows, fitting = _rows(run), _order(run, given, sort, order)
+    page = rows[fitting.slice(offset, limit)].with_columns(pl.col(pl.Datetime).dt.strftime(MILLISECONDS))
+    returns = rows["net_return"].gather(fitting).drop_nulls()
     body: dict[str, Any] = {
         "columns": COLUMNS,
         "rows": [list(row) for row in page.iter_rows()],
-        "total": fitting.height,
+        "total": len(fitting),
         "trades": len(returns),
         "wins": int((returns > 0).sum()),
         "meanReturn": returns.mean(),
@@ -116,6 +117,16 @@ def _published(stores: Stores, run_id: str) -> PublishedRun:
     if manifest is None:
         raise ConflictError(f"run {run_id} has published no trades yet")
     return PublishedRun.of(stores.artifacts, manifest)
+
+
+@lru_cache(maxsize=ORDERS_KEPT)
+def _order(run: PublishedRun, given: tuple[tuple[str, str | bool], ...], sort: SortBy, order: str) -> pl.Series:
+    """Return the numbers of the rows that fit, in order: who scrolls asks for one piece of them after the other."""
+    conditions = [pl.col(name) == value for name, value in given]
+    rows = _rows(run).with_row_index("row")
+    fitting = rows.filter(*conditions) if conditions else rows
+    directions = [order == "desc", False, False]
+    return fitting.sort(sort, "call_id", "trade_no", descending=directions, nulls_last=True)["row"]
 
 
 @lru_cache(maxsize=RUNS_KEPT)

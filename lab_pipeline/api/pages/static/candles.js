@@ -5,6 +5,7 @@ const DECADE = 10; // prices that span more are drawn on a logarithmic axis
 const MOST_DIGITS = 12;
 const place = document.getElementById("chart");
 const log = document.getElementById("log");
+let shown = null; // the chart, once there is one
 
 function colour(name) {
   return getComputedStyle(document.documentElement).getPropertyValue(`--${name}`).trim();
@@ -13,6 +14,12 @@ function colour(name) {
 function digits(candles) {
   const least = candles.reduce((so, candle) => (candle[3] > 0 ? Math.min(so, candle[3]) : so), Infinity);
   return Math.min(MOST_DIGITS, Math.max(2, 3 - Math.floor(Math.log10(least))));
+}
+
+// Names may be long, and a picture cuts nothing off.
+function brief(name) {
+  const letters = [...visible(name)];
+  return letters.length > 24 ? `${letters.slice(0, 23).join("")}…` : letters.join("");
 }
 
 // Put each marker on a candle: the last that began by then.
@@ -30,12 +37,13 @@ function onCandles(marks, candles) {
 }
 
 function drawCandles(candles, marks, more) {
+  if (shown) shown.remove();
   place.replaceChildren();
-  const chart = LightweightCharts.createChart(place, {
+  const chart = shown = LightweightCharts.createChart(place, {
     autoSize: true,
-    layout: { background: { color: colour("card") }, textColor: colour("muted"), fontFamily: "inherit" },
+    layout: { background: { color: colour("card") }, textColor: colour("muted"), fontFamily: getComputedStyle(document.body).fontFamily },
     grid: { vertLines: { color: colour("line") }, horzLines: { color: colour("line") } },
-    timeScale: { timeVisible: true, borderColor: colour("line") },
+    timeScale: { timeVisible: true, minBarSpacing: 0.01, borderColor: colour("line") },
     rightPriceScale: { borderColor: colour("line"), mode: log.checked ? 1 : 0 },
     crosshair: { mode: 0 },
   });

@@ -23,9 +23,8 @@ function value(text) {
 }
 
 // The end is exclusive, so that of the last call is a moment after it.
-function after(text) {
-  const last = text.match(/\d{4}-.*$/);
-  return new Date(Date.parse(last[0]) + 1).toISOString();
+function after(last) {
+  return new Date(Date.parse(last) + 1).toISOString();
 }
 
 // What each form asks of the API, how it says what that would be, and where the answer leads.
@@ -34,10 +33,10 @@ const KINDS = {
     path: "/backtest",
     async request() {
       const fields = form.elements;
-      const body = { strategyId: fields.strategyId.value, timeframe: fields.timeframe.value, seed: Number(fields.seed.value), range: {} };
+      const body = { strategyId: fields.strategyId.value, timeframe: fields.timeframe.value, seed: value(fields.seed.value.trim() || "0"), range: {} };
       if (fields.strategyVersion.value) body.strategyVersion = fields.strategyVersion.value.trim();
       body.range.start = fields.start.value.trim();
-      body.range.end = fields.end.value.trim() || after(fields.end.placeholder);
+      body.range.end = fields.end.value.trim() || after(fields.end.dataset.last);
       const callers = lines("callers");
       const mints = lines("mints");
       if (callers.length && mints.length) throw new Error("give callers or tokens, not both");

@@ -5,11 +5,38 @@
 async function ask(method, path, body, key) {
   const headers = body === undefined ? {} : { "Content-Type": "application/json" };
   if (key) headers["Idempotency-Key"] = key;
-  const response = await fetch(path, { method, headers, body: body === undefined ? undefined : JSON.stringify(body) });
+  const response = await fetch(path, { method, headers, body: body === undefined ? undefined : JSON.stringify(body) })
+    .catch(() => { throw new Error("the lab does not answer: is it running?"); });
   const answer = response.status === 204 ? {} : await response.json();
   if (!response.ok) throw new Error(answer.error.message);
   return answer;
 }
+
+// Write what is no text, such as a character that turns the direction of others, as its escape, as the pages do.
+function visible(text) {
+  return text.replace(/[\p{Cc}\p{Cf}\p{Cs}\p{Zl}\p{Zp}]/gu, (one) => {
+    const code = one.codePointAt(0);
+    const plain = { 9: "\\t", 10: "\\n", 13: "\\r" }[code];
+    const hex = code.toString(16);
+    return plain || (code < 0x100 ? `\\x${hex.padStart(2, "0")}` : code < 0x10000 ? `\\u${hex.padStart(4, "0")}` : `\\U${hex.padStart(8, "0")}`);
+  });
+}
+
+// What scrolls sideways is reached by the tabulator, and has a name, so that it can be scrolled by keyboard.
+function reach() {
+  document.querySelectorAll(".scroll").forEach((box) => {
+    if (box.scrollWidth <= box.clientWidth) { ["tabindex", "role", "aria-label"].forEach((name) => box.removeAttribute(name)); return; }
+    const part = box.closest("section");
+    const head = (part && part.querySelector("h2")) || document.querySelector("h1");
+    box.tabIndex = 0;
+    box.setAttribute("role", "group");
+    box.setAttribute("aria-label", `${head ? head.textContent.trim() : document.title}, wider than the page`);
+  });
+}
+
+reach();
+window.addEventListener("resize", reach);
+document.addEventListener("toggle", reach, true);
 
 // Buttons of one request: <button data-method="POST" data-path="/runs/…/cancel" data-confirm="…">.
 document.addEventListener("click", async (event) => {
@@ -46,13 +73,13 @@ document.addEventListener("submit", async (event) => {
   }
 });
 
-// Keys: g and then the first letter of a page; / leads to the first field.
+// Keys: g and then that of a page, which its link says; / leads to the first field.
 let waiting = false;
 document.addEventListener("keydown", (event) => {
   if (event.ctrlKey || event.metaKey || event.altKey || event.target.closest("input, select, textarea")) return;
   if (waiting) {
     waiting = false;
-    const found = [...document.querySelectorAll("nav.top a")].find((link) => link.textContent.toLowerCase().startsWith(event.key));
+    const found = [...document.querySelectorAll("nav.top a")].find((link) => link.dataset.key === event.key);
     if (found) found.click();
   } else if (event.key === "g") {
     waiting = true;

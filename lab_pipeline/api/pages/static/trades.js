@@ -30,15 +30,17 @@ function cell(row, text, kind) {
   return made;
 }
 
-function line(of) {
+function line(of, place) {
   const row = document.createElement("tr");
+  row.ariaRowIndex = place + 2; // from one, and the first is the head
   const tone = of.net_return === null ? "" : of.net_return > 0 ? " up" : " down";
   const link = document.createElement("a");
   link.href = `${run}/calls?call=${encodeURIComponent(of.call_id)}`;
   link.textContent = of.called_at.slice(0, 16).replace("T", " ");
   cell(row, "").append(link);
-  cell(row, of.caller, "long").title = of.caller;
-  cell(row, of.mint.length > 14 ? `${of.mint.slice(0, 6)}…${of.mint.slice(-4)}` : of.mint, "mono").title = of.mint;
+  cell(row, visible(of.caller), "long").title = visible(of.caller);
+  const mint = [...of.mint];
+  cell(row, visible(mint.length > 14 ? `${mint.slice(0, 6).join("")}…${mint.slice(-4).join("")}` : of.mint), "mono").title = visible(of.mint);
   cell(row, of.outcome.replaceAll("_", " "));
   cell(row, percent(of.net_return), `n${tone}`);
   cell(row, (of.exit_reason || "–").replaceAll("_", " "));
@@ -52,6 +54,7 @@ function line(of) {
 function filler(height) {
   const row = document.createElement("tr");
   row.className = "filler";
+  row.ariaHidden = "true";
   row.insertCell().colSpan = 10;
   row.style.height = `${height}px`;
   return row;
@@ -65,13 +68,14 @@ function block(which) {
     kept.set(which, ask("GET", `${run}/trades.json?${asked}`).then((answer) => {
       kept.set(which, answer.rows.map((row) => Object.fromEntries(row.map((value, at) => [answer.columns[at], value]))));
       if (kept === blocks) tell(answer);
-    }));
+    }).catch((error) => { kept.delete(which); throw error; }));
   }
   return blocks.get(which);
 }
 
 function tell(answer) {
   total = answer.total;
+  body.parentElement.ariaRowCount = total + 1;
   const trades = answer.trades ? `: mean net return ${percent(answer.meanReturn)}, ${percent(answer.wins / answer.trades).replace("+", "")} winning` : "";
   document.getElementById("sum").textContent = `${number(answer.trades, 0)} trades in ${number(total, 0)} rows${trades}`;
   draw();
@@ -91,7 +95,7 @@ function draw() {
   if (!known || state === drawn) return;
   drawn = state;
   const shown = [];
-  parts.forEach(([start, rows]) => rows.forEach((row, at) => { if (start + at >= first && start + at < last) shown.push(line(row)); }));
+  parts.forEach(([start, rows]) => rows.forEach((row, at) => { if (start + at >= first && start + at < last) shown.push(line(row, start + at)); }));
   body.replaceChildren(filler(first * ROW), ...shown, filler((total - last) * ROW));
 }
 

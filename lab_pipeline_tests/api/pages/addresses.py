@@ -1,0 +1,29 @@
+"""Where the pages are."""
+
+from urllib.parse import urlencode
+
+PAGES = (
+    "answer", "runs", "run", "run that failed", "run that waits", "run of strange names", "trades",
+    "trades of strange names", "call", "call of strange names", "compare", "lake", "token", "launch",
+)  # fmt: skip
+
+
+def address(name, there):
+    """Return the address of a page of `PAGES`."""
+    runs = f"/lab/runs/{there.run}"
+    return {
+        "answer": "/lab/answer",
+        "runs": "/lab/runs",
+        "run": runs,
+        "run that failed": f"/lab/runs/{there.failed}",
+        "run that waits": f"/lab/runs/{there.queued}",
+        "run of strange names": f"/lab/runs/{there.foreign}",
+        "trades": f"{runs}/trades",
+        "trades of strange names": f"/lab/runs/{there.foreign}/trades",
+        "call": f"{runs}/calls?{urlencode({'call': there.call})}",
+        "call of strange names": f"/lab/runs/{there.foreign}/calls?{urlencode({'call': there.foreign_call})}",
+        "compare": f"/lab/compare?run={there.run}&run={there.other}&run={there.foreign}",
+        "lake": "/lab/lake",
+        "token": f"/lab/lake/token?{urlencode({'mint': there.mint})}",
+        "launch": "/lab/launch?strategy=ladder",
+    }[name]
