@@ -1,4 +1,4 @@
-"""Where the pages are."""
+"""Where the pages are, and when they are there."""
 
 from urllib.parse import urlencode
 
@@ -27,3 +27,15 @@ def address(name, there):
         "token": f"/lab/lake/token?{urlencode({'mint': there.mint})}",
         "launch": "/lab/launch?strategy=ladder",
     }[name]
+
+
+def settle(page, *, rows=True):
+    """Wait until a page has what its scripts ask for, such as the rows of trades, unless there are none."""
+    page.wait_for_load_state("load")
+    if page.locator("#chart").count():
+        page.locator("#chart[data-drawn] canvas").first.wait_for()
+    if rows and page.locator("#rows").count():
+        page.locator("#rows tr:not(.filler)").first.wait_for()
+    if page.locator("#estimate").count():
+        page.locator("#estimate dd, #said:not(:empty)").first.wait_for(state="attached")
+    return page

@@ -7,6 +7,7 @@ from playwright.sync_api import expect, sync_playwright
 
 from lab_pipeline.api.app import create_app
 from lab_pipeline.settings import Settings
+from lab_pipeline_tests.api.pages.addresses import settle
 from lab_pipeline_tests.api.servers import serving
 from lab_pipeline_tests.support.browser import FLAGS, PATIENCE_MS, listen
 from lab_pipeline_tests.support.shown_lab import stock
@@ -63,15 +64,3 @@ def look(program, shown):
 def note_foreign(page, own, asked):
     if not asked.startswith((own, "data:")):
         page.complaints.append(f"asked elsewhere: {asked}")
-
-
-def settle(page, *, rows=True):
-    """Wait until a page has what its scripts ask for, such as the rows of trades, unless there are none."""
-    page.wait_for_load_state("load")
-    if page.locator("#chart").count():
-        page.locator("#chart[data-drawn] canvas").first.wait_for()
-    if rows and page.locator("#rows").count():
-        page.locator("#rows tr:not(.filler)").first.wait_for()
-    if page.locator("#estimate").count():
-        page.locator("#estimate dd, #said:not(:empty)").first.wait_for(state="attached")
-    return page

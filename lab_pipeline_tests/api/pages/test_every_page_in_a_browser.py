@@ -3,8 +3,7 @@
 import pytest
 from playwright.sync_api import expect
 
-from lab_pipeline_tests.api.pages.addresses import PAGES, address
-from lab_pipeline_tests.api.pages.conftest import settle
+from lab_pipeline_tests.api.pages.addresses import PAGES, address, settle
 from lab_pipeline_tests.support.browser import barriers
 
 pytestmark = pytest.mark.long

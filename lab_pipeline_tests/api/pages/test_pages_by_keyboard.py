@@ -3,8 +3,7 @@
 import pytest
 from playwright.sync_api import expect
 
-from lab_pipeline_tests.api.pages.addresses import address
-from lab_pipeline_tests.api.pages.conftest import settle
+from lab_pipeline_tests.api.pages.addresses import address, settle
 
 pytestmark = pytest.mark.long
 FOCUSED = "() => (document.activeElement.textContent || document.activeElement.name || '').trim()"
