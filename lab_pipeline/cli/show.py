@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from lab_pipeline.runs.artifacts import Manifest
     from lab_pipeline.runs.call_view import CallView
 
-PAGE, PICTURE, NUMBERS = ".html", ".svg", ".csv"
+PAGE, PICTURE, PIXELS, NUMBERS = ".html", ".svg", ".png", ".csv"
 LONGEST_NAME = 100
 """Characters of a call's id in the name of a file."""
 
@@ -29,7 +29,8 @@ def show(
         typer.Option(
             "--out",
             metavar="FILE",
-            help="Ends in .html (a page that loads nothing), .svg (the picture alone) or .csv (candles and levels). "
+            help="Ends in .html (a page that loads nothing), .png or .svg (the picture alone) or .csv (candles and "
+            "levels). "
             "[default: call-CALL.html, here]",
         ),
     ] = None,
@@ -38,8 +39,8 @@ def show(
     from lab_pipeline.runs.call_view import find_call, view_call
     from lab_pipeline.runs.published import PublishedRun
 
-    if to is not None and to.suffix.lower() not in {PAGE, PICTURE, NUMBERS}:
-        raise LabError(f"--out {to}: end it in {PAGE}, {PICTURE} or {NUMBERS}")
+    if to is not None and to.suffix.lower() not in {PAGE, PICTURE, PIXELS, NUMBERS}:
+        raise LabError(f"--out {to}: end it in {PAGE}, {PIXELS}, {PICTURE} or {NUMBERS}")
     with open_lab() as lab:
         found = lab.runs.find(run)
         if found.published is None:
@@ -72,7 +73,12 @@ def _content(view: "CallView", manifest: "Manifest", kind: str) -> bytes:
         raise LabError("the lake has no candles of this token in the call's window: there is nothing to draw")
     if kind == NUMBERS:
         return _numbers(view)
-    return call_picture(view, manifest.spec).encode()
+    picture = call_picture(view, manifest.spec)
+    if kind == PIXELS:
+        from lab_pipeline.reports.raster import to_png
+
+        return to_png(picture)
+    return picture.encode()
 
 
 def _numbers(view: "CallView") -> bytes:

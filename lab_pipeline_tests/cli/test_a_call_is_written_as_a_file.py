@@ -6,7 +6,9 @@ from xml.etree import ElementTree as ET
 
 import polars as pl
 import pytest
+from PIL import Image
 
+from lab_pipeline.reports.call_sheet import HEIGHT, WIDTH
 from lab_pipeline_tests.reports.page import Page
 
 SVG = "{http://www.w3.org/2000/svg}"
@@ -49,12 +51,19 @@ def test_a_picture_alone_is_a_document_of_its_own(shown, tmp_path):
     assert "var(--" not in text
 
 
+def test_a_picture_is_written_as_pixels_twice_its_size(shown, tmp_path):
+    picture = tmp_path / "c1.png"
+    assert shown("show", shown.run, "c1", "--out", picture).status == 0
+    with Image.open(picture) as found:
+        assert (found.format, found.size) == ("PNG", (2 * WIDTH, 2 * HEIGHT))
+
+
 @pytest.mark.parametrize(
     ("call", "options", "said"),
     [
         ("c9", (), "has no call 'c9' (3 calls, such as c"),
         ("c", (), "'c' is the start of 3 call ids"),
-        ("c1", ("--out", "c1.png"), "end it in .html, .svg or .csv"),
+        ("c1", ("--out", "c1.gif"), "end it in .html, .png, .svg or .csv"),
     ],
 )
 def test_what_cannot_be_shown_is_one_clear_message(shown, call, options, said):
