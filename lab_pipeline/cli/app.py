@@ -5,6 +5,7 @@ import sys
 from collections.abc import Sequence
 from contextlib import suppress
 from importlib import import_module
+from inspect import cleandoc
 from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
@@ -28,6 +29,17 @@ if TYPE_CHECKING:
 RUN_FAILED = 1
 BAD_INPUT = 2
 INTERRUPTED = 130
+
+
+class WholeHelpGroup(TyperGroup):
+    """Commands whose help says of each what it does in whole sentences, where typer cuts them."""
+
+    def format_commands(self, ctx: Any, formatter: Any) -> None:  # noqa: ANN401, ARG002 - typer's own copy of click
+        """Write what each command does: the first paragraph of its help."""
+        with formatter.section("Commands"):
+            formatter.write_dl(
+                [(name, cleandoc(command.help or "").partition("\n\n")[0]) for name, command in self.commands.items()]
+            )
 
 
 class LazyGroup(TyperGroup):
@@ -61,6 +73,15 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
+
+
+def group(name: str, said: str) -> typer.Typer:
+    """Return a new group of commands of `lab`; `said` is its help."""
+    made = typer.Typer(cls=WholeHelpGroup, help=said, no_args_is_help=True)
+    app.add_typer(made, name=name)
+    return made
+
+
 PIPE_WIDTH = 10_000
 """Columns of a table that goes into a file or another program, where COLUMNS does not say: all that it takes."""
 

@@ -7,12 +7,11 @@ from typing import Annotated
 
 import typer
 
-from lab_pipeline.cli.app import RUN_FAILED, app, open_lab, out, table
+from lab_pipeline.cli.app import RUN_FAILED, group, open_lab, out, table
 from lab_pipeline.cli.runs import AsJson, RunId
 from lab_pipeline.files.atomic import drafted
 
-artifacts_app = typer.Typer(help="Files published by runs.", no_args_is_help=True)
-app.add_typer(artifacts_app, name="artifacts")
+artifacts_app = group("artifacts", "Files published by runs.")
 
 
 @artifacts_app.command("list")

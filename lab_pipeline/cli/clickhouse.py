@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from lab_pipeline.cli.app import RUN_FAILED, app, err, open_lab, out
+from lab_pipeline.cli.app import RUN_FAILED, err, group, open_lab, out
 from lab_pipeline.cli.progress import progress_bar
 from lab_pipeline.cli.runs import AsJson
 from lab_pipeline.clickhouse.config import ClickHouseConfig
@@ -16,8 +16,7 @@ if TYPE_CHECKING:
     from lab_pipeline.clickhouse.client import Status
     from lab_pipeline.operations.lab import Lab
 
-clickhouse_app = typer.Typer(help="The store of metrics, fills and logs.", no_args_is_help=True)
-app.add_typer(clickhouse_app, name="clickhouse")
+clickhouse_app = group("clickhouse", "The store of metrics, fills and logs.")
 
 
 @clickhouse_app.command("start")

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from lab_pipeline.cli.app import app, open_lab, out
+from lab_pipeline.cli.app import group, open_lab, out
 from lab_pipeline.cli.progress import progress_bar
 from lab_pipeline.domain.errors import LabError
 
@@ -14,10 +14,7 @@ if TYPE_CHECKING:
     from lab_pipeline.fetch import Fetched, Plan, Wanted
     from lab_pipeline.fetch.source import CandleSource
 
-fetch_app = typer.Typer(
-    help="Fetch candles from where they are: what calls need and the lake lacks; and calls.", no_args_is_help=True
-)
-app.add_typer(fetch_app, name="fetch")
+fetch_app = group("fetch", "Fetch candles from where they are: what calls need and the lake lacks; and calls.")
 NAMED = 5
 """Tokens that a message names."""
 

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from lab_pipeline.cli.app import app, open_lab, out
+from lab_pipeline.cli.app import group, open_lab, out
 from lab_pipeline.cli.progress import progress_bar
 from lab_pipeline.domain.errors import LabError
 
@@ -14,8 +14,7 @@ if TYPE_CHECKING:
     from lab_pipeline.lake.layout import Table
     from lab_pipeline.lake.sources import Hints
 
-ingest_app = typer.Typer(help="Ingest files into the lake: all rows of a file or none.", no_args_is_help=True)
-app.add_typer(ingest_app, name="ingest")
+ingest_app = group("ingest", "Ingest files into the lake: all rows of a file or none.")
 
 Files = Annotated[list[Path], typer.Argument(help="CSV, Parquet, Feather or JSON, plain or packed.", metavar="FILE...")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Show what the files are taken for, and ingest nothing.")]

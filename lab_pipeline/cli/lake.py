@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from lab_pipeline.cli.app import app, open_lab, out, table
+from lab_pipeline.cli.app import group, open_lab, out, table
 from lab_pipeline.domain.errors import LabError
 
 if TYPE_CHECKING:
@@ -13,8 +13,7 @@ if TYPE_CHECKING:
 
     from lab_pipeline.lake import Lake
 
-lake_app = typer.Typer(help="What the lake has, and what looks wrong in it.", no_args_is_help=True)
-app.add_typer(lake_app, name="lake")
+lake_app = group("lake", "What the lake has, and what looks wrong in it.")
 TOKENS_SHOWN = 20
 PICTURES = 100
 NOT_IN_NAMES = '/\\:*?"<>|'

@@ -5,11 +5,10 @@ from typing import Annotated
 
 import typer
 
-from lab_pipeline.cli.app import app, err, open_lab, out, settings
+from lab_pipeline.cli.app import err, group, open_lab, out, settings
 from lab_pipeline.cli.progress import progress_bar
 
-migrate_app = typer.Typer(help="Import runs of the old lab, or move Dagster's storage.", no_args_is_help=True)
-app.add_typer(migrate_app, name="migrate")
+migrate_app = group("migrate", "Import runs of the old lab, or move Dagster's storage.")
 
 
 @migrate_app.command("legacy")

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from lab_pipeline.cli.app import app, open_lab, out, settings, table
+from lab_pipeline.cli.app import group, open_lab, out, settings, table
 from lab_pipeline.cli.summary import figure, luck_of_run, summary_table
 from lab_pipeline.domain.errors import LabError
 
@@ -15,8 +15,7 @@ if TYPE_CHECKING:
     from lab_pipeline.operations.runs import Run, Runs
     from lab_pipeline.runs.listing import ListedRun
 
-runs_app = typer.Typer(help="Queued, running and finished backtests.", no_args_is_help=True)
-app.add_typer(runs_app, name="runs")
+runs_app = group("runs", "Queued, running and finished backtests.")
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 SHOWN = {"trades": "trades", "expectancy": "mean net", "total_return": "total return"}

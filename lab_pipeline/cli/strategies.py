@@ -5,10 +5,9 @@ from typing import Annotated
 
 import typer
 
-from lab_pipeline.cli.app import app, open_lab, out, table
+from lab_pipeline.cli.app import group, open_lab, out, table
 
-strategies_app = typer.Typer(help="Named, versioned strategies.", no_args_is_help=True)
-app.add_typer(strategies_app, name="strategies")
+strategies_app = group("strategies", "Named, versioned strategies.")
 
 StrategyFile = Annotated[Path, typer.Argument(help="A strategy in JSON.", metavar="FILE")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]

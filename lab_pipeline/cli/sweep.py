@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from lab_pipeline.cli.app import INTERRUPTED, app, err, open_lab, out, table
+from lab_pipeline.cli.app import INTERRUPTED, err, group, open_lab, out, table
 from lab_pipeline.cli.backtest import names_of
 from lab_pipeline.cli.progress import progress_bar
 from lab_pipeline.cli.sweep_verdict import print_sweep
@@ -18,10 +18,7 @@ if TYPE_CHECKING:
     from lab_pipeline.sweeps.outlook import Outlook
     from lab_pipeline.sweeps.spec import SweepSpec
 
-sweep_app = typer.Typer(
-    help="Many sets of parameters on the same calls, and how far the best can be believed.", no_args_is_help=True
-)
-app.add_typer(sweep_app, name="sweep")
+sweep_app = group("sweep", "Many sets of parameters on the same calls, and how far the best can be believed.")
 
 SweepId = Annotated[str, typer.Argument(help="The id of a sweep, or the start of one.", metavar="SWEEP")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")]

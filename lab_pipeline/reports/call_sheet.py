@@ -33,8 +33,10 @@ DECADE = 10.0
 """Prices that span more are drawn on a logarithmic axis."""
 MARGIN = 0.06
 NEAR = 96
-"""Labels within so many pixels of one another lie one above the other."""
+"""Labels that begin within so many pixels of one another lie one above the other."""
 LINE = FONT + 2
+LETTER = 0.6 * FONT
+"""Width of a letter, about."""
 
 
 class OnCandles(Protocol):
@@ -160,23 +162,25 @@ def _steps(levels: pl.DataFrame, name: str, length: int) -> Iterator[tuple[Float
 def _mark(panel: Panel, fills: pl.DataFrame, scale: Any) -> None:  # noqa: ANN401 - a function of numpy's, or none
     """Draw a dot at each fill, and beside it what it was: what was bought below the prices, what was sold above."""
     palette = panel.canvas.palette
+    written: list[tuple[float, float]] = []
     for side, colour, direction in (("buy", palette.up, 1), ("sell", palette.down, -1)):
         rows = fills.filter(pl.col("side") == side).sort("timestamp")
         if rows.is_empty():
             continue
         across = rows["timestamp"].dt.epoch("ms").cast(pl.Float64).to_numpy()
         panel.dots(across, scale(rows["price"].to_numpy()), colour, diameter=9, opacity=1)
-        before, depth = -np.inf, 0
         for row, at in zip(rows.iter_rows(named=True), across, strict=True):
             x, y = panel.at(at, float(scale(row["price"])))
-            depth = depth + 1 if x - before < NEAR else 0
-            before = x
             share = f" {percent(row['fraction'], 0)}" if row["fraction"] < 1 else ""
-            anchor = "end" if x > WIDTH - RIGHT - NEAR else "start"
-            baseline = y + direction * (LINE + depth * LINE) + (FONT / 2 if direction > 0 else 0)
-            baseline = min(max(baseline, TOP - 2), HEIGHT - BOTTOM - 4)
-            panel.canvas.text(x + (-7 if anchor == "end" else 7), baseline, f"{words(row['reason'])}{share}",
-                              anchor=anchor, colour=colour)  # fmt: skip
+            text = f"{words(row['reason'])}{share}"
+            at_end = x > WIDTH - RIGHT - NEAR
+            left = x - 7 - len(text) * LETTER if at_end else x + 7
+            baseline = y + direction * LINE + (FONT / 2 if direction > 0 else 0)
+            while any(abs(baseline - other) < LINE and abs(left - beside) < NEAR for beside, other in written):
+                baseline += direction
+            written.append((left, baseline))
+            panel.canvas.text(x + (-7 if at_end else 7), min(max(baseline, TOP - 2), HEIGHT - BOTTOM - 4), text,
+                              anchor="end" if at_end else "start", colour=colour)  # fmt: skip
 
 
 def _limits(values: Floats) -> tuple[float, float]:

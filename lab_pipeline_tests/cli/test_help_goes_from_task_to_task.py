@@ -30,3 +30,10 @@ def test_a_shell_completes_commands_and_options():
     assert answered(COMP_WORDS="lab comp", COMP_CWORD="1", **completing).split() == ["compare"]
     found = answered(COMP_WORDS="lab runs list --s", COMP_CWORD="3", **completing).split()
     assert found == ["--sort"]
+
+
+def test_help_of_a_group_says_whole_sentences():
+    text = answered("sweep", "--help", COLUMNS="80")
+    assert not re.search(r"\w\.\.\.", text)
+    assert "it goes on from the parts that it has." in " ".join(text.split())
+    assert max(map(len, text.splitlines())) <= 80
