@@ -18,6 +18,11 @@ from lab_pipeline_tests.support.scheduling import OF_THE_OPEN_LAB, ModuleByModul
 settings.register_profile("quick", max_examples=20)
 settings.register_profile("thorough", max_examples=500)
 
+# readline, which pytest imports, leaves what it takes for the size of the terminal in the variables of whoever is
+# started next: the processes of pytest-xdist.
+for name in ("COLUMNS", "LINES"):
+    os.environ.pop(name, None)
+
 # A script that starts the tests in its background has them ignore SIGINT, and Dagster, once it has executed a run, then
 # has this process and all that it starts ignore SIGTERM too.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:

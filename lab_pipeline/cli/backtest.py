@@ -140,16 +140,17 @@ def run_foreground(
 
     lab = open_lab()
     steps.resolve(config.to_spec(lab.lake), lab.strategies, lab.lake)
-    for line in said:  # on standard error, so that standard output holds results only
+    instance = lab.instance  # opened before anything is said: an error is the one thing that is told
+    for line in () if as_json else said:  # on standard error, so that standard output holds results only
         err.print(line)
     with (
         lab,
-        alive(lab.settings, lab.instance) as tags,
+        alive(lab.settings, instance) as tags,
         progress_bar("simulating", "calls") as bar,
         progress.listening(bar),
         nullcontext() if verbose else silenced(),
     ):
-        run = run_backtest_job(lab.instance, config, tags, executor)
+        run = run_backtest_job(instance, config, tags, executor)
     if run.error is not None:
         if as_json:
             sys.stdout.write(json.dumps({"runId": run.run_id, "status": "failed", "error": run.error}) + "\n")

@@ -17,8 +17,10 @@ ELSEWHERE = {
 
 
 def is_of_a_path(call: ast.Call) -> bool:
-    """Tell `path.replace(other)` from `text.replace(a, b)`, `time.replace(hour=0)` and `frame.rename({...})`."""
-    return len(call.args) == 1 and not call.keywords and not isinstance(call.args[0], ast.Dict)
+    """Tell `path.replace(other)` from `text.replace(a, b)`, `time.replace(hour=0)` and `values.replace(MEANINGS)`."""
+    given = call.args[0] if len(call.args) == 1 and not call.keywords else None
+    is_mapping = isinstance(given, ast.Dict | ast.DictComp) or (isinstance(given, ast.Name) and given.id.isupper())
+    return given is not None and not is_mapping
 
 
 def own_handling(path: Path) -> set[str]:

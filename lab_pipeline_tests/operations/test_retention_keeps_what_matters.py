@@ -189,6 +189,7 @@ def test_the_asset_deletes_and_measures(home, instance, monkeypatch):
     areas = {row.data["area"]: row.data["bytes"] for row in seen["disk use"].value.records}
     assert set(areas) == {
         "lake",
+        "raw",
         "artifacts",
         "sweeps",
         "clickhouse",
