@@ -25,7 +25,7 @@ import vectorbt
 from benchmarks.kernel_vs_vectorbt import MINUTE_MS, ROWS, engines, lay_out, make_prices, padded
 from lab_pipeline.domain.candles import CandleColumns
 from lab_pipeline.domain.space import Space
-from lab_pipeline.domain.strategy import Exit, StopFill, StrategyConfig
+from lab_pipeline.domain.strategy import Exit, Reentry, StopFill, StrategyConfig
 from lab_pipeline.engine import kernel
 from lab_pipeline.engine.calls import NO_FINER, CallBook
 from lab_pipeline.engine.compiled import readonly
@@ -66,6 +66,8 @@ RANDOM = {
     "exit.maxHoldMinutes": {"from": 10, "to": 1_400},
 }
 PLACEBO = {name: RICH[name] for name in ("exit.targets", "exit.stopLoss", "exit.maxHoldMinutes", "intrabar")}
+AGAIN = BASE.model_copy(update={"reentry": Reentry(max_count=2, retrace=0.1)})
+"""Sets that buy a dip after their exit, which tables do not follow."""
 PLACEBOS, PLACEBO_CALLS = 200, 10_000
 REPEATS = 9
 LOOPED_SETS = 12
@@ -88,6 +90,7 @@ def main() -> None:
     rich = Sets(BASE, Space.parse(RICH))
     made = time.process_time() - begin
     plain, placebo = (Sets(BASE, Space.parse(space)) for space in (PLAIN, PLACEBO))
+    again = Sets(AGAIN, Space.parse(PLACEBO))
     space = Space.parse(RANDOM)
     random = Sets(BASE, space, find_points(space, SearchSpec(method="random", sets=256), 1)[1])
     check_returns(plain, prices)
@@ -97,19 +100,24 @@ def main() -> None:
             "plain": lambda: swept(plain, candles, calls),
             "random": lambda: swept(random, candles, calls),
             "placebo": lambda: swept(placebo, candles, calls),
+            "again": lambda: swept(again, candles, calls),
             "placebo and choice": lambda: chosen(placebo, candles, calls),
             "looped rich": lambda: looped(rich, candles, calls),
             "looped plain": lambda: looped(plain, candles, calls),
+            "looped again": lambda: looped(again, candles, calls),
             "index": lambda: indexed(candles, calls),
             "reading": lambda: (candles.high.max(), candles.low.min()),
             "comparing": comparing(len(rich)),
             "vectorbt": lambda: tiled(prices, plain),
         }
     )
-    pairs_rich, pairs_plain, pairs_random = (
-        len(sets) * count / seconds[name] for sets, name in ((rich, "rich"), (plain, "plain"), (random, "random"))
+    pairs_rich, pairs_plain, pairs_random, pairs_again = (
+        len(sets) * count / seconds[name]
+        for sets, name in ((rich, "rich"), (plain, "plain"), (random, "random"), (again, "again"))
     )
-    looped_rich, looped_plain = (LOOPED_SETS * count / seconds[f"looped {name}"] for name in ("rich", "plain"))
+    looped_rich, looped_plain, looped_again = (
+        LOOPED_SETS * count / seconds[f"looped {name}"] for name in ("rich", "plain", "again")
+    )
     broadcast = len(plain) * TILED_CALLS / seconds["vectorbt"]
     index, reading = (seconds[name] / count * 1e6 for name in ("index", "reading"))
     a_set = seconds["comparing"] / len(rich) / COMPARED * 1e6
@@ -124,6 +132,8 @@ def main() -> None:
         (f"sweep, {len(plain)} sets of target x stop", pairs_plain, pairs_plain),
         ("kernel set by set, target x stop", looped_plain, pairs_plain),
         (f"sweep, {len(random)} random sets, no level in common", pairs_random, pairs_random),
+        (f"sweep, {len(again):,} sets that buy dips after an exit", pairs_again, pairs_again),
+        ("kernel set by set, the same", looped_again, pairs_again),
         (f"vectorbt {vectorbt.__version__} broadcasting, target x stop", broadcast, pairs_plain),
     ):
         print(f"{name:<48}{speed:>16,.0f}{speed * ROWS:>12.1e}{ours / speed:>9,.0f}x")

@@ -11,6 +11,7 @@ What size does to costs is no business of this file: it notes by what the impact
 # ruff: noqa: PLR0917 - scalars by position are what compiled functions pass in registers
 # ruff: noqa: C901, PLR0912, PLR0915 - state that would be handed from function to function and back stays in one
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -18,7 +19,7 @@ import numpy.typing as npt
 
 from lab_pipeline.domain.candles import LARGEST, SMALLEST_PRICE, Floats, Integers
 from lab_pipeline.domain.enums import FillReason, Outcome
-from lab_pipeline.engine.compiled import compiled, inner
+from lab_pipeline.engine.compiled import compiled, inner, readonly
 
 MINUTE_MS = 60_000
 HOUR_MS = 3_600_000
@@ -315,6 +316,22 @@ class Levels(NamedTuple):
     trail: float
 
 
+RULES_SAID = Rules._fields
+OPTIONS_SAID = tuple(name for name, type_ in Options.__annotations__.items() if type_ is not Floats)
+LAW = np.dtype(
+    [
+        (name, {int: np.int64, float: np.float64, bool: np.bool_}[type_])
+        for one in (Rules, Options)
+        for name, type_ in one.__annotations__.items()
+        if type_ is not Floats
+    ]
+)
+"""One record a set: what `Rules` and `Options` say of it as numbers."""
+
+RETURN = np.dtype([("call", np.int64), ("set", np.int64), ("trade_no", np.int32), ("net_return", np.float64)])
+"""One record a trade of some set."""
+
+
 class Pool(NamedTuple):
     """What is known of a call's pool: where its candles begin, the window's first open, and its value there or NaN."""
 
@@ -450,6 +467,195 @@ def simulate_calls(
                 limit = fills[fill_count - 1]["price"] * (1.0 - rules.reentry_retrace)
                 row, price, inside = _find_dip(candles, trade["exit_row"] + 1, end_row, limit)
     return records, trades[:trade_count], fills[:fill_count], opened[:opened_count]
+
+
+class Laws(NamedTuple):
+    """Sets as compiled functions read them: any number, of one type.
+
+    Attributes:
+        rules: a record of `LAW` for each, what `Rules` and `Options` say as numbers.
+        first_target: of each set, and the end of the last.
+        multiples: of the targets of all sets; `fractions` what they sell.
+        first_part: of each set, and the end of the last, of what the caller's targets sell.
+        parts: of all sets.
+    """
+
+    rules: Records
+    first_target: Integers
+    multiples: Floats
+    fractions: Floats
+    first_part: Integers
+    parts: Floats
+
+
+def laws_of(sets: Sequence[tuple[Rules, Options]]) -> Laws:
+    """Put sets together for `simulate_sets`."""
+    rules = np.zeros(len(sets), LAW)
+    for name in RULES_SAID:
+        rules[name] = [getattr(one, name) for one, _ in sets]
+    for name in OPTIONS_SAID:
+        rules[name] = [getattr(one, name) for _, one in sets]
+    targets, parts = ([getattr(one, name) for _, one in sets] for name in ("multiples", "plan_fractions"))
+    return Laws(
+        rules=readonly(rules),
+        first_target=readonly(np.cumsum([0, *map(len, targets)])),
+        multiples=readonly(np.concatenate(targets)),
+        fractions=readonly(np.concatenate([one.fractions for _, one in sets])),
+        first_part=readonly(np.cumsum([0, *map(len, parts)])),
+        parts=readonly(np.concatenate(parts)),
+    )
+
+
+@compiled
+def simulate_sets(
+    candles: Candles,
+    laws: Laws,
+    calls: Calls,
+    entries: Records,
+    pairs: npt.NDArray[np.int32],
+    reasons: Integers,
+    ambiguous: Integers,
+    held: Integers,
+) -> Records:
+    """Simulate sets whose costs do not depend on sizes and that ask for no finer candles, each on some calls.
+
+    What `simulate_calls` does, but that a window is read once for all sets, and that of trades their returns are told.
+
+    Args:
+        candles: of the shard.
+        laws: of the sets.
+        calls: of the shard.
+        entries: where they are bought (`ENTRY_FOUND`).
+        pairs: call and set of each, ascending by call; the call is bought.
+        reasons: trades by set and reason, counted up.
+        ambiguous: candles by set, likewise.
+        held: milliseconds by set, likewise.
+
+    Returns:
+        Records of `RETURN`, in order of pair and trade.
+    """
+    made = np.empty(2 * len(pairs) + 1, RETURN)
+    count = 0
+    most = 0
+    for number in range(len(laws.rules)):
+        most = max(most, laws.first_target[number + 1] - laws.first_target[number])
+    for k in range(len(calls.first_target)):
+        most = max(most, calls.last_target[k] - calls.first_target[k])
+    trades, fills = np.empty(1, TRADE), np.empty(most + 2, FILL)
+    trade = trades[0]
+    multiples, fractions = np.empty(most), np.empty(most)
+    tops, bottoms = np.empty(BLOCK), np.empty(BLOCK)
+    nothing = np.empty(0, np.int64)
+    finer = FinerCandles(nothing, np.empty(0), np.empty(0), np.empty(0))
+    window, before = Window(0, 0, tops, bottoms), -1
+    for pair in range(len(pairs)):
+        k, number = pairs[pair, 0], pairs[pair, 1]
+        found = entries[k]
+        row, price, inside, end_row, end = found["row"], found["price"], found["inside"], found["end_row"], found["end"]
+        if k != before:
+            blocks = (end_row - row) // BLOCK + 1
+            if blocks > len(tops):
+                tops, bottoms = np.empty(2 * blocks), np.empty(2 * blocks)
+            window, before = Window(row + inside, end_row, tops, bottoms), k
+            _summarise(candles.high, candles.low, window)
+        rules = _rules_of(laws.rules[number])
+        options = _options_of(laws, number)
+        trade_no = 0
+        while row >= 0:
+            outcome, targets, stop, trail, _ = _find_levels(
+                candles, rules, options, calls, k, calls.first_row[k], row, price, multiples, fractions
+            )
+            if outcome != ENTERED:
+                break
+            trade_no += 1
+            trade["trade_no"] = trade_no
+            leave_row = _row_heard(calls.leave, k, row + 1, end_row) if options.leave_on_signal else end_row
+            unclear, _ = _run_trade(
+                candles,
+                finer,
+                rules,
+                Levels(targets, multiples, fractions, stop, trail),
+                window,
+                row,
+                leave_row,
+                end,
+                price,
+                inside,
+                trade,
+                fills,
+                0,
+                0,
+                0,
+            )
+            if count == len(made):
+                made = _doubled(made)
+            one = made[count]
+            one["call"] = k
+            one["set"] = number
+            one["trade_no"] = trade_no
+            one["net_return"] = trade["net_return"]
+            count += 1
+            reasons[number, trade["reason"]] += 1
+            ambiguous[number] += unclear
+            held[number] += trade["exit_time"] - trade["entry_time"]
+            row = -1
+            if trade_no <= rules.reentry_count and TARGET <= trade["reason"] <= TRAILING_STOP:
+                limit = fills[trade["fills"] - 1]["price"] * (1.0 - rules.reentry_retrace)
+                row, price, inside = _find_dip(candles, trade["exit_row"] + 1, end_row, limit)
+    return made[:count]
+
+
+@inner
+def _rules_of(law: np.void) -> Rules:
+    return Rules(
+        law["delay"],
+        law["max_wait"],
+        law["horizon"],
+        law["timeframe"],
+        law["entry_kind"],
+        law["entry_fraction"],
+        law["stop_loss"],
+        law["trailing"],
+        law["trail_activation"],
+        law["trail_distance"],
+        law["break_even_after"],
+        law["max_hold"],
+        law["reentry_retrace"],
+        law["reentry_count"],
+        law["policy"],
+        law["through"],
+        law["haircut"],
+        law["fee"],
+        law["slip"],
+    )
+
+
+@compiled
+def _options_of(laws: Laws, number: int) -> Options:
+    law = laws.rules[number]
+    first, last = laws.first_target[number], laws.first_target[number + 1]
+    return Options(
+        law["stop_ranges"],
+        law["stop_factor"],
+        law["stop_reach"],
+        law["trail_ranges"],
+        law["trail_factor"],
+        law["trail_reach"],
+        law["plan"],
+        law["own"],
+        law["enter_on_signal"],
+        law["leave_on_signal"],
+        law["fixed_fee"],
+        law["impact"],
+        law["max_share"],
+        law["pool"],
+        law["pool_age"],
+        law["stake"],
+        law["at_risk"],
+        laws.multiples[first:last],
+        laws.fractions[first:last],
+        laws.parts[laws.first_part[number] : laws.first_part[number + 1]],
+    )
 
 
 @compiled

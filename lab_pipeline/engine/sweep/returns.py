@@ -54,10 +54,14 @@ class Noted:
         """Note trades of one set (`kernel.TRADE`); `calls` are theirs."""
         begins = trades["trade_no"] == 1
         self.first[calls[begins], place] = trades["net_return"][begins]
-        if not begins.all():
-            later = np.empty(len(trades) - int(begins.sum()), LATER)
-            later["call"], later["place"] = calls[~begins], place
-            later["trade_no"], later["net"] = trades["trade_no"][~begins], trades["net_return"][~begins]
+        self.add_later(calls[~begins], place, trades[~begins])
+
+    def add_later(self, calls: Integers, places: Integers | int, trades: Records) -> None:
+        """Note trades that are not the first on their calls, by `trade_no` and `net_return`, of sets at some places."""
+        if len(trades):
+            later = np.empty(len(trades), LATER)
+            later["call"], later["place"] = calls, places
+            later["trade_no"], later["net"] = trades["trade_no"], trades["net_return"]
             self.later.append(later)
 
     def of(self, calls: Integers) -> "Noted":

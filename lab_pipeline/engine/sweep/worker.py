@@ -150,6 +150,7 @@ class Worker:
         self._rules = rules_of(group.config, ground.timeframe)
         self._options = options_of(group.config, ground.timeframe)
         self._law = lru_cache(LAWS_KEPT)(self._make_law)
+        self._laws = lru_cache(None)(self._make_laws)
         self._locks = [threading.Lock() for _ in range(len(group.blocks) + 1)]
 
     def sweep(self, shard: Shard, ranks: Integers, first: Integers, last: Integers) -> None:
@@ -196,12 +197,14 @@ class Worker:
 
     def _decide(self, chunk: Chunk, place: int, block: Block, lock: threading.Lock) -> None:
         """Decide a block by its tables, and what they leave over by the kernel."""
-        cells, sets = self._ground.cells, len(block.hold)
+        cells, noted, sets = self._ground.cells, self._ground.noted, len(block.hold)
         room = self._ground.room
         tallies = Tallies(np.zeros((sets, REASON_CODES), np.int64), np.zeros(sets, np.int64), np.zeros(sets, np.int64))
-        handed_back = []
+        entered, by_kernel = np.zeros(sets, np.int64), np.zeros(sets, np.int64)
+        finer = []
         step = PAIRS_AT_ONCE // sets
         for begin in range(0, len(chunk.ranks), step):
+            self._ground.require_wanted()
             end = min(begin + step, len(chunk.ranks))
             net = room.net(end - begin, sets)
             left = evaluate(
@@ -217,28 +220,62 @@ class Worker:
                 tallies,
                 room.pairs,
             )
-            handed_back.append(room.pairs[:left].copy())
-            if self._ground.noted is not None:
-                self._ground.noted.put(chunk.ranks[begin:end], place, net)
+            pairs = room.pairs[:left]
+            looks_closer = block.policy[pairs[:, 1]] == kernel.FINER
+            finer.append(pairs[looks_closer])
+            trades = self._simulate_pairs(chunk, place, block, pairs[~looks_closer], tallies)
+            later = trades[trades["trade_no"] > 1]
+            first = trades[trades["trade_no"] == 1]
+            net[first["call"] - begin, first["set"]] = first["net_return"]
+            entered += np.count_nonzero(~np.isnan(net), axis=0)
+            by_kernel += np.bincount(pairs[~looks_closer, 1], minlength=sets)
+            if noted is not None:
+                noted.put(chunk.ranks[begin:end], place, net)
+                noted.add_later(chunk.ranks[later["call"]], place + later["set"], later)
             with lock:
-                accumulate(
-                    net,
-                    chunk.days[begin:end],
-                    chunk.callers[begin:end],
-                    place,
-                    cells.by_day,
-                    cells.by_caller,
-                    cells.tail,
-                )
+                self._add(chunk, begin, place, net)
+                for number in range(2, int(later["trade_no"].max(initial=1)) + 1):
+                    some = later[later["trade_no"] == number]
+                    net[:] = np.nan
+                    net[some["call"] - begin, some["set"]] = some["net_return"]
+                    self._add(chunk, begin, place, net)
         placed = slice(place, place + sets)
         with lock:
-            cells.entered[placed] += tallies.reasons.sum(axis=1)
+            cells.entered[placed] += entered
+            cells.by_kernel[placed] += by_kernel
             cells.reasons[placed] += tallies.reasons
             cells.held[placed] += tallies.held
             cells.ambiguous[placed] += tallies.ambiguous
-        for number, calls in _by_set(np.concatenate(handed_back)):
+        for number, calls in _by_set(np.concatenate(finer)):
             self._ground.require_wanted()
             self._simulate(chunk, place + number, calls, lock)
+
+    def _add(self, chunk: Chunk, begin: int, place: int, net: Floats) -> None:
+        """Count returns by call, from `begin` on, and set, from `place` on; NaN for none."""
+        cells, end = self._ground.cells, begin + len(net)
+        days, callers = chunk.days[begin:end], chunk.callers[begin:end]
+        accumulate(net, days, callers, place, cells.by_day, cells.by_caller, cells.tail)
+
+    def _simulate_pairs(self, chunk: Chunk, place: int, block: Block, pairs: Pairs, tallies: Tallies) -> Records:
+        """Simulate pairs of a call and a set, ascending by call; return records of `kernel.RETURN`."""
+        if not len(pairs):
+            return np.empty(0, kernel.RETURN)
+        return kernel.simulate_sets(
+            chunk.shard.columns,
+            self._laws(place, len(block.hold)),
+            chunk.calls,
+            chunk.entries,
+            np.ascontiguousarray(pairs),
+            tallies.reasons,
+            tallies.ambiguous,
+            tallies.held,
+        )
+
+    def _make_laws(self, place: int, sets: int) -> kernel.Laws:
+        """Put the sets of a block together, the first of which is at a place of the plan."""
+        timeframe = self._ground.timeframe
+        configs = map(self._ground.config_at, range(place, place + sets))
+        return kernel.laws_of([(rules_of(config, timeframe), options_of(config, timeframe)) for config in configs])
 
     def _settle(self, chunk: Chunk, places: range, block: Block) -> None:
         """Find the fills that some sets share by their tables, and what each pays for them."""
