@@ -85,6 +85,7 @@ def render_sweep(
         "fingerprint": fingerprint,
         "snapshot": snapshot,
         "engine_version": engine_version,
+        "files": "",
     }
     script = Markup(SCRIPT)  # noqa: S704 - ours
     return _PAGE.render(_shown(frames, selection, space, spec, made_of), script=script, script_hash=SCRIPT_HASH)
@@ -95,14 +96,17 @@ def render_sweep_sheet(
     selection: Mapping[str, Any],
     space: Mapping[str, Any],
     spec: Mapping[str, Any],
+    *,
+    files: str,
     **made_of: str,
 ) -> Markup:
     """Render what is on the page of a sweep, without the page around it and its script; arguments as of `render_sweep`.
 
+    `files` is the address under which its tables can be had.
     Of `days` no columns are needed but `set_id`, `day` and `net_sum`, of `callers` no rows but those of the
     `SETS_BESIDE` best sets. Whoever shows it serves `templates/sweep.js` and loads it after the sheet.
     """
-    return Markup(_SHEET.render(_shown(frames, selection, space, spec, made_of)))  # noqa: S704 - escaped by the template
+    return Markup(_SHEET.render(_shown(frames, selection, space, spec, {**made_of, "files": files})))  # noqa: S704 - escaped by the template
 
 
 def _shown(

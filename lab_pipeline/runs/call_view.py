@@ -44,7 +44,7 @@ class CallView:
         fills: rows of the run's fills, by trade_no and fill_no.
         candles: columns of `frames.CANDLES`, from a while before the call to its horizon; as the lake has them now.
         finer: the same of a finer timeframe, within candles that were ambiguous; empty where the run asked for none.
-        levels: `timestamp`, `trade_no`, `stop`, `reason` (the rule that the stop is of), `target`, `ambiguous`, a row for
+        levels: `timestamp`, `trade_no`, `stop`, `reason` (the rule of the stop), `target`, `ambiguous`, a row for
             each candle of an open trade; null where there is no such level.
         policies: intrabar policy -> net return of each trade under it, the run's own first; empty where it was not
             followed.

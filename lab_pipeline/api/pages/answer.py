@@ -14,7 +14,7 @@ from lab_pipeline.domain.enums import RunStatus
 from lab_pipeline.domain.errors import ConflictError
 from lab_pipeline.operations.runs import RunFilter
 from lab_pipeline.runs.published import PublishedRun
-from lab_pipeline.statistics.answer import SURE, callers_of, calls_digest, cells_of
+from lab_pipeline.statistics.answer import CALLERS, SURE, callers_of, calls_digest, cells_of
 from lab_pipeline.sweeps.winner import winner_run
 
 if TYPE_CHECKING:
@@ -78,9 +78,14 @@ def get_answer(
 
 @router.get(".csv")
 def get_cells(stores: LabStores, run_ids: RunIds = None, sweep_ids: SweepIds = None) -> Response:
-    """Send the cells as CSV."""
+    """Send the cells as CSV, each with what would be known of its caller without the rule."""
     runs = _runs(stores, run_ids) + _winners(stores, sweep_ids)
-    return Response(as_csv(cells_of(runs)), media_type=MEDIA_TYPES["csv"], headers=SECURITY)
+    known = [callers_of(run).with_columns(run_id=pl.lit(run.manifest.run_id)) for run in runs]
+    without = CALLERS.to_frame().with_columns(run_id=pl.lit(""))
+    table = cells_of(runs).join(
+        pl.concat(known or [without]), on=["run_id", "caller"], how="left", maintain_order="left"
+    )
+    return Response(as_csv(table), media_type=MEDIA_TYPES["csv"], headers=SECURITY)
 
 
 def _winners(stores: Stores, sweep_ids: Sequence[str] | None) -> list[PublishedRun]:
