@@ -186,6 +186,16 @@ def test_every_picture_of_a_run_has_its_numbers_its_address_and_its_fingerprint(
     assert "Numbers as CSV" not in (lab.artifacts_dir / run_id / "report.html").read_text()
 
 
+def test_a_rule_is_shown_by_its_run_over_the_most_calls(pages, made):
+    lab, run_id = made
+    with open_instance(lab) as instance:
+        night = finished(instance, seed=1, start="2018-01-11T00:00:00Z", end="2018-01-12T00:00:00Z")
+    assert pages.get(f"/runs/{night}").json()["summary"]["calls"] == 0
+    page = pages.get("/lab/answer").text
+    assert f"/lab/runs/{run_id}" in page
+    assert night not in page
+
+
 def rows_of(answer):
     return [dict(zip(answer["columns"], row, strict=True)) for row in answer["rows"]]
 

@@ -40,8 +40,15 @@ const KINDS = {
       const callers = lines("callers");
       const mints = lines("mints");
       if (callers.length && mints.length) throw new Error("give callers or tokens, not both");
-      if (callers.length) body.universe = { type: "callers", callers };
-      if (mints.length) body.universe = { type: "tokens", mints };
+      const universe = { type: "all" };
+      if (callers.length) Object.assign(universe, { type: "callers", callers });
+      if (mints.length) Object.assign(universe, { type: "tokens", mints });
+      if (fields.firstMention.value) {
+        universe.firstMention = { by: fields.firstMention.value, windowDays: value(fields.windowDays.value.trim()) };
+      }
+      const faults = [...fields.withoutFaults].filter((box) => box.checked).map((box) => box.value);
+      if (faults.length) universe.withoutFaults = faults;
+      if (Object.keys(universe).length > 1) body.universe = universe;
       const params = lines("params").map((line) => {
         const at = line.indexOf("=");
         if (at < 1) throw new Error(`${line}: write path = value`);
