@@ -58,24 +58,11 @@ class Outlook:
     @classmethod
     def of(cls, resolved: ResolvedSweep) -> "Outlook":
         """Look at a sweep that `running.resolve` returned."""
-        from lab_pipeline.engine.sweep import days_of  # noqa: PLC0415 - numba
         from lab_pipeline.engine.sweep.cells import bytes_needed  # noqa: PLC0415 - numba
 
         spec, sets, calls = resolved.spec, resolved.sets, resolved.calls
-        days, reach, _ = days_of(calls["called_at"].to_physical().to_numpy(), sets)
         callers = calls["caller"].n_unique()
         proposed = spec.search.sets if spec.search.optimises else None
-        unsaid = {RULES[part].title: why for part, why in unsayable(days, reach, spec.validation.validation).items()}
-        least = spec.objective
-        wanted = (("min_days", least.min_days, len(days)), ("min_callers", least.min_callers, callers))
-        if short := [
-            f"objective.{name} is {needed}, there are {have}" for name, needed, have in wanted if have < needed
-        ]:
-            unsaid["winner"] = f"no set can win: {', '.join(short)}"
-        if not spec.validation.placebo:
-            unsaid["placebo, p"] = "validation.placebo is 0"
-        elif spec.validation.placebo < LEAST_PLACEBOS:
-            unsaid["placebo, p"] = f"{LEAST_PLACEBOS} placebos are the least that can pass"
         return cls(
             strategy=spec.strategy,
             strategy_version=resolved.strategy_version,
@@ -91,7 +78,7 @@ class Outlook:
             proposed=proposed,
             entry_groups=len(sets.plan(timeframe_ms(spec.timeframe)).groups),
             calls=calls.height,
-            days=len(days),
+            days=calls["called_at"].dt.date().n_unique(),
             callers=callers,
             held_days=resolved.held_days,
             placebos=spec.validation.placebo,
@@ -101,9 +88,27 @@ class Outlook:
                 callers_swept(calls["caller"]),
             ),
             memory_allowed=resolved.memory,
-            unsaid=unsaid,
+            unsaid=unsaid_of(resolved),
         )
 
     def to_json_dict(self) -> dict[str, Any]:
         """Return it as JSON types."""
         return asdict(self)
+
+
+def unsaid_of(resolved: ResolvedSweep) -> dict[str, str]:
+    """Return the parts of the verdict that a sweep will not say, each with the reason."""
+    from lab_pipeline.engine.sweep import days_of  # noqa: PLC0415 - numba
+
+    spec, calls = resolved.spec, resolved.calls
+    days, reach, _ = days_of(calls["called_at"].to_physical().to_numpy(), resolved.sets)
+    unsaid = {RULES[part].title: why for part, why in unsayable(days, reach, spec.validation.validation).items()}
+    least, callers = spec.objective, calls["caller"].n_unique()
+    wanted = (("min_days", least.min_days, len(days)), ("min_callers", least.min_callers, callers))
+    if short := [f"objective.{name} is {needed}, there are {have}" for name, needed, have in wanted if have < needed]:
+        unsaid["winner"] = f"no set can win: {', '.join(short)}"
+    if not spec.validation.placebo:
+        unsaid["placebo, p"] = "validation.placebo is 0"
+    elif spec.validation.placebo < LEAST_PLACEBOS:
+        unsaid["placebo, p"] = f"{LEAST_PLACEBOS} placebos are the least that can pass"
+    return unsaid

@@ -14,6 +14,7 @@ from pydantic import JsonValue, ValidationError
 
 from lab_pipeline.domain.backtest import Moment, now
 from lab_pipeline.domain.errors import LabError
+from lab_pipeline.domain.frames import TIMESTAMP
 from lab_pipeline.domain.model import Record, field_errors
 from lab_pipeline.domain.summary import Summary
 from lab_pipeline.files.atomic import move, sync_directory, write_whole
@@ -75,6 +76,19 @@ class SweepManifest(Record):
     files: tuple[ArtifactFile, ...]
 
 
+SWEEPS = pl.Schema(
+    {
+        "sweep_id": pl.String(),
+        "strategy": pl.String(),
+        "version": pl.String(),
+        "timeframe": pl.String(),
+        "created_at": TIMESTAMP,
+        "sets": pl.Int64(),
+        "verdict": pl.String(),
+    }
+)
+
+
 @dataclass(frozen=True)
 class SweepStore:
     """All published sweeps of a lab, one directory each; it appears by one rename.
@@ -86,6 +100,27 @@ class SweepStore:
 
     directory: Path
     trials: TrialsLedger
+
+    def __call__(self) -> pl.DataFrame:
+        """Return what sweeps have published, newest first.
+
+        Returns:
+            `sweep_id, strategy, version, timeframe, created_at, sets, verdict`, a row a sweep.
+        """
+        manifests = sorted(map(self.manifest, self.sweep_ids()), key=lambda one: one.created_at, reverse=True)
+        rows = [
+            (
+                one.sweep_id,
+                one.spec["strategy"],
+                one.strategy_version,
+                one.spec["timeframe"],
+                one.created_at,
+                one.sets,
+                one.verdict,
+            )
+            for one in manifests
+        ]
+        return pl.DataFrame(rows, SWEEPS, orient="row")
 
     def publish(
         self,

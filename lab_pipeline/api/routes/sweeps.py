@@ -404,6 +404,7 @@ def _estimate(stores: Stores, request: schemas.SweepRequest) -> schemas.SweepDry
             memory_bytes=found.cell_bytes,
             memory_allowed_bytes=found.allowed_bytes,
         ),
+        unsaid=found.unsaid,
     )
 
 

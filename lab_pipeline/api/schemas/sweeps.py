@@ -205,6 +205,8 @@ class SweepDryRun(Answer):
     """Version of the strategy that it varies."""
     estimated_cost: SweepCost
     """What it would take."""
+    unsaid: dict[str, str]
+    """Parts of the verdict that it could not say, each with the reason."""
 
 
 class SweepItem(Answer):

@@ -79,6 +79,7 @@ const KINDS = {
         ["Held out", `the last ${count(found.holdoutDays)} days with calls`], ["Candles", `at most ${count(cost.candles)}, each read once`],
         ["Memory", `${megabytes(cost.memoryBytes)} of ${megabytes(cost.memoryAllowedBytes)} MB for what is counted`],
         ["Strategy", `version ${found.strategyVersion}`],
+        ...Object.entries(found.unsaid).map(([part, why]) => ["Cannot say", `${part}: ${why}`]),
       ];
       return rows.concat(found.firstInvalid.slice(0, 3).map((one) => ["Invalid", `${JSON.stringify(one.values)}: ${one.problems.join("; ")}`]));
     },
