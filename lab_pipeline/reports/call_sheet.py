@@ -1,7 +1,7 @@
 """One call on its candles: as a picture, and as a page that loads nothing."""
 
 from base64 import b64encode
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any, Protocol
 
@@ -33,7 +33,7 @@ WIDEST_BODY = 11
 DECADE = 10.0
 """Prices that span more are drawn on a logarithmic axis."""
 MARGIN = 0.06
-DASHES = {FillReason.STOP_LOSS: "6 3", FillReason.BREAK_EVEN: "2 3"}
+DASHES: dict[str, str] = {FillReason.STOP_LOSS: "6 3", FillReason.BREAK_EVEN: "2 3"}
 """Of the line of a stop, by its rule; a trail has a full one."""
 NEAR = 96
 """Labels that begin within so many pixels of one another lie one above the other."""
@@ -58,7 +58,7 @@ class OnCandles(Protocol):
     @property
     def policies(self) -> Mapping[str, list[float]]: ...  # noqa: D102
     @property
-    def ambiguous(self) -> list[tuple[Mapping[str, Any], list[Mapping[str, Any]]]]: ...  # noqa: D102
+    def ambiguous(self) -> Sequence[tuple[Mapping[str, Any], Sequence[Mapping[str, Any]]]]: ...  # noqa: D102
     @property
     def doubt(self) -> str | None: ...  # noqa: D102
 

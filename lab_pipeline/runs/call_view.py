@@ -2,7 +2,7 @@
 
 import difflib
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -68,7 +68,7 @@ class CallView:
         return self.candles.join(self.levels, on="timestamp", how="left", maintain_order="left")
 
     @property
-    def ambiguous(self) -> list[tuple[Mapping[str, Any], list[Mapping[str, Any]]]]:
+    def ambiguous(self) -> Sequence[tuple[Mapping[str, Any], Sequence[Mapping[str, Any]]]]:
         """The candles that reached stop and target alike, with their levels, each with the finer ones within it."""
         rows = self.on_candles.filter("ambiguous").to_dicts()
         within = [

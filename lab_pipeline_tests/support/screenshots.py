@@ -29,11 +29,7 @@ SHEET = {"width": 1180, "height": 940}
 STRATEGY = "ladder"
 GAP = 24
 """Pixels between the answer and the trade."""
-NUMBERS = """() => {
-  const words = (cell) => [...cell.querySelectorAll("a, span")].length ? cell.querySelector("a").firstChild.data : cell.innerText;
-  return [...document.querySelectorAll("table.matrix tbody tr")].map(row => [...row.children].map(words));
-}"""
-FILLS = """() => [...document.querySelectorAll("table.trades tbody tr")].map(row => [...row.children].map(cell => cell.innerText))"""
+ROWS = """(rows) => [...document.querySelectorAll(rows)].map(row => [...row.children].map(cell => cell.innerText))"""
 
 
 def main():
@@ -49,7 +45,7 @@ def main():
         with serving(create_app(Settings(home=home)), lifespan="on") as port:
             url = f"http://127.0.0.1:{port}"
             told = take_answer(browser, url, home)
-            take_sheets(browser, url, home)
+            take_sheets(browser, home)
         browser.close()
     (DOCS / "pictures.json").write_text(json.dumps(told, indent=1, ensure_ascii=False) + "\n")
 
@@ -66,7 +62,10 @@ def take_answer(browser, url, home):
     page = opened(browser, f"{url}/lab/answer", WINDOW)
     answer = Image.open(io.BytesIO(page.screenshot(clip={"x": 0, "y": 50, "width": 1440, "height": 790})))
     rules = page.locator("table.matrix thead tr").first.locator("th.name a").all_inner_texts()
-    cells = {row[0]: row[1 : 1 + len(rules)] for row in page.evaluate(NUMBERS)}
+    cells = {
+        caller: [cell.split()[0] for cell in row[: len(rules)]]
+        for caller, *row in page.evaluate(ROWS, "table.matrix tbody tr")
+    }
     run_id = re.search(r"runs/([0-9a-f-]+)", page.locator(f"th.name a:text-is('{STRATEGY}')").get_attribute("href"))[1]
     trades = pl.read_parquet(home / "artifacts" / run_id / "trades.parquet")
     best = trades.filter(pl.col("exit_reason") == "trailing_stop").sort("net_return", "call_id", descending=True)
@@ -79,10 +78,13 @@ def take_answer(browser, url, home):
     both.paste(trade, (answer.width + GAP, 0))
     both = both.resize((2000, round(2000 * both.height / both.width)), Image.Resampling.LANCZOS)
     both.quantize(128).save(DOCS / "answer.png", optimize=True)
-    return {"answer": {"rules": rules, "callers": cells}, "trade": {"call": call, "fills": page.evaluate(FILLS)}}
+    return {
+        "answer": {"rules": rules, "callers": cells},
+        "trade": {"call": call, "fills": page.evaluate(ROWS, "table.trades tbody tr")},
+    }
 
 
-def take_sheets(browser, url, home):
+def take_sheets(browser, home):
     """Take the top of a tear sheet, the top of a sweep, and where its sets are good."""
     runs = [path.parent.name for path in home.glob("artifacts/*/manifest.json")]
     (first,) = (
