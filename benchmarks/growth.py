@@ -140,7 +140,8 @@ def record(settings: Settings, run_ids: Sequence[str]) -> None:
     config = {"ops": {"run": {"config": {"strategy": "STRATEGY", "timeframe": "5m", "strategy_version": "1"}}}}
     tags = {
         "lab/strategy": "STRATEGY", "lab/timeframe": "5m", "lab/strategy_version": "1", "lab/fingerprint": "f" * 64,
-        ".lab/worker": "RUN", ".lab/launch": "RUN", ".dagster/repository": "__repository__@lab_pipeline",
+        ".dagster/lab_worker": "RUN", ".dagster/lab_launch": "RUN",
+        ".dagster/repository": "__repository__@lab_pipeline",
     }  # fmt: skip
     pattern = dg.DagsterRun("backtest", run_id="RUN", run_config=config, tags=tags, status=dg.DagsterRunStatus.SUCCESS)
     made = pa.table(

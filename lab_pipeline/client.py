@@ -136,7 +136,7 @@ class Client:
         Raises:
             ApiError: naming every field that cannot be used, or saying why the run cannot be queued now.
         """
-        body = _request(
+        body = backtest_request(
             strategy,
             timeframe,
             start=start,
@@ -164,7 +164,7 @@ class Client:
         seed: int = 0,
     ) -> dict[str, Any]:
         """Say what a backtest would be and take; arguments and errors are those of `backtest`."""
-        body = _request(
+        body = backtest_request(
             strategy,
             timeframe,
             start=start,
@@ -567,7 +567,7 @@ def raise_for_error(answer: httpx.Response) -> None:
     raise ApiError(answer.status_code, code, message, problems)
 
 
-def _request(
+def backtest_request(
     strategy: str,
     timeframe: str,
     *,
@@ -579,6 +579,11 @@ def _request(
     params: Mapping[str, Any] | None,
     seed: int,
 ) -> dict[str, Any]:
+    """Return the body of `POST /backtest`; arguments are those of `Client.backtest`.
+
+    Raises:
+        LabError: if both mints and callers are given.
+    """
     if mints is not None and callers is not None:
         raise LabError("give mints or callers, not both")
     universe: dict[str, Any] = {"type": "all"}

@@ -98,6 +98,11 @@ COMMANDS = {
         "Serve the Dagster UI alone until Ctrl-C, behind the lab's guard; `lab up` serves it beside everything else.",
         ("up",),
     ),
+    "mcp": Listed(
+        PARTS,
+        "Serve the lab as tools for agents (MCP) on standard input and output; they change nothing by default.",
+        ("mcp",),
+    ),
     "clickhouse": Listed(PARTS, "The store of metrics, fills and logs.", ("clickhouse",)),
 }
 """By name, in the order of `lab --help`: task by task."""

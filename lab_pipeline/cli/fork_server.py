@@ -44,7 +44,14 @@ if TYPE_CHECKING:
 PACKAGE = Path(lab_pipeline.__file__).parent
 NOT_LOADED = tuple(
     f"lab_pipeline.{room}"
-    for room in ("backup", "cli", "clickhouse.gateway", "dagster_ext.daemon.__main__", "dagster_ext.dask_executor")
+    for room in (
+        "api.agents",
+        "backup",
+        "cli",
+        "clickhouse.gateway",
+        "dagster_ext.daemon.__main__",
+        "dagster_ext.dask_executor",
+    )
 )
 """What no forked process needs, programs, what needs an extra, and the command line, which looks at its
 terminal at once."""

@@ -21,8 +21,8 @@ import dagster as dg
 
 from lab_pipeline.files import locks
 
-WORKER_TAG = ".lab/worker"
-"""The name of the lock of a run's process; hidden in the UI, as tags that begin with a dot are."""
+WORKER_TAG = ".dagster/lab_worker"
+"""The name of the lock of a run's process; Dagster shows no tag that begins so."""
 PARENT_PIPE = "LAB_PARENT_PIPE"
 """Names the descriptor of a pipe that `lab up` holds the other end of: its end is the end of `lab up`."""
 FOREGROUND = "foreground-"

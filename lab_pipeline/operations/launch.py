@@ -16,6 +16,7 @@ from lab_pipeline.runs.idempotency import IdempotencyKeys, LaunchUnknownError, R
 from lab_pipeline.runs.tags import (
     BACKTEST_JOB,
     FINGERPRINT_TAG,
+    RESULT_TAG,
     SWEEP_JOB,
     SWEEP_OP,
     run_config,
@@ -24,11 +25,13 @@ from lab_pipeline.runs.tags import (
 )
 from lab_pipeline.sweeps.spec import SweepSpec
 
-LAUNCH_TAG = ".lab/launch"
-"""Tells the run of one request from all others, where its answer was lost; hidden in the UI, as its dot says."""
+LAUNCH_TAG = ".dagster/lab_launch"
+"""Tells the run of one request from all others, where its answer was lost; Dagster shows no tag that begins so."""
 IDEMPOTENCY_TAG = "lab/idempotency_key"
 ROOT_TAG = "dagster/root_run_id"
-OWN_TAGS = {FINGERPRINT_TAG, IDEMPOTENCY_TAG, LAUNCH_TAG}
+OWN_TAGS = {FINGERPRINT_TAG, RESULT_TAG, IDEMPOTENCY_TAG, LAUNCH_TAG}
+OLDER_TAGS = ".lab/"
+"""How the lab's own tags began once; runs of then still have them."""
 DAGSTER_TAGS_KEPT = {"dagster/priority"}
 
 LOST_ANSWER_SECONDS = 5.0
@@ -173,4 +176,4 @@ class Launcher:
 def _is_inherited(tag: str) -> bool:
     if tag in OWN_TAGS:
         return False
-    return tag in DAGSTER_TAGS_KEPT or not tag.startswith(("dagster/", ".dagster/", ".lab/"))
+    return tag in DAGSTER_TAGS_KEPT or not tag.startswith(("dagster/", ".dagster/", OLDER_TAGS))

@@ -25,8 +25,8 @@ QUEUED_WITHIN = timedelta(seconds=60)
 """Whoever launches a run queues it within so long, or has died in between."""
 RETRIED_WITHIN = timedelta(seconds=15)
 """Dagster's daemon retries a dead run within so long, or has failed to."""
-ASKED_TAG = ".lab/retry_asked"
-"""Counts how often it was asked that a run be retried; hidden in the UI, as tags that begin with a dot are."""
+ASKED_TAG = ".dagster/lab_retry_asked"
+"""Counts how often it was asked that a run be retried; Dagster shows no tag that begins so."""
 ASKED_AT_MOST = 20
 """A run that cannot be retried, such as one of a job that is no more, is given up then."""
 

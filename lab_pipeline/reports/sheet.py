@@ -176,6 +176,14 @@ def judge(summary: Summary) -> Verdict:
     return Verdict("Not distinguishable from luck", "down")
 
 
+def in_few_words(summary: Summary) -> str:
+    """Say what came of a run in the width of a column of a list: the number first."""
+    if summary.expectancy is None:
+        return "nothing was traded"
+    said = judge(summary).text
+    return f"{formats.signed_percent(summary.expectancy)} a trade, {said[:1].lower()}{said[1:]}"
+
+
 @dataclass(frozen=True)
 class Scale:
     """Limiter values on a bar of the page, in percent of its width; what lies outside is put at the end."""

@@ -26,6 +26,10 @@ STRATEGY_TAG = "lab/strategy"
 VERSION_TAG = "lab/strategy_version"
 TIMEFRAME_TAG = "lab/timeframe"
 FINGERPRINT_TAG = "lab/fingerprint"
+RESULT_TAG = "lab/result"
+"""What came of a run or sweep, in a few words for a list."""
+NO_RESULT = "none yet"
+"""Of a run that repeats another: Dagster copies all tags."""
 FILLS_TAG = "lab/fills"
 """Id of what a run assumes of its fills: runs that differ in it are not comparable."""
 WINDOW_TAG = "lab/window"
@@ -93,6 +97,11 @@ def search_tags(fields: Mapping[str, Any], window: str | None = None) -> dict[st
     """Return the tags that a run is found by, of those of the form's fields that are text, and of its window."""
     found = {tag: fields.get(name) for name, tag in FIELD_TAGS.items()} | {WINDOW_TAG: window}
     return {tag: value for tag, value in found.items() if isinstance(value, str) and value}
+
+
+def without_result(tags: Mapping[str, str]) -> dict[str, str]:
+    """Return what to tag a run with that begins, if it has the result of one that it repeats."""
+    return {RESULT_TAG: NO_RESULT} if RESULT_TAG in tags else {}
 
 
 def recorded(name: str, tags: Mapping[str, str], asked: Mapping[str, Any]) -> str | None:

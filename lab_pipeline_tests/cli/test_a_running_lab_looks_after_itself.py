@@ -82,7 +82,7 @@ def forgotten(instance, like):
     Not earlier: what is older than a minute and a half Dagster's monitor fails and repeats, whichever comes first.
     """
     run = instance.get_run_by_id(like)
-    tags = {key: value for key, value in run.tags.items() if not key.startswith((".lab/", "dagster/"))}
+    tags = {key: value for key, value in run.tags.items() if not key.startswith((".dagster/lab_", "dagster/"))}
     lost = run._replace(run_id=str(uuid.uuid4()), status=dg.DagsterRunStatus.NOT_STARTED, tags=tags | PINNED)
     instance.run_storage.add_historical_run(lost, datetime.now(UTC) - QUEUED_WITHIN)
     return lost.run_id

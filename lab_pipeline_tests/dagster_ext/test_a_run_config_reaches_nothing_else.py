@@ -259,7 +259,7 @@ REFUSED = {
     "dagster-k8s/config": '{"container_config": {"command": ["sh", "-c", "id"]}}',
     "dagster-celery-k8s/config": "{}",
     "ecs/task_overrides": "{}",
-    ".lab/worker": "../../elsewhere",
+    ".dagster/lab_worker": "../../elsewhere",
     "dagster/priority": "9" * 5000,
     "dagster/max_retries": "1000000",
     "dagster/max_runtime": "nan",

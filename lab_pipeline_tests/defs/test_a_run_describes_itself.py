@@ -9,6 +9,7 @@ import dagster as dg
 import polars as pl
 import pytest
 from dagster._core.errors import DagsterExecutionInterruptedError
+from dagster._core.storage.tags import TagType, get_tag_type
 from dagster._serdes import serialize_value
 
 from lab_pipeline.cli.jobs import run_backtest_job
@@ -20,6 +21,9 @@ from lab_pipeline.domain import frames
 from lab_pipeline.domain.errors import InvalidConfigError
 from lab_pipeline.lake import Lake
 from lab_pipeline.operations.backtest_config import BacktestConfig
+from lab_pipeline.operations.lab import Lab
+from lab_pipeline.reports import conclude, sparkline
+from lab_pipeline.runs.artifacts import ArtifactStore
 from lab_pipeline.settings import load_settings
 from lab_pipeline_tests.support.markets import calls, candles
 
@@ -67,14 +71,39 @@ def test_results_that_are_the_same_have_the_same_data_version(lab, run):
         assert event.tags["dagster/data_version"] == fingerprint, name
 
 
-def test_headline_numbers_are_a_table_so_that_no_line_leads_from_strategy_to_strategy(lab, run):
-    _, instance = lab
+def test_what_the_ui_draws_from_run_to_run_are_returns_and_nothing_else(lab, run):
+    settings, instance = lab
+    summary = ArtifactStore(settings.artifacts_dir).manifest(run.run_id).summary
+    drawn = {}
     for name in NAMES:
-        numbers = {
-            key for key, value in metadata(instance, "backtest", name).items()
-            if isinstance(value, dg.IntMetadataValue | dg.FloatMetadataValue)
-        }  # fmt: skip
-        assert numbers <= {"dagster/row_count"}
+        for key, value in metadata(instance, "backtest", name).items():
+            if isinstance(value, dg.IntMetadataValue | dg.FloatMetadataValue) and key != "dagster/row_count":
+                drawn[name, key] = value.value
+    assert drawn == {
+        ("summary", "mean net return"): summary.expectancy,
+        ("summary", "total return"): summary.total_return,
+        ("summary", "win rate"): summary.win_rate,
+        ("summary", "max drawdown"): summary.max_drawdown,
+    }
+
+
+def test_a_page_begins_with_what_to_conclude_and_where_to_see_it(lab, run):
+    settings, instance = lab
+    concluded = conclude(Lab(settings, instance).run(run.run_id)).text
+    for name in NAMES:
+        seen = metadata(instance, "backtest", name)
+        first = ["conclusion", "page"] if name in {"summary", "trades", "report"} else ["page"]
+        assert list(seen)[: len(first)] == first
+        assert "conclusion" not in first or seen["conclusion"].value == concluded
+    for name in ("summary", "equity"):
+        line = metadata(instance, "backtest", name)["equity"]
+        assert isinstance(line, dg.TextMetadataValue), "a picture waits for a click"
+        assert line.value.startswith(sparkline(Lab(settings, instance).run(run.run_id).equity["equity"].to_list()))
+        assert "equity" in list(metadata(instance, "backtest", name))[1:3]
+
+
+def test_the_headline_is_a_table(lab, run):
+    _, instance = lab
     seen = metadata(instance, "backtest", "summary")
     assert seen["strategy"].value == "ladder"
     headline = {row.data["number"]: row.data["value"] for row in seen["headline"].records}
@@ -147,6 +176,10 @@ def test_tags_make_the_run_searchable(lab, run):
     assert tags["lab/timeframe"] == "1m"
     assert re.fullmatch("[0-9a-f]{12}", tags["lab/fills"])
     assert len(tags["lab/fingerprint"]) == 64
+    assert re.fullmatch(
+        r"\+\d+\.\d% a trade, (the interval is above zero|trades of one day have no interval)", tags["lab/result"]
+    )
+    assert not any(tag.startswith(".") and get_tag_type(tag) is not TagType.HIDDEN for tag in tags)
     found = instance.get_runs(filters=dg.RunsFilter(tags={"lab/fingerprint": tags["lab/fingerprint"]}))
     assert [one.run_id for one in found] == [run.run_id]
     assert settings.artifacts_dir

@@ -39,8 +39,8 @@ def get_answer(
     stores: LabStores, run_ids: RunIds = None, sweep_ids: SweepIds = None, callers: Literal["most", "all"] = "most"
 ) -> HTMLResponse:
     """Show callers by rules, the best first, in full colour where it is no luck."""
-    winners = _winners(stores, sweep_ids)
-    runs = _runs(stores, run_ids) + winners
+    winners = winners_of(stores, sweep_ids)
+    runs = rules_of(stores, run_ids) + winners
     cells = cells_of(runs)
     mean = (pl.col("expectancy") * pl.col("trades")).sum() / pl.col("trades").sum()
     means = dict(cells.group_by("run_id").agg(mean).iter_rows())
@@ -79,7 +79,7 @@ def get_answer(
 @router.get(".csv")
 def get_cells(stores: LabStores, run_ids: RunIds = None, sweep_ids: SweepIds = None) -> Response:
     """Send the cells as CSV, each with what would be known of its caller without the rule."""
-    runs = _runs(stores, run_ids) + _winners(stores, sweep_ids)
+    runs = rules_of(stores, run_ids) + winners_of(stores, sweep_ids)
     known = [callers_of(run).with_columns(run_id=pl.lit(run.manifest.run_id)) for run in runs]
     without = CALLERS.to_frame().with_columns(run_id=pl.lit(""))
     table = cells_of(runs).join(
@@ -88,7 +88,7 @@ def get_cells(stores: LabStores, run_ids: RunIds = None, sweep_ids: SweepIds = N
     return Response(as_csv(table), media_type=MEDIA_TYPES["csv"], headers=SECURITY)
 
 
-def _winners(stores: Stores, sweep_ids: Sequence[str] | None) -> list[PublishedRun]:
+def winners_of(stores: Stores, sweep_ids: Sequence[str] | None) -> list[PublishedRun]:
     """Return the winners of the sweeps that were named."""
     return [winner_run(stores.sweeps, stores.strategies, sweep_id) for sweep_id in dict.fromkeys(sweep_ids or ())]
 
@@ -108,10 +108,14 @@ def _query(manifests: Sequence["Manifest"], tries: Mapping[str, int]) -> list[tu
     return [("sweep" if one.run_id in tries else "run", one.run_id) for one in manifests]
 
 
-def _runs(stores: Stores, run_ids: Sequence[str] | None) -> list[PublishedRun]:
+def rules_of(stores: Stores, run_ids: Sequence[str] | None) -> list[PublishedRun]:
     """Return the runs that were named, or else of each set of rules the one over the most calls, the newest of equals.
 
     What runs every night is over the calls of a day, and says less than what was run over all of them.
+
+    Raises:
+        UnknownRunError: if there is none of a name.
+        ConflictError: if one has published nothing.
     """
     if run_ids:
         named = [stores.runs.get(run_id) for run_id in dict.fromkeys(run_ids)]

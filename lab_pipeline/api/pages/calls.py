@@ -25,7 +25,7 @@ CallId = Annotated[str, Query(alias="call", max_length=1000)]
 @router.get("/calls")
 def get_call(stores: LabStores, run_id: RunId, call_id: CallId) -> HTMLResponse:
     """Show a call; the page asks for its candles."""
-    view, run = _view(stores, run_id, call_id)
+    view, run = call_of(stores, run_id, call_id)
     said = {name: view.call[name] for name in CALL_OPTIONS if view.call.get(name) is not None}
     return show(
         "call.html",
@@ -48,7 +48,7 @@ def get_call(stores: LabStores, run_id: RunId, call_id: CallId) -> HTMLResponse:
 @router.get("/calls.json")
 def get_picture(stores: LabStores, run_id: RunId, call_id: CallId) -> JSONResponse:
     """Return what is drawn: times in seconds since the epoch, prices in quote currency."""
-    view, _ = _view(stores, run_id, call_id)
+    view, _ = call_of(stores, run_id, call_id)
     body: dict[str, Any] = {
         "calledAt": int(view.call["called_at"].timestamp()),
         "candles": _candles(view.candles),
@@ -72,11 +72,18 @@ def get_picture(stores: LabStores, run_id: RunId, call_id: CallId) -> JSONRespon
 @router.get("/calls.csv")
 def get_candles(stores: LabStores, run_id: RunId, call_id: CallId) -> Response:
     """Send the candles with the levels that they were tested against."""
-    view, _ = _view(stores, run_id, call_id)
+    view, _ = call_of(stores, run_id, call_id)
     return Response(as_csv(view.on_candles), media_type=MEDIA_TYPES["csv"], headers=SECURITY)
 
 
-def _view(stores: Stores, run_id: str, call_id: str) -> tuple[CallView, PublishedRun]:
+def call_of(stores: Stores, run_id: str, call_id: str) -> tuple[CallView, PublishedRun]:
+    """Return what there is to see of a call, and its run.
+
+    Raises:
+        UnknownRunError: if there is no such run.
+        UnknownCallError: if it has no such call.
+        ConflictError: if it has published nothing.
+    """
     manifest = stores.runs.result(run_id)
     if manifest is None:
         raise ConflictError(f"run {run_id} has published nothing yet")

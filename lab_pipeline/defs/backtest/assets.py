@@ -23,8 +23,10 @@ from lab_pipeline.defs.backtest.metadata import (
     PREVIEW_ROWS,
     artifact_url,
     describe_asset,
+    equity_line,
     file_metadata,
     headline,
+    page_url,
     picture,
 )
 from lab_pipeline.domain.backtest import MOST_CANDLES
@@ -38,7 +40,7 @@ from lab_pipeline.runs import backtest as steps
 from lab_pipeline.runs import progress
 from lab_pipeline.runs.artifacts import REPORT, ArtifactStore
 from lab_pipeline.runs.strategies import StrategyStore
-from lab_pipeline.runs.tags import FILLS_TAG, FINGERPRINT_TAG, search_tags
+from lab_pipeline.runs.tags import FILLS_TAG, FINGERPRINT_TAG, RESULT_TAG, search_tags, without_result
 from lab_pipeline.statistics.luck import luck_of
 
 DESCRIPTIONS = {
@@ -52,6 +54,8 @@ DESCRIPTIONS = {
     "summary": "The run in numbers.",
     "report": "The tear sheet, one HTML file that needs nothing else.",
 }
+CONCLUDED = ("summary", "trades", "report")
+"""What begins with a conclusion; it would stand in every event of a run."""
 LANE_COLUMNS = ("lane", "trades", "expectancy", "expectancy_low", "expectancy_high", "total_return")
 NULL_COLUMNS = ("caller", "trades", "expectancy", "hold_expectancy", "random_expectancy", "q_random", "q_shuffled")
 SECONDS_BETWEEN_LOG_LINES = 2.0
@@ -94,7 +98,8 @@ def resolved(
     spec = backtest.spec
     config = BacktestConfig.of(spec, spec.strategy_version)
     assumed = fill_assumptions(spec.strategy.to_json_dict())
-    context.instance.add_run_tags(context.run.run_id, {**search_tags(config.fields()), FILLS_TAG: assumed.id})
+    tags = {**search_tags(config.fields()), FILLS_TAG: assumed.id, **without_result(context.run.tags)}
+    context.instance.add_run_tags(context.run.run_id, tags)
     context.log.info(f"strategy {spec.strategy_id} version {spec.strategy_version}, {backtest.calls.height:,} calls")
     context.log.info(f"fills: {assumed.text} ({assumed.id})")
     return backtest
@@ -193,7 +198,10 @@ def publish(
 ) -> Iterator[dg.Output[None] | dg.AssetCheckResult]:
     """Publish the artifacts and describe each to Dagster; the result comes from one of two ops, the other skipped."""
     (result,) = results
+    from lab_pipeline.reports import conclude  # noqa: PLC0415 - the sheet needs it all, and nothing before it
+
     run_id, api = context.run.run_id, api_url(lab.settings)
+    concluded = conclude(result.simulation).text
     shown = _previews(result)  # before anything is visible: if a picture fails, so does the run, with nothing published
     with failing_clearly(context.log):
         lab.trials.record_backtest(run_id, result.provenance.spec, result.provenance.snapshot)
@@ -204,7 +212,9 @@ def publish(
         name = file.name.partition(".")[0]
         if name not in context.selected_output_names:  # the asset of this file was not asked for
             continue
-        metadata = file_metadata(file, directory, manifest, api) | shown.get(name, {})
+        page = {"page": dg.MetadataValue.url(page_url(api, run_id))}
+        said = {"conclusion": dg.MetadataValue.text(concluded)} if name in CONCLUDED else {}
+        metadata = said | page | shown.get(name, {}) | file_metadata(file, directory, manifest, api)
         if name == "summary":
             metadata["tear sheet"] = dg.MetadataValue.url(artifact_url(api, run_id, REPORT))
             metadata["tries"] = dg.MetadataValue.text(luck_of(manifest, lab.trials).said)
@@ -265,20 +275,24 @@ def _previews(result: steps.SimulatedBacktest) -> dict[str, dict[str, dg.Metadat
         "fill_certainty": {"lanes": table(simulation.fill_certainty.select(LANE_COLUMNS))},
         "nulls": {"callers": table(simulation.nulls.select(NULL_COLUMNS).head(PREVIEW_ROWS))},
         "outcomes": {"outcomes": table(simulation.outcomes.group_by("outcome").len("calls").sort("outcome"))},
-        "summary": headline(simulation.summary, result.provenance.spec),
+        "summary": equity_line(simulation.equity) | headline(simulation.summary, result.provenance.spec),
     }
     if not simulation.equity.is_empty():
         from lab_pipeline.reports import equity_picture  # noqa: PLC0415 - needed only here
 
         drawn = equity_picture(simulation.equity, initial_capital=capital)
-        shown["equity"] = {"equity and drawdown": picture(drawn, "equity and drawdown")}
+        title = "equity and drawdown"
+        shown["equity"] = equity_line(simulation.equity) | {title: picture(drawn, title)}
     return shown
 
 
 def _describe(context: dg.OpExecutionContext, result: steps.SimulatedBacktest, done: str, seconds: float) -> None:
     """Tag the run with what it has simulated, and say it."""
     summary, costs = result.simulation.summary, result.provenance.spec.strategy.costs
-    context.instance.add_run_tags(context.run.run_id, {FINGERPRINT_TAG: result.provenance.fingerprint})
+    from lab_pipeline.reports import in_few_words  # noqa: PLC0415 - the sheet needs it all, and nothing before it
+
+    tags = {FINGERPRINT_TAG: result.provenance.fingerprint, RESULT_TAG: in_few_words(summary)}
+    context.instance.add_run_tags(context.run.run_id, tags)
     context.log.info(
         f"{done} {summary.calls:,} calls on {result.candles:,} candles in {seconds:.2f} s: {summary.trades:,} trades"
     )

@@ -5,6 +5,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 import dagster as dg
+import polars as pl
 
 from lab_pipeline.defs.backtest.lineage import LINEAGE
 from lab_pipeline.domain.backtest import ResolvedSpec
@@ -13,6 +14,13 @@ from lab_pipeline.domain.summary import Summary
 from lab_pipeline.runs.artifacts import ArtifactFile, Manifest
 
 PREVIEW_ROWS = 10
+RETURNS = {
+    "mean net return": "expectancy",
+    "total return": "total_return",
+    "win rate": "win_rate",
+    "max drawdown": "max_drawdown",
+}
+"""Fields of the summary that the UI draws from run to run, fractions all of them."""
 PLAIN_IN_A_DATA_URL = " /:=',;-.~"
 """What an SVG is full of and Markdown takes as it is within angle brackets; base64 would add a third to it."""
 
@@ -20,7 +28,7 @@ PLAIN_IN_A_DATA_URL = " /:=',;-.~"
 def file_metadata(file: ArtifactFile, directory: Path, manifest: Manifest, api: str) -> dict[str, dg.MetadataValue]:
     """Describe an artifact: where it is, what is in it, and which result it belongs to.
 
-    Its size is text: of runs of different strategies, numbers would be drawn as one line.
+    Its size is text, since the UI draws numbers: what is worth a line are returns, not bytes.
 
     Args:
         file: of the manifest.
@@ -30,7 +38,6 @@ def file_metadata(file: ArtifactFile, directory: Path, manifest: Manifest, api: 
     """
     name = file.name.partition(".")[0]
     metadata: dict[str, dg.MetadataValue] = {
-        "page": dg.MetadataValue.url(page_url(api, manifest.run_id)),
         "url": dg.MetadataValue.url(artifact_url(api, manifest.run_id, file.name)),
         "dagster/uri": dg.MetadataValue.text((directory / file.name).as_uri()),
         "bytes": dg.MetadataValue.text(f"{file.bytes:,}"),
@@ -70,17 +77,30 @@ def page_url(api: str, run_id: str) -> str:
     return f"{api}/lab/runs/{run_id}"
 
 
-def headline(summary: Summary, spec: ResolvedSpec) -> dict[str, dg.MetadataValue]:
-    """Return the summary as a table under the strategy; undefined numbers are left out.
+def equity_line(equity: pl.DataFrame) -> dict[str, dg.MetadataValue]:
+    """Return the equity as a line of text, which the UI shows as it is: a picture there waits for a click."""
+    if equity.is_empty():
+        return {}
+    from lab_pipeline.reports import sparkline  # noqa: PLC0415 - loaded with the sheet
 
-    Not as numbers of their own, which the UI would draw from run to run as one line, though the next run is of
-    another strategy, or over other calls.
+    first, last = equity["equity"][0], equity["equity"][-1]
+    line = f"{sparkline(equity['equity'].to_list())}  {first:,.2f} to {last:,.2f}"
+    return {"equity": dg.MetadataValue.text(line)}
+
+
+def headline(summary: Summary, spec: ResolvedSpec) -> dict[str, dg.MetadataValue]:
+    """Return the summary under the strategy: returns as numbers, all of it as a table; undefined ones are left out.
+
+    The UI draws numbers from run to run as one line. Of returns that is worth having, though the next run may be of
+    another strategy, or over other calls; all else would be drawn in their way.
     """
     numbers = [(name, value) for name, value in summary.model_dump().items() if value is not None]
     records = [dg.TableRecord({"number": name, "value": value}) for name, value in numbers]
     schema = dg.TableSchema([dg.TableColumn("number"), dg.TableColumn("value", "float")])
+    returns = {name: getattr(summary, field) for name, field in RETURNS.items()}
     return {
         "strategy": dg.MetadataValue.text(spec.strategy_id),
+        **{name: dg.MetadataValue.float(value) for name, value in returns.items() if value is not None},
         "fill assumptions": dg.MetadataValue.text(fill_assumptions(spec.strategy.to_json_dict()).text),
         "headline": dg.MetadataValue.table(records, schema),
     }

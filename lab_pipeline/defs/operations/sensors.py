@@ -17,8 +17,8 @@ from lab_pipeline.operations.recovery import ask_for_retry, queue_forgotten
 from lab_pipeline.operations.webhook import Notice, Webhook
 
 INTERVAL_SECONDS = 10
-NOTIFIED_TAG = ".lab/notified"
-"""Marks a failed run that the webhook took, at once, whatever becomes of the tick; hidden in the UI by its dot."""
+NOTIFIED_TAG = ".dagster/lab_notified"
+"""Marks a failed run that the webhook took, at once, whatever becomes of the tick; Dagster hides such tags."""
 NUMBER = re.compile("[0-9]{1,18}")
 FROM_NOW_ON = "runs that fail from now on are reported"
 FAILING = "lab/failing_checks"

@@ -9,6 +9,7 @@ from lab_pipeline.dagster_ext.op_failure import failing_clearly
 from lab_pipeline.defs.statistics.checks import evaluate
 from lab_pipeline.defs.statistics.metadata import describe
 from lab_pipeline.defs.statistics.specs import asset_specs, check_specs
+from lab_pipeline.doors import api_url
 from lab_pipeline.operations.lab import Lab
 from lab_pipeline.operations.run_records import run_records
 from lab_pipeline.settings import load_settings
@@ -43,7 +44,7 @@ def statistics_assets(
             context.log.info(f"{done.added:,} runs read, {done.removed:,} forgotten, {done.runs:,} count")
         else:
             context.log.info(f"nothing has changed since: {done.runs:,} runs, {done.source_hash[:12]}")
-        described = describe(statistics, done)
+        described = describe(statistics, done, api_url(lab.settings))
     for key, metadata in described.items():
         yield dg.MaterializeResult(asset_key=key, metadata=metadata, data_version=dg.DataVersion(done.source_hash))
     yield from evaluate(statistics.catalog)

@@ -15,14 +15,21 @@ from lab_pipeline.statistics.leaderboards import leaderboard
 Metadata = dict[str, dg.MetadataValue]
 
 
-def describe(statistics: Statistics, done: Refreshed) -> dict[dg.AssetKey, Metadata]:
-    """Return the metadata of every asset of the statistics, as the catalog has them now."""
+def describe(statistics: Statistics, done: Refreshed, api: str) -> dict[dg.AssetKey, Metadata]:
+    """Return the metadata of every asset of the statistics, as the catalog has them now, what was found first.
+
+    Args:
+        statistics: of the lab.
+        done: the refresh before.
+        api: address of the HTTP API.
+    """
     overview = ask.overview(statistics)
+    page: Metadata = {"page": dg.MetadataValue.url(f"{api}/lab/answer")}
     common: Metadata = {
         "computed at": dg.MetadataValue.timestamp(overview.computed_at),
         "source hash": dg.MetadataValue.text(done.source_hash),
         "changed": dg.MetadataValue.bool(done.changed),
-        "seconds": dg.MetadataValue.float(round(done.seconds, 3)),
+        "seconds": dg.MetadataValue.text(f"{done.seconds:.3f}"),
         "runs": dg.MetadataValue.int(done.runs),
         "path": dg.MetadataValue.path(str(statistics.catalog.path)),
         "fill assumptions": _table(overview.body["fillAssumptions"]),
@@ -39,7 +46,12 @@ def describe(statistics: Statistics, done: Refreshed) -> dict[dg.AssetKey, Metad
         ("leaderboard", "callers"): _board(statistics, Board.CALLERS, "meanReturnLow"),
     }
     return {
-        dg.AssetKey(key): {"dagster/row_count": dg.MetadataValue.int(_rows(statistics.catalog, *key)), **common, **own}
+        dg.AssetKey(key): {
+            **page,
+            **own,
+            "dagster/row_count": dg.MetadataValue.int(_rows(statistics.catalog, *key)),
+            **common,
+        }
         for key, own in shown.items()
     }
 

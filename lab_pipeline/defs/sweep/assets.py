@@ -28,7 +28,7 @@ from lab_pipeline.operations.lab import Lab
 from lab_pipeline.operations.sweep_config import sweep_form, to_spec
 from lab_pipeline.runs import progress
 from lab_pipeline.runs.strategies import StrategyStore
-from lab_pipeline.runs.tags import FINGERPRINT_TAG, SWEEP_OP, search_tags
+from lab_pipeline.runs.tags import FINGERPRINT_TAG, RESULT_TAG, SWEEP_OP, search_tags, without_result
 from lab_pipeline.sweeps import parts as in_parts
 from lab_pipeline.sweeps import running as steps
 from lab_pipeline.sweeps.outlook import Outlook
@@ -103,7 +103,7 @@ def resolve_space(
         "strategy_version": resolved.strategy_version,
         "timeframe": resolved.spec.timeframe,
     }
-    context.instance.add_run_tags(context.run.run_id, search_tags(found))
+    context.instance.add_run_tags(context.run.run_id, search_tags(found) | without_result(context.run.tags))
     sets = resolved.sets
     context.log.info(
         f"strategy {resolved.spec.strategy} version {resolved.strategy_version}: {len(sets):,} sets by "
@@ -268,14 +268,18 @@ def publish_sweep(
     if isinstance(selected, RefutedError):
         yield from _asked(context, [refuted(selected)])
         raise dg.Failure(f"nothing is published: {selected}", allow_retries=False)
+    from lab_pipeline.reports import conclude_sweep  # noqa: PLC0415 - templates, which the sheet of a sweep needs, too
+
     run_id, store = context.run.run_id, lab.sweeps
     with failing_clearly(context.log):
         manifest = steps.publish(run_id, selected, store)
         forget(selected.resolved, store.directory / PARTIAL)
     unpublish_late(context, lab.settings)
     add_windows(context.instance, selected)
-    context.instance.add_run_tags(run_id, {FINGERPRINT_TAG: manifest.fingerprint})
-    for name, metadata in describe(manifest, selected, store.directory / run_id, api_url(lab.settings)).items():
+    concluded = conclude_sweep(store.document(run_id, "selection"))
+    context.instance.add_run_tags(run_id, {FINGERPRINT_TAG: manifest.fingerprint, RESULT_TAG: concluded})
+    described = describe(manifest, selected, store.directory / run_id, api_url(lab.settings), concluded)
+    for name, metadata in described.items():
         if name in context.selected_output_names:  # else it is no asset, or was not asked for
             describe_asset(context, name, metadata)
             yield dg.Output(None, name, data_version=dg.DataVersion(manifest.fingerprint))

@@ -17,7 +17,7 @@ FIGURES = ("trades", "days", "callers", "expectancy", "expectancy_lower", "win_r
 
 
 def describe(
-    manifest: SweepManifest, selected: SelectedSweep, directory: Path, api: str
+    manifest: SweepManifest, selected: SelectedSweep, directory: Path, api: str, concluded: str
 ) -> dict[str, dict[str, dg.MetadataValue]]:
     """Describe the published files of a sweep by their names without suffix.
 
@@ -26,13 +26,18 @@ def describe(
         selected: what came of it.
         directory: with its files.
         api: address of the HTTP API.
+        concluded: the verdict in a sentence.
     """
-    shown = {file.name.partition(".")[0]: _file(file, manifest, directory, api) for file in manifest.files}
-    shown["sets"] |= {"best sets": table(best_sets(selected)), "sets": dg.MetadataValue.text(f"{manifest.sets:,}")}
-    shown["selection"] |= _selection(selected)
-    if "report" in shown:
-        shown["selection"]["report"] = shown["report"]["url"]
-    return shown
+    files = {file.name.partition(".")[0]: _file(file, manifest, directory, api) for file in manifest.files}
+    said = {
+        "conclusion": dg.MetadataValue.text(concluded),
+        "page": dg.MetadataValue.url(page_url(api, manifest.sweep_id)),
+    }
+    own = {
+        "sets": {"best sets": table(best_sets(selected)), "sets": dg.MetadataValue.text(f"{manifest.sets:,}")},
+        "selection": ({"report": files["report"]["url"]} if "report" in files else {}) | _selection(selected),
+    }
+    return {name: said | own.get(name, {}) | file for name, file in files.items()}
 
 
 def best_sets(selected: SelectedSweep, count: int = BEST_SHOWN) -> pl.DataFrame:
@@ -54,7 +59,6 @@ def page_url(api: str, sweep_id: str) -> str:
 
 def _file(file: ArtifactFile, manifest: SweepManifest, directory: Path, api: str) -> dict[str, dg.MetadataValue]:
     metadata: dict[str, dg.MetadataValue] = {
-        "page": dg.MetadataValue.url(page_url(api, manifest.sweep_id)),
         "url": dg.MetadataValue.url(f"{sweep_url(api, manifest.sweep_id)}/artifacts/{file.name}"),
         "dagster/uri": dg.MetadataValue.text((directory / file.name).as_uri()),
         "bytes": dg.MetadataValue.text(f"{file.bytes:,}"),
@@ -70,10 +74,10 @@ def _file(file: ArtifactFile, manifest: SweepManifest, directory: Path, api: str
 
 
 def _selection(selected: SelectedSweep) -> dict[str, dg.MetadataValue]:
-    """Return the verdict, what was varied of the winner, and every figure as one table.
+    """Return the verdict, what was varied of the winner, its return, and every figure as one table.
 
-    Not as numbers of their own, which the UI would draw from run to run as one line, though the next run is of
-    another strategy, or over other calls.
+    Not each as a number of its own: the UI draws these from run to run, though the next one is of another strategy, or
+    over other calls.
     """
     document = selection_document(selected.selection, selected.earlier)
     figures: list[dict[str, Any]] = [
