@@ -111,6 +111,7 @@ class CoinGecko(Gecko):
 
     def _ohlcv(self, request):
         assert request.headers["x-cg-pro-api-key"] == KEY
+        assert not [name for name, _ in request.headers if "stainless" in name.lower()]
         return super()._ohlcv(request)
 
 
