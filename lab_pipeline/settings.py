@@ -34,6 +34,7 @@ MOST_DAYS = 36_500
 MOST_SECONDS = 366 * 86_400.0
 MOST_A_MINUTE = 1_000_000
 MOST_COST = 1e9
+MOST_API_ID = 2**31 - 1
 
 
 def _web_address(value: SecretStr) -> SecretStr:
@@ -206,6 +207,12 @@ class Settings(BaseSettings):
     """Requests a minute that all processes of the lab together send to each exchange."""
     candles_clickhouse_url: Annotated[SecretStr, AfterValidator(_web_address)] | None = None
     """A ClickHouse server with quantBot's candles, `http[s]://user:password@host[:port][/database]`; default: none."""
+    telegram_api_id: Annotated[int, Field(ge=1, le=MOST_API_ID)] | None = None
+    """Number of an application that a user of Telegram has registered there, to read chats with."""
+    telegram_api_hash: SecretStr | None = None
+    """The hash that goes with LAB_TELEGRAM_API_ID."""
+    telegram_session: SecretStr | None = None
+    """Session string of Telethon: whoever has it may do what its user may."""
 
     @model_validator(mode="after")
     def _has_what_belongs_together(self) -> Self:

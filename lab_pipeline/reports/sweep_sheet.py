@@ -28,6 +28,7 @@ from lab_pipeline.reports.formats import percent, signed_percent
 from lab_pipeline.reports.pages import template
 from lab_pipeline.reports.sweep_charts import Unit
 from lab_pipeline.reports.ticks import percent_ticks
+from lab_pipeline.reports.wording import left_out
 
 OPTIMISERS = {"tpe", "cmaes", "nsga2"}
 HOW = {"calls_per_part"}
@@ -125,7 +126,7 @@ def _shown(
         "space": space,
         "spec": spec,
         "minimum": spec["objective"],
-        "universe": _universe(spec),
+        "universe": _universe(spec, space),
         "conclusion": conclude_sweep(selection),
         "sentences": list(_sentences(selection, space)),
         "able": int(sets["eligible"].sum()),
@@ -190,7 +191,13 @@ def _sentences(selection: Mapping[str, Any], space: Mapping[str, Any]) -> Iterat
         yield "Trade it, if at all, as a guess: what it earned here is no reason to expect it to earn."
 
 
-def _universe(spec: Mapping[str, Any]) -> str:
+def _universe(spec: Mapping[str, Any], space: Mapping[str, Any]) -> str:
+    rule, faults = spec.get("first_mention"), spec.get("without_faults", ())
+    mention = None if rule is None else (rule["by"], rule["window_days"])
+    return "; ".join([_selected(spec), *left_out(mention, faults, space.get("repeats"), space.get("faulty"))])
+
+
+def _selected(spec: Mapping[str, Any]) -> str:
     for name, noun in (("mints", "token"), ("callers", "caller")):
         if (names := spec.get(name)) is not None:
             return f"{len(names):,} {noun}{'' if len(names) == 1 else 's'}"

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import polars as pl
 
@@ -20,7 +20,7 @@ from lab_pipeline.domain.backtest import (
 from lab_pipeline.domain.errors import FieldError, InvalidConfigError, LabError
 from lab_pipeline.domain.frames import CALL_OPTIONS, CALLS, CANDLES
 from lab_pipeline.domain.results import RESULTS, check
-from lab_pipeline.domain.strategy import StrategyConfig
+from lab_pipeline.domain.strategy import StrategyConfig, minutes_to_ms
 from lab_pipeline.domain.timeframe import timeframe_ms
 from lab_pipeline.engine import ENGINE_VERSION
 from lab_pipeline.engine.fitting import columns_read, misfits, reads_liquidity, without_a_pool
@@ -61,6 +61,20 @@ class ResolvedBacktest:
     signals: Signals = NO_SIGNALS
     repeats: int = 0
     faulty: int = 0
+
+
+class SelectedCalls(NamedTuple):
+    """Calls that a request is about.
+
+    Attributes:
+        calls: every column that the lake has of them.
+        repeats: calls that `universe.firstMention` left out.
+        faulty: calls that `universe.withoutFaults` left out.
+    """
+
+    calls: pl.DataFrame
+    repeats: int
+    faulty: int
 
 
 @dataclass(frozen=True)
@@ -158,25 +172,13 @@ def resolve_config(
     """
     _require_candles(lake, spec.timeframe)
     _require_known(spec.universe, lake, spec.timeframe)
-    calls = lake.calls(
-        start=spec.range.start,
-        end=spec.range.end,
-        mints=spec.universe.mints if isinstance(spec.universe, TokensUniverse) else None,
-        callers=spec.universe.callers if isinstance(spec.universe, CallersUniverse) else None,
-    )
-    selected = calls.height
-    if spec.universe.first_mention is not None:
-        calls = first_mentions(calls, lake.calls(), spec.universe.first_mention)
-    repeats = selected - calls.height
-    selected = calls.height
-    if spec.universe.without_faults:
-        calls = without_faults(calls, config, spec, lake)
-    faulty = selected - calls.height
+    back = look_back_ms(config, timeframe_ms(spec.timeframe))
+    found = select_calls(spec, lake, look_back_ms=back, horizon_ms=minutes_to_ms(config.horizon_minutes))
     problems = [*unusable(config, strategies.signals_dir), *_misfits(config, spec.timeframe, lake)]
     if problems:
         raise InvalidConfigError(f"strategy {spec.strategy_id}", problems)
-    calls = calls.select(
-        *CALLS, *(name for name in CALL_OPTIONS if name in calls.columns and name in columns_read(config))
+    calls = found.calls.select(
+        *CALLS, *(name for name in CALL_OPTIONS if name in found.calls.columns and name in columns_read(config))
     )
     if counts_calls(config):
         calls = count_calls(calls, lake.calls())
@@ -192,7 +194,30 @@ def resolve_config(
         params=spec.params,
         signals=signals.identities,
     )
-    return ResolvedBacktest(resolved, calls, signals, repeats, faulty)
+    return ResolvedBacktest(resolved, calls, signals, found.repeats, found.faulty)
+
+
+def select_calls(spec: BacktestSpec, lake: Lake, *, look_back_ms: int, horizon_ms: int) -> SelectedCalls:
+    """Return the calls of the lake that a request is about.
+
+    Args:
+        spec: the request.
+        lake: that has calls and candles.
+        look_back_ms: before a call from when its candles are read, which must have none of the faults that it names.
+        horizon_ms: after it until when.
+    """
+    universe = spec.universe
+    calls = lake.calls(
+        start=spec.range.start,
+        end=spec.range.end,
+        mints=universe.mints if isinstance(universe, TokensUniverse) else None,
+        callers=universe.callers if isinstance(universe, CallersUniverse) else None,
+    )
+    first = calls if universe.first_mention is None else first_mentions(calls, lake.calls(), universe.first_mention)
+    sound = first
+    if universe.without_faults:
+        sound = without_faults(first, spec, lake, look_back_ms=look_back_ms, horizon_ms=horizon_ms)
+    return SelectedCalls(sound, repeats=calls.height - first.height, faulty=first.height - sound.height)
 
 
 def find_problems(spec: BacktestSpec, strategies: StrategyStore, lake: Lake) -> list[FieldError]:

@@ -30,6 +30,8 @@ class Outlook:
         entry_groups: combinations of entry, delay, horizon and filters, each of which reads its calls once more.
         calls: that select, on so many `days` and of so many `callers`.
         held_days: days of the holdout.
+        repeats: calls that are left out because others said it first.
+        faulty: calls that are left out because their candles have faults.
         placebos: times that the whole search is done again.
         memory: bytes of the cells; `memory_allowed` by LAB_SWEEP_MEMORY.
         unsaid: parts of the verdict that will not be said, and why.
@@ -50,6 +52,8 @@ class Outlook:
     days: int
     callers: int
     held_days: int
+    repeats: int
+    faulty: int
     placebos: int
     memory: int
     memory_allowed: int
@@ -81,6 +85,8 @@ class Outlook:
             days=calls["called_at"].dt.date().n_unique(),
             callers=callers,
             held_days=resolved.held_days,
+            repeats=resolved.repeats,
+            faulty=resolved.faulty,
             placebos=spec.validation.placebo,
             memory=bytes_needed(
                 proposed or len(sets),

@@ -91,6 +91,8 @@ class ResolvedSweep:
         signals_dir: where registered signals are.
         memory: bytes that cells may take, and candles that an optimiser keeps.
         searched: fingerprint of the optimiser's search, whose trials are kept until the sweep is published.
+        repeats: calls that were left out because others said it first; of all days, those of the holdout included.
+        faulty: calls that were left out because their candles have faults, likewise.
     """
 
     spec: SweepSpec
@@ -106,6 +108,8 @@ class ResolvedSweep:
     signals_dir: Path | None = None
     memory: int = MEMORY
     searched: str | None = None
+    repeats: int = 0
+    faulty: int = 0
 
 
 @dataclass(frozen=True)
@@ -165,14 +169,21 @@ def resolve(spec: SweepSpec, strategies: StrategyStore, lake: Lake, *, memory: i
     from lab_pipeline.engine.sweep import Sets, days_of  # noqa: PLC0415 - numba
 
     asked = spec.backtest(backtests.full_range(lake))
-    base = backtests.resolve(asked, strategies, lake)
+    whole = asked.universe.model_copy(update={"first_mention": None, "without_faults": ()})  # left out below
+    base = backtests.resolve(asked.model_copy(update={"universe": whole}), strategies, lake)
     space = Space.parse(spec.space, spec.constraints)
     method, points = find_points(space, spec.search, spec.seed)
     sets = Sets(base.spec.strategy, space, points)
-    calls = lake.calls(start=asked.range.start, end=asked.range.end, mints=spec.mints, callers=spec.callers)
-    calls = calls.select(*CALLS, *(name for name in CALL_OPTIONS if name in calls.columns))
+    found = backtests.select_calls(
+        asked, lake, look_back_ms=_longest_look_back(sets, spec.timeframe), horizon_ms=longest_horizon(sets)
+    )
+    calls = found.calls.select(*CALLS, *(name for name in CALL_OPTIONS if name in found.calls.columns))
     if calls.is_empty():
-        raise LabError("the sweep selects no calls: `start`, `end`, `mints` and `callers` decide which")
+        left = f" ({found.repeats:,} repeats and {found.faulty:,} calls on faulty candles are left out)"
+        raise LabError(
+            "the sweep selects no calls: `start`, `end`, `mints` and `callers` decide which"
+            + (left if found.repeats or found.faulty else "")
+        )
     signals = _signals(sets.groups, strategies.signals_dir)
     _require_pools(sets, calls, lake, spec.timeframe)
     if spec.keep.returns and (needed := 8 * len(sets) * calls.height) > MOST_RETURNS:
@@ -216,6 +227,8 @@ def resolve(spec: SweepSpec, strategies: StrategyStore, lake: Lake, *, memory: i
         held=TimeRange(start=_moment(int(days[held][0]), end), end=asked.range.end) if held.any() else None,
         signals_dir=strategies.signals_dir,
         memory=memory,
+        repeats=found.repeats,
+        faulty=found.faulty,
     )
 
 
@@ -477,6 +490,8 @@ def publish(sweep_id: str, selected: SelectedSweep, store: SweepStore) -> SweepM
             for one in sets.invalid
         ],
         **_range(resolved),
+        **({"repeats": resolved.repeats} if spec.first_mention else {}),
+        **({"faulty": resolved.faulty} if spec.without_faults else {}),
         "holdout_days": resolved.held_days,
         "holdout_start": None if resolved.held is None else iso(resolved.held.start),
         "holdout_end": None if resolved.held is None else iso(resolved.held.end),
@@ -682,8 +697,7 @@ class Reach(NamedTuple):
         sets, calls = resolved.sets, resolved.calls
         length = timeframe_ms(resolved.spec.timeframe)
         groups = sets.plan(length).groups
-        backs = [look_back_ms(one.config, length) for one in groups]
-        look_back = max(backs + [reach for one in groups for _, reach in one.ranges])
+        look_back = _longest_look_back(sets, resolved.spec.timeframe)
         horizon = max(minutes_to_ms(one.config.horizon_minutes) for one in groups)
         first, last = calls.select(first=pl.col("called_at").min(), last=pl.col("called_at").max()).row(0)
         return cls(
@@ -752,6 +766,15 @@ def plan(resolved: ResolvedSweep, lake: Lake, *, hold: Path | None = None) -> Ca
     if resolved.spec.search.optimises and resolved.searched is None:
         raise RuntimeError("only the first batch of the sets is there: call search")
     return Reach.of(resolved).open(resolved, lake, hold)
+
+
+def _longest_look_back(sets: "Sets", timeframe: str) -> int:
+    """Return how long before a call the candles open that some set reads, in milliseconds."""
+    length = timeframe_ms(timeframe)
+    groups = sets.plan(length).groups
+    return max(
+        [look_back_ms(one.config, length) for one in groups] + [reach for one in groups for _, reach in one.ranges]
+    )
 
 
 def longest_horizon(sets: "Sets") -> int:

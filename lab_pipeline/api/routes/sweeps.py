@@ -394,6 +394,8 @@ def _estimate(stores: Stores, request: schemas.SweepRequest) -> schemas.SweepDry
             for one in sets.invalid[:SHOWN_INVALID]
         ],
         holdout_days=found.resolved.held_days,
+        repeats=found.resolved.repeats,
+        faulty=found.resolved.faulty,
         strategy_version=found.resolved.strategy_version,
         estimated_cost=schemas.SweepCost(
             sets=found.sets,

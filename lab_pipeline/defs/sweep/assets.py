@@ -108,7 +108,8 @@ def resolve_space(
     context.log.info(
         f"strategy {resolved.spec.strategy} version {resolved.strategy_version}: {len(sets):,} sets by "
         f"{resolved.method} ({sets.duplicates:,} twice, {sets.excluded:,} excluded, {sets.invalid_count:,} invalid) "
-        f"on {resolved.calls.height:,} calls, {resolved.held_days:,} days held out"
+        f"on {resolved.calls.height:,} calls ({resolved.repeats:,} repeats and {resolved.faulty:,} calls on faulty "
+        f"candles left out), {resolved.held_days:,} days held out"
     )
     return resolved
 

@@ -76,6 +76,7 @@ const KINDS = {
       const rows = [
         ["Sets", `${found.exact ? "" : "at most "}${count(cost.sets)} by ${found.method}${left.map(([how, many]) => `, ${count(many)} ${how}`).join("")}`],
         ["Calls", `${count(cost.calls)} on ${count(cost.days)} days, of ${count(cost.callers)} callers`],
+        ...[["Repeats", found.repeats], ["On faulty candles", found.faulty]].filter(([, many]) => many).map(([what, many]) => [what, `${count(many)} calls left out`]),
         ["Held out", `the last ${count(found.holdoutDays)} days with calls`], ["Candles", `at most ${count(cost.candles)}, each read once`],
         ["Memory", `${megabytes(cost.memoryBytes)} of ${megabytes(cost.memoryAllowedBytes)} MB for what is counted`],
         ["Strategy", `version ${found.strategyVersion}`],
