@@ -134,7 +134,7 @@ def _disk(lab: Lab) -> Finding:
 
 
 def _lake(lab: Lab) -> Finding:
-    from lab_pipeline.lake.inventory import REMEDY
+    from lab_pipeline.lake.damage import REMEDY
 
     lake = lab.lake
     if problems := lake.damage():

@@ -14,7 +14,6 @@ from lab_pipeline.files.atomic import Sync, whole_file
 from lab_pipeline.settings import Settings, load_settings
 
 SCRATCH = "scratch"
-HELD = "held"
 
 
 def crosses_processes(step: StepExecutionContext) -> bool:
@@ -26,11 +25,6 @@ def crosses_processes(step: StepExecutionContext) -> bool:
 def run_directory(settings: Settings, run_id: str) -> Path:
     """Return where a run keeps what its processes share; it is not there until it is needed."""
     return settings.scratch_dir / run_id
-
-
-def held_directory(settings: Settings, run_id: str) -> Path:
-    """Return where a run keeps the files of the lake that its ops read, as they were when it began."""
-    return run_directory(settings, run_id) / HELD
 
 
 def discard(settings: Settings, run_id: str) -> None:

@@ -12,7 +12,7 @@ import pyarrow as pa
 from lab_pipeline.domain.timeframe import timeframe_ms
 from lab_pipeline.lake.identities import parse_named
 from lab_pipeline.lake.layout import CANDLES, Table
-from lab_pipeline.lake.parsing import OFFSET, TimeUnit, time_column, time_unit, value_at
+from lab_pipeline.lake.parsing import OFFSET, TimeUnit, time_unit, value_at
 from lab_pipeline.lake.sources import (
     NO_HINTS,
     ROW,
@@ -114,7 +114,7 @@ def _understanding(source: Source, path: Path, table: Table, timeframe: str | No
             pass
     unit, zone, rows, has_times = None, "no rows", pl.DataFrame(), False
     if raw.height:
-        times = raw[time_column(table)]
+        times = raw[table.time]
         unit = time_unit(times)
         has_times = isinstance(times.dtype, pl.Datetime)
         zone = _zone(source, times, table)
@@ -140,7 +140,7 @@ def _understanding(source: Source, path: Path, table: Table, timeframe: str | No
 
 def _zone(source: Source, times: pl.Series, table: Table) -> str:
     """Tell in which zone times are written."""
-    if isinstance(source, ArrowSource) and pa.types.is_timestamp(kind := source.type_of(time_column(table))):
+    if isinstance(source, ArrowSource) and pa.types.is_timestamp(kind := source.type_of(table.time)):
         return f"zone {kind.tz}" if kind.tz else "no zone, which is UTC"
     if time_unit(times) is not TimeUnit.ISO:
         return "UTC"

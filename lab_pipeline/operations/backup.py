@@ -11,7 +11,7 @@ read, because a run writes them in an order, too: what a store refers to is read
 | runs, then artifacts, strategies and keys | a run succeeds when all it left is there |
 | statistics, not computed from before the first of these until they are read | they count recorded runs only |
 
-What could be taken away in between is kept: runs are not deleted, statistics and files of the lake not replaced. So
+What could be taken away in between is kept: runs and files of the lake are not deleted, statistics not replaced. So
 that nobody waits for long, everything is read twice, first without that: the second time little is new.
 """
 
@@ -28,6 +28,7 @@ from lab_pipeline.backup.copying import Copier, with_logs
 from lab_pipeline.backup.repository import LAYOUT, Progress, taken_at
 from lab_pipeline.dagster_ext.worker_locks import workers_dir
 from lab_pipeline.lake.inbox import DONE, REJECTED, TAKEN
+from lab_pipeline.lake.tables import LAST_CHECKPOINT, LOG, TABLES
 from lab_pipeline.operations.deletion_lock import nothing_deleted
 from lab_pipeline.operations.lab import Lab
 from lab_pipeline.operations.legacy_import import LEGACY_TAG
@@ -206,8 +207,7 @@ def _copy_all(copier: Copier, areas: "_Areas") -> tuple[set[str], set[str]]:
         with copier.copy_duckdb(areas.catalog):
             pass
     copier.copy(areas.statistics())
-    with areas.lake.reading():
-        copier.copy(areas.lake_files())
+    copier.copy(areas.lake_files())
     copier.copy(areas.rest())
     return runs, succeeded
 
@@ -236,7 +236,6 @@ class _Areas:
         self.runs = settings.dagster_home / RUNS
         self.events = settings.dagster_home / EVENTS_DIRECTORY
         self.catalog = settings.catalog_path
-        self.lake = Lab(settings).lake
 
     def files(self) -> Iterator[Path]:
         """List all that are no databases."""
@@ -284,8 +283,13 @@ class _Areas:
         return _files(self._settings.statistics_dir)
 
     def lake_files(self) -> Iterator[Path]:
-        """List the files of the lake."""
-        return _files(self._settings.lake_dir)
+        """List the files of the lake: logs first, since every file that they name is there before them."""
+        root = self._settings.lake_dir
+        logs = [root / table.name / LOG for table in TABLES]
+        for log in logs:
+            yield from (path for path in [log / LAST_CHECKPOINT] if path.exists())  # what it points to is there, too
+            yield from (path for path in _files(log) if path.name != LAST_CHECKPOINT)
+        yield from _files(root, without=logs)
 
     def rest(self) -> Iterator[Path]:
         """List all other files but those that other stores give again, or that are about processes of this machine."""

@@ -3,7 +3,6 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
-from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 import polars as pl
@@ -248,7 +247,7 @@ def find_problems(spec: BacktestSpec, strategies: StrategyStore, lake: Lake) -> 
     return found
 
 
-def plan(backtest: ResolvedBacktest, lake: Lake, *, hold: Path | None = None) -> CandleSlice:
+def plan(backtest: ResolvedBacktest, lake: Lake) -> CandleSlice:
     """Choose the candles that the calls' windows can reach, and what the features look back on.
 
     The slice reads nothing yet; it yields its candles shard by shard, so that memory stays flat however many
@@ -257,11 +256,10 @@ def plan(backtest: ResolvedBacktest, lake: Lake, *, hold: Path | None = None) ->
     Args:
         backtest: what is to be simulated.
         lake: that has the candles.
-        hold: a directory that keeps the files for other processes: cut the slice into `pieces` then.
     """
     spec, calls = backtest.spec, backtest.calls
     if calls.is_empty():
-        return lake.slice(spec.timeframe, [], spec.range.start, spec.range.end, hold=hold)
+        return lake.slice(spec.timeframe, [], spec.range.start, spec.range.end)
     first, last = calls.select(first=pl.col("called_at").min(), last=pl.col("called_at").max()).row(0)
     mints = calls["mint"].unique().sort().to_list()
     horizon = timedelta(minutes=spec.strategy.horizon_minutes)
@@ -271,7 +269,6 @@ def plan(backtest: ResolvedBacktest, lake: Lake, *, hold: Path | None = None) ->
         mints,
         first - look_back,
         last + horizon,
-        hold=hold,
         liquidity=reads_liquidity(spec.strategy),
         finer=spec.strategy.finer_timeframe,
     )
@@ -301,7 +298,7 @@ def simulate(
 def simulate_part(
     backtest: ResolvedBacktest, piece: SlicePiece, *, threads: int | None = None, on_progress: Progress | None = None
 ) -> SimulatedPart:
-    """Simulate the calls on the mints of one piece of the slice that `plan` held; arguments as of `simulate`."""
+    """Simulate the calls on the mints of one piece of the slice that `plan` chose; arguments as of `simulate`."""
     candles = CandleSlice.of(piece)
     simulator = _simulator(backtest, threads, candles)
     mints = [mint for file in piece.files for mint in file.mints]

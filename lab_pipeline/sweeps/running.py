@@ -717,15 +717,14 @@ class Reach(NamedTuple):
             self.finer or other.finer,
         )
 
-    def open(self, resolved: ResolvedSweep, lake: Lake, hold: Path | None = None) -> CandleSlice:
-        """Choose the candles of the calls' tokens; `hold` as of backtests."""
+    def open(self, resolved: ResolvedSweep, lake: Lake) -> CandleSlice:
+        """Choose the candles of the calls' tokens."""
         mints = resolved.calls["mint"].unique().sort().to_list()
         return lake.slice(
             resolved.spec.timeframe,
             mints,
             self.start,
             self.end,
-            hold=hold,
             liquidity=self.liquidity,
             finer=self.finer,
         )
@@ -757,15 +756,15 @@ def pareto_front(objectives: Floats) -> list[int]:
     return front
 
 
-def plan(resolved: ResolvedSweep, lake: Lake, *, hold: Path | None = None) -> CandleSlice:
-    """Choose the candles that some set's windows can reach, and what its rules look back on; `hold` as of backtests.
+def plan(resolved: ResolvedSweep, lake: Lake) -> CandleSlice:
+    """Choose the candles that some set's windows can reach, and what its rules look back on.
 
     Raises:
         RuntimeError: if an optimiser has not found the sets yet.
     """
     if resolved.spec.search.optimises and resolved.searched is None:
         raise RuntimeError("only the first batch of the sets is there: call search")
-    return Reach.of(resolved).open(resolved, lake, hold)
+    return Reach.of(resolved).open(resolved, lake)
 
 
 def _longest_look_back(sets: "Sets", timeframe: str) -> int:

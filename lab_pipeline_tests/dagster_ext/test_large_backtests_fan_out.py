@@ -77,7 +77,7 @@ def test_every_executor_publishes_the_bytes_of_the_plain_run(lab, plain, kind):
     steps = steps_of(instance, run)
     assert steps["run.simulate"] == "STEP_SKIPPED"
     assert steps["run.simulate_part[01]"] == steps["run.merge"] == steps["upload"] == "STEP_SUCCESS"
-    assert list(settings.scratch_dir.iterdir()) == []
+    assert list(settings.scratch_dir.glob("*")) == []
 
 
 def test_a_run_that_fails_leaves_nothing_to_hand_over(lab, market, monkeypatch):  # noqa: ARG001 - as above
@@ -90,7 +90,7 @@ def test_a_run_that_fails_leaves_nothing_to_hand_over(lab, market, monkeypatch):
     config = BacktestConfig(strategy="ladder", timeframe="1m", candles_per_part=500)
     run = run_backtest_job(instance, config)
     assert run.error == "RuntimeError: no ink"
-    assert list(settings.scratch_dir.iterdir()) == []
+    assert list(settings.scratch_dir.glob("*")) == []
 
 
 def test_what_dead_runs_left_is_swept_and_what_living_ones_need_stays(lab):
@@ -98,7 +98,7 @@ def test_what_dead_runs_left_is_swept_and_what_living_ones_need_stays(lab):
     living = instance.add_run(dg.DagsterRun(job_name="backtest", status=dg.DagsterRunStatus.STARTED)).run_id
     dead = instance.add_run(dg.DagsterRun(job_name="backtest", status=dg.DagsterRunStatus.FAILURE)).run_id
     for run_id in (living, dead, "unknown"):
-        io_manager.held_directory(settings, run_id).mkdir(parents=True)
+        io_manager.run_directory(settings, run_id).mkdir(parents=True)
     io_manager.sweep(settings, instance)
     assert [path.name for path in settings.scratch_dir.iterdir()] == [living]
     io_manager.discard(settings, living)

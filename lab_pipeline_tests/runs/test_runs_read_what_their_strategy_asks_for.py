@@ -94,10 +94,10 @@ def test_the_snapshot_covers_the_finer_candles_that_were_looked_into(lake, strat
     assert simulated(lake, strategies, **FINER).provenance.snapshot == after.provenance.snapshot
 
 
-def test_parts_read_elsewhere_give_the_whole_with_its_fingerprint(lake, strategies, tmp_path):
+def test_parts_read_elsewhere_give_the_whole_with_its_fingerprint(lake, strategies):
     whole = simulated(lake, strategies, **FINER)
     backtest = steps.resolve(spec(strategies, **FINER), strategies, lake)
-    with steps.plan(backtest, lake, hold=tmp_path / "held") as candles:
+    with steps.plan(backtest, lake) as candles:
         pieces = candles.pieces(1)
     assert len(pieces) > 1
     lake.write_candles(table([candle("mint-3", 1, 1, 1.5, 0.6, 1)]), "1m")  # the pieces keep what was there

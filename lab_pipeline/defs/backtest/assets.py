@@ -14,7 +14,7 @@ from pydantic import Field
 
 from lab_pipeline.clickhouse.pool import ClickHousePool
 from lab_pipeline.dagster_ext.config_schema import form
-from lab_pipeline.dagster_ext.io_manager import SCRATCH, crosses_processes, held_directory, sweep
+from lab_pipeline.dagster_ext.io_manager import SCRATCH, crosses_processes, sweep
 from lab_pipeline.dagster_ext.metadata_table import table
 from lab_pipeline.dagster_ext.op_failure import failing_clearly
 from lab_pipeline.dagster_ext.reconcile import unpublish_late
@@ -125,9 +125,8 @@ def load(
     fans_out = apart or config.candles_per_part is not None
     if fans_out:
         sweep(lab.settings, context.instance)
-    hold = held_directory(lab.settings, context.run.run_id) if fans_out else None
     with failing_clearly(context.log):
-        candles = steps.plan(backtest, lake, hold=hold)
+        candles = steps.plan(backtest, lake)
     context.log.info(f"reading {candles.rows_planned:,} candles in {candles.row_groups:,} row groups")
     if not fans_out:
         yield dg.Output(candles, WHOLE)

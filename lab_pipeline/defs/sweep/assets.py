@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import dagster as dg
 import polars as pl
 
-from lab_pipeline.dagster_ext.io_manager import SCRATCH, crosses_processes, held_directory, run_directory
+from lab_pipeline.dagster_ext.io_manager import SCRATCH, crosses_processes, run_directory
 from lab_pipeline.dagster_ext.io_manager import sweep as clean_scratch
 from lab_pipeline.dagster_ext.op_failure import failing_clearly
 from lab_pipeline.dagster_ext.reconcile import unpublish_late
@@ -133,9 +133,8 @@ def plan_sweep(
     fans_out = apart or resolved.spec.calls_per_part is not None
     if fans_out:
         clean_scratch(lab.settings, context.instance)
-    hold = held_directory(lab.settings, context.run.run_id) if fans_out else None
     with failing_clearly(context.log):
-        candles = steps.plan(resolved, lake, hold=hold)
+        candles = steps.plan(resolved, lake)
     context.log.info(f"reading {candles.rows_planned:,} candles in {candles.row_groups:,} row groups")
     if not fans_out:
         yield dg.Output(candles, WHOLE)
