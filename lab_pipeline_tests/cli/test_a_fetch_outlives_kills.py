@@ -1,11 +1,11 @@
 """`lab fetch candles`, killed at any moment and begun again, ends with the rows of one that nobody disturbed."""
 
 import os
-import random
 import subprocess
 import sys
 import threading
 
+import numpy as np
 import polars as pl
 import pytest
 
@@ -81,7 +81,7 @@ class Fetches:
 @pytest.mark.long
 @pytest.mark.parametrize("kind", [Gecko, CoinGecko, Birdeye, Binance, Spot], ids=lambda kind: kind.name)
 def test_whenever_it_is_killed_the_lake_has_the_same_rows(kind, httpserver, tmp_path, monkeypatch):
-    chance = random.Random(kind.name)
+    chance = np.random.default_rng(len(kind.name))
     fetches = Fetches(kind(httpserver), monkeypatch)
     fetches.source.page = 450
     undisturbed, killed = tmp_path / "undisturbed", tmp_path / "killed"
@@ -92,10 +92,9 @@ def test_whenever_it_is_killed_the_lake_has_the_same_rows(kind, httpserver, tmp_
     expected = fetches.rows(undisturbed)
     assert expected.height > len(TOKENS) * 100
     deaths = 0
-    for _ in range(8):
-        status = fetches.run(
-            killed, requests=chance.randint(1, max(most // 2, 1)), delay=chance.random() * LONGEST_DELAY
-        )
+    for _ in range(6):
+        requests, delay = int(chance.integers(1, max(most // 2, 2))), float(chance.uniform(0, LONGEST_DELAY))
+        status = fetches.run(killed, requests=requests, delay=delay)
         deaths += status != 0
         found = fetches.rows(killed)
         assert found.join(expected, on=found.columns, how="anti").is_empty(), "what is there is right at any time"
