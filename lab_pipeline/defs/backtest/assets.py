@@ -199,12 +199,11 @@ def publish(
         lab.trials.record_backtest(run_id, result.provenance.spec, result.provenance.snapshot)
         manifest = steps.publish(run_id, result, artifacts)
     unpublish_late(context, lab.settings)
-    directory = artifacts.directory / run_id
     for file in manifest.files:
         name = file.name.partition(".")[0]
         if name not in context.selected_output_names:  # the asset of this file was not asked for
             continue
-        metadata = file_metadata(file, directory, manifest, api) | shown.get(name, {})
+        metadata = file_metadata(file, artifacts.storage.uri(run_id, file), manifest, api) | shown.get(name, {})
         if name == "summary":
             metadata["tear sheet"] = dg.MetadataValue.url(artifact_url(api, run_id, REPORT))
             metadata["tries"] = dg.MetadataValue.text(luck_of(manifest, lab.trials).said)
@@ -212,7 +211,7 @@ def publish(
         yield dg.Output(None, name, data_version=dg.DataVersion(manifest.fingerprint))
     if not context.selected_output_names.isdisjoint(DOUBT_SPECS):
         yield from evaluate(result)
-    context.log.info(f"published {len(manifest.files)} artifacts to {directory}")
+    context.log.info(f"published {len(manifest.files)} artifacts to {artifacts.storage.at(run_id)}")
 
 
 @dg.config_mapping(config_schema=form(BacktestConfig))

@@ -1,7 +1,6 @@
 """What the Dagster UI shows of a run: rows, columns, links, headline numbers, pictures."""
 
 from collections.abc import Mapping
-from pathlib import Path
 from urllib.parse import quote
 
 import dagster as dg
@@ -17,14 +16,14 @@ PLAIN_IN_A_DATA_URL = " /:=',;-.~"
 """What an SVG is full of and Markdown takes as it is within angle brackets; base64 would add a third to it."""
 
 
-def file_metadata(file: ArtifactFile, directory: Path, manifest: Manifest, api: str) -> dict[str, dg.MetadataValue]:
+def file_metadata(file: ArtifactFile, uri: str, manifest: Manifest, api: str) -> dict[str, dg.MetadataValue]:
     """Describe an artifact: where it is, what is in it, and which result it belongs to.
 
     Its size is text: of runs of different strategies, numbers would be drawn as one line.
 
     Args:
         file: of the manifest.
-        directory: with the files of the run.
+        uri: where the file is.
         manifest: of the run.
         api: address of the HTTP API.
     """
@@ -32,7 +31,7 @@ def file_metadata(file: ArtifactFile, directory: Path, manifest: Manifest, api: 
     metadata: dict[str, dg.MetadataValue] = {
         "page": dg.MetadataValue.url(page_url(api, manifest.run_id)),
         "url": dg.MetadataValue.url(artifact_url(api, manifest.run_id, file.name)),
-        "dagster/uri": dg.MetadataValue.text((directory / file.name).as_uri()),
+        "dagster/uri": dg.MetadataValue.text(uri),
         "bytes": dg.MetadataValue.text(f"{file.bytes:,}"),
         "sha256": dg.MetadataValue.text(file.sha256),
         "fingerprint": dg.MetadataValue.text(manifest.fingerprint),
