@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from lab_pipeline.cli.app import RUN_FAILED, app, err, open_lab, out, settings
+from lab_pipeline.cli.app import RUN_FAILED, app, err, open_lab, out
 from lab_pipeline.cli.progress import progress_bar
 from lab_pipeline.cli.summary import luck_of_run, summary_table
 from lab_pipeline.domain.backtest import MOST_CANDLES
@@ -104,7 +104,6 @@ def backtest(  # noqa: PLR0917 - one parameter an option
         candles_per_part=candles_per_part,
     )
     run_id, manifest = run_foreground(config, executor={executor: {}}, verbose=verbose, as_json=as_json, said=taken)
-    directory = settings().artifacts_dir / run_id
     if as_json:
         result = {
             "runId": run_id,
@@ -112,7 +111,7 @@ def backtest(  # noqa: PLR0917 - one parameter an option
             "fingerprint": manifest.fingerprint,
             "summary": to_camel_keys(manifest.summary.model_dump()),
             "tries": luck_of_run(manifest).as_json(),
-            "artifactsDir": str(directory),
+            "artifactsDir": open_lab().artifacts.storage.at(run_id),
         }
         sys.stdout.write(json.dumps(result) + "\n")
         return
@@ -179,10 +178,12 @@ def _what_the_lake_has(timeframe: str | None, start: str | None, end: str | None
 
 def print_result(manifest: "Manifest") -> None:
     """Print the headline numbers, of how many tries they are one, and where to look further."""
+    from lab_pipeline.runs.artifacts import REPORT
+
     out.print(summary_table(manifest.summary))
     out.print(f"\n{luck_of_run(manifest).said}")
     out.print(f"\nrun {manifest.run_id}")
-    out.print(f"report {settings().artifacts_dir / manifest.run_id / 'report.html'}")
+    out.print(f"report {open_lab().artifacts.storage.at(manifest.run_id, REPORT)}")
 
 
 def _stored(strategy: str, version: str | None) -> tuple[str, str]:

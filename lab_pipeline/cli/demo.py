@@ -81,7 +81,7 @@ def demo(
         end=iso(last + timedelta(milliseconds=1)),
     )
     _, manifest = run_foreground(config)
-    out.print(_callers(settings().artifacts_dir / manifest.run_id / "trades.parquet"))
+    out.print(_callers(open_lab().artifacts.path(manifest.run_id, "trades")))
     out.print()
     print_result(manifest)
     _sweep()
@@ -105,7 +105,7 @@ def _sweep() -> None:
         f"\nWhich exits would have been better? {sets:,} sets of them on the same {calls:,} calls,\n"
         f"and the same search on {placebos} markets in which the calls were made at other moments.\n"
     )
-    print_sweep(selected, settings().sweeps_dir / manifest.sweep_id)
+    print_sweep(selected, manifest.sweep_id, lab.sweeps.storage.at(manifest.sweep_id, "report.html"))
 
 
 def _callers(trades: Path) -> TextTable:

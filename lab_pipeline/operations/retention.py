@@ -215,7 +215,7 @@ def _expired_sweeps(lab: Lab, policy: Policy, now: datetime) -> Iterator[Expired
             reason = f"{policy.per_strategy} newer sweeps of its strategy"
         else:
             continue
-        size = size_of(lab.sweeps.directory / sweep_id) + (0 if run is None else _bytes_of(lab.runs, sweep_id))
+        size = lab.sweeps.storage.size(sweep_id) + (0 if run is None else _bytes_of(lab.runs, sweep_id))
         yield Expired(sweep_id, SWEEP_JOB, strategy_id, manifest.created_at, reason, size, by_age)
 
 
@@ -245,6 +245,5 @@ def _records(instance: dg.DagsterInstance) -> Iterator[dg.RunRecord]:
 
 def _bytes_of(runs: Runs, run_id: str) -> int:
     output = Path(runs.instance.storage_directory()) / run_id
-    return sum(
-        size_of(path) for path in (runs.artifacts.directory / run_id, output, *event_files(runs.instance, run_id))
-    )
+    rest = sum(size_of(path) for path in (output, *event_files(runs.instance, run_id)))
+    return runs.artifacts.storage.size(run_id) + rest

@@ -206,14 +206,14 @@ def publish(
         lab.trials.record_backtest(run_id, result.provenance.spec, result.provenance.snapshot)
         manifest = steps.publish(run_id, result, artifacts)
     unpublish_late(context, lab.settings)
-    directory = artifacts.directory / run_id
     for file in manifest.files:
         name = file.name.partition(".")[0]
         if name not in context.selected_output_names:  # the asset of this file was not asked for
             continue
         page = {"page": dg.MetadataValue.url(page_url(api, run_id))}
         said = {"conclusion": dg.MetadataValue.text(concluded)} if name in CONCLUDED else {}
-        metadata = said | page | shown.get(name, {}) | file_metadata(file, directory, manifest, api)
+        described = file_metadata(file, artifacts.storage.uri(run_id, file), manifest, api)
+        metadata = said | page | shown.get(name, {}) | described
         if name == "summary":
             metadata["tear sheet"] = dg.MetadataValue.url(artifact_url(api, run_id, REPORT))
             metadata["tries"] = dg.MetadataValue.text(luck_of(manifest, lab.trials).said)
@@ -221,7 +221,7 @@ def publish(
         yield dg.Output(None, name, data_version=dg.DataVersion(manifest.fingerprint))
     if not context.selected_output_names.isdisjoint(DOUBT_SPECS):
         yield from evaluate(result)
-    context.log.info(f"published {len(manifest.files)} artifacts to {directory}")
+    context.log.info(f"published {len(manifest.files)} artifacts to {artifacts.storage.at(run_id)}")
 
 
 @dg.config_mapping(config_schema=form(BacktestConfig))
