@@ -167,7 +167,7 @@ class Settings(BaseSettings):
     automation_timeframe: Timeframe | None = None
     """Timeframe of backtests started by schedules and sensors; default: the shortest in the lake."""
     min_coverage: Annotated[float, Field(ge=0, le=1)] = 0.5
-    """Share of a mint's candles below which the coverage check warns."""
+    """Share of its candles below which a mint is thin; the coverage check warns where more than a fifth are."""
     lake_fresh_days: Annotated[int, Field(ge=0, le=MOST_DAYS)] = 7
     """Days after which the UI shows candles, or calls, as stale if none were brought in; 0: never."""
     owners: Annotated[str | None, AfterValidator(_owner_list)] = None

@@ -56,6 +56,7 @@ def demo(
     from lab_pipeline.defs.lake.events import report_calls, report_candles
     from lab_pipeline.lake import generate_market
     from lab_pipeline.operations.backtest_config import BacktestConfig
+    from lab_pipeline.runs.strategies import example_strategies
 
     lab = open_lab()
     with progress_bar("making up a market", "steps") as bar:
@@ -74,16 +75,15 @@ def demo(
     strategy = lab.strategies.get(DEMO_STRATEGY).strategy
     out.print(f"strategy '{strategy.name}': {strategy.description}\n", markup=False)
     first, last = market.calls.select(first=pl.col("called_at").min(), last=pl.col("called_at").max()).row(0)
-    config = BacktestConfig(
-        strategy=DEMO_STRATEGY,
-        timeframe=DEMO_TIMEFRAME,
-        start=iso(first),
-        end=iso(last + timedelta(milliseconds=1)),
-    )
-    _, manifest = run_foreground(config)
+    calls_of = {"timeframe": DEMO_TIMEFRAME, "start": iso(first), "end": iso(last + timedelta(milliseconds=1))}
+    others = [one.id for one in example_strategies() if one.id != DEMO_STRATEGY]
+    for one in others:  # before the one that is shown: Dagster's pages are about the latest
+        run_foreground(BacktestConfig(strategy=one, **calls_of))
+    _, manifest = run_foreground(BacktestConfig(strategy=DEMO_STRATEGY, **calls_of))
     out.print(_callers(open_lab().artifacts.path(manifest.run_id, "trades")))
     out.print()
     print_result(manifest)
+    out.print(f"\n{', '.join(others)} ran on the same calls: `lab open` shows whose calls each of them makes money on.")
     _sweep()
     port = settings().port
     address = f"http://{settings().host}:{port}" if port else "the address that it prints"  # 0: a free one, each time

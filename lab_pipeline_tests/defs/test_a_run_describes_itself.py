@@ -256,6 +256,15 @@ def test_the_checks_count_gaps_and_warn_about_thin_markets(tmp_path):
     assert checks["duplicates"].passed
 
 
+def test_some_thin_tokens_among_many_are_no_warning():
+    measured = pl.DataFrame({"mint": list("ABCDE"), "coverage": [0.1, 0.9, 1.0, 1.0, 1.0], "gaps": 0, "longest_gap": 0,
+                             "duplicates": 0})  # fmt: skip
+    passed = {check.check_name: check.passed for check in evaluate(measured, 0.5)}
+    assert passed["coverage"], "one of five"
+    passed = {check.check_name: check.passed for check in evaluate(measured, 0.95)}
+    assert not passed["coverage"], "two of five"
+
+
 def test_an_interrupt_between_launch_and_start_leaves_the_run_canceled(lab, monkeypatch):
     _, instance = lab
 

@@ -30,6 +30,7 @@ from lab_pipeline.defs.backtest.metadata import (
     picture,
 )
 from lab_pipeline.domain.backtest import MOST_CANDLES
+from lab_pipeline.domain.enums import Fault
 from lab_pipeline.domain.fill_assumptions import fill_assumptions
 from lab_pipeline.doors import api_url
 from lab_pipeline.engine import ENGINE_VERSION
@@ -224,7 +225,7 @@ def publish(
     context.log.info(f"published {len(manifest.files)} artifacts to {artifacts.storage.at(run_id)}")
 
 
-@dg.config_mapping(config_schema=form(BacktestConfig))
+@dg.config_mapping(config_schema=form(BacktestConfig, {"without_faults": Fault}))
 def backtest_config(val: Mapping[str, Any]) -> dict[str, object]:
     """Let the launchpad ask for the fields of a backtest in one place."""
     config = BacktestConfig(**val)
