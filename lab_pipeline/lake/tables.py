@@ -40,7 +40,7 @@ REMEMBERED = 64
 """Versions."""
 
 
-class OvertakenError(Exception):
+class Overtaken(Exception):  # noqa: N818 - a turn of events, which nobody is shown
     """Another writer committed first: what was merged with the version before has to be merged anew."""
 
 
@@ -180,7 +180,7 @@ def snapshot(store: Store, table: Table, version: int | None = None) -> Snapshot
     """
     with _memory.guard:
         if version is not None:
-            return _older(store, table, version).snapshot
+            return _older(store, table, version)
         opened = _newest(store, table)
         return Snapshot() if opened is None else opened.snapshot
 
@@ -224,12 +224,12 @@ def commit(
         The new version.
 
     Raises:
-        OvertakenError: if there is a newer version than `base`; nothing was changed.
+        Overtaken: if there is a newer version than `base`; nothing was changed.
     """
     with _memory.guard, _explained(store, table):
         opened = _newest(store, table)
         if opened is None or opened.snapshot.version != base:
-            raise OvertakenError
+            raise Overtaken
         now = _now_ms()
         prefix = f"{table.name}/"
         removals = [
@@ -321,26 +321,25 @@ def _is_newest(store: Store, table: Table, known: _Opened) -> bool:
     return _seen(store, table, version) == known.seen and _seen(store, table, version + 1) is None
 
 
-def _older(store: Store, table: Table, version: int) -> _Opened:
-    newest = _memory.newest.get((store.root, table.name))
-    if newest is not None and newest.snapshot.version == version and _is_newest(store, table, newest):
-        return newest
+def _older(store: Store, table: Table, version: int) -> Snapshot:
+    newest = _newest(store, table)
+    last = 0 if newest is None else newest.snapshot.version
+    if version > last:
+        raise LakeError(f"the lake has no version {version} of its {table.name}: the newest is {last}")
+    if newest is None:
+        return Snapshot()
+    if version == last:
+        return newest.snapshot
     key = store.root, table.name, version
     known = _memory.older.get(key)
     if known is not None and known.seen == _seen(store, table, version):
-        return known
-    newest = _newest(store, table)
-    if newest is None or version > newest.snapshot.version:
-        last = 0 if newest is None else newest.snapshot.version
-        if newest is None and version == 0:
-            return _Opened(None, None, Snapshot())  # type: ignore[arg-type]
-        raise LakeError(f"the lake has no version {version} of its {table.name}: the newest is {last}")
+        return known.snapshot
     with _explained(store, table):
         found = _opened(store, table, DeltaTable(_uri(store, table), version, storage_options=store.options))
     if len(_memory.older) > REMEMBERED:
         _memory.older.clear()
     _memory.older[key] = found
-    return found
+    return found.snapshot
 
 
 def _opened(store: Store, table: Table, opened: DeltaTable) -> _Opened:
@@ -395,7 +394,7 @@ def _write(opened: DeltaTable, table: Table, actions: list[AddAction | RemoveAct
             actions, "append", _schema(table), list(PARTITIONS[table.name]), commit_properties=properties
         )
     except CommitFailedError as error:
-        raise OvertakenError from error
+        raise Overtaken from error
 
 
 def _settle(store: Store, table: Table, version: int) -> None:
