@@ -1,6 +1,6 @@
 """The lake: every candle and call that was ever ingested, in a directory or a bucket."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -150,7 +150,7 @@ class Lake:
         """List the receipts that the lake keeps."""
         return sorted(
             name.rpartition("/")[2].removesuffix(".json")
-            for name in self.store.sizes(commit.RECEIPTS)
+            for name in self.store.found(commit.RECEIPTS)
             if name.endswith(".json")
         )
 
@@ -351,6 +351,22 @@ class Lake:
     def leftovers(self, *, remove: bool = False) -> int:
         """Return the bytes that killed ingests left, which the next ingest would remove; or remove them now."""
         return commit.leftovers(self.store, remove=remove)
+
+    def forget_versions(self, before: datetime, kept: Collection[str], *, remove: bool) -> int:
+        """Return the bytes of files that only versions have which were replaced before a moment, and remove them.
+
+        Args:
+            before: the moment.
+            kept: names of versions that are kept, whatever their age.
+            remove: whether they go, or are only measured.
+        """
+        from lab_pipeline.lake.retention import unneeded  # noqa: PLC0415 - as above
+
+        adoption.require_layout(self.store)
+        found = unneeded(self.store, before, kept)
+        for name in found if remove else ():
+            self.store.remove(name)
+        return sum(found.values())
 
     def _version(self, table: Table) -> Snapshot:
         adoption.require_layout(self.store)

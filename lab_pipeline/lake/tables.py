@@ -259,10 +259,15 @@ def history(store: Store, table: Table) -> list[dict[str, Any]]:
         return [] if opened is None else list(reversed(opened.table.history()))
 
 
+def times(store: Store, table: Table) -> list[tuple[int, datetime]]:
+    """Return all versions with their times, oldest first."""
+    return [(one["version"], datetime.fromtimestamp(one["timestamp"] / 1000, UTC)) for one in history(store, table)]
+
+
 def is_committed(store: Store, table: Table, version: int, name: str) -> bool:
     """Return whether a version of a table is there and was committed under a name."""
-    record = store.read(_record(table, version))
-    return record is not None and name.encode() in record
+    content = store.read(record(table, version))
+    return content is not None and name.encode() in content
 
 
 def put_aside_unreadable(store: Store, table: Table) -> list[str]:
@@ -272,7 +277,7 @@ def put_aside_unreadable(store: Store, table: Table) -> list[str]:
         try:
             snapshot(store, table)
         except LakeDamagedError as error:
-            names = store.sizes(f"{table.name}/{LOG}")
+            names = store.found(f"{table.name}/{LOG}")
             records = sorted(name for name in names if name.endswith((".json", ".parquet")))
             if not records:
                 return said
@@ -344,8 +349,8 @@ def _older(store: Store, table: Table, version: int) -> Snapshot:
 
 def _opened(store: Store, table: Table, opened: DeltaTable) -> _Opened:
     version = opened.version()
-    if store.size(_record(table, version)) == 0:
-        raise DeltaError(f"{store.place(_record(table, version))} is empty")  # the library takes it for no change
+    if store.size(record(table, version)) == 0:
+        raise DeltaError(f"{store.place(record(table, version))} is empty")  # the library takes it for no change
     return _Opened(_seen(store, table, version), opened, Snapshot(version, tuple(_files(table, opened))))
 
 
@@ -400,10 +405,10 @@ def _write(opened: DeltaTable, table: Table, actions: list[AddAction | RemoveAct
 def _settle(store: Store, table: Table, version: int) -> None:
     """Wait until the disk has the record of a version, which the library does not."""
     if store.directory is not None:
-        record = store.directory / _record(table, version)
-        if record.exists():
-            atomic.sync_file(record)
-        atomic.sync_directory(record.parent)
+        path = store.directory / record(table, version)
+        if path.exists():
+            atomic.sync_file(path)
+        atomic.sync_directory(path.parent)
 
 
 def _schema(table: Table) -> DeltaSchema:
@@ -427,7 +432,8 @@ def _uri(store: Store, table: Table) -> str:
     return store.place(table.name)
 
 
-def _record(table: Table, version: int) -> str:
+def record(table: Table, version: int) -> str:
+    """Return under which name the log has a version."""
     return f"{table.name}/{LOG}/{version:020d}.json"
 
 
@@ -436,7 +442,7 @@ def _seen(store: Store, table: Table, version: int) -> tuple[int, int] | None:
     if store.directory is None:
         return None
     try:
-        found = os.stat(store.place(_record(table, version)))  # noqa: PTH116 - quicker, and each read begins with two
+        found = os.stat(store.place(record(table, version)))  # noqa: PTH116 - quicker, and each read begins with two
     except (FileNotFoundError, NotADirectoryError):
         return None
     return found.st_ino, found.st_mtime_ns

@@ -108,7 +108,7 @@ def _there(store: Store) -> Iterable[str] | None:
     """List all files of a bucket at once; of a directory they are asked for one by one."""
     if store.directory is not None:
         return None
-    return {name for table in tables.TABLES for name in store.sizes(table.name)}
+    return {name for table in tables.TABLES for name in store.found(table.name)}
 
 
 def _moment(record: dict[str, Any]) -> datetime:
