@@ -158,6 +158,9 @@ class Settings(BaseSettings):
     """Newest runs, and newest sweeps, of each strategy that `lab gc` keeps; default: all."""
     keep_leaders: Annotated[int, Field(ge=0, le=MOST)] = 10
     """Runs at the top of each leaderboard that `lab gc` keeps, however old."""
+    keep_lake_days: Annotated[int, Field(ge=1, le=MOST_DAYS)] = 7
+    """Days for which `lab gc` keeps replaced versions of the lake, for `--as-of`; those that pinned or leading runs
+    read stay."""
     retention_cron: Cron = "30 3 * * *"
     """When the retention schedule, once switched on, does what `lab gc` does; cron, in UTC."""
     nightly_cron: Cron = "0 2 * * *"

@@ -63,6 +63,13 @@ def backtest(  # noqa: PLR0917 - one parameter an option
         list[str] | None, typer.Option(metavar="PATH=VALUE", help="Override a strategy field: exit.stopLoss=0.25.")
     ] = None,
     seed: Annotated[int, typer.Option(help="Seeds what chance makes of the calls.")] = 0,
+    as_of: Annotated[
+        str | None,
+        typer.Option(
+            metavar="VERSION|TIME",
+            help="Read the lake as it was: v12.5 (see `lab lake history`), or the last version until a time.",
+        ),
+    ] = None,
     candles_per_part: Annotated[
         int | None,
         typer.Option(
@@ -88,7 +95,7 @@ def backtest(  # noqa: PLR0917 - one parameter an option
         raise LabError(f"--executor {executor}: choose one of {', '.join(KINDS)}")
     require_installed(executor)
     strategy_id, version = _stored(strategy, version)
-    timeframe, taken = _what_the_lake_has(timeframe, start, end)
+    timeframe, taken = _what_the_lake_has(timeframe, start, end, as_of)
     config = BacktestConfig(
         strategy=strategy_id,
         strategy_version=version,
@@ -101,6 +108,7 @@ def backtest(  # noqa: PLR0917 - one parameter an option
         without_faults=names_of("--without-faults", without_faults),
         params=dict(map(_param, param or [])),
         seed=seed,
+        as_of=as_of,
         candles_per_part=candles_per_part,
     )
     run_id, manifest = run_foreground(config, executor={executor: {}}, verbose=verbose, as_json=as_json, said=taken)
@@ -158,11 +166,13 @@ def run_foreground(
     return run.run_id, lab.artifacts.manifest(run.run_id)
 
 
-def _what_the_lake_has(timeframe: str | None, start: str | None, end: str | None) -> tuple[str, list[str]]:
+def _what_the_lake_has(
+    timeframe: str | None, start: str | None, end: str | None, as_of: str | None
+) -> tuple[str, list[str]]:
     """Return the length of the candles, and what to say of that and of the calls where nobody named them."""
     from lab_pipeline.runs.backtest import full_range, usual_timeframe
 
-    lake, said = open_lab().lake, list[str]()
+    lake, said = open_lab().lake.at(as_of), list[str]()
     if timeframe is None:
         timeframe = usual_timeframe(lake)
         others = [length for length in lake.timeframes() if length != timeframe]

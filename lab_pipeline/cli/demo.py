@@ -2,7 +2,7 @@
 
 from datetime import timedelta
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -75,7 +75,11 @@ def demo(
     strategy = lab.strategies.get(DEMO_STRATEGY).strategy
     out.print(f"strategy '{strategy.name}': {strategy.description}\n", markup=False)
     first, last = market.calls.select(first=pl.col("called_at").min(), last=pl.col("called_at").max()).row(0)
-    calls_of = {"timeframe": DEMO_TIMEFRAME, "start": iso(first), "end": iso(last + timedelta(milliseconds=1))}
+    calls_of: dict[str, Any] = {
+        "timeframe": DEMO_TIMEFRAME,
+        "start": iso(first),
+        "end": iso(last + timedelta(milliseconds=1)),
+    }
     others = [one.id for one in example_strategies() if one.id != DEMO_STRATEGY]
     for one in others:  # before the one that is shown: Dagster's pages are about the latest
         run_foreground(BacktestConfig(strategy=one, **calls_of))

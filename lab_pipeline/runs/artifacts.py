@@ -90,6 +90,8 @@ class Manifest(Record):
     spec: ResolvedSpec
     snapshot: str
     """Hash of the rows that the run read."""
+    lake: Annotated[str | None, Field(exclude_if=lambda lake: lake is None)] = None
+    """The version of the lake that had them, such as `v12.5`; runs of earlier versions of the lab do not say it."""
     engine_version: str
     library_versions: dict[str, str]
     created_at: Moment
@@ -111,6 +113,8 @@ class Provenance:
     spec: ResolvedSpec
     snapshot: str
     engine_version: str
+    lake: str | None = None
+    """The version of the lake; not part of the fingerprint, since others may have the same rows."""
 
     @property
     def fingerprint(self) -> str:
@@ -169,6 +173,7 @@ class ArtifactStore:
                     fingerprint=provenance.fingerprint,
                     spec=provenance.spec,
                     snapshot=provenance.snapshot,
+                    lake=provenance.lake,
                     engine_version=provenance.engine_version,
                     library_versions=library_versions(),
                     created_at=now(),

@@ -6,10 +6,10 @@ from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import polars as pl
-from pydantic import JsonValue, ValidationError
+from pydantic import Field, JsonValue, ValidationError
 
 from lab_pipeline.domain.backtest import Moment, now
 from lab_pipeline.domain.errors import LabError
@@ -74,6 +74,8 @@ class SweepManifest(Record):
     strategy_version: str
     snapshot: str
     """Hash of the rows that the sweep read."""
+    lake: Annotated[str | None, Field(exclude_if=lambda lake: lake is None)] = None
+    """The version of the lake that had them; sweeps of earlier versions of the lab do not say it."""
     engine_version: str
     library_versions: dict[str, str]
     created_at: Moment

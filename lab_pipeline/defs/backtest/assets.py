@@ -41,7 +41,7 @@ from lab_pipeline.runs import backtest as steps
 from lab_pipeline.runs import progress
 from lab_pipeline.runs.artifacts import REPORT, ArtifactStore
 from lab_pipeline.runs.strategies import StrategyStore
-from lab_pipeline.runs.tags import FILLS_TAG, FINGERPRINT_TAG, RESULT_TAG, search_tags, without_result
+from lab_pipeline.runs.tags import FILLS_TAG, FINGERPRINT_TAG, LAKE_TAG, RESULT_TAG, search_tags, without_result
 from lab_pipeline.statistics.luck import luck_of
 
 DESCRIPTIONS = {
@@ -93,17 +93,29 @@ def resolved(
     clickhouse: ClickHousePool,
 ) -> steps.ResolvedBacktest:
     """Look up what a form means, and tag the run with it."""
+    if config.as_of is None and (read := _read_before(context)) is not None:
+        config = config.model_copy(update={"as_of": read})
     with failing_clearly(context.log):
         backtest = steps.resolve(config.to_spec(lake), strategies, lake)
         clickhouse.warm_up()
     spec = backtest.spec
     config = BacktestConfig.of(spec, spec.strategy_version)
     assumed = fill_assumptions(spec.strategy.to_json_dict())
-    tags = {**search_tags(config.fields()), FILLS_TAG: assumed.id, **without_result(context.run.tags)}
-    context.instance.add_run_tags(context.run.run_id, tags)
+    own = {FILLS_TAG: assumed.id, LAKE_TAG: backtest.lake}
+    context.instance.add_run_tags(
+        context.run.run_id, {**search_tags(config.fields()), **own, **without_result(context.run.tags)}
+    )
     context.log.info(f"strategy {spec.strategy_id} version {spec.strategy_version}, {backtest.calls.height:,} calls")
     context.log.info(f"fills: {assumed.text} ({assumed.id})")
+    context.log.info(f"lake: {backtest.lake}")
     return backtest
+
+
+def _read_before(context: dg.OpExecutionContext) -> str | None:
+    """Return the version of the lake that the run read which this one executes again."""
+    parent = context.run.parent_run_id
+    found = None if parent is None else context.instance.get_run_by_id(parent)
+    return None if found is None else found.tags.get(LAKE_TAG)
 
 
 @dg.op(
