@@ -1,5 +1,6 @@
 """How values travel from op to op: in memory, or by files that other processes see."""
 
+import logging
 import pickle
 import shutil
 from collections.abc import Callable
@@ -11,12 +12,14 @@ import dagster as dg
 from lab_pipeline.dagster_ext.internals import ExecutorRequirement, StepExecutionContext
 from lab_pipeline.dagster_ext.worker_locks import end_with_parent
 from lab_pipeline.files.atomic import Sync, whole_file
-from lab_pipeline.files.bucket import Bucket
+from lab_pipeline.files.bucket import Bucket, BucketError
 from lab_pipeline.settings import Settings, load_settings
 
 SCRATCH = "scratch"
 OBJECTS = ".scratch"
 """What the processes of runs share, in the bucket of artifacts: a directory each."""
+
+logger = logging.getLogger(__name__)
 
 
 def crosses_processes(step: StepExecutionContext) -> bool:
@@ -31,7 +34,11 @@ def run_directory(settings: Settings, run_id: str) -> Path:
 
 
 def has_scratch(settings: Settings, run_id: str) -> bool:
-    """Return whether there is something that the processes of a run share; errors as of `discard`."""
+    """Return whether there is something that the processes of a run share.
+
+    Raises:
+        BucketError: if values go through a bucket, and that does not answer.
+    """
     if run_directory(settings, run_id).exists():
         return True
     bucket = _bucket(settings)
@@ -39,18 +46,21 @@ def has_scratch(settings: Settings, run_id: str) -> bool:
 
 
 def discard(settings: Settings, run_id: str) -> None:
-    """Remove what the processes of a run shared; it has ended, or ends.
-
-    Raises:
-        BucketError: if values went through a bucket, and that does not answer.
-    """
-    shutil.rmtree(run_directory(settings, run_id), ignore_errors=True)  # what stays is found by `sweep`
+    """Remove what the processes of a run shared; it has ended, or ends. What stays is found by `sweep`."""
+    shutil.rmtree(run_directory(settings, run_id), ignore_errors=True)
     if bucket := _bucket(settings):
-        bucket.delete(one.key for one in bucket.objects(f"{OBJECTS}/{run_id}"))
+        try:
+            bucket.delete(one.key for one in bucket.objects(f"{OBJECTS}/{run_id}"))
+        except BucketError as error:
+            logger.warning("what the ops of run %s shared is removed later: %s", run_id, error)
 
 
 def sweep(settings: Settings, instance: dg.DagsterInstance) -> None:
-    """Remove what runs left whose end nobody saw, such as those that went down with the machine; as `discard`."""
+    """Remove what runs left whose end nobody saw, such as those that went down with the machine.
+
+    Raises:
+        BucketError: as of `has_scratch`.
+    """
     names = {path.name for path in settings.scratch_dir.iterdir()} if settings.scratch_dir.is_dir() else set[str]()
     if bucket := _bucket(settings):
         names.update(bucket.directories(OBJECTS))
