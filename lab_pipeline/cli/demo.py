@@ -75,11 +75,10 @@ def demo(
     strategy = lab.strategies.get(DEMO_STRATEGY).strategy
     out.print(f"strategy '{strategy.name}': {strategy.description}\n", markup=False)
     first, last = market.calls.select(first=pl.col("called_at").min(), last=pl.col("called_at").max()).row(0)
-    calls_of = {"timeframe": DEMO_TIMEFRAME, "start": iso(first), "end": iso(last + timedelta(milliseconds=1))}
+    start, end = iso(first), iso(last + timedelta(milliseconds=1))
     others = [one.id for one in example_strategies() if one.id != DEMO_STRATEGY]
-    for one in others:  # before the one that is shown: Dagster's pages are about the latest
-        run_foreground(BacktestConfig(strategy=one, **calls_of))
-    _, manifest = run_foreground(BacktestConfig(strategy=DEMO_STRATEGY, **calls_of))
+    for one in (*others, DEMO_STRATEGY):  # the one that is shown comes last: Dagster's pages are about the latest
+        _, manifest = run_foreground(BacktestConfig(strategy=one, timeframe=DEMO_TIMEFRAME, start=start, end=end))
     out.print(_callers(settings().artifacts_dir / manifest.run_id / "trades.parquet"))
     out.print()
     print_result(manifest)

@@ -7,6 +7,7 @@ from urllib.parse import quote
 import dagster as dg
 import polars as pl
 
+from lab_pipeline.dagster_ext.metadata_table import column_schema
 from lab_pipeline.defs.backtest.lineage import LINEAGE
 from lab_pipeline.domain.backtest import ResolvedSpec
 from lab_pipeline.domain.fill_assumptions import fill_assumptions
@@ -47,8 +48,7 @@ def file_metadata(file: ArtifactFile, directory: Path, manifest: Manifest, api: 
     if file.rows is not None:
         metadata["dagster/row_count"] = dg.MetadataValue.int(file.rows)
     if file.columns is not None:
-        columns = [dg.TableColumn(column.name, column.type) for column in file.columns]
-        metadata["dagster/column_schema"] = dg.MetadataValue.table_schema(dg.TableSchema(columns))
+        metadata["dagster/column_schema"] = column_schema(name, ((one.name, one.type) for one in file.columns))
     if name in LINEAGE:
         metadata["dagster/column_lineage"] = dg.MetadataValue.column_lineage(LINEAGE[name])
     return metadata
@@ -100,7 +100,7 @@ def headline(summary: Summary, spec: ResolvedSpec) -> dict[str, dg.MetadataValue
     returns = {name: getattr(summary, field) for name, field in RETURNS.items()}
     return {
         "strategy": dg.MetadataValue.text(spec.strategy_id),
-        **{name: dg.MetadataValue.float(value) for name, value in returns.items() if value is not None},
+        **{name: dg.MetadataValue.float(round(value, 6)) for name, value in returns.items() if value is not None},
         "fill assumptions": dg.MetadataValue.text(fill_assumptions(spec.strategy.to_json_dict()).text),
         "headline": dg.MetadataValue.table(records, schema),
     }
