@@ -82,7 +82,10 @@ def demo(
     out.print(_callers(settings().artifacts_dir / manifest.run_id / "trades.parquet"))
     out.print()
     print_result(manifest)
-    out.print(f"\n{', '.join(others)} ran on the same calls: `lab open` shows whose calls each of them makes money on.")
+    out.print(
+        f"\nThe other {len(others)} strategies that ship ran on the same calls, too: once `lab up` runs,\n"
+        "`lab open` shows on whose calls each of them makes money."
+    )
     _sweep()
     port = settings().port
     address = f"http://{settings().host}:{port}" if port else "the address that it prints"  # 0: a free one, each time

@@ -102,7 +102,8 @@ def test_a_page_begins_with_what_to_conclude_and_where_to_see_it(lab, run):
     for name in ("summary", "equity"):
         line = metadata(instance, "backtest", name)["equity"]
         assert isinstance(line, dg.TextMetadataValue), "a picture waits for a click"
-        assert line.value.startswith(sparkline(Lab(settings, instance).run(run.run_id).equity["equity"].to_list()))
+        values = Lab(settings, instance).run(run.run_id).equity["equity"].to_list()
+        assert line.value == f"{values[0]:,.2f} {sparkline(values)} {values[-1]:,.2f}"
         assert "equity" in list(metadata(instance, "backtest", name))[1:3]
 
 

@@ -83,9 +83,8 @@ def equity_line(equity: pl.DataFrame) -> dict[str, dg.MetadataValue]:
         return {}
     from lab_pipeline.reports import sparkline  # noqa: PLC0415 - loaded with the sheet
 
-    first, last = equity["equity"][0], equity["equity"][-1]
-    line = f"{sparkline(equity['equity'].to_list())}  {first:,.2f} to {last:,.2f}"
-    return {"equity": dg.MetadataValue.text(line)}
+    values = equity["equity"].to_list()
+    return {"equity": dg.MetadataValue.text(f"{values[0]:,.2f} {sparkline(values)} {values[-1]:,.2f}")}
 
 
 def headline(summary: Summary, spec: ResolvedSpec) -> dict[str, dg.MetadataValue]:
