@@ -79,7 +79,7 @@ def demo(
     others = [one.id for one in example_strategies() if one.id != DEMO_STRATEGY]
     for one in (*others, DEMO_STRATEGY):  # the one that is shown comes last: Dagster's pages are about the latest
         _, manifest = run_foreground(BacktestConfig(strategy=one, timeframe=DEMO_TIMEFRAME, start=start, end=end))
-    out.print(_callers(settings().artifacts_dir / manifest.run_id / "trades.parquet"))
+    out.print(_callers(open_lab().artifacts.path(manifest.run_id, "trades")))
     out.print()
     print_result(manifest)
     out.print(
@@ -107,7 +107,7 @@ def _sweep() -> None:
         f"\nWhich exits would have been better? {sets:,} sets of them on the same {calls:,} calls,\n"
         f"and the same search on {placebos} markets in which the calls were made at other moments.\n"
     )
-    print_sweep(selected, settings().sweeps_dir / manifest.sweep_id)
+    print_sweep(selected, manifest.sweep_id, lab.sweeps.storage.at(manifest.sweep_id, "report.html"))
 
 
 def _callers(trades: Path) -> TextTable:

@@ -39,6 +39,19 @@ def run(  # noqa: PLR0917 - one parameter an option
     callers: Annotated[
         str | None, typer.Option(help="Only calls of these callers, separated by commas; quote one: '\"A, B\",C'.")
     ] = None,
+    first_mention: Annotated[
+        str | None,
+        typer.Option(
+            metavar="BY:DAYS",
+            help="Leave out repeats: token:7 those of anybody in 7 days, caller_token:7 those of the caller.",
+        ),
+    ] = None,
+    without_faults: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FAULTS", help="Leave out calls whose candles have these: spike,unit,copy,flat,no_volume."
+        ),
+    ] = None,
     param: Annotated[
         list[str] | None,
         typer.Option(
@@ -65,7 +78,7 @@ def run(  # noqa: PLR0917 - one parameter an option
     queue: Annotated[bool, typer.Option("--queue", help="Put it into the queue of `lab up` and print its id.")] = False,
 ) -> None:
     """Run a sweep here, without Dagster, and print its best sets and the verdict."""
-    from lab_pipeline.cli.sweep_request import request_of
+    from lab_pipeline.cli.sweep_request import mention_rule, request_of
     from lab_pipeline.sweeps.outlook import Outlook
     from lab_pipeline.sweeps.running import resolve, run_resolved
     from lab_pipeline.sweeps.spec import SweepSpec
@@ -78,6 +91,8 @@ def run(  # noqa: PLR0917 - one parameter an option
         "end": end,
         "mints": names_of("--mints", mints) or None,
         "callers": names_of("--callers", callers) or None,
+        "first_mention": None if first_mention is None else mention_rule(first_mention),
+        "without_faults": names_of("--without-faults", without_faults) or None,
         "seed": seed,
     }
     validation = {"placebo": placebos, "holdout": holdout}
@@ -109,13 +124,13 @@ def run(  # noqa: PLR0917 - one parameter an option
                 on_progress=bar,
                 on_placebos=bar,
             )
-    directory = lab.settings.sweeps_dir / manifest.sweep_id
+    place = lab.sweeps.storage.at(manifest.sweep_id)
     if as_json:
-        selection = json.loads((directory / "selection.json").read_bytes())
-        result = {"sweepId": manifest.sweep_id, "fingerprint": manifest.fingerprint, "artifactsDir": str(directory)}
+        selection = lab.sweeps.document(manifest.sweep_id, "selection")
+        result = {"sweepId": manifest.sweep_id, "fingerprint": manifest.fingerprint, "artifactsDir": place}
         sys.stdout.write(json.dumps(result | {"selection": selection}) + "\n")
         return
-    print_sweep(selected, directory)
+    print_sweep(selected, manifest.sweep_id, f"{place}/report.html")
 
 
 @sweep_app.command("cancel")
@@ -224,6 +239,9 @@ def _print_outlook(outlook: "Outlook", *, as_json: bool) -> None:
         rows.add_row("invalid", problem)
     rows.add_row("entries", f"{outlook.entry_groups:,}, each of which reads its calls once more")
     rows.add_row("calls", f"{outlook.calls:,} by {outlook.callers:,} callers")
+    left = [(outlook.repeats, "repeats"), (outlook.faulty, "calls on faulty candles")]
+    if said := ", ".join(f"{count:,} {what}" for count, what in left if count):
+        rows.add_row("left out", said)
     rows.add_row("days", f"{outlook.days:,} that select, {outlook.held_days:,} held out")
     rows.add_row("placebos", f"{outlook.placebos:,}, each the whole search")
     rows.add_row("memory", f"{outlook.memory:,} bytes for sums, of {outlook.memory_allowed:,} (LAB_SWEEP_MEMORY)")

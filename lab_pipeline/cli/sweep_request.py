@@ -52,6 +52,19 @@ def request_of(
     return request
 
 
+def mention_rule(text: str) -> dict[str, Any]:
+    """Read `token:7`; what is no rule is left to the document to refuse, but for its form.
+
+    Raises:
+        LabError: if it has none.
+    """
+    by, _, days = text.partition(":")
+    window = _number(days)
+    if window is None:
+        raise LabError(f"--first-mention {text}: write token:DAYS or caller_token:DAYS")
+    return {"by": by, "window_days": window}
+
+
 def _param(text: str) -> tuple[str, Any]:
     """Read `PATH=VALUES`: values as in a file, `FROM..TO:N:log`, or a list separated by commas."""
     path, equals, values = text.partition("=")

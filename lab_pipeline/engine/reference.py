@@ -502,7 +502,7 @@ def run_trade(  # noqa: PLR0917 - what a step needs of the step before
     for index in range(bought.place, len(window)):
         candle = window[index]
         later = index > bought.place
-        tested.append(Tested(candle.timestamp, *position.stop(), position.target_level()))
+        against, ambiguous_so_far = (*position.stop(), position.target_level()), position.ambiguous
         held = hold is not None and candle.timestamp >= entry_candle.timestamp + minutes_to_ms(hold)
         if bought.inside and not later:
             highs.append(candle.close)
@@ -520,6 +520,7 @@ def run_trade(  # noqa: PLR0917 - what a step needs of the step before
             lows.append(candle.low)
             position.meet(index, candle)
             position.update(candle.high)
+        tested.append(Tested(candle.timestamp, *against, ambiguous=position.ambiguous > ambiguous_so_far))
         if position.remaining == 0:
             break
     else:

@@ -23,12 +23,16 @@ class Candle(NamedTuple):
 
 
 class Tested(NamedTuple):
-    """What a candle of an open trade was tested against: prices, infinite where there is no such level."""
+    """What a candle of an open trade was tested against: prices, infinite where there is no such level.
+
+    `reason` is the rule that the stop is of; `ambiguous` tells whether the candle reached stop and target alike.
+    """
 
     timestamp: int
     stop: float
     reason: FillReason
     target: float
+    ambiguous: bool
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from lab_pipeline.lake.ingest import IngestReport
 
 SETTLED_MS = 86_400_000
-"""A source may restate what is younger."""
+"""A source may restate what it has had for less than that."""
 READ_AGAIN = 2
 """Windows of a token, its latest, that are asked for again until they have settled."""
 COMMIT_ROWS = 50_000
@@ -127,7 +127,7 @@ class Fetcher:
         requests, again = [], 0
         for token in sorted(tokens, key=lambda token: token.mint):
             mine, there = asked.get((token.chain, token.mint), []), has.get(token.mint, [])
-            young = [one for one in mine[-READ_AGAIN:] if one.asked_at < one.fetched_through + SETTLED_MS]
+            young = [one for one in mine[-READ_AGAIN:] if not self._had_settled(one)]
             known = [
                 one.span for one in mine if one not in young and (one.asked_and_empty or _overlap(one.span, there))
             ]
@@ -168,6 +168,10 @@ class Fetcher:
         finally:
             self._commit(waiting, done)
         return done
+
+    def _had_settled(self, window: Asked) -> bool:
+        """Return whether a window was asked for when the source had had it for long enough."""
+        return self.source.until_ms(window.asked_at) >= window.fetched_through + SETTLED_MS
 
     def _take(self, request: Request, done: Fetched, waiting: _Waiting) -> None:
         length, asked_at = timeframe_ms(self.timeframe), int(self.clock() * 1000)

@@ -5,10 +5,10 @@ were there by then. Neither source tells what a pool held at some time in the pa
 pools of those tokens that did well since.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from typing import Any
+from typing import Any, Protocol
 from urllib.parse import quote
 
 import polars as pl
@@ -35,22 +35,54 @@ SECONDS = {"1s": ("second", "1"), "15s": ("second", "15"), "30s": ("second", "30
 """What CoinGecko alone has."""
 
 
+class Api(Protocol):
+    """Who answers: bytes as they came, null for what is not known there."""
+
+    def pools(self, network: str, token: str) -> bytes | None:
+        """Describe the pools of a token."""
+
+    def candles(self, network: str, pool: str, unit: str, parameters: Mapping[str, str]) -> bytes | None:
+        """Return candles of a pool."""
+
+    def close(self) -> None:
+        """Let go of connections."""
+
+
+@dataclass(frozen=True)
+class Public:
+    """The public service."""
+
+    web: Web
+
+    def pools(self, network: str, token: str) -> bytes | None:
+        """Describe the pools of a token."""
+        return self.web.get(f"/networks/{quote(network, safe='')}/tokens/{quote(token, safe='')}/pools")
+
+    def candles(self, network: str, pool: str, unit: str, parameters: Mapping[str, str]) -> bytes | None:
+        """Return candles of a pool."""
+        path = f"/networks/{quote(network, safe='')}/pools/{quote(pool, safe='')}/ohlcv/{unit}"
+        return self.web.get(path, parameters)
+
+    def close(self) -> None:
+        """Let go of connections."""
+        self.web.close()
+
+
 @dataclass(frozen=True)
 class GeckoTerminal:
     """The public service, or CoinGecko's.
 
     Attributes:
+        api: who is asked.
         ledger: that remembers which pools were chosen.
-        prefix: of its paths.
         page: candles that are asked for at once.
     """
 
     name: str
     per_minute: int | None
     cost_per_1000: float | None
-    web: Web
+    api: Api
     ledger: Ledger
-    prefix: str = ""
     has_seconds: bool = False
     page: int = PAGE
     by_chain: bool = True
@@ -90,7 +122,7 @@ class GeckoTerminal:
 
     def close(self) -> None:
         """Let go of connections."""
-        self.web.close()
+        self.api.close()
 
     def _aggregate(self, timeframe: str) -> tuple[str, str]:
         known = AGGREGATES | (SECONDS if self.has_seconds else {})
@@ -104,7 +136,6 @@ class GeckoTerminal:
         """Ask for one page after another, back in time, until one begins before the start or brings nothing older."""
         found: list[Any] = []
         unit, number = aggregate
-        path = f"{self.prefix}/networks/{_network(request.chain)}/pools/{quote(pool, safe='')}/ohlcv/{unit}"
         before = end
         while before > start:
             parameters = {
@@ -115,7 +146,8 @@ class GeckoTerminal:
                 "token": request.mint,
                 "include_empty_intervals": "false",
             }
-            page = self._read(path, parameters, lambda said: said["data"]["attributes"]["ohlcv_list"])
+            content = self.api.candles(_network(request.chain), pool, unit, parameters)
+            page = self._read(content, "candles", lambda said: said["data"]["attributes"]["ohlcv_list"])
             found += page or []
             times = [time for row in page or [] if (time := rows.milliseconds(row[0])) is not None]
             if not times or min(times) >= before:
@@ -125,8 +157,8 @@ class GeckoTerminal:
 
     def _decide(self, request: Request) -> list[Pool]:
         """Choose among the pools of a token by what was known at the call, and say why."""
-        path = f"{self.prefix}/networks/{_network(request.chain)}/tokens/{quote(request.mint, safe='')}/pools"
-        described = self._read(path, {}, lambda said: [_pool(one, request.called_at) for one in said["data"]])
+        content = self.api.pools(_network(request.chain), request.mint)
+        described = self._read(content, "pools", lambda said: [_pool(one, request.called_at) for one in said["data"]])
         pools = sorted(described or [], key=lambda pool: pool.pool)
         there = [pool for pool in pools if pool.created_at is None or pool.created_at <= request.called_at]
         if not there:
@@ -148,18 +180,17 @@ class GeckoTerminal:
         day = rows.kept(found, 3_600_000)[0].filter(pl.col("timestamp").is_between(end - DAY_MS, end, closed="left"))
         return float(day["volume"].sum())
 
-    def _read(self, path: str, parameters: dict[str, str], take: Callable[[Any], list[Any]]) -> list[Any] | None:
-        content = self.web.get(path, parameters)
+    def _read(self, content: bytes | None, what: str, take: Callable[[Any], list[Any]]) -> list[Any] | None:
         if content is None:
             return None
         try:
             return take(rows.document(self.name, content))
         except (KeyError, TypeError, ValueError) as error:
-            raise FetchError(f"{self.name} answers {path} otherwise than it is known to: {error!r}") from None
+            raise FetchError(f"{self.name} answers otherwise than it is known to for {what}: {error!r}") from None
 
 
 def _network(chain: str) -> str:
-    return quote(NETWORKS.get(chain, chain), safe="")
+    return NETWORKS.get(chain, chain)
 
 
 def _pool(described: dict[str, Any], called_at: int) -> Pool:

@@ -7,10 +7,11 @@ from pydantic import SecretStr
 from lab_pipeline.domain.text import shown
 from lab_pipeline.fetch.binance_vision import BinanceVision
 from lab_pipeline.fetch.birdeye import Birdeye
+from lab_pipeline.fetch.coingecko import CoinGecko
 from lab_pipeline.fetch.errors import FetchError
 from lab_pipeline.fetch.exchange import Exchange
 from lab_pipeline.fetch.freqtrade import Freqtrade
-from lab_pipeline.fetch.geckoterminal import GeckoTerminal
+from lab_pipeline.fetch.geckoterminal import GeckoTerminal, Public
 from lab_pipeline.fetch.ledger import Ledger
 from lab_pipeline.fetch.pace import Pace
 from lab_pipeline.fetch.quantbot import in_clickhouse, in_duckdb
@@ -53,23 +54,22 @@ def open_source(
         case "geckoterminal":
             address = Address(name, settings.geckoterminal_url, GECKO_HEADERS)
             web = _web(settings, address, settings.geckoterminal_per_minute)
-            return GeckoTerminal(name, settings.geckoterminal_per_minute, 0.0, web, ledger)
+            return GeckoTerminal(name, settings.geckoterminal_per_minute, 0.0, Public(web), ledger)
         case "coingecko":
-            key = {"x-cg-pro-api-key": _needed(settings.coingecko_key, "COINGECKO_KEY")}
-            address = Address(name, settings.coingecko_url, key, f"{PREFIX}COINGECKO_KEY")
+            key = _needed(settings.coingecko_key, "COINGECKO_KEY")
+            address = Address(name, settings.coingecko_url, {}, f"{PREFIX}COINGECKO_KEY")
             web = _web(settings, address, settings.coingecko_per_minute)
             return GeckoTerminal(
                 name,
                 settings.coingecko_per_minute,
                 settings.coingecko_cost_per_1000,
-                web,
+                CoinGecko(web, settings.coingecko_url, key),
                 ledger,
-                prefix="/onchain",
                 has_seconds=True,
             )
         case "birdeye":
-            key = {"X-API-KEY": _needed(settings.birdeye_key, "BIRDEYE_KEY")}
-            address = Address(name, settings.birdeye_url, key, f"{PREFIX}BIRDEYE_KEY")
+            header = {"X-API-KEY": _needed(settings.birdeye_key, "BIRDEYE_KEY")}
+            address = Address(name, settings.birdeye_url, header, f"{PREFIX}BIRDEYE_KEY")
             web = _web(settings, address, settings.birdeye_per_minute)
             return Birdeye(settings.birdeye_per_minute, settings.birdeye_cost_per_1000, web)
         case "binance_vision":

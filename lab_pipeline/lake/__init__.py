@@ -2,7 +2,7 @@
 
 from lab_pipeline.lake.coverage import QUALITY, quality
 from lab_pipeline.lake.demo import DemoMarket, generate_market, market_chunks
-from lab_pipeline.lake.errors import IngestError, LakeError, LakeUnwritableError, Violation
+from lab_pipeline.lake.errors import IngestError, LakeDamagedError, LakeError, LakeUnwritableError, Violation
 from lab_pipeline.lake.inbox import Drop, Inbox
 from lab_pipeline.lake.lake import Lake, Market
 from lab_pipeline.lake.scan import CandleSlice, SlicePiece
@@ -16,6 +16,7 @@ __all__ = [
     "Inbox",
     "IngestError",
     "Lake",
+    "LakeDamagedError",
     "LakeError",
     "LakeUnwritableError",
     "Market",

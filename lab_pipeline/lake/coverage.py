@@ -33,10 +33,8 @@ def quality(lake: Lake, timeframe: str) -> pl.DataFrame:
         coverage (rows without duplicates / expected), gaps (how many times candles are missing), longest_gap (in
         candles, 0 without gaps), duplicates (rows that repeat the timestamp of another; the lake admits none).
     """
-    with lake.reading():
-        parts = [_measure_part(pl.scan_parquet(path, glob=False), timeframe) for path in lake.candle_files(timeframe)]
-        measured = pl.concat(pl.collect_all(parts)) if parts else pl.DataFrame(schema=QUALITY)
-    return measured.sort("mint")
+    measured = lake.each(lake.candle_files(timeframe), lambda candles: _measure_part(candles, timeframe))
+    return pl.concat([pl.DataFrame(schema=QUALITY), *measured]).sort("mint")
 
 
 def by_day(lake: Lake, timeframe: str, mints: Sequence[str]) -> pl.DataFrame:
@@ -47,13 +45,12 @@ def by_day(lake: Lake, timeframe: str, mints: Sequence[str]) -> pl.DataFrame:
     """
     day = pl.col("timestamp").dt.date().alias("day")
     wanted = pl.col("mint").is_in(list(mints))
-    with lake.reading():
-        parts = [
-            pl.scan_parquet(path, glob=False).filter(wanted).group_by("mint", day).agg(rows=pl.len())
-            for path in lake.candle_files(timeframe)
-        ]
-        empty = pl.DataFrame(schema={"mint": pl.String(), "day": pl.Date(), "rows": pl.UInt32()})
-        counted = pl.concat(pl.collect_all(parts)) if parts else empty
+    empty = pl.DataFrame(schema={"mint": pl.String(), "day": pl.Date(), "rows": pl.UInt32()})
+    found = lake.each(
+        lake.candle_files(timeframe),
+        lambda candles: candles.filter(wanted).group_by("mint", day).agg(rows=pl.len().cast(pl.UInt32)),
+    )
+    counted = pl.concat([empty, *found])
     whole = max(1, DAY_MS // timeframe_ms(timeframe))
     return counted.select("mint", "day", share=pl.min_horizontal(pl.col("rows") / whole, 1.0)).sort("mint", "day")
 

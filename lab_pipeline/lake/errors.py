@@ -12,6 +12,10 @@ class LakeError(LabError):
     """The lake cannot do what was asked; nothing in it was changed."""
 
 
+class LakeDamagedError(LakeError):
+    """Rows that were ingested are lost, or cannot be read."""
+
+
 class LakeUnwritableError(LakeError):
     """The disk does not take what is right with the rows; the same may succeed later."""
 

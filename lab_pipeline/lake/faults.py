@@ -51,13 +51,12 @@ def find_faults(lake: Lake, timeframe: str, mints: Sequence[str] | None = None) 
     """
     found, blocks = [], []
     length = timeframe_ms(timeframe)
-    with lake.reading():
-        for path in lake.candle_files(timeframe):
-            candles = pl.read_parquet(path, columns=["mint", "timestamp", *PRICES, "volume"], glob=False)
-            blocks.append(_blocks(candles, length))
-            if mints is not None:
-                candles = candles.filter(pl.col("mint").is_in(list(mints)))
-            found += [_spikes(candles, length), _units(candles), *_runs(candles)]
+    for file in lake.candle_files(timeframe):
+        (candles,) = lake.each([file], lambda all_of_it: all_of_it.select("mint", "timestamp", *PRICES, "volume"))
+        blocks.append(_blocks(candles, length))
+        if mints is not None:
+            candles = candles.filter(pl.col("mint").is_in(list(mints)))
+        found += [_spikes(candles, length), _units(candles), *_runs(candles)]
     if blocks:
         copies = _copies(pl.concat(blocks))
         found.append(copies if mints is None else copies.filter(pl.col("mint").is_in(list(mints))))

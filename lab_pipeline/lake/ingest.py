@@ -10,7 +10,7 @@ import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import partial
@@ -26,7 +26,8 @@ from lab_pipeline.domain.candles import RULES, CandleColumns, prices_hold
 from lab_pipeline.domain.identifiers import IDENTIFIER_RULE, is_identifier
 from lab_pipeline.domain.timeframe import timeframe_ms
 from lab_pipeline.files.disk_errors import disk_error
-from lab_pipeline.lake import commit, inventory
+from lab_pipeline.lake import commit, tables
+from lab_pipeline.lake.damage import damaged_rows, explained
 from lab_pipeline.lake.errors import VIOLATIONS_SHOWN, LakeError, LakeUnwritableError
 from lab_pipeline.lake.identities import RECORDED, parse_named
 from lab_pipeline.lake.layout import (
@@ -35,15 +36,13 @@ from lab_pipeline.lake.layout import (
     MINT_BUCKETS,
     Note,
     Table,
-    bucket_dir,
     mint_bucket,
-    parts,
     read_part,
-    timeframe_dir,
+    require_timeframe,
     write_part,
 )
 from lab_pipeline.lake.lengths import matching, name_of, names_of
-from lab_pipeline.lake.parsing import TimeUnit, time_column, time_unit
+from lab_pipeline.lake.parsing import TimeUnit, time_unit
 from lab_pipeline.lake.rules import Batch, Findings, RowProblem, shown
 from lab_pipeline.lake.snapshot import bucket_digest, liquidity_digest
 from lab_pipeline.lake.sniffing import listed, plain
@@ -60,11 +59,15 @@ from lab_pipeline.lake.sources import (
 )
 from lab_pipeline.lake.spacing import MintLabels, Spacing
 from lab_pipeline.lake.spill import FILE, Spill
+from lab_pipeline.lake.store import Store
+from lab_pipeline.lake.tables import DataFile, Overtaken
 
 CHANGED_KEYS_SHOWN = 5
 OLD = "_old"
 ORDER = "order"
-RECEIPTS = "receipts"
+TRIES = 20
+"""Of an ingest that other writers overtake."""
+FILES_NAMED = 3
 SPILL_ROWS = 1 << 18
 """Rows that are put aside at once, so that what a partition has of them is worth a batch of its own."""
 WORKERS = min(4, os.cpu_count() or 1)
@@ -157,7 +160,7 @@ REPORT = TypeAdapter(IngestReport)
 
 
 def ingest_files(
-    root: Path,
+    store: Store,
     files: Sequence[Path],
     timeframe: str | None,
     on_progress: Progress | None = None,
@@ -168,11 +171,11 @@ def ingest_files(
     """Ingest files of candles, or of calls if the timeframe is null; see `Lake.ingest_candles`."""
     check_readable(files)
     check_hints(choices.hints)
-    return _ingest(root, [_load(root, files, timeframe, choices)], on_progress, receipt=receipt)
+    return _ingest(store, [_load(files, timeframe, choices)], on_progress, receipt=receipt)
 
 
 def ingest_as_stated(
-    root: Path,
+    store: Store,
     files: Sequence[Path],
     on_progress: Progress | None = None,
     *,
@@ -195,8 +198,8 @@ def ingest_as_stated(
     for length in sorted(by_length, key=timeframe_ms):
         paths = by_length[length]
         chosen = replace(choices, matching_only=choices.matching_only or not split.isdisjoint(paths))
-        loads.append(_load(root, paths, length, chosen))
-    return _ingest(root, loads, on_progress, receipt=receipt)
+        loads.append(_load(paths, length, chosen))
+    return _ingest(store, loads, on_progress, receipt=receipt)
 
 
 def check_hints(hints: Hints) -> None:
@@ -232,8 +235,8 @@ class _Load:
     choices: Choices = Choices()
 
 
-def _load(root: Path, files: Sequence[Path], timeframe: str | None, choices: Choices) -> _Load:
-    table = _table(root, timeframe)
+def _load(files: Sequence[Path], timeframe: str | None, choices: Choices) -> _Load:
+    table = _table(timeframe)
 
     def openers(scratch: Path) -> list[Callable[[], Source]]:
         return [partial(open_source, path, table, scratch, choices.hints) for path in files]
@@ -242,48 +245,100 @@ def _load(root: Path, files: Sequence[Path], timeframe: str | None, choices: Cho
 
 
 def ingest_frame(
-    root: Path, frame: pl.DataFrame, timeframe: str | None, hints: Hints = NO_HINTS, name: str = "frame"
+    store: Store, frame: pl.DataFrame, timeframe: str | None, hints: Hints = NO_HINTS, name: str = "frame"
 ) -> IngestReport:
     """Ingest a frame of candles, or of calls if the timeframe is null; see `Lake.write_candles`."""
-    table = _table(root, timeframe)
-    return _ingest(root, [_Load(table, timeframe, lambda _: [partial(FrameSource, frame, table, hints, name)])], None)
+    table = _table(timeframe)
+    return _ingest(store, [_Load(table, timeframe, lambda _: [partial(FrameSource, frame, table, hints, name)])], None)
 
 
-def receipt_path(root: Path, receipt: str) -> Path:
-    """Return where the lake keeps a receipt."""
-    return root / RECEIPTS / f"{receipt}.json"
+@dataclass(frozen=True)
+class _Receipt:
+    """What the lake remembers of an ingest.
+
+    Attributes:
+        report: what was reported.
+        table: that it changed; likewise the following, empty if it changed nothing.
+        version: that it made.
+        writer: by which the version is known.
+    """
+
+    report: IngestReport
+    table: str = ""
+    version: int = 0
+    writer: str = ""
 
 
-def _table(root: Path, timeframe: str | None) -> Table:
+RECEIPT = TypeAdapter(_Receipt)
+
+
+def receipt_name(receipt: str) -> str:
+    """Return under which name the lake keeps a receipt."""
+    return f"{commit.RECEIPTS}/{receipt}.json"
+
+
+def _done_before(store: Store, receipt: str) -> IngestReport | None:
+    """Return what was reported of an ingest; null of one that was not, or was killed before its commit."""
+    content = store.read(receipt_name(receipt))
+    if content is None:
+        return None
+    kept = RECEIPT.validate_json(content)
+    by_name = {table.name: table for table in tables.TABLES}
+    if kept.writer and not tables.is_committed(store, by_name[kept.table], kept.version, kept.writer):
+        return None
+    return replace(kept.report, done_before=True)
+
+
+def _table(timeframe: str | None) -> Table:
     if timeframe is None:
         return CALLS
-    timeframe_dir(root, timeframe)  # refuses what is not a timeframe
+    require_timeframe(timeframe)
     return CANDLES
 
 
 def _ingest(
-    root: Path, loads: Sequence[_Load], on_progress: Progress | None, *, receipt: str | None = None
+    store: Store, loads: Sequence[_Load], on_progress: Progress | None, *, receipt: str | None = None
 ) -> IngestReport:
-    """Bring loads in, all of them in one commit."""
-    kept = None if receipt is None else receipt_path(root, receipt)
+    """Bring loads in, all of them in one commit; anew if another writer committed meanwhile."""
     try:
-        with commit.writing(root) as transaction:
-            if kept is not None and kept.exists():
-                return replace(REPORT.validate_json(kept.read_bytes()), done_before=True)
-            runs = [_Ingest(root, transaction, load, on_progress) for load in loads]
-            for run in runs:
-                run.stage()
-            report = runs[0].report if len(runs) == 1 else _together(runs)
-            if kept is not None:
-                transaction.stage_file(kept, REPORT.dump_json(report))
-            transaction.commit()
-            for run in runs:
-                run.finish()
-            return report
+        for _ in range(TRIES):
+            with suppress(Overtaken), commit.writing(store) as transaction:
+                return _ingest_once(store, transaction, loads, on_progress, receipt)
     except OSError as error:
-        fate = "the rest follows when the lake is next opened" if commit.pending(root) else "nothing was changed"
-        reason = disk_error(error, root) or str(error)
-        raise LakeUnwritableError(f"cannot write to the lake at {root}: {reason}; {fate}") from error
+        reason = disk_error(error, Path(store.root)) or str(error)
+        raise LakeUnwritableError(f"cannot write to the lake at {store.root}: {reason}; nothing was changed") from error
+    raise LakeUnwritableError(
+        f"the lake at {store.root} is changed by others all the time: {TRIES} tries to commit came too late, and "
+        "nothing was changed; try again"
+    )
+
+
+def _ingest_once(
+    store: Store,
+    transaction: commit.Transaction,
+    loads: Sequence[_Load],
+    on_progress: Progress | None,
+    receipt: str | None,
+) -> IngestReport:
+    if receipt is not None and (done := _done_before(store, receipt)) is not None:
+        return done
+    runs = [_Ingest(store, transaction, load, on_progress) for load in loads]
+    for run in runs:
+        run.stage()
+    report = runs[0].report if len(runs) == 1 else _together(runs)
+    table = loads[0].table
+    if receipt is not None:  # it counts once there is the version that it names
+        version = transaction.base(table).version + 1
+        kept = _Receipt(report, table.name, version, transaction.id) if report.partitions_written else _Receipt(report)
+        store.write(receipt_name(receipt), RECEIPT.dump_json(kept))
+    names = sorted({Path(name).name for run in runs for name in run.files})
+    others = len(names) - FILES_NAMED
+    shown = ", ".join(names[:FILES_NAMED]) + (f" and {others} more" if others > 0 else "")
+    note = {"what": f"ingest {shown}", "added": report.added, "changed": report.changed}
+    transaction.commit(table, note)
+    for run in runs:
+        run.finish()
+    return report
 
 
 @dataclass
@@ -299,6 +354,7 @@ class _Merged:
         changed_keys: the first few that changed.
         replaced: files that the new one replaces.
         staged: the new file, if anything changes.
+        statistics: of its rows.
     """
 
     spacing: dict[int, MintLabels] = field(default_factory=dict)
@@ -309,8 +365,9 @@ class _Merged:
     changed: int = 0
     unchanged: int = 0
     changed_keys: list[dict[str, Any]] = field(default_factory=list)
-    replaced: list[Path] = field(default_factory=list)
+    replaced: tuple[DataFile, ...] = ()
     staged: Path | None = None
+    statistics: dict[str, Any] = field(default_factory=dict)
 
 
 class _Ingest:
@@ -318,12 +375,13 @@ class _Ingest:
 
     def __init__(
         self,
-        root: Path,
+        store: Store,
         transaction: commit.Transaction,
         load: _Load,
         on_progress: Progress | None,
     ) -> None:
-        self._root = root
+        self._store = store
+        self._base = transaction.base(load.table)
         self._transaction = transaction
         self._table, self._timeframe, self._choices = load.table, load.timeframe, load.choices
         self._grid_ms = None if load.timeframe is None else timeframe_ms(load.timeframe)
@@ -407,7 +465,7 @@ class _Ingest:
                         ahead = workers.submit(next, batches, None)
                         read += raw.height
                         raw = self._of_this_length(number, raw)
-                        unit = unit or time_unit(raw[time_column(self._table)])
+                        unit = unit or time_unit(raw[self._table.time])
                         raw, parsed = parse_named(raw, self._table, unit, self._grid_ms, source.decimal)
                         self._findings.check(Batch(number, raw, parsed, unit))
                 if raw is not None:
@@ -468,7 +526,7 @@ class _Ingest:
         return f"the files say {counts}: --matching-only takes the rows of {self._timeframe} alone"
 
     def _note(self, rows: pl.DataFrame) -> None:
-        report, times = self._report, rows[time_column(self._table)].drop_nulls()
+        report, times = self._report, rows[self._table.time].drop_nulls()
         report.rows += rows.height
         if "direction" in rows.columns:
             report.shorts += int((rows["direction"] == "short").sum())
@@ -517,7 +575,7 @@ class _Ingest:
         if self._findings.total or merged.clashes is not None:
             return merged
         merged.mints = rows["mint"].n_unique()
-        merged.replaced = parts(self._partition(bucket))
+        merged.replaced = self._base.by_timeframe.get(self._timeframe or "", {}).get(bucket, ())
         old, note = self._read_old(merged.replaced)
         if old is not None:
             rows = rows.cast({"mint": pl.String})
@@ -535,17 +593,20 @@ class _Ingest:
             written = Note(RULES, self._grid_ms, *_digests(CandleColumns.from_frame(rows)))
         merged.staged = self._scratch / f"merged-{bucket:02d}.parquet"
         write_part(rows, self._table, merged.staged, written)
+        merged.statistics = tables.statistics(rows, self._table)
         return merged
 
-    def _read_old(self, files: list[Path]) -> tuple[pl.DataFrame | None, bool]:
+    def _read_old(self, files: Sequence[DataFile]) -> tuple[pl.DataFrame | None, bool]:
         """Read what the lake has of a partition, and tell whether it is known to keep the rules of candles."""
-        if not files:
-            return None, False
-        with inventory.explained(self._root):
-            ((rows, note),) = map(read_part, files)
-        if note is not None and _digests(CandleColumns.from_frame(rows)) != (note.digest, note.liquidity):
-            raise inventory.damaged_rows(files[0])
-        return rows, note is not None and note.rules >= RULES and note.timeframe_ms == self._grid_ms
+        read, known = [], True
+        for file in files:  # one, unless another program has written the table
+            with explained(self._store, [file]), self._store.open(file.name) as opened:
+                rows, note = read_part(opened)
+            if note is not None and _digests(CandleColumns.from_frame(rows)) != (note.digest, note.liquidity):
+                raise damaged_rows(self._store, file.name)
+            read.append(rows)
+            known &= note is not None and note.rules >= RULES and note.timeframe_ms == self._grid_ms
+        return (pl.concat(read, how="diagonal"), known and len(read) == 1) if read else (None, False)
 
     def _with_options(self, rows: pl.DataFrame, old: pl.DataFrame | None) -> tuple[pl.DataFrame, pl.DataFrame | None]:
         """Give new and old rows the same options: what a file has no column for stays as it is known."""
@@ -585,13 +646,9 @@ class _Ingest:
         report.unchanged += merged.unchanged
         report.changed_keys.extend(merged.changed_keys[: CHANGED_KEYS_SHOWN - len(report.changed_keys)])
         if merged.staged is not None:
-            merged.staged.replace(self._transaction.stage(self._partition(bucket), merged.replaced))
+            values = {} if self._timeframe is None else {"timeframe": self._timeframe, "mint_bucket": str(bucket)}
+            self._transaction.replace(self._table, values, merged.staged, merged.statistics, merged.replaced)
             report.partitions_written += 1
-
-    def _partition(self, bucket: int) -> Path:
-        if self._timeframe is None:
-            return self._root / CALLS.name
-        return bucket_dir(self._root, self._timeframe, bucket)
 
     def _unique(self, bucket: int, merged: _Merged) -> pl.DataFrame:
         """Read one partition's rows with each key once, sorted by key; repeated keys that disagree are noted."""
@@ -608,7 +665,7 @@ class _Ingest:
             for number in files:
                 part = rows if len(files) == 1 else rows.filter(pl.col(FILE) == number)
                 spacing = self._spacings[number]
-                merged.spacing[number] = spacing.of_mints(part["mint"], part[time_column(self._table)])
+                merged.spacing[number] = spacing.of_mints(part["mint"], part[self._table.time])
         repeats = pl.all_horizontal(pl.col(name) == pl.col(name).shift() for name in self._table.key)
         if once or not rows.select(repeats.any()).item():
             return rows.select(*self._table.present(rows.columns), FILE)

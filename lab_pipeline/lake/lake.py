@@ -1,22 +1,22 @@
-"""The lake: every candle and call that was ever ingested, in one directory."""
+"""The lake: every candle and call that was ever ingested, in a directory or a bucket."""
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 import polars as pl
-import pyarrow.parquet as pq
 
 from lab_pipeline.domain import frames
 from lab_pipeline.domain.timeframe import timeframe_ms
-from lab_pipeline.lake import commit, inventory
+from lab_pipeline.lake import adoption, commit, damage, tables, versions
 from lab_pipeline.lake.errors import LakeError
-from lab_pipeline.lake.layout import CALLS, CANDLES, parts, timeframe_dir
-from lab_pipeline.lake.scan import CandleSlice, extent, milliseconds, mints_of
+from lab_pipeline.lake.layout import CALLS, CANDLES, Table, require_timeframe
+from lab_pipeline.lake.scan import EPOCH, CandleSlice, milliseconds, mints_of
+from lab_pipeline.lake.store import Store
+from lab_pipeline.lake.tables import DataFile, Snapshot
 
 if TYPE_CHECKING:
     from lab_pipeline.lake.chats import Reading
@@ -47,8 +47,39 @@ class Lake:
     a part of one.
     """
 
-    def __init__(self, root: Path) -> None:
-        self.root = root
+    def __init__(self, root: Path | str) -> None:
+        """Take a directory, or the URL of a prefix of a bucket (`s3://…`)."""
+        self.store = Store.at(root)
+        self.root = self.store.directory or self.store.root
+        self._versions: dict[str, int] = {}
+
+    @property
+    def version(self) -> str:
+        """The version that is read, such as `v12.5`: of the candles, then of the calls."""
+        return versions.named(*(self._version(table).version for table in tables.TABLES))
+
+    def at(self, as_of: str | None) -> "Lake":
+        """Return the lake as it was, to be read; whatever is ingested later, it stays so.
+
+        Args:
+            as_of: a version, or a time (ISO 8601, UTC) for the last version until then; null for the one of now.
+
+        Raises:
+            LakeError: if there is no such version, or none from so early.
+        """
+        adoption.require_layout(self.store)
+        then = Lake(self.root)
+        if as_of is None and self._versions:
+            then._versions = self._versions
+            return then
+        found = versions.parse(self.version) if as_of is None else versions.find(self.store, as_of)
+        then._versions = {table.name: version for table, version in zip(tables.TABLES, found, strict=True)}
+        return then
+
+    def history(self) -> list[versions.Version]:
+        """List all versions that there were, oldest first."""
+        adoption.require_layout(self.store)
+        return versions.history(self.store)
 
     def ingest_candles(
         self,
@@ -87,8 +118,8 @@ class Lake:
 
         choices = ingest.Choices(hints or Hints(mint=mint), matching_only, force)
         if timeframe is None:
-            return ingest.ingest_as_stated(self.root, files, on_progress, receipt=receipt, choices=choices)
-        return ingest.ingest_files(self.root, files, timeframe, on_progress, receipt=receipt, choices=choices)
+            return ingest.ingest_as_stated(self.store, files, on_progress, receipt=receipt, choices=choices)
+        return ingest.ingest_files(self.store, files, timeframe, on_progress, receipt=receipt, choices=choices)
 
     def ingest_calls(
         self,
@@ -113,25 +144,27 @@ class Lake:
         from lab_pipeline.lake.sources import Hints  # noqa: PLC0415 - as above
 
         choices = ingest.Choices(Hints(chats=chats))
-        return ingest.ingest_files(self.root, files, None, on_progress, receipt=receipt, choices=choices)
+        return ingest.ingest_files(self.store, files, None, on_progress, receipt=receipt, choices=choices)
 
     def receipts(self) -> list[str]:
         """List the receipts that the lake keeps."""
-        from lab_pipeline.lake import ingest  # noqa: PLC0415 - as above
-
-        return [path.stem for path in sorted(ingest.receipt_path(self.root, "*").parent.glob("*.json"))]
+        return sorted(
+            name.rpartition("/")[2].removesuffix(".json")
+            for name in self.store.found(commit.RECEIPTS)
+            if name.endswith(".json")
+        )
 
     def forget_receipt(self, receipt: str) -> None:
         """Drop a receipt that nobody will ask for any more; one that is not there is no error."""
         from lab_pipeline.lake import ingest  # noqa: PLC0415 - as above
 
-        ingest.receipt_path(self.root, receipt).unlink(missing_ok=True)
+        self.store.remove(ingest.receipt_name(receipt))
 
     def write_candles(self, frame: pl.DataFrame, timeframe: str) -> "IngestReport":
         """Bring candles in from a frame, by the same rules as from a file, but for those about their spacing."""
         from lab_pipeline.lake import ingest  # noqa: PLC0415 - as above
 
-        return ingest.ingest_frame(self.root, frame, timeframe)
+        return ingest.ingest_frame(self.store, frame, timeframe)
 
     def write_calls(
         self, frame: pl.DataFrame, *, chats: "Reading | None" = None, name: str = "frame"
@@ -140,21 +173,15 @@ class Lake:
         from lab_pipeline.lake import ingest  # noqa: PLC0415 - as above
         from lab_pipeline.lake.sources import Hints  # noqa: PLC0415 - as above
 
-        return ingest.ingest_frame(self.root, frame, None, Hints(chats=chats), name)
+        return ingest.ingest_frame(self.store, frame, None, Hints(chats=chats), name)
 
     def timeframes(self) -> list[str]:
         """List the candle lengths that the lake has, shortest first."""
-        with self.reading():
-            found = {path.parents[1].name for path in self.root.glob(f"{CANDLES.name}/timeframe=*/*/part-*.parquet")}
-            recorded = map(Path, inventory.recorded(self.root) or {})  # also what is lost: reading it then says so
-            found |= {path.parts[1] for path in recorded if path.parts[0] == CANDLES.name}
-        return sorted((name.partition("=")[2] for name in found), key=timeframe_ms)
+        return sorted(self._version(CANDLES).by_timeframe, key=timeframe_ms)
 
     def mints(self, timeframe: str) -> list[str]:
         """List the mints that have candles of a length, ascending."""
-        with self.reading():
-            files = self.candle_files(timeframe)
-            return sorted({mint for path in files for mint in mints_of(path)})
+        return sorted({mint for file in self.candle_files(timeframe) for mint in mints_of(self.store, file)})
 
     def callers(self) -> list[str]:
         """List the callers, ascending."""
@@ -183,41 +210,34 @@ class Lake:
             pl.lit(value=True) if mints is None else pl.col("mint").is_in(list(mints)),
             pl.lit(value=True) if callers is None else pl.col("caller").is_in(list(callers)),
         ]
-        with self.reading():
-            files = self._call_files()
-            if not files:
-                return pl.DataFrame(schema=frames.CALLS)
-            return pl.read_parquet(files, glob=False).filter(rules).sort(*CALLS.order)
+        files = self._call_files()
+        if not files:
+            return pl.DataFrame(schema=frames.CALLS)
+        return pl.concat(self.each(files, lambda calls: calls.filter(rules)), how="diagonal").sort(*CALLS.order)
 
     def calls_version(self) -> str:
         """Return a name that changes when, and only when, an ingest has changed calls; empty without calls."""
-        with self.reading():
-            return " ".join(path.stem for path in self._call_files())
+        return " ".join(file.stem for file in self._call_files())
 
     def candles_version(self, timeframe: str) -> str:
         """Return a name that changes when, and only when, an ingest has changed candles of a length; empty without."""
-        with self.reading():
-            return " ".join(path.stem for path in self.candle_files(timeframe))
+        return " ".join(file.stem for file in self.candle_files(timeframe))
 
     def calls_extent(self) -> tuple[datetime, datetime] | None:
-        """Return the first and the last called_at from the files' statistics, or null without calls."""
-        with self.reading():
-            return extent(self._call_files(), "called_at")
+        """Return the first and the last called_at, or null without calls."""
+        return _extent(self._call_files())
 
     def candles_extent(self, timeframe: str) -> tuple[datetime, datetime] | None:
-        """Return the first and the last timestamp of a candle length from the files' statistics, or null."""
-        with self.reading():
-            return extent(self.candle_files(timeframe), "timestamp")
+        """Return the first and the last timestamp of a candle length, or null."""
+        return _extent(self.candle_files(timeframe))
 
     def candles_count(self, timeframe: str) -> int:
-        """Count the candles of a length from the files' footers."""
-        with self.reading():
-            return sum(pq.read_metadata(path).num_rows for path in self.candle_files(timeframe))
+        """Count the candles of a length."""
+        return sum(file.rows for file in self.candle_files(timeframe))
 
     def has_liquidity(self, timeframe: str) -> bool:
         """Return whether some candle of a length says what the pool holds."""
-        with self.reading():
-            return any("liquidity" in pq.read_schema(path).names for path in self.candle_files(timeframe))
+        return any(file.liquidity for file in self.candle_files(timeframe))
 
     def slice(
         self,
@@ -226,7 +246,6 @@ class Lake:
         start: Moment,
         end: Moment,
         *,
-        hold: Path | None = None,
         liquidity: bool = False,
         finer: str | None = None,
     ) -> CandleSlice:
@@ -237,12 +256,12 @@ class Lake:
             mints: whose candles.
             start: earliest timestamp, inclusive.
             end: latest timestamp, exclusive.
-            hold: a directory that keeps the files for other processes, which read the slice in `pieces`.
             liquidity: read the candles' liquidity, too.
             finer: length of the finer candles that may be asked for, by `CandleSlice.finer`.
         """
         times = milliseconds(start), milliseconds(end)
-        return CandleSlice.select(self.root, timeframe, mints, *times, hold=hold, liquidity=liquidity, finer=finer)
+        version = self._version(CANDLES)
+        return CandleSlice.select(self.store, version, timeframe, mints, *times, liquidity=liquidity, finer=finer)
 
     def candles(
         self, timeframe: str, mint: str | Sequence[str], start: Moment, end: Moment, *, liquidity: bool = False
@@ -301,27 +320,67 @@ class Lake:
         liquidity = self.has_liquidity(timeframe)
         return Market(self.candles(timeframe, named, first, last + 1, liquidity=liquidity), calls)
 
-    def candle_files(self, timeframe: str) -> list[Path]:
-        """List the part files of a candle length; they stay only while `reading` is held."""
-        inventory.require_whole(self.root, timeframe_dir(self.root, timeframe))
-        directories = sorted(timeframe_dir(self.root, timeframe).glob("mint_bucket=*"))
-        return [path for directory in directories for path in parts(directory)]
+    def candle_files(self, timeframe: str) -> list[DataFile]:
+        """List the files of a candle length.
+
+        Raises:
+            LakeError: if one is lost or cut.
+        """
+        require_timeframe(timeframe)
+        files = [file for some in self._version(CANDLES).by_timeframe.get(timeframe, {}).values() for file in some]
+        damage.require_whole(self.store, files)
+        return files
+
+    def each(self, files: Sequence[DataFile], query: Callable[[pl.LazyFrame], pl.LazyFrame]) -> list[pl.DataFrame]:
+        """Ask every file the same; an optional column that none of its rows has a value of is not there."""
+        options = self.store.options or None
+        with damage.explained(self.store, files):
+            scans = [
+                pl.scan_parquet(self.store.place(file.name), glob=False, storage_options=options) for file in files
+            ]
+            return pl.collect_all([query(one) for one in scans])
 
     def damage(self) -> list[str]:
         """Say of each file that is lost or cannot be opened which it is."""
-        with commit.reading(self.root) if self.root.is_dir() else nullcontext():
-            return inventory.damage(self.root)
+        return damage.damage(self.store)
+
+    def repair(self) -> list[str]:
+        """Go on without what is lost or damaged, and say of each file which it was."""
+        return damage.repair(self.store)
 
     def leftovers(self, *, remove: bool = False) -> int:
         """Return the bytes that killed ingests left, which the next ingest would remove; or remove them now."""
-        return commit.leftovers(self.root, remove=remove)
+        return commit.leftovers(self.store, remove=remove)
 
-    @contextmanager
-    def reading(self) -> Iterator[None]:
-        """Keep writers from changing files while they are listed and read; an ingest waits for the end of it."""
-        with commit.reading(self.root) if self.root.is_dir() else nullcontext(), inventory.explained(self.root):
-            yield
+    def forget_versions(self, before: datetime, kept: Collection[str], *, remove: bool) -> int:
+        """Return the bytes of files that only versions have which were replaced before a moment, and remove them.
 
-    def _call_files(self) -> list[Path]:
-        inventory.require_whole(self.root, self.root / CALLS.name)
-        return parts(self.root / CALLS.name)
+        Args:
+            before: the moment.
+            kept: names of versions that are kept, whatever their age.
+            remove: whether they go, or are only measured.
+        """
+        from lab_pipeline.lake.retention import unneeded  # noqa: PLC0415 - as above
+
+        adoption.require_layout(self.store)
+        found = unneeded(self.store, before, kept)
+        for name in found if remove else ():
+            self.store.remove(name)
+        return sum(found.values())
+
+    def _version(self, table: Table) -> Snapshot:
+        adoption.require_layout(self.store)
+        return tables.snapshot(self.store, table, self._versions.get(table.name))
+
+    def _call_files(self) -> tuple[DataFile, ...]:
+        files = self._version(CALLS).files
+        damage.require_whole(self.store, files)
+        return files
+
+
+def _extent(files: Sequence[DataFile]) -> tuple[datetime, datetime] | None:
+    """Return the first and the last time in files, or null without any."""
+    if not files:
+        return None
+    first, last = min(file.times[0] for file in files), max(file.times[1] for file in files)
+    return EPOCH + timedelta(milliseconds=first), EPOCH + timedelta(milliseconds=last)

@@ -46,6 +46,11 @@ class Table:
     aliases: Mapping[str, tuple[str, ...]]
 
     @property
+    def time(self) -> str:
+        """The only time that every row has."""
+        return next(name for name, dtype in self.columns.items() if dtype == frames.TIMESTAMP)
+
+    @property
     def types(self) -> dict[str, pl.DataType]:
         """Types of all columns, options after the others."""
         return {**self.columns, **self.options}
@@ -104,27 +109,16 @@ def mint_bucket(mint: str) -> int:
     return zlib.crc32(mint.encode()) % MINT_BUCKETS
 
 
-def timeframe_dir(root: Path, timeframe: str) -> Path:
-    """Return the directory of one candle length.
+def require_timeframe(timeframe: str) -> None:
+    """Refuse what is not a timeframe.
 
     Raises:
-        LakeError: if the text is not a timeframe.
+        LakeError: if the text is none.
     """
     try:
         timeframe_ms(timeframe)
     except ValueError as error:
         raise LakeError(str(error)) from None
-    return root / CANDLES.name / f"timeframe={timeframe}"
-
-
-def bucket_dir(root: Path, timeframe: str, bucket: int) -> Path:
-    """Return the directory of one mint bucket."""
-    return timeframe_dir(root, timeframe) / f"mint_bucket={bucket:02d}"
-
-
-def parts(directory: Path) -> list[Path]:
-    """List the part files of a partition: one, or none if it has no rows."""
-    return sorted(directory.glob("part-*.parquet"))
 
 
 @dataclass(frozen=True)
@@ -180,9 +174,9 @@ def write_part(frame: pl.DataFrame, table: Table, path: Path, note: Note | None 
     atomic.sync_file(path)
 
 
-def read_part(path: Path) -> tuple[pl.DataFrame, Note | None]:
-    """Read all rows of a part file, and what the lake wrote down of them."""
-    table = pq.read_table(path)
+def read_part(file: pa.NativeFile) -> tuple[pl.DataFrame, Note | None]:
+    """Read all rows of an open part file, and what the lake wrote down of them."""
+    table = pq.ParquetFile(file).read()
     rows = pl.from_arrow(table.replace_schema_metadata(None))
     assert isinstance(rows, pl.DataFrame)  # noqa: S101 - a table is one
     return rows, Note.of(table.schema.metadata)

@@ -112,11 +112,6 @@ def parse(raw: pl.DataFrame, table: Table, unit: TimeUnit | None, grid_ms: int |
     return Parsed(pl.DataFrame(columns), off_grid)
 
 
-def time_column(table: Table) -> str:
-    """Return the name of the table's only time."""
-    return next(name for name, dtype in table.columns.items() if dtype == frames.TIMESTAMP)
-
-
 def time_unit(values: pl.Series) -> TimeUnit | None:
     """Detect the unit of a source from its first value that can be read, Unix units by magnitude."""
     if isinstance(values.dtype, pl.Datetime):

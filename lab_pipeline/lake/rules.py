@@ -17,7 +17,7 @@ from lab_pipeline.domain.identifiers import is_identifier
 from lab_pipeline.domain.options import CALL_RULES, CANDLE_RULES
 from lab_pipeline.lake.errors import VIOLATIONS_SHOWN, IngestError, Violation
 from lab_pipeline.lake.layout import CALLS, CANDLES, Table
-from lab_pipeline.lake.parsing import Parsed, TimeUnit, time_column, unread, value_at, why_null
+from lab_pipeline.lake.parsing import Parsed, TimeUnit, unread, value_at, why_null
 from lab_pipeline.lake.sniffing import plain
 from lab_pipeline.lake.sources import ROW, Source
 
@@ -141,7 +141,7 @@ class Findings:
     def _off_grid(self, parsed: Parsed) -> pl.DataFrame:
         rows = parsed.off_grid.arg_true().cast(pl.Int64).alias("index").to_frame()
         rule = pl.lit(f"must be on the {self._grid} grid").alias("rule")
-        return rows.with_columns(pl.lit(time_column(self._table)).alias("column"), rule)
+        return rows.with_columns(pl.lit(self._table.time).alias("column"), rule)
 
 
 @cache

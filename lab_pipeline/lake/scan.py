@@ -1,18 +1,15 @@
 """Read a part of the candles, one state of them, as few bytes as the row groups allow.
 
-The files of a slice are opened under the lake's shared lock and stay open: a writer that replaces them afterwards
-removes their names, not the rows, so the slice needs no lock while it is read and never holds a writer up. A slice
-that several processes read in pieces gives its files second names under that lock, which stay until they are removed.
+The files of a slice are those of one version of the table, which nobody changes: what writers replace stays until
+retention removes it, so a slice needs no lock, and other processes can read it in pieces by the names of its files.
 """
 
 from bisect import bisect_left
 from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import nullcontext, suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
@@ -24,10 +21,11 @@ import pyarrow.parquet as pq
 
 from lab_pipeline.domain import frames
 from lab_pipeline.domain.candles import RULES, CandleColumns, Integers
-from lab_pipeline.files.atomic import link_or_copy
-from lab_pipeline.lake import commit, inventory
-from lab_pipeline.lake.layout import Note, bucket_dir, mint_bucket, parts, timeframe_dir
+from lab_pipeline.lake.damage import damaged_rows, explained, require_whole
+from lab_pipeline.lake.layout import Note, mint_bucket, require_timeframe
 from lab_pipeline.lake.snapshot import COLUMNS, LIQUIDITY, bucket_digest, combine, liquidity_digest
+from lab_pipeline.lake.store import Store
+from lab_pipeline.lake.tables import DataFile, Snapshot
 
 Column = npt.NDArray[Any]
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -36,21 +34,21 @@ SHARD_ROWS = 1 << 17
 
 READERS = 2
 """Shards read at once: hashing one overlaps with decoding the other."""
+OPENERS = 16
+"""Files of a bucket that are opened at once: each takes several answers."""
 
 
 @dataclass(frozen=True)
 class PartFile:
-    """A part file of the lake, or another name of it, and what of it belongs to a slice.
+    """A file of the lake, and what of it belongs to a slice.
 
     Attributes:
-        bucket: of its mints.
-        path: where it is.
+        file: as the log has it.
         mints: those that are wanted, ascending.
         rows: rows of the row groups that will be read.
     """
 
-    bucket: int
-    path: Path
+    file: DataFile
     mints: tuple[str, ...]
     rows: int
 
@@ -60,6 +58,7 @@ class SlicePiece:
     """Some mint buckets of a slice, which any process that sees the files can read: small, and can be pickled.
 
     Attributes:
+        root: of the lake.
         files: ascending by bucket.
         start_ms: candles from this time on.
         end_ms: candles before this time.
@@ -67,6 +66,7 @@ class SlicePiece:
         finer: files of the finer candles of its mints.
     """
 
+    root: str
     files: tuple[PartFile, ...]
     start_ms: int
     end_ms: int
@@ -98,8 +98,16 @@ class CandleSlice:
     """
 
     def __init__(
-        self, opened: Sequence["_Part"], start_ms: int, end_ms: int, finer: Sequence["_Part"] = (), *, liquidity: bool
+        self,
+        store: Store,
+        opened: Sequence["_Part"],
+        start_ms: int,
+        end_ms: int,
+        *,
+        finer: Sequence["_Part"] = (),
+        liquidity: bool,
     ) -> None:
+        self._root = store.root
         self._parts = [part for part in opened if part.groups]
         self._start_ms, self._end_ms = start_ms, end_ms
         self._liquidity = liquidity
@@ -112,28 +120,27 @@ class CandleSlice:
         self._reset()
 
     @classmethod
-    def select(
+    def select(  # noqa: PLR0917 - as `Lake.slice` has them
         cls,
-        root: Path,
+        store: Store,
+        version: Snapshot,
         timeframe: str,
         mints: Sequence[str],
         start_ms: int,
         end_ms: int,
         *,
-        hold: Path | None = None,
         liquidity: bool = False,
         finer: str | None = None,
     ) -> Self:
-        """Open the files of a lake that can have the candles.
+        """Open the files of a version of the candles that can have those that are asked for.
 
         Args:
-            root: of the lake.
+            store: of the lake.
+            version: of its candles.
             timeframe: length of the candles.
             mints: whose candles.
             start_ms: earliest timestamp, inclusive, milliseconds since the epoch.
             end_ms: latest timestamp, exclusive.
-            hold: a directory in which the files get another name, for `pieces`: the same files where the file system
-                lets it be so, copies elsewhere.
             liquidity: read the candles' liquidity, too.
             finer: length of the finer candles that may be asked for.
         """
@@ -141,37 +148,33 @@ class CandleSlice:
         for mint in sorted(set(mints)):
             wanted.setdefault(mint_bucket(mint), []).append(mint)
 
-        def opened(length: str, place: Path | None, *, liquidity: bool) -> list[_Part]:
-            inventory.require_whole(root, timeframe_dir(root, length))
-            return [
-                _Part(
-                    bucket,
-                    path if place is None else _named(path, place, bucket),
-                    wanted[bucket],
-                    start_ms,
-                    end_ms,
-                    liquidity=liquidity,
-                )
+        def opened(length: str, *, liquidity: bool) -> list[_Part]:
+            require_timeframe(length)
+            buckets = version.by_timeframe.get(length, {})
+            require_whole(store, [file for files in buckets.values() for file in files])
+            within = [
+                (file, tuple(wanted[bucket]))
                 for bucket in sorted(wanted)
-                for path in parts(bucket_dir(root, length, bucket))
+                for file in buckets.get(bucket, ())
+                if file.times[0] < end_ms and file.times[1] >= start_ms
             ]
+            return _opened(store, within, start_ms, end_ms, liquidity=liquidity)
 
-        with commit.reading(root) if root.is_dir() else nullcontext(), inventory.explained(root):
-            found = opened(timeframe, hold, liquidity=liquidity)
-            below = None if hold is None else hold / "finer"
-            more = [] if finer is None else opened(finer, below, liquidity=False)
-        return cls(found, start_ms, end_ms, more, liquidity=liquidity)
+        found = opened(timeframe, liquidity=liquidity)
+        more = [] if finer is None else opened(finer, liquidity=False)
+        return cls(store, found, start_ms, end_ms, finer=more, liquidity=liquidity)
 
     @classmethod
     def of(cls, piece: SlicePiece) -> Self:
         """Open a piece of a slice, in whatever process."""
+        store = Store(piece.root)
 
         def opened(files: Sequence[PartFile], *, liquidity: bool) -> list[_Part]:
-            times = piece.start_ms, piece.end_ms
-            return [_Part(file.bucket, file.path, list(file.mints), *times, liquidity=liquidity) for file in files]
+            named = [(one.file, one.mints) for one in files]
+            return _opened(store, named, piece.start_ms, piece.end_ms, liquidity=liquidity)
 
         found, finer = opened(piece.files, liquidity=piece.liquidity), opened(piece.finer, liquidity=False)
-        return cls(found, piece.start_ms, piece.end_ms, finer, liquidity=piece.liquidity)
+        return cls(store, found, piece.start_ms, piece.end_ms, finer=finer, liquidity=piece.liquidity)
 
     def pieces(self, rows: int) -> list[SlicePiece]:
         """Cut the slice into pieces of whole mint buckets: each begun one is filled until it has so many rows.
@@ -185,15 +188,16 @@ class CandleSlice:
         for part in self._parts:
             if sum(file.rows for file in pieces[-1]) >= rows:
                 pieces.append([])
-            pieces[-1].append(part.file)
+            pieces[-1].append(part.planned)
         finer = self.finer.files
         return [
             SlicePiece(
+                self._root,
                 tuple(files),
                 self._start_ms,
                 self._end_ms,
                 self._liquidity,
-                tuple(finer[file.bucket] for file in files if file.bucket in finer),
+                tuple(finer[one.file.bucket] for one in files if one.file.bucket in finer),
             )
             for files in pieces
         ]
@@ -269,7 +273,7 @@ class FinerCandles:
     """
 
     def __init__(self, opened: Sequence["_Part"]) -> None:
-        self._parts = {part.bucket: part for part in opened}
+        self._parts = {part.file.bucket: part for part in opened}
         self._found: list[pl.DataFrame] = []
         self.bytes = 0
         self.rows = 0
@@ -277,7 +281,7 @@ class FinerCandles:
     @property
     def files(self) -> dict[int, PartFile]:
         """The part files, by mint bucket."""
-        return {bucket: part.file for bucket, part in self._parts.items()}
+        return {bucket: part.planned for bucket, part in self._parts.items()}
 
     def within(self, wanted: pl.DataFrame, length_ms: int) -> pl.DataFrame:
         """Read the finer candles that lie in candles.
@@ -321,21 +325,11 @@ class FinerCandles:
             part.close()
 
 
-def mints_of(path: Path) -> list[str]:
-    """Read the mints of a part file, ascending."""
-    table = pq.ParquetFile(path, read_dictionary=["mint"]).read(["mint"])
+def mints_of(store: Store, file: DataFile) -> list[str]:
+    """Read the mints of a file, ascending."""
+    with explained(store, [file]), store.open(file.name) as opened:
+        table = pq.ParquetFile(opened, read_dictionary=["mint"]).read(["mint"])
     return _runs(table.column("mint"))[0]
-
-
-def extent(paths: Sequence[Path], column: str) -> tuple[datetime, datetime] | None:
-    """Return the least and the greatest value of a time column from the statistics of part files."""
-    bounds = [
-        group.column(index).statistics
-        for metadata in map(pq.read_metadata, paths)
-        for index in [metadata.schema.names.index(column)]
-        for group in map(metadata.row_group, range(metadata.num_row_groups))
-    ]
-    return (min(bound.min for bound in bounds), max(bound.max for bound in bounds)) if bounds else None
 
 
 def milliseconds(moment: datetime | int) -> int:
@@ -356,6 +350,8 @@ class _Part:
     """An open part file, and which of its row groups can hold rows of a slice.
 
     Attributes:
+        store: of the lake.
+        file: as the log has it.
         groups: those row groups.
         rows: rows in them.
         bytes: their compressed size.
@@ -364,13 +360,15 @@ class _Part:
     """
 
     def __init__(
-        self, bucket: int, path: Path, mints: list[str], start_ms: int, end_ms: int, *, liquidity: bool
+        self, store: Store, file: DataFile, mints: Sequence[str], start_ms: int, end_ms: int, *, liquidity: bool
     ) -> None:
-        self.bucket = bucket
-        self.path = path
-        self._mints = mints
+        self.store = store
+        self.file = file
+        self._mints = list(mints)
         self._start_ms, self._end_ms = start_ms, end_ms
-        self._file = pq.ParquetFile(pa.OSFile(str(path)), read_dictionary=["mint"], pre_buffer=False)
+        with explained(store, [file]):
+            far = store.directory is None  # there it pays to ask for neighbouring pages at once
+            self._file = pq.ParquetFile(store.open(file.name), read_dictionary=["mint"], pre_buffer=far)
         groups = [self._file.metadata.row_group(number) for number in range(self._file.num_row_groups)]
         self.groups = [number for number, group in enumerate(groups) if self._may_hold(group)]
         self.rows = sum(groups[number].num_rows for number in self.groups)
@@ -381,15 +379,15 @@ class _Part:
         self.note = Note.of(self._file.metadata.metadata)
 
     @property
-    def file(self) -> PartFile:
-        return PartFile(self.bucket, self.path, tuple(self._mints), self.rows)
+    def planned(self) -> PartFile:
+        return PartFile(self.file, tuple(self._mints), self.rows)
 
     def close(self) -> None:
         self._file.close(force=True)
 
     def read(self) -> CandleColumns:
         """Read the qualifying rows; without a copy if they are all rows of the groups."""
-        with inventory.explained(self.path):
+        with explained(self.store, [self.file]):
             table = self._file.read_row_groups(self.groups, columns=self._columns)
         mints, offsets = _runs(table.column("mint"))
         arrays = [_array(table.column(name)) for name in self._columns[1:]]
@@ -417,7 +415,7 @@ class _Part:
                 asked.append(number)
         found = [pl.DataFrame(schema=frames.CANDLES)]
         for number in asked:
-            with inventory.explained(self.path):
+            with explained(self.store, [self.file]):
                 table = self._file.read_row_group(number, columns=self._columns)
             rows = pl.from_arrow(table)
             assert isinstance(rows, pl.DataFrame)  # noqa: S101 - a table is one
@@ -443,13 +441,18 @@ class _Part:
         return bool(timestamp.max_raw >= self._start_ms and timestamp.min_raw < self._end_ms)
 
 
-def _named(path: Path, directory: Path, bucket: int) -> Path:
-    """Give a file another name, which outlives the one that it has."""
-    directory.mkdir(parents=True, exist_ok=True)
-    name = directory / f"bucket={bucket:02d}.{path.name}"
-    with suppress(FileExistsError):  # an op that is executed again: names of parts are never used twice, it is the same
-        link_or_copy(path, name)
-    return name
+def _opened(
+    store: Store, named: Sequence[tuple[DataFile, Sequence[str]]], start_ms: int, end_ms: int, *, liquidity: bool
+) -> list[_Part]:
+    """Open files, each for the mints that are wanted of it; those of a bucket several at a time."""
+
+    def one(file: DataFile, mints: Sequence[str]) -> _Part:
+        return _Part(store, file, mints, start_ms, end_ms, liquidity=liquidity)
+
+    if store.directory is not None or not named:
+        return [one(*each) for each in named]
+    with ThreadPoolExecutor(min(OPENERS, len(named)), thread_name_prefix="lake-open") as openers:
+        return list(openers.map(one, *zip(*named, strict=True)))
 
 
 def _read_ahead(shards: list[list[_Part]]) -> Iterator[_Shard]:
@@ -472,7 +475,7 @@ def _read_shard(parts_of_shard: list[_Part]) -> _Shard:
         if len(candles):
             digest = bucket_digest(candles)
             with_liquidity = None if candles.liquidity is None else liquidity_digest(digest, candles.liquidity)
-            digests.append((part.bucket, with_liquidity or digest))
+            digests.append((part.file.bucket, with_liquidity or digest))
             candles = _vouched_for(part, candles, digest.hex(), with_liquidity.hex() if with_liquidity else None)
         buckets.append(candles)
     return _Shard(_merge(buckets), digests)
@@ -487,7 +490,7 @@ def _vouched_for(part: _Part, candles: CandleColumns, digest: str, with_liquidit
     if part.note is None or len(candles) < part.whole:
         return candles
     if digest != part.note.digest or (with_liquidity is not None and with_liquidity != part.note.liquidity):
-        raise inventory.damaged_rows(part.path)
+        raise damaged_rows(part.store, part.file.name)
     return replace(candles, checked=part.note.timeframe_ms if part.note.rules >= RULES else 0)
 
 

@@ -12,7 +12,8 @@ import pyarrow as pa
 from lab_pipeline.domain.timeframe import timeframe_ms
 from lab_pipeline.lake.identities import parse_named
 from lab_pipeline.lake.layout import CANDLES, Table
-from lab_pipeline.lake.parsing import OFFSET, TimeUnit, time_column, time_unit, value_at
+from lab_pipeline.lake.lengths import name_of
+from lab_pipeline.lake.parsing import OFFSET, TimeUnit, time_unit, value_at
 from lab_pipeline.lake.sources import (
     NO_HINTS,
     ROW,
@@ -25,6 +26,7 @@ from lab_pipeline.lake.sources import (
     reading,
     stated_lengths,
 )
+from lab_pipeline.lake.spacing import Spacing
 
 ROWS_SHOWN = 5
 IN_UTC = re.compile(r"(?:Z|UTC|GMT|[+-]00(?::?00)?)$", re.IGNORECASE)
@@ -45,6 +47,7 @@ class Understanding:
         timeframes: how long the candles are, shortest first; empty for calls.
         decimal: what is before the fraction of a number.
         notes: what was made of the file that its columns do not say.
+        warnings: what may not be as it is meant: lengths that are several, or other than was said.
         left_out: messages of a chat that are no calls, by the reason.
         first_rows: the first few as the lake would have them, null where a value cannot be read.
     """
@@ -59,6 +62,7 @@ class Understanding:
     timeframes: list[str]
     decimal: str
     notes: list[str]
+    warnings: list[str]
     left_out: dict[str, int]
     first_rows: pl.DataFrame
 
@@ -75,6 +79,7 @@ class Understanding:
             *lengths,
             *decimal,
             *self.notes,
+            *(f"warning: {warning}" for warning in self.warnings),
             *(f"left out: {count:,} {reason}" for reason, count in self.left_out.items()),
             f"ignored columns: {', '.join(self.ignored) or 'none'}",
         ]
@@ -113,13 +118,16 @@ def _understanding(source: Source, path: Path, table: Table, timeframe: str | No
         for _ in batches:  # what a chat leaves out is known at its end
             pass
     unit, zone, rows, has_times = None, "no rows", pl.DataFrame(), False
+    warnings = _of_lengths(source, timeframe, lengths)
     if raw.height:
-        times = raw[time_column(table)]
+        times = raw[table.time]
         unit = time_unit(times)
         has_times = isinstance(times.dtype, pl.Datetime)
         zone = _zone(source, times, table)
-        _, parsed = parse_named(raw.head(ROWS_SHOWN).drop(ROW), table, unit, None, source.decimal)
-        rows = parsed.frame
+        _, parsed = parse_named(raw.drop(ROW), table, unit, None, source.decimal)
+        rows = parsed.frame.head(ROWS_SHOWN)
+        if len(lengths) == 1 and not warnings:
+            warnings = _of_spacing(parsed.frame, lengths[0])
         if isinstance(source, ChatSource):
             rows = rows[[column.name for column in rows if column.null_count() < len(column)]]
     return Understanding(
@@ -133,14 +141,38 @@ def _understanding(source: Source, path: Path, table: Table, timeframe: str | No
         sorted(lengths, key=timeframe_ms),
         source.decimal,
         source.notes,
+        warnings,
         dict(source.left_out),
         rows,
     )
 
 
+def _of_lengths(source: Source, timeframe: str | None, lengths: Sequence[str]) -> list[str]:
+    """Warn of rows that say that they are of several lengths, or of another than was said."""
+    said = sorted(source.timeframes(), key=timeframe_ms)
+    named = ", ".join(said)
+    if timeframe is None:
+        return [f"candles of more than one length ({named}): each row goes where it says"] if len(lengths) > 1 else []
+    if not said or said == [timeframe]:
+        return []
+    return [f"it says that its candles are of {named}: all but those of {timeframe} are refused, or --matching-only"]
+
+
+def _of_spacing(rows: pl.DataFrame, length: str) -> list[str]:
+    """Warn of candles that lie as longer ones do, of those of the first rows."""
+    spacing, times = Spacing(timeframe_ms(length)), rows["timestamp"].drop_nulls()
+    spacing.note(times.to_physical())
+    whole = rows.select("mint", "timestamp").drop_nulls().sort("mint", "timestamp")
+    spacing.note_mints(spacing.of_mints(whole["mint"], whole["timestamp"]))
+    if (found := spacing.seems()) is None:
+        return []
+    whose, longer = found
+    return [f"{whose} seem to be of {name_of(longer)}, not of {length}: they are refused, or --force"]
+
+
 def _zone(source: Source, times: pl.Series, table: Table) -> str:
     """Tell in which zone times are written."""
-    if isinstance(source, ArrowSource) and pa.types.is_timestamp(kind := source.type_of(time_column(table))):
+    if isinstance(source, ArrowSource) and pa.types.is_timestamp(kind := source.type_of(table.time)):
         return f"zone {kind.tz}" if kind.tz else "no zone, which is UTC"
     if time_unit(times) is not TimeUnit.ISO:
         return "UTC"

@@ -12,7 +12,7 @@ from lab_pipeline.domain.summary import Summary
 from lab_pipeline.notebook.display import Picture
 from lab_pipeline.notebook.shown import PARAMETER, Chart, ShownSets
 from lab_pipeline.reports import charts, sweep_charts
-from lab_pipeline.reports.dimensions import along, dimensions_of, worths
+from lab_pipeline.reports.dimensions import Dimension, along, dimensions_of, heat_maps, worths
 from lab_pipeline.reports.formats import MISSING, day, number, percent, signed_percent
 from lab_pipeline.reports.pages import template
 from lab_pipeline.reports.sheet import RunResult, conclude, judge, why_nothing_traded
@@ -147,11 +147,11 @@ def show_sweep(sweep: ShownSets) -> str:
     ]
     heads = ["rank", "set", *(name.removeprefix(PARAMETER) for name in values)]
     heads += ["trades", "mean net return", "lower 95% bound", "win rate"]
-    picture = None if best.is_empty() else draw_sweep(sweep, None)
+    picture = None if best.is_empty() else draw_sweep(sweep)
     return outline(sweep.title, sentences=list(sweep.sentences()), table=Table(heads, rows), picture=picture)
 
 
-def draw_sweep(sweep: ShownSets, path: str | None) -> Picture:
+def draw_sweep(sweep: ShownSets, path: str | None = None, across: str | None = None) -> Picture:
     """Draw a chart of a sweep; arguments and errors as of `ShownSweep.plot`."""
     rows, unit = sweep.ranked(), sweep_charts.Unit(sweep.objective)
     worth = worths(rows)
@@ -162,12 +162,23 @@ def draw_sweep(sweep: ShownSets, path: str | None) -> Picture:
     if path is None:
         known = worth[np.isfinite(worth)]
         return Picture.of(sweep_charts.objective_chart(known, unit, winner=best, placebos=np.array([])))
+    chosen = _varied(rows, path)
+    if across is None:
+        at = (int(chosen.levels[winner]), best)
+        return Picture.of(sweep_charts.along_chart("along", chosen, along(rows, chosen), unit, winner=at, ring=None))
+    if across == path:
+        raise LabError(f"'{path}' is given twice: a heat map needs two parameters")
+    other = _varied(rows, across)
+    worths_of_both = heat_maps(rows, [chosen, other])[0, 1].best
+    return Picture.of(sweep_charts.heat_chart("heat", chosen, other, worths_of_both, unit))
+
+
+def _varied(rows: pl.DataFrame, path: str) -> Dimension:
     found = dimensions_of(rows, [path])
     if not found:
         varied = [name.removeprefix(PARAMETER) for name in rows.columns if name.startswith(PARAMETER)]
         raise LabError(f"'{path}' is not varied: choose one of {', '.join(varied)}")
-    at = (int(found[0].levels[winner]), best)
-    return Picture.of(sweep_charts.along_chart("along", found[0], along(rows, found[0]), unit, winner=at, ring=None))
+    return found[0]
 
 
 def _value(value: object) -> str:

@@ -100,19 +100,20 @@ class ShownSweep:
         ranked = rows.filter(pl.col("rank").is_not_null()).sort("rank", "set_id")
         return ranked.head(count).select("rank", "set_id", *names)
 
-    def plot(self: ShownSets, path: str | None = None) -> "Picture":
-        """Draw how the objective is spread over the sets, or how it changes along one parameter.
+    def plot(self: ShownSets, path: str | None = None, across: str | None = None) -> "Picture":
+        """Draw how the objective is spread over the sets, how it changes along one parameter, or a heat map of two.
 
         Args:
             path: of the parameter, such as `exit.stopLoss`; then the best and the median set of each of its values are
                 drawn, whatever the other parameters are.
+            across: path of a second one; then the best set of each pair of values is, this one across.
 
         Raises:
             LabError: if the parameter is not varied, naming those that are, or no set may win.
         """
         from lab_pipeline.notebook import pages
 
-        return pages.draw_sweep(self, path)
+        return pages.draw_sweep(self, path, across)
 
     def __repr__(self: ShownSets) -> str:
         return f"<{self.title}: {' '.join(self.sentences())}>"

@@ -11,7 +11,7 @@ read, because a run writes them in an order, too: what a store refers to is read
 | runs, then artifacts, strategies and keys | a run succeeds when all it left is there |
 | statistics, not computed from before the first of these until they are read | they count recorded runs only |
 
-What could be taken away in between is kept: runs are not deleted, statistics and files of the lake not replaced. So
+What could be taken away in between is kept: runs and files of the lake are not deleted, statistics not replaced. So
 that nobody waits for long, everything is read twice, first without that: the second time little is new.
 """
 
@@ -28,10 +28,11 @@ from lab_pipeline.backup.copying import Copier, with_logs
 from lab_pipeline.backup.repository import LAYOUT, Progress, taken_at
 from lab_pipeline.dagster_ext.worker_locks import workers_dir
 from lab_pipeline.lake.inbox import DONE, REJECTED, TAKEN
+from lab_pipeline.lake.tables import LAST_CHECKPOINT, LOG, TABLES
 from lab_pipeline.operations.deletion_lock import nothing_deleted
 from lab_pipeline.operations.lab import Lab
 from lab_pipeline.operations.legacy_import import LEGACY_TAG
-from lab_pipeline.runs.artifacts import MANIFEST, STAGING
+from lab_pipeline.runs.artifact_storage import MANIFEST, STAGING
 from lab_pipeline.runs.tags import BACKTEST_JOBS
 from lab_pipeline.settings import Settings
 from lab_pipeline.statistics.refreshing import alone
@@ -82,6 +83,7 @@ def take_backup(
 
     Raises:
         BackupError: if that directory or this home cannot be used, or something in the home cannot be read.
+        BucketError: if artifacts are in a bucket, which is not copied, and it does not say what there is.
     """
     directory = directory.absolute()
     _require_home(settings, directory)
@@ -97,16 +99,20 @@ def take_backup(
         with nothing_deleted(settings), alone(Lab(settings).statistics):
             moment = taken_at()
             runs, succeeded = _copy_all(copier, areas)
+            published = set(Lab(settings).artifacts.run_ids()) if settings.artifacts else None
         snapshot = Snapshot(
             layout=LAYOUT,
             lab_version=__version__,
             created_at=moment,
             runs=len(runs),
+            artifacts=settings.artifacts,
             files=tuple(sorted(copier.files.values(), key=lambda file: file.path)),
         )
         name = repository.add_snapshot(snapshot)
         freed = repository.keep(keep) if keep is not None else 0
-    lost = sorted(run for run in succeeded if not copier.has(settings.artifacts_dir / run / MANIFEST))
+    if published is None:
+        published = {run for run in succeeded if copier.has(settings.artifacts_dir / run / MANIFEST)}
+    lost = sorted(succeeded - published)
     return Taken(name, snapshot, sum(repository.written.values()), freed, lost)
 
 
@@ -206,8 +212,7 @@ def _copy_all(copier: Copier, areas: "_Areas") -> tuple[set[str], set[str]]:
         with copier.copy_duckdb(areas.catalog):
             pass
     copier.copy(areas.statistics())
-    with areas.lake.reading():
-        copier.copy(areas.lake_files())
+    copier.copy(areas.lake_files())
     copier.copy(areas.rest())
     return runs, succeeded
 
@@ -215,10 +220,10 @@ def _copy_all(copier: Copier, areas: "_Areas") -> tuple[set[str], set[str]]:
 def _copy_runs(copier: Copier, path: Path) -> tuple[set[str], set[str]]:
     with copier.copy_duckdb(path) as connection:
         runs = {run_id for (run_id,) in connection.execute("SELECT run_id FROM runs")}
-        return runs, _succeeded(connection)
+        return runs, succeeded(connection)
 
 
-def _succeeded(connection: DuckConnection) -> set[str]:
+def succeeded(connection: DuckConnection) -> set[str]:
     """Find the backtests that must have artifacts; what was taken over from the old lab has none."""
     found = connection.execute(
         "SELECT run_id FROM runs WHERE status = 'SUCCESS' AND list_contains(?, pipeline_name) "
@@ -236,7 +241,6 @@ class _Areas:
         self.runs = settings.dagster_home / RUNS
         self.events = settings.dagster_home / EVENTS_DIRECTORY
         self.catalog = settings.catalog_path
-        self.lake = Lab(settings).lake
 
     def files(self) -> Iterator[Path]:
         """List all that are no databases."""
@@ -284,8 +288,13 @@ class _Areas:
         return _files(self._settings.statistics_dir)
 
     def lake_files(self) -> Iterator[Path]:
-        """List the files of the lake."""
-        return _files(self._settings.lake_dir)
+        """List the files of the lake: logs first, since every file that they name is there before them."""
+        root = self._settings.lake_dir
+        logs = [root / table.name / LOG for table in TABLES]
+        for log in logs:
+            yield from (path for path in [log / LAST_CHECKPOINT] if path.exists())  # what it points to is there, too
+            yield from (path for path in _files(log) if path.name != LAST_CHECKPOINT)
+        yield from _files(root, without=logs)
 
     def rest(self) -> Iterator[Path]:
         """List all other files but those that other stores give again, or that are about processes of this machine."""
@@ -295,6 +304,7 @@ class _Areas:
             without=(
                 settings.inbox_dir,
                 settings.artifacts_dir,
+                settings.artifacts_cache_dir,
                 settings.sweeps_dir,
                 settings.statistics_dir,
                 settings.lake_dir,

@@ -3,6 +3,7 @@
 import types
 from collections.abc import Mapping
 from datetime import datetime
+from enum import StrEnum
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 import dagster as dg
@@ -63,4 +64,6 @@ def _kind(name: str, annotation: Any) -> Any:  # noqa: ANN401 - a type, or what 
         return dg.Permissive()  # type: ignore[no-untyped-call]  # Dagster's, as the next
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return dg.Shape(_fields(annotation))  # type: ignore[no-untyped-call]
+    if isinstance(annotation, type) and issubclass(annotation, StrEnum):
+        return dg.Enum(name, [dg.EnumValue(one.value) for one in annotation])
     return PLAIN.get(annotation, dg.Any)

@@ -1,7 +1,7 @@
 """One call on its candles: as a picture, and as a page that loads nothing."""
 
 from base64 import b64encode
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any, Protocol
 
@@ -11,6 +11,7 @@ import polars as pl
 from markupsafe import Markup
 
 from lab_pipeline.domain.backtest import ResolvedSpec
+from lab_pipeline.domain.enums import FillReason
 from lab_pipeline.domain.frames import CALL_OPTIONS
 from lab_pipeline.domain.text import visible
 from lab_pipeline.domain.timeframe import timeframe_ms
@@ -32,6 +33,8 @@ WIDEST_BODY = 11
 DECADE = 10.0
 """Prices that span more are drawn on a logarithmic axis."""
 MARGIN = 0.06
+DASHES: dict[str, str] = {FillReason.STOP_LOSS: "6 3", FillReason.BREAK_EVEN: "2 3"}
+"""Of the line of a stop, by its rule; a trail has a full one."""
 NEAR = 96
 """Labels that begin within so many pixels of one another lie one above the other."""
 LINE = FONT + 2
@@ -54,6 +57,8 @@ class OnCandles(Protocol):
     def levels(self) -> pl.DataFrame: ...  # noqa: D102
     @property
     def policies(self) -> Mapping[str, list[float]]: ...  # noqa: D102
+    @property
+    def ambiguous(self) -> Sequence[tuple[Mapping[str, Any], Sequence[Mapping[str, Any]]]]: ...  # noqa: D102
     @property
     def doubt(self) -> str | None: ...  # noqa: D102
 
@@ -79,6 +84,7 @@ def render_call(view: OnCandles, spec: ResolvedSpec, *, fingerprint: str, run_id
         fills=view.fills.to_dicts(),
         policies=view.policies,
         own_policy=str(spec.strategy.intrabar),
+        ambiguous=view.ambiguous,
         doubt=view.doubt,
         # what the canvas wrote is markup; the text in it is escaped
         chart=drawn and Markup(drawn.to_svg(_title(view, spec), _said(view))),  # noqa: S704
@@ -120,9 +126,12 @@ def _draw(view: OnCandles, spec: ResolvedSpec, palette: Palette) -> Canvas:
         )
         panel.whiskers(middle[chosen], low, high, colour)
         panel.bodies(middle[chosen], np.minimum(opened, closed), np.maximum(opened, closed), colour, wide=body)
-    for name, colour in (("stop", palette.down), ("target", palette.up)):
-        for across, level in _steps(view.levels, name, length):
-            panel.line(across, scale(level), colour, width=1.6)
+    for row, _ in view.ambiguous:
+        panel.upright(_ms(row["timestamp"]) + length / 2, palette.muted, width=body)
+    for across, level, reason in _steps(view.levels, "stop", length):
+        panel.line(across, scale(level), palette.down, width=1.6, dashes=DASHES.get(reason))
+    for across, level, _ in _steps(view.levels, "target", length):
+        panel.line(across, scale(level), palette.up, width=1.6)
     panel.upright(_ms(called_at), palette.accent, dashes="5 4", width=1.4)
     _mark(panel, view.fills, scale)
     panel.label_rows(rows)
@@ -149,14 +158,15 @@ def _gathered(candles: pl.DataFrame, most: int) -> tuple[pl.DataFrame, int]:
     return candles.group_by(group.alias("group"), maintain_order=True).agg(*aggregated), together
 
 
-def _steps(levels: pl.DataFrame, name: str, length: int) -> Iterator[tuple[Floats, Floats]]:
-    """Yield each stretch of a level as the corners of its line: times in milliseconds and prices."""
+def _steps(levels: pl.DataFrame, name: str, length: int) -> Iterator[tuple[Floats, Floats, str]]:
+    """Yield each stretch of a level as the corners of its line, in milliseconds and prices, and the rule it is of."""
+    of = "reason" if name == "stop" else pl.lit("")
     for _, trade in levels.group_by("trade_no", maintain_order=True):
-        stretches = trade.with_columns(stretch=pl.col(name).is_null().rle_id()).drop_nulls(name)
-        for _, rows in stretches.group_by("stretch", maintain_order=True):
-            begins, prices = rows["timestamp"].cast(pl.Float64).to_numpy(), rows[name].to_numpy()
+        stretches = trade.with_columns(of=of).with_columns(stretch=pl.struct(pl.col(name).is_null(), "of").rle_id())
+        for _, rows in stretches.drop_nulls(name).group_by("stretch", maintain_order=True):
+            begins, prices = rows["timestamp"].dt.epoch("ms").cast(pl.Float64).to_numpy(), rows[name].to_numpy()
             ends = np.append(begins[1:], begins[-1] + length)
-            yield np.column_stack([begins, ends]).ravel(), np.repeat(prices, 2)
+            yield np.column_stack([begins, ends]).ravel(), np.repeat(prices, 2), rows["of"][0]
 
 
 def _mark(panel: Panel, fills: pl.DataFrame, scale: Any) -> None:  # noqa: ANN401 - a function of numpy's, or none

@@ -100,16 +100,19 @@ def render_report(
     """
     universe = universe_text(spec.universe, repeats, faulty)
     made_of = {"fingerprint": fingerprint, "snapshot": snapshot, "engine_version": engine_version}
-    return _PAGE.render(_shown(result, spec, universe=universe, **made_of))
+    return _PAGE.render(_shown(result, spec, universe=universe, files="", **made_of))
 
 
 def render_sheet(
-    result: RunResult, spec: ResolvedSpec, *, fingerprint: str, snapshot: str, engine_version: str
+    result: RunResult, spec: ResolvedSpec, *, files: str, fingerprint: str, snapshot: str, engine_version: str
 ) -> Markup:
-    """Render what is on the tear sheet of a run, without the page around it; arguments as of `render_report`."""
+    """Render what is on the tear sheet of a run, without the page around it; arguments as of `render_report`.
+
+    `files` is the address under which a run's tables can be had.
+    """
     universe = universe_text(spec.universe, None, None)  # nothing that is published counts what was left out
     made_of = {"fingerprint": fingerprint, "snapshot": snapshot, "engine_version": engine_version}
-    return Markup(_SHEET.render(_shown(result, spec, universe=universe, **made_of)))  # noqa: S704 - escaped by the template
+    return Markup(_SHEET.render(_shown(result, spec, universe=universe, files=files, **made_of)))  # noqa: S704 - escaped by the template
 
 
 def _shown(result: RunResult, spec: ResolvedSpec, **told: str) -> dict[str, Any]:

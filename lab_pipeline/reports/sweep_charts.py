@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from lab_pipeline.reports.canvas import PAGE, Canvas, Interval, Panel
+from lab_pipeline.reports.canvas import HALF_A_CAPITAL, LABEL_GAP, PAGE, Canvas, Interval, Panel
 from lab_pipeline.reports.dimensions import Dimension, HeatMap
 from lab_pipeline.reports.downsample import every_kth
 from lab_pipeline.reports.formats import number, percent, signed_percent
@@ -35,6 +35,10 @@ BAND = 0.7
 SHADES = 5
 """Colours of the lines of sets: fifths of the sets by their objective."""
 LONGEST_TICK = 14
+CELL, CELL_HEIGHT, HEAT_TOP, LINE = 64, 26, 44, 16
+"""Of a heat map: least width and height of a cell, room above them, and between lines of text, in CSS pixels."""
+FAINT, STRONG = 0.12, 0.62
+"""Opacity of the colour of a cell next to nothing, and of the furthest from it."""
 LETTER = 6.2
 """Width of a letter of a label, in CSS pixels, about."""
 DASHES = "4.4 1.9"
@@ -188,6 +192,45 @@ def along_chart(
     best = int(np.nanargmax(worth.best))
     said = f"Best at {dimension.labels[best]} with {unit.show(float(worth.best[best]))}, of {count} values."
     return canvas.to_svg(f"Objective along {dimension.path}", said)
+
+
+def heat_chart(name: str, down: Dimension, across: Dimension, worth: Floats, unit: Unit) -> str:
+    """Draw the objective by two dimensions: green above zero, red below, the stronger the further.
+
+    Args:
+        name: unique on the page.
+        down: the dimension of the rows.
+        across: the dimension of the columns.
+        worth: (levels of `down`, levels of `across`) objective; no number where no set may win.
+        unit: of the objective.
+    """
+    rows, columns = worth.shape
+    left = min(NAMES, max(len(label) for label in down.labels) * LETTER + LABEL_GAP * 2)
+    width, height = max(THIRD, left + RIGHT + columns * CELL), HEAT_TOP + BOTTOM + rows * CELL_HEIGHT
+    canvas = Canvas(name, width, height, PAGE)
+    n, wide = canvas.n, (width - left - RIGHT) / columns
+    strongest = float(np.nanmax(np.abs(worth))) or 1.0
+    texts: list[tuple[float, float, str]] = []
+    for row, column in zip(*np.nonzero(np.isfinite(worth)), strict=True):
+        value = float(worth[row, column])
+        x, y = left + column * wide, HEAT_TOP + row * CELL_HEIGHT
+        corner = f"M{n(x)} {n(y)}h{n(wide - 1)}v{n(CELL_HEIGHT - 1)}h-{n(wide - 1)}z"
+        opacity = round(FAINT + (STRONG - FAINT) * abs(value) / strongest, 3)
+        canvas.path(corner, fill=PAGE.up if value > 0 else PAGE.down, fill_opacity=opacity)
+        texts.append((x + wide / 2, y + CELL_HEIGHT / 2 + HALF_A_CAPITAL, unit.show(value)))
+    canvas.texts(texts, anchor="middle", colour=PAGE.ink)
+    names = ((HEAT_TOP + (row + 0.5) * CELL_HEIGHT + HALF_A_CAPITAL, label) for row, label in enumerate(down.labels))
+    canvas.texts([(left - LABEL_GAP, y, label) for y, label in names], anchor="end")
+    canvas.texts(
+        [(left + (at + 0.5) * wide, HEAT_TOP - LABEL_GAP, label) for at, label in enumerate(across.labels)],
+        anchor="middle",
+    )
+    canvas.text(left, HEAT_TOP - LABEL_GAP - LINE, f"{across.path} across, {down.path} down")
+    row, column = np.unravel_index(int(np.nanargmax(worth)), worth.shape)
+    said = f"Best at {down.path} {down.labels[row]} and {across.path} {across.labels[column]}: "
+    return canvas.to_svg(
+        f"Objective by {across.path} and {down.path}", f"{said}{unit.show(float(worth[row, column]))}."
+    )
 
 
 def lines_chart(dimensions: Sequence[Dimension], worth: Floats, unit: Unit, shown: Ints) -> str:

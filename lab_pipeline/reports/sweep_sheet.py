@@ -28,6 +28,7 @@ from lab_pipeline.reports.formats import percent, signed_percent
 from lab_pipeline.reports.pages import template
 from lab_pipeline.reports.sweep_charts import Unit
 from lab_pipeline.reports.ticks import percent_ticks
+from lab_pipeline.reports.wording import left_out
 
 OPTIMISERS = {"tpe", "cmaes", "nsga2"}
 HOW = {"calls_per_part"}
@@ -85,6 +86,7 @@ def render_sweep(
         "fingerprint": fingerprint,
         "snapshot": snapshot,
         "engine_version": engine_version,
+        "files": "",
     }
     script = Markup(SCRIPT)  # noqa: S704 - ours
     return _PAGE.render(_shown(frames, selection, space, spec, made_of), script=script, script_hash=SCRIPT_HASH)
@@ -95,14 +97,17 @@ def render_sweep_sheet(
     selection: Mapping[str, Any],
     space: Mapping[str, Any],
     spec: Mapping[str, Any],
+    *,
+    files: str,
     **made_of: str,
 ) -> Markup:
     """Render what is on the page of a sweep, without the page around it and its script; arguments as of `render_sweep`.
 
+    `files` is the address under which its tables can be had.
     Of `days` no columns are needed but `set_id`, `day` and `net_sum`, of `callers` no rows but those of the
     `SETS_BESIDE` best sets. Whoever shows it serves `templates/sweep.js` and loads it after the sheet.
     """
-    return Markup(_SHEET.render(_shown(frames, selection, space, spec, made_of)))  # noqa: S704 - escaped by the template
+    return Markup(_SHEET.render(_shown(frames, selection, space, spec, {**made_of, "files": files})))  # noqa: S704 - escaped by the template
 
 
 def _shown(
@@ -121,7 +126,7 @@ def _shown(
         "space": space,
         "spec": spec,
         "minimum": spec["objective"],
-        "universe": _universe(spec),
+        "universe": _universe(spec, space),
         "conclusion": conclude_sweep(selection),
         "sentences": list(_sentences(selection, space)),
         "able": int(sets["eligible"].sum()),
@@ -186,7 +191,13 @@ def _sentences(selection: Mapping[str, Any], space: Mapping[str, Any]) -> Iterat
         yield "Trade it, if at all, as a guess: what it earned here is no reason to expect it to earn."
 
 
-def _universe(spec: Mapping[str, Any]) -> str:
+def _universe(spec: Mapping[str, Any], space: Mapping[str, Any]) -> str:
+    rule, faults = spec.get("first_mention"), spec.get("without_faults", ())
+    mention = None if rule is None else (rule["by"], rule["window_days"])
+    return "; ".join([_selected(spec), *left_out(mention, faults, space.get("repeats"), space.get("faulty"))])
+
+
+def _selected(spec: Mapping[str, Any]) -> str:
     for name, noun in (("mints", "token"), ("callers", "caller")):
         if (names := spec.get(name)) is not None:
             return f"{len(names):,} {noun}{'' if len(names) == 1 else 's'}"

@@ -1,6 +1,6 @@
 """A strategy as sentences."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from lab_pipeline.domain.backtest import AllUniverse, CallersUniverse, TokensUniverse
 from lab_pipeline.domain.enums import EntryKind, IntrabarPolicy
@@ -43,14 +43,29 @@ def universe_text(
     universe: TokensUniverse | CallersUniverse | AllUniverse, repeats: int | None = 0, faulty: int | None = 0
 ) -> str:
     """Say which calls were asked for, and how many were left out as repeats, and for faults; null: nobody knows."""
-    said = [_selected(universe)]
-    if (rule := universe.first_mention) is not None:
-        whose = "of a token" if rule.by == "token" else "of a token by each caller"
-        said.append(f"the first mention {whose} in {rule.window_days:g} days, {_count(repeats, 'repeat')} left out")
-    if universe.without_faults:
-        named = ", ".join(words(fault) for fault in universe.without_faults)
-        said.append(f"without faults of candles ({named}), {_count(faulty, 'call')} left out")
-    return "; ".join(said)
+    rule = universe.first_mention
+    mention = None if rule is None else (rule.by, rule.window_days)
+    return "; ".join([_selected(universe), *left_out(mention, universe.without_faults, repeats, faulty)])
+
+
+def left_out(
+    mention: tuple[str, float] | None, faults: Sequence[str], repeats: int | None, faulty: int | None
+) -> Iterator[str]:
+    """Say by which rules calls were left out, and how many; null: nobody knows.
+
+    Args:
+        mention: `by` and `windowDays` of the rule of first mentions, if there is one.
+        faults: of candles that a call must not have.
+        repeats: left out by the first.
+        faulty: left out by the second.
+    """
+    if mention is not None:
+        by, days = mention
+        whose = "of a token" if by == "token" else "of a token by each caller"
+        yield f"the first mention {whose} in {days:g} days, {_count(repeats, 'repeat')} left out"
+    if faults:
+        named = ", ".join(words(fault) for fault in faults)
+        yield f"without faults of candles ({named}), {_count(faulty, 'call')} left out"
 
 
 def _count(number: int | None, noun: str) -> str:

@@ -3,8 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
-from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import polars as pl
 
@@ -20,12 +19,12 @@ from lab_pipeline.domain.backtest import (
 from lab_pipeline.domain.errors import FieldError, InvalidConfigError, LabError
 from lab_pipeline.domain.frames import CALL_OPTIONS, CALLS, CANDLES
 from lab_pipeline.domain.results import RESULTS, check
-from lab_pipeline.domain.strategy import StrategyConfig
+from lab_pipeline.domain.strategy import StrategyConfig, minutes_to_ms
 from lab_pipeline.domain.timeframe import timeframe_ms
 from lab_pipeline.engine import ENGINE_VERSION
 from lab_pipeline.engine.fitting import columns_read, misfits, reads_liquidity, without_a_pool
 from lab_pipeline.engine.history import count_calls, counts_calls, look_back_ms
-from lab_pipeline.lake import CandleSlice, Lake, SlicePiece, combine, snapshot_hash
+from lab_pipeline.lake import CandleSlice, Lake, LakeError, SlicePiece, combine, snapshot_hash
 from lab_pipeline.runs.artifacts import ArtifactStore, Manifest, Provenance
 from lab_pipeline.runs.faulty import without_faults
 from lab_pipeline.runs.mentions import first_mentions
@@ -54,13 +53,29 @@ class ResolvedBacktest:
         signals: the registered signals that it names, as they were then.
         repeats: calls that are left out because others said it first.
         faulty: calls that are left out because their candles have faults.
+        lake: the version of the lake that has the calls and the candles.
     """
 
     spec: ResolvedSpec
     calls: pl.DataFrame
+    lake: str
     signals: Signals = NO_SIGNALS
     repeats: int = 0
     faulty: int = 0
+
+
+class SelectedCalls(NamedTuple):
+    """Calls that a request is about.
+
+    Attributes:
+        calls: every column that the lake has of them.
+        repeats: calls that `universe.firstMention` left out.
+        faulty: calls that `universe.withoutFaults` left out.
+    """
+
+    calls: pl.DataFrame
+    repeats: int
+    faulty: int
 
 
 @dataclass(frozen=True)
@@ -156,27 +171,16 @@ def resolve_config(
         InvalidConfigError: as `resolve` does.
         EmptyLakeError: likewise.
     """
+    lake = lake.at(spec.as_of)
     _require_candles(lake, spec.timeframe)
     _require_known(spec.universe, lake, spec.timeframe)
-    calls = lake.calls(
-        start=spec.range.start,
-        end=spec.range.end,
-        mints=spec.universe.mints if isinstance(spec.universe, TokensUniverse) else None,
-        callers=spec.universe.callers if isinstance(spec.universe, CallersUniverse) else None,
-    )
-    selected = calls.height
-    if spec.universe.first_mention is not None:
-        calls = first_mentions(calls, lake.calls(), spec.universe.first_mention)
-    repeats = selected - calls.height
-    selected = calls.height
-    if spec.universe.without_faults:
-        calls = without_faults(calls, config, spec, lake)
-    faulty = selected - calls.height
+    back = look_back_ms(config, timeframe_ms(spec.timeframe))
+    found = select_calls(spec, lake, look_back_ms=back, horizon_ms=minutes_to_ms(config.horizon_minutes))
     problems = [*unusable(config, strategies.signals_dir), *_misfits(config, spec.timeframe, lake)]
     if problems:
         raise InvalidConfigError(f"strategy {spec.strategy_id}", problems)
-    calls = calls.select(
-        *CALLS, *(name for name in CALL_OPTIONS if name in calls.columns and name in columns_read(config))
+    calls = found.calls.select(
+        *CALLS, *(name for name in CALL_OPTIONS if name in found.calls.columns and name in columns_read(config))
     )
     if counts_calls(config):
         calls = count_calls(calls, lake.calls())
@@ -192,7 +196,30 @@ def resolve_config(
         params=spec.params,
         signals=signals.identities,
     )
-    return ResolvedBacktest(resolved, calls, signals, repeats, faulty)
+    return ResolvedBacktest(resolved, calls, lake.version, signals, found.repeats, found.faulty)
+
+
+def select_calls(spec: BacktestSpec, lake: Lake, *, look_back_ms: int, horizon_ms: int) -> SelectedCalls:
+    """Return the calls of the lake that a request is about.
+
+    Args:
+        spec: the request.
+        lake: that has calls and candles.
+        look_back_ms: before a call from when its candles are read, which must have none of the faults that it names.
+        horizon_ms: after it until when.
+    """
+    universe = spec.universe
+    calls = lake.calls(
+        start=spec.range.start,
+        end=spec.range.end,
+        mints=universe.mints if isinstance(universe, TokensUniverse) else None,
+        callers=universe.callers if isinstance(universe, CallersUniverse) else None,
+    )
+    first = calls if universe.first_mention is None else first_mentions(calls, lake.calls(), universe.first_mention)
+    sound = first
+    if universe.without_faults:
+        sound = without_faults(first, spec, lake, look_back_ms=look_back_ms, horizon_ms=horizon_ms)
+    return SelectedCalls(sound, repeats=calls.height - first.height, faulty=first.height - sound.height)
 
 
 def find_problems(spec: BacktestSpec, strategies: StrategyStore, lake: Lake) -> list[FieldError]:
@@ -213,6 +240,10 @@ def find_problems(spec: BacktestSpec, strategies: StrategyStore, lake: Lake) -> 
                 place = "params" if _is_set(one.path, spec.params) else "strategy"
                 found.append(FieldError(f"{place}.{one.path}", one.message))
     try:
+        lake = lake.at(spec.as_of)
+    except LakeError as error:
+        return [*found, FieldError("asOf", str(error))]
+    try:
         _require_candles(lake, spec.timeframe)
     except EmptyLakeError as error:
         found.append(FieldError("timeframe", str(error)))
@@ -223,7 +254,7 @@ def find_problems(spec: BacktestSpec, strategies: StrategyStore, lake: Lake) -> 
     return found
 
 
-def plan(backtest: ResolvedBacktest, lake: Lake, *, hold: Path | None = None) -> CandleSlice:
+def plan(backtest: ResolvedBacktest, lake: Lake) -> CandleSlice:
     """Choose the candles that the calls' windows can reach, and what the features look back on.
 
     The slice reads nothing yet; it yields its candles shard by shard, so that memory stays flat however many
@@ -232,11 +263,10 @@ def plan(backtest: ResolvedBacktest, lake: Lake, *, hold: Path | None = None) ->
     Args:
         backtest: what is to be simulated.
         lake: that has the candles.
-        hold: a directory that keeps the files for other processes: cut the slice into `pieces` then.
     """
-    spec, calls = backtest.spec, backtest.calls
+    spec, calls, lake = backtest.spec, backtest.calls, lake.at(backtest.lake)
     if calls.is_empty():
-        return lake.slice(spec.timeframe, [], spec.range.start, spec.range.end, hold=hold)
+        return lake.slice(spec.timeframe, [], spec.range.start, spec.range.end)
     first, last = calls.select(first=pl.col("called_at").min(), last=pl.col("called_at").max()).row(0)
     mints = calls["mint"].unique().sort().to_list()
     horizon = timedelta(minutes=spec.strategy.horizon_minutes)
@@ -246,7 +276,6 @@ def plan(backtest: ResolvedBacktest, lake: Lake, *, hold: Path | None = None) ->
         mints,
         first - look_back,
         last + horizon,
-        hold=hold,
         liquidity=reads_liquidity(spec.strategy),
         finer=spec.strategy.finer_timeframe,
     )
@@ -276,7 +305,7 @@ def simulate(
 def simulate_part(
     backtest: ResolvedBacktest, piece: SlicePiece, *, threads: int | None = None, on_progress: Progress | None = None
 ) -> SimulatedPart:
-    """Simulate the calls on the mints of one piece of the slice that `plan` held; arguments as of `simulate`."""
+    """Simulate the calls on the mints of one piece of the slice that `plan` chose; arguments as of `simulate`."""
     candles = CandleSlice.of(piece)
     simulator = _simulator(backtest, threads, candles)
     mints = [mint for file in piece.files for mint in file.mints]
@@ -387,7 +416,7 @@ def _result(
 ) -> SimulatedBacktest:
     spec = backtest.spec
     simulation = simulator.finish()
-    provenance = Provenance(spec, snapshot_hash(backtest.calls, digest), ENGINE_VERSION)
+    provenance = Provenance(spec, snapshot_hash(backtest.calls, digest), ENGINE_VERSION, backtest.lake)
     said = backtest.calls.select("call_id", *(name for name in CALL_OPTIONS if name in backtest.calls.columns))
     return SimulatedBacktest(simulation, provenance, candles, said, finer_bytes, backtest.repeats, backtest.faulty)
 

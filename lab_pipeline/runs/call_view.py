@@ -2,7 +2,7 @@
 
 import difflib
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -11,6 +11,7 @@ import polars as pl
 
 from lab_pipeline.domain.enums import Outcome
 from lab_pipeline.domain.errors import LabError
+from lab_pipeline.domain.frames import TIMESTAMP
 from lab_pipeline.domain.timeframe import timeframe_ms
 from lab_pipeline.engine.fitting import reads_liquidity
 from lab_pipeline.engine.history import look_back_ms
@@ -43,11 +44,12 @@ class CallView:
         fills: rows of the run's fills, by trade_no and fill_no.
         candles: columns of `frames.CANDLES`, from a while before the call to its horizon; as the lake has them now.
         finer: the same of a finer timeframe, within candles that were ambiguous; empty where the run asked for none.
-        levels: `timestamp`, `trade_no`, `stop`, `reason`, `target`, a row for each candle of an open trade; null where
-            there is no such level.
+        levels: `timestamp`, `trade_no`, `stop`, `reason` (the rule of the stop), `target`, `ambiguous`, a row for
+            each candle of an open trade; null where there is no such level.
         policies: intrabar policy -> net return of each trade under it, the run's own first; empty where it was not
             followed.
         doubt: why what is drawn may not be what the run saw; null if it is the same to the last bit.
+        length: of a candle.
     """
 
     call: Mapping[str, Any]
@@ -58,21 +60,32 @@ class CallView:
     levels: pl.DataFrame
     policies: Mapping[str, list[float]]
     doubt: str | None
+    length: timedelta
 
     @property
     def on_candles(self) -> pl.DataFrame:
         """The candles, each with the levels that it was tested against, for each trade that was open."""
-        levels = self.levels.with_columns(pl.col("timestamp").cast(self.candles.schema["timestamp"]))
-        return self.candles.join(levels, on="timestamp", how="left", maintain_order="left")
+        return self.candles.join(self.levels, on="timestamp", how="left", maintain_order="left")
+
+    @property
+    def ambiguous(self) -> Sequence[tuple[Mapping[str, Any], Sequence[Mapping[str, Any]]]]:
+        """The candles that reached stop and target alike, with their levels, each with the finer ones within it."""
+        rows = self.on_candles.filter("ambiguous").to_dicts()
+        within = [
+            self.finer.filter(pl.col("timestamp").is_between(row["timestamp"], row["timestamp"] + self.length, "left"))
+            for row in rows
+        ]
+        return [(row, finer.to_dicts()) for row, finer in zip(rows, within, strict=True)]
 
 
 LEVELS = pl.Schema(
     {
-        "timestamp": pl.Int64(),
+        "timestamp": TIMESTAMP,
         "trade_no": pl.Int32(),
         "stop": pl.Float64(),
         "reason": pl.String(),
         "target": pl.Float64(),
+        "ambiguous": pl.Boolean(),
     }
 )
 
@@ -111,15 +124,17 @@ def view_call(run: PublishedRun, call_id: str, lake: Lake) -> CallView:
         own = next(iter(results.values()))
         if not _same(own, fills):
             doubt = "candles or engine are others than those of this run: the fills are the run's, the levels of today"
+    levels = _levels(next(iter(results.values())).trades if results else [])
     return CallView(
         call=call,
         trades=trades,
         fills=fills,
         candles=candles.head(MOST_CANDLES),
-        finer=finer.head(MOST_CANDLES),
-        levels=_levels(next(iter(results.values())).trades if results else []),
+        finer=_within(finer, levels, length),
+        levels=levels,
         policies={str(policy): [trade.net_return for trade in result.trades] for policy, result in results.items()},
         doubt=doubt,
+        length=timedelta(milliseconds=length),
     )
 
 
@@ -148,11 +163,17 @@ def _same(traced: CallResult, fills: pl.DataFrame) -> bool:
 
 def _levels(trades: list[Trade]) -> pl.DataFrame:
     rows = [
-        (one.timestamp, trade.trade_no, _finite(one.stop), str(one.reason), _finite(one.target))
+        (one.timestamp, trade.trade_no, _finite(one.stop), str(one.reason), _finite(one.target), one.ambiguous)
         for trade in trades
         for one in trade.tested
     ]
     return pl.DataFrame(rows, LEVELS, orient="row")
+
+
+def _within(finer: pl.DataFrame, levels: pl.DataFrame, length: int) -> pl.DataFrame:
+    """Return the finer candles that lie in ambiguous ones of `length` milliseconds."""
+    slot = pl.col("timestamp").dt.epoch("ms") // length
+    return finer.filter(slot.is_in(levels.filter("ambiguous").select(slot).to_series().implode()))
 
 
 def _finite(level: float) -> float | None:

@@ -8,6 +8,7 @@ from lab_pipeline.lake import Lake
 from lab_pipeline.runs import backtest as backtests
 from lab_pipeline.runs.strategies import StrategyStore
 from lab_pipeline.sweeps.limits import MEMORY, callers_swept, days_swept, require_memory
+from lab_pipeline.sweeps.outlook import unsaid_of
 from lab_pipeline.sweeps.running import ResolvedSweep, plan, resolve
 from lab_pipeline.sweeps.search import find_points
 from lab_pipeline.sweeps.spec import Method, SweepSpec
@@ -54,6 +55,7 @@ class Estimate:
         candles: that would be read, at most.
         cell_bytes: of memory for what is counted.
         allowed_bytes: of that, at most.
+        unsaid: parts of the verdict that it will not say, each with the reason.
     """
 
     method: Method
@@ -66,6 +68,7 @@ class Estimate:
     candles: int
     cell_bytes: int
     allowed_bytes: int
+    unsaid: dict[str, str]
 
 
 def estimate(spec: SweepSpec, strategies: StrategyStore, lake: Lake, *, memory: int = MEMORY) -> Estimate:
@@ -110,7 +113,7 @@ def estimate(spec: SweepSpec, strategies: StrategyStore, lake: Lake, *, memory: 
         raise InvalidConfigError(SUBJECT, [FieldError("", str(error))]) from None
     with plan(resolved, lake) as candles:
         rows = candles.rows_planned
-    return Estimate(method, resolved, asked, sets, exact, days, callers, rows, needed, memory)
+    return Estimate(method, resolved, asked, sets, exact, days, callers, rows, needed, memory, unsaid_of(resolved))
 
 
 def _asked(spec: SweepSpec) -> tuple[Method, int]:

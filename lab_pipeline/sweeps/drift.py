@@ -72,13 +72,12 @@ def drifts(
         if manifest is None or told is None or told["expectancy_low"] is None:
             continue
         spec = SweepSpec.parse(manifest.spec).model_copy(update={"start": period.start, "end": period.end})
-        calls = lake.calls(start=period.start, end=period.end, mints=spec.mints, callers=spec.callers)
-        if calls.is_empty():
-            continue
         asked = spec.backtest(period).model_copy(
             update={"strategy_version": manifest.strategy_version, "params": told["winner_values"]}
         )
         backtest = backtests.resolve(asked, strategies, lake)
+        if backtest.calls.is_empty():
+            continue
         summary = backtests.simulate(backtest, backtests.plan(backtest, lake), threads=threads).simulation.summary
         low, high = summary.expectancy_low, summary.expectancy_high
         yield Drift(

@@ -30,6 +30,8 @@ class Outlook:
         entry_groups: combinations of entry, delay, horizon and filters, each of which reads its calls once more.
         calls: that select, on so many `days` and of so many `callers`.
         held_days: days of the holdout.
+        repeats: calls that are left out because others said it first.
+        faulty: calls that are left out because their candles have faults.
         placebos: times that the whole search is done again.
         memory: bytes of the cells; `memory_allowed` by LAB_SWEEP_MEMORY.
         unsaid: parts of the verdict that will not be said, and why.
@@ -50,6 +52,8 @@ class Outlook:
     days: int
     callers: int
     held_days: int
+    repeats: int
+    faulty: int
     placebos: int
     memory: int
     memory_allowed: int
@@ -58,24 +62,11 @@ class Outlook:
     @classmethod
     def of(cls, resolved: ResolvedSweep) -> "Outlook":
         """Look at a sweep that `running.resolve` returned."""
-        from lab_pipeline.engine.sweep import days_of  # noqa: PLC0415 - numba
         from lab_pipeline.engine.sweep.cells import bytes_needed  # noqa: PLC0415 - numba
 
         spec, sets, calls = resolved.spec, resolved.sets, resolved.calls
-        days, reach, _ = days_of(calls["called_at"].to_physical().to_numpy(), sets)
         callers = calls["caller"].n_unique()
         proposed = spec.search.sets if spec.search.optimises else None
-        unsaid = {RULES[part].title: why for part, why in unsayable(days, reach, spec.validation.validation).items()}
-        least = spec.objective
-        wanted = (("min_days", least.min_days, len(days)), ("min_callers", least.min_callers, callers))
-        if short := [
-            f"objective.{name} is {needed}, there are {have}" for name, needed, have in wanted if have < needed
-        ]:
-            unsaid["winner"] = f"no set can win: {', '.join(short)}"
-        if not spec.validation.placebo:
-            unsaid["placebo, p"] = "validation.placebo is 0"
-        elif spec.validation.placebo < LEAST_PLACEBOS:
-            unsaid["placebo, p"] = f"{LEAST_PLACEBOS} placebos are the least that can pass"
         return cls(
             strategy=spec.strategy,
             strategy_version=resolved.strategy_version,
@@ -91,9 +82,11 @@ class Outlook:
             proposed=proposed,
             entry_groups=len(sets.plan(timeframe_ms(spec.timeframe)).groups),
             calls=calls.height,
-            days=len(days),
+            days=calls["called_at"].dt.date().n_unique(),
             callers=callers,
             held_days=resolved.held_days,
+            repeats=resolved.repeats,
+            faulty=resolved.faulty,
             placebos=spec.validation.placebo,
             memory=bytes_needed(
                 proposed or len(sets),
@@ -101,9 +94,27 @@ class Outlook:
                 callers_swept(calls["caller"]),
             ),
             memory_allowed=resolved.memory,
-            unsaid=unsaid,
+            unsaid=unsaid_of(resolved),
         )
 
     def to_json_dict(self) -> dict[str, Any]:
         """Return it as JSON types."""
         return asdict(self)
+
+
+def unsaid_of(resolved: ResolvedSweep) -> dict[str, str]:
+    """Return the parts of the verdict that a sweep will not say, each with the reason."""
+    from lab_pipeline.engine.sweep import days_of  # noqa: PLC0415 - numba
+
+    spec, calls = resolved.spec, resolved.calls
+    days, reach, _ = days_of(calls["called_at"].to_physical().to_numpy(), resolved.sets)
+    unsaid = {RULES[part].title: why for part, why in unsayable(days, reach, spec.validation.validation).items()}
+    least, callers = spec.objective, calls["caller"].n_unique()
+    wanted = (("min_days", least.min_days, len(days)), ("min_callers", least.min_callers, callers))
+    if short := [f"objective.{name} is {needed}, there are {have}" for name, needed, have in wanted if have < needed]:
+        unsaid["winner"] = f"no set can win: {', '.join(short)}"
+    if not spec.validation.placebo:
+        unsaid["placebo, p"] = "validation.placebo is 0"
+    elif spec.validation.placebo < LEAST_PLACEBOS:
+        unsaid["placebo, p"] = f"{LEAST_PLACEBOS} placebos are the least that can pass"
+    return unsaid

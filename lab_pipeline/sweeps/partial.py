@@ -138,15 +138,10 @@ def forget(resolved: ResolvedSweep, shared: Path) -> None:
 
 
 def _identity(piece: SlicePiece) -> str:
-    """Name what is read for a piece: by the bytes of its files, since a copy of one has another place and time."""
-    files = [[file.bucket, file.mints, _digest(file.path)] for files in (piece.files, piece.finer) for file in files]
+    """Name what is read for a piece: no two files of a lake ever have the same name."""
+    files = [[one.file.name, one.mints] for files in (piece.files, piece.finer) for one in files]
     read = [piece.start_ms, piece.end_ms, piece.liquidity, len(piece.files), files]
     return hashlib.sha256(canonical_json(read)).hexdigest()[:32]
-
-
-def _digest(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _link(source: Path, path: Path) -> bool:

@@ -88,9 +88,12 @@ class ResolvedSweep:
         signals: that some set names, as they were then.
         held_days: days of the holdout, whose calls are not simulated.
         held: when they are called; none without a holdout.
+        lake: the version of the lake that has the calls and the candles.
         signals_dir: where registered signals are.
         memory: bytes that cells may take, and candles that an optimiser keeps.
         searched: fingerprint of the optimiser's search, whose trials are kept until the sweep is published.
+        repeats: calls that were left out because others said it first; of all days, those of the holdout included.
+        faulty: calls that were left out because their candles have faults, likewise.
     """
 
     spec: SweepSpec
@@ -103,9 +106,12 @@ class ResolvedSweep:
     signals: Signals
     held_days: int
     held: TimeRange | None
+    lake: str
     signals_dir: Path | None = None
     memory: int = MEMORY
     searched: str | None = None
+    repeats: int = 0
+    faulty: int = 0
 
 
 @dataclass(frozen=True)
@@ -164,15 +170,23 @@ def resolve(spec: SweepSpec, strategies: StrategyStore, lake: Lake, *, memory: i
     """
     from lab_pipeline.engine.sweep import Sets, days_of  # noqa: PLC0415 - numba
 
+    lake = lake.at(None)
     asked = spec.backtest(backtests.full_range(lake))
-    base = backtests.resolve(asked, strategies, lake)
+    whole = asked.universe.model_copy(update={"first_mention": None, "without_faults": ()})  # left out below
+    base = backtests.resolve(asked.model_copy(update={"universe": whole}), strategies, lake)
     space = Space.parse(spec.space, spec.constraints)
     method, points = find_points(space, spec.search, spec.seed)
     sets = Sets(base.spec.strategy, space, points)
-    calls = lake.calls(start=asked.range.start, end=asked.range.end, mints=spec.mints, callers=spec.callers)
-    calls = calls.select(*CALLS, *(name for name in CALL_OPTIONS if name in calls.columns))
+    found = backtests.select_calls(
+        asked, lake, look_back_ms=_longest_look_back(sets, spec.timeframe), horizon_ms=longest_horizon(sets)
+    )
+    calls = found.calls.select(*CALLS, *(name for name in CALL_OPTIONS if name in found.calls.columns))
     if calls.is_empty():
-        raise LabError("the sweep selects no calls: `start`, `end`, `mints` and `callers` decide which")
+        left = f" ({found.repeats:,} repeats and {found.faulty:,} calls on faulty candles are left out)"
+        raise LabError(
+            "the sweep selects no calls: `start`, `end`, `mints` and `callers` decide which"
+            + (left if found.repeats or found.faulty else "")
+        )
     signals = _signals(sets.groups, strategies.signals_dir)
     _require_pools(sets, calls, lake, spec.timeframe)
     if spec.keep.returns and (needed := 8 * len(sets) * calls.height) > MOST_RETURNS:
@@ -214,8 +228,11 @@ def resolve(spec: SweepSpec, strategies: StrategyStore, lake: Lake, *, memory: i
         signals=signals,
         held_days=int(held.sum()),
         held=TimeRange(start=_moment(int(days[held][0]), end), end=asked.range.end) if held.any() else None,
+        lake=lake.version,
         signals_dir=strategies.signals_dir,
         memory=memory,
+        repeats=found.repeats,
+        faulty=found.faulty,
     )
 
 
@@ -246,6 +263,7 @@ def search(
 
 def with_sets(resolved: ResolvedSweep, sets: "Sets", lake: Lake) -> ResolvedSweep:
     """Return the same sweep of other sets of its space; errors as of `resolve`."""
+    lake = lake.at(resolved.lake)
     _require_pools(sets, resolved.calls, lake, resolved.spec.timeframe)
     all_calls = resolved.all_calls
     if all_calls.is_empty() and any(map(counts_calls, sets.groups)):
@@ -477,6 +495,8 @@ def publish(sweep_id: str, selected: SelectedSweep, store: SweepStore) -> SweepM
             for one in sets.invalid
         ],
         **_range(resolved),
+        **({"repeats": resolved.repeats} if spec.first_mention else {}),
+        **({"faulty": resolved.faulty} if spec.without_faults else {}),
         "holdout_days": resolved.held_days,
         "holdout_start": None if resolved.held is None else iso(resolved.held.start),
         "holdout_end": None if resolved.held is None else iso(resolved.held.end),
@@ -488,6 +508,7 @@ def publish(sweep_id: str, selected: SelectedSweep, store: SweepStore) -> SweepM
         "spec": spec.to_json_dict(),
         "strategy_version": resolved.strategy_version,
         "snapshot": selected.snapshot,
+        "lake": resolved.lake,
         "engine_version": ENGINE_VERSION,
         "sets": len(sets),
         "verdict": selected.selection.verdict.words,
@@ -682,8 +703,7 @@ class Reach(NamedTuple):
         sets, calls = resolved.sets, resolved.calls
         length = timeframe_ms(resolved.spec.timeframe)
         groups = sets.plan(length).groups
-        backs = [look_back_ms(one.config, length) for one in groups]
-        look_back = max(backs + [reach for one in groups for _, reach in one.ranges])
+        look_back = _longest_look_back(sets, resolved.spec.timeframe)
         horizon = max(minutes_to_ms(one.config.horizon_minutes) for one in groups)
         first, last = calls.select(first=pl.col("called_at").min(), last=pl.col("called_at").max()).row(0)
         return cls(
@@ -703,15 +723,14 @@ class Reach(NamedTuple):
             self.finer or other.finer,
         )
 
-    def open(self, resolved: ResolvedSweep, lake: Lake, hold: Path | None = None) -> CandleSlice:
-        """Choose the candles of the calls' tokens; `hold` as of backtests."""
+    def open(self, resolved: ResolvedSweep, lake: Lake) -> CandleSlice:
+        """Choose the candles of the calls' tokens."""
         mints = resolved.calls["mint"].unique().sort().to_list()
-        return lake.slice(
+        return lake.at(resolved.lake).slice(
             resolved.spec.timeframe,
             mints,
             self.start,
             self.end,
-            hold=hold,
             liquidity=self.liquidity,
             finer=self.finer,
         )
@@ -743,15 +762,24 @@ def pareto_front(objectives: Floats) -> list[int]:
     return front
 
 
-def plan(resolved: ResolvedSweep, lake: Lake, *, hold: Path | None = None) -> CandleSlice:
-    """Choose the candles that some set's windows can reach, and what its rules look back on; `hold` as of backtests.
+def plan(resolved: ResolvedSweep, lake: Lake) -> CandleSlice:
+    """Choose the candles that some set's windows can reach, and what its rules look back on.
 
     Raises:
         RuntimeError: if an optimiser has not found the sets yet.
     """
     if resolved.spec.search.optimises and resolved.searched is None:
         raise RuntimeError("only the first batch of the sets is there: call search")
-    return Reach.of(resolved).open(resolved, lake, hold)
+    return Reach.of(resolved).open(resolved, lake)
+
+
+def _longest_look_back(sets: "Sets", timeframe: str) -> int:
+    """Return how long before a call the candles open that some set reads, in milliseconds."""
+    length = timeframe_ms(timeframe)
+    groups = sets.plan(length).groups
+    return max(
+        [look_back_ms(one.config, length) for one in groups] + [reach for one in groups for _, reach in one.ranges]
+    )
 
 
 def longest_horizon(sets: "Sets") -> int:

@@ -10,15 +10,18 @@ import yaml  # type: ignore[import-untyped]  # it ships no types
 from pydantic import ConfigDict, Field, JsonValue, field_validator, model_validator
 
 from lab_pipeline.domain.backtest import (
+    MOST_WINDOW_DAYS,
     AllUniverse,
     BacktestSpec,
     CallersUniverse,
+    FirstMention,
     Moment,
     Names,
     TimeRange,
     TokensUniverse,
     Universe,
 )
+from lab_pipeline.domain.enums import Fault
 from lab_pipeline.domain.errors import FieldError, InvalidConfigError, LabError
 from lab_pipeline.domain.json_text import read_json
 from lab_pipeline.domain.model import Document, canonical_json, problem_at
@@ -152,6 +155,15 @@ class KeepSpec(Part):
     """Whether the net return of every trade of every set is published, too."""
 
 
+class FirstMentionSpec(Part):
+    """Counts a call once, however often it is repeated."""
+
+    by: Literal["token", "caller_token"]
+    """Repeats of whom: of anybody (`token`) or of the caller alone (`caller_token`)."""
+    window_days: Annotated[float, Field(gt=0, le=MOST_WINDOW_DAYS)]
+    """Days after a call that counts in which the token is not news."""
+
+
 class SweepSpec(Part):
     """A request: which strategy, which of its parameters, on which calls.
 
@@ -172,6 +184,12 @@ class SweepSpec(Part):
     """Calls on these tokens alone."""
     callers: Names | None = None
     """Calls of these callers alone."""
+    first_mention: FirstMentionSpec | None = Field(default=None, exclude_if=lambda rule: rule is None)
+    """Leaves out repeats; every call counts by default."""
+    without_faults: Annotated[tuple[Fault, ...], Field(max_length=len(Fault))] = Field(
+        default=(), exclude_if=lambda faults: not faults
+    )
+    """Leaves out calls whose candles, as far as any set may read them, have such faults; none by default."""
     seed: Annotated[int, Field(ge=0, lt=2**63)] = 0
     """Of the search, the resampling, and what chance makes of the calls."""
     space: Annotated[dict[str, JsonValue], Field(max_length=MOST_PATHS)]
@@ -215,20 +233,26 @@ class SweepSpec(Part):
             raise problem_at("callers", "give mints or callers, not both")
         return self
 
+    @property
+    def universe(self) -> Universe:
+        """Which calls, whenever they are."""
+        rule = self.first_mention
+        first = None if rule is None else FirstMention(by=rule.by, window_days=rule.window_days)
+        if self.mints is not None:
+            return TokensUniverse(mints=self.mints, first_mention=first, without_faults=self.without_faults)
+        if self.callers is not None:
+            return CallersUniverse(callers=self.callers, first_mention=first, without_faults=self.without_faults)
+        return AllUniverse(first_mention=first, without_faults=self.without_faults)
+
     def backtest(self, whole: TimeRange) -> BacktestSpec:
         """Return the backtest of the strategy as it is, on the calls of the sweep; `whole` is the lake's range."""
-        universe: Universe = AllUniverse()
-        if self.mints is not None:
-            universe = TokensUniverse(mints=self.mints)
-        elif self.callers is not None:
-            universe = CallersUniverse(callers=self.callers)
         start, end = self.start or whole.start, self.end or whole.end
         if start >= end:
             raise InvalidConfigError("sweep", [FieldError("end", "must be after start, and after the first call")])
         return BacktestSpec(
             strategy_id=self.strategy,
             strategy_version=self.strategy_version,
-            universe=universe,
+            universe=self.universe,
             timeframe=self.timeframe,
             range=TimeRange(start=start, end=end),
             seed=self.seed,

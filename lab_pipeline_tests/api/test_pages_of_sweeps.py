@@ -93,7 +93,10 @@ def test_the_sheet_stands_in_place_and_its_script_is_served(made):
     assert page.count("<main") == page.count("<html") == 1
     published = (made.directory / "report.html").read_text()
     sheet = published.partition("<main>\n")[2].partition("</main>")[0]
-    assert sheet in page
+    numbers = re.compile(r'<p class="numbers">.*</p>\n')
+    assert sheet in numbers.sub("", page)
+    for address in re.findall(r'<p class="numbers"><a href="([^"]+)"', page):
+        assert made.client.get(address).headers["content-type"].startswith("text/csv")
     assert re.findall(r"<script(?![^>]*src=)[^>]*>", page) == ['<script type="application/json" id="data">']
     script = made.client.get("/lab/static/sweep-sheet.js")
     assert script.text in published

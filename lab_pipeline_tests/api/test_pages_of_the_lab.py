@@ -158,16 +158,42 @@ def test_a_read_only_lab_shows_everything_and_changes_nothing(made):
 
 
 def test_the_answer_has_every_caller_under_the_rules_and_leads_to_the_trades_of_a_cell(pages, made):
-    _, run_id = made
+    lab, run_id = made
     page = pages.get("/lab/answer").text
-    cells = pages.get("/lab/answer.csv").text.splitlines()
-    assert cells[0].startswith("run_id,caller,trades")
-    for line in cells[1:]:
-        _, caller, trades, *_ = line.split(",")
+    cells = pl.read_csv(pages.get("/lab/answer.csv").content)
+    calls = pl.read_parquet(lab.artifacts_dir / run_id / "outcomes.parquet").group_by("caller").len()
+    assert dict(cells.select("caller", "calls").rows()).items() <= dict(calls.rows()).items()
+    assert {"reached_2x", "mean_ath", "hold_expectancy", "random_expectancy"} <= set(cells.columns)
+    for caller, trades in cells.select("caller", "trades").rows():
         assert f"/lab/runs/{run_id}/trades?caller={caller.replace(' ', '+')}" in page or f">{caller}</th>" in page
         assert f">{int(trades):,}</span>" in page
     assert pages.get(f"/lab/answer?run={run_id}").text.count('class="under">v1') == 1
     assert pages.get("/lab/answer?run=none").status_code == 404
+
+
+def test_every_picture_of_a_run_has_its_numbers_its_address_and_its_fingerprint(pages, made):
+    lab, run_id = made
+    page = pages.get(f"/lab/runs/{run_id}").text
+    told = re.findall(
+        r'<p class="numbers"><a href="([^"]+)">Numbers as CSV</a><a href="#([^"]+)">.*?Fingerprint (\w+)', page
+    )
+    assert len(told) >= 6
+    fingerprint = pages.get(f"/runs/{run_id}").json()["fingerprint"]
+    for address, section, of in told:
+        assert of == fingerprint
+        assert page.count(f'id="{section}"') == 1
+        assert pages.get(address).headers["content-type"].startswith("text/csv")
+    assert "Numbers as CSV" not in (lab.artifacts_dir / run_id / "report.html").read_text()
+
+
+def test_a_rule_is_shown_by_its_run_over_the_most_calls(pages, made):
+    lab, run_id = made
+    with open_instance(lab) as instance:
+        night = finished(instance, seed=1, start="2018-01-11T00:00:00Z", end="2018-01-12T00:00:00Z")
+    assert pages.get(f"/runs/{night}").json()["summary"]["calls"] == 0
+    page = pages.get("/lab/answer").text
+    assert f"/lab/runs/{run_id}" in page
+    assert night not in page
 
 
 def rows_of(answer):
@@ -264,6 +290,12 @@ def test_runs_are_compared_call_by_call(pages, made):
     assert "seed" in re.search(r"What was asked differently.*", page, re.DOTALL)[0]
     calls = pages.get(f"/runs/{run_id}").json()["summary"]["calls"]
     assert f'<td class="n">{calls:,}</td><td class="n">0</td><td class="n">0</td>' in page  # the seed changes no trade
+    table = pl.read_csv(pages.get("/lab/compare/calls.csv", params={"run": [run_id, other]}).content)
+    trades = pl.read_parquet(lab.artifacts_dir / other / "trades.parquet")
+    assert table.height == calls
+    assert table[other].sum() == pytest.approx(trades["net_return"].sum())
+    curves = pl.read_csv(pages.get("/lab/compare/curves.csv", params={"run": [run_id, other]}).content)
+    assert curves.columns == ["timestamp", run_id, other]
     assert "at least 2" in pages.get(f"/lab/compare?run={run_id}").text
     assert "more than once" in pages.get("/lab/compare", params={"run": [run_id, run_id]}).text
 
@@ -284,7 +316,7 @@ def test_progress_is_what_the_log_said_last(pages, made):
         for part in ("1", "2"):
             instance.report_engine_event(f"simulated {part},000 of 4,000 calls ({part})", run)
         instance.report_engine_event("something else", run)
-        assert Runs(instance, ArtifactStore(lab.artifacts_dir)).progress(run.run_id) == (2000, 4000)
+        assert Runs(instance, ArtifactStore.of(lab)).progress(run.run_id) == (2000, 4000)
 
 
 def test_the_lake_is_shown_by_token_and_day(pages, made):
@@ -301,6 +333,25 @@ def test_the_lake_is_shown_by_token_and_day(pages, made):
         pl.col("timestamp").dt.epoch("s"), "open", "high", "low", "close", "volume").rows()]  # fmt: skip
     assert (token["together"], [caller for _, caller in token["calls"]]) == (1, ["ben", "ann"])
     assert "no 1m candles of this token" in pages.get("/lab/lake/token?mint=none").text
+
+
+def test_faults_are_counted_by_token_and_marked_on_its_candles(api, home):
+    lake, time = Lake(home / "lake"), pl.col("timestamp").cast(pl.Datetime("ms", "UTC"))
+    sound = candles(("AAA",)).with_columns(pl.col("open", "high", "low", "close") * 2, time)
+    lake.write_candles(sound, "1m")
+    assert "Nothing was found" in api.get("/lab/lake/faults").text
+    high = pl.when(pl.int_range(pl.len()) == 60).then(pl.col("high") * 9).otherwise("high")
+    spiked = candles(("CCC",)).with_columns(high, time)
+    lake.write_candles(spiked, "1m")
+    page = api.get("/lab/lake/faults").text
+    assert "1 of 2 tokens" in page
+    assert "/lab/lake/token?mint=CCC" in page
+    assert "high is" in api.get("/lab/lake/token?mint=CCC").text
+    at = int(spiked["timestamp"].to_physical()[60]) // 1000
+    assert api.get("/lab/lake/token.json?mint=CCC").json()["faults"] == [[at, "spike"]]
+    assert api.get("/lab/lake/token.json?mint=AAA").json()["faults"] == []
+    (line,) = pl.read_csv(api.get("/lab/lake/faults.csv").content).to_dicts()
+    assert (line["mint"], line["fault"]) == ("CCC", "spike")
 
 
 def test_a_lake_is_looked_through_once_for_as_long_as_nothing_is_ingested(api, home, monkeypatch):

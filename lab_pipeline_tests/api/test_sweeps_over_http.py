@@ -447,6 +447,9 @@ def test_a_dry_run_says_what_a_sweep_would_be(made):
         ).height
     )
     assert 0 < cost["memoryBytes"] < cost["memoryAllowedBytes"]
+    without = {**REQUEST, "validation": {**REQUEST.get("validation", {}), "placebo": 0}}
+    unsaid = made.client.post("/sweeps/dry-run", json=without).json()["unsaid"]
+    assert unsaid["placebo, p"] == "validation.placebo is 0"
     some = {"exit.stopLoss": [0.1, 7.0, 0.1], "exit.maxHoldMinutes": [None, 15]}
     found = made.client.post("/sweeps/dry-run", json={**REQUEST, "space": some}).json()
     assert (found["asked"], found["estimatedCost"]["sets"], found["duplicates"], found["invalid"]) == (6, 2, 2, 2)

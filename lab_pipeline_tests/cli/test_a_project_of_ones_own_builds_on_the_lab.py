@@ -60,6 +60,7 @@ def test_the_components_of_the_lab_are_listed(project):
     listed = in_project(project, BIN / "dg", "list", "components", "--json")
     assert "lab_pipeline.components.Experiment" in listed
     assert "lab_pipeline.components.CandleSource" in listed
+    assert "lab_pipeline.components.ChatSource" in listed
 
 
 @pytest.mark.slow
@@ -75,6 +76,18 @@ def test_a_source_of_candles_is_scaffolded(project):
         "print(*(key.to_user_string() for key in graph.get_all_asset_keys() if key.path[0] == 'source'))\n"
     )
     assert in_project(project, sys.executable, "-W", "ignore", "-c", code).split() == ["source/pools"]
+
+
+@pytest.mark.slow
+def test_a_chat_is_scaffolded(project):
+    asked = ("--chat", "@gems", "--start", "2025-03-01")
+    in_project(project, BIN / "dg", "scaffold", "defs", "lab_pipeline.components.ChatSource", "gems", *asked)
+    in_project(project, BIN / "dg", "check", "yaml")
+    code = (
+        "from my_lab.definitions import defs\n"
+        "print(*(one.name for one in defs().get_repository_def().sensor_defs if one.name.startswith('source')))\n"
+    )
+    assert in_project(project, sys.executable, "-W", "ignore", "-c", code).split() == ["source_gems_sensor"]
 
 
 def test_its_strategy_is_one(project):

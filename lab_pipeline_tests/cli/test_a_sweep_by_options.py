@@ -6,7 +6,7 @@ import signal
 
 import pytest
 
-from lab_pipeline.cli.sweep_request import request_of
+from lab_pipeline.cli.sweep_request import mention_rule, request_of
 from lab_pipeline.domain.errors import LabError
 from lab_pipeline.sweeps import running
 from lab_pipeline.sweeps.trials import TrialFiles
@@ -66,6 +66,13 @@ def test_values_are_written_short_or_as_in_a_file(text, values):
 def test_values_that_cannot_be_read_are_named(params, says):
     with pytest.raises(LabError, match=says):
         asked(*params)
+
+
+def test_a_rule_of_first_mentions_is_written_in_one_word():
+    assert mention_rule("token:7") == {"by": "token", "window_days": 7}
+    assert mention_rule("caller_token:0.5") == {"by": "caller_token", "window_days": 0.5}
+    with pytest.raises(LabError, match="--first-mention token: write token:DAYS or caller_token:DAYS"):
+        mention_rule("token")
 
 
 def test_options_come_before_what_the_file_says(files):

@@ -104,6 +104,32 @@ def test_what_files_are_taken_for_is_shown_and_nothing_ingested(lab, tmp_path):
     assert (ended.status, "has 6 columns, and --columns names 5" in ended.err) == (2, True)
 
 
+HEAD = "mint,timestamp,open,high,low,close,volume"
+HOURS = [f"M,{1735689600 + 3600 * number},1,2,0.5,1.5,10" for number in range(8)]
+MINUTES = [f"N,{1735689600 + 300 * number},1,2,0.5,1.5,10" for number in range(8)]
+SAID = [f"{line},{length}" for line, length in zip(HOURS[:1] + MINUTES, ["1h"] + ["5m"] * 8, strict=True)]
+
+
+@pytest.mark.parametrize(
+    ("lines", "options", "warned"),
+    [
+        ([HEAD, *MINUTES], ("--timeframe", "5m"), None),
+        ([HEAD, *HOURS], ("--timeframe", "5m"), "its candles, at 8 times, seem to be of 1h, not of 5m: they are"),
+        ([HEAD, *HOURS, *MINUTES], ("--timeframe", "5m"), "the 8 candles of M seem to be of 1h, not of 5m: they are"),
+        ([f"{HEAD},interval", *SAID], (), "candles of more than one length (5m, 1h): each row goes where it says"),
+        ([f"{HEAD},interval", *SAID], ("--timeframe", "5m"), "it says that its candles are of 5m, 1h: all but those"),
+        ([f"{HEAD},interval", *SAID[1:]], ("--timeframe", "5m"), None),
+    ],
+)
+def test_a_dry_run_warns_of_lengths_that_are_several_or_others(lab, tmp_path, lines, options, warned):
+    path = tmp_path / "x.csv"
+    path.write_text("\n".join(lines) + "\n")
+    ended = lab("ingest", "candles", path, *options, "--dry-run")
+    assert ended.status == 0, ended.err
+    warnings = [line.strip() for line in ended.out.splitlines() if "warning" in line]
+    assert (warnings == []) if warned is None else warnings[0].startswith(f"warning: {warned}")
+
+
 def test_columns_are_taken_for_what_is_said(lab, tmp_path):
     path = tmp_path / "x.csv"
     candles().rename({"volume": "size"}).write_csv(path)

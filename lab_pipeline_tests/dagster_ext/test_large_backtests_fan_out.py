@@ -46,7 +46,7 @@ def market(lab):
 
 def result_of(settings, run):
     assert run.error is None
-    manifest = ArtifactStore(settings.artifacts_dir).manifest(run.run_id)
+    manifest = ArtifactStore.of(settings).manifest(run.run_id)
     return manifest.fingerprint, manifest.summary, [(file.name, file.sha256) for file in manifest.files]
 
 
@@ -77,7 +77,7 @@ def test_every_executor_publishes_the_bytes_of_the_plain_run(lab, plain, kind):
     steps = steps_of(instance, run)
     assert steps["run.simulate"] == "STEP_SKIPPED"
     assert steps["run.simulate_part[01]"] == steps["run.merge"] == steps["upload"] == "STEP_SUCCESS"
-    assert list(settings.scratch_dir.iterdir()) == []
+    assert list(settings.scratch_dir.glob("*")) == []
 
 
 def test_a_run_that_fails_leaves_nothing_to_hand_over(lab, market, monkeypatch):  # noqa: ARG001 - as above
@@ -90,7 +90,7 @@ def test_a_run_that_fails_leaves_nothing_to_hand_over(lab, market, monkeypatch):
     config = BacktestConfig(strategy="ladder", timeframe="1m", candles_per_part=500)
     run = run_backtest_job(instance, config)
     assert run.error == "RuntimeError: no ink"
-    assert list(settings.scratch_dir.iterdir()) == []
+    assert list(settings.scratch_dir.glob("*")) == []
 
 
 def test_what_dead_runs_left_is_swept_and_what_living_ones_need_stays(lab):
@@ -98,7 +98,7 @@ def test_what_dead_runs_left_is_swept_and_what_living_ones_need_stays(lab):
     living = instance.add_run(dg.DagsterRun(job_name="backtest", status=dg.DagsterRunStatus.STARTED)).run_id
     dead = instance.add_run(dg.DagsterRun(job_name="backtest", status=dg.DagsterRunStatus.FAILURE)).run_id
     for run_id in (living, dead, "unknown"):
-        io_manager.held_directory(settings, run_id).mkdir(parents=True)
+        io_manager.run_directory(settings, run_id).mkdir(parents=True)
     io_manager.sweep(settings, instance)
     assert [path.name for path in settings.scratch_dir.iterdir()] == [living]
     io_manager.discard(settings, living)
@@ -118,7 +118,7 @@ def test_a_retry_runs_where_the_first_did(lab):
             launched.append((run_config, parent[0]))
             return "new"
 
-    runs = Runs(instance, ArtifactStore(settings.artifacts_dir))
+    runs = Runs(instance, ArtifactStore.of(settings))
     assert Launcher(runs, Webserver(), keys=None, max_queued=10).retry(run.run_id) == "new"
     assert launched == [({**asked, **execution}, run.run_id)]
     instance.delete_run(run.run_id)
@@ -138,7 +138,7 @@ def test_what_an_op_publishes_after_the_end_of_its_run_is_unpublished(lab, plain
         with pytest.raises(dg.Failure, match="unpublished"):
             unpublish_late(op_of(instance, ended), settings)
         assert not visible_rows(clickhouse, run.run_id)
-    assert not ArtifactStore(settings.artifacts_dir).has(run.run_id)
+    assert not ArtifactStore.of(settings).has(run.run_id)
 
 
 def test_what_an_op_of_a_living_run_publishes_stays(lab, monkeypatch):

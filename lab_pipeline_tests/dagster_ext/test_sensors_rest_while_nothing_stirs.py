@@ -21,9 +21,9 @@ from lab_pipeline.dagster_ext.daemon.sensing import CausedAssetDaemon, CausedSen
 from lab_pipeline.dagster_ext.graphql import LOCATION
 from lab_pipeline.dagster_ext.instance import open_instance
 from lab_pipeline.dagster_ext.sensor_causes import CALLS, FILES, RUNS, WAITS_FOR
-from lab_pipeline.lake import Inbox, Lake
+from lab_pipeline.lake import Inbox, Lake, tables
 from lab_pipeline.lake.inbox import DONE, REJECTED, TAKEN
-from lab_pipeline.lake.inventory import INVENTORY
+from lab_pipeline.lake.layout import CALLS as CALLS_TABLE
 from lab_pipeline.settings import load_settings
 from lab_pipeline_tests.support.markets import calls
 
@@ -127,7 +127,7 @@ def test_a_file_that_was_taken_and_came_to_no_end_is_waited_for(lab, at_rest):
 
 def test_a_change_of_the_lake_wakes_who_waits_for_calls(lab, at_rest):
     Lake(lab.settings.lake_dir).write_calls(calls().with_columns(pl.col("called_at").cast(pl.Datetime("ms", "UTC"))))
-    assert causes_module.PARTS == INVENTORY
+    assert f"{CALLS_TABLE.name}/{tables.LOG}" == causes_module.LOG
     assert at_rest() == {CALLS}
 
 

@@ -36,7 +36,7 @@ def clickhouse(lab):
 
 @pytest.fixture
 def store(lab):
-    return ArtifactStore(lab[0].artifacts_dir)
+    return ArtifactStore.of(lab[0])
 
 
 @pytest.fixture

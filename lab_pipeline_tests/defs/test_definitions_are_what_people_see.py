@@ -239,6 +239,8 @@ def test_the_launchpad_asks_for_a_sweep_as_its_document_has_it(repository):
         "end",
         "mints",
         "callers",
+        "first_mention",
+        "without_faults",
         "calls_per_part",
     }
     assert config["validation"]["walk_forward"]["kind"] == "rolling"

@@ -1,7 +1,7 @@
 import pytest
 
 from lab_pipeline.fetch import web
-from lab_pipeline_tests.fetch.servers import Binance, Birdeye, CoinGecko, Gecko
+from lab_pipeline_tests.fetch.servers import Binance, Birdeye, CoinGecko, Gecko, Spot
 from lab_pipeline_tests.fetch.world import World
 
 
@@ -25,6 +25,6 @@ def binance(tmp_path, httpserver):
     return World(tmp_path, Binance(httpserver))
 
 
-@pytest.fixture(params=[Gecko, CoinGecko, Birdeye, Binance], ids=lambda kind: kind.name)
+@pytest.fixture(params=[Gecko, CoinGecko, Birdeye, Binance, Spot], ids=lambda kind: kind.name)
 def world(request, tmp_path, httpserver):
     return World(tmp_path, request.param(httpserver))

@@ -32,6 +32,11 @@ class Source:
     """What a source has, and how it misbehaves.
 
     Attributes:
+        known: name by which the lab remembers it.
+        chain: of its tokens.
+        exchange: of ccxt's, where it is one.
+        newest_first: whether the newest candle of an answer comes first.
+        unit: of times: how many of them are a second; null for what the source really has.
         candles: by mint, those of `market`.
         page: candles that an answer has at most.
         as_text: whether numbers are written as text.
@@ -40,8 +45,12 @@ class Source:
         asked: the requests for candles, their paths and queries.
     """
 
+    chain, exchange = "solana", None
+
     def __init__(self, server):
+        self.known = self.name
         self.candles, self.page, self.as_text, self.overlap = {}, 1000, False, False
+        self.newest_first, self.unit = True, None
         self.faults, self.asked = [], []
         self.url = server.url_for("")
 
@@ -49,6 +58,16 @@ class Source:
         """Answer with a fault, if one is left, else with what is built."""
         self.asked.append((request.path, dict(request.args)))
         return self.faults.pop(0) if self.faults else build(request)
+
+    def token(self, name="TOKEN"):
+        """Return how the source calls a token."""
+        return name
+
+    def ordered(self, times):
+        return sorted(times, reverse=self.newest_first)
+
+    def time(self, second):
+        return second * (self.unit or 1)
 
     def written(self, value):
         return str(value) if self.as_text else value
@@ -93,14 +112,15 @@ class Gecko(Source):
         assert request.args["include_empty_intervals"] == "false"
         length = {"minute": MINUTE, "hour": 60 * MINUTE, "day": DAY}[unit] * int(request.args["aggregate"])
         times = [time for time in candles if time % length == 0 and time < before + length * self.overlap]
-        rows = [self._row(time, candles[time]) for time in sorted(times, reverse=True)[:limit]]
+        latest = sorted(times, reverse=True)[:limit]
+        rows = [self._row(time, candles[time]) for time in self.ordered(latest)]
         said = {"data": {"id": "x", "type": "ohlcv", "attributes": {"ohlcv_list": rows}}, "meta": {}}
         return Response(json.dumps(said), content_type="application/json")
 
     def _row(self, time, candle):
         *prices, tokens = candle
         usd = tokens * sum(prices) / 4
-        return [time, *map(self.written, (*prices, usd))]
+        return [self.time(time), *map(self.written, (*prices, usd))]
 
 
 class CoinGecko(Gecko):
@@ -111,6 +131,7 @@ class CoinGecko(Gecko):
 
     def _ohlcv(self, request):
         assert request.headers["x-cg-pro-api-key"] == KEY
+        assert not [name for name, _ in request.headers if "stainless" in name.lower()]
         return super()._ohlcv(request)
 
 
@@ -134,11 +155,11 @@ class Birdeye(Source):
                 "address": request.args["address"],
                 "type": request.args["type"],
                 "currency": "usd",
-                "unix_time": time,
+                "unix_time": self.time(time),
                 "v_usd": 1.0,
                 **dict(zip("ohlcv", map(self.written, candles[time]), strict=True)),
             }
-            for time in sorted(candles, reverse=True)
+            for time in self.ordered(candles)
             if start <= time <= end
         ]
         if self.overlap:
@@ -148,10 +169,11 @@ class Birdeye(Source):
 
 
 class Binance(Source):
-    name = "binance_vision"
+    name, chain = "binance_vision", ""
 
     def __init__(self, server):
         super().__init__(server)
+        self.newest_first = False
         self.header, self.microseconds_from, self.months = False, at("2025-01-01"), True
         path = re.compile(r"/spot/\w+/klines/.*\.zip")
         server.expect_request(re.compile(r".*\.CHECKSUM")).respond_with_handler(self._checksum)
@@ -175,8 +197,8 @@ class Binance(Source):
         if kind == "monthly" and not self.months:
             return None
         rows = [
-            self._row(time, candle)
-            for time, candle in sorted(self.candles.get(symbol, {}).items())
+            self._row(time, self.candles[symbol][time])
+            for time in self.ordered(self.candles.get(symbol, {}))
             if f"{datetime.fromtimestamp(time, UTC):%Y-%m-%d}".startswith(period)
         ]
         if not rows:
@@ -190,23 +212,27 @@ class Binance(Source):
         return packed.getvalue()
 
     def _row(self, time, candle):
-        unit = 1_000_000 if time >= self.microseconds_from else 1_000
+        unit = self.unit or (1_000_000 if time >= self.microseconds_from else 1_000)
         return ",".join(map(str, [time * unit, *candle, (time + MINUTE) * unit - 1, 0, 0, 0, 0, 0]))
 
 
 class Spot(Source):
     """Binance's spot market, as ccxt asks for it; its other markets are empty."""
 
-    name, exchange = "ccxt", "binance"
+    name, exchange, chain = "ccxt", "binance", ""
 
     def __init__(self, server):
         super().__init__(server)
+        self.known, self.newest_first = "ccxt-binance", False
         server.expect_request(re.compile(r"/.api/v1/exchangeInfo")).respond_with_json({"symbols": []})
         server.expect_request("/api/v3/exchangeInfo").respond_with_handler(self._markets)
         server.expect_request("/api/v3/klines").respond_with_handler(lambda request: self.answer(request, self._klines))
 
     def settings(self):
         return {"ccxt_url": self.url, "ccxt_per_minute": 1_000_000}
+
+    def token(self, name="TOKEN"):
+        return f"{name}/USDT"
 
     def _markets(self, _):
         said = {"status": "TRADING", "isSpotTradingAllowed": True, "filters": []}
@@ -222,7 +248,9 @@ class Spot(Source):
         start, limit = int(request.args["startTime"]), min(int(request.args["limit"]), self.page)
         times = sorted(time for time in candles if time * 1000 >= start - MINUTE * 1000 * self.overlap)[:limit]
         rest = ["0", 0, "0", "0", "0"]
-        rows = [[time * 1000, *map(str, candles[time]), (time + MINUTE) * 1000 - 1, *rest] for time in times]
+        rows = [
+            [time * 1000, *map(str, candles[time]), (time + MINUTE) * 1000 - 1, *rest] for time in self.ordered(times)
+        ]
         return Response(json.dumps(rows), content_type="application/json")
 
 

@@ -6,35 +6,19 @@ import sys
 import pytest
 from werkzeug import Response
 
-from lab_pipeline.fetch import Fetcher, FetchError, Token, open_source
-from lab_pipeline_tests.fetch import world as made
+from lab_pipeline.fetch import FetchError, open_source
 from lab_pipeline_tests.fetch.servers import MINUTE, Spot, at, cut, market
+from lab_pipeline_tests.fetch.world import World
 
 START = at("2025-03-10")
 MINT = "BTC/USDT"
 ROWS = 1200
 
 
-class Market(made.World):
-    """A home and an exchange."""
-
-    def fetcher(self, timeframe="1m"):
-        opened = open_source("ccxt", self.settings, self.ledger, exchange="binance")
-        return Fetcher(opened, self.lake, self.ledger, timeframe, clock=lambda: self.now)
-
-    def token(self, start, end, mint):
-        return Token(mint, "", start * 1000, ((start * 1000, end * 1000),))
-
-    def fetch(self, start, end, mint=MINT):
-        return super().fetch(start, end, mint)
-
-    def plan(self, start, end, mint=MINT):
-        return super().plan(start, end, mint)
-
-
 @pytest.fixture
 def exchange(tmp_path, httpserver):
-    found = Market(tmp_path, Spot(httpserver))
+    found = World(tmp_path, Spot(httpserver))
+    found.mint = MINT
     found.source.candles[MINT] = market(START, ROWS)
     return found
 

@@ -1,10 +1,13 @@
 """Small frames and files for tests, and everything a lake holds as one frame."""
 
+import json
+import shutil
 from datetime import UTC, datetime
 
 import polars as pl
 
 from lab_pipeline.domain import frames
+from lab_pipeline.lake import tables
 
 START_MS = int(datetime(2024, 1, 1, tzinfo=UTC).timestamp()) * 1000
 MINUTE_MS = 60_000
@@ -71,6 +74,34 @@ def snapshot(lake, timeframe="1m", mints=None, window=FOREVER):
         return part.snapshot
 
 
+def as_of_layout_1(lake):
+    """Make a lake one of the layout before there were tables: of what it has now there are only the files."""
+    now = {path.relative_to(lake.root).as_posix(): len(content) for path, (content, _) in files_of(lake).items()}
+    for path in lake.root.rglob("part-*.parquet"):
+        if path.relative_to(lake.root).as_posix() not in now:
+            path.unlink()
+    for table in tables.TABLES:
+        shutil.rmtree(lake.root / table.name / tables.LOG, ignore_errors=True)
+    (lake.root / ".layout").write_text("1\n")
+    (lake.root / ".parts.json").write_text(json.dumps(now))
+
+
+def paths_of(lake, timeframe="1m"):
+    """The files of the candles of a timeframe as they are now."""
+    return [lake.root / file.name for file in lake.candle_files(timeframe)]
+
+
 def files_of(lake):
-    """Every part file of the lake with its content and time of change."""
-    return {path: (path.read_bytes(), path.stat().st_mtime_ns) for path in lake.root.rglob("part-*.parquet")}
+    """Every file of the newest versions of the tables with its content and time of change."""
+    files = [file for table in tables.TABLES for file in tables.snapshot(lake.store, table).files]
+    paths = [lake.root / file.name for file in files]
+    return {path: (path.read_bytes(), path.stat().st_mtime_ns) for path in paths}
+
+
+def unnamed_files(lake):
+    """Part files that no version of a table has."""
+    named = set()
+    for table in tables.TABLES:
+        for version in range(tables.snapshot(lake.store, table).version + 1):
+            named |= {lake.root / file.name for file in tables.snapshot(lake.store, table, version).files}
+    return set(lake.root.rglob("part-*.parquet")) - named

@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import polars as pl
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
@@ -15,9 +16,19 @@ from lab_pipeline.domain.candles import LARGEST, SMALLEST_PRICE, CandleColumns, 
 from lab_pipeline.domain.errors import LabError
 from lab_pipeline.domain.strategy import Exit, StrategyConfig
 from lab_pipeline.engine import Simulator, kernel
-from lab_pipeline.lake.inventory import LakeDamagedError
+from lab_pipeline.lake.errors import LakeDamagedError
 from lab_pipeline.lake.layout import CANDLES, Note, read_part, write_part
-from lab_pipeline_tests.lake.samples import FOREVER, MINUTE_MS, START_MS, calls, candles, everything, snapshot
+from lab_pipeline_tests.lake.samples import (
+    FOREVER,
+    MINUTE_MS,
+    START_MS,
+    as_of_layout_1,
+    calls,
+    candles,
+    everything,
+    paths_of,
+    snapshot,
+)
 
 MINTS = ["AAA", "BBB", "CCC", "DDD"]
 ROWS = candles(MINTS, 40)
@@ -30,14 +41,19 @@ def shards(lake, mints=MINTS, window=FOREVER):
 
 def as_of_old(lake):
     """Write the parts as versions before the notes did: zstd, no bytes split, nothing in the footer."""
-    for path in lake.candle_files("1m"):
-        rows = read_part(path)[0].to_arrow(compat_level=pl.CompatLevel.oldest())
+    for path in paths_of(lake):
+        rows = part(path)[0].to_arrow(compat_level=pl.CompatLevel.oldest())
         pq.write_table(rows, path, row_group_size=16, compression="zstd", use_dictionary=["mint"])
-    (lake.root / ".parts.json").unlink()
+    as_of_layout_1(lake)
+
+
+def part(path):
+    with pa.OSFile(str(path)) as file:
+        return read_part(file)
 
 
 def notes(lake):
-    return [Note.of(pq.read_metadata(path).metadata) for path in lake.candle_files("1m")]
+    return [Note.of(pq.read_metadata(path).metadata) for path in paths_of(lake)]
 
 
 @pytest.fixture
@@ -56,8 +72,8 @@ def test_of_a_part_of_a_file_nobody_can_tell(stored, window):
 
 
 def test_rows_that_are_not_those_that_were_written_are_damage(stored):
-    path = stored.candle_files("1m")[0]
-    rows, note = read_part(path)
+    path = paths_of(stored)[0]
+    rows, note = part(path)
     write_part(rows.with_columns(volume=pl.col("volume") + 1), CANDLES, path, note)
 
     with pytest.raises(LakeDamagedError, match=rf"{path.name} is damaged \(its checksum does not hold\)"):
@@ -92,9 +108,9 @@ def test_its_parts_are_checked_and_rewritten_as_rows_come(stored):
 
 def test_wrong_rows_of_an_earlier_version_are_not_noted_as_right(lake):
     lake.write_candles(candles(["AAA"], 40), "1m")
-    (path,) = lake.candle_files("1m")
-    write_part(read_part(path)[0].with_columns(high=pl.col("low")), CANDLES, path)
-    (lake.root / ".parts.json").unlink()
+    (path,) = paths_of(lake)
+    write_part(part(path)[0].with_columns(high=pl.col("low")), CANDLES, path)
+    as_of_layout_1(lake)
     lake.write_candles(candles(["AAA"], 41).tail(1), "1m")
 
     assert notes(lake) == [None]

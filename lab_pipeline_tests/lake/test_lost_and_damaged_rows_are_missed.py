@@ -7,8 +7,8 @@ import pytest
 
 from lab_pipeline.lake import Lake
 from lab_pipeline.lake.coverage import quality
-from lab_pipeline.lake.inventory import INVENTORY, LakeDamagedError
-from lab_pipeline_tests.lake.samples import candles, everything
+from lab_pipeline.lake.errors import LakeDamagedError
+from lab_pipeline_tests.lake.samples import candles, everything, paths_of
 from lab_pipeline_tests.support.markets import calls
 
 ROWS = candles(["AAA", "BBB", "CCC"], 40)
@@ -41,14 +41,12 @@ def sliced(lake):
     [
         sliced,
         lambda lake: lake.mints("1m"),
-        lambda lake: lake.candles_extent("1m"),
-        lambda lake: lake.candles_count("1m"),
         lambda lake: quality(lake, "1m"),
     ],
-    ids=["slice", "mints", "extent", "count", "quality"],
+    ids=["slice", "mints", "quality"],
 )
 def test_a_damaged_part_of_the_candles_is_named(stored, damage, read):
-    path = stored.candle_files("1m")[0]
+    path = paths_of(stored)[0]
     damage(path)
 
     with pytest.raises(LakeDamagedError) as raised:
@@ -62,17 +60,31 @@ def test_a_damaged_part_of_the_candles_is_named(stored, damage, read):
 
 
 @damaged
+@pytest.mark.parametrize("count", [lambda lake: lake.candles_count("1m"), lambda lake: lake.candles_extent("1m")])
+def test_what_the_log_knows_of_a_damaged_part_is_as_it_was_unless_the_damage_shows(stored, damage, count):
+    before, path = count(stored), paths_of(stored)[0]
+    size = path.stat().st_size
+    damage(path)
+
+    if path.exists() and path.stat().st_size == size:
+        assert count(stored) == before
+        return
+    with pytest.raises(LakeDamagedError, match=path.name):
+        count(stored)
+
+
+@damaged
 def test_damaged_calls_are_named(stored, damage):
     (path,) = (stored.root / "calls").glob("*.parquet")
     damage(path)
 
-    for read in (stored.calls, stored.calls_extent, stored.callers):
+    for read in (stored.calls, stored.callers):
         with pytest.raises(LakeDamagedError, match=path.name):
             read()
 
 
 def test_rows_damaged_in_the_middle_of_a_file_are_named(stored):
-    path = stored.candle_files("1m")[0]
+    path = paths_of(stored)[0]
     content = path.read_bytes()
     path.write_bytes(content[:4] + bytes(len(content) // 2) + content[4 + len(content) // 2 :])
 
@@ -81,31 +93,38 @@ def test_rows_damaged_in_the_middle_of_a_file_are_named(stored):
 
 
 def test_an_ingest_over_a_lost_part_does_not_hide_the_loss(stored):
-    path = stored.candle_files("1m")[0]
+    path = paths_of(stored)[0]
     path.unlink()
-    stored.write_candles(candles(["AAA", "BBB", "CCC", "DDD"], 3), "1m")
-
+    with pytest.raises(LakeDamagedError, match=path.name):
+        stored.write_candles(candles(["AAA", "BBB", "CCC", "DDD"], 3), "1m")
     with pytest.raises(LakeDamagedError, match=path.name):
         sliced(stored)
 
 
-def test_what_the_message_says_goes_on(stored):
-    path = stored.candle_files("1m")[0]
-    path.write_bytes(b"")
-    path.unlink()
-    (stored.root / INVENTORY).unlink()
-    stored.write_candles(ROWS, "1m")
+@damaged
+def test_a_repaired_lake_goes_on_without_what_is_lost(stored, damage):
+    path = paths_of(stored)[0]
+    rows = everything(stored).height
+    damage(path)
+    (said,) = stored.repair()
 
-    assert everything(stored).equals(ROWS)
+    assert said.startswith(str(path))
     assert stored.damage() == []
-
-
-@pytest.mark.parametrize("content", [b"", b"\0\0", b"[1]", b'{"a": "b"}', b"{"])
-def test_a_damaged_record_of_the_parts_is_made_anew(stored, content):
-    (stored.root / INVENTORY).write_bytes(content)
-
+    assert 0 < everything(stored).height < rows
+    stored.write_candles(ROWS, "1m")
     assert everything(stored).equals(ROWS)
+    assert stored.repair() == []
+
+
+@pytest.mark.parametrize("content", [b"", b"\0\0", b"[1]", b"{"])
+def test_a_log_that_cannot_be_read_is_named_and_its_last_record_put_aside(stored, content):
+    before = everything(stored)
     stored.write_candles(ROWS.with_columns(volume=pl.lit(9.0)), "1m")
-    assert len(stored.damage()) == 0
-    stored.candle_files("1m")[0].unlink()
-    assert len(stored.damage()) == 1
+    record = max((stored.root / "candles" / "_delta_log").glob("*.json"))
+    record.write_bytes(content)
+
+    with pytest.raises(LakeDamagedError, match=r"the log of the lake's candles .*`lab lake repair`"):
+        everything(stored)
+    (said,) = stored.repair()
+    assert said.startswith(str(record))
+    assert everything(stored).equals(before)

@@ -1,6 +1,4 @@
-import errno
 import pickle
-from pathlib import Path
 
 import polars as pl
 import pytest
@@ -22,9 +20,9 @@ def read(pieces):
 
 
 @pytest.mark.parametrize("rows", [1, 100, 1 << 40])
-def test_pieces_have_the_rows_and_the_snapshot_of_the_slice(lake, tmp_path, rows):
+def test_pieces_have_the_rows_and_the_snapshot_of_the_slice(lake, rows):
     lake.write_candles(candles(MINTS, 20), "1m")
-    with lake.slice("1m", MINTS, 0, 1 << 60, hold=tmp_path / "held") as whole:
+    with lake.slice("1m", MINTS, 0, 1 << 60) as whole:
         expected = frame_of(whole)
         pieces = whole.pieces(rows)
         assert pieces == whole.pieces(rows)
@@ -35,31 +33,14 @@ def test_pieces_have_the_rows_and_the_snapshot_of_the_slice(lake, tmp_path, rows
     assert snapshot == whole.snapshot
 
 
-def test_an_ingest_meanwhile_changes_nothing(lake, tmp_path):
+def test_an_ingest_meanwhile_changes_nothing(lake):
     rows = candles(MINTS, 20)
     lake.write_candles(rows, "1m")
-    with lake.slice("1m", MINTS, 0, 1 << 60, hold=tmp_path / "held") as whole:
+    with lake.slice("1m", MINTS, 0, 1 << 60) as whole:
         pieces = whole.pieces(100)
     lake.write_candles(rows.with_columns(pl.col("volume") + 1.0), "1m")
     found, _ = read(pieces)
     assert found.equals(rows.sort("mint", "timestamp"))
-
-
-def test_files_are_held_by_name_where_that_is_possible_else_copied(lake, tmp_path, monkeypatch):
-    lake.write_candles(candles(MINTS[:1], 20), "1m")
-    (original,) = lake.candle_files("1m")
-    with lake.slice("1m", MINTS, 0, 1 << 60, hold=tmp_path / "held"):
-        (held,) = (tmp_path / "held").iterdir()
-        assert held.samefile(original)
-
-    def refuse(*_):
-        raise OSError(errno.EXDEV, "another disk")
-
-    monkeypatch.setattr(Path, "hardlink_to", refuse)
-    with lake.slice("1m", MINTS, 0, 1 << 60, hold=tmp_path / "copied"):
-        (copy,) = (tmp_path / "copied").iterdir()
-        assert not copy.samefile(original)
-        assert copy.read_bytes() == original.read_bytes()
 
 
 def test_nothing_to_read_is_one_piece_without_files(lake):

@@ -6,7 +6,7 @@ import pytest
 
 from lab_pipeline.lake import ingest
 from lab_pipeline.lake.spill import Spill
-from lab_pipeline_tests.lake.samples import candles, everything, snapshot
+from lab_pipeline_tests.lake.samples import candles, everything, paths_of, snapshot
 
 
 @pytest.mark.parametrize("scattered", [False, True])
@@ -42,5 +42,5 @@ def test_a_file_in_any_order_makes_the_same_lake(lake, tmp_path, monkeypatch):
         assert (report.rows, report.added, report.mints) == (1200, 1200, 30)
         assert everything(other).equals(rows.sort("mint", "timestamp"))
         seen.add(snapshot(other))
-        seen.add(tuple(path.read_bytes() for path in other.candle_files("1m")))
+        seen.add(tuple(path.read_bytes() for path in paths_of(other)))
     assert len(seen) == 2

@@ -11,6 +11,7 @@ from lab_pipeline.domain.errors import LabError
 from lab_pipeline.engine import simulate as simulate_only
 from lab_pipeline.engine.sweep import sweep as sweep_only
 from lab_pipeline.notebook.shown import Chart
+from lab_pipeline.reports.formats import signed_percent
 from lab_pipeline_tests.reports.page import Page
 
 HOSTILE = "<script>alert(1)</script>"
@@ -158,6 +159,19 @@ def test_a_sweep_is_drawn_along_a_parameter(rules):
     assert "of 4 values" in picture.described
     with pytest.raises(LabError, match=r"'exit\.targets' is not varied: choose one of exit\.stopLoss, exit\.maxHold"):
         rules.plot("exit.targets")
+
+
+def test_a_sweep_is_drawn_as_a_heat_map_of_two_parameters(rules):
+    picture = rules.plot("exit.stopLoss", "exit.maxHoldMinutes")
+    texts = [one.text for one in ET.fromstring(picture.svg).iter("{http://www.w3.org/2000/svg}text")]  # noqa: S314 - our own
+    assert len([text for text in texts if text.endswith("%")]) >= 12
+    best = rules.best(1)
+    assert signed_percent(best["expectancy_lower"][0]) in picture.described
+    assert f"exit.stopLoss {best['p.exit.stopLoss'][0]:g} " in picture.described
+    with pytest.raises(LabError, match="given twice"):
+        rules.plot("exit.stopLoss", "exit.stopLoss")
+    with pytest.raises(LabError, match="is not varied"):
+        rules.plot("exit.stopLoss", "exit.targets")
 
 
 def test_sets_without_two_days_of_trades_are_not_ranked(market):

@@ -28,6 +28,7 @@ class Seen:
     levels: pl.DataFrame
     trades: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=frames.TRADES))
     policies: dict[str, list[float]] = field(default_factory=dict)
+    ambiguous: list[Any] = field(default_factory=list)
     doubt: str | None = None
 
 
@@ -48,13 +49,14 @@ def seen(closes, *, caller="ann", sold=1.5):
     half = count // 2
     levels = pl.DataFrame(
         {
-            "timestamp": [int(at.timestamp() * 1000) for at in minutes],
+            "timestamp": minutes,
             "trade_no": [1] * count,
             "stop": [closes[0] * 0.8] * half + [closes[0]] * (count - half),
-            "reason": ["stop_loss"] * count,
+            "reason": ["stop_loss"] * half + ["break_even"] * (count - half),
             "target": [closes[0] * 1.3] * half + [None] * (count - half),
+            "ambiguous": [False] * count,
         },
-        schema_overrides={"target": pl.Float64},
+        schema_overrides={"target": pl.Float64, "timestamp": frames.TIMESTAMP},
     )
     fills = pl.DataFrame(
         [(1, minutes[0], "buy", "entry", closes[0], 1.0, 0.0), (1, minutes[-1], "sell", "target", sold, 0.5, 0.0)],
@@ -79,8 +81,7 @@ def test_fills_are_named_with_their_share_and_the_stop_is_a_line_that_moves():
     assert "entry" in said
     assert "target 50%" in said
     assert not any("logarithmic" in (line or "") for line in said)
-    stops = [path for path in re.findall(r'stroke="#e0604f" stroke-width="16" d="([^"]+)"', svg) if "l" in path]
-    assert len(stops) == 1
+    assert re.findall(r'stroke="#e0604f" stroke-width="16" stroke-dasharray="([^"]+)"', svg) == ["60 30", "20 30"]
     targets = [path for path in re.findall(r'stroke="#2f9e76" stroke-width="16" d="([^"]+)"', svg) if "l" in path]
     assert len(targets) == 1
 

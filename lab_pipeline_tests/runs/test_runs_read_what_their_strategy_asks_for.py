@@ -1,6 +1,7 @@
 """Plans, pools and finer candles come from the lake, and only where a strategy asks for them."""
 
 from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
 
 import polars as pl
 import pytest
@@ -12,6 +13,7 @@ from lab_pipeline.domain.strategy import Strategy
 from lab_pipeline.lake import Lake, layout
 from lab_pipeline.runs import backtest as steps
 from lab_pipeline.runs.artifacts import ArtifactStore
+from lab_pipeline.runs.call_view import view_call
 from lab_pipeline.runs.strategies import StrategyStore
 
 START = datetime(2025, 3, 1, tzinfo=UTC)
@@ -92,10 +94,10 @@ def test_the_snapshot_covers_the_finer_candles_that_were_looked_into(lake, strat
     assert simulated(lake, strategies, **FINER).provenance.snapshot == after.provenance.snapshot
 
 
-def test_parts_read_elsewhere_give_the_whole_with_its_fingerprint(lake, strategies, tmp_path):
+def test_parts_read_elsewhere_give_the_whole_with_its_fingerprint(lake, strategies):
     whole = simulated(lake, strategies, **FINER)
     backtest = steps.resolve(spec(strategies, **FINER), strategies, lake)
-    with steps.plan(backtest, lake, hold=tmp_path / "held") as candles:
+    with steps.plan(backtest, lake) as candles:
         pieces = candles.pieces(1)
     assert len(pieces) > 1
     lake.write_candles(table([candle("mint-3", 1, 1, 1.5, 0.6, 1)]), "1m")  # the pieces keep what was there
@@ -184,3 +186,18 @@ def test_of_finer_candles_few_bytes_are_read(tmp_path, strategies, monkeypatch):
     assert result.simulation.summary.ambiguous_candles == 1
     (file,) = (tmp_path / "lake").glob("candles/timeframe=1m/*/part-*.parquet")
     assert 0 < result.finer_bytes < file.stat().st_size / 30
+
+
+@pytest.mark.parametrize(("blocks", "within"), [(FINER, 5), ({}, 0)])
+def test_a_call_that_is_looked_at_shows_the_ambiguous_candle_and_what_decided_it(lake, strategies, blocks, within):
+    backtest = steps.resolve(spec(strategies, **blocks), strategies, lake)
+    result = steps.simulate(backtest, steps.plan(backtest, lake))
+    run = SimpleNamespace(
+        frame=lambda name: getattr(result.simulation, name), manifest=SimpleNamespace(run_id="r", spec=backtest.spec)
+    )
+    view = view_call(run, "call-3", lake)
+    assert view.doubt is None
+    ((row, finer),) = view.ambiguous
+    assert (row["timestamp"], row["stop"], row["target"]) == (START, 0.7, 2.0)
+    assert len(finer) == within
+    assert {one["timestamp"] for one in finer} == {START + timedelta(minutes=minute) for minute in range(within)}

@@ -18,6 +18,9 @@ from lab_pipeline.runs.artifacts import ArtifactStore, Provenance
 from lab_pipeline.runs.backtest import full_range, plan, publish, resolve, simulate
 from lab_pipeline.runs.strategies import StrategyStore
 from lab_pipeline.runs.tags import run_config
+from lab_pipeline.sweeps.running import run_sweep
+from lab_pipeline.sweeps.spec import SweepSpec
+from lab_pipeline_tests.support.sweeps import sweeps_of
 
 MARKUP = '"><img src=x onerror="window.hit=1"><b>caller</b>'
 QUOTES = """';window.hit=1//`${window.hit=1}`{{7*7}}&lt;i&gt;\\"""
@@ -31,6 +34,15 @@ ADMITTED = (MARKUP, QUOTES, LONG, ARABIC)
 REFUSED = (BIDI, CONTROLS, ENDLESS)
 """Names that it does not: only an artifact of other hands has them."""
 TIMEFRAME = "5m"
+SWEEP = SweepSpec.parse(
+    {
+        "strategy": "ladder",
+        "timeframe": TIMEFRAME,
+        "space": {"reentry": [None], "exit.stopLoss": [0.1, 0.2, 0.3], "exit.maxHoldMinutes": [60, 240, None]},
+        "objective": {"min_trades": 5, "min_days": 2, "min_callers": 1},
+        "validation": {"placebo": 3, "walk_forward": {"train_days": 3, "test_days": 1, "step_days": 1}},
+    }
+)
 BEGIN = datetime(2026, 1, 1, tzinfo=UTC)
 
 
@@ -47,6 +59,7 @@ class Shown:
         call: id of a call of `run` that made a trade; its names are hostile.
         mint: its token.
         foreign_call: id of a call of `foreign`.
+        sweep: id of a sweep of the same calls.
     """
 
     run: str
@@ -57,6 +70,7 @@ class Shown:
     call: str
     mint: str
     foreign_call: str
+    sweep: str
 
 
 def stock(settings):
@@ -66,7 +80,7 @@ def stock(settings):
     lake = Lake(settings.lake_dir)
     lake.write_candles(candles, TIMEFRAME)
     lake.write_calls(calls)
-    artifacts, strategies = ArtifactStore(settings.artifacts_dir), StrategyStore.of(settings)
+    artifacts, strategies = ArtifactStore.of(settings), StrategyStore.of(settings)
     run, other, foreign, failed, queued = (str(uuid.UUID(int=number)) for number in range(1, 6))
     for run_id, strategy in ((run, "ladder"), (other, "trend-rider")):
         backtest = resolve(
@@ -74,6 +88,7 @@ def stock(settings):
         )
         publish(run_id, simulate(backtest, plan(backtest, lake)), artifacts)
     publish_foreign(artifacts, run, foreign)
+    swept, _ = run_sweep(SWEEP, lake=lake, strategies=strategies, store=sweeps_of(settings.home))
     said = {NAME_TAG: MARKUP, LABELS_TAG: f"good, {QUOTES}", NOTES_TAG: f"{MARKUP}\n{BIDI}", PINNED_TAG: "yes"}
     success, failure, waits = (dg.DagsterRunStatus[name] for name in ("SUCCESS", "FAILURE", "NOT_STARTED"))
     records = (
@@ -93,7 +108,7 @@ def stock(settings):
     strange = pl.col("caller").is_in(ADMITTED) & pl.col("mint").is_in(ADMITTED)
     hostile = traded.filter(strange & pl.col("call_id").str.contains("<img", literal=True)).row(0, named=True)
     foreign_call = pl.read_parquet(settings.artifacts_dir / foreign / "trades.parquet")["call_id"][0]
-    return Shown(run, other, foreign, failed, queued, hostile["call_id"], hostile["mint"], foreign_call)
+    return Shown(run, other, foreign, failed, queued, hostile["call_id"], hostile["mint"], foreign_call, swept.sweep_id)
 
 
 def with_hostile_names(candles, calls):
@@ -117,7 +132,7 @@ def publish_foreign(artifacts, run, foreign):
     manifest = artifacts.manifest(run)
     spec = manifest.spec.model_copy(update={"strategy_id": ENDLESS, "strategy_version": MARKUP, "seed": 1})
     tables = {
-        file.name.removesuffix(".parquet"): pl.read_parquet(artifacts.directory / run / file.name)
+        file.name.removesuffix(".parquet"): pl.read_parquet(artifacts.storage.directory / run / file.name)
         for file in manifest.files
         if file.format == "parquet"
     }

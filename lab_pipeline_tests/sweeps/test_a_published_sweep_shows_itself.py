@@ -77,6 +77,12 @@ def test_it_is_drawn_along_whatever_it_varies(swept):
         swept.plot("entry.delayMinutes")
 
 
+def test_a_lab_lists_its_sweeps(swept):
+    (row,) = swept.store().to_dicts()
+    assert (row["sweep_id"], row["strategy"], row["sets"]) == (swept.manifest.sweep_id, "mine", 12)
+    assert "upported" in row["verdict"]
+
+
 def test_its_sheet_is_the_report_as_it_was_published(swept, tmp_path):
     report = swept.store.path(swept.manifest.sweep_id, "report").read_text()
     assert swept.sheet().save(tmp_path / "sweep.html").read_text() == report

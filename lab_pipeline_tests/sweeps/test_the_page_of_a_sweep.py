@@ -53,7 +53,9 @@ def test_the_sheet_alone_is_what_stands_on_the_page_and_needs_less(once):
         "days": once.frames["days"].select("set_id", "day", "net_sum"),
         "callers": once.frames["callers"].filter(pl.col("set_id").is_in(best)),
     }
-    sheet = render_sweep_sheet({**once.frames, **less}, once.selection, once.space, once.spec, **once.identity)
+    sheet = render_sweep_sheet(
+        {**once.frames, **less}, once.selection, once.space, once.spec, files="", **once.identity
+    )
     assert f"<main>\n{sheet}</main>" in once.html
     assert "<script>" not in sheet
 

@@ -14,7 +14,7 @@ from lab_pipeline.domain.enums import RunStatus
 from lab_pipeline.domain.errors import ConflictError
 from lab_pipeline.operations.runs import RunFilter
 from lab_pipeline.runs.published import PublishedRun
-from lab_pipeline.statistics.answer import SURE, callers_of, calls_digest, cells_of
+from lab_pipeline.statistics.answer import CALLERS, SURE, callers_of, calls_digest, cells_of
 from lab_pipeline.sweeps.winner import winner_run
 
 if TYPE_CHECKING:
@@ -78,9 +78,14 @@ def get_answer(
 
 @router.get(".csv")
 def get_cells(stores: LabStores, run_ids: RunIds = None, sweep_ids: SweepIds = None) -> Response:
-    """Send the cells as CSV."""
+    """Send the cells as CSV, each with what would be known of its caller without the rule."""
     runs = rules_of(stores, run_ids) + winners_of(stores, sweep_ids)
-    return Response(as_csv(cells_of(runs)), media_type=MEDIA_TYPES["csv"], headers=SECURITY)
+    known = [callers_of(run).with_columns(run_id=pl.lit(run.manifest.run_id)) for run in runs]
+    without = CALLERS.to_frame().with_columns(run_id=pl.lit(""))
+    table = cells_of(runs).join(
+        pl.concat(known or [without]), on=["run_id", "caller"], how="left", maintain_order="left"
+    )
+    return Response(as_csv(table), media_type=MEDIA_TYPES["csv"], headers=SECURITY)
 
 
 def winners_of(stores: Stores, sweep_ids: Sequence[str] | None) -> list[PublishedRun]:
@@ -104,7 +109,9 @@ def _query(manifests: Sequence["Manifest"], tries: Mapping[str, int]) -> list[tu
 
 
 def rules_of(stores: Stores, run_ids: Sequence[str] | None) -> list[PublishedRun]:
-    """Return the runs that were named, or else the newest of each set of rules.
+    """Return the runs that were named, or else of each set of rules the one over the most calls, the newest of equals.
+
+    What runs every night is over the calls of a day, and says less than what was run over all of them.
 
     Raises:
         UnknownRunError: if there is none of a name.
@@ -117,11 +124,12 @@ def rules_of(stores: Stores, run_ids: Sequence[str] | None) -> list[PublishedRun
         manifests = [run.published for run in named if run.published]
     else:
         found, _ = stores.runs.page(RunFilter([RunStatus.COMPLETED]), limit=LOOKED_AT)
-        newest: dict[str, Manifest] = {}
-        for run in found:
-            if run.published:
-                newest.setdefault(run.published.spec.strategy.config_hash(), run.published)
-        manifests = list(newest.values())[:RULES]
+        widest: dict[str, Manifest] = {}
+        for manifest in (run.published for run in found if run.published):
+            rules = manifest.spec.strategy.config_hash()
+            if rules not in widest or manifest.summary.calls > widest[rules].summary.calls:
+                widest[rules] = manifest
+        manifests = list(widest.values())[:RULES]
     return [PublishedRun.of(stores.artifacts, manifest) for manifest in manifests]
 
 

@@ -15,7 +15,6 @@ from lab_pipeline.domain.frames import CALL_OPTIONS
 from lab_pipeline.runs.call_view import CallView, view_call
 from lab_pipeline.runs.published import PublishedRun
 
-SECOND_MS = 1000
 OPEN, HIGH, LOW, CLOSE, VOLUME = ("open", "high", "low", "close", "volume")
 
 router = APIRouter(prefix=f"{ROOT}/runs/{{runId}}", include_in_schema=False)
@@ -38,6 +37,7 @@ def get_call(stores: LabStores, run_id: RunId, call_id: CallId) -> HTMLResponse:
         trades=view.trades.to_dicts(),
         fills=view.fills.to_dicts(),
         policies=view.policies,
+        ambiguous=view.ambiguous,
         own_policy=str(run.manifest.spec.strategy.intrabar),
         candles=view.candles.height,
         doubt=view.doubt,
@@ -53,7 +53,7 @@ def get_picture(stores: LabStores, run_id: RunId, call_id: CallId) -> JSONRespon
         "calledAt": int(view.call["called_at"].timestamp()),
         "candles": _candles(view.candles),
         "finer": _candles(view.finer),
-        "levels": view.levels.with_columns(pl.col("timestamp") // SECOND_MS).rows(),
+        "levels": view.levels.with_columns(pl.col("timestamp").dt.epoch("s")).rows(),
         "fills": [
             [
                 int(row["timestamp"].timestamp()),

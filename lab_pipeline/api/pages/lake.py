@@ -14,13 +14,16 @@ from markupsafe import Markup
 from lab_pipeline.api.downloads import MEDIA_TYPES, as_csv
 from lab_pipeline.api.pages.frame import ROOT, SECURITY, show
 from lab_pipeline.api.stores import LabStores, Stores
+from lab_pipeline.domain.enums import Fault
 from lab_pipeline.domain.errors import FieldError, InvalidConfigError
 from lab_pipeline.domain.timeframe import timeframe_ms
 from lab_pipeline.lake import Lake
 from lab_pipeline.lake.coverage import by_day, quality
+from lab_pipeline.lake.faults import by_mint, find_faults
 from lab_pipeline.reports import coverage_chart
 
 TOKENS_SHOWN = 60
+FAULTS_DRAWN = 200
 MOST_CANDLES = 5_000
 """Drawn of a token; of more, several are put together."""
 LENGTHS_KEPT = 4
@@ -52,6 +55,25 @@ def get_quality(stores: LabStores, timeframe: Length = None) -> Response:
     return Response(as_csv(table), media_type=MEDIA_TYPES["csv"], headers=SECURITY)
 
 
+@router.get("/faults")
+def get_faults(stores: LabStores, timeframe: Length = None) -> HTMLResponse:
+    """Show what looks wrong in candles, token by token, the worst first."""
+    chosen = _chosen(stores, timeframe)
+    worst = by_mint(_faults(stores.lake, chosen))
+    return show(
+        "faults.html", title="What looks wrong", section="lake", timeframe=chosen, timeframes=stores.lake.timeframes(),
+        kinds=[str(fault) for fault in Fault], worst=worst.head(TOKENS_SHOWN).to_dicts(), tokens=worst.height,
+        known=len(stores.lake.mints(chosen)),
+    )  # fmt: skip
+
+
+@router.get("/faults.csv")
+def get_every_fault(stores: LabStores, timeframe: Length = None) -> Response:
+    """Send every fault of every token."""
+    table = _faults(stores.lake, _chosen(stores, timeframe))
+    return Response(as_csv(table), media_type=MEDIA_TYPES["csv"], headers=SECURITY)
+
+
 @router.get("/token")
 def get_token(stores: LabStores, mint: Mint, timeframe: Length = None) -> HTMLResponse:
     """Show the candles of a token, with its calls."""
@@ -61,12 +83,16 @@ def get_token(stores: LabStores, mint: Mint, timeframe: Length = None) -> HTMLRe
     return show(
         "token.html", title="Token", section="lake", mint=mint, timeframe=chosen, timeframes=stores.lake.timeframes(),
         measured=found.row(0, named=True) if found.height else None, calls=calls.to_dicts(),
+        faults=_faults(stores.lake, chosen).filter(pl.col("mint") == mint).to_dicts(),
     )  # fmt: skip
 
 
 @router.get("/token.json")
 def get_candles(stores: LabStores, mint: Mint, timeframe: Length = None) -> JSONResponse:
-    """Return what is drawn: candles, several together where there are many, and the times of calls, in seconds."""
+    """Return what is drawn: candles, several together where there are many, and calls and faults by their times.
+
+    Times are in seconds since the epoch.
+    """
     chosen = _chosen(stores, timeframe)
     extent = stores.lake.candles_extent(chosen)
     candles = pl.DataFrame()
@@ -86,7 +112,9 @@ def get_candles(stores: LabStores, mint: Mint, timeframe: Length = None) -> JSON
         )
         rows = drawn.rows()
     calls = stores.lake.calls(mints=[mint]).sort("called_at").select(pl.col("called_at").dt.epoch("s"), "caller")
-    body = {"candles": rows, "together": together, "calls": calls.rows()}
+    seen = _faults(stores.lake, chosen).filter(pl.col("mint") == mint)
+    faults = seen.head(FAULTS_DRAWN).select(pl.col("first").dt.epoch("s"), "fault")
+    body = {"candles": rows, "together": together, "calls": calls.rows(), "faults": faults.rows()}
     return JSONResponse(body, headers=SECURITY)
 
 
@@ -135,6 +163,15 @@ def _quality(lake: Lake, timeframe: str) -> pl.DataFrame:
 @lru_cache(maxsize=LENGTHS_KEPT)
 def _measured(lake: Lake, timeframe: str, version: str) -> pl.DataFrame:  # noqa: ARG001 - what is remembered
     return quality(lake, timeframe)
+
+
+def _faults(lake: Lake, timeframe: str) -> pl.DataFrame:
+    return _looked_at(lake, timeframe, lake.candles_version(timeframe))
+
+
+@lru_cache(maxsize=LENGTHS_KEPT)
+def _looked_at(lake: Lake, timeframe: str, version: str) -> pl.DataFrame:  # noqa: ARG001 - what is remembered
+    return find_faults(lake, timeframe)
 
 
 def _chosen(stores: Stores, timeframe: str | None) -> str:

@@ -12,6 +12,7 @@ from lab_pipeline.api.schemas.base import JsonRoute, parsed
 from lab_pipeline.api.schemas.sweeps import SweepRequest
 from lab_pipeline.api.stores import LabStores, Stores
 from lab_pipeline.domain.backtest import iso
+from lab_pipeline.domain.enums import Fault
 from lab_pipeline.domain.model import Document
 from lab_pipeline.operations.runs import RunFilter
 from lab_pipeline.sweeps.draft import draft
@@ -41,6 +42,7 @@ def get_form(stores: LabStores, strategy: str | None = None) -> HTMLResponse:
         strategies=stores.strategies.ids(),
         strategy=strategy,
         timeframes=stores.lake.timeframes(),
+        faults=[str(fault) for fault in Fault],
         start=iso(extent[0]) if extent else "",
         end=iso(extent[1]) if extent else "",
         waiting=[("runs", run.run_id, run) for run in waiting],

@@ -210,7 +210,7 @@ def _rendered(stores: Stores, run_id: str, published_at: datetime) -> Markup:  #
     published = PublishedRun.of(stores.artifacts, stores.artifacts.manifest(run_id))
     manifest = published.manifest
     made_of: dict[str, Any] = {name: getattr(manifest, name) for name in ("fingerprint", "snapshot", "engine_version")}
-    return render_sheet(published, manifest.spec, **made_of)
+    return render_sheet(published, manifest.spec, files=f"/runs/{run_id}/artifacts", **made_of)
 
 
 def _name(run: Run) -> str:

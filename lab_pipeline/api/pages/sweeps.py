@@ -167,6 +167,7 @@ def _rendered(one: _Publication) -> Markup:
         sweep.document("selection"),
         sweep.document("space"),
         manifest.spec,
+        files=f"/sweeps/{manifest.sweep_id}/artifacts",
         strategy_version=manifest.strategy_version,
         fingerprint=manifest.fingerprint,
         snapshot=manifest.snapshot,

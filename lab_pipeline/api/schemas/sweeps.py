@@ -16,7 +16,15 @@ from lab_pipeline.operations.notes import Notes
 from lab_pipeline.operations.sweeps import SweepRun
 from lab_pipeline.sweeps.holdout import Holdout
 from lab_pipeline.sweeps.promoting import Promoted
-from lab_pipeline.sweeps.spec import KeepSpec, ObjectiveSpec, SearchSpec, SweepSpec, ValidationSpec, WalkSpec
+from lab_pipeline.sweeps.spec import (
+    FirstMentionSpec,
+    KeepSpec,
+    ObjectiveSpec,
+    SearchSpec,
+    SweepSpec,
+    ValidationSpec,
+    WalkSpec,
+)
 
 SWEEP_EXAMPLE = "5d1f0a37-6a0e-4f0b-9f53-0c1b1b0f4f10"
 STRATEGY_ID = r"^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$"
@@ -61,6 +69,12 @@ class KeepRequest(KeepSpec):
     model_config = CAMEL
 
 
+class FirstMentionRequest(FirstMentionSpec):
+    """Counts a call once, however often it is repeated."""
+
+    model_config = CAMEL
+
+
 class SweepRequest(SweepSpec):
     """A request: which strategy, which of its parameters, on which calls. As in a file, with names in camelCase."""
 
@@ -82,6 +96,8 @@ class SweepRequest(SweepSpec):
         },
     )
 
+    first_mention: FirstMentionRequest | None = Field(default=None, exclude_if=lambda rule: rule is None)
+    """Leaves out repeats; every call counts by default."""
     search: SearchRequest = SearchRequest()
     """How sets are chosen from the space."""
     objective: ObjectiveRequest = ObjectiveRequest()
@@ -201,10 +217,16 @@ class SweepDryRun(Answer):
     """The first ten of these."""
     holdout_days: int
     """Last days with calls, which it does not look at."""
+    repeats: int
+    """Calls that `firstMention` leaves out, on all days."""
+    faulty: int
+    """Calls that `withoutFaults` leaves out, on all days."""
     strategy_version: str
     """Version of the strategy that it varies."""
     estimated_cost: SweepCost
     """What it would take."""
+    unsaid: dict[str, str]
+    """Parts of the verdict that it could not say, each with the reason."""
 
 
 class SweepItem(Answer):

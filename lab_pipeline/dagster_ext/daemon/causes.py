@@ -21,7 +21,7 @@ LONGEST_PAUSE_SECONDS = 300.0
 """After which a sensor ticks though nothing stirred, in case something did that cannot be seen from outside."""
 ALWAYS = object()
 """A fingerprint that differs from every other."""
-PUT_AWAY, TAKEN, PARTS = ("done", "rejected"), ".taken", ".parts.json"
+PUT_AWAY, TAKEN, LOG = ("done", "rejected"), ".taken", "calls/_delta_log"
 """Names that `lab_pipeline.lake` gives: it is too heavy for a process that only looks."""
 
 
@@ -119,12 +119,12 @@ def _files_now(inbox: Path) -> Hashable:
 
 
 def _calls_now(lake: Path) -> Hashable:
-    """Look at a lake: every commit rewrites its list of parts."""
+    """Look at a lake: every commit of calls adds a record to their log."""
     try:
-        found = (lake / PARTS).stat()
+        found = (lake / LOG).stat()
     except (FileNotFoundError, NotADirectoryError):
         return None
-    return found.st_ino, found.st_mtime_ns, found.st_size
+    return found.st_ino, found.st_mtime_ns
 
 
 def _runs_now(instance: dg.DagsterInstance) -> Hashable:

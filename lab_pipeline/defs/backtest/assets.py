@@ -14,7 +14,7 @@ from pydantic import Field
 
 from lab_pipeline.clickhouse.pool import ClickHousePool
 from lab_pipeline.dagster_ext.config_schema import form
-from lab_pipeline.dagster_ext.io_manager import SCRATCH, crosses_processes, held_directory, sweep
+from lab_pipeline.dagster_ext.io_manager import SCRATCH, crosses_processes, sweep
 from lab_pipeline.dagster_ext.metadata_table import table
 from lab_pipeline.dagster_ext.op_failure import failing_clearly
 from lab_pipeline.dagster_ext.reconcile import unpublish_late
@@ -41,7 +41,7 @@ from lab_pipeline.runs import backtest as steps
 from lab_pipeline.runs import progress
 from lab_pipeline.runs.artifacts import REPORT, ArtifactStore
 from lab_pipeline.runs.strategies import StrategyStore
-from lab_pipeline.runs.tags import FILLS_TAG, FINGERPRINT_TAG, RESULT_TAG, search_tags, without_result
+from lab_pipeline.runs.tags import FILLS_TAG, FINGERPRINT_TAG, LAKE_TAG, RESULT_TAG, search_tags, without_result
 from lab_pipeline.statistics.luck import luck_of
 
 DESCRIPTIONS = {
@@ -93,17 +93,29 @@ def resolved(
     clickhouse: ClickHousePool,
 ) -> steps.ResolvedBacktest:
     """Look up what a form means, and tag the run with it."""
+    if config.as_of is None and (read := _read_before(context)) is not None:
+        config = config.model_copy(update={"as_of": read})
     with failing_clearly(context.log):
         backtest = steps.resolve(config.to_spec(lake), strategies, lake)
         clickhouse.warm_up()
     spec = backtest.spec
     config = BacktestConfig.of(spec, spec.strategy_version)
     assumed = fill_assumptions(spec.strategy.to_json_dict())
-    tags = {**search_tags(config.fields()), FILLS_TAG: assumed.id, **without_result(context.run.tags)}
-    context.instance.add_run_tags(context.run.run_id, tags)
+    own = {FILLS_TAG: assumed.id, LAKE_TAG: backtest.lake}
+    context.instance.add_run_tags(
+        context.run.run_id, {**search_tags(config.fields()), **own, **without_result(context.run.tags)}
+    )
     context.log.info(f"strategy {spec.strategy_id} version {spec.strategy_version}, {backtest.calls.height:,} calls")
     context.log.info(f"fills: {assumed.text} ({assumed.id})")
+    context.log.info(f"lake: {backtest.lake}")
     return backtest
+
+
+def _read_before(context: dg.OpExecutionContext) -> str | None:
+    """Return the version of the lake that the run read which this one executes again."""
+    parent = context.run.parent_run_id
+    found = None if parent is None else context.instance.get_run_by_id(parent)
+    return None if found is None else found.tags.get(LAKE_TAG)
 
 
 @dg.op(
@@ -126,9 +138,8 @@ def load(
     fans_out = apart or config.candles_per_part is not None
     if fans_out:
         sweep(lab.settings, context.instance)
-    hold = held_directory(lab.settings, context.run.run_id) if fans_out else None
     with failing_clearly(context.log):
-        candles = steps.plan(backtest, lake, hold=hold)
+        candles = steps.plan(backtest, lake)
     context.log.info(f"reading {candles.rows_planned:,} candles in {candles.row_groups:,} row groups")
     if not fans_out:
         yield dg.Output(candles, WHOLE)
@@ -208,14 +219,14 @@ def publish(
         lab.trials.record_backtest(run_id, result.provenance.spec, result.provenance.snapshot)
         manifest = steps.publish(run_id, result, artifacts)
     unpublish_late(context, lab.settings)
-    directory = artifacts.directory / run_id
     for file in manifest.files:
         name = file.name.partition(".")[0]
         if name not in context.selected_output_names:  # the asset of this file was not asked for
             continue
         page = {"page": dg.MetadataValue.url(page_url(api, run_id))}
         said = {"conclusion": dg.MetadataValue.text(concluded)} if name in CONCLUDED else {}
-        metadata = said | page | shown.get(name, {}) | file_metadata(file, directory, manifest, api)
+        described = file_metadata(file, artifacts.storage.uri(run_id, file), manifest, api)
+        metadata = said | page | shown.get(name, {}) | described
         if name == "summary":
             metadata["tear sheet"] = dg.MetadataValue.url(artifact_url(api, run_id, REPORT))
             metadata["tries"] = dg.MetadataValue.text(luck_of(manifest, lab.trials).said)
@@ -223,7 +234,7 @@ def publish(
         yield dg.Output(None, name, data_version=dg.DataVersion(manifest.fingerprint))
     if not context.selected_output_names.isdisjoint(DOUBT_SPECS):
         yield from evaluate(result)
-    context.log.info(f"published {len(manifest.files)} artifacts to {directory}")
+    context.log.info(f"published {len(manifest.files)} artifacts to {artifacts.storage.at(run_id)}")
 
 
 @dg.config_mapping(config_schema=form(BacktestConfig, {"without_faults": Fault}))

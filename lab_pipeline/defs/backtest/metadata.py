@@ -1,7 +1,6 @@
 """What the Dagster UI shows of a run: rows, columns, links, headline numbers, pictures."""
 
 from collections.abc import Mapping
-from pathlib import Path
 from urllib.parse import quote
 
 import dagster as dg
@@ -26,21 +25,21 @@ PLAIN_IN_A_DATA_URL = " /:=',;-.~"
 """What an SVG is full of and Markdown takes as it is within angle brackets; base64 would add a third to it."""
 
 
-def file_metadata(file: ArtifactFile, directory: Path, manifest: Manifest, api: str) -> dict[str, dg.MetadataValue]:
+def file_metadata(file: ArtifactFile, uri: str, manifest: Manifest, api: str) -> dict[str, dg.MetadataValue]:
     """Describe an artifact: where it is, what is in it, and which result it belongs to.
 
     Its size is text, since the UI draws numbers: what is worth a line are returns, not bytes.
 
     Args:
         file: of the manifest.
-        directory: with the files of the run.
+        uri: where the file is.
         manifest: of the run.
         api: address of the HTTP API.
     """
     name = file.name.partition(".")[0]
     metadata: dict[str, dg.MetadataValue] = {
         "url": dg.MetadataValue.url(artifact_url(api, manifest.run_id, file.name)),
-        "dagster/uri": dg.MetadataValue.text((directory / file.name).as_uri()),
+        "dagster/uri": dg.MetadataValue.text(uri),
         "bytes": dg.MetadataValue.text(f"{file.bytes:,}"),
         "sha256": dg.MetadataValue.text(file.sha256),
         "fingerprint": dg.MetadataValue.text(manifest.fingerprint),

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import dagster as dg
 import polars as pl
 
-from lab_pipeline.dagster_ext.io_manager import SCRATCH, crosses_processes, held_directory, run_directory
+from lab_pipeline.dagster_ext.io_manager import SCRATCH, crosses_processes, run_directory
 from lab_pipeline.dagster_ext.io_manager import sweep as clean_scratch
 from lab_pipeline.dagster_ext.op_failure import failing_clearly
 from lab_pipeline.dagster_ext.reconcile import unpublish_late
@@ -108,7 +108,8 @@ def resolve_space(
     context.log.info(
         f"strategy {resolved.spec.strategy} version {resolved.strategy_version}: {len(sets):,} sets by "
         f"{resolved.method} ({sets.duplicates:,} twice, {sets.excluded:,} excluded, {sets.invalid_count:,} invalid) "
-        f"on {resolved.calls.height:,} calls, {resolved.held_days:,} days held out"
+        f"on {resolved.calls.height:,} calls ({resolved.repeats:,} repeats and {resolved.faulty:,} calls on faulty "
+        f"candles left out), {resolved.held_days:,} days held out"
     )
     return resolved
 
@@ -132,9 +133,8 @@ def plan_sweep(
     fans_out = apart or resolved.spec.calls_per_part is not None
     if fans_out:
         clean_scratch(lab.settings, context.instance)
-    hold = held_directory(lab.settings, context.run.run_id) if fans_out else None
     with failing_clearly(context.log):
-        candles = steps.plan(resolved, lake, hold=hold)
+        candles = steps.plan(resolved, lake)
     context.log.info(f"reading {candles.rows_planned:,} candles in {candles.row_groups:,} row groups")
     if not fans_out:
         yield dg.Output(candles, WHOLE)
@@ -278,13 +278,13 @@ def publish_sweep(
     add_windows(context.instance, selected)
     concluded = conclude_sweep(store.document(run_id, "selection"))
     context.instance.add_run_tags(run_id, {FINGERPRINT_TAG: manifest.fingerprint, RESULT_TAG: concluded})
-    described = describe(manifest, selected, store.directory / run_id, api_url(lab.settings), concluded)
+    described = describe(manifest, selected, store.storage, api_url(lab.settings), concluded)
     for name, metadata in described.items():
         if name in context.selected_output_names:  # else it is no asset, or was not asked for
             describe_asset(context, name, metadata)
             yield dg.Output(None, name, data_version=dg.DataVersion(manifest.fingerprint))
     yield from _asked(context, evaluate(selected))
-    context.log.info(f"published {len(manifest.files)} artifacts to {store.directory / run_id}")
+    context.log.info(f"published {len(manifest.files)} artifacts to {store.storage.at(run_id)}")
 
 
 @dg.config_mapping(config_schema=sweep_form())

@@ -12,6 +12,9 @@ import numpy as np
 
 from lab_pipeline.domain.candles import Floats
 
+LEAST_SHRUNK = 1e-6
+"""Part of equal variances in a covariance from which shares are made, at least: without it there may be no optimum."""
+
 
 class Method(StrEnum):
     """How shares are made.
@@ -113,7 +116,10 @@ def _kelly(returns: Floats, terms: Terms) -> Floats:
     """Maximise mean - variance / (2 fraction) over shares between 0 and the cap; scaled down if they exceed one."""
     from scipy.optimize import lsq_linear  # noqa: PLC0415 - a fifth of a second
 
-    covariance, _ = ledoit_wolf(returns)
+    covariance, part = ledoit_wolf(returns)
+    if part < LEAST_SHRUNK:  # of two days, or of members in step, nothing is shrunk, and what is left has no root
+        target = np.trace(covariance) / len(covariance) * np.eye(len(covariance))
+        covariance = (1.0 - LEAST_SHRUNK) * covariance + LEAST_SHRUNK * target
     root = np.linalg.cholesky(covariance).T
     wanted = np.linalg.solve(root.T, terms.fraction * shrunk_means(returns))
     shares: Floats = lsq_linear(root, wanted, bounds=(0.0, terms.cap), method="bvls").x

@@ -4,7 +4,8 @@ from urllib.parse import urlencode
 
 PAGES = (
     "answer", "runs", "run", "run that failed", "run that waits", "run of strange names", "trades",
-    "trades of strange names", "call", "call of strange names", "compare", "lake", "token", "launch",
+    "trades of strange names", "call", "call of strange names", "compare", "lake", "faults", "token", "launch",
+    "sweeps", "sweep", "launch sweep",
 )  # fmt: skip
 
 
@@ -25,7 +26,11 @@ def address(name, there):
         "compare": f"/lab/compare?run={there.run}&run={there.other}&run={there.foreign}",
         "lake": "/lab/lake",
         "token": f"/lab/lake/token?{urlencode({'mint': there.mint})}",
+        "faults": "/lab/lake/faults",
         "launch": "/lab/launch?strategy=ladder",
+        "sweeps": "/lab/sweeps",
+        "sweep": f"/lab/sweeps/{there.sweep}",
+        "launch sweep": "/lab/launch/sweep?strategy=ladder",
     }[name]
 
 

@@ -60,6 +60,14 @@ def test_shares_of_many_are_the_optimum_between_nothing_and_the_cap(seed):
     assert shares.max() <= terms.cap
 
 
+@pytest.mark.parametrize("days", [2, 3, 30])
+def test_members_in_step_share_alike(days):
+    made = np.random.default_rng(1).normal(0.3, 0.02, days)
+    shares = weigh(Method.KELLY, np.column_stack([made, made, made]), Terms(fraction=1e-4, cap=1.0))
+    assert shares == pytest.approx(np.full(3, shares.sum() / 3))
+    assert 0 < shares.sum() <= 1
+
+
 def test_who_earns_nothing_gets_nothing_and_cash_is_kept():
     assert weigh(Method.KELLY, earned(mean=-0.05)).tolist() == [0.0] * 5
     rich = weigh(Method.KELLY, earned(mean=0.3), Terms(1.0, 1.0))

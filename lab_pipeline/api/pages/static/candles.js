@@ -3,6 +3,7 @@
 
 const DECADE = 10; // prices that span more are drawn on a logarithmic axis
 const MOST_DIGITS = 12;
+const MARGIN = 0.04; // of the candles, empty on either side
 const place = document.getElementById("chart");
 const log = document.getElementById("log");
 let shown = null; // the chart, once there is one
@@ -55,7 +56,8 @@ function drawCandles(candles, marks, more) {
   series.setData(candles.map(([time, open, high, low, close]) => ({ time, open, high, low, close })));
   if (more) more(chart);
   LightweightCharts.createSeriesMarkers(series, onCandles(marks(), candles));
-  chart.timeScale().fitContent();
+  const room = MARGIN * candles.length + 1; // the words beside the first candle and the last
+  chart.timeScale().setVisibleLogicalRange({ from: -room, to: candles.length + room });
 }
 
 // Ask for the data of the page's chart and draw it, again when the scale or the theme changes.

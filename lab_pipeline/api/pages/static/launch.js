@@ -40,8 +40,15 @@ const KINDS = {
       const callers = lines("callers");
       const mints = lines("mints");
       if (callers.length && mints.length) throw new Error("give callers or tokens, not both");
-      if (callers.length) body.universe = { type: "callers", callers };
-      if (mints.length) body.universe = { type: "tokens", mints };
+      const universe = { type: "all" };
+      if (callers.length) Object.assign(universe, { type: "callers", callers });
+      if (mints.length) Object.assign(universe, { type: "tokens", mints });
+      if (fields.firstMention.value) {
+        universe.firstMention = { by: fields.firstMention.value, windowDays: value(fields.windowDays.value.trim()) };
+      }
+      const faults = [...fields.withoutFaults].filter((box) => box.checked).map((box) => box.value);
+      if (faults.length) universe.withoutFaults = faults;
+      if (Object.keys(universe).length > 1) body.universe = universe;
       const params = lines("params").map((line) => {
         const at = line.indexOf("=");
         if (at < 1) throw new Error(`${line}: write path = value`);
@@ -69,9 +76,11 @@ const KINDS = {
       const rows = [
         ["Sets", `${found.exact ? "" : "at most "}${count(cost.sets)} by ${found.method}${left.map(([how, many]) => `, ${count(many)} ${how}`).join("")}`],
         ["Calls", `${count(cost.calls)} on ${count(cost.days)} days, of ${count(cost.callers)} callers`],
+        ...[["Repeats", found.repeats], ["On faulty candles", found.faulty]].filter(([, many]) => many).map(([what, many]) => [what, `${count(many)} calls left out`]),
         ["Held out", `the last ${count(found.holdoutDays)} days with calls`], ["Candles", `at most ${count(cost.candles)}, each read once`],
         ["Memory", `${megabytes(cost.memoryBytes)} of ${megabytes(cost.memoryAllowedBytes)} MB for what is counted`],
         ["Strategy", `version ${found.strategyVersion}`],
+        ...Object.entries(found.unsaid).map(([part, why]) => ["Cannot say", `${part}: ${why}`]),
       ];
       return rows.concat(found.firstInvalid.slice(0, 3).map((one) => ["Invalid", `${JSON.stringify(one.values)}: ${one.problems.join("; ")}`]));
     },

@@ -3,6 +3,7 @@
 
 showCandles((data) => {
   if (data.together > 1) document.getElementById("together").textContent = `${data.together} candles are drawn as one.`;
-  const marks = () => data.calls.map(([time, caller]) => ({ time, position: "belowBar", shape: "arrowUp", color: colour("accent"), text: brief(caller) }));
-  drawCandles(data.candles, marks);
+  const calls = () => data.calls.map(([time, caller]) => ({ time, position: "belowBar", shape: "arrowUp", color: colour("accent"), text: brief(caller) }));
+  const faults = () => data.faults.map(([time, fault]) => ({ time, position: "aboveBar", shape: "square", color: colour("down"), text: fault.replaceAll("_", " ") }));
+  drawCandles(data.candles, () => [...calls(), ...faults()]);
 });
