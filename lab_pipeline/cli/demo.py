@@ -2,7 +2,7 @@
 
 from datetime import timedelta
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -75,19 +75,17 @@ def demo(
     strategy = lab.strategies.get(DEMO_STRATEGY).strategy
     out.print(f"strategy '{strategy.name}': {strategy.description}\n", markup=False)
     first, last = market.calls.select(first=pl.col("called_at").min(), last=pl.col("called_at").max()).row(0)
-    calls_of: dict[str, Any] = {
-        "timeframe": DEMO_TIMEFRAME,
-        "start": iso(first),
-        "end": iso(last + timedelta(milliseconds=1)),
-    }
+    start, end = iso(first), iso(last + timedelta(milliseconds=1))
     others = [one.id for one in example_strategies() if one.id != DEMO_STRATEGY]
-    for one in others:  # before the one that is shown: Dagster's pages are about the latest
-        run_foreground(BacktestConfig(strategy=one, **calls_of))
-    _, manifest = run_foreground(BacktestConfig(strategy=DEMO_STRATEGY, **calls_of))
+    for one in (*others, DEMO_STRATEGY):  # the one that is shown comes last: Dagster's pages are about the latest
+        _, manifest = run_foreground(BacktestConfig(strategy=one, timeframe=DEMO_TIMEFRAME, start=start, end=end))
     out.print(_callers(open_lab().artifacts.path(manifest.run_id, "trades")))
     out.print()
     print_result(manifest)
-    out.print(f"\n{', '.join(others)} ran on the same calls: `lab open` shows whose calls each of them makes money on.")
+    out.print(
+        f"\nThe other {len(others)} strategies that ship ran on the same calls, too: once `lab up` runs,\n"
+        "`lab open` shows on whose calls each of them makes money."
+    )
     _sweep()
     port = settings().port
     address = f"http://{settings().host}:{port}" if port else "the address that it prints"  # 0: a free one, each time

@@ -23,7 +23,7 @@ def test_the_demo_repeats_with_the_same_numbers_as_a_run_of_its_own(lab, monkeyp
     ids = sorted(strategy.id for strategy in example_strategies())
     assert sorted(run["strategyId"] for run in everything) == sorted([*ids, *ids])
     assert everything[0]["strategyId"] == "ladder", "Dagster's pages are about the run that is shown"
-    assert all(one in first.out for one in ids if one != "ladder")
+    assert f"The other {len(ids) - 1} strategies that ship ran on the same calls" in first.out
     runs = [run for run in everything if run["strategyId"] == "ladder"]
     assert runs[0]["runId"] != runs[1]["runId"]
     assert runs[0]["fingerprint"] == runs[1]["fingerprint"]

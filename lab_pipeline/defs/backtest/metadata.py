@@ -6,6 +6,7 @@ from urllib.parse import quote
 import dagster as dg
 import polars as pl
 
+from lab_pipeline.dagster_ext.metadata_table import column_schema
 from lab_pipeline.defs.backtest.lineage import LINEAGE
 from lab_pipeline.domain.backtest import ResolvedSpec
 from lab_pipeline.domain.fill_assumptions import fill_assumptions
@@ -46,8 +47,7 @@ def file_metadata(file: ArtifactFile, uri: str, manifest: Manifest, api: str) ->
     if file.rows is not None:
         metadata["dagster/row_count"] = dg.MetadataValue.int(file.rows)
     if file.columns is not None:
-        columns = [dg.TableColumn(column.name, column.type) for column in file.columns]
-        metadata["dagster/column_schema"] = dg.MetadataValue.table_schema(dg.TableSchema(columns))
+        metadata["dagster/column_schema"] = column_schema(name, ((one.name, one.type) for one in file.columns))
     if name in LINEAGE:
         metadata["dagster/column_lineage"] = dg.MetadataValue.column_lineage(LINEAGE[name])
     return metadata
@@ -82,9 +82,8 @@ def equity_line(equity: pl.DataFrame) -> dict[str, dg.MetadataValue]:
         return {}
     from lab_pipeline.reports import sparkline  # noqa: PLC0415 - loaded with the sheet
 
-    first, last = equity["equity"][0], equity["equity"][-1]
-    line = f"{sparkline(equity['equity'].to_list())}  {first:,.2f} to {last:,.2f}"
-    return {"equity": dg.MetadataValue.text(line)}
+    values = equity["equity"].to_list()
+    return {"equity": dg.MetadataValue.text(f"{values[0]:,.2f} {sparkline(values)} {values[-1]:,.2f}")}
 
 
 def headline(summary: Summary, spec: ResolvedSpec) -> dict[str, dg.MetadataValue]:
@@ -99,7 +98,7 @@ def headline(summary: Summary, spec: ResolvedSpec) -> dict[str, dg.MetadataValue
     returns = {name: getattr(summary, field) for name, field in RETURNS.items()}
     return {
         "strategy": dg.MetadataValue.text(spec.strategy_id),
-        **{name: dg.MetadataValue.float(value) for name, value in returns.items() if value is not None},
+        **{name: dg.MetadataValue.float(round(value, 6)) for name, value in returns.items() if value is not None},
         "fill assumptions": dg.MetadataValue.text(fill_assumptions(spec.strategy.to_json_dict()).text),
         "headline": dg.MetadataValue.table(records, schema),
     }

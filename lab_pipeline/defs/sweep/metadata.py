@@ -5,7 +5,7 @@ from typing import Any
 import dagster as dg
 import polars as pl
 
-from lab_pipeline.dagster_ext.metadata_table import table
+from lab_pipeline.dagster_ext.metadata_table import column_schema, table
 from lab_pipeline.runs.artifact_storage import Storage
 from lab_pipeline.runs.artifacts import ArtifactFile
 from lab_pipeline.sweeps.artifacts import ranked, selection_document
@@ -68,8 +68,8 @@ def _file(file: ArtifactFile, manifest: SweepManifest, storage: Storage, api: st
     if file.rows is not None:
         metadata["dagster/row_count"] = dg.MetadataValue.int(file.rows)
     if file.columns is not None:
-        columns = [dg.TableColumn(column.name, column.type) for column in file.columns]
-        metadata["dagster/column_schema"] = dg.MetadataValue.table_schema(dg.TableSchema(columns))
+        columns = ((one.name, one.type) for one in file.columns)
+        metadata["dagster/column_schema"] = column_schema(file.name.partition(".")[0], columns)
     return metadata
 
 
