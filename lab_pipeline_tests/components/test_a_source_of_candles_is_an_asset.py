@@ -20,7 +20,7 @@ from lab_pipeline_tests.fetch.servers import MINUTE, Gecko, at, market
 KEY = dg.AssetKey(["source", "pools"])
 CALLED = at("2025-03-10T06:02")
 FIELDS = {"name": "pools", "source": "geckoterminal", "timeframe": "5m", "start": "2025-03-01", "retry_seconds": 0.001}
-CHECKS = ["before_launch", "copy", "flat", "gaps", "no_volume", "spike", "stale", "unit"]
+CHECKS = ["before_launch", "copy", "flat", "gaps", "no_volume", "restated", "spike", "stale", "unit"]
 
 
 @pytest.fixture
