@@ -176,6 +176,14 @@ def test_the_asset_is_fresh_for_as_long_as_was_chosen():
     assert next(iter(asset.specs)).freshness_policy is None
 
 
+def test_what_may_pass_is_tried_again_later_and_later_give_or_take():
+    (asset,) = definitions(retry_seconds=60).assets
+    policy = asset.op.retry_policy
+    assert (policy.max_retries, policy.delay) == (5, 60)
+    assert (policy.backoff, policy.jitter) == (dg.Backoff.EXPONENTIAL, dg.Jitter.PLUS_MINUS)
+    assert asset.op.pool == "source_geckoterminal"
+
+
 def test_the_component_is_read_from_yaml():
     made = CandleSource.resolve_from_yaml("{name: pools, source: birdeye, timeframe: 5m, start: '2025-03-01', days: 5}")
     assert (made.name, made.source, made.days, made.running) == ("pools", "birdeye", 5, False)
