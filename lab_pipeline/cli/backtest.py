@@ -55,7 +55,7 @@ def backtest(  # noqa: PLR0917 - one parameter an option
     without_faults: Annotated[
         str | None,
         typer.Option(
-            metavar="FAULTS", help="Leave out calls whose candles have these: spike,unit,copy,flat,no_volume."
+            metavar="FAULTS", help="Leave out calls whose candles have these: spike,unit,copy,flat,no_volume,restated."
         ),
     ] = None,
     all_calls: Annotated[bool, typer.Option("--all", help="Every call (the default).")] = False,

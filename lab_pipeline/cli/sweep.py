@@ -49,7 +49,7 @@ def run(  # noqa: PLR0917 - one parameter an option
     without_faults: Annotated[
         str | None,
         typer.Option(
-            metavar="FAULTS", help="Leave out calls whose candles have these: spike,unit,copy,flat,no_volume."
+            metavar="FAULTS", help="Leave out calls whose candles have these: spike,unit,copy,flat,no_volume,restated."
         ),
     ] = None,
     param: Annotated[

@@ -48,10 +48,11 @@ CHECKS = {
     Fault.COPY: "No token has the prices of another.",
     Fault.FLAT: "Trades in a row move the price.",
     Fault.NO_VOLUME: "Counts candles in a row without a trade; vendors fill gaps with them, so they are allowed.",
+    Fault.RESTATED: "Counts candles that came again with other values; vendors correct theirs, so they are allowed.",
     BEFORE_LAUNCH: "No candle is of before the token's first pool.",
     STALE: "Of the tokens whose calls are still running, one at least has candles of late.",
 }
-ALLOWED = {GAPS, Fault.NO_VOLUME}
+ALLOWED = {GAPS, Fault.NO_VOLUME, Fault.RESTATED}
 
 
 class Asked(BaseModel):

@@ -178,4 +178,5 @@ class Fault(StrEnum):
     FLAT = "flat"
     """Trades in a row that never move the price."""
     NO_VOLUME = "no_volume"
+    RESTATED = "restated"
     """Candles in a row without a trade, as vendors fill gaps."""

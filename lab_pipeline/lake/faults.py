@@ -9,6 +9,7 @@ from lab_pipeline.domain import frames
 from lab_pipeline.domain.enums import Fault
 from lab_pipeline.domain.timeframe import timeframe_ms
 from lab_pipeline.lake.lake import Lake
+from lab_pipeline.lake.restated import restated
 
 SPIKE_TIMES, UNIT_TIMES = 5.0, 20.0
 """So many times the price beside it is a spike; so many times the last close is another unit."""
@@ -47,7 +48,8 @@ def find_faults(lake: Lake, timeframe: str, mints: Sequence[str] | None = None) 
 
     Returns:
         `FAULTS` by mint, time and fault: each spike, each change of units, and each run of candles that are flat,
-        without volume, or another token's; `first` and `last` are the times of its first and last candle.
+        without volume, another token's, or were restated together; `first` and `last` are the times of its first and
+        last candle.
     """
     found, blocks = [], []
     length = timeframe_ms(timeframe)
@@ -60,7 +62,9 @@ def find_faults(lake: Lake, timeframe: str, mints: Sequence[str] | None = None) 
     if blocks:
         copies = _copies(pl.concat(blocks))
         found.append(copies if mints is None else copies.filter(pl.col("mint").is_in(list(mints))))
-    return pl.concat(found or [pl.DataFrame(schema=FAULTS)]).sort("mint", "first", "fault", "detail")
+    corrected = _restated(lake, timeframe)
+    found.append(corrected if mints is None else corrected.filter(pl.col("mint").is_in(list(mints))))
+    return pl.concat(found).sort("mint", "first", "fault", "detail")
 
 
 def candles_of(lake: Lake, timeframe: str, mint: str) -> pl.DataFrame:
@@ -180,6 +184,11 @@ def _copies(blocks: pl.DataFrame) -> pl.DataFrame:
         )
     )
     return _told(runs, Fault.COPY, pl.format("the prices of {}", "other"))
+
+
+def _restated(lake: Lake, timeframe: str) -> pl.DataFrame:
+    said = pl.format("the close was {} and is {}", pl.col("was").round_sig_figs(6), pl.col("close").round_sig_figs(6))
+    return _told(restated(lake.store, timeframe), Fault.RESTATED, said)
 
 
 def _beside(step: int, length: int) -> pl.Expr:

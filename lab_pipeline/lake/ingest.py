@@ -26,7 +26,7 @@ from lab_pipeline.domain.candles import RULES, CandleColumns, prices_hold
 from lab_pipeline.domain.identifiers import IDENTIFIER_RULE, is_identifier
 from lab_pipeline.domain.timeframe import timeframe_ms
 from lab_pipeline.files.disk_errors import disk_error
-from lab_pipeline.lake import commit, tables
+from lab_pipeline.lake import commit, restated, tables
 from lab_pipeline.lake.damage import damaged_rows, explained
 from lab_pipeline.lake.errors import VIOLATIONS_SHOWN, LakeError, LakeUnwritableError
 from lab_pipeline.lake.identities import RECORDED, parse_named
@@ -327,8 +327,10 @@ def _ingest_once(
         run.stage()
     report = runs[0].report if len(runs) == 1 else _together(runs)
     table = loads[0].table
+    version = transaction.base(table).version + 1
+    if changed := [rows for run in runs for rows in run.restated]:
+        restated.record(store, version, transaction.id, changed)
     if receipt is not None:  # it counts once there is the version that it names
-        version = transaction.base(table).version + 1
         kept = _Receipt(report, table.name, version, transaction.id) if report.partitions_written else _Receipt(report)
         store.write(receipt_name(receipt), RECEIPT.dump_json(kept))
     names = sorted({Path(name).name for run in runs for name in run.files})
@@ -352,6 +354,7 @@ class _Merged:
         mints: different mints among the rows.
         added: keys that the lake did not have; likewise `changed` and `unchanged`.
         changed_keys: the first few that changed.
+        restated: candles among those, as `restated.RUNS`; null if there are none.
         replaced: files that the new one replaces.
         staged: the new file, if anything changes.
         statistics: of its rows.
@@ -365,6 +368,7 @@ class _Merged:
     changed: int = 0
     unchanged: int = 0
     changed_keys: list[dict[str, Any]] = field(default_factory=list)
+    restated: pl.DataFrame | None = None
     replaced: tuple[DataFile, ...] = ()
     staged: Path | None = None
     statistics: dict[str, Any] = field(default_factory=dict)
@@ -399,6 +403,7 @@ class _Ingest:
         self._said: Counter[str] = Counter()
         self._spacings: list[Spacing] = []
         self._report = IngestReport()
+        self.restated: list[pl.DataFrame] = []
 
     @property
     def report(self) -> IngestReport:
@@ -645,6 +650,8 @@ class _Ingest:
         report.changed += merged.changed
         report.unchanged += merged.unchanged
         report.changed_keys.extend(merged.changed_keys[: CHANGED_KEYS_SHOWN - len(report.changed_keys)])
+        if merged.restated is not None:
+            self.restated.append(merged.restated)
         if merged.staged is not None:
             values = {} if self._timeframe is None else {"timeframe": self._timeframe, "mint_bucket": str(bucket)}
             self._transaction.replace(self._table, values, merged.staged, merged.statistics, merged.replaced)
@@ -752,6 +759,11 @@ class _Ingest:
         merged.changed = changed.height
         merged.unchanged = rows.height - merged.added - merged.changed
         merged.changed_keys = changed.head(CHANGED_KEYS_SHOWN).to_dicts()
+        if self._timeframe is not None and changed.height:
+            was = pl.col(f"close{OLD}").alias("was")
+            is_changed = (differs & pl.col("known")).fill_null(value=False)
+            marked = joined.select(*key, "close", was, is_changed.alias("changed"))
+            merged.restated = restated.runs_of(marked, self._timeframe)
         return bool(merged.added or merged.changed)
 
 

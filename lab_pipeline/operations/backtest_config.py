@@ -54,7 +54,7 @@ class BacktestConfig(dg.Config):
     )
     without_faults: list[str] = Field(
         default=[],
-        description="Leave out calls whose candles have such faults: spike, unit, copy, flat, no_volume.",
+        description="Leave out calls whose candles have such faults: spike, unit, copy, flat, no_volume, restated.",
     )
     params: dict[str, Any] = Field(
         default={},

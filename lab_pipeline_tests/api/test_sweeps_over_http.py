@@ -456,6 +456,19 @@ def test_a_dry_run_says_what_a_sweep_would_be(made):
     assert found["firstInvalid"][0]["values"] == {"exit.stopLoss": 7.0, "exit.maxHoldMinutes": None}
 
 
+def test_a_dry_run_counts_the_calls_that_are_left_out(made):
+    whole = made.client.post("/sweeps/dry-run", json=REQUEST).json()
+    assert (whole["repeats"], whole["faulty"]) == (0, 0)
+    rules = {"firstMention": {"by": "token", "windowDays": 1000}, "withoutFaults": ["spike"]}
+    found = made.client.post("/sweeps/dry-run", json={**REQUEST, **rules}).json()
+    calls = made.stores.lake.calls()
+    assert found["repeats"] == calls.height - calls["mint"].n_unique() > 0
+    assert found["estimatedCost"]["calls"] < whole["estimatedCost"]["calls"]
+    wrong = {"firstMention": {"by": "anybody", "windowDays": 0}, "withoutFaults": ["ugly"]}
+    refused = error(made.client.post("/sweeps/dry-run", json={**REQUEST, **wrong}), 422, "invalid")
+    assert paths(refused) == {"firstMention.by", "firstMention.windowDays", "withoutFaults[0]"}
+
+
 def test_a_dry_run_counts_what_it_cannot_make(made, monkeypatch):
     monkeypatch.setattr("lab_pipeline.sweeps.checking.MOST_MADE", 20)
     monkeypatch.setattr("lab_pipeline.sweeps.checking.SAMPLE", 10)

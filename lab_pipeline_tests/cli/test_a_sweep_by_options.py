@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 
 import pytest
@@ -124,6 +125,15 @@ def test_a_dry_run_says_what_would_be_done_and_does_nothing(stocked, monkeypatch
     assert told["memory"] < told["memory_allowed"] == 2_000_000_000
     assert set(told["unsaid"]) >= {"winner", "deflated Sharpe ratio"}
     assert not (stocked.home / "sweeps").exists()
+
+
+def test_a_dry_run_says_which_calls_are_left_out(stocked):
+    words = ("sweep", "run", *OPTIONS, "--first-mention", "token:7", "--without-faults", "spike,unit", "--dry-run")
+    assert re.search(r"left out +1 repeats\b", stocked(*words).out)
+    told = stocked(*words, "--json").json
+    assert (told["calls"], told["repeats"], told["faulty"]) == (2, 1, 0)
+    ended = stocked("sweep", "run", *OPTIONS, "--without-faults", "ugly", "--dry-run")
+    assert (ended.status, "without_faults[0]" in ended.err) == (2, True)
 
 
 def test_a_dry_run_counts_what_an_optimiser_would_propose(stocked):

@@ -1,3 +1,4 @@
+import re
 import signal
 import subprocess
 import sys
@@ -48,6 +49,18 @@ def test_an_estimate_asks_nothing(called, gecko):
     assert ", free" in ended.out
     assert "1 tokens left out, since no call says their chain (--chain does): 0xabc" in ended.out
     assert gecko.asked == []
+
+
+def test_an_estimate_says_what_a_plan_costs_and_how_long_its_limit_takes(called, monkeypatch):
+    monkeypatch.setenv("LAB_BIRDEYE_KEY", KEY)
+    monkeypatch.setenv("LAB_BIRDEYE_PER_MINUTE", "6")
+    words = ("fetch", "candles", "--source", "birdeye", "--timeframe", "1m", "--for-calls", "--estimate")
+    assert ", cost unknown" in called(*words).out
+    monkeypatch.setenv("LAB_BIRDEYE_COST_PER_1000", "500")
+    said = re.search(r"about ([0-9]+) requests, at least ([0-9]+) s, cost ([0-9.]+)", called(*words).out)
+    requests, seconds, cost = map(float, said.groups())
+    assert requests >= 2
+    assert (seconds, cost) == (requests * 10, requests * 0.5)
 
 
 def test_what_active_strategies_need_is_in_the_lake_and_nothing_more(called, gecko):

@@ -2,7 +2,7 @@ import polars as pl
 import pytest
 
 from lab_pipeline.lake import Lake
-from lab_pipeline_tests.support.markets import candles
+from lab_pipeline_tests.support.markets import calls, candles
 
 
 @pytest.fixture
@@ -44,3 +44,17 @@ def test_programs_get_every_fault(spiked):
 def test_a_length_that_is_not_there_is_named(spiked):
     ended = spiked("lake", "quality", "--timeframe", "5m")
     assert (ended.status, "the lake has no candles of 5m: it has 1m" in ended.err) == (2, True)
+
+
+def test_what_was_restated_is_drawn_and_leaves_out_its_calls(spiked, tmp_path):
+    lake, time = Lake(spiked.home / "lake"), pl.Datetime("ms", "UTC")
+    last = pl.int_range(pl.len()) == pl.len() - 1
+    other = candles(["BBB"]).with_columns(pl.col("timestamp").cast(time), pl.col("open", "high", "low", "close") * 2)
+    lake.write_candles(other.with_columns(volume=pl.when(last).then(99.0).otherwise("volume")), "1m")
+    ended = spiked("lake", "quality", "--mint", "BBB", "--pictures", tmp_path / "drawn")
+    assert "BBB  2018-01-10 01:59  restated: the close was " in ended.out
+    assert "restated: 1" in (tmp_path / "drawn" / "BBB-1m.svg").read_text()
+    lake.write_calls(calls().with_columns(pl.col("called_at").cast(time)))
+    said = ("backtest", "--strategy", "ladder", "--timeframe", "1m", "--param", "horizonMinutes=110", "--json")
+    assert spiked(*said).json["summary"]["calls"] == 3
+    assert spiked(*said, "--without-faults", "restated").json["summary"]["calls"] == 1

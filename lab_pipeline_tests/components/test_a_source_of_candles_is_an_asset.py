@@ -20,7 +20,7 @@ from lab_pipeline_tests.fetch.servers import MINUTE, Gecko, at, market
 KEY = dg.AssetKey(["source", "pools"])
 CALLED = at("2025-03-10T06:02")
 FIELDS = {"name": "pools", "source": "geckoterminal", "timeframe": "5m", "start": "2025-03-01", "retry_seconds": 0.001}
-CHECKS = ["before_launch", "copy", "flat", "gaps", "no_volume", "spike", "stale", "unit"]
+CHECKS = ["before_launch", "copy", "flat", "gaps", "no_volume", "restated", "spike", "stale", "unit"]
 
 
 @pytest.fixture
@@ -174,6 +174,14 @@ def test_the_asset_is_fresh_for_as_long_as_was_chosen():
     assert spec.freshness_policy.fail_window.to_timedelta() == timedelta(hours=5)
     (asset,) = definitions(fresh_hours=None).assets
     assert next(iter(asset.specs)).freshness_policy is None
+
+
+def test_what_may_pass_is_tried_again_later_and_later_give_or_take():
+    (asset,) = definitions(retry_seconds=60).assets
+    policy = asset.op.retry_policy
+    assert (policy.max_retries, policy.delay) == (5, 60)
+    assert (policy.backoff, policy.jitter) == (dg.Backoff.EXPONENTIAL, dg.Jitter.PLUS_MINUS)
+    assert asset.op.pool == "source_geckoterminal"
 
 
 def test_the_component_is_read_from_yaml():

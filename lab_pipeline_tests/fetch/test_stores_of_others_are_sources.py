@@ -1,4 +1,5 @@
 import json
+import time
 from urllib.parse import urlsplit
 
 import clickhouse_connect
@@ -88,6 +89,17 @@ def test_a_directory_of_freqtrade(tmp_path, ending):
     expected = {time: candle[3] for time, candle in candles.items() if time >= START}
     assert fetched(tmp_path, "freqtrade", directory, "ADA/BTC") == expected
     assert fetched(tmp_path / "more", "freqtrade", directory, "NO/PAIR") == {}
+
+
+def test_a_file_of_freqtrade_in_whatever_order_with_text_and_what_is_not_closed(tmp_path):
+    candles = market(START, 30)
+    rows = [[opened * 1000, *map(str, candle)] for opened, candle in sorted(candles.items(), reverse=True)]
+    soon = int(time.time()) // MINUTE * MINUTE
+    rows += [rows[3], [(START + 40 * MINUTE) * 1000, "1", "0.5", "2", "1", "1"], [soon * 1000, 1, 2, 0.5, 1, 1]]
+    (tmp_path / "ADA_BTC-1m.json").write_text(json.dumps(rows))
+    assert fetched(tmp_path, "freqtrade", tmp_path, "ADA/BTC") == {
+        opened: candle[3] for opened, candle in candles.items()
+    }
 
 
 def test_quantbots_table_in_clickhouse(tmp_path, clickhouse_url, monkeypatch):

@@ -1,10 +1,13 @@
 """Candles that no market makes are found and told; what a market does make is left alone."""
 
+import re
+from unittest.mock import Mock
+
 import numpy as np
 import polars as pl
 import pytest
 
-from lab_pipeline.lake import Lake
+from lab_pipeline.lake import Lake, tables
 from lab_pipeline.lake.faults import RUN, Fault, by_mint, find_faults
 
 MINUTE, START = 60_000, 1_735_689_600_000
@@ -124,5 +127,50 @@ def test_tokens_that_stand_still_alike_are_no_copies(tmp_path):
 def test_faults_are_counted_by_mint_and_the_worst_comes_first(tmp_path):
     one, other = times(walk(), [100], "high", 9.0), times(walk(seed=2, mint="BBB"), range(50, 90), "volume", 0.0)
     counts = by_mint(found(tmp_path, one, other))
-    assert counts.columns == ["mint", "spike", "unit", "copy", "flat", "no_volume"]
-    assert counts.rows() == [("BBB", 0, 0, 0, 0, 40), ("AAA", 1, 0, 0, 0, 0)]
+    assert counts.columns == ["mint", "spike", "unit", "copy", "flat", "no_volume", "restated"]
+    assert counts.rows() == [("BBB", 0, 0, 0, 0, 40, 0), ("AAA", 1, 0, 0, 0, 0, 0)]
+
+
+def test_candles_that_came_again_with_other_values_are_told(tmp_path):
+    one, other = walk(), walk(seed=2, mint="BBB")
+    lake = Lake(tmp_path / "lake")
+    lake.write_candles(pl.concat([one, other]), "1m")
+    assert find_faults(lake, "1m").is_empty()
+    corrected = times(one, [10, 11, 12, 40], "close", 1.01).with_columns(high=pl.max_horizontal("high", "close"))
+    lake.write_candles(pl.concat([corrected, other]), "1m")
+    told = find_faults(lake, "1m")
+    assert told.select("mint", "fault", "first", "last", "candles").rows() == [
+        ("AAA", "restated", at(one, 10), at(one, 12), 3),
+        ("AAA", "restated", at(one, 40), at(one, 40), 1),
+    ]
+    was, now = (float(re.search(rf"{word} ([0-9.]+)", told["detail"][1])[1]) for word in ("was", "is"))
+    assert (was, now) == pytest.approx((one["close"][40], one["close"][40] * 1.01), rel=1e-4)
+    lake.write_candles(corrected, "1m")
+    assert find_faults(lake, "1m").height == 2, "the same rows again restate nothing"
+    assert find_faults(lake, "1m", ["BBB"]).is_empty()
+
+
+def test_a_restatement_counts_once_its_commit_is_there(tmp_path, monkeypatch):
+    """Whoever is killed between the record and the commit has restated nothing; a later one forgets it."""
+    lake = Lake(tmp_path / "lake")
+    lake.write_candles(walk(), "1m")
+    with monkeypatch.context() as dying:
+        dying.setattr(tables, "commit", Mock(side_effect=KeyboardInterrupt))
+        with pytest.raises(KeyboardInterrupt):
+            lake.write_candles(times(walk(), [10], "volume", 2.0), "1m")
+    assert len(list((tmp_path / "lake" / "restated").iterdir())) == 1
+    assert find_faults(lake, "1m").is_empty()
+    lake.write_candles(walk(seed=3, mint="CCC"), "1m")
+    lake.write_candles(times(walk(), [20], "volume", 2.0), "1m")
+    (told,) = find_faults(lake, "1m").iter_rows(named=True)
+    assert told["first"] == at(walk(), 20)
+    assert len(list((tmp_path / "lake" / "restated").iterdir())) == 1
+
+
+def test_a_market_that_is_restated_as_a_whole_is_one_line_a_token(tmp_path):
+    lake = Lake(tmp_path / "lake")
+    mints = [walk(seed=number, mint=f"M{number}") for number in range(5)]
+    lake.write_candles(pl.concat(mints), "1m")
+    lake.write_candles(pl.concat(mints).with_columns(pl.col("volume") * 2), "1m")
+    told = find_faults(lake, "1m")
+    assert told["candles"].to_list() == [len(walk())] * 5

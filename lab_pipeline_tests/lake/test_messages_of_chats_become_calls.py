@@ -1,5 +1,7 @@
 import gzip
 import json
+import subprocess
+import sys
 from datetime import UTC, datetime
 
 import hypothesis.strategies as st
@@ -280,3 +282,31 @@ def test_a_price_is_read_as_it_is_written(price):
     assert number_of(f"{price:f}").value == float(price)
     plan, _ = READER.plan(f"Entry: {price:f}\nTP1: {price * 2:f}")
     assert (plan.entry_price, plan.targets) == (float(price), [float(price * 2)])
+
+
+MEASURED = """
+import resource, sys
+from pathlib import Path
+from lab_pipeline.lake.chats import ChatExport, Reading
+export = ChatExport(Path(sys.argv[1]), "x", Reading())
+print(sum(1 for _ in export.calls()), export.messages, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024)
+"""
+
+
+@pytest.mark.slow
+def test_memory_does_not_grow_with_an_export(tmp_path):
+    """They reach gigabytes: one of twenty times the messages takes as much."""
+    peaks = {}
+    for count in (2_000, 40_000):
+        path = tmp_path / f"{count}.json"
+        with path.open("w") as file:
+            file.write('{"name": "x", "type": "public_channel", "id": 1, "messages": [')
+            for number in range(count):
+                text = MINT if number % 1000 == 0 else "gm " * 300
+                file.write(("," if number else "") + json.dumps(message(number, text)))
+            file.write("]}")
+        ended = subprocess.run([sys.executable, "-c", MEASURED, path], capture_output=True, text=True, check=True)
+        calls, messages, peaks[count] = map(int, ended.stdout.split())
+        assert (calls, messages) == (count // 1000, count)
+    assert path.stat().st_size > 35_000_000
+    assert peaks[40_000] < peaks[2_000] + 15, "megabytes"
