@@ -63,6 +63,10 @@ class Storage(Protocol):
     def place(self) -> str:
         """Path or address of all of it."""
 
+    @property
+    def disk(self) -> Path:
+        """Directory on this machine that is written to; it need not exist yet."""
+
     def at(self, name: str, file: str = "") -> str:
         """Return the path or address of a publication, or of one of its files."""
 
@@ -115,8 +119,11 @@ class Storage(Protocol):
     def local_all(self, asked: Sequence[tuple[str, ListedFile]]) -> list[Path]:
         """Return the same of many files, by the names of their publications."""
 
-    def problem(self, name: str, file: ListedFile, *, read: bool) -> str | None:
-        """Say what is wrong with a file where it is kept: by its size, or by reading it."""
+    def problem(self, name: str, file: ListedFile) -> str | None:
+        """Say what is wrong with a file where it is kept, by reading it."""
+
+    def missed(self, name: str, files: Sequence[ListedFile]) -> Iterator[tuple[ListedFile, str]]:
+        """Iterate over files that are missing there or of another size, with what is wrong of each."""
 
     def size(self, name: str) -> int:
         """Return the bytes of a publication."""
@@ -147,6 +154,11 @@ class DirectoryStorage:
     def place(self) -> str:
         """Its path."""
         return str(self.directory)
+
+    @property
+    def disk(self) -> Path:
+        """The directory itself."""
+        return self.directory
 
     def at(self, name: str, file: str = "") -> str:
         """Return the path of a publication or a file."""
@@ -220,18 +232,23 @@ class DirectoryStorage:
         """Return the paths of files."""
         return [self.local(name, file) for name, file in asked]
 
-    def problem(self, name: str, file: ListedFile, *, read: bool) -> str | None:
-        """Compare the size of a file, or its hash."""
+    def problem(self, name: str, file: ListedFile) -> str | None:
+        """Compare the hash of a file."""
         try:
-            path = self.local(name, file)
-            if not read:
-                return None
-            with path.open("rb") as opened:
+            with (self.directory / name / file.name).open("rb") as opened:
                 return None if _is(file, iter(lambda: opened.read(1 << 20), b"")) else CHANGED
-        except ChangedError as error:
-            return CHANGED if read else str(error)
         except OSError as error:
             return MISSING if isinstance(error, FileNotFoundError) else error.strerror
+
+    def missed(self, name: str, files: Sequence[ListedFile]) -> Iterator[tuple[ListedFile, str]]:
+        """Look at each file."""
+        for file in files:
+            try:
+                self.local(name, file)
+            except FileNotFoundError:
+                yield file, MISSING
+            except ChangedError as error:
+                yield file, str(error)
 
     def size(self, name: str) -> int:
         """Sum the bytes of a directory, as far as its files stay there meanwhile."""
@@ -305,6 +322,11 @@ class BucketStorage:
         """Its address."""
         return self.bucket.url(self.kind)
 
+    @property
+    def disk(self) -> Path:
+        """Directory of the copies."""
+        return self.cache.directory
+
     def at(self, name: str, file: str = "") -> str:
         """Return the address of a publication or, without its hash, a file."""
         return f"{self.place}/{name}/{file}".rstrip("/")
@@ -370,17 +392,22 @@ class BucketStorage:
         with ThreadPoolExecutor(FETCHED_AT_ONCE) as pool:
             return list(pool.map(lambda one: self.local(*one), asked))
 
-    def problem(self, name: str, file: ListedFile, *, read: bool) -> str | None:
-        """Compare the size of an object, or its hash."""
+    def problem(self, name: str, file: ListedFile) -> str | None:
+        """Compare the hash of an object."""
         try:
-            if read:
-                return None if _is(file, self.bucket.pieces(self._key(name, file), file.bytes)) else CHANGED
+            return None if _is(file, self.bucket.pieces(self._key(name, file), file.bytes)) else CHANGED
         except FileNotFoundError:
             return MISSING
-        found = self.bucket.look(self._key(name, file))
-        if found is None:
-            return MISSING
-        return None if found.size == file.bytes else f"{found.size:,} of {file.bytes:,} bytes"
+
+    def missed(self, name: str, files: Sequence[ListedFile]) -> Iterator[tuple[ListedFile, str]]:
+        """List the objects, by one question."""
+        sizes = {one.key: one.size for one in self.bucket.objects(f"{self.kind}/{name}")}
+        for file in files:
+            size = sizes.get(self._key(name, file))
+            if size is None:
+                yield file, MISSING
+            elif size != file.bytes:
+                yield file, f"{size:,} of {file.bytes:,} bytes"
 
     def size(self, name: str) -> int:
         """Sum the bytes of the objects."""
