@@ -7,20 +7,18 @@ import errno
 import hashlib
 import os
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
 from lab_pipeline.files.atomic import move, sync_directory, write_whole
 from lab_pipeline.files.bucket import Bucket
 from lab_pipeline.files.cache import FileCache
 from lab_pipeline.files.staging import leftovers, staged
 from lab_pipeline.settings import Settings
-
-if TYPE_CHECKING:
-    from lab_pipeline.runs.artifacts import ArtifactFile
 
 MANIFEST = "manifest.json"
 STAGING = ".staging"
@@ -30,12 +28,29 @@ MANIFESTS = ".manifests"
 """What the directory of the manifests in a bucket is called after that of the files: they are listed by themselves."""
 TAG_DIGITS = 16
 """Of a file's hash in its key: publishers of one name with different content never write the same object."""
+FETCHED_AT_ONCE = 16
 ABANDONED = timedelta(days=1)
 """Files in a bucket that are so old and have no manifest will not get one."""
 
 
 class ChangedError(Exception):
     """A file is not what the manifest says; how, in words that follow a colon."""
+
+
+class ListedFile(Protocol):
+    """What a manifest says of a file, as far as it matters here."""
+
+    @property
+    def name(self) -> str:
+        """With its suffix."""
+
+    @property
+    def bytes(self) -> int:
+        """Its size."""
+
+    @property
+    def sha256(self) -> str:
+        """Of its content, in hexadecimal digits."""
 
 
 class Storage(Protocol):
@@ -48,10 +63,14 @@ class Storage(Protocol):
     def place(self) -> str:
         """Path or address of all of it."""
 
+    @property
+    def disk(self) -> Path:
+        """Directory on this machine that is written to; it need not exist yet."""
+
     def at(self, name: str, file: str = "") -> str:
         """Return the path or address of a publication, or of one of its files."""
 
-    def uri(self, name: str, file: "ArtifactFile | None" = None) -> str:
+    def uri(self, name: str, file: ListedFile | None = None) -> str:
         """Return the same as a URI, under which programs find what there is."""
 
     def require(self) -> None:
@@ -60,14 +79,14 @@ class Storage(Protocol):
     def staging(self) -> AbstractContextManager[Path]:
         """Lend a directory for the files and the manifest of a publication."""
 
-    def link(self, published: str, name: str, files: Sequence["ArtifactFile"], staging: Path) -> None:
+    def link(self, published: str, name: str, files: Sequence[ListedFile], staging: Path) -> None:
         """Let a publication that is about to be revealed have files of another, without reading them.
 
         Raises:
             FileNotFoundError: if one of them is gone.
         """
 
-    def reveal(self, staging: Path, name: str, files: Sequence["ArtifactFile"]) -> bool:
+    def reveal(self, staging: Path, name: str, files: Sequence[ListedFile]) -> bool:
         """Publish what is in a directory, the manifest last; return False if the name is taken."""
 
     def names(self) -> list[str]:
@@ -89,7 +108,7 @@ class Storage(Protocol):
             FileNotFoundError: if nothing is published under that name.
         """
 
-    def local(self, name: str, file: "ArtifactFile") -> Path:
+    def local(self, name: str, file: ListedFile) -> Path:
         """Return where a file can be read on this machine within the next minutes.
 
         Raises:
@@ -97,8 +116,14 @@ class Storage(Protocol):
             ChangedError: if it is not what was published.
         """
 
-    def problem(self, name: str, file: "ArtifactFile", *, read: bool) -> str | None:
-        """Say what is wrong with a file where it is kept: by its size, or by reading it."""
+    def local_all(self, asked: Sequence[tuple[str, ListedFile]]) -> list[Path]:
+        """Return the same of many files, by the names of their publications."""
+
+    def problem(self, name: str, file: ListedFile) -> str | None:
+        """Say what is wrong with a file where it is kept, by reading it."""
+
+    def missed(self, name: str, files: Sequence[ListedFile]) -> Iterator[tuple[ListedFile, str]]:
+        """Iterate over files that are missing there or of another size, with what is wrong of each."""
 
     def size(self, name: str) -> int:
         """Return the bytes of a publication."""
@@ -130,11 +155,16 @@ class DirectoryStorage:
         """Its path."""
         return str(self.directory)
 
+    @property
+    def disk(self) -> Path:
+        """The directory itself."""
+        return self.directory
+
     def at(self, name: str, file: str = "") -> str:
         """Return the path of a publication or a file."""
         return str(self.directory / name / file)
 
-    def uri(self, name: str, file: "ArtifactFile | None" = None) -> str:
+    def uri(self, name: str, file: ListedFile | None = None) -> str:
         """Return it as a URI."""
         return Path(self.at(name, file.name if file else "")).as_uri()
 
@@ -147,12 +177,12 @@ class DirectoryStorage:
         """Lend a directory beside the others; what a killed process left there, the next publisher removes."""
         return staged(self.directory / STAGING)
 
-    def link(self, published: str, name: str, files: Sequence["ArtifactFile"], staging: Path) -> None:  # noqa: ARG002
+    def link(self, published: str, name: str, files: Sequence[ListedFile], staging: Path) -> None:  # noqa: ARG002
         """Give files another name."""
         for file in files:
             (staging / file.name).hardlink_to(self.directory / published / file.name)
 
-    def reveal(self, staging: Path, name: str, files: Sequence["ArtifactFile"]) -> bool:  # noqa: ARG002
+    def reveal(self, staging: Path, name: str, files: Sequence[ListedFile]) -> bool:  # noqa: ARG002
         """Rename a directory into its place."""
         sync_directory(staging)
         try:
@@ -190,7 +220,7 @@ class DirectoryStorage:
         """Read a manifest."""
         return (self.directory / name / MANIFEST).read_bytes()
 
-    def local(self, name: str, file: "ArtifactFile") -> Path:
+    def local(self, name: str, file: ListedFile) -> Path:
         """Return the path of a file that has its size."""
         path = self.directory / name / file.name
         found = path.stat().st_size
@@ -198,18 +228,27 @@ class DirectoryStorage:
             raise ChangedError(f"{found:,} of {file.bytes:,} bytes")
         return path
 
-    def problem(self, name: str, file: "ArtifactFile", *, read: bool) -> str | None:
-        """Compare the size of a file, or its hash."""
+    def local_all(self, asked: Sequence[tuple[str, ListedFile]]) -> list[Path]:
+        """Return the paths of files."""
+        return [self.local(name, file) for name, file in asked]
+
+    def problem(self, name: str, file: ListedFile) -> str | None:
+        """Compare the hash of a file."""
         try:
-            path = self.local(name, file)
-            if not read:
-                return None
-            with path.open("rb") as opened:
+            with (self.directory / name / file.name).open("rb") as opened:
                 return None if _is(file, iter(lambda: opened.read(1 << 20), b"")) else CHANGED
-        except ChangedError as error:
-            return CHANGED if read else str(error)
         except OSError as error:
             return MISSING if isinstance(error, FileNotFoundError) else error.strerror
+
+    def missed(self, name: str, files: Sequence[ListedFile]) -> Iterator[tuple[ListedFile, str]]:
+        """Look at each file."""
+        for file in files:
+            try:
+                self.local(name, file)
+            except FileNotFoundError:
+                yield file, MISSING
+            except ChangedError as error:
+                yield file, str(error)
 
     def size(self, name: str) -> int:
         """Sum the bytes of a directory, as far as its files stay there meanwhile."""
@@ -283,11 +322,16 @@ class BucketStorage:
         """Its address."""
         return self.bucket.url(self.kind)
 
+    @property
+    def disk(self) -> Path:
+        """Directory of the copies."""
+        return self.cache.directory
+
     def at(self, name: str, file: str = "") -> str:
         """Return the address of a publication or, without its hash, a file."""
         return f"{self.place}/{name}/{file}".rstrip("/")
 
-    def uri(self, name: str, file: "ArtifactFile | None" = None) -> str:
+    def uri(self, name: str, file: ListedFile | None = None) -> str:
         """Return the address of a publication or an object."""
         return self.at(name) if file is None else self.bucket.url(self._key(name, file))
 
@@ -299,12 +343,12 @@ class BucketStorage:
         """Lend a directory beside the copies of files."""
         return staged(self.cache.directory / STAGING)
 
-    def link(self, published: str, name: str, files: Sequence["ArtifactFile"], staging: Path) -> None:  # noqa: ARG002
+    def link(self, published: str, name: str, files: Sequence[ListedFile], staging: Path) -> None:  # noqa: ARG002
         """Let the store copy files."""
         for file in files:
             self.bucket.copy(self._key(published, file), self._key(name, file))
 
-    def reveal(self, staging: Path, name: str, files: Sequence["ArtifactFile"]) -> bool:
+    def reveal(self, staging: Path, name: str, files: Sequence[ListedFile]) -> bool:
         """Put the files that the directory has, then the manifest; both stay here as copies for who reads them soon."""
         made = [file for file in files if (staging / file.name).exists()]
         for file in made:
@@ -334,7 +378,7 @@ class BucketStorage:
         """Fetch a manifest."""
         return self.bucket.read(self._manifest_key(name))
 
-    def local(self, name: str, file: "ArtifactFile") -> Path:
+    def local(self, name: str, file: ListedFile) -> Path:
         """Return a copy of a file, fetched if there is none."""
         if found := self.cache.find(_copy_of(file), file.bytes):
             return found
@@ -343,17 +387,27 @@ class BucketStorage:
                 raise ChangedError(CHANGED)
         return self.cache.directory / _copy_of(file)
 
-    def problem(self, name: str, file: "ArtifactFile", *, read: bool) -> str | None:
-        """Compare the size of an object, or its hash."""
+    def local_all(self, asked: Sequence[tuple[str, ListedFile]]) -> list[Path]:
+        """Return copies of files; those that are not here are fetched side by side."""
+        with ThreadPoolExecutor(FETCHED_AT_ONCE) as pool:
+            return list(pool.map(lambda one: self.local(*one), asked))
+
+    def problem(self, name: str, file: ListedFile) -> str | None:
+        """Compare the hash of an object."""
         try:
-            if read:
-                return None if _is(file, self.bucket.pieces(self._key(name, file), file.bytes)) else CHANGED
+            return None if _is(file, self.bucket.pieces(self._key(name, file), file.bytes)) else CHANGED
         except FileNotFoundError:
             return MISSING
-        found = self.bucket.look(self._key(name, file))
-        if found is None:
-            return MISSING
-        return None if found.size == file.bytes else f"{found.size:,} of {file.bytes:,} bytes"
+
+    def missed(self, name: str, files: Sequence[ListedFile]) -> Iterator[tuple[ListedFile, str]]:
+        """List the objects, by one question."""
+        sizes = {one.key: one.size for one in self.bucket.objects(f"{self.kind}/{name}")}
+        for file in files:
+            size = sizes.get(self._key(name, file))
+            if size is None:
+                yield file, MISSING
+            elif size != file.bytes:
+                yield file, f"{size:,} of {file.bytes:,} bytes"
 
     def size(self, name: str) -> int:
         """Sum the bytes of the objects."""
@@ -400,12 +454,12 @@ class BucketStorage:
                 self.bucket.delete(one.key for one in objects)
         return found
 
-    def _copied(self, name: str, file: "ArtifactFile", write: Callable[[bytes], int]) -> Iterator[bytes]:
+    def _copied(self, name: str, file: ListedFile, write: Callable[[bytes], int]) -> Iterator[bytes]:
         for piece in self.bucket.pieces(self._key(name, file), file.bytes):
             write(piece)
             yield piece
 
-    def _key(self, name: str, file: "ArtifactFile") -> str:
+    def _key(self, name: str, file: ListedFile) -> str:
         path = PurePosixPath(file.name)
         return f"{self.kind}/{name}/{path.with_suffix(f'.{file.sha256[:TAG_DIGITS]}{path.suffix}')}"
 
@@ -427,12 +481,12 @@ def storage_of(settings: Settings, kind: str, directory: Path) -> Storage:
     return BucketStorage(Bucket(settings.artifacts), kind, cache)
 
 
-def _copy_of(file: "ArtifactFile") -> str:
+def _copy_of(file: ListedFile) -> str:
     """Return what a copy of a file is called: its content, and what programs know its format by."""
     return f"{file.sha256}{PurePosixPath(file.name).suffix}"
 
 
-def _is(file: "ArtifactFile", pieces: Iterator[bytes]) -> bool:
+def _is(file: ListedFile, pieces: Iterator[bytes]) -> bool:
     """Return whether these are the bytes of a file."""
     digest = hashlib.sha256()
     for piece in pieces:

@@ -28,6 +28,7 @@ from lab_pipeline.runs.artifact_storage import (
     RUNS,
     ChangedError,
     DirectoryStorage,
+    ListedFile,
     Storage,
     storage_of,
 )
@@ -258,11 +259,10 @@ class ArtifactStore:
             manifest = self.manifest(run_id)
         except UnreadableManifestError as error:
             return [str(error).partition(f". {REMEDY}")[0]]
-        checked = ((file, self.storage.problem(run_id, file, read=False)) for file in manifest.files)
-        return [said_of(self.storage, run_id, file, problem) for file, problem in checked if problem]
+        return [said_of(self.storage, run_id, *one) for one in self.storage.missed(run_id, manifest.files)]
 
     def _problem(self, run_id: str, file: ArtifactFile) -> str | None:
-        problem = self.storage.problem(run_id, file, read=True)
+        problem = self.storage.problem(run_id, file)
         return problem and f"{run_id}/{file.name}: {problem}"
 
     def find(self, start: str) -> str:
@@ -326,8 +326,7 @@ class ArtifactStore:
         raise UnknownArtifactError(f"run {run_id} has no artifact '{name}': it has {names}")
 
     def _reason(self, error: OSError) -> str:
-        place = self.storage.directory if isinstance(self.storage, DirectoryStorage) else Path.cwd()
-        return disk_error(error, place) or error.strerror or str(error)
+        return disk_error(error, self.storage.disk) or error.strerror or str(error)
 
     def _reveal(self, staging: Path, manifest: Manifest) -> Manifest:
         write_text(staging / MANIFEST, "json", manifest.model_dump_json(indent=2, by_alias=True) + "\n")
@@ -377,7 +376,7 @@ class Publication:
             ) from None
 
 
-def said_of(storage: Storage, name: str, file: ArtifactFile, problem: str) -> str:
+def said_of(storage: Storage, name: str, file: ListedFile, problem: str) -> str:
     """Say what is wrong with a file of a publication."""
     place = storage.at(name, file.name)
     return f"{place} is lost" if problem == MISSING else f"{place} is damaged ({problem})"

@@ -39,6 +39,8 @@ class _Spec(_PartEntry):
 class _File(_PartEntry):
     name: str
     rows: int | None
+    bytes: int
+    sha256: str
 
 
 class SummaryHead(_PartEntry):
@@ -73,7 +75,11 @@ class ManifestHead(_PartEntry):
 
     def rows(self, name: str) -> int:
         """Return how many rows a Parquet artifact has."""
-        return next(file.rows or 0 for file in self.files if file.name == name)
+        return self.file(name).rows or 0
+
+    def file(self, name: str) -> _File:
+        """Return what is said of a file."""
+        return next(file for file in self.files if file.name == name)
 
 
 def directories(storage: Storage) -> pa.Table:

@@ -4,7 +4,6 @@ import hashlib
 import random
 import time
 from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -20,7 +19,7 @@ from lab_pipeline.domain.backtest import now
 from lab_pipeline.domain.t_quantile import student_t_975
 from lab_pipeline.domain.timeframe import timeframe_ms
 from lab_pipeline.files.locks import locked
-from lab_pipeline.runs.artifact_storage import MANIFEST
+from lab_pipeline.runs.artifact_storage import MANIFEST, ChangedError
 from lab_pipeline.runs.artifacts import REMEDY, ArtifactStore, DamagedArtifactError
 from lab_pipeline.settings import Settings
 from lab_pipeline.statistics.buckets import COLUMNS, BucketRange, Metric, bucket_number, classic_buckets
@@ -43,7 +42,6 @@ LARGEST_FREEDOM = 10_000
 
 
 EQUITY = "equity"
-FETCHED_AT_ONCE = 8
 RUN_LABELS = "SELECT run_no, strategy_id, fills FROM runs"
 """What groups of trades are told of the runs that they come from."""
 
@@ -301,7 +299,7 @@ def _computed(statistics: Statistics, plan: _Plan, before: _Before | None) -> Ch
     try:
         with DuckDBSession(statistics.threads) as bench:
             return _compute(statistics, bench, plan, before)
-    except (duckdb.Error, DamagedArtifactError) as error:
+    except (duckdb.Error, FileNotFoundError, ChangedError) as error:
         damaged = [problem for one in plan.added for problem in statistics.artifacts.damage(one.run_id)]
         if not damaged:
             raise
@@ -354,9 +352,8 @@ def _compute(statistics: Statistics, bench: DuckDBSession, plan: _Plan, before: 
 
 
 def _artifacts(store: ArtifactStore, added: Sequence[_NewRun], name: str) -> list[Path]:
-    """Return where an artifact of each run can be read; of many in a bucket, some are fetched at once."""
-    with ThreadPoolExecutor(FETCHED_AT_ONCE) as pool:
-        return list(pool.map(lambda new: store.path(new.run_id, name), added))
+    """Return where a table of each run can be read."""
+    return store.storage.local_all([(new.run_id, new.manifest.file(f"{name}.parquet")) for new in added])
 
 
 def _measure_runs(bench: DuckDBSession, added: Sequence[_NewRun], equity: Sequence[Path], first: int) -> pa.Table:

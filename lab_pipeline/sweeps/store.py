@@ -184,7 +184,7 @@ class SweepStore:
                 if not self.storage.reveal(staging, sweep_id, manifest.files):
                     raise LabError(f"sweep {sweep_id} is already published in {self.storage.at(sweep_id)}")
         except OSError as error:
-            reason = disk_error(error, self.directory) or error.strerror or str(error)
+            reason = disk_error(error, self.storage.disk) or error.strerror or str(error)
             raise LabError(
                 f"cannot write the artifacts of sweep {sweep_id} to {self.storage.place}, nothing was published: "
                 f"{reason}"
@@ -298,8 +298,7 @@ class SweepStore:
             manifest = self.manifest(sweep_id)
         except LabError as error:
             return [str(error)]
-        checked = ((file, self.storage.problem(sweep_id, file, read=False)) for file in manifest.files)
-        return [said_of(self.storage, sweep_id, file, problem) for file, problem in checked if problem]
+        return [said_of(self.storage, sweep_id, *one) for one in self.storage.missed(sweep_id, manifest.files)]
 
     def leftovers(self, *, remove: bool = False) -> int:
         """Return the bytes of what killed publishers and given up sweeps left; or remove them now."""
@@ -403,5 +402,5 @@ def remove(storage: Storage, sweep_id: str) -> None:
     try:
         storage.delete(sweep_id)
     except OSError as error:
-        reason = disk_error(error, Path(storage.place)) or error.strerror or str(error)
+        reason = disk_error(error, storage.disk) or error.strerror or str(error)
         raise LabError(f"cannot delete the artifacts of sweep {sweep_id}: {reason}") from error

@@ -6,6 +6,7 @@ import os
 import shutil
 from datetime import UTC, datetime
 
+import httpx
 import polars as pl
 import pytest
 from fastapi.testclient import TestClient
@@ -22,6 +23,7 @@ from lab_pipeline.operations.retention import Policy, collect, expired
 from lab_pipeline.operations.run_records import run_records
 from lab_pipeline.settings import load_settings
 from lab_pipeline.statistics import refresh
+from lab_pipeline_tests.support.running_lab import RunningLab
 
 BACKTEST = ("backtest", "--strategy", "ladder", "--timeframe", "1m", "--json")
 PROCESSES = {"multiprocess": {"max_concurrent": 2, "start_method": {"forkserver": {}}}}
@@ -269,3 +271,25 @@ def test_a_backup_names_the_bucket_and_a_restored_lab_reads_it(published, bucket
     monkeypatch.delenv("LAB_ARTIFACTS")
     monkeypatch.setenv("LAB_HOME", str(tmp_path / "without"))
     assert f"the artifacts of these runs are in {bucket}: set LAB_ARTIFACTS to it" in published("restore", backup).err
+
+
+@pytest.mark.slow
+def test_a_running_lab_publishes_there_and_serves_it(stocked, bucket, objects):
+    lab = RunningLab(stocked.home, LAB_ARTIFACTS=bucket)
+    try:
+        launched = [lab.launch(strategy="ladder", timeframe="1m", seed=seed)["run"]["runId"] for seed in (1, 2)]
+        assert [lab.wait(run_id) for run_id in launched] == ["SUCCESS", "SUCCESS"]
+        assert objects("runs.manifests") == sorted(f"runs.manifests/{run_id}.json" for run_id in launched)
+        with httpx.Client(base_url=lab.api, trust_env=False, timeout=60) as client:
+            for run_id in launched:
+                for file in client.get(f"/runs/{run_id}/artifacts").json()["artifacts"]:
+                    content = client.get(f"/runs/{run_id}/artifacts/{file['name']}").content
+                    assert hashlib.sha256(content).hexdigest() == file["sha256"]
+                assert client.get(f"/lab/runs/{run_id}").status_code == 200
+            assert client.get("/api/health").json()["checks"]["artifacts"] == "ok"
+            assert client.delete(f"/runs/{launched[0]}").status_code == 204
+    finally:
+        status, _ = lab.stop()
+    assert status == 0
+    assert not [key for key in objects() if launched[0] in key]
+    assert not (stocked.home / "artifacts").exists()
