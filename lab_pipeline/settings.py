@@ -48,6 +48,13 @@ def _source_address(value: str) -> str:
     return value
 
 
+def _place_of_lake(value: str) -> str:
+    scheme, found, rest = value.partition("://")
+    if found and (scheme != "s3" or not rest.strip("/")):
+        raise ValueError("write a directory, s3://bucket or s3://bucket/prefix")
+    return value.rstrip("/") or "/"
+
+
 def _scheduler_address(value: str) -> str:
     try:
         parts = urlsplit(value)
@@ -138,6 +145,9 @@ class Settings(BaseSettings):
     """Retries of a run whose process died; a run with bad input is never retried."""
     dask_address: Annotated[str, AfterValidator(_scheduler_address)] | None = None
     """Scheduler of a Dask cluster that runs may ask for, `tcp://host:8786`; default: none."""
+    lake: Annotated[str, AfterValidator(_place_of_lake)] | None = None
+    """Where candles and calls are kept: a directory, or a prefix of a bucket, `s3://bucket/prefix`, which the variables
+    `AWS_…` lead to; default: `lake` in LAB_HOME."""
     inbox: Path | None = None
     """Directory whose files are ingested while the lab runs; default: `inbox` in LAB_HOME."""
     keep_days: Annotated[int, Field(ge=1, le=MOST_DAYS)] | None = None
@@ -232,9 +242,16 @@ class Settings(BaseSettings):
         return tuple(_listed(self.owners))
 
     @property
+    def lake_root(self) -> Path | str:
+        """Candles and calls: a directory, or the URL of a prefix of a bucket."""
+        return self.lake if self.lake is not None and self.lake.startswith("s3://") else self.lake_dir
+
+    @property
     def lake_dir(self) -> Path:
-        """Candles and calls."""
-        return self.home / "lake"
+        """Candles and calls, where they are not in a bucket."""
+        if self.lake is None or self.lake.startswith("s3://"):
+            return self.home / "lake"
+        return Path(self.lake).expanduser().absolute()
 
     @property
     def inbox_dir(self) -> Path:
