@@ -56,6 +56,12 @@ def _bucket_address(value: str) -> str:
     return value.rstrip("/")
 
 
+def _place_of_lake(value: str) -> str:
+    if "://" in value and not ADDRESS.fullmatch(value):
+        raise ValueError("write a directory, s3://bucket or s3://bucket/prefix")
+    return value.rstrip("/") or "/"
+
+
 def _scheduler_address(value: str) -> str:
     try:
         parts = urlsplit(value)
@@ -150,6 +156,9 @@ class Settings(BaseSettings):
     """Where runs and sweeps are published, `s3://bucket/prefix`; default: in directories of LAB_HOME."""
     artifacts_cache_bytes: Annotated[int, Field(ge=1_000_000, le=2**50)] = 10_000_000_000
     """Bytes of copies of what lies in that bucket, in LAB_HOME; the longest unused go first."""
+    lake: Annotated[str, AfterValidator(_place_of_lake)] | None = None
+    """Where candles and calls are kept: a directory, or a prefix of a bucket, `s3://bucket/prefix`, which the variables
+    `AWS_…` lead to; default: `lake` in LAB_HOME."""
     inbox: Path | None = None
     """Directory whose files are ingested while the lab runs; default: `inbox` in LAB_HOME."""
     keep_days: Annotated[int, Field(ge=1, le=MOST_DAYS)] | None = None
@@ -250,9 +259,16 @@ class Settings(BaseSettings):
         return tuple(_listed(self.owners))
 
     @property
+    def lake_root(self) -> Path | str:
+        """Candles and calls: a directory, or the URL of a prefix of a bucket."""
+        return self.lake if self.lake is not None and self.lake.startswith("s3://") else self.lake_dir
+
+    @property
     def lake_dir(self) -> Path:
-        """Candles and calls."""
-        return self.home / "lake"
+        """Candles and calls, where they are not in a bucket."""
+        if self.lake is None or self.lake.startswith("s3://"):
+            return self.home / "lake"
+        return Path(self.lake).expanduser().absolute()
 
     @property
     def inbox_dir(self) -> Path:

@@ -333,7 +333,7 @@ class Lake:
 
     def each(self, files: Sequence[DataFile], query: Callable[[pl.LazyFrame], pl.LazyFrame]) -> list[pl.DataFrame]:
         """Ask every file the same; an optional column that none of its rows has a value of is not there."""
-        options = self.store.options or None
+        options = self.store.reading_options or None
         with damage.explained(self.store, files):
             scans = [
                 pl.scan_parquet(self.store.place(file.name), glob=False, storage_options=options) for file in files

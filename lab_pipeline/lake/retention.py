@@ -1,6 +1,5 @@
 """Which files only versions have that nobody needs any more."""
 
-import json
 from collections.abc import Collection
 from datetime import datetime
 
@@ -32,7 +31,9 @@ def unneeded(store: Store, before: datetime, kept: Collection[str]) -> dict[str,
 def _needed(store: Store, table: Table, before: datetime, kept: Collection[int]) -> set[str]:
     """Return the names of the files of versions that are kept."""
     newest = tables.snapshot(store, table)
-    base = max((version for version, at in tables.times(store, table) if at <= before), default=0)
+    limit = before.timestamp() * 1000
+    told = tables.history(store, table)
+    base = max((one["version"] for one in told if one["timestamp"] <= limit), default=0)
     needed = {file.name for file in newest.files}
     for version in {base, *kept}:
         try:
@@ -40,8 +41,5 @@ def _needed(store: Store, table: Table, before: datetime, kept: Collection[int])
         except LakeError:  # it went when it was not kept yet, or with the lake that a backup brought back
             continue
     for version in range(base + 1, newest.version + 1):
-        for line in (store.read(tables.record(table, version)) or b"").splitlines():
-            action = json.loads(line)
-            if "add" in action:
-                needed.add(f"{table.name}/{action['add']['path']}")
+        needed.update(tables.additions(store, table, version))
     return needed

@@ -1,6 +1,7 @@
 """Where a lake lies: a directory, or a prefix of a bucket (`s3://…`) as `AWS_…` variables say how to reach it."""
 
 import os
+import re
 import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -20,6 +21,9 @@ SCHEME = "s3://"
 SECONDS = 10.0
 """After which a store that does not answer is taken to be down."""
 TRIES = 3
+SAID = 400
+"""Letters of what a library says of an error: it may have a page of the store's in it."""
+_NOT_TEXT = re.compile(r"\x1b\[[0-9;]*m|↳")
 
 
 @dataclass(frozen=True)
@@ -45,17 +49,22 @@ class Store:
 
     @cached_property
     def options(self) -> dict[str, str]:
-        """What deltalake and polars are told beside what they read from the environment."""
+        """What deltalake is told beside what it reads from the environment."""
         if self.directory is not None:
             return {}
-        plain = os.environ.get("AWS_ENDPOINT_URL", "").startswith("http://")
         return {
             "aws_conditional_put": "etag",  # a commit is refused where another has its number
             "connect_timeout": f"{SECONDS:g}s",
             "max_retries": str(TRIES),
             "retry_timeout": f"{SECONDS:g}s",
-            **({"aws_allow_http": "true"} if plain else {}),
+            **self.reading_options,
         }
+
+    @property
+    def reading_options(self) -> dict[str, str]:
+        """What polars is told beside what it reads from the environment."""
+        plain = os.environ.get("AWS_ENDPOINT_URL", "").startswith("http://")
+        return {"aws_allow_http": "true"} if plain and self.directory is None else {}
 
     @cached_property
     def _files(self) -> fs.FileSystem:
@@ -67,6 +76,7 @@ class Store:
             endpoint_override=environment.get("AWS_ENDPOINT_URL"),
             connect_timeout=SECONDS,
             request_timeout=SECONDS,
+            allow_delayed_open=True,  # small files in one request
             retry_strategy=fs.AwsStandardS3RetryStrategy(max_attempts=TRIES),
         )
 
@@ -174,4 +184,6 @@ class Store:
 def unreachable(store: Store, error: Exception) -> str:
     """Say that a store did not answer, or refused."""
     said = disk_error(error, Path(store.root)) if isinstance(error, OSError) and store.directory else None
-    return f"the lake at {store.root} cannot be reached: {said or ' '.join(str(error).split())}"
+    plain = " ".join(_NOT_TEXT.sub(" ", str(error)).split())
+    shown = plain if len(plain) < SAID else f"{plain[:SAID]}…"
+    return f"the lake at {store.root} cannot be reached: {said or shown}"

@@ -9,6 +9,7 @@ import json
 import os
 import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -36,6 +37,8 @@ CONFIGURATION = {
 PARTITIONS = {CANDLES.name: ("timeframe", "mint_bucket"), CALLS.name: ()}
 TABLES = (CANDLES, CALLS)
 LIQUIDITY = "liquidity"
+READERS = 16
+"""Records of a log that are read at once."""
 REMEMBERED = 64
 """Versions."""
 
@@ -254,14 +257,27 @@ def commit(
 
 def history(store: Store, table: Table) -> list[dict[str, Any]]:
     """Return what every version says of itself, oldest first: `version`, `timestamp` (ms), the note it was given."""
-    with _memory.guard, _explained(store, table):
-        opened = _newest(store, table)
-        return [] if opened is None else list(reversed(opened.table.history()))
+    versions = range(snapshot(store, table).version + 1)
+    with ThreadPoolExecutor(READERS, thread_name_prefix="lake-history") as readers:
+        contents = readers.map(lambda version: store.read(record(table, version)), versions)
+        return [
+            _head(content) | {"version": version}
+            for version, content in zip(versions, contents, strict=True)
+            if content
+        ]
 
 
-def times(store: Store, table: Table) -> list[tuple[int, datetime]]:
-    """Return all versions with their times, oldest first."""
-    return [(one["version"], datetime.fromtimestamp(one["timestamp"] / 1000, UTC)) for one in history(store, table)]
+def additions(store: Store, table: Table, version: int) -> list[str]:
+    """Return the names of the files that a version brought."""
+    lines = (store.read(record(table, version)) or b"").splitlines()
+    actions = [json.loads(line) for line in lines if line.startswith(b'{"add"')]
+    return [f"{table.name}/{action['add']['path']}" for action in actions]
+
+
+def _head(content: bytes) -> dict[str, Any]:
+    found = next(line for line in content.splitlines() if line.startswith(b'{"commitInfo"'))
+    head: dict[str, Any] = json.loads(found)["commitInfo"]
+    return head
 
 
 def is_committed(store: Store, table: Table, version: int, name: str) -> bool:

@@ -290,6 +290,8 @@ class _Areas:
     def lake_files(self) -> Iterator[Path]:
         """List the files of the lake: logs first, since every file that they name is there before them."""
         root = self._settings.lake_dir
+        if not root.is_relative_to(self._settings.home):  # as its settings say: whoever keeps it there backs it up
+            return
         logs = [root / table.name / LOG for table in TABLES]
         for log in logs:
             yield from (path for path in [log / LAST_CHECKPOINT] if path.exists())  # what it points to is there, too

@@ -105,7 +105,7 @@ class Lab:
         """Candles and calls."""
         from lab_pipeline.lake import Lake
 
-        return Lake(self.settings.lake_dir)
+        return Lake(self.settings.lake_root)
 
     @cached_property
     def strategies(self) -> "StrategyStore":

@@ -36,7 +36,7 @@ def committing(*arguments, **options):
 commit, tables._write = tables._write, committing  # noqa: SLF001 - the library's own calls raise no event
 sys.addaudithook(count)
 try:
-    Lake(Path(LAKE)).ingest_candles(FILES, "1m")
+    Lake(LAKE).ingest_candles(FILES, "1m")
 except LakeError as error:
     sys.exit(str(error))
 sys.stdout.write(str(steps))

@@ -36,7 +36,7 @@ class Causes:
         self._instance = instance
         self._things = {
             FILES: _Thing(lambda: _files_now(settings.inbox_dir)),
-            CALLS: _Thing(lambda: _calls_now(settings.lake_dir)),
+            CALLS: _Thing(lambda: _calls_now(settings.lake_root)),
             RUNS: _Thing(lambda: _runs_now(instance)),
         }
         self._ticked: dict[str, _Ticked] = {}
@@ -118,8 +118,10 @@ def _files_now(inbox: Path) -> Hashable:
     return ALWAYS if any(not isinstance(error, FileNotFoundError) for error in unseen) else None
 
 
-def _calls_now(lake: Path) -> Hashable:
-    """Look at a lake: every commit of calls adds a record to their log."""
+def _calls_now(lake: Path | str) -> Hashable:
+    """Look at a lake: every commit of calls adds a record to their log; a bucket cannot be looked at from here."""
+    if isinstance(lake, str):
+        return ALWAYS
     try:
         found = (lake / LOG).stat()
     except (FileNotFoundError, NotADirectoryError):
