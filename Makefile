@@ -44,7 +44,7 @@ bench: $(DEVELOPMENT)  ## Every speed the project claims, beside its peer.
 docs: $(DEVELOPMENT)  ## Write the reference pages, docs/cli.md and docs/settings.md, and docs/pictures from the code.
 	$(BIN)/python -m lab_pipeline_tests.support.reference
 
-pictures: $(DEVELOPMENT)  ## Take docs/report.png, docs/sweep.png and docs/sweep-space.jpg of the demo's pages, with a Chromium of the system.
+pictures: $(DEVELOPMENT)  ## Take docs/answer.png, report.png, sweep.png and sweep-space.jpg of the demo, with a Chromium of the system, and write down what they say.
 	$(BIN)/python -m lab_pipeline_tests.support.screenshots
 
 clean:  ## Remove the environment and caches; LAB_HOME stays.

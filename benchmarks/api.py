@@ -39,7 +39,8 @@ from lab_pipeline.domain.backtest import AllUniverse, ResolvedSpec, TimeRange
 from lab_pipeline.domain.strategy import Exit, StrategyConfig
 from lab_pipeline.domain.summary import Summary
 from lab_pipeline.lake import Lake, generate_market
-from lab_pipeline.runs.artifacts import MANIFEST, ArtifactStore, Provenance, read_manifest
+from lab_pipeline.runs.artifact_storage import MANIFEST
+from lab_pipeline.runs.artifacts import ArtifactStore, Provenance, read_manifest
 from lab_pipeline.settings import Settings
 
 CLIENTS = 8
@@ -106,7 +107,7 @@ def main() -> None:
 def fill(settings: Settings, asked: argparse.Namespace) -> None:
     """Record runs with manifests, metrics and log lines."""
     began = time.perf_counter()
-    artifacts = ArtifactStore(settings.artifacts_dir)
+    artifacts = ArtifactStore.of(settings)
     names = ("fills", "trades", "paths", "outcomes", "equity")
     empty = {name: pl.DataFrame(schema=getattr(frames, name.upper())) for name in names}
     spec = ResolvedSpec(
@@ -192,7 +193,7 @@ def measure_reads(api: tuple[int, int], bare: tuple[int, int], asked: argparse.N
 def measure_downloads(settings: Settings, api: tuple[int, int], gigabytes: float) -> None:
     """Download one large artifact from the API and from a server that calls sendfile, in turn."""
     directory = settings.artifacts_dir / "run-0"
-    manifest = read_manifest(directory / MANIFEST)
+    manifest = read_manifest((directory / MANIFEST).read_bytes(), str(directory))
     size = int(gigabytes * 2**30)
     large = directory / "large.parquet"
     with large.open("wb") as file:

@@ -37,10 +37,10 @@ from lab_pipeline.clickhouse.logs import seal_logs
 from lab_pipeline.dagster_ext.instance import open_instance
 from lab_pipeline.operations.run_records import run_records
 from lab_pipeline.operations.runs import Runs
-from lab_pipeline.runs.artifacts import MANIFEST, ArtifactStore
+from lab_pipeline.runs.artifact_storage import MANIFEST
+from lab_pipeline.runs.artifacts import ArtifactStore
 from lab_pipeline.settings import Settings
 from lab_pipeline.statistics import RunRecord, Statistics, refresh
-from lab_pipeline.statistics.manifests import signature
 from lab_pipeline.storage.catalog_file import open_catalog
 from lab_pipeline.storage.run_storage import DuckDBRunStorage
 
@@ -112,12 +112,12 @@ def publish(settings: Settings, patterns: Sequence[str], others: Sequence[str]) 
 
 def count_others(settings: Settings, patterns: Sequence[str], others: Sequence[str]) -> None:
     """Add the rows of the others to the statistics, beside those of the patterns that they are like."""
-    artifacts = settings.artifacts_dir
+    artifacts = ArtifactStore.of(settings)
     made = pa.table(
         {
             "run_no": [len(patterns) + number for number in range(len(others))],
             "run_id": others,
-            "signature": [signature(f"{artifacts}/{run_id}/{MANIFEST}") for run_id in others],
+            "signature": [artifacts.signature(run_id) for run_id in others],
             "pattern": [patterns[number % PATTERNS] for number in range(len(others))],
         }
     )
@@ -223,7 +223,7 @@ def measure_refresh(home: Path) -> float:
     statistics = Statistics.of(settings)
     with open_instance(settings) as instance:
         began = time.process_time()
-        runs = run_records(Runs(instance, ArtifactStore(settings.artifacts_dir)), statistics.catalog.run_records())
+        runs = run_records(Runs(instance, ArtifactStore.of(settings)), statistics.catalog.run_records())
         done = refresh(statistics, runs)
         taken = time.process_time() - began
     if not done.changed:

@@ -74,7 +74,7 @@ def fill(settings: Settings, asked: argparse.Namespace) -> None:
     """Simulate the large runs, and record the small ones before them."""
     began = time.perf_counter()
     market = generate_market(tokens=asked.tokens, calls=asked.calls, timeframe=TIMEFRAME)
-    lake, artifacts = Lake(settings.lake_dir), ArtifactStore(settings.artifacts_dir)
+    lake, artifacts = Lake(settings.lake_dir), ArtifactStore.of(settings)
     lake.write_candles(market.candles, TIMEFRAME)
     lake.write_calls(market.calls)
     world = World(settings.artifacts_dir, TRADES)

@@ -26,6 +26,7 @@ import duckdb
 
 from benchmarks.api import LAB, serving
 from benchmarks.statistics_world import World
+from lab_pipeline.runs.artifacts import ArtifactStore
 from lab_pipeline.statistics import Board, GroupBy, Method, RankBy, RunRecord, Statistics, leaderboard, refresh
 from lab_pipeline.statistics import answers as ask
 from lab_pipeline.statistics.catalog import Catalog
@@ -65,7 +66,8 @@ def measure(home: Path, count: int, trades: int, rounds: int) -> None:
         return result
 
     with tempfile.TemporaryDirectory(dir=home) as name:
-        lab = Statistics(Catalog(Path(name) / "catalog.duckdb"), SegmentFiles(Path(name)), home / "artifacts")
+        artifacts = ArtifactStore(home / "artifacts")
+        lab = Statistics(Catalog(Path(name) / "catalog.duckdb"), SegmentFiles(Path(name)), artifacts)
         for _ in range(rounds):
             timed("hand-written over merged files", lambda: by_hand(home))
             timed("rebuilt from every artifact", lambda: refresh(lab, runs, rebuild=True))

@@ -117,6 +117,7 @@ class Client:
         callers: Sequence[str] | None = None,
         params: Mapping[str, Any] | None = None,
         seed: int = 0,
+        as_of: str | None = None,
         key: str | None = None,
     ) -> "RunHandle":
         """Queue a backtest and return its run.
@@ -131,6 +132,7 @@ class Client:
             callers: only calls of these; all by default.
             params: strategy fields to override, by path.
             seed: of what chance makes of the calls.
+            as_of: a version of the lake, such as `v12.5`, or a time for the last one until then; the newest by default.
             key: idempotency key: the same request under the same key is the same run.
 
         Raises:
@@ -146,6 +148,7 @@ class Client:
             callers=callers,
             params=params,
             seed=seed,
+            as_of=as_of,
         )
         headers = {} if key is None else {"Idempotency-Key": key}
         return self.run(self.send("POST", "/backtest", json=body, headers=headers).json()["runId"])
@@ -162,6 +165,7 @@ class Client:
         callers: Sequence[str] | None = None,
         params: Mapping[str, Any] | None = None,
         seed: int = 0,
+        as_of: str | None = None,
     ) -> dict[str, Any]:
         """Say what a backtest would be and take; arguments and errors are those of `backtest`."""
         body = backtest_request(
@@ -174,6 +178,7 @@ class Client:
             callers=callers,
             params=params,
             seed=seed,
+            as_of=as_of,
         )
         answer: dict[str, Any] = self.send("POST", "/backtest/dry-run", json=body).json()
         return answer
@@ -578,6 +583,7 @@ def backtest_request(
     callers: Sequence[str] | None,
     params: Mapping[str, Any] | None,
     seed: int,
+    as_of: str | None,
 ) -> dict[str, Any]:
     """Return the body of `POST /backtest`; arguments are those of `Client.backtest`.
 
@@ -599,6 +605,7 @@ def backtest_request(
         "range": {"start": _iso(start), "end": _iso(end)},
         "seed": seed,
         "params": dict(params or {}),
+        **({} if as_of is None else {"asOf": as_of}),
     }
 
 

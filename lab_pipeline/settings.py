@@ -19,6 +19,7 @@ from lab_pipeline.domain.errors import FieldError, InvalidConfigError
 from lab_pipeline.domain.model import field_errors, problem_at
 from lab_pipeline.domain.text import shown
 from lab_pipeline.domain.timeframe import Timeframe
+from lab_pipeline.files.bucket import ADDRESS
 from lab_pipeline.home import default_home
 
 PREFIX = "LAB_"
@@ -47,6 +48,12 @@ def _source_address(value: str) -> str:
     if parts.scheme not in ("http", "https") or not parts.hostname:
         raise ValueError("write an address that begins with https:// or http://")
     return value
+
+
+def _bucket_address(value: str) -> str:
+    if not ADDRESS.fullmatch(value):
+        raise ValueError("write s3://bucket or s3://bucket/prefix")
+    return value.rstrip("/")
 
 
 def _scheduler_address(value: str) -> str:
@@ -139,6 +146,10 @@ class Settings(BaseSettings):
     """Retries of a run whose process died; a run with bad input is never retried."""
     dask_address: Annotated[str, AfterValidator(_scheduler_address)] | None = None
     """Scheduler of a Dask cluster that runs may ask for, `tcp://host:8786`; default: none."""
+    artifacts: Annotated[str, AfterValidator(_bucket_address)] | None = None
+    """Where runs and sweeps are published, `s3://bucket/prefix`; default: in directories of LAB_HOME."""
+    artifacts_cache_bytes: Annotated[int, Field(ge=1_000_000, le=2**50)] = 10_000_000_000
+    """Bytes of copies of what lies in that bucket, in LAB_HOME; the longest unused go first."""
     inbox: Path | None = None
     """Directory whose files are ingested while the lab runs; default: `inbox` in LAB_HOME."""
     keep_days: Annotated[int, Field(ge=1, le=MOST_DAYS)] | None = None
@@ -147,6 +158,9 @@ class Settings(BaseSettings):
     """Newest runs, and newest sweeps, of each strategy that `lab gc` keeps; default: all."""
     keep_leaders: Annotated[int, Field(ge=0, le=MOST)] = 10
     """Runs at the top of each leaderboard that `lab gc` keeps, however old."""
+    keep_lake_days: Annotated[int, Field(ge=1, le=MOST_DAYS)] = 7
+    """Days for which `lab gc` keeps replaced versions of the lake, for `--as-of`; those that pinned or leading runs
+    read stay."""
     retention_cron: Cron = "30 3 * * *"
     """When the retention schedule, once switched on, does what `lab gc` does; cron, in UTC."""
     nightly_cron: Cron = "0 2 * * *"
@@ -156,7 +170,7 @@ class Settings(BaseSettings):
     automation_timeframe: Timeframe | None = None
     """Timeframe of backtests started by schedules and sensors; default: the shortest in the lake."""
     min_coverage: Annotated[float, Field(ge=0, le=1)] = 0.5
-    """Share of a mint's candles below which the coverage check warns."""
+    """Share of its candles below which a mint is thin; the coverage check warns where more than a fifth are."""
     lake_fresh_days: Annotated[int, Field(ge=0, le=MOST_DAYS)] = 7
     """Days after which the UI shows candles, or calls, as stale if none were brought in; 0: never."""
     owners: Annotated[str | None, AfterValidator(_owner_list)] = None
@@ -252,12 +266,17 @@ class Settings(BaseSettings):
 
     @property
     def artifacts_dir(self) -> Path:
-        """Published runs."""
+        """Published runs, where no bucket is set."""
         return self.home / "artifacts"
 
     @property
+    def artifacts_cache_dir(self) -> Path:
+        """Copies of what was published to a bucket."""
+        return self.home / "artifacts.cache"
+
+    @property
     def sweeps_dir(self) -> Path:
-        """Published sweeps."""
+        """Published sweeps, where no bucket is set, and what unfinished ones have computed."""
         return self.home / "sweeps"
 
     @property

@@ -12,6 +12,7 @@ from lab_pipeline.clickhouse.gateway.launch import lease_server, stop_server
 from lab_pipeline.files.locks import locked
 from lab_pipeline.settings import Settings
 from lab_pipeline_tests.support.embedded import skip_without_chdb
+from lab_pipeline_tests.support.object_store import bucket, object_store  # noqa: F401 - fixtures
 from lab_pipeline_tests.support.running_lab import EVERYWHERE, TOKEN, RunningLab
 from lab_pipeline_tests.support.scheduling import OF_THE_OPEN_LAB, ModuleByModule
 

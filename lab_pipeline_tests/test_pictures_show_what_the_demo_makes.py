@@ -16,7 +16,7 @@ from lab_pipeline.runs.artifacts import ArtifactStore
 from lab_pipeline.runs.backtest import plan, publish, resolve, simulate
 from lab_pipeline.runs.published import PublishedRun
 from lab_pipeline.runs.strategies import StrategyStore
-from lab_pipeline.statistics.answer import cells_of
+from lab_pipeline.statistics.answer import SURE, cells_of
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 README = (REPOSITORY / "README.md").read_text()
@@ -57,12 +57,26 @@ def test_every_cell_of_the_answer_is_that_of_the_demo(runs):
     assert len(TOLD["answer"]["rules"]) == 6
 
 
+def test_the_readme_counts_whom_a_rule_makes_money_on(runs):
+    cells = cells_of(list(runs.values()))
+    gains = cells.filter(pl.col("q_value") <= SURE, pl.col("expectancy") > 0)["caller"].n_unique()
+    callers = cells["caller"].n_unique()
+    assert f"{gains} callers of {callers} make money under some rule, {callers - gains} under none" in README
+    whole = cells.group_by("run_id").agg(all_gain=(pl.col("expectancy") > 0).all())
+    assert not whole["all_gain"].any()
+
+
 def test_the_fills_of_the_trade_are_those_of_the_demo(runs):
     fills = runs[DEMO_STRATEGY].frame("fills").filter(pl.col("call_id") == TOLD["trade"]["call"])
-    bought = fills["price"][0]
+    bought, *sold = fills.sort("fill_no").to_dicts()
     made = [
-        [moment(row["timestamp"]), words(row["reason"]), multiple(row["price"] / bought), percent(row["fraction"], 0)]
-        for row in fills.sort("trade_no", "fill_no").to_dicts()
+        [
+            moment(row["timestamp"]),
+            words(row["reason"]),
+            multiple(row["price"] / bought["price"]),
+            percent(row["fraction"], 0),
+        ]
+        for row in (bought, *sold)
     ]
     assert [[row[1], row[2], row[4], row[5]] for row in TOLD["trade"]["fills"]] == made
 

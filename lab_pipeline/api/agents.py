@@ -75,6 +75,12 @@ End = Annotated[str, Field(description="Latest call, exclusive.")]
 Params = Annotated[
     dict[str, Any] | None, Field(description='Fields of the strategy to override, by path: {"exit.stopLoss": 0.25}.')
 ]
+AsOf = Annotated[
+    str | None,
+    Field(
+        description="A version of the lake, such as v12.5, or a time for the last one until then; the newest without."
+    ),
+]
 Spec = Annotated[
     dict[str, Any],
     Field(
@@ -347,11 +353,12 @@ class Tools:
         callers: list[str] | None = None,
         params: Params = None,
         seed: int = 0,
+        as_of: AsOf = None,
     ) -> str:
         """Check a backtest and say what it would simulate and take (calls, candles, seconds); nothing is started."""
         body = backtest_request(
             strategy, timeframe, start=start, end=end, version=version, mints=mints, callers=callers, params=params,
-            seed=seed,
+            seed=seed, as_of=as_of,
         )  # fmt: skip
         return bounded(await self._send("POST", "/backtest/dry-run", json=body))
 
@@ -370,12 +377,13 @@ class Tools:
         callers: list[str] | None = None,
         params: Params = None,
         seed: int = 0,
+        as_of: AsOf = None,
         key: Key = None,
     ) -> str:
         """Queue a backtest, which a running lab executes (`lab up`); returns its runId. Follow it by show_run."""
         body = backtest_request(
             strategy, timeframe, start=start, end=end, version=version, mints=mints, callers=callers, params=params,
-            seed=seed,
+            seed=seed, as_of=as_of,
         )  # fmt: skip
         return bounded(await self._send("POST", "/backtest", json=body, headers=_keyed(key)))
 

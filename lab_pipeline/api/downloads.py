@@ -8,7 +8,7 @@ from collections.abc import AsyncGenerator, Generator
 from contextlib import ExitStack, aclosing
 from dataclasses import dataclass
 from functools import lru_cache
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import polars as pl
 import pyarrow.parquet as pq
@@ -89,7 +89,7 @@ async def in_threads(chunks: Generator[bytes], threads: CapacityLimiter) -> Asyn
 
 
 def send_file(
-    request: Request, path: Path, kind: str, etag: str, place: ExitStack, threads: CapacityLimiter
+    request: Request, path: Path, name: str, kind: str, etag: str, place: ExitStack, threads: CapacityLimiter
 ) -> Response:
     """Answer with a file: all of it, a part (`Range`), or that the client has it (`If-None-Match`).
 
@@ -97,7 +97,7 @@ def send_file(
         RangeError: if the part begins beyond its end.
         FileNotFoundError: if the file is gone.
     """
-    headers = _headers(path.name, etag)
+    headers = _headers(PurePosixPath(name).name, etag)
     if _has_it(request, etag):
         return Response(status_code=304, headers=headers)
     with ExitStack() as opened:
@@ -111,7 +111,7 @@ def send_file(
 
 
 def send_converted(
-    request: Request, path: Path, form: FileFormat, etag: str, place: ExitStack, threads: CapacityLimiter
+    request: Request, path: Path, name: str, form: FileFormat, etag: str, place: ExitStack, threads: CapacityLimiter
 ) -> Response:
     """Answer with the rows of a Parquet file as CSV or as a JSON array, converted batch by batch; else as `send_file`.
 
@@ -121,7 +121,7 @@ def send_converted(
         RangeError: if the part begins beyond its end.
         FileNotFoundError: if the file is gone.
     """
-    headers = _headers(path.with_suffix(f".{form}").name, etag)
+    headers = _headers(PurePosixPath(name).with_suffix(f".{form}").name, etag)
     if _has_it(request, etag):
         return Response(status_code=304, headers=headers)
     batches = _measured(path, form, etag)

@@ -87,6 +87,8 @@ class Snapshot(Record):
     runs: int
     """On record."""
     files: tuple[FileEntry, ...]
+    artifacts: Annotated[str | None, Field(exclude_if=lambda artifacts: artifacts is None)] = None
+    """Address of the bucket that has what runs and sweeps published; none if the files do."""
 
     @property
     def bytes(self) -> int:

@@ -37,12 +37,13 @@ def get(
 ) -> None:
     """Copy an artifact to a file, or to standard output."""
     store = open_lab().artifacts
-    source = store.path(store.find(run), name, verify=True)
+    run_id = store.find(run)
+    file, source = store.file(run_id, name), store.path(run_id, name, verify=True)
     if to is None:
-        with source.open("rb") as file:
-            shutil.copyfileobj(file, sys.stdout.buffer)
+        with source.open("rb") as opened:
+            shutil.copyfileobj(opened, sys.stdout.buffer)
         return
-    target = to / source.name if to.is_dir() else to
+    target = to / file.name if to.is_dir() else to
     with drafted(target) as draft:
         shutil.copyfile(source, draft)
     out.print(str(target))

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from lab_pipeline.cli.app import RUN_FAILED, app, err, open_lab, out, settings
+from lab_pipeline.cli.app import RUN_FAILED, app, err, open_lab, out
 from lab_pipeline.cli.progress import progress_bar
 from lab_pipeline.cli.summary import luck_of_run, summary_table
 from lab_pipeline.domain.backtest import MOST_CANDLES
@@ -63,6 +63,13 @@ def backtest(  # noqa: PLR0917 - one parameter an option
         list[str] | None, typer.Option(metavar="PATH=VALUE", help="Override a strategy field: exit.stopLoss=0.25.")
     ] = None,
     seed: Annotated[int, typer.Option(help="Seeds what chance makes of the calls.")] = 0,
+    as_of: Annotated[
+        str | None,
+        typer.Option(
+            metavar="VERSION|TIME",
+            help="Read the lake as it was: v12.5 (see `lab lake history`), or the last version until a time.",
+        ),
+    ] = None,
     candles_per_part: Annotated[
         int | None,
         typer.Option(
@@ -88,7 +95,7 @@ def backtest(  # noqa: PLR0917 - one parameter an option
         raise LabError(f"--executor {executor}: choose one of {', '.join(KINDS)}")
     require_installed(executor)
     strategy_id, version = _stored(strategy, version)
-    timeframe, taken = _what_the_lake_has(timeframe, start, end)
+    timeframe, taken = _what_the_lake_has(timeframe, start, end, as_of)
     config = BacktestConfig(
         strategy=strategy_id,
         strategy_version=version,
@@ -101,10 +108,10 @@ def backtest(  # noqa: PLR0917 - one parameter an option
         without_faults=names_of("--without-faults", without_faults),
         params=dict(map(_param, param or [])),
         seed=seed,
+        as_of=as_of,
         candles_per_part=candles_per_part,
     )
     run_id, manifest = run_foreground(config, executor={executor: {}}, verbose=verbose, as_json=as_json, said=taken)
-    directory = settings().artifacts_dir / run_id
     if as_json:
         result = {
             "runId": run_id,
@@ -112,7 +119,7 @@ def backtest(  # noqa: PLR0917 - one parameter an option
             "fingerprint": manifest.fingerprint,
             "summary": to_camel_keys(manifest.summary.model_dump()),
             "tries": luck_of_run(manifest).as_json(),
-            "artifactsDir": str(directory),
+            "artifactsDir": open_lab().artifacts.storage.at(run_id),
         }
         sys.stdout.write(json.dumps(result) + "\n")
         return
@@ -159,11 +166,13 @@ def run_foreground(
     return run.run_id, lab.artifacts.manifest(run.run_id)
 
 
-def _what_the_lake_has(timeframe: str | None, start: str | None, end: str | None) -> tuple[str, list[str]]:
+def _what_the_lake_has(
+    timeframe: str | None, start: str | None, end: str | None, as_of: str | None
+) -> tuple[str, list[str]]:
     """Return the length of the candles, and what to say of that and of the calls where nobody named them."""
     from lab_pipeline.runs.backtest import full_range, usual_timeframe
 
-    lake, said = open_lab().lake, list[str]()
+    lake, said = open_lab().lake.at(as_of), list[str]()
     if timeframe is None:
         timeframe = usual_timeframe(lake)
         others = [length for length in lake.timeframes() if length != timeframe]
@@ -179,10 +188,12 @@ def _what_the_lake_has(timeframe: str | None, start: str | None, end: str | None
 
 def print_result(manifest: "Manifest") -> None:
     """Print the headline numbers, of how many tries they are one, and where to look further."""
+    from lab_pipeline.runs.artifacts import REPORT
+
     out.print(summary_table(manifest.summary))
     out.print(f"\n{luck_of_run(manifest).said}")
     out.print(f"\nrun {manifest.run_id}")
-    out.print(f"report {settings().artifacts_dir / manifest.run_id / 'report.html'}")
+    out.print(f"report {open_lab().artifacts.storage.at(manifest.run_id, REPORT)}")
 
 
 def _stored(strategy: str, version: str | None) -> tuple[str, str]:

@@ -57,6 +57,8 @@ def restore(
         out.print(f"{_listed(done.interrupted)} under way: `lab up` treats them like runs whose process was killed")
     if done.waiting:
         out.print(f"{_listed(done.waiting)} waiting in the queue: `lab up` starts them")
+    for line in done.artifacts:
+        err.print(line)
     try:
         with lab, progress_bar("rebuilding rows", "runs") as bar:
             out.print(f"in ClickHouse: {rebuild_rows(lab, on_progress=bar)}")
@@ -76,6 +78,8 @@ def _take(directory: Path, keep: int | None) -> None:
         f"snapshot {taken.name}: {snapshot.runs:,} runs, {len(snapshot.files):,} files, {snapshot.bytes:,} bytes, "
         f"of which {taken.written:,} were new"
     )
+    if snapshot.artifacts:
+        out.print(f"artifacts are in {snapshot.artifacts}, which keeps them and is not copied")
     if taken.freed:
         out.print(f"{taken.freed:,} bytes of older snapshots deleted")
     if taken.without_artifacts:

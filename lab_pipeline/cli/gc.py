@@ -29,12 +29,14 @@ def gc(
     as_json: AsJson = False,
 ) -> None:
     """Delete old runs and sweeps with all that they left; pinned ones, leaders and what was promoted stay."""
-    from lab_pipeline.operations.retention import Policy, collect, expired, leftovers
+    from lab_pipeline.operations.retention import Policy, collect, expired, forget_versions, leftovers
 
+    now = datetime.now(UTC)
     with open_lab() as lab:
         policy = Policy.of(lab.settings, keep_days=keep_days, per_strategy=keep_per_strategy)
-        found = expired(lab, policy, datetime.now(UTC), trust_clock=trust_clock)
+        found = expired(lab, policy, now, trust_clock=trust_clock)
         gone = found if dry_run else list(collect(lab, found))
+        old = forget_versions(lab, policy, now, remove=not dry_run, trust_clock=trust_clock)
         left = sum(leftovers(lab, remove=not dry_run).values())
     total = sum(run.bytes for run in gone)
     if as_json:
@@ -43,11 +45,14 @@ def gc(
              "reason": run.reason, "bytes": run.bytes}
             for run in gone
         ]  # fmt: skip
-        out.show_json({"dryRun": dry_run, "bytes": total, "leftoverBytes": left, "runs": listed})
+        out.show_json({"dryRun": dry_run, "bytes": total, "leftoverBytes": left, "lakeBytes": old, "runs": listed})
         return
     if left:
         fate = "would go" if dry_run else "deleted"
         out.print(f"{left:,} bytes that killed processes and forgotten ticks left {fate}")
+    if old:
+        fate = "would go" if dry_run else "deleted"
+        out.print(f"{old:,} bytes of old versions of the lake {fate}")
     if policy.keeps_everything:
         out.print("everything is kept: set LAB_KEEP_DAYS or LAB_KEEP_RUNS_PER_STRATEGY, or give --keep-days")
         return

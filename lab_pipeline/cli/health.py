@@ -157,10 +157,11 @@ def _artifacts(lab: Lab) -> Finding:
     store = lab.artifacts
     run_ids = sorted(store.run_ids())
     problems = [problem for run_id in run_ids for problem in store.missed(run_id)]
-    problems += [f"{store.directory / run_id} is lost, or its manifest is" for run_id in _unpublished(lab, run_ids)]
+    problems += [f"{store.storage.at(run_id)} is lost, or its manifest is" for run_id in _unpublished(lab, run_ids)]
     if problems:
         return Finding("artifacts", _first(problems), REMEDY)
-    return Finding("artifacts", f"{len(run_ids):,} runs, every file there")
+    where = f" in {lab.settings.artifacts}" if lab.settings.artifacts else ""
+    return Finding("artifacts", f"{len(run_ids):,} runs{where}, every file there")
 
 
 def _sweeps(lab: Lab) -> Finding:

@@ -1,5 +1,6 @@
 """`lab lake`: what the lake has, and what looks wrong in it."""
 
+import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
 
 lake_app = group("lake", "What the lake has, and what looks wrong in it.")
 TOKENS_SHOWN = 20
+VERSIONS_SHOWN = 20
 PICTURES = 100
 NOT_IN_NAMES = '/\\:*?"<>|'
 
@@ -69,6 +71,52 @@ def show_quality(
             _draw(lake, length, shown["mint"].head(PICTURES).to_list(), faults, pictures)
 
 
+@lake_app.command("history")
+def show_history(
+    *,
+    limit: Annotated[int, typer.Option(min=1, help="Versions at most, the newest first.")] = VERSIONS_SHOWN,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the versions as JSON.")] = False,
+) -> None:
+    """List the versions of the lake, which backtests can go back to with --as-of."""
+    from lab_pipeline.domain.backtest import iso
+    from lab_pipeline.lake.versions import is_kept
+
+    lake = open_lab().lake
+    versions = lake.history()
+    shown = [(one, is_kept(lake.store, one)) for one in reversed(versions[-limit:])]
+    if as_json:
+        rows = [
+            {
+                "version": one.name,
+                "at": iso(one.at),
+                "table": one.table,
+                "what": one.what,
+                "added": one.added,
+                "changed": one.changed,
+                "isKept": kept,
+            }
+            for one, kept in shown
+        ]
+        out.print_json(json.dumps({"versions": rows}))
+        return
+    columns = table("version", "committed (UTC)", "table", "what", "added", "changed", "", right=["added", "changed"])
+    for one, kept in shown:
+        counts = ("" if count is None else f"{count:,}" for count in (one.added, one.changed))
+        columns.add_row(one.name, f"{one.at:%Y-%m-%d %H:%M:%S}", one.table, one.what, *counts, "" if kept else "gone")
+    out.print(columns)
+    if len(versions) > limit:
+        out.print(f"and {len(versions) - limit:,} versions before")
+
+
+@lake_app.command("repair")
+def repair() -> None:
+    """Go on without what is lost or damaged: the rows of such files are gone, those of all others stay."""
+    done = open_lab().lake.repair()
+    for said in done:
+        out.print(said)
+    out.print(f"{len(done):,} files were taken off the lake" if done else "nothing is lost or damaged")
+
+
 def _lengths(lake: "Lake", timeframe: str | None) -> list[str]:
     """Return the lengths of candles that are asked for."""
     there = lake.timeframes()
@@ -86,8 +134,6 @@ def _print_each(faults: "pl.DataFrame") -> None:
 
 
 def _print_json(found: "dict[str, pl.DataFrame]") -> None:
-    import json
-
     rows = [
         {"timeframe": length, **fault, "first": fault["first"].isoformat(), "last": fault["last"].isoformat()}
         for length, faults in found.items()

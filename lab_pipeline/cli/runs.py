@@ -101,7 +101,7 @@ def show(run: RunId, as_json: AsJson = False) -> None:
         out.print()
         out.print(summary_table(found.published.summary))
         out.print(f"\n{luck_of_run(found.published).said}")
-        out.print(f"\nartifacts {settings().artifacts_dir / found.run_id}")
+        out.print(f"\nartifacts {open_lab().artifacts.storage.at(found.run_id)}")
 
 
 @runs_app.command("export")

@@ -124,13 +124,13 @@ def run(  # noqa: PLR0917 - one parameter an option
                 on_progress=bar,
                 on_placebos=bar,
             )
-    directory = lab.settings.sweeps_dir / manifest.sweep_id
+    place = lab.sweeps.storage.at(manifest.sweep_id)
     if as_json:
-        selection = json.loads((directory / "selection.json").read_bytes())
-        result = {"sweepId": manifest.sweep_id, "fingerprint": manifest.fingerprint, "artifactsDir": str(directory)}
+        selection = lab.sweeps.document(manifest.sweep_id, "selection")
+        result = {"sweepId": manifest.sweep_id, "fingerprint": manifest.fingerprint, "artifactsDir": place}
         sys.stdout.write(json.dumps(result | {"selection": selection}) + "\n")
         return
-    print_sweep(selected, directory)
+    print_sweep(selected, manifest.sweep_id, f"{place}/report.html")
 
 
 @sweep_app.command("cancel")

@@ -238,7 +238,7 @@ def _head(store: "SweepStore", sweep_id: str) -> dict[str, Any]:
         "fingerprint": manifest.fingerprint,
         "snapshot": manifest.snapshot,
         "engineVersion": manifest.engine_version,
-        "artifactsDir": str(store.directory / sweep_id),
+        "artifactsDir": store.storage.at(sweep_id),
         "isPinned": store.is_pinned(sweep_id),
         "verdict": manifest.verdict,
     }

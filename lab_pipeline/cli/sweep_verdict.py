@@ -2,7 +2,6 @@
 
 import math
 import textwrap
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lab_pipeline.cli.app import out, table
@@ -16,8 +15,8 @@ WIDTH = 80
 """Columns of a sentence, or fewer where the terminal has no more."""
 
 
-def print_sweep(selected: "SelectedSweep", directory: Path) -> None:
-    """Print the result of a sweep that was published in a directory; what to make of it comes last."""
+def print_sweep(selected: "SelectedSweep", sweep_id: str, report: str) -> None:
+    """Print the result of a sweep and where its report is; what to make of it comes last."""
     resolved, selection = selected.resolved, selected.selection
     sets = resolved.sets
     if selection.choice.winner >= 0:
@@ -38,8 +37,8 @@ def print_sweep(selected: "SelectedSweep", directory: Path) -> None:
     if selection.verdict.findings:
         out.print(_parts(selected))
         out.print()
-    out.print(f"sweep {directory.name}")
-    out.print(f"report {directory / 'report.html'}")
+    out.print(f"sweep {sweep_id}")
+    out.print(f"report {report}")
     out.print()
     style = "green" if selection.verdict.supported else "yellow"
     for sentence in _conclusion(selected):

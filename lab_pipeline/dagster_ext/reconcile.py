@@ -17,6 +17,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from lab_pipeline.dagster_ext import io_manager, worker_locks
 from lab_pipeline.dagster_ext.internals import RUN_FAILURE_REASON_TAG, RunFailureReason
 from lab_pipeline.domain.errors import LabError
+from lab_pipeline.files.bucket import BucketError
 from lab_pipeline.runs.tags import PUBLISHING_JOBS
 from lab_pipeline.settings import Settings
 
@@ -198,12 +199,12 @@ def unpublish(settings: Settings, run_id: str) -> None:
     from lab_pipeline.clickhouse.config import clickhouse_config  # noqa: PLC0415
     from lab_pipeline.clickhouse.writer import delete_run  # noqa: PLC0415
     from lab_pipeline.runs.artifacts import ArtifactStore  # noqa: PLC0415
-    from lab_pipeline.sweeps.store import remove  # noqa: PLC0415
+    from lab_pipeline.sweeps.store import remove, sweeps_of  # noqa: PLC0415
 
     with ClickHouse(clickhouse_config(settings)) as clickhouse:
         delete_run(clickhouse, run_id, logs=False)
-    ArtifactStore(settings.artifacts_dir).delete(run_id)
-    remove(settings.sweeps_dir, run_id)
+    ArtifactStore.of(settings).delete(run_id)
+    remove(sweeps_of(settings), run_id)
 
 
 def _due(run_id: str, record: dg.RunRecord | None, lock: Lock | None, left: Left, now: datetime) -> Iterator[Action]:
@@ -253,8 +254,13 @@ def _reconcile(
     instance: dg.DagsterInstance, settings: Settings, records: list[dg.RunRecord], locks: dict[str, Lock], now: datetime
 ) -> tuple[list[Action], list[Exception]]:
     """Do what is due; return what was done, and what stores raised, which keeps nothing else from its turn."""
-    done, errors = [], list[Exception]()
-    left = {record.dagster_run.run_id: _left(settings, record.dagster_run) for record in records}
+    done, errors, left = [], list[Exception](), dict[str, Left]()
+    for run in (record.dagster_run for record in records):
+        try:
+            left[run.run_id] = _left(settings, run)
+        except BucketError as error:  # the run ends nevertheless
+            logger.warning("what run %s has published is looked for the next time: %s", run.run_id, error)
+            errors.append(error)
     for action in reconcile(records, locks, left, now):
         try:
             if apply(instance, settings, action):
@@ -274,11 +280,11 @@ def _records(instance: dg.DagsterInstance, run_ids: Collection[str]) -> list[dg.
 
 
 def _left(settings: Settings, run: dg.DagsterRun) -> Left:
-    left = Left.SCRATCH if io_manager.run_directory(settings, run.run_id).exists() else Left(0)
+    left = Left.SCRATCH if io_manager.has_scratch(settings, run.run_id) else Left(0)
     if run.status is Status.SUCCESS or _failed_by_an_op(run):  # it keeps what it has published
         return left
     from lab_pipeline.runs.artifacts import ArtifactStore  # noqa: PLC0415 - polars, which a daemon at rest goes without
-    from lab_pipeline.sweeps.store import is_published  # noqa: PLC0415
+    from lab_pipeline.sweeps.store import is_published, sweeps_of  # noqa: PLC0415
 
-    published = ArtifactStore(settings.artifacts_dir).has(run.run_id) or is_published(settings.sweeps_dir, run.run_id)
+    published = ArtifactStore.of(settings).has(run.run_id) or is_published(sweeps_of(settings), run.run_id)
     return left | Left.PUBLISHED if published else left

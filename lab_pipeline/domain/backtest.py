@@ -1,6 +1,7 @@
 """What a backtest is asked to do, before and after its references are looked up."""
 
 import hashlib
+import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Annotated, Any, Literal, Self
@@ -131,6 +132,25 @@ class TimeRange(Document):
         return self
 
 
+LAKE_VERSION = re.compile(r"v(\d{1,9})\.(\d{1,9})")
+"""A version of the lake: of its candles, then of its calls."""
+
+
+def _version_or_time(text: str) -> str:
+    if LAKE_VERSION.fullmatch(text) is None:
+        try:
+            datetime.fromisoformat(text)
+        except ValueError:
+            raise ValueError(
+                f"must be a version of the lake, such as v12.5, or a time (ISO 8601): {shown(text)}"
+            ) from None
+    return text
+
+
+AsOf = Annotated[str, Field(max_length=40), AfterValidator(_version_or_time)]
+"""A version of the lake, such as `v12.5`, or a time, for the last version until then."""
+
+
 class BacktestSpec(Document):
     """A request: which strategy on which calls.
 
@@ -151,6 +171,9 @@ class BacktestSpec(Document):
     """Seeds everything random: what chance makes of the calls."""
     params: Params = Field(default_factory=dict)
     """Strategy fields to override, by path: `{"exit.stopLoss": 0.3, "exit.targets[0].multiple": 4}`."""
+    as_of: Annotated[AsOf | None, Field(exclude_if=lambda as_of: as_of is None)] = None
+    """The state of the lake to read: a version, such as `v12.5`, or a time, for the last one until then; null for the
+    newest. Not part of the fingerprint: that has the rows that were read."""
 
     @model_validator(mode="after")
     def _names_can_be(self) -> Self:

@@ -17,7 +17,7 @@ MOST_OF_THE_PROFIT = 0.3
 DOUBTS = {
     "has_costs": "The strategy pays fees or slippage.",
     "has_enough_trades": f"There are at least {FEW_TRADES} trades.",
-    "expectancy_is_not_zero": "The 95 % interval of the mean net return does not contain 0.",
+    "profit_is_told_from_zero": "The 95 % interval of a mean net return above 0 does not contain 0.",
     "fills_do_not_decide_the_sign": "The mean net return has the same sign wherever stops fill, whatever tokens are "
     "worth whose candles end, and under higher costs and later entries.",
     "few_calls_are_ambiguous": f"Of the calls that were entered, at most {MOST_AMBIGUOUS:.0%} have a candle that "
@@ -78,11 +78,14 @@ def judge(
 
 
 def _of_the_interval(summary: Summary) -> Judgement:
+    """Ask a profit whether it can be told from zero; a loss promises nothing."""
+    name, mean = "profit_is_told_from_zero", summary.expectancy
+    if mean is None or mean <= 0:
+        return Judgement(name, passed=True, text="there is no profit", value=mean)
     low, high = summary.expectancy_low, summary.expectancy_high
     if low is None or high is None:
-        return Judgement("expectancy_is_not_zero", passed=False, text="trades of one day have no interval")
-    text = f"the interval is {low:+.2%} to {high:+.2%}"
-    return Judgement("expectancy_is_not_zero", not low <= 0 <= high, text, summary.expectancy)
+        return Judgement(name, passed=False, text="trades of one day have no interval", value=mean)
+    return Judgement(name, low > 0, f"the interval is {low:+.2%} to {high:+.2%}", mean)
 
 
 def other_signs(certainty: pl.DataFrame) -> pl.DataFrame:

@@ -114,7 +114,7 @@ class Transaction:
         """Put everything into place, or nothing.
 
         Raises:
-            OvertakenError: if another writer was faster: begin anew.
+            Overtaken: if another writer was faster: begin anew.
         """
         if not self._changes:
             return

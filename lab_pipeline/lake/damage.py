@@ -27,7 +27,7 @@ def require_whole(store: Store, files: Sequence[DataFile]) -> None:
     Raises:
         LakeDamagedError: naming them; LakeError if they were of a version that the lake no longer keeps.
     """
-    if store.directory is not None and (problems := _missed(store, files)):
+    if store.directory is not None and (problems := missed(store, files)):
         raise _damage(store, problems)
 
 
@@ -85,7 +85,7 @@ def _damage(store: Store, problems: Mapping[str, str]) -> LakeError:
 
 
 def _problems(store: Store, files: Sequence[DataFile]) -> dict[str, str]:
-    problems = _missed(store, files)
+    problems = missed(store, files)
     for file in files:
         if file.name not in problems:
             try:
@@ -96,7 +96,8 @@ def _problems(store: Store, files: Sequence[DataFile]) -> dict[str, str]:
     return problems
 
 
-def _missed(store: Store, files: Sequence[DataFile]) -> dict[str, str]:
+def missed(store: Store, files: Sequence[DataFile]) -> dict[str, str]:
+    """Say of each file that is lost or cut what it is, by its name."""
     problems = {}
     for file in files:
         size = store.size(file.name)

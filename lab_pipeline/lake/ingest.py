@@ -60,7 +60,7 @@ from lab_pipeline.lake.sources import (
 from lab_pipeline.lake.spacing import MintLabels, Spacing
 from lab_pipeline.lake.spill import FILE, Spill
 from lab_pipeline.lake.store import Store
-from lab_pipeline.lake.tables import DataFile, OvertakenError
+from lab_pipeline.lake.tables import DataFile, Overtaken
 
 CHANGED_KEYS_SHOWN = 5
 OLD = "_old"
@@ -302,7 +302,7 @@ def _ingest(
     """Bring loads in, all of them in one commit; anew if another writer committed meanwhile."""
     try:
         for _ in range(TRIES):
-            with suppress(OvertakenError), commit.writing(store) as transaction:
+            with suppress(Overtaken), commit.writing(store) as transaction:
                 return _ingest_once(store, transaction, loads, on_progress, receipt)
     except OSError as error:
         reason = disk_error(error, Path(store.root)) or str(error)
@@ -333,7 +333,7 @@ def _ingest_once(
     if receipt is not None:  # it counts once there is the version that it names
         kept = _Receipt(report, table.name, version, transaction.id) if report.partitions_written else _Receipt(report)
         store.write(receipt_name(receipt), RECEIPT.dump_json(kept))
-    names = sorted(set().union(*(run.files for run in runs)))
+    names = sorted({Path(name).name for run in runs for name in run.files})
     others = len(names) - FILES_NAMED
     shown = ", ".join(names[:FILES_NAMED]) + (f" and {others} more" if others > 0 else "")
     note = {"what": f"ingest {shown}", "added": report.added, "changed": report.changed}

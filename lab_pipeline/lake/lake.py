@@ -1,6 +1,6 @@
 """The lake: every candle and call that was ever ingested, in a directory or a bucket."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -11,7 +11,7 @@ import polars as pl
 
 from lab_pipeline.domain import frames
 from lab_pipeline.domain.timeframe import timeframe_ms
-from lab_pipeline.lake import adoption, commit, damage, tables
+from lab_pipeline.lake import adoption, commit, damage, tables, versions
 from lab_pipeline.lake.errors import LakeError
 from lab_pipeline.lake.layout import CALLS, CANDLES, Table, require_timeframe
 from lab_pipeline.lake.scan import EPOCH, CandleSlice, milliseconds, mints_of
@@ -51,6 +51,35 @@ class Lake:
         """Take a directory, or the URL of a prefix of a bucket (`s3://…`)."""
         self.store = Store.at(root)
         self.root = self.store.directory or self.store.root
+        self._versions: dict[str, int] = {}
+
+    @property
+    def version(self) -> str:
+        """The version that is read, such as `v12.5`: of the candles, then of the calls."""
+        return versions.named(*(self._version(table).version for table in tables.TABLES))
+
+    def at(self, as_of: str | None) -> "Lake":
+        """Return the lake as it was, to be read; whatever is ingested later, it stays so.
+
+        Args:
+            as_of: a version, or a time (ISO 8601, UTC) for the last version until then; null for the one of now.
+
+        Raises:
+            LakeError: if there is no such version, or none from so early.
+        """
+        adoption.require_layout(self.store)
+        then = Lake(self.root)
+        if as_of is None and self._versions:
+            then._versions = self._versions
+            return then
+        found = versions.parse(self.version) if as_of is None else versions.find(self.store, as_of)
+        then._versions = {table.name: version for table, version in zip(tables.TABLES, found, strict=True)}
+        return then
+
+    def history(self) -> list[versions.Version]:
+        """List all versions that there were, oldest first."""
+        adoption.require_layout(self.store)
+        return versions.history(self.store)
 
     def ingest_candles(
         self,
@@ -121,7 +150,7 @@ class Lake:
         """List the receipts that the lake keeps."""
         return sorted(
             name.rpartition("/")[2].removesuffix(".json")
-            for name in self.store.sizes(commit.RECEIPTS)
+            for name in self.store.found(commit.RECEIPTS)
             if name.endswith(".json")
         )
 
@@ -323,9 +352,25 @@ class Lake:
         """Return the bytes that killed ingests left, which the next ingest would remove; or remove them now."""
         return commit.leftovers(self.store, remove=remove)
 
+    def forget_versions(self, before: datetime, kept: Collection[str], *, remove: bool) -> int:
+        """Return the bytes of files that only versions have which were replaced before a moment, and remove them.
+
+        Args:
+            before: the moment.
+            kept: names of versions that are kept, whatever their age.
+            remove: whether they go, or are only measured.
+        """
+        from lab_pipeline.lake.retention import unneeded  # noqa: PLC0415 - as above
+
+        adoption.require_layout(self.store)
+        found = unneeded(self.store, before, kept)
+        for name in found if remove else ():
+            self.store.remove(name)
+        return sum(found.values())
+
     def _version(self, table: Table) -> Snapshot:
         adoption.require_layout(self.store)
-        return tables.snapshot(self.store, table)
+        return tables.snapshot(self.store, table, self._versions.get(table.name))
 
     def _call_files(self) -> tuple[DataFile, ...]:
         files = self._version(CALLS).files

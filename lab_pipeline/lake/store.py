@@ -5,6 +5,7 @@ import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
 
@@ -121,15 +122,18 @@ class Store:
             shutil.copyfileobj(source, stream, 1 << 22)
         file.unlink()
 
-    def sizes(self, name: str) -> dict[str, int]:
-        """List the files under a name, with their bytes."""
+    def found(self, name: str) -> dict[str, tuple[int, datetime]]:
+        """List the files under a name, with their bytes and when they were last changed."""
         if self.directory is not None:
-            found = (path for path in (self.directory / name).rglob("*") if path.is_file())
-            return {path.relative_to(self.directory).as_posix(): path.stat().st_size for path in found}
+            stats = {path: path.stat() for path in (self.directory / name).rglob("*") if path.is_file()}
+            return {
+                path.relative_to(self.directory).as_posix(): (one.st_size, datetime.fromtimestamp(one.st_mtime, UTC))
+                for path, one in stats.items()
+            }
         with self._explained():
-            found = self._files.get_file_info(fs.FileSelector(self._path(name), allow_not_found=True, recursive=True))
+            infos = self._files.get_file_info(fs.FileSelector(self._path(name), allow_not_found=True, recursive=True))
         skipped = len(self._path(""))
-        return {info.path[skipped:]: info.size for info in found if info.type == fs.FileType.File}
+        return {info.path[skipped:]: (info.size, info.mtime) for info in infos if info.type == fs.FileType.File}
 
     def size(self, name: str) -> int | None:
         """Return the bytes of a file; null if there is none."""

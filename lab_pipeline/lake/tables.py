@@ -40,7 +40,7 @@ REMEMBERED = 64
 """Versions."""
 
 
-class OvertakenError(Exception):
+class Overtaken(Exception):  # noqa: N818 - a turn of events, which nobody is shown
     """Another writer committed first: what was merged with the version before has to be merged anew."""
 
 
@@ -180,7 +180,7 @@ def snapshot(store: Store, table: Table, version: int | None = None) -> Snapshot
     """
     with _memory.guard:
         if version is not None:
-            return _older(store, table, version).snapshot
+            return _older(store, table, version)
         opened = _newest(store, table)
         return Snapshot() if opened is None else opened.snapshot
 
@@ -224,12 +224,12 @@ def commit(
         The new version.
 
     Raises:
-        OvertakenError: if there is a newer version than `base`; nothing was changed.
+        Overtaken: if there is a newer version than `base`; nothing was changed.
     """
     with _memory.guard, _explained(store, table):
         opened = _newest(store, table)
         if opened is None or opened.snapshot.version != base:
-            raise OvertakenError
+            raise Overtaken
         now = _now_ms()
         prefix = f"{table.name}/"
         removals = [
@@ -259,10 +259,15 @@ def history(store: Store, table: Table) -> list[dict[str, Any]]:
         return [] if opened is None else list(reversed(opened.table.history()))
 
 
+def times(store: Store, table: Table) -> list[tuple[int, datetime]]:
+    """Return all versions with their times, oldest first."""
+    return [(one["version"], datetime.fromtimestamp(one["timestamp"] / 1000, UTC)) for one in history(store, table)]
+
+
 def is_committed(store: Store, table: Table, version: int, name: str) -> bool:
     """Return whether a version of a table is there and was committed under a name."""
-    record = store.read(_record(table, version))
-    return record is not None and name.encode() in record
+    content = store.read(record(table, version))
+    return content is not None and name.encode() in content
 
 
 def put_aside_unreadable(store: Store, table: Table) -> list[str]:
@@ -272,7 +277,7 @@ def put_aside_unreadable(store: Store, table: Table) -> list[str]:
         try:
             snapshot(store, table)
         except LakeDamagedError as error:
-            names = store.sizes(f"{table.name}/{LOG}")
+            names = store.found(f"{table.name}/{LOG}")
             records = sorted(name for name in names if name.endswith((".json", ".parquet")))
             if not records:
                 return said
@@ -321,32 +326,31 @@ def _is_newest(store: Store, table: Table, known: _Opened) -> bool:
     return _seen(store, table, version) == known.seen and _seen(store, table, version + 1) is None
 
 
-def _older(store: Store, table: Table, version: int) -> _Opened:
-    newest = _memory.newest.get((store.root, table.name))
-    if newest is not None and newest.snapshot.version == version and _is_newest(store, table, newest):
-        return newest
+def _older(store: Store, table: Table, version: int) -> Snapshot:
+    newest = _newest(store, table)
+    last = 0 if newest is None else newest.snapshot.version
+    if version > last:
+        raise LakeError(f"the lake has no version {version} of its {table.name}: the newest is {last}")
+    if newest is None:
+        return Snapshot()
+    if version == last:
+        return newest.snapshot
     key = store.root, table.name, version
     known = _memory.older.get(key)
     if known is not None and known.seen == _seen(store, table, version):
-        return known
-    newest = _newest(store, table)
-    if newest is None or version > newest.snapshot.version:
-        last = 0 if newest is None else newest.snapshot.version
-        if newest is None and version == 0:
-            return _Opened(None, None, Snapshot())  # type: ignore[arg-type]
-        raise LakeError(f"the lake has no version {version} of its {table.name}: the newest is {last}")
+        return known.snapshot
     with _explained(store, table):
         found = _opened(store, table, DeltaTable(_uri(store, table), version, storage_options=store.options))
     if len(_memory.older) > REMEMBERED:
         _memory.older.clear()
     _memory.older[key] = found
-    return found
+    return found.snapshot
 
 
 def _opened(store: Store, table: Table, opened: DeltaTable) -> _Opened:
     version = opened.version()
-    if store.size(_record(table, version)) == 0:
-        raise DeltaError(f"{store.place(_record(table, version))} is empty")  # the library takes it for no change
+    if store.size(record(table, version)) == 0:
+        raise DeltaError(f"{store.place(record(table, version))} is empty")  # the library takes it for no change
     return _Opened(_seen(store, table, version), opened, Snapshot(version, tuple(_files(table, opened))))
 
 
@@ -395,16 +399,16 @@ def _write(opened: DeltaTable, table: Table, actions: list[AddAction | RemoveAct
             actions, "append", _schema(table), list(PARTITIONS[table.name]), commit_properties=properties
         )
     except CommitFailedError as error:
-        raise OvertakenError from error
+        raise Overtaken from error
 
 
 def _settle(store: Store, table: Table, version: int) -> None:
     """Wait until the disk has the record of a version, which the library does not."""
     if store.directory is not None:
-        record = store.directory / _record(table, version)
-        if record.exists():
-            atomic.sync_file(record)
-        atomic.sync_directory(record.parent)
+        path = store.directory / record(table, version)
+        if path.exists():
+            atomic.sync_file(path)
+        atomic.sync_directory(path.parent)
 
 
 def _schema(table: Table) -> DeltaSchema:
@@ -428,7 +432,8 @@ def _uri(store: Store, table: Table) -> str:
     return store.place(table.name)
 
 
-def _record(table: Table, version: int) -> str:
+def record(table: Table, version: int) -> str:
+    """Return under which name the log has a version."""
     return f"{table.name}/{LOG}/{version:020d}.json"
 
 
@@ -437,7 +442,7 @@ def _seen(store: Store, table: Table, version: int) -> tuple[int, int] | None:
     if store.directory is None:
         return None
     try:
-        found = os.stat(store.place(_record(table, version)))  # noqa: PTH116 - quicker, and each read begins with two
+        found = os.stat(store.place(record(table, version)))  # noqa: PTH116 - quicker, and each read begins with two
     except (FileNotFoundError, NotADirectoryError):
         return None
     return found.st_ino, found.st_mtime_ns

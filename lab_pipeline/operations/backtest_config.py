@@ -61,6 +61,10 @@ class BacktestConfig(dg.Config):
         description="Strategy fields to override, by path: `{exit.stopLoss: 0.25}`. Write `'null'` to clear a field.",
     )
     seed: int = Field(default=0, description="Seeds what chance makes of the calls.")
+    as_of: str | None = Field(
+        default=None,
+        description="Read the lake as it was: a version such as v12.5, or the last one until a time (ISO 8601, UTC).",
+    )
     candles_per_part: int | None = Field(
         default=None,
         gt=0,
@@ -93,6 +97,7 @@ class BacktestConfig(dg.Config):
             without_faults=[fault.value for fault in universe.without_faults],
             params=spec.params,
             seed=spec.seed,
+            as_of=spec.as_of if isinstance(spec, BacktestSpec) else None,
         )
 
     def fields(self) -> dict[str, Any]:
@@ -109,7 +114,7 @@ class BacktestConfig(dg.Config):
             raise InvalidConfigError("backtest", [FieldError("callers", "give mints or callers, not both")])
         start, end = self.start, self.end
         if start is None or end is None:
-            extent = full_range(lake).to_json_dict()
+            extent = full_range(lake.at(self.as_of)).to_json_dict()
             start, end = start or extent["start"], end or extent["end"]
         return BacktestSpec.parse(
             {
@@ -120,6 +125,7 @@ class BacktestConfig(dg.Config):
                 "range": {"start": start, "end": end},
                 "seed": self.seed,
                 "params": _with_null(self.params),
+                "asOf": self.as_of,
             },
             subject="backtest",
         )

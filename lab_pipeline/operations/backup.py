@@ -32,7 +32,7 @@ from lab_pipeline.lake.tables import LAST_CHECKPOINT, LOG, TABLES
 from lab_pipeline.operations.deletion_lock import nothing_deleted
 from lab_pipeline.operations.lab import Lab
 from lab_pipeline.operations.legacy_import import LEGACY_TAG
-from lab_pipeline.runs.artifacts import MANIFEST, STAGING
+from lab_pipeline.runs.artifact_storage import MANIFEST, STAGING
 from lab_pipeline.runs.tags import BACKTEST_JOBS
 from lab_pipeline.settings import Settings
 from lab_pipeline.statistics.refreshing import alone
@@ -83,6 +83,7 @@ def take_backup(
 
     Raises:
         BackupError: if that directory or this home cannot be used, or something in the home cannot be read.
+        BucketError: if artifacts are in a bucket, which is not copied, and it does not say what there is.
     """
     directory = directory.absolute()
     _require_home(settings, directory)
@@ -98,16 +99,20 @@ def take_backup(
         with nothing_deleted(settings), alone(Lab(settings).statistics):
             moment = taken_at()
             runs, succeeded = _copy_all(copier, areas)
+            published = set(Lab(settings).artifacts.run_ids()) if settings.artifacts else None
         snapshot = Snapshot(
             layout=LAYOUT,
             lab_version=__version__,
             created_at=moment,
             runs=len(runs),
+            artifacts=settings.artifacts,
             files=tuple(sorted(copier.files.values(), key=lambda file: file.path)),
         )
         name = repository.add_snapshot(snapshot)
         freed = repository.keep(keep) if keep is not None else 0
-    lost = sorted(run for run in succeeded if not copier.has(settings.artifacts_dir / run / MANIFEST))
+    if published is None:
+        published = {run for run in succeeded if copier.has(settings.artifacts_dir / run / MANIFEST)}
+    lost = sorted(succeeded - published)
     return Taken(name, snapshot, sum(repository.written.values()), freed, lost)
 
 
@@ -215,10 +220,10 @@ def _copy_all(copier: Copier, areas: "_Areas") -> tuple[set[str], set[str]]:
 def _copy_runs(copier: Copier, path: Path) -> tuple[set[str], set[str]]:
     with copier.copy_duckdb(path) as connection:
         runs = {run_id for (run_id,) in connection.execute("SELECT run_id FROM runs")}
-        return runs, _succeeded(connection)
+        return runs, succeeded(connection)
 
 
-def _succeeded(connection: DuckConnection) -> set[str]:
+def succeeded(connection: DuckConnection) -> set[str]:
     """Find the backtests that must have artifacts; what was taken over from the old lab has none."""
     found = connection.execute(
         "SELECT run_id FROM runs WHERE status = 'SUCCESS' AND list_contains(?, pipeline_name) "
@@ -299,6 +304,7 @@ class _Areas:
             without=(
                 settings.inbox_dir,
                 settings.artifacts_dir,
+                settings.artifacts_cache_dir,
                 settings.sweeps_dir,
                 settings.statistics_dir,
                 settings.lake_dir,

@@ -12,6 +12,7 @@ def disk_use(settings: Settings) -> dict[str, int]:
     areas = {
         "lake": settings.lake_dir,
         "artifacts": settings.artifacts_dir,
+        "artifacts_cache": settings.artifacts_cache_dir,
         "sweeps": settings.sweeps_dir,
         "clickhouse": settings.clickhouse_dir,
         "dagster": settings.dagster_home,

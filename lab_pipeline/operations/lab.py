@@ -119,14 +119,14 @@ class Lab:
         """Published runs."""
         from lab_pipeline.runs.artifacts import ArtifactStore
 
-        return ArtifactStore(self.settings.artifacts_dir)
+        return ArtifactStore.of(self.settings)
 
     @cached_property
     def sweeps(self) -> "SweepStore":
         """Published sweeps."""
-        from lab_pipeline.sweeps.store import SweepStore
+        from lab_pipeline.sweeps.store import SweepStore, sweeps_of
 
-        return SweepStore(self.settings.sweeps_dir, self.trials)
+        return SweepStore(self.settings.sweeps_dir, self.trials, sweeps_of(self.settings))
 
     @cached_property
     def trials(self) -> "TrialsLedger":

@@ -1,5 +1,6 @@
 """Restore a home from a backup, to the state in which a crash at the time of the backup would have left it."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -13,7 +14,9 @@ from lab_pipeline.backup.repository import Progress
 from lab_pipeline.backup.restoring import restoring
 from lab_pipeline.dagster_ext.internals import NOT_FINISHED_STATUSES
 from lab_pipeline.dagster_ext.worker_locks import WORKER_TAG, leave_dead, worker_of, workers_dir
-from lab_pipeline.operations.backup import RUNS
+from lab_pipeline.files.bucket import BucketError
+from lab_pipeline.operations.backup import RUNS, succeeded
+from lab_pipeline.runs.artifacts import ArtifactStore
 from lab_pipeline.runs.idempotency import IdempotencyKeys
 from lab_pipeline.settings import Settings
 from lab_pipeline.storage.duck_file import DuckFile
@@ -34,12 +37,14 @@ class Restored:
         snapshot: itself.
         interrupted: runs that were being executed: the next `lab up` treats them as runs whose process died.
         waiting: runs that waited in the queue, and do so still.
+        artifacts: what is to be said of artifacts that are not among the files, a sentence each.
     """
 
     name: str
     snapshot: Snapshot
     interrupted: list[str]
     waiting: list[str]
+    artifacts: list[str]
 
 
 def restore_home(
@@ -61,7 +66,28 @@ def restore_home(
     found = repository.read(name)
     with restoring(repository, found, settings.home, on_progress) as draft:
         interrupted, waiting = _as_after_a_crash(settings.model_copy(update={"home": draft}))
-    return Restored(name, found, interrupted, waiting)
+    return Restored(name, found, interrupted, waiting, list(_artifacts(settings, found)))
+
+
+def _artifacts(settings: Settings, snapshot: Snapshot) -> Iterator[str]:
+    """Say whether the restored runs find their artifacts where the lab looks for them."""
+    if settings.artifacts is None:
+        if snapshot.artifacts:
+            yield f"the artifacts of these runs are in {snapshot.artifacts}: set LAB_ARTIFACTS to it"
+        return
+    if snapshot.artifacts is None:
+        yield "the artifacts of these runs are in LAB_HOME: unset LAB_ARTIFACTS"
+        return
+    if snapshot.artifacts != settings.artifacts:
+        yield f"the artifacts of these runs were in {snapshot.artifacts}; {settings.artifacts} has to have a copy"
+    try:
+        with DuckFile.at(settings.dagster_home / RUNS).transaction(write=False) as connection:
+            lost = sorted(succeeded(connection) - set(ArtifactStore.of(settings).run_ids()))
+    except BucketError as error:
+        yield f"whether all artifacts are there cannot be said: {error}"
+        return
+    if lost:
+        yield f"{len(lost):,} of these runs, {lost[0]} first, have no artifacts in {settings.artifacts}: `lab doctor`"
 
 
 def _as_after_a_crash(draft: Settings) -> tuple[list[str], list[str]]:

@@ -11,6 +11,7 @@ import dagster as dg
 
 from lab_pipeline.dagster_ext.run_coordinator import is_backtest
 from lab_pipeline.operations.clock_check import require_plausible
+from lab_pipeline.operations.deletion_lock import deleting
 from lab_pipeline.operations.disk_usage import size_of
 from lab_pipeline.operations.lab import Lab
 from lab_pipeline.operations.notes import is_pinned
@@ -137,11 +138,35 @@ def collect(lab: Lab, found: Sequence[Expired]) -> Iterator[Expired]:
         yield run
 
 
-def leftovers(lab: Lab, *, remove: bool) -> dict[str, int]:
-    """Return the bytes, by area, of what killed processes, sweeps and forgotten ticks left, and remove it if wanted.
+def forget_versions(lab: Lab, policy: Policy, now: datetime, *, remove: bool, trust_clock: bool = False) -> int:
+    """Return the bytes of files that only old versions of the lake have, and remove them if wanted.
 
-    The lake keeps no old states of its rows (a run's snapshot is a hash), so there are no others to remove.
+    Versions stay that pinned or leading runs read, or sweeps that are pinned or that a strategy was promoted from.
+
+    Raises:
+        LabError: if some would go, and the clock may be ahead; not if it is to be trusted.
     """
+    before = now - timedelta(days=lab.settings.keep_lake_days)
+    size = lab.lake.forget_versions(before, (), remove=False)
+    if not size:
+        return 0
+    if not trust_clock:
+        require_plausible(lab.instance, now)
+    with deleting(lab.settings):
+        return lab.lake.forget_versions(before, _versions_needed(lab, policy), remove=remove)
+
+
+def _versions_needed(lab: Lab, policy: Policy) -> set[str]:
+    runs = {run.run_id for run in lab.runs.all() if is_pinned(run.tags)} | _surely_leaders(lab, policy.leaders)
+    promoted = lab.trials.promoted_sweeps()
+    sweeps = [one for one in lab.sweeps.sweep_ids() if one in promoted or lab.sweeps.is_pinned(one)]
+    read = [lab.artifacts.manifest(run_id).lake for run_id in runs if lab.artifacts.has(run_id)]
+    read += [lab.sweeps.manifest(sweep_id).lake for sweep_id in sweeps if not lab.sweeps.missed(sweep_id)]
+    return {version for version in read if version is not None}
+
+
+def leftovers(lab: Lab, *, remove: bool) -> dict[str, int]:
+    """Return the bytes, by area, of what killed processes, sweeps and forgotten ticks left, and remove it if wanted."""
     return {
         "lake": lab.lake.leftovers(remove=remove),
         "artifacts": lab.artifacts.leftovers(remove=remove),
@@ -215,7 +240,7 @@ def _expired_sweeps(lab: Lab, policy: Policy, now: datetime) -> Iterator[Expired
             reason = f"{policy.per_strategy} newer sweeps of its strategy"
         else:
             continue
-        size = size_of(lab.sweeps.directory / sweep_id) + (0 if run is None else _bytes_of(lab.runs, sweep_id))
+        size = lab.sweeps.storage.size(sweep_id) + (0 if run is None else _bytes_of(lab.runs, sweep_id))
         yield Expired(sweep_id, SWEEP_JOB, strategy_id, manifest.created_at, reason, size, by_age)
 
 
@@ -245,6 +270,5 @@ def _records(instance: dg.DagsterInstance) -> Iterator[dg.RunRecord]:
 
 def _bytes_of(runs: Runs, run_id: str) -> int:
     output = Path(runs.instance.storage_directory()) / run_id
-    return sum(
-        size_of(path) for path in (runs.artifacts.directory / run_id, output, *event_files(runs.instance, run_id))
-    )
+    rest = sum(size_of(path) for path in (output, *event_files(runs.instance, run_id)))
+    return runs.artifacts.storage.size(run_id) + rest

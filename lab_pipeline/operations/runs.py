@@ -6,7 +6,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cache, cached_property, lru_cache
-from pathlib import Path
 from typing import Any
 
 import dagster as dg
@@ -26,7 +25,6 @@ from lab_pipeline.runs.artifacts import (
     Manifest,
     UnknownRunError,
     UnreadableManifestError,
-    read_manifest,
 )
 from lab_pipeline.runs.published import PublishedRun, PublishedRuns
 from lab_pipeline.runs.tags import (
@@ -182,6 +180,7 @@ class Runs:
     def __init__(self, instance: dg.DagsterInstance, artifacts: ArtifactStore) -> None:
         self.instance = instance
         self.artifacts = artifacts
+        self._read_manifest = lru_cache(maxsize=REMEMBERED)(lambda run_id, _signature: artifacts.manifest(run_id))
 
     def page(
         self, wanted: RunFilter | None = None, *, after: ListPosition | None = None, limit: int = 50
@@ -398,13 +397,12 @@ class Runs:
         )
 
     def _manifest(self, run_id: str) -> tuple[Manifest | None, str | None]:
-        found = self.artifacts.find_manifest(run_id)
-        if found is None:
+        signature = self.artifacts.signature(run_id)
+        if signature is None:
             return None, None
-        path, known_by = found
         try:
-            return _read_manifest(path, known_by.st_ino, known_by.st_mtime_ns), None
-        except FileNotFoundError:
+            return self._read_manifest(run_id, signature), None
+        except UnknownRunError:
             return None, None
         except UnreadableManifestError as error:
             return None, str(error)
@@ -483,8 +481,3 @@ def _moment(seconds: float | None) -> datetime | None:
 @lru_cache(maxsize=REMEMBERED)
 def _read_body(body: str) -> dg.DagsterRun:
     return deserialize_value(body, dg.DagsterRun)
-
-
-@lru_cache(maxsize=REMEMBERED)
-def _read_manifest(path: str, inode: int, modified: int) -> Manifest:  # noqa: ARG001 - they tell one file from the next
-    return read_manifest(Path(path))

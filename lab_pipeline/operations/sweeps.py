@@ -14,7 +14,6 @@ from lab_pipeline.dagster_ext.failure_reason import failure_reason
 from lab_pipeline.domain.enums import RunStatus
 from lab_pipeline.domain.errors import LabError
 from lab_pipeline.operations.runs import ERROR_TAG, LINES_LOOKED_AT, Runs
-from lab_pipeline.runs.artifacts import MANIFEST
 from lab_pipeline.runs.tags import ASSET_JOB, SWEEP_ASSETS, SWEEP_JOB, WALK_JOB, asked_fields, recorded, status_of
 from lab_pipeline.storage.internals import RunsTable
 from lab_pipeline.sweeps.store import SweepManifest, SweepStore, UnknownSweepError
@@ -233,8 +232,7 @@ class Sweeps:
         manifest, _ = self._manifest(sweep_id)
         if manifest is not None:
             return manifest.created_at
-        changed = (self.store.directory / sweep_id / MANIFEST).stat().st_mtime
-        return datetime.fromtimestamp(changed, UTC)
+        return self.store.storage.written_at(sweep_id)
 
 
 def _publishes(run: dg.DagsterRun) -> bool:

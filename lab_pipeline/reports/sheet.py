@@ -180,8 +180,8 @@ def in_few_words(summary: Summary) -> str:
     """Say what came of a run in the width of a column of a list: the number first."""
     if summary.expectancy is None:
         return "nothing was traded"
-    said = judge(summary).text
-    return f"{formats.signed_percent(summary.expectancy)} a trade, {said[:1].lower()}{said[1:]}"
+    mean, low, high = map(formats.signed_percent, (summary.expectancy, summary.expectancy_low, summary.expectancy_high))
+    return f"{mean} a trade, {'no interval' if summary.expectancy_low is None else f'{low} to {high}'}"
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 BLOCKS = "▁▂▃▄▅▆▇█"
-WIDTH = 48
+WIDTH = 32
 """Characters of a line: what a column of a table holds."""
 
 

@@ -1,16 +1,14 @@
-"""The artifacts of a run: one directory, complete or not there at all."""
+"""The artifacts of a run: complete or not there at all."""
 
-import errno
 import hashlib
 import importlib.metadata
 import json
-import os
 import platform
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Self
 
 import polars as pl
 import pyarrow as pa
@@ -22,11 +20,20 @@ from lab_pipeline.domain.errors import LabError, later_layout
 from lab_pipeline.domain.fill_assumptions import BEFORE, FillAssumptions, fill_assumptions
 from lab_pipeline.domain.model import Record, field_errors
 from lab_pipeline.domain.summary import Summary
-from lab_pipeline.files.atomic import move, sync_directory, sync_file
+from lab_pipeline.files.atomic import sync_file
 from lab_pipeline.files.disk_errors import disk_error
-from lab_pipeline.files.staging import leftovers, staged
+from lab_pipeline.runs.artifact_storage import (
+    MANIFEST,
+    MISSING,
+    RUNS,
+    ChangedError,
+    DirectoryStorage,
+    ListedFile,
+    Storage,
+    storage_of,
+)
+from lab_pipeline.settings import Settings
 
-MANIFEST = "manifest.json"
 LAYOUT = 1
 """Of the manifest and the files that it lists. A manifest of the first does not say."""
 SUMMARY = "summary.json"
@@ -36,7 +43,6 @@ REMEDY = (
     "`lab runs delete` lets go of it"
 )
 LIBRARIES = ("lab-pipeline", "dagster", "numba", "numpy", "polars", "pyarrow")
-STAGING = ".staging"
 RUN_DIRECTORY = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9_.-]{0,127}")
 
 
@@ -85,6 +91,8 @@ class Manifest(Record):
     spec: ResolvedSpec
     snapshot: str
     """Hash of the rows that the run read."""
+    lake: Annotated[str | None, Field(exclude_if=lambda lake: lake is None)] = None
+    """The version of the lake that had them, such as `v12.5`; runs of earlier versions of the lab do not say it."""
     engine_version: str
     library_versions: dict[str, str]
     created_at: Moment
@@ -106,6 +114,8 @@ class Provenance:
     spec: ResolvedSpec
     snapshot: str
     engine_version: str
+    lake: str | None = None
+    """The version of the lake; not part of the fingerprint, since others may have the same rows."""
 
     @property
     def fingerprint(self) -> str:
@@ -113,23 +123,37 @@ class Provenance:
         return self.spec.fingerprint(self.snapshot, self.engine_version)
 
 
-@dataclass(frozen=True)
 class ArtifactStore:
-    """All published runs of a lab, one directory each.
+    """All published runs of a lab, in a directory or in a bucket.
 
-    A directory appears by one rename after everything in it has been written and synced, so readers see a whole
-    run or none. What a killed process leaves under `.staging` is removed by the next publication.
+    Readers see a whole run or none. What a killed process leaves is never seen; the next publication or `lab gc`
+    removes it.
+
+    Attributes:
+        storage: where they are.
     """
 
-    directory: Path
+    def __init__(self, place: Path | Storage) -> None:
+        """Open the artifacts in a directory, which need not exist yet, or in another place."""
+        self.storage: Storage = DirectoryStorage(place) if isinstance(place, Path) else place
+
+    @classmethod
+    def of(cls, settings: Settings) -> Self:
+        """Return those of a lab."""
+        return cls(storage_of(settings, RUNS, settings.artifacts_dir))
+
+    @property
+    def place(self) -> str:
+        """Path or address of all of them."""
+        return self.storage.place
 
     def publish(
         self, run_id: str, provenance: Provenance, frames: Mapping[str, pl.DataFrame], summary: Summary, report: str
     ) -> Manifest:
         """Write the artifacts of a run and make them visible at once.
 
-        Publishing a run id again with the same fingerprint returns what is there: an op that is retried after its
-        rename has nothing left to do.
+        Publishing a run id again with the same fingerprint returns what is there: an op that is retried after they
+        have become visible has nothing left to do.
 
         Args:
             run_id: Dagster's run id.
@@ -139,16 +163,18 @@ class ArtifactStore:
             report: the tear sheet, HTML.
 
         Raises:
-            LabError: if the disk is full or cannot be written, or the id holds another result.
+            LabError: if the disk is full or cannot be written, the bucket does not answer, or the id holds another
+                result.
         """
         try:
-            with staged(self.directory / STAGING) as staging:
+            with self.storage.staging() as staging:
                 files = write_results(staging, frames, summary, report)
                 manifest = Manifest(
                     run_id=run_id,
                     fingerprint=provenance.fingerprint,
                     spec=provenance.spec,
                     snapshot=provenance.snapshot,
+                    lake=provenance.lake,
                     engine_version=provenance.engine_version,
                     library_versions=library_versions(),
                     created_at=now(),
@@ -156,35 +182,30 @@ class ArtifactStore:
                     files=tuple(files),
                     layout=LAYOUT,
                 )
-                write_text(staging / MANIFEST, "json", manifest.model_dump_json(indent=2, by_alias=True) + "\n")
-                sync_directory(staging)
                 return self._reveal(staging, manifest)
         except OSError as error:
             raise LabError(
-                f"cannot write the artifacts of run {run_id} to {self.directory}, nothing was published: "
+                f"cannot write the artifacts of run {run_id} to {self.place}, nothing was published: "
                 f"{self._reason(error)}"
             ) from error
 
     def adopt(self, run_id: str, published: str) -> Manifest:
-        """Publish the artifacts of another run under this id, too: the same files, not copies of them.
+        """Publish the artifacts of another run under this id, too: its files are not written again.
 
         For a run that goes on where that one failed after its publication.
 
         Raises:
             UnknownRunError: if nothing is published under the other id.
-            LabError: if the disk cannot be written.
+            LabError: if the disk cannot be written, or the bucket does not answer.
         """
         manifest = self.manifest(published).model_copy(update={"run_id": run_id})
         try:
-            with staged(self.directory / STAGING) as staging:
-                for file in manifest.files:
-                    (staging / file.name).hardlink_to(self.directory / published / file.name)
-                write_text(staging / MANIFEST, "json", manifest.model_dump_json(indent=2, by_alias=True) + "\n")
-                sync_directory(staging)
+            with self.storage.staging() as staging:
+                self.storage.link(published, run_id, manifest.files, staging)
                 return self._reveal(staging, manifest)
         except OSError as error:
             raise LabError(
-                f"cannot take over the artifacts of run {published} in {self.directory}: {self._reason(error)}"
+                f"cannot take over the artifacts of run {published} in {self.place}: {self._reason(error)}"
             ) from error
 
     def manifest(self, run_id: str) -> Manifest:
@@ -192,49 +213,40 @@ class ArtifactStore:
 
         Raises:
             UnknownRunError: if nothing is published under that id.
+            UnreadableManifestError: if it is damaged or of a later version.
         """
-        path = self.manifest_path(run_id)
-        if path is None:
-            raise UnknownRunError(f"no artifacts of run '{run_id}' in {self.directory}")
-        return read_manifest(path)
+        try:
+            if RUN_DIRECTORY.fullmatch(run_id):
+                return read_manifest(self.storage.manifest(run_id), self.storage.at(run_id, MANIFEST))
+        except (FileNotFoundError, NotADirectoryError):
+            pass
+        raise UnknownRunError(f"no artifacts of run '{run_id}' in {self.place}")
 
-    def manifest_path(self, run_id: str) -> Path | None:
-        """Return where the manifest of a run is, or None if nothing is published under that id."""
-        found = self.find_manifest(run_id)
-        return None if found is None else Path(found[0])
-
-    def find_manifest(self, run_id: str) -> tuple[str, os.stat_result] | None:
-        """Return where the manifest of a run is and what tells it from the one before it, in one look at the disk."""
+    def signature(self, run_id: str) -> str | None:
+        """Return what tells the manifest of a run from another one, or None if nothing is published under that id."""
         if not RUN_DIRECTORY.fullmatch(run_id):  # no name from outside leads out of the directory, or to what is no run
             return None
-        path = f"{self.directory}/{run_id}/{MANIFEST}"
-        try:
-            return path, os.stat(path)  # noqa: PTH116 - a list of runs looks at fifty of them, and Path is slow
-        except (FileNotFoundError, NotADirectoryError):
-            return None
+        return self.storage.signature(run_id)
 
     def delete(self, run_id: str) -> None:
         """Delete the artifacts of a run: invisible at once, then gone; a run that has none is no error.
 
         Raises:
-            LabError: if the disk does not let go of them.
+            LabError: if the disk does not let go of them, or the bucket does not answer.
         """
         if not self.has(run_id):
             return
         try:
-            with staged(self.directory / STAGING) as staging:
-                move(self.directory / run_id, staging / run_id)
-        except FileNotFoundError:
-            return  # somebody else was faster
+            self.storage.delete(run_id)
         except OSError as error:
             raise LabError(f"cannot delete the artifacts of run {run_id}: {self._reason(error)}") from error
 
     def leftovers(self, *, remove: bool = False) -> int:
-        """Return the bytes that killed publishers left, which the next one would remove; or remove them now."""
-        return leftovers(self.directory / STAGING, remove=remove)
+        """Return the bytes that killed publishers left, or remove them now."""
+        return self.storage.leftovers(remove=remove)
 
     def damage(self, run_id: str) -> list[str]:
-        """Read every file of a run and say of each that is missing or changed which it is."""
+        """Read every file of a run where it is kept and say of each that is missing or changed which it is."""
         try:
             manifest = self.manifest(run_id)
         except UnreadableManifestError as error:
@@ -247,22 +259,11 @@ class ArtifactStore:
             manifest = self.manifest(run_id)
         except UnreadableManifestError as error:
             return [str(error).partition(f". {REMEDY}")[0]]
-        problems = []
-        for file in manifest.files:
-            try:
-                self._whole(self.directory / run_id / file.name, file.bytes)
-            except DamagedArtifactError as error:
-                problems.append(str(error).partition(f". {REMEDY}")[0])
-        return problems
+        return [said_of(self.storage, run_id, *one) for one in self.storage.missed(run_id, manifest.files)]
 
     def _problem(self, run_id: str, file: ArtifactFile) -> str | None:
-        try:
-            with (self.directory / run_id / file.name).open("rb") as opened:
-                intact = hashlib.file_digest(opened, "sha256").hexdigest() == file.sha256
-        except OSError as error:
-            reason = "it is missing" if isinstance(error, FileNotFoundError) else error.strerror
-            return f"{run_id}/{file.name}: {reason}"
-        return None if intact else f"{run_id}/{file.name}: its bytes are not those that were published"
+        problem = self.storage.problem(run_id, file)
+        return problem and f"{run_id}/{file.name}: {problem}"
 
     def find(self, start: str) -> str:
         """Return the run id that is, or starts with, `start`.
@@ -270,7 +271,7 @@ class ArtifactStore:
         Raises:
             UnknownRunError: if no published run has such an id, or more than one.
         """
-        found = [name for name in self._names() if name.startswith(start)]
+        found = [name for name in self.run_ids() if name.startswith(start)]
         if start in found or len(found) == 1:
             return start if start in found else found[0]
         many = f"'{start}' is the start of {len(found)} run ids: write more of it"
@@ -278,23 +279,23 @@ class ArtifactStore:
 
     def has(self, run_id: str) -> bool:
         """Say whether a run is published; text that is no name of a directory is none of a run."""
-        return self.manifest_path(run_id) is not None
+        return self.signature(run_id) is not None
 
     def run_ids(self) -> list[str]:
         """Return the ids of all published runs, in no particular order."""
-        return self._names()
+        return self.storage.names()
 
     def manifests(self) -> Iterator[Manifest]:
         """Iterate over the manifests of all published runs, in no particular order."""
-        for name in self._names():
-            yield read_manifest(self.directory / name / MANIFEST)
+        for name in self.run_ids():
+            yield read_manifest(self.storage.manifest(name), self.storage.at(name, MANIFEST))
 
     def path(self, run_id: str, name: str, *, verify: bool = False) -> Path:
-        """Return the path of an artifact, by the name that the manifest gives it, with or without its suffix.
+        """Return where an artifact can be read on this machine, by its name with or without its suffix.
 
         Args:
             run_id: of the run.
-            name: of the artifact.
+            name: of the artifact, as the manifest gives it.
             verify: whether to read the file and compare its hash, rather than look at its size alone.
 
         Raises:
@@ -302,60 +303,99 @@ class ArtifactStore:
             UnknownArtifactError: naming what the run has.
             DamagedArtifactError: if the file is lost, or is not what was published.
         """
+        file = self.file(run_id, name)
+        if verify and (problem := self._problem(run_id, file)):
+            raise DamagedArtifactError(f"{problem}. {REMEDY}")
+        try:
+            return Publication(self.storage, run_id).path(file)
+        except FileNotFoundError:
+            raise DamagedArtifactError(f"{self.storage.at(run_id, file.name)} is lost. {REMEDY}") from None
+
+    def file(self, run_id: str, name: str) -> ArtifactFile:
+        """Return what the manifest says of an artifact, by its name with or without its suffix.
+
+        Raises:
+            UnknownRunError: if nothing is published under that run id.
+            UnknownArtifactError: naming what the run has.
+        """
         manifest = self.manifest(run_id)
         for file in manifest.files:
             if name in (file.name, Path(file.name).stem):
-                if verify and (problem := self._problem(run_id, file)):
-                    raise DamagedArtifactError(f"{problem}. {REMEDY}")
-                return self._whole(self.directory / run_id / file.name, file.bytes)
+                return file
         names = ", ".join(file.name for file in manifest.files)
         raise UnknownArtifactError(f"run {run_id} has no artifact '{name}': it has {names}")
 
-    def _whole(self, path: Path, size: int) -> Path:
-        try:
-            found = path.stat().st_size
-        except FileNotFoundError:
-            raise DamagedArtifactError(f"{path} is lost. {REMEDY}") from None
-        if found != size:
-            raise DamagedArtifactError(f"{path} is damaged ({found:,} of {size:,} bytes). {REMEDY}")
-        return path
-
     def _reason(self, error: OSError) -> str:
-        return disk_error(error, self.directory) or error.strerror or str(error)
-
-    def _names(self) -> list[str]:
-        if not self.directory.is_dir():
-            return []
-        return [path.name for path in self.directory.iterdir() if (path / MANIFEST).is_file()]
+        return disk_error(error, self.storage.disk) or error.strerror or str(error)
 
     def _reveal(self, staging: Path, manifest: Manifest) -> Manifest:
-        target = self.directory / manifest.run_id
+        write_text(staging / MANIFEST, "json", manifest.model_dump_json(indent=2, by_alias=True) + "\n")
+        if self.storage.reveal(staging, manifest.run_id, manifest.files):
+            return manifest
+        published = self.manifest(manifest.run_id)
+        if published.fingerprint != manifest.fingerprint:
+            raise LabError(
+                f"run {manifest.run_id} is already published in {self.storage.at(manifest.run_id)} with another "
+                f"result (fingerprint {published.fingerprint[:12]}, now {manifest.fingerprint[:12]})"
+            )
+        return published
+
+
+@dataclass(frozen=True)
+class Publication:
+    """The files of a run or a sweep, or of a directory in one.
+
+    Attributes:
+        storage: that it is in.
+        name: of the run or sweep.
+        within: directory of the files, which their names leave out; none by default.
+    """
+
+    storage: Storage
+    name: str
+    within: str = ""
+
+    @property
+    def place(self) -> str:
+        """Path or address of it."""
+        return self.storage.at(self.name, self.within)
+
+    def path(self, file: ArtifactFile) -> Path:
+        """Return where a file can be read on this machine within the next minutes.
+
+        Raises:
+            FileNotFoundError: if it is gone.
+            DamagedArtifactError: if it is not what was published.
+        """
+        whole = file.model_copy(update={"name": f"{self.within}/{file.name}"}) if self.within else file
         try:
-            move(staging, target)
-        except OSError as error:
-            if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
-                raise
-            published = self.manifest(manifest.run_id)
-            if published.fingerprint != manifest.fingerprint:
-                raise LabError(
-                    f"run {manifest.run_id} is already published in {target} with another result "
-                    f"(fingerprint {published.fingerprint[:12]}, now {manifest.fingerprint[:12]})"
-                ) from None
-            return published
-        return manifest
+            return self.storage.local(self.name, whole)
+        except ChangedError as error:
+            raise DamagedArtifactError(
+                f"{self.storage.at(self.name, whole.name)} is damaged ({error}). {REMEDY}"
+            ) from None
 
 
-def read_manifest(path: Path) -> Manifest:
-    """Read a manifest file.
+def said_of(storage: Storage, name: str, file: ListedFile, problem: str) -> str:
+    """Say what is wrong with a file of a publication."""
+    place = storage.at(name, file.name)
+    return f"{place} is lost" if problem == MISSING else f"{place} is damaged ({problem})"
+
+
+def read_manifest(content: bytes, place: str) -> Manifest:
+    """Read a manifest.
+
+    Args:
+        content: of its file.
+        place: path or address of that.
 
     Raises:
-        UnreadableManifestError: naming the file, if it is damaged or of a later version.
+        UnreadableManifestError: naming the place, if it is damaged or of a later version.
     """
-    content = path.read_bytes()
     try:
         return Manifest.model_validate_json(content if b'"stopFill"' in content else _completed(content))
     except ValidationError as error:
-        raise unreadable(path, content, error) from None
+        raise unreadable(place, content, error) from None
 
 
 def _completed(content: bytes) -> bytes:
@@ -368,7 +408,7 @@ def _completed(content: bytes) -> bytes:
     return json.dumps(document).encode()
 
 
-def unreadable(path: Path, content: bytes, error: ValidationError) -> UnreadableManifestError:
+def unreadable(place: str, content: bytes, error: ValidationError) -> UnreadableManifestError:
     """Say why a manifest cannot be read: a later version wrote it, whatever else it is, or it is damaged."""
     try:
         document = json.loads(content)
@@ -376,8 +416,8 @@ def unreadable(path: Path, content: bytes, error: ValidationError) -> Unreadable
         document = None
     layout = document.get("layout") if isinstance(document, dict) else None
     if isinstance(layout, int) and layout > LAYOUT:
-        return UnreadableManifestError(later_layout(str(path), layout, LAYOUT))
-    return UnreadableManifestError(f"{path} is damaged ({field_errors(error)[0]}). {REMEDY}")
+        return UnreadableManifestError(later_layout(place, layout, LAYOUT))
+    return UnreadableManifestError(f"{place} is damaged ({field_errors(error)[0]}). {REMEDY}")
 
 
 def write_results(

@@ -24,7 +24,7 @@ from lab_pipeline.domain.timeframe import timeframe_ms
 from lab_pipeline.engine import ENGINE_VERSION
 from lab_pipeline.engine.fitting import columns_read, misfits, reads_liquidity, without_a_pool
 from lab_pipeline.engine.history import count_calls, counts_calls, look_back_ms
-from lab_pipeline.lake import CandleSlice, Lake, SlicePiece, combine, snapshot_hash
+from lab_pipeline.lake import CandleSlice, Lake, LakeError, SlicePiece, combine, snapshot_hash
 from lab_pipeline.runs.artifacts import ArtifactStore, Manifest, Provenance
 from lab_pipeline.runs.faulty import without_faults
 from lab_pipeline.runs.mentions import first_mentions
@@ -53,10 +53,12 @@ class ResolvedBacktest:
         signals: the registered signals that it names, as they were then.
         repeats: calls that are left out because others said it first.
         faulty: calls that are left out because their candles have faults.
+        lake: the version of the lake that has the calls and the candles.
     """
 
     spec: ResolvedSpec
     calls: pl.DataFrame
+    lake: str
     signals: Signals = NO_SIGNALS
     repeats: int = 0
     faulty: int = 0
@@ -169,6 +171,7 @@ def resolve_config(
         InvalidConfigError: as `resolve` does.
         EmptyLakeError: likewise.
     """
+    lake = lake.at(spec.as_of)
     _require_candles(lake, spec.timeframe)
     _require_known(spec.universe, lake, spec.timeframe)
     back = look_back_ms(config, timeframe_ms(spec.timeframe))
@@ -193,7 +196,7 @@ def resolve_config(
         params=spec.params,
         signals=signals.identities,
     )
-    return ResolvedBacktest(resolved, calls, signals, found.repeats, found.faulty)
+    return ResolvedBacktest(resolved, calls, lake.version, signals, found.repeats, found.faulty)
 
 
 def select_calls(spec: BacktestSpec, lake: Lake, *, look_back_ms: int, horizon_ms: int) -> SelectedCalls:
@@ -237,6 +240,10 @@ def find_problems(spec: BacktestSpec, strategies: StrategyStore, lake: Lake) -> 
                 place = "params" if _is_set(one.path, spec.params) else "strategy"
                 found.append(FieldError(f"{place}.{one.path}", one.message))
     try:
+        lake = lake.at(spec.as_of)
+    except LakeError as error:
+        return [*found, FieldError("asOf", str(error))]
+    try:
         _require_candles(lake, spec.timeframe)
     except EmptyLakeError as error:
         found.append(FieldError("timeframe", str(error)))
@@ -257,7 +264,7 @@ def plan(backtest: ResolvedBacktest, lake: Lake) -> CandleSlice:
         backtest: what is to be simulated.
         lake: that has the candles.
     """
-    spec, calls = backtest.spec, backtest.calls
+    spec, calls, lake = backtest.spec, backtest.calls, lake.at(backtest.lake)
     if calls.is_empty():
         return lake.slice(spec.timeframe, [], spec.range.start, spec.range.end)
     first, last = calls.select(first=pl.col("called_at").min(), last=pl.col("called_at").max()).row(0)
@@ -409,7 +416,7 @@ def _result(
 ) -> SimulatedBacktest:
     spec = backtest.spec
     simulation = simulator.finish()
-    provenance = Provenance(spec, snapshot_hash(backtest.calls, digest), ENGINE_VERSION)
+    provenance = Provenance(spec, snapshot_hash(backtest.calls, digest), ENGINE_VERSION, backtest.lake)
     said = backtest.calls.select("call_id", *(name for name in CALL_OPTIONS if name in backtest.calls.columns))
     return SimulatedBacktest(simulation, provenance, candles, said, finer_bytes, backtest.repeats, backtest.faulty)
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import yaml  # type: ignore[import-untyped]  # it ships no types
 
+from lab_pipeline.runs.artifact_storage import RUNS, Storage, storage_of
 from lab_pipeline.runs.tags import ASSET_JOB, BACKTEST_ASSETS, BACKTEST_JOBS, asked_fields, recorded, status_of
 from lab_pipeline.settings import Settings
 from lab_pipeline.storage.run_rows import newest_runs
@@ -53,7 +54,7 @@ def newest(settings: Settings, limit: int | None) -> list[ListedRun] | None:
         return None
     if limit is None:
         rows = iter(list(rows))  # the record is held no longer than it takes to read it
-    return list(islice(_listed(rows, settings.artifacts_dir), limit))
+    return list(islice(_listed(rows, storage_of(settings, RUNS, settings.artifacts_dir)), limit))
 
 
 def _own_record(dagster_home: Path) -> Path | None:
@@ -67,7 +68,7 @@ def _own_record(dagster_home: Path) -> Path | None:
     return dagster_home / named if isinstance(named, str) else None
 
 
-def _listed(rows: Iterator[tuple[str, str, str, datetime, str]], artifacts: Path) -> Iterator[ListedRun]:
+def _listed(rows: Iterator[tuple[str, str, str, datetime, str]], artifacts: Storage) -> Iterator[ListedRun]:
     for run_id, job, status, created, text in rows:
         body = json.loads(text)
         if job not in BACKTEST_JOBS and not _makes_backtest_assets(body):
@@ -81,7 +82,7 @@ def _listed(rows: Iterator[tuple[str, str, str, datetime, str]], artifacts: Path
             strategy_version=recorded("strategy_version", tags, asked),
             timeframe=recorded("timeframe", tags, asked),
             created_at=created.replace(tzinfo=UTC),
-            summary=_summary(artifacts / run_id / "manifest.json"),
+            summary=_summary(artifacts, run_id),
         )
 
 
@@ -91,10 +92,10 @@ def _makes_backtest_assets(body: Mapping[str, Any]) -> bool:
     return any(key["path"][0] == BACKTEST_ASSETS for keys in chosen.values() for key in keys)
 
 
-def _summary(manifest: Path) -> Mapping[str, Any] | None:
+def _summary(artifacts: Storage, run_id: str) -> Mapping[str, Any] | None:
     """Return what a manifest says; of one that is damaged `lab doctor` tells."""
     try:
-        summary = json.loads(manifest.read_bytes())["summary"]
+        summary = json.loads(artifacts.manifest(run_id))["summary"]
     except (OSError, ValueError, LookupError, TypeError):
         return None
     return summary if isinstance(summary, Mapping) else None

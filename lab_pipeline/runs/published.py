@@ -3,7 +3,6 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
 from typing import overload
 
 import polars as pl
@@ -14,7 +13,7 @@ from lab_pipeline.domain.strategy import StrategyConfig
 from lab_pipeline.domain.summary import Summary
 from lab_pipeline.notebook.display import Sheet
 from lab_pipeline.notebook.shown import Shown
-from lab_pipeline.runs.artifacts import REPORT, ArtifactStore, Manifest, UnknownRunError
+from lab_pipeline.runs.artifacts import REPORT, ArtifactStore, Manifest, Publication, UnknownRunError
 
 ID_SHOWN = 8
 """Characters of a run's id: enough to tell it from others."""
@@ -28,11 +27,11 @@ class PublishedRun(Shown):
     published fewer files, and files with fewer columns: what is not there is empty, or null.
 
     Attributes:
-        directory: that it was published to.
+        files: where they are.
         manifest: what was published.
     """
 
-    directory: Path
+    files: Publication
     manifest: Manifest
 
     def __eq__(self, other: object) -> bool:
@@ -44,13 +43,13 @@ class PublishedRun(Shown):
         return hash(self._identity)
 
     @property
-    def _identity(self) -> tuple[Path, str]:
-        return self.directory, self.manifest.fingerprint
+    def _identity(self) -> tuple[str, str]:
+        return self.files.place, self.manifest.fingerprint
 
     @classmethod
     def of(cls, store: ArtifactStore, manifest: Manifest) -> "PublishedRun":
         """Return the run of a manifest."""
-        return cls(store.directory / manifest.run_id, manifest)
+        return cls(Publication(store.storage, manifest.run_id), manifest)
 
     @property
     def run_id(self) -> str:
@@ -118,9 +117,11 @@ class PublishedRun(Shown):
 
         Raises:
             UnknownRunError: if the run was deleted meanwhile.
+            DamagedArtifactError: if it is not what was published.
         """
+        file = next(file for file in self.manifest.files if file.name == REPORT)
         try:
-            return Sheet((self.directory / REPORT).read_text(encoding="utf-8"))
+            return Sheet(self.files.path(file).read_text(encoding="utf-8"))
         except FileNotFoundError:
             raise self._deleted() from None
 
@@ -132,12 +133,14 @@ class PublishedRun(Shown):
 
         Raises:
             UnknownRunError: if the run was deleted meanwhile.
+            DamagedArtifactError: if the file is not what was published.
         """
         wanted = RESULTS[name].columns
-        if not any(file.name == f"{name}.parquet" for file in self.manifest.files):
+        file = next((file for file in self.manifest.files if file.name == f"{name}.parquet"), None)
+        if file is None:
             return pl.DataFrame(schema=wanted)
         try:
-            found = pl.read_parquet(self.directory / f"{name}.parquet", glob=False)
+            found = pl.read_parquet(self.files.path(file), glob=False)
         except FileNotFoundError:
             raise self._deleted() from None
         missing = [pl.lit(None, kind).alias(column) for column, kind in wanted.items() if column not in found.columns]

@@ -32,6 +32,8 @@ NO_RESULT = "none yet"
 """Of a run that repeats another: Dagster copies all tags."""
 FILLS_TAG = "lab/fills"
 """Id of what a run assumes of its fills: runs that differ in it are not comparable."""
+LAKE_TAG = "lab/lake"
+"""The version of the lake that a run reads, and whoever executes it again."""
 WINDOW_TAG = "lab/window"
 """The calls that a run is about, as an ISO 8601 interval: start/end, the end not included."""
 FIELD_TAGS = {"strategy": STRATEGY_TAG, "strategy_version": VERSION_TAG, "timeframe": TIMEFRAME_TAG}

@@ -1,15 +1,14 @@
 """The few things that statistics need of a manifest, read quickly: there are ten thousand of them."""
 
 import hashlib
-import os
 from datetime import datetime
-from pathlib import Path
 from typing import Annotated, Any
 
 import pyarrow as pa
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from lab_pipeline.domain.fill_assumptions import FillAssumptions, fill_assumptions
+from lab_pipeline.runs.artifact_storage import Storage
 from lab_pipeline.runs.artifacts import LAYOUT, unreadable
 
 
@@ -40,6 +39,8 @@ class _Spec(_PartEntry):
 class _File(_PartEntry):
     name: str
     rows: int | None
+    bytes: int
+    sha256: str
 
 
 class SummaryHead(_PartEntry):
@@ -74,42 +75,32 @@ class ManifestHead(_PartEntry):
 
     def rows(self, name: str) -> int:
         """Return how many rows a Parquet artifact has."""
-        return next(file.rows or 0 for file in self.files if file.name == name)
+        return self.file(name).rows or 0
+
+    def file(self, name: str) -> _File:
+        """Return what is said of a file."""
+        return next(file for file in self.files if file.name == name)
 
 
-def directories(artifacts_dir: Path) -> pa.Table:
-    """Return the directories of artifacts, `run_id` and `directory`: a number that tells one from its successor.
+def directories(storage: Storage) -> pa.Table:
+    """Return what is published, `run_id` and `directory`: a number that tells one from its successor.
 
     Asking for a list costs far less than a look at each of them.
     """
-    try:
-        with os.scandir(artifacts_dir) as found:
-            rows = [(entry.name, entry.inode()) for entry in found]
-    except FileNotFoundError:
-        rows = []
+    rows = list(storage.stamps())
     numbers = pa.array([number for _, number in rows], pa.uint64())
     return pa.table({"run_id": pa.array([name for name, _ in rows], pa.string()), "directory": numbers})
 
 
-def signature(path: str) -> str | None:
-    """Return what changes when a file is written again; none if there is no such file."""
-    try:
-        status = os.stat(path)  # noqa: PTH116 - text: paths as objects cost more than the call
-    except FileNotFoundError:
-        return None
-    return f"{status.st_size}:{status.st_mtime_ns}"
-
-
-def read_head(path: Path) -> tuple[str, ManifestHead]:
-    """Return the sha256 of a manifest and what statistics need of it.
+def read_head(content: bytes, place: str) -> tuple[str, ManifestHead]:
+    """Return the sha256 of a manifest and what statistics need of it; arguments as of `artifacts.read_manifest`.
 
     Raises:
-        UnreadableManifestError: naming the file, if it is damaged or of a later version.
+        UnreadableManifestError: naming the place, if it is damaged or of a later version.
     """
-    content = path.read_bytes()
     try:
         head = ManifestHead.model_validate_json(content)
         head.fill_assumptions  # noqa: B018 - what is wrong with them is wrong with the manifest
         return hashlib.sha256(content).hexdigest(), head
     except ValidationError as error:
-        raise unreadable(path, content, error) from None
+        raise unreadable(place, content, error) from None

@@ -19,16 +19,17 @@ from lab_pipeline.domain.backtest import now
 from lab_pipeline.domain.t_quantile import student_t_975
 from lab_pipeline.domain.timeframe import timeframe_ms
 from lab_pipeline.files.locks import locked
-from lab_pipeline.runs.artifacts import MANIFEST, REMEDY, ArtifactStore, DamagedArtifactError
+from lab_pipeline.runs.artifact_storage import MANIFEST, ChangedError
+from lab_pipeline.runs.artifacts import REMEDY, ArtifactStore, DamagedArtifactError
 from lab_pipeline.settings import Settings
 from lab_pipeline.statistics.buckets import COLUMNS, BucketRange, Metric, bucket_number, classic_buckets
 from lab_pipeline.statistics.catalog import FORMAT, Catalog, CatalogState, Change, NotComputedError, read_table, showing
 from lab_pipeline.statistics.correlations import correlate
 from lab_pipeline.statistics.duckdb_session import DuckDBSession
-from lab_pipeline.statistics.manifests import ManifestHead, SummaryHead, directories, read_head, signature
+from lab_pipeline.statistics.manifests import ManifestHead, SummaryHead, directories, read_head
 from lab_pipeline.statistics.queries import sql
 from lab_pipeline.statistics.run_record import COMPLETED, KNOWN, RunRecord, as_table, known_frame
-from lab_pipeline.statistics.segments import CALLS, Segment, SegmentFiles
+from lab_pipeline.statistics.segments import CALLS, PATHS, TRADES, Segment, SegmentFiles
 from lab_pipeline.storage.plain_path import plain
 
 ESTABLISHED_CALLS = 20
@@ -40,6 +41,7 @@ LARGEST_FREEDOM = 10_000
 """Degrees of freedom beyond which Student's t no longer differs."""
 
 
+EQUITY = "equity"
 RUN_LABELS = "SELECT run_no, strategy_id, fills FROM runs"
 """What groups of trades are told of the runs that they come from."""
 
@@ -51,13 +53,13 @@ class Statistics:
     Attributes:
         catalog: their tables.
         files: columns of the counted runs.
-        artifacts_dir: published runs.
+        artifacts: published runs.
         threads: of a computation; default: all cores. The result does not depend on it.
     """
 
     catalog: Catalog
     files: SegmentFiles
-    artifacts_dir: Path
+    artifacts: ArtifactStore
     threads: int | None = None
 
     @classmethod
@@ -66,7 +68,7 @@ class Statistics:
         return cls(
             Catalog(settings.catalog_path),
             SegmentFiles(settings.statistics_dir),
-            settings.artifacts_dir,
+            ArtifactStore.of(settings),
             settings.threads,
         )
 
@@ -111,7 +113,7 @@ def refresh(statistics: Statistics, runs: pl.DataFrame | Iterable[RunRecord], *,
     recorded = (runs if isinstance(runs, pl.DataFrame) else known_frame(runs)).unique("run_id", keep="last")
     with alone(statistics):
         before = None if rebuild else _read_before(statistics, recorded)
-        plan = _plan(statistics.artifacts_dir, recorded, before)
+        plan = _plan(statistics.artifacts, recorded, before)
         changed = before is None or plan.source_hash != before.state.source_hash
         if changed:
             try:
@@ -120,7 +122,7 @@ def refresh(statistics: Statistics, runs: pl.DataFrame | Iterable[RunRecord], *,
                 if before is None:
                     raise
                 # A file of before has an end that can be read, and something else that cannot.
-                plan = _plan(statistics.artifacts_dir, recorded, None)
+                plan = _plan(statistics.artifacts, recorded, None)
                 change = _computed(statistics, plan, None)
             statistics.catalog.apply(change)
             statistics.files.sweep(change.state.files)
@@ -198,7 +200,7 @@ def _read_before(statistics: Statistics, recorded: pl.DataFrame) -> _Before | No
 
     The tables are compared where they lie, and only differences leave the database, for there may be very many runs.
     """
-    found = directories(statistics.artifacts_dir)
+    found = directories(statistics.artifacts.storage)
     try:
         with statistics.catalog.reading() as (connection, state):
             if not statistics.files.are_whole(state.files, state.calls_file):
@@ -221,9 +223,9 @@ def _read_before(statistics: Statistics, recorded: pl.DataFrame) -> _Before | No
         return None
 
 
-def _plan(artifacts_dir: Path, runs: pl.DataFrame, before: _Before | None) -> _Plan:
+def _plan(artifacts: ArtifactStore, runs: pl.DataFrame, before: _Before | None) -> _Plan:
     if before is None:
-        found = pl.DataFrame(directories(artifacts_dir))
+        found = pl.DataFrame(directories(artifacts.storage))
         looked_at = runs.filter(pl.col("status") == COMPLETED).join(found, on="run_id")
     else:
         looked_at = before.artifacts
@@ -232,8 +234,7 @@ def _plan(artifacts_dir: Path, runs: pl.DataFrame, before: _Before | None) -> _P
     moved: list[tuple[str, int]] = []
     for run in looked_at.iter_rows(named=True):
         run_id, number = run["run_id"], run.get("run_no")
-        path = f"{artifacts_dir}/{run_id}/{MANIFEST}"
-        seen = None if run["directory"] is None else signature(path)
+        seen = None if run["directory"] is None else artifacts.storage.signature(run_id)
         if seen is not None and seen == run.get("signature"):
             if run["directory"] != run["old_directory"]:
                 moved.append((run_id, run["directory"]))
@@ -241,7 +242,8 @@ def _plan(artifacts_dir: Path, runs: pl.DataFrame, before: _Before | None) -> _P
         if number is not None:
             gone[number] = (run_id, run["manifest_sha256"])
         if seen is not None:  # or else its artifacts are gone
-            added.append(_NewRun(run_id, run["completed_at"], run["directory"], seen, *read_head(Path(path))))
+            content, place = artifacts.storage.manifest(run_id), artifacts.storage.at(run_id, MANIFEST)
+            added.append(_NewRun(run_id, run["completed_at"], run["directory"], seen, *read_head(content, place)))
     added.sort(key=lambda new: new.run_id)
     changed = _all_new(runs) if before is None else before.records
     recorded = changed.filter("is_recorded").select(list(KNOWN))
@@ -297,9 +299,8 @@ def _computed(statistics: Statistics, plan: _Plan, before: _Before | None) -> Ch
     try:
         with DuckDBSession(statistics.threads) as bench:
             return _compute(statistics, bench, plan, before)
-    except duckdb.Error as error:
-        store = ArtifactStore(statistics.artifacts_dir)
-        damaged = [problem for one in plan.added for problem in store.damage(one.run_id)]
+    except (duckdb.Error, FileNotFoundError, ChangedError) as error:
+        damaged = [problem for one in plan.added for problem in statistics.artifacts.damage(one.run_id)]
         if not damaged:
             raise
         raise DamagedArtifactError(f"the statistics cannot be computed: {damaged[0]}. {REMEDY}") from error
@@ -314,10 +315,10 @@ def _compute(statistics: Statistics, bench: DuckDBSession, plan: _Plan, before: 
         segments = files.without(bench, segments, plan.gone)
     new: list[Segment] = []
     if plan.added:
-        places = [statistics.artifacts_dir / one.run_id for one in plan.added]
-        new = [files.write(bench, places, first)]
+        artifacts = {kind: _artifacts(statistics.artifacts, plan.added, kind) for kind in (TRADES, PATHS, EQUITY)}
+        new = [files.write(bench, artifacts, first)]
     files.define_views(bench, new)
-    added = _measure_runs(bench, plan.added, places if plan.added else [], first)
+    added = _measure_runs(bench, plan.added, artifacts[EQUITY] if plan.added else [], first)
     runs_now = {"leaderboard_runs": added, "statistics_runs": as_table(plan.recorded)}
     runs = _all_runs(added, plan.gone, before)
     bench.put("runs", runs)
@@ -350,10 +351,15 @@ def _compute(statistics: Statistics, bench: DuckDBSession, plan: _Plan, before: 
     )
 
 
-def _measure_runs(bench: DuckDBSession, added: Sequence[_NewRun], directories: Sequence[Path], first: int) -> pa.Table:
+def _artifacts(store: ArtifactStore, added: Sequence[_NewRun], name: str) -> list[Path]:
+    """Return where a table of each run can be read."""
+    return store.storage.local_all([(new.run_id, new.manifest.file(f"{name}.parquet")) for new in added])
+
+
+def _measure_runs(bench: DuckDBSession, added: Sequence[_NewRun], equity: Sequence[Path], first: int) -> pa.Table:
     bench.put("new_runs", _run_rows(added, first))
     if added:
-        files = [plain(directory / "equity.parquet") for directory in directories]
+        files = [plain(path) for path in equity]
         bench.put("steps", bench.read(sql("list_daily_returns"), {"files": files, "first_run_no": first}))
     else:
         bench.put("steps", bench.read("SELECT 0 AS owner, 0 AS step, 0.0e0 AS change WHERE false"))

@@ -2,7 +2,7 @@
 
 import time
 import uuid
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -60,12 +60,12 @@ class SegmentFiles:
             return False
         return True
 
-    def write(self, bench: DuckDBSession, runs: Sequence[Path], first_run_no: int) -> Segment:
-        """Copy the columns of the artifacts in the directories `runs`, which get numbers from `first_run_no` on."""
+    def write(self, bench: DuckDBSession, files: Mapping[str, Sequence[Path]], first_run_no: int) -> Segment:
+        """Copy the columns of the artifacts of runs, which get numbers from `first_run_no` on, by their kind."""
         name = uuid.uuid4().hex
         with self._whole(name):
             for kind in (TRADES, PATHS):
-                parameters = {"files": [plain(run / f"{kind}.parquet") for run in runs], "first_run_no": first_run_no}
+                parameters = {"files": [plain(path) for path in files[kind]], "first_run_no": first_run_no}
                 self._copy(bench, sql(f"copy_{kind}"), name, kind, parameters)
         return Segment(name, self._count(bench, name))
 

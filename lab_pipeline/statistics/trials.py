@@ -101,7 +101,7 @@ class TrialsLedger:
     @classmethod
     def of(cls, settings: Settings) -> Self:
         """Return that of a lab."""
-        return cls(settings.catalog_path, ArtifactStore(settings.artifacts_dir))
+        return cls(settings.catalog_path, ArtifactStore.of(settings))
 
     def record(self, *evaluations: tuple[Evaluation, Iterable[str]]) -> None:
         """Record what was evaluated: with each evaluation, the hashes of its configurations."""
@@ -137,8 +137,7 @@ class TrialsLedger:
 
     def catch_up(self) -> None:
         """Record the published backtests that are not on record; a damaged one counts when it is mended."""
-        directory = self.artifacts.directory
-        missing = self.missing(path.name for path in directory.iterdir()) if directory.is_dir() else []
+        missing = self.missing(name for name, _ in self.artifacts.storage.stamps())
         for begin in range(0, len(missing), MANIFESTS_AT_ONCE):
             self._record_published(missing[begin : begin + MANIFESTS_AT_ONCE])
 

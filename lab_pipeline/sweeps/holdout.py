@@ -7,7 +7,6 @@ from typing import Any
 
 from lab_pipeline.domain.backtest import TimeRange, iso
 from lab_pipeline.domain.errors import ConflictError
-from lab_pipeline.files.atomic import write_whole
 from lab_pipeline.lake import Lake
 from lab_pipeline.runs import backtest as backtests
 from lab_pipeline.runs.strategies import StrategyStore
@@ -76,8 +75,8 @@ def holdout_of(store: SweepStore, sweep_id: str) -> Holdout | None:
     held = TimeRange(
         start=datetime.fromisoformat(space["holdout_start"]), end=datetime.fromisoformat(space["holdout_end"])
     )
-    path = store.directory / sweep_id / RESULT
-    result = json.loads(path.read_bytes()) if path.is_file() else None
+    found = store.storage.mark(sweep_id, RESULT)
+    result = None if found is None else json.loads(found)
     strategy = str(manifest.spec["strategy"])
     used = store.trials.tried(strategy, held.start, held.end)
     return Holdout(sweep_id, held, looks(store, strategy, held), used, result)
@@ -138,6 +137,6 @@ def reveal(
             )
     record_look(store, sweep_id, str(manifest.spec["strategy"]), known.held, by)
     if known.result is None:
-        write_whole(store.directory / sweep_id / RESULT, json.dumps(result, indent=2, allow_nan=False) + "\n")
+        store.storage.set_mark(sweep_id, RESULT, json.dumps(result, indent=2, allow_nan=False) + "\n")
     seen = looks(store, str(manifest.spec["strategy"]), known.held)
     return Holdout(sweep_id, known.held, seen, known.used, result)

@@ -137,7 +137,7 @@ def replay(
             simulation = simulator.finish()
             hold_to(simulation, sweep, number)
             said = calls.select("call_id", *(name for name in CALL_OPTIONS if name in calls.columns))
-            yield Replay(number, Provenance(spec, snapshot, ENGINE_VERSION), simulation, said)
+            yield Replay(number, Provenance(spec, snapshot, ENGINE_VERSION, resolved.lake), simulation, said)
 
 
 def stress_lanes(replays: Iterable[Replay]) -> pl.DataFrame:

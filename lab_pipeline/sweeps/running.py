@@ -88,6 +88,7 @@ class ResolvedSweep:
         signals: that some set names, as they were then.
         held_days: days of the holdout, whose calls are not simulated.
         held: when they are called; none without a holdout.
+        lake: the version of the lake that has the calls and the candles.
         signals_dir: where registered signals are.
         memory: bytes that cells may take, and candles that an optimiser keeps.
         searched: fingerprint of the optimiser's search, whose trials are kept until the sweep is published.
@@ -105,6 +106,7 @@ class ResolvedSweep:
     signals: Signals
     held_days: int
     held: TimeRange | None
+    lake: str
     signals_dir: Path | None = None
     memory: int = MEMORY
     searched: str | None = None
@@ -168,6 +170,7 @@ def resolve(spec: SweepSpec, strategies: StrategyStore, lake: Lake, *, memory: i
     """
     from lab_pipeline.engine.sweep import Sets, days_of  # noqa: PLC0415 - numba
 
+    lake = lake.at(None)
     asked = spec.backtest(backtests.full_range(lake))
     whole = asked.universe.model_copy(update={"first_mention": None, "without_faults": ()})  # left out below
     base = backtests.resolve(asked.model_copy(update={"universe": whole}), strategies, lake)
@@ -225,6 +228,7 @@ def resolve(spec: SweepSpec, strategies: StrategyStore, lake: Lake, *, memory: i
         signals=signals,
         held_days=int(held.sum()),
         held=TimeRange(start=_moment(int(days[held][0]), end), end=asked.range.end) if held.any() else None,
+        lake=lake.version,
         signals_dir=strategies.signals_dir,
         memory=memory,
         repeats=found.repeats,
@@ -259,6 +263,7 @@ def search(
 
 def with_sets(resolved: ResolvedSweep, sets: "Sets", lake: Lake) -> ResolvedSweep:
     """Return the same sweep of other sets of its space; errors as of `resolve`."""
+    lake = lake.at(resolved.lake)
     _require_pools(sets, resolved.calls, lake, resolved.spec.timeframe)
     all_calls = resolved.all_calls
     if all_calls.is_empty() and any(map(counts_calls, sets.groups)):
@@ -503,6 +508,7 @@ def publish(sweep_id: str, selected: SelectedSweep, store: SweepStore) -> SweepM
         "spec": spec.to_json_dict(),
         "strategy_version": resolved.strategy_version,
         "snapshot": selected.snapshot,
+        "lake": resolved.lake,
         "engine_version": ENGINE_VERSION,
         "sets": len(sets),
         "verdict": selected.selection.verdict.words,
@@ -720,7 +726,7 @@ class Reach(NamedTuple):
     def open(self, resolved: ResolvedSweep, lake: Lake) -> CandleSlice:
         """Choose the candles of the calls' tokens."""
         mints = resolved.calls["mint"].unique().sort().to_list()
-        return lake.slice(
+        return lake.at(resolved.lake).slice(
             resolved.spec.timeframe,
             mints,
             self.start,

@@ -1,39 +1,46 @@
-"""The artifacts of a sweep: one directory, complete or not there at all."""
+"""The artifacts of a sweep: complete or not there at all."""
 
 import json
 import shutil
 from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import polars as pl
-from pydantic import JsonValue, ValidationError
+from pydantic import Field, JsonValue, ValidationError
 
 from lab_pipeline.domain.backtest import Moment, now
 from lab_pipeline.domain.errors import LabError
 from lab_pipeline.domain.frames import TIMESTAMP
 from lab_pipeline.domain.model import Record, field_errors
 from lab_pipeline.domain.summary import Summary
-from lab_pipeline.files.atomic import move, sync_directory, write_whole
+from lab_pipeline.files.atomic import sync_directory
 from lab_pipeline.files.disk_errors import disk_error
-from lab_pipeline.files.staging import leftovers, staged
-from lab_pipeline.runs.artifacts import (
+from lab_pipeline.runs.artifact_storage import (
     MANIFEST,
+    MISSING,
+    SWEEPS,
+    ChangedError,
+    DirectoryStorage,
+    Storage,
+    storage_of,
+)
+from lab_pipeline.runs.artifacts import (
     REPORT,
     RUN_DIRECTORY,
-    STAGING,
     ArtifactFile,
     DamagedArtifactError,
     UnknownArtifactError,
     library_versions,
+    said_of,
     write_parquet,
     write_parts,
     write_results,
     write_text,
 )
+from lab_pipeline.settings import Settings
 from lab_pipeline.statistics.trials import Evaluation, Kind, TrialsLedger
 from lab_pipeline.sweeps.records import objective_name, sync
 
@@ -67,6 +74,8 @@ class SweepManifest(Record):
     strategy_version: str
     snapshot: str
     """Hash of the rows that the sweep read."""
+    lake: Annotated[str | None, Field(exclude_if=lambda lake: lake is None)] = None
+    """The version of the lake that had them; sweeps of earlier versions of the lab do not say it."""
     engine_version: str
     library_versions: dict[str, str]
     created_at: Moment
@@ -76,7 +85,7 @@ class SweepManifest(Record):
     files: tuple[ArtifactFile, ...]
 
 
-SWEEPS = pl.Schema(
+LISTED = pl.Schema(
     {
         "sweep_id": pl.String(),
         "strategy": pl.String(),
@@ -89,17 +98,19 @@ SWEEPS = pl.Schema(
 )
 
 
-@dataclass(frozen=True)
 class SweepStore:
-    """All published sweeps of a lab, one directory each; it appears by one rename.
+    """All published sweeps of a lab.
 
     Attributes:
-        directory: of them.
+        directory: of what unfinished sweeps have computed.
         trials: where every set that was evaluated is on record.
+        storage: where the sweeps are.
     """
 
-    directory: Path
-    trials: TrialsLedger
+    def __init__(self, directory: Path, trials: TrialsLedger, storage: Storage | None = None) -> None:
+        """Open the sweeps in that directory, which need not exist yet, or in another place."""
+        self.directory, self.trials = directory, trials
+        self.storage: Storage = storage or DirectoryStorage(directory)
 
     def __call__(self) -> pl.DataFrame:
         """Return what sweeps have published, newest first.
@@ -120,7 +131,7 @@ class SweepStore:
             )
             for one in manifests
         ]
-        return pl.DataFrame(rows, SWEEPS, orient="row")
+        return pl.DataFrame(rows, LISTED, orient="row")
 
     def publish(
         self,
@@ -145,10 +156,10 @@ class SweepStore:
             parts: file name without suffix -> rows that are too many to be held at once.
 
         Raises:
-            LabError: if the disk is full or cannot be written, or the id is taken.
+            LabError: if the disk is full or cannot be written, the bucket does not answer, or the id is taken.
         """
         try:
-            with staged(self.directory / STAGING) as staging:
+            with self.storage.staging() as staging:
                 files = [write_parquet(staging / f"{name}.parquet", frame) for name, frame in frames.items()]
                 files += [write_parts(staging / f"{name}.parquet", some) for name, some in (parts or {}).items()]
                 for name, value in texts.items():
@@ -168,14 +179,15 @@ class SweepStore:
                     **head,
                 )
                 write_text(staging / MANIFEST, "json", manifest.model_dump_json(indent=2, by_alias=True) + "\n")
-                sync_directory(staging)
                 evaluation = evaluation_of(sweep_id, manifest.spec, manifest.snapshot, texts["space"])
                 self.trials.record((evaluation, frames["sets"]["config_hash"]))
-                move(staging, self.directory / sweep_id)
+                if not self.storage.reveal(staging, sweep_id, manifest.files):
+                    raise LabError(f"sweep {sweep_id} is already published in {self.storage.at(sweep_id)}")
         except OSError as error:
-            reason = disk_error(error, self.directory) or error.strerror or str(error)
+            reason = disk_error(error, self.storage.disk) or error.strerror or str(error)
             raise LabError(
-                f"cannot write the artifacts of sweep {sweep_id} to {self.directory}, nothing was published: {reason}"
+                f"cannot write the artifacts of sweep {sweep_id} to {self.storage.place}, nothing was published: "
+                f"{reason}"
             ) from error
         sync(self)
         return manifest
@@ -195,12 +207,15 @@ class SweepStore:
             UnknownSweepError: if nothing is published under that id.
             DamagedArtifactError: if the manifest cannot be read.
         """
-        path = self.directory / sweep_id / MANIFEST
-        if not self.has(sweep_id):
-            raise UnknownSweepError(f"no artifacts of sweep '{sweep_id}' in {self.directory}")
+        unknown = UnknownSweepError(f"no artifacts of sweep '{sweep_id}' in {self.storage.place}")
+        if not RUN_DIRECTORY.fullmatch(sweep_id):
+            raise unknown
         try:
-            return SweepManifest.model_validate_json(path.read_bytes())
+            return SweepManifest.model_validate_json(self.storage.manifest(sweep_id))
+        except (FileNotFoundError, NotADirectoryError):
+            raise unknown from None
         except ValidationError as error:
+            path = self.storage.at(sweep_id, MANIFEST)
             raise DamagedArtifactError(f"{path} is damaged ({field_errors(error)[0]}). {REMEDY}") from None
 
     def document(self, sweep_id: str, name: str) -> dict[str, Any]:
@@ -214,11 +229,11 @@ class SweepStore:
         try:
             found: dict[str, Any] = json.loads(path.read_bytes())
         except ValueError:
-            raise DamagedArtifactError(f"{path} is damaged. {REMEDY}") from None
+            raise DamagedArtifactError(f"{self.storage.at(sweep_id, name)}.json is damaged. {REMEDY}") from None
         return found
 
     def path(self, sweep_id: str, name: str) -> Path:
-        """Return the path of an artifact, by the name that the manifest gives it, with or without its suffix.
+        """Return where an artifact can be read on this machine, by its name with or without its suffix.
 
         Raises:
             UnknownSweepError: if there is no such sweep.
@@ -228,9 +243,11 @@ class SweepStore:
         files = self.manifest(sweep_id).files
         for file in files:
             if name in (file.name, Path(file.name).stem):
-                if problem := self._missed(sweep_id, file):
-                    raise DamagedArtifactError(f"{problem}. {REMEDY}")
-                return self.directory / sweep_id / file.name
+                try:
+                    return self.storage.local(sweep_id, file)
+                except (FileNotFoundError, ChangedError) as error:
+                    problem = MISSING if isinstance(error, FileNotFoundError) else str(error)
+                    raise DamagedArtifactError(f"{said_of(self.storage, sweep_id, file, problem)}. {REMEDY}") from None
         names = ", ".join(file.name for file in files)
         raise UnknownArtifactError(f"sweep {sweep_id} has no artifact '{name}': it has {names}")
 
@@ -259,25 +276,21 @@ class SweepStore:
         if not self.has(sweep_id):
             return
         self.catch_up()
-        remove(self.directory, sweep_id)
+        remove(self.storage, sweep_id)
         sync(self)
 
     def has(self, sweep_id: str) -> bool:
         """Tell whether a sweep is published; text that is no name of a directory is none of a sweep."""
-        return is_published(self.directory, sweep_id)
+        return is_published(self.storage, sweep_id)
 
     def pin(self, sweep_id: str, *, pinned: bool) -> None:
         """Keep a sweep for ever, whatever its age, or no longer."""
-        mark = self.directory / sweep_id / PINNED
         self.manifest(sweep_id)
-        if pinned:
-            write_whole(mark, "")
-        else:
-            mark.unlink(missing_ok=True)
+        self.storage.set_mark(sweep_id, PINNED, "" if pinned else None)
 
     def is_pinned(self, sweep_id: str) -> bool:
         """Tell whether a sweep is to be kept for ever."""
-        return (self.directory / sweep_id / PINNED).exists()
+        return self.storage.mark(sweep_id, PINNED) is not None
 
     def missed(self, sweep_id: str) -> list[str]:
         """Say of each file of a sweep that is missing or of another size which it is, without reading it."""
@@ -285,11 +298,11 @@ class SweepStore:
             manifest = self.manifest(sweep_id)
         except LabError as error:
             return [str(error)]
-        return [problem for file in manifest.files if (problem := self._missed(sweep_id, file))]
+        return [said_of(self.storage, sweep_id, *one) for one in self.storage.missed(sweep_id, manifest.files)]
 
     def leftovers(self, *, remove: bool = False) -> int:
         """Return the bytes of what killed publishers and given up sweeps left; or remove them now."""
-        found = leftovers(self.directory / STAGING, remove=remove)
+        found = self.storage.leftovers(remove=remove)
         for path in self.given_up():
             found += sum(file.stat().st_size for file in path.rglob("*") if file.is_file())
             if remove:
@@ -305,26 +318,14 @@ class SweepStore:
 
     def damage(self) -> list[str]:
         """Say of every lost or damaged file of every sweep which it is, without reading it."""
-        if not self.directory.is_dir():
-            return []
-        names = sorted(path.name for path in self.directory.iterdir() if path.is_dir() and path.name[0] != ".")
+        names = sorted(name for name, _ in self.storage.stamps() if name[0] != ".")
         published = self.sweep_ids()
-        lost = [f"{self.directory / name / MANIFEST} is lost" for name in names if name not in published]
+        lost = [f"{self.storage.at(name, MANIFEST)} is lost" for name in names if name not in published]
         return lost + [problem for sweep_id in published for problem in self.missed(sweep_id)]
-
-    def _missed(self, sweep_id: str, file: ArtifactFile) -> str | None:
-        path = self.directory / sweep_id / file.name
-        try:
-            found = path.stat().st_size
-        except FileNotFoundError:
-            return f"{path} is lost"
-        return None if found == file.bytes else f"{path} is damaged ({found:,} of {file.bytes:,} bytes)"
 
     def sweep_ids(self) -> list[str]:
         """Return the ids of all published sweeps, ascending."""
-        if not self.directory.is_dir():
-            return []
-        return sorted(path.name for path in self.directory.iterdir() if (path / MANIFEST).is_file())
+        return sorted(self.storage.names())
 
     def earlier(self, evaluation: Evaluation, hashes: Iterable[str]) -> int:
         """Return how many tries of the strategy's family there are besides those of a sweep."""
@@ -380,24 +381,26 @@ def _last_change(directory: Path) -> float:
         return now().timestamp()
 
 
-def is_published(directory: Path, sweep_id: str) -> bool:
-    """Say whether a sweep is published in a directory of sweeps; text that is no name of one is none of a sweep."""
-    return bool(RUN_DIRECTORY.fullmatch(sweep_id)) and (directory / sweep_id / MANIFEST).is_file()
+def sweeps_of(settings: Settings) -> Storage:
+    """Return where the sweeps of a lab are."""
+    return storage_of(settings, SWEEPS, settings.sweeps_dir)
 
 
-def remove(directory: Path, sweep_id: str) -> None:
+def is_published(storage: Storage, sweep_id: str) -> bool:
+    """Say whether a sweep is published; text that is no name of one is none of a sweep."""
+    return bool(RUN_DIRECTORY.fullmatch(sweep_id)) and storage.signature(sweep_id) is not None
+
+
+def remove(storage: Storage, sweep_id: str) -> None:
     """Delete the artifacts of a sweep: invisible at once, then gone; a sweep that has none is no error.
 
     Raises:
-        LabError: if the disk does not let go of them.
+        LabError: if the disk does not let go of them, or the bucket does not answer.
     """
-    if not is_published(directory, sweep_id):
+    if not is_published(storage, sweep_id):
         return
     try:
-        with staged(directory / STAGING) as staging:
-            move(directory / sweep_id, staging / sweep_id)
-    except FileNotFoundError:
-        return  # somebody else was faster
+        storage.delete(sweep_id)
     except OSError as error:
-        reason = disk_error(error, directory) or error.strerror or str(error)
+        reason = disk_error(error, storage.disk) or error.strerror or str(error)
         raise LabError(f"cannot delete the artifacts of sweep {sweep_id}: {reason}") from error

@@ -5,7 +5,7 @@ from datetime import datetime
 from lab_pipeline.domain.backtest import ResolvedSpec, TimeRange
 from lab_pipeline.domain.errors import ConflictError
 from lab_pipeline.domain.summary import Summary
-from lab_pipeline.runs.artifacts import SUMMARY, DamagedArtifactError, Manifest
+from lab_pipeline.runs.artifacts import SUMMARY, DamagedArtifactError, Manifest, Publication
 from lab_pipeline.runs.published import PublishedRun
 from lab_pipeline.runs.strategies import StrategyStore
 from lab_pipeline.sweeps.sets import set_config
@@ -35,11 +35,12 @@ def winner_run(store: SweepStore, strategies: StrategyStore, sweep_id: str) -> P
     )
     whole = TimeRange(start=datetime.fromisoformat(space["start"]), end=datetime.fromisoformat(space["end"]))
     asked = SweepSpec.parse(manifest.spec).backtest(whole)
-    place = store.directory / sweep_id / FIRST
+    published = Publication(store.storage, sweep_id, FIRST)
     try:
-        summary = Summary.model_validate_json((place / SUMMARY).read_bytes())
-    except (OSError, ValueError):
-        raise DamagedArtifactError(f"{place / SUMMARY} is lost or damaged. {REMEDY}") from None
+        path = published.path(next(file for file in files if file.name == SUMMARY))
+        summary = Summary.model_validate_json(path.read_bytes())
+    except (OSError, ValueError, StopIteration):
+        raise DamagedArtifactError(f"{published.place}/{SUMMARY} is lost or damaged. {REMEDY}") from None
     spec = ResolvedSpec(
         strategy_id=asked.strategy_id,
         strategy_version=manifest.strategy_version,
@@ -61,4 +62,4 @@ def winner_run(store: SweepStore, strategies: StrategyStore, sweep_id: str) -> P
         summary=summary,
         files=files,
     )
-    return PublishedRun(place, described)
+    return PublishedRun(published, described)

@@ -316,7 +316,7 @@ def test_progress_is_what_the_log_said_last(pages, made):
         for part in ("1", "2"):
             instance.report_engine_event(f"simulated {part},000 of 4,000 calls ({part})", run)
         instance.report_engine_event("something else", run)
-        assert Runs(instance, ArtifactStore(lab.artifacts_dir)).progress(run.run_id) == (2000, 4000)
+        assert Runs(instance, ArtifactStore.of(lab)).progress(run.run_id) == (2000, 4000)
 
 
 def test_the_lake_is_shown_by_token_and_day(pages, made):

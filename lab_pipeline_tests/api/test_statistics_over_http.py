@@ -2,6 +2,7 @@ from datetime import timedelta
 
 import pytest
 
+from lab_pipeline.runs.artifacts import ArtifactStore
 from lab_pipeline.statistics import Statistics, refresh
 from lab_pipeline.statistics.catalog import Catalog
 from lab_pipeline.statistics.segments import SegmentFiles
@@ -117,6 +118,8 @@ def test_a_cursor_of_another_list_is_refused(served):
 
 def test_a_new_run_changes_the_tag(served, home):
     before = served.get("/statistics/overview").headers["ETag"]
-    statistics = Statistics(Catalog(home / "catalog.duckdb"), SegmentFiles(home / "statistics"), home / "artifacts")
+    statistics = Statistics(
+        Catalog(home / "catalog.duckdb"), SegmentFiles(home / "statistics"), ArtifactStore(home / "artifacts")
+    )
     refresh(statistics, [])
     assert served.get("/statistics/overview").headers["ETag"] != before

@@ -62,7 +62,7 @@ def backing_up(settings, directory):
         while not done.is_set():
             taken.append(take_backup(settings, directory))
             with open_instance(settings) as instance:
-                runs = Runs(instance, ArtifactStore(settings.artifacts_dir))
+                runs = Runs(instance, ArtifactStore.of(settings))
                 refresh(Statistics.of(settings), run_records(runs, KNOWN.to_frame()))
             if len(taken) % 3 == 0:
                 delete_one(settings)
@@ -125,7 +125,7 @@ def statuses_if_all_fits(home):
     """Hold the stores of a restored home, at which nobody is at work, against one another; return its statuses."""
     settings = load_settings()
     assert settings.home == home
-    artifacts = ArtifactStore(settings.artifacts_dir)
+    artifacts = ArtifactStore.of(settings)
     strategies = StrategyStore(settings.catalog_path)
     versions = {(one, stored.version) for one in strategies.ids() for stored in strategies.versions(one)}
     with open_instance(settings) as instance:

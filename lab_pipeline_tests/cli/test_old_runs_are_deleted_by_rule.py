@@ -32,7 +32,7 @@ def test_the_newest_and_the_pinned_are_kept_and_the_rest_goes_with_everything(st
     with open_instance(load_settings()) as instance:
         assert not instance.all_logs(ids[1])
         assert instance.all_logs(ids[3])
-    assert stocked("gc", "--json").json == {"dryRun": False, "bytes": 0, "leftoverBytes": 0, "runs": []}
+    assert stocked("gc", "--json").json == {"dryRun": False, "bytes": 0, "leftoverBytes": 0, "lakeBytes": 0, "runs": []}
     assert stocked("artifacts", "verify").status == 0
 
 

@@ -40,7 +40,7 @@ def test_a_waiting_run_is_canceled_and_a_finished_one_is_not(ran):
 
 def test_a_run_is_deleted_when_that_is_confirmed(ran, monkeypatch):
     lab, done = ran
-    store = ArtifactStore(load_settings().artifacts_dir)
+    store = ArtifactStore.of(load_settings())
     monkeypatch.setattr("typer.confirm", lambda *_words, **_options: False)
     assert lab("runs", "delete", done).status == 0
     assert store.has(done)

@@ -5,6 +5,8 @@ import json
 import polars as pl
 import pytest
 
+from lab_pipeline.runs.strategies import example_strategies
+
 SMALL = ("demo", "--tokens", "12", "--calls", "40")
 
 
@@ -16,8 +18,13 @@ def test_the_demo_repeats_with_the_same_numbers_as_a_run_of_its_own(lab, monkeyp
     assert "market:" in first.out
     assert "open http://127.0.0.1:3000: the run, its assets" in second.out
 
-    runs = lab("runs", "list", "--json").json["runs"]
-    assert [run["status"] for run in runs] == ["completed", "completed"]
+    everything = lab("runs", "list", "--json").json["runs"]
+    assert {run["status"] for run in everything} == {"completed"}
+    ids = sorted(strategy.id for strategy in example_strategies())
+    assert sorted(run["strategyId"] for run in everything) == sorted([*ids, *ids])
+    assert everything[0]["strategyId"] == "ladder", "Dagster's pages are about the run that is shown"
+    assert f"The other {len(ids) - 1} strategies that ship ran on the same calls" in first.out
+    runs = [run for run in everything if run["strategyId"] == "ladder"]
     assert runs[0]["runId"] != runs[1]["runId"]
     assert runs[0]["fingerprint"] == runs[1]["fingerprint"]
     assert runs[0]["summary"] == runs[1]["summary"]

@@ -20,7 +20,7 @@ def asked(**config):
 
 def recorded(settings):
     with open_instance(settings) as instance:
-        runs, _ = Runs(instance, ArtifactStore(settings.artifacts_dir)).page(limit=1000)
+        runs, _ = Runs(instance, ArtifactStore.of(settings)).page(limit=1000)
         return [
             (
                 run.run_id,

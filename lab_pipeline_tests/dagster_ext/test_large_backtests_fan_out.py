@@ -46,7 +46,7 @@ def market(lab):
 
 def result_of(settings, run):
     assert run.error is None
-    manifest = ArtifactStore(settings.artifacts_dir).manifest(run.run_id)
+    manifest = ArtifactStore.of(settings).manifest(run.run_id)
     return manifest.fingerprint, manifest.summary, [(file.name, file.sha256) for file in manifest.files]
 
 
@@ -118,7 +118,7 @@ def test_a_retry_runs_where_the_first_did(lab):
             launched.append((run_config, parent[0]))
             return "new"
 
-    runs = Runs(instance, ArtifactStore(settings.artifacts_dir))
+    runs = Runs(instance, ArtifactStore.of(settings))
     assert Launcher(runs, Webserver(), keys=None, max_queued=10).retry(run.run_id) == "new"
     assert launched == [({**asked, **execution}, run.run_id)]
     instance.delete_run(run.run_id)
@@ -138,7 +138,7 @@ def test_what_an_op_publishes_after_the_end_of_its_run_is_unpublished(lab, plain
         with pytest.raises(dg.Failure, match="unpublished"):
             unpublish_late(op_of(instance, ended), settings)
         assert not visible_rows(clickhouse, run.run_id)
-    assert not ArtifactStore(settings.artifacts_dir).has(run.run_id)
+    assert not ArtifactStore.of(settings).has(run.run_id)
 
 
 def test_what_an_op_of_a_living_run_publishes_stays(lab, monkeypatch):

@@ -81,7 +81,7 @@ def ended(instance, run_id):
 
 
 def files_of(settings, run_id):
-    manifest = ArtifactStore(settings.artifacts_dir).manifest(run_id)
+    manifest = ArtifactStore.of(settings).manifest(run_id)
     return manifest.fingerprint, {file.name: file.sha256 for file in manifest.files}
 
 

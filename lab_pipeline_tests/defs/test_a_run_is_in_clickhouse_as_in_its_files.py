@@ -36,7 +36,7 @@ def clickhouse(lab):
 
 @pytest.fixture
 def store(lab):
-    return ArtifactStore(lab[0].artifacts_dir)
+    return ArtifactStore.of(lab[0])
 
 
 @pytest.fixture
@@ -67,6 +67,9 @@ def test_the_assets_say_where_the_rows_are_and_the_check_counts_them(lab, run, c
         assert seen["dagster/table_name"].value == f"{clickhouse.config.database}.{table}"
         assert seen["dagster/row_count"].value == rows
         assert seen["run"].value == run.run_id
+        shown = [(column.name, column.type) for column in seen["dagster/column_schema"].value.columns]
+        query = "SELECT name, type FROM system.columns WHERE database = currentDatabase() AND table = {table:String}"
+        assert shown == clickhouse.query(f"{query} ORDER BY position", {"table": table}).rows()
     checks = {check.asset_key: check for check in evaluations(instance, run.run_id) if check.check_name == COUNTS}
     assert set(checks) == {METRICS, FILLS}
     assert all(check.passed and check.blocking for check in checks.values())

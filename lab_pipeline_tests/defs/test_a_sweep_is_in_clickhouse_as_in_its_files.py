@@ -62,6 +62,10 @@ def test_the_assets_say_where_the_rows_are_and_the_check_counts_them(lab, run, c
         seen = instance.get_latest_materialization_event(key).asset_materialization.metadata
         table = key.path[-1]
         assert seen["dagster/table_name"].value == f"{clickhouse.config.database}.{table}"
+        shown = [(column.name, column.type) for column in seen["dagster/column_schema"].value.columns]
+        query = "SELECT name, type FROM system.columns WHERE database = currentDatabase() AND table = {table:String}"
+        written = "default_kind != 'EPHEMERAL' ORDER BY position"
+        assert shown == clickhouse.query(f"{query} AND {written}", {"table": table}).rows()
         assert seen["dagster/row_count"].value == counts.clickhouse[table]
         assert f"/sweeps/{run.run_id}/" in seen["url"].value
         assert seen["page"].value.endswith(f"/lab/sweeps/{run.run_id}")

@@ -9,8 +9,10 @@ import pytest
 from dagster._cli.utils import get_temporary_instance_for_cli
 
 from lab_pipeline.definitions import defs
+from lab_pipeline.domain.enums import Fault
 from lab_pipeline.operations.sweep_config import fields_of, to_spec
 from lab_pipeline.runs.strategies import example_strategies
+from lab_pipeline.runs.tags import run_config
 from lab_pipeline.sweeps.spec import SweepSpec
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -96,13 +98,13 @@ def test_jobs_and_checks(repository):
         "backtest/run_fills:rows_equal_artifacts",
         "backtest/run_metrics:rows_equal_artifacts",
         "backtest/summary:calls_have_candles",
-        "backtest/summary:expectancy_is_not_zero",
         "backtest/summary:few_calls_are_ambiguous",
         "backtest/summary:fills_do_not_decide_the_sign",
         "backtest/summary:has_costs",
         "backtest/summary:has_enough_trades",
         "backtest/summary:no_day_makes_the_profit",
         "backtest/summary:no_token_makes_the_profit",
+        "backtest/summary:profit_is_told_from_zero",
         "lake/calls:callers_are_known",
         "lake/calls:calls_follow_candles",
         "lake/calls:no_bursts",
@@ -302,3 +304,11 @@ def test_a_temporary_instance_keeps_its_runs_with_the_rest(tmp_path, monkeypatch
         (home,) = tmp_path.glob(".tmp_dagster_home_*")
         assert (home / "runs.duckdb").exists()
     assert [path.name for path in tmp_path.iterdir()] == ["dagster.yaml"]
+
+
+def test_faults_are_chosen_on_the_launchpad_by_the_names_they_have_everywhere(repository):
+    job = repository.get_job("backtest")
+    asked = {"strategy": "ladder", "timeframe": "1m", "without_faults": [fault.value for fault in Fault]}
+    assert dg.validate_run_config(job, run_config(asked))
+    with pytest.raises(dg.DagsterInvalidConfigError, match="not in enum type Fault got wobble"):
+        dg.validate_run_config(job, run_config({**asked, "without_faults": ["wobble"]}))

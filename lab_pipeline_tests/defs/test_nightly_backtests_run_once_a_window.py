@@ -114,7 +114,7 @@ def test_a_partition_is_a_backtest_like_any_other(instance, home, clickhouse_url
     assert event.metadata["url"].value.endswith(f"/runs/{done.run_id}/artifacts/report.html")
     assert event.metadata["page"].value.endswith(f"/lab/runs/{done.run_id}")
     assert instance.get_materialized_partitions(NIGHTLY) == {key}
-    store = ArtifactStore(home.artifacts_dir)
+    store = ArtifactStore.of(home)
     run = Runs(instance, store).get(done.run_id)
     assert (run.strategy_id, run.strategy_version, run.timeframe, run.status) == ("ladder", "1", "1m", "completed")
     assert (run.asked["start"], run.asked["end"]) == ("2017-12-13", "2018-01-12")

@@ -34,7 +34,7 @@ def test_an_op_gets_the_parts_that_it_asks_for(lab):
     ) -> list[object]:
         with clickhouse.connection() as client:
             (one,) = client.query("SELECT 1 AS one")["one"]
-        return [lake.timeframes(), artifacts.directory, "ladder" in strategies.ids(), one]
+        return [lake.timeframes(), artifacts.storage.directory, "ladder" in strategies.ids(), one]
 
     assert asked(instance, look) == [["1m"], settings.artifacts_dir, True, 1]
 

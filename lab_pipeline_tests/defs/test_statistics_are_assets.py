@@ -50,6 +50,10 @@ def test_the_job_counts_completed_backtests_and_shows_what_it_found(lab):
         seen = metadata(instance, key)
         assert seen["dagster/row_count"].value >= 1
         assert seen["changed"].value is True
+        assert next(iter(seen)) == "page"
+        of_the_lab = {"run_no", "directory", "signature", "manifest_sha256", "manifest_trades", "manifest_paths"}
+        described = seen["dagster/column_schema"].value.columns
+        assert {column.name for column in described if not column.description} <= of_the_lab
     seen = metadata(instance, dg.AssetKey(["statistics", "overview"]))
     assert seen["totalTrades"].value == body["totalTrades"]
     assert isinstance(seen["winRate"], dg.FloatMetadataValue)

@@ -130,7 +130,7 @@ def test_a_sweep_is_queued_once_a_key_and_found_by_what_it_is_about(lab):
             launched.append((job, run_config, tags, parent))
             return "new"
 
-    runs = Runs(instance, ArtifactStore(settings.artifacts_dir))
+    runs = Runs(instance, ArtifactStore.of(settings))
     launcher = Launcher(runs, Webserver(), IdempotencyKeys(settings.catalog_path), max_queued=10)
     assert [launcher.sweep(SPEC, key="mine", request=b"it") for _ in range(2)] == ["new", "new"]
     ((job, run_config, tags, parent),) = launched

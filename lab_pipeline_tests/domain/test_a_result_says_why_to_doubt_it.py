@@ -61,8 +61,8 @@ def test_there_is_no_doubt_about_a_sound_result():
     [
         ({"costs": {"feeBps": 0}}, "has_costs", "0 bp of fees and 0 bp of slippage on every fill"),
         ({"trades": 29}, "has_enough_trades", "29 trades"),
-        ({"expectancy_low": -0.01}, "expectancy_is_not_zero", "the interval is -1.00% to +9.00%"),
-        ({"expectancy_low": None}, "expectancy_is_not_zero", "trades of one day have no interval"),
+        ({"expectancy_low": -0.01}, "profit_is_told_from_zero", "the interval is -1.00% to +9.00%"),
+        ({"expectancy_low": None}, "profit_is_told_from_zero", "trades of one day have no interval"),
         (
             {"lanes": [("stops", "stops at the low", -0.02), ("stress", "50/500 bp", -0.01), ("ended", "dead", 0.01)]},
             "fills_do_not_decide_the_sign",
@@ -87,8 +87,9 @@ def test_what_lies_at_a_limit_is_no_reason():
     assert doubted(trades=30, ambiguous=5, without_candles=20, mints=["A"] * 3 + list("BCDEFGH")) == {}
 
 
-def test_an_interval_below_zero_is_no_doubt():
-    assert doubted(expectancy=-0.05, expectancy_low=-0.09, expectancy_high=-0.01) == {}
+@pytest.mark.parametrize("high", [-0.01, 0.09, None])
+def test_a_mean_loss_promises_no_profit_to_doubt(high):
+    assert doubted(expectancy=-0.05, expectancy_low=None if high is None else -0.2, expectancy_high=high) == {}
 
 
 def test_another_stake_or_a_late_entry_is_no_matter_of_the_fills():
@@ -112,10 +113,7 @@ def test_trades_that_the_portfolio_skipped_make_no_profit():
 
 def test_a_run_without_a_trade_is_doubted_for_that_alone():
     nothing = {"trades": 0, "entered": 0, "expectancy": None, "expectancy_low": None, "expectancy_high": None}
-    assert set(doubted(pnl=[], mints=[], days=[], taken=[], **nothing)) == {
-        "has_enough_trades",
-        "expectancy_is_not_zero",
-    }
+    assert set(doubted(pnl=[], mints=[], days=[], taken=[], **nothing)) == {"has_enough_trades"}
 
 
 def test_the_exit_decides_the_day():

@@ -34,7 +34,7 @@ def runs(tmp_path_factory):
                     status=dg.DagsterRunStatus.SUCCESS,
                 )
                 instance.run_storage.add_historical_run(run, BEGIN + timedelta(hours=number * 7 % 30))
-            yield Runs(instance, ArtifactStore(settings.artifacts_dir))
+            yield Runs(instance, ArtifactStore.of(settings))
 
 
 def walked(runs, wanted, limit):

@@ -191,6 +191,7 @@ def test_the_asset_deletes_and_measures(home, instance, monkeypatch):
         "lake",
         "raw",
         "artifacts",
+        "artifacts_cache",
         "sweeps",
         "clickhouse",
         "dagster",

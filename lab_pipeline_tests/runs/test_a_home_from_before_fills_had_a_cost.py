@@ -89,7 +89,7 @@ def backtest(home, run_id, **params):
 
 def statistics(home):
     files = SegmentFiles(home / "statistics")
-    return Statistics(Catalog(home / "catalog.duckdb"), files, home / "artifacts", threads=1)
+    return Statistics(Catalog(home / "catalog.duckdb"), files, ArtifactStore(home / "artifacts"), threads=1)
 
 
 def known(*run_ids):

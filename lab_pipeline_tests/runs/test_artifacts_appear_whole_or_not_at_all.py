@@ -40,7 +40,7 @@ def publish(store, run_id="run-1", *, provenance=PROVENANCE, rows=3):
 
 
 def visible(store):
-    return sorted(path.name for path in store.directory.iterdir() if not path.name.startswith("."))
+    return sorted(path.name for path in store.storage.directory.iterdir() if not path.name.startswith("."))
 
 
 def test_the_manifest_describes_every_other_file(tmp_path):
@@ -53,7 +53,7 @@ def test_the_manifest_describes_every_other_file(tmp_path):
         content = (directory / file.name).read_bytes()
         assert file.bytes == len(content)
         assert file.sha256 == hashlib.sha256(content).hexdigest()
-    assert read_manifest(directory / "manifest.json") == manifest == store.manifest("run-1")
+    assert read_manifest((directory / "manifest.json").read_bytes(), "there") == manifest == store.manifest("run-1")
 
 
 def test_a_manifest_of_the_first_layout_does_not_say_so_and_one_that_does_reads_the_same(tmp_path):
@@ -62,7 +62,7 @@ def test_a_manifest_of_the_first_layout_does_not_say_so_and_one_that_does_reads_
     document = json.loads(path.read_bytes())
     assert "layout" not in document
     path.write_text(json.dumps(document | {"layout": 1}))
-    assert read_manifest(path) == manifest
+    assert read_manifest(path.read_bytes(), str(path)) == manifest
 
 
 @pytest.mark.parametrize("reader", [read_manifest, read_head])
@@ -72,7 +72,7 @@ def test_a_manifest_of_a_later_version_is_refused_as_that_and_not_as_damaged(tmp
     path = tmp_path / "run-1" / "manifest.json"
     path.write_text(json.dumps(json.loads(path.read_bytes()) | {"layout": 99} | more))
     with pytest.raises(UnreadableManifestError, match=f"{path} was written in layout 99 by a later .*: update it"):
-        reader(path)
+        reader(path.read_bytes(), str(path))
 
 
 @pytest.mark.parametrize("change", [{"unknown": 1}, {"layout": 0}, {"layout": "2"}])
@@ -81,7 +81,7 @@ def test_a_manifest_with_what_no_version_writes_is_damaged(tmp_path, change):
     path = tmp_path / "run-1" / "manifest.json"
     path.write_text(json.dumps(json.loads(path.read_bytes()) | change))
     with pytest.raises(UnreadableManifestError, match=f"{path} is damaged .{next(iter(change))}"):
-        read_manifest(path)
+        read_manifest(path.read_bytes(), str(path))
 
 
 def test_parquet_types_are_the_plain_ones(tmp_path):

@@ -217,7 +217,7 @@ def assert_each_was_done_once(instance, asked):
 
 
 def assert_artifacts_are_those_of(completed, settings):
-    store = ArtifactStore(settings.artifacts_dir)
+    store = ArtifactStore.of(settings)
     assert set(store.run_ids()) == set(completed)
     assert [problem for run_id in completed for problem in store.damage(run_id)] == []
     assert store.leftovers() == 0
@@ -235,7 +235,7 @@ def assert_artifacts_are_those_of(completed, settings):
 
 
 def assert_clickhouse_has(completed, settings):
-    store = ArtifactStore(settings.artifacts_dir)
+    store = ArtifactStore.of(settings)
     with ClickHouse(clickhouse_config(settings)) as clickhouse:
         unequal = [str(c) for run_id in sorted(completed) if not (c := count_rows(clickhouse, store, run_id)).equal]
         assert unequal == []
@@ -260,7 +260,7 @@ def assert_statistics_count(completed, settings):
         [PROGRAM, "statistics", "--refresh", "--json"], check=True, capture_output=True, text=True
     ).stdout
     told = json.loads(printed)["overview"]
-    store = ArtifactStore(settings.artifacts_dir)
+    store = ArtifactStore.of(settings)
     trades = [pl.read_parquet(store.path(run_id, "trades"))["net_return"] for run_id in completed]
     assert told["runsByStatus"]["completed"] == len(completed)
     assert told["totalTrades"] == sum(frame.len() for frame in trades)

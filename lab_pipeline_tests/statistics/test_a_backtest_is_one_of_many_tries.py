@@ -92,7 +92,7 @@ def test_a_run_whose_trades_are_lost_still_says_how_many_tries_there_were(world)
     spec = manifest.spec
     swept = Evaluation("swept", Kind.SWEEP, spec.strategy_id, "s", "expectancy", spec.range.start, spec.range.end)
     ledger.record((swept, "ab"))
-    (ledger.artifacts.directory / manifest.run_id / "trades.parquet").unlink()
+    (ledger.artifacts.storage.directory / manifest.run_id / "trades.parquet").unlink()
     assert luck_of(manifest, ledger).said == (
         "one of 2 tries on these calls; what luck alone would show cannot be said"
     )

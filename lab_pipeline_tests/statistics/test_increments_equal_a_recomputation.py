@@ -7,9 +7,9 @@ import duckdb
 import pytest
 
 from lab_pipeline.domain.errors import LabError
+from lab_pipeline.runs.artifact_storage import DirectoryStorage
 from lab_pipeline.statistics import GroupBy, Range, RunRecord, overview, pnl, refresh
 from lab_pipeline.statistics import refreshing as module
-from lab_pipeline.statistics.manifests import signature
 from lab_pipeline.statistics.segments import SegmentFiles
 from lab_pipeline_tests.statistics.chance import add_some, from_nothing
 from lab_pipeline_tests.support.duck_files import content, leave_no_log
@@ -30,7 +30,7 @@ def test_order_and_threads_change_nothing(world, tmp_path):
     shuffled.home.mkdir()
     (shuffled.home / "artifacts").symlink_to(world.home / "artifacts")
     one_thread = module.Statistics(
-        shuffled.statistics.catalog, shuffled.statistics.files, shuffled.statistics.artifacts_dir, threads=1
+        shuffled.statistics.catalog, shuffled.statistics.files, shuffled.statistics.artifacts, threads=1
     )
     for count in (1, 3, 6):
         refresh(one_thread, shuffled.runs[:count])
@@ -119,7 +119,7 @@ def test_only_new_artifacts_are_opened(world):
     refresh(world.statistics, world.runs)
     for run in world.runs:
         for name in ("trades.parquet", "paths.parquet", "equity.parquet"):
-            (world.artifacts.directory / run.run_id / name).write_bytes(b"not Parquet")
+            (world.artifacts.storage.directory / run.run_id / name).write_bytes(b"not Parquet")
     add_some(world)
     assert refresh(world.statistics, world.runs).added == 1
 
@@ -136,7 +136,7 @@ def test_a_change_of_status_alone_is_seen(world):
 def test_a_run_that_lies_elsewhere_is_not_read_again(world, tmp_path):
     add_some(world, 3)
     refresh(world.statistics, world.runs)
-    home = world.artifacts.directory / world.runs[0].run_id
+    home = world.artifacts.storage.directory / world.runs[0].run_id
     home.rename(tmp_path / "away")
     shutil.copytree(tmp_path / "away", home)
     add_some(world)
@@ -155,7 +155,8 @@ def test_of_many_runs_only_new_ones_and_a_few_others_are_looked_at(world, tmp_pa
     add_some(world, 2)
     world.forget(world.runs[2].run_id)
     looked_at = []
-    monkeypatch.setattr(module, "signature", lambda path: looked_at.append(path) or signature(path))
+    look = DirectoryStorage.signature
+    monkeypatch.setattr(DirectoryStorage, "signature", lambda *asked: looked_at.append(asked) or look(*asked))
     done = refresh(world.statistics, world.runs)
     assert (done.added, done.removed, done.runs) == (2, 1, 7)
     assert len(looked_at) <= 3
@@ -167,7 +168,7 @@ def test_a_damaged_manifest_names_the_file_and_leaves_the_old_tables(world):
     refresh(world.statistics, world.runs)
     before = rows_of(world.statistics)
     add_some(world)
-    path = world.artifacts.directory / world.runs[-1].run_id / "manifest.json"
+    path = world.artifacts.storage.directory / world.runs[-1].run_id / "manifest.json"
     path.write_text("{")
     with pytest.raises(LabError, match=str(path)):
         refresh(world.statistics, world.runs)

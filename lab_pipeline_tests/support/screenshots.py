@@ -24,7 +24,8 @@ from lab_pipeline_tests.api.servers import serving
 from lab_pipeline_tests.support.browser import FLAGS
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"
-WINDOW = {"width": 1440, "height": 1000}
+WINDOW, BESIDE = {"width": 1180, "height": 1000}, {"width": 780, "height": 1000}
+CLIP = {"x": 0, "y": 50, "height": 770}
 SHEET = {"width": 1180, "height": 940}
 STRATEGY = "ladder"
 GAP = 24
@@ -46,7 +47,7 @@ def main():
             url = f"http://127.0.0.1:{port}"
             told = take_answer(browser, url, home)
             take_sheets(browser, home)
-        browser.close()
+            browser.close()
     (DOCS / "pictures.json").write_text(json.dumps(told, indent=1, ensure_ascii=False) + "\n")
 
 
@@ -60,7 +61,7 @@ def opened(browser, address, window):
 def take_answer(browser, url, home):
     """Put the answer beside one trade, and return what both say."""
     page = opened(browser, f"{url}/lab/answer", WINDOW)
-    answer = Image.open(io.BytesIO(page.screenshot(clip={"x": 0, "y": 50, "width": 1440, "height": 790})))
+    answer = Image.open(io.BytesIO(page.screenshot(clip={**CLIP, "width": WINDOW["width"]})))
     rules = page.locator("table.matrix thead tr").first.locator("th.name a").all_inner_texts()
     cells = {
         caller: [cell.split()[0] for cell in row[: len(rules)]]
@@ -68,11 +69,12 @@ def take_answer(browser, url, home):
     }
     run_id = re.search(r"runs/([0-9a-f-]+)", page.locator(f"th.name a:text-is('{STRATEGY}')").get_attribute("href"))[1]
     trades = pl.read_parquet(home / "artifacts" / run_id / "trades.parquet")
-    best = trades.filter(pl.col("exit_reason") == "trailing_stop").sort("net_return", "call_id", descending=True)
+    once = trades.filter(pl.len().over("call_id") == 1, exit_reason="trailing_stop")
+    best = once.sort("net_return", "call_id", descending=True)
     call = best["call_id"][0]
-    page = opened(browser, f"{url}/lab/runs/{run_id}/calls?call={call}", {**WINDOW, "width": 1240})
+    page = opened(browser, f"{url}/lab/runs/{run_id}/calls?call={call}", BESIDE)
     page.wait_for_timeout(500)  # the chart draws itself when it can
-    trade = Image.open(io.BytesIO(page.screenshot(clip={"x": 0, "y": 50, "width": 1240, "height": 790})))
+    trade = Image.open(io.BytesIO(page.screenshot(clip={**CLIP, "width": BESIDE["width"]})))
     both = Image.new("RGB", (answer.width + GAP + trade.width, answer.height), "white")
     both.paste(answer, (0, 0))
     both.paste(trade, (answer.width + GAP, 0))

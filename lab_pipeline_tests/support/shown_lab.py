@@ -80,7 +80,7 @@ def stock(settings):
     lake = Lake(settings.lake_dir)
     lake.write_candles(candles, TIMEFRAME)
     lake.write_calls(calls)
-    artifacts, strategies = ArtifactStore(settings.artifacts_dir), StrategyStore.of(settings)
+    artifacts, strategies = ArtifactStore.of(settings), StrategyStore.of(settings)
     run, other, foreign, failed, queued = (str(uuid.UUID(int=number)) for number in range(1, 6))
     for run_id, strategy in ((run, "ladder"), (other, "trend-rider")):
         backtest = resolve(
@@ -132,7 +132,7 @@ def publish_foreign(artifacts, run, foreign):
     manifest = artifacts.manifest(run)
     spec = manifest.spec.model_copy(update={"strategy_id": ENDLESS, "strategy_version": MARKUP, "seed": 1})
     tables = {
-        file.name.removesuffix(".parquet"): pl.read_parquet(artifacts.directory / run / file.name)
+        file.name.removesuffix(".parquet"): pl.read_parquet(artifacts.storage.directory / run / file.name)
         for file in manifest.files
         if file.format == "parquet"
     }

@@ -47,7 +47,7 @@ class World:
     @property
     def statistics(self):
         catalog = Catalog(self.home / "catalog.duckdb")
-        return Statistics(catalog, SegmentFiles(self.home / "statistics"), self.home / "artifacts", threads=2)
+        return Statistics(catalog, SegmentFiles(self.home / "statistics"), self.artifacts, threads=2)
 
     def add(
         self,

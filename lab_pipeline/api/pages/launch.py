@@ -42,6 +42,7 @@ def get_form(stores: LabStores, strategy: str | None = None) -> HTMLResponse:
         strategies=stores.strategies.ids(),
         strategy=strategy,
         timeframes=stores.lake.timeframes(),
+        version=stores.lake.version,
         faults=[str(fault) for fault in Fault],
         start=iso(extent[0]) if extent else "",
         end=iso(extent[1]) if extent else "",

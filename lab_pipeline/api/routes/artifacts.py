@@ -4,7 +4,6 @@ from collections.abc import Iterable, Sequence
 from contextlib import ExitStack
 from datetime import datetime
 from functools import partial
-from pathlib import Path as FilePath
 from typing import Annotated, Any
 
 from anyio import to_thread
@@ -16,7 +15,7 @@ from lab_pipeline.api.routes.runs import RunId
 from lab_pipeline.api.schemas.artifacts import Artifact, ArtifactList, Column, FileFormat
 from lab_pipeline.api.stores import LabStores, Stores
 from lab_pipeline.domain.errors import FieldError, InvalidConfigError
-from lab_pipeline.runs.artifacts import ArtifactFile, UnknownArtifactError
+from lab_pipeline.runs.artifacts import ArtifactFile, Publication, UnknownArtifactError
 
 router = APIRouter(tags=["artifacts"])
 
@@ -73,9 +72,8 @@ def _answer(
 ) -> Response:
     run = stores.runs.get(run_id)
     files = run.published.files if run.published else ()
-    return send_artifact(
-        stores, request, f"run {run_id}", files, stores.artifacts.directory / run_id, name, form, place
-    )
+    published = Publication(stores.artifacts.storage, run_id)
+    return send_artifact(stores, request, f"run {run_id}", files, published, name, form, place)
 
 
 def describe_files(files: Iterable[ArtifactFile], published_at: datetime, path: str, url: str) -> ArtifactList:
@@ -109,7 +107,7 @@ def send_artifact(
     request: Request,
     owner: str,
     files: Sequence[ArtifactFile],
-    directory: FilePath,
+    published: Publication,
     name: str,
     form: FileFormat | None,
     place: ExitStack,
@@ -125,12 +123,12 @@ def send_artifact(
     if file is None:
         has = ", ".join(one.name for one in files) or "none: it has not published"
         raise UnknownArtifactError(f"{owner} has no artifact '{name}': it has {has}")
-    path = directory / file.name
     try:
+        path = published.path(file)
         if _is_as_it_is(file, form):
-            return send_file(request, path, file.format, file.sha256, place, stores.threads.files)
+            return send_file(request, path, file.name, file.format, file.sha256, place, stores.threads.files)
         assert form is not None  # noqa: S101 - else the file is sent as it is
-        return send_converted(request, path, form, f"{file.sha256}-{form}", place, stores.threads.files)
+        return send_converted(request, path, file.name, form, f"{file.sha256}-{form}", place, stores.threads.files)
     except FileNotFoundError:
         raise UnknownArtifactError(f"the artifact '{file.name}' of {owner} is gone") from None
 

@@ -29,11 +29,7 @@ def compare_runs(
     """Say how completed runs differ: in what was asked, in their numbers, in their equity on one clock."""
     runs = completed(stores, run_ids)
     published = [run.published for run in runs if run.published]
-    paths = [stores.artifacts.directory / run_id / "equity.parquet" for run_id in run_ids]
-    try:
-        aligned = align_equity([pl.read_parquet(path, glob=False, columns=["timestamp", "equity"]) for path in paths])
-    except FileNotFoundError as error:
-        raise UnknownRunError(f"a run was deleted meanwhile: {error.filename or error}") from None
+    aligned = align_equity([_equity(stores, run_id) for run_id in run_ids])
     series = [EquitySeries(run_id=key, values=values) for key, values in zip(run_ids, aligned.values, strict=True)]
     return Comparison(
         runs=[RunItem(**RunItem.fields(run)) for run in runs],
@@ -41,6 +37,14 @@ def compare_runs(
         config_diff=differing_fields([manifest.spec for manifest in published]),
         equity=AlignedEquity(timestamps=aligned.timestamps, series=series),
     )
+
+
+def _equity(stores: Stores, run_id: str) -> pl.DataFrame:
+    try:
+        path = stores.artifacts.path(run_id, "equity")
+        return pl.read_parquet(path, glob=False, columns=["timestamp", "equity"])
+    except (FileNotFoundError, UnknownRunError):
+        raise UnknownRunError(f"run {run_id} was deleted meanwhile") from None
 
 
 def completed(stores: Stores, run_ids: list[str]) -> list[Run]:

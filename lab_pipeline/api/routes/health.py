@@ -1,6 +1,5 @@
 """Whether the lab works."""
 
-import os
 import shutil
 import time
 from collections.abc import Callable
@@ -87,9 +86,7 @@ def _catalog(stores: Stores) -> str:
 
 
 def _artifacts(stores: Stores) -> str:
-    directory = stores.artifacts.directory
-    if directory.exists():
-        os.scandir(directory).close()
+    stores.artifacts.storage.require()
     return OK
 
 

@@ -23,6 +23,7 @@ from lab_pipeline.domain.strategy import StrategyConfig
 from lab_pipeline.operations import run_actions
 from lab_pipeline.operations.notes import notes_of_sweep, write_sweep_notes
 from lab_pipeline.operations.sweeps import SweepPosition
+from lab_pipeline.runs.artifacts import Publication
 from lab_pipeline.runs.strategies import UnknownStrategyError
 from lab_pipeline.sweeps import checking, questions
 from lab_pipeline.sweeps.heatmap import Reduce, heat_map
@@ -415,9 +416,8 @@ def _file(
 ) -> Response:
     published = stores.sweep_runs.get(sweep_id).published
     files = published.files if published else ()
-    return send_artifact(
-        stores, request, f"sweep {sweep_id}", files, stores.sweeps.directory / sweep_id, name, form, place
-    )
+    place_of_files = Publication(stores.sweeps.storage, sweep_id)
+    return send_artifact(stores, request, f"sweep {sweep_id}", files, place_of_files, name, form, place)
 
 
 def _refused(error: InvalidConfigError) -> InvalidConfigError:

@@ -30,6 +30,7 @@ from lab_pipeline.defs.backtest.metadata import (
     picture,
 )
 from lab_pipeline.domain.backtest import MOST_CANDLES
+from lab_pipeline.domain.enums import Fault
 from lab_pipeline.domain.fill_assumptions import fill_assumptions
 from lab_pipeline.doors import api_url
 from lab_pipeline.engine import ENGINE_VERSION
@@ -40,7 +41,7 @@ from lab_pipeline.runs import backtest as steps
 from lab_pipeline.runs import progress
 from lab_pipeline.runs.artifacts import REPORT, ArtifactStore
 from lab_pipeline.runs.strategies import StrategyStore
-from lab_pipeline.runs.tags import FILLS_TAG, FINGERPRINT_TAG, RESULT_TAG, search_tags, without_result
+from lab_pipeline.runs.tags import FILLS_TAG, FINGERPRINT_TAG, LAKE_TAG, RESULT_TAG, search_tags, without_result
 from lab_pipeline.statistics.luck import luck_of
 
 DESCRIPTIONS = {
@@ -92,17 +93,29 @@ def resolved(
     clickhouse: ClickHousePool,
 ) -> steps.ResolvedBacktest:
     """Look up what a form means, and tag the run with it."""
+    if config.as_of is None and (read := _read_before(context)) is not None:
+        config = config.model_copy(update={"as_of": read})
     with failing_clearly(context.log):
         backtest = steps.resolve(config.to_spec(lake), strategies, lake)
         clickhouse.warm_up()
     spec = backtest.spec
     config = BacktestConfig.of(spec, spec.strategy_version)
     assumed = fill_assumptions(spec.strategy.to_json_dict())
-    tags = {**search_tags(config.fields()), FILLS_TAG: assumed.id, **without_result(context.run.tags)}
-    context.instance.add_run_tags(context.run.run_id, tags)
+    own = {FILLS_TAG: assumed.id, LAKE_TAG: backtest.lake}
+    context.instance.add_run_tags(
+        context.run.run_id, {**search_tags(config.fields()), **own, **without_result(context.run.tags)}
+    )
     context.log.info(f"strategy {spec.strategy_id} version {spec.strategy_version}, {backtest.calls.height:,} calls")
     context.log.info(f"fills: {assumed.text} ({assumed.id})")
+    context.log.info(f"lake: {backtest.lake}")
     return backtest
+
+
+def _read_before(context: dg.OpExecutionContext) -> str | None:
+    """Return the version of the lake that the run read which this one executes again."""
+    parent = context.run.parent_run_id
+    found = None if parent is None else context.instance.get_run_by_id(parent)
+    return None if found is None else found.tags.get(LAKE_TAG)
 
 
 @dg.op(
@@ -206,14 +219,14 @@ def publish(
         lab.trials.record_backtest(run_id, result.provenance.spec, result.provenance.snapshot)
         manifest = steps.publish(run_id, result, artifacts)
     unpublish_late(context, lab.settings)
-    directory = artifacts.directory / run_id
     for file in manifest.files:
         name = file.name.partition(".")[0]
         if name not in context.selected_output_names:  # the asset of this file was not asked for
             continue
         page = {"page": dg.MetadataValue.url(page_url(api, run_id))}
         said = {"conclusion": dg.MetadataValue.text(concluded)} if name in CONCLUDED else {}
-        metadata = said | page | shown.get(name, {}) | file_metadata(file, directory, manifest, api)
+        described = file_metadata(file, artifacts.storage.uri(run_id, file), manifest, api)
+        metadata = said | page | shown.get(name, {}) | described
         if name == "summary":
             metadata["tear sheet"] = dg.MetadataValue.url(artifact_url(api, run_id, REPORT))
             metadata["tries"] = dg.MetadataValue.text(luck_of(manifest, lab.trials).said)
@@ -221,10 +234,10 @@ def publish(
         yield dg.Output(None, name, data_version=dg.DataVersion(manifest.fingerprint))
     if not context.selected_output_names.isdisjoint(DOUBT_SPECS):
         yield from evaluate(result)
-    context.log.info(f"published {len(manifest.files)} artifacts to {directory}")
+    context.log.info(f"published {len(manifest.files)} artifacts to {artifacts.storage.at(run_id)}")
 
 
-@dg.config_mapping(config_schema=form(BacktestConfig))
+@dg.config_mapping(config_schema=form(BacktestConfig, {"without_faults": Fault}))
 def backtest_config(val: Mapping[str, Any]) -> dict[str, object]:
     """Let the launchpad ask for the fields of a backtest in one place."""
     config = BacktestConfig(**val)

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 import dagster as dg
 
 from lab_pipeline.clickhouse.pool import ClickHousePool
+from lab_pipeline.dagster_ext.metadata_table import column_schema
 from lab_pipeline.dagster_ext.op_failure import failing_clearly
 from lab_pipeline.dagster_ext.reconcile import unpublish_late
 from lab_pipeline.defs.backtest.lineage import LINEAGE
@@ -21,6 +22,21 @@ if TYPE_CHECKING:
 METRICS = dg.AssetKey(["backtest", "run_metrics"])
 FILLS = dg.AssetKey(["backtest", "run_fills"])
 COUNTS = "rows_equal_artifacts"
+WRITTEN = {"written_at": "DateTime64(3, 'UTC')"}
+COLUMNS = {
+    "run_metrics": {
+        "run_id": "String", "attempt": "UInt64", "kind": "LowCardinality(String)", "timestamp": "DateTime64(3, 'UTC')",
+        "seq": "UInt64", "value": "Float64", **WRITTEN,
+    },
+    "run_fills": {
+        "run_id": "String", "attempt": "UInt64", "timestamp": "DateTime64(3, 'UTC')", "seq": "UInt64",
+        "call_id": "String", "mint": "LowCardinality(String)", "trade_no": "Int32", "fill_no": "Int32",
+        "side": "LowCardinality(String)", "price": "Float64", "fraction": "Float64", "quantity": "Float64",
+        "fee": "Float64", "reason": "LowCardinality(String)", "slippage": "Nullable(Float64)",
+        "filled": "Nullable(Float64)", **WRITTEN,
+    },
+}  # fmt: skip
+"""As the migrations make them."""
 
 
 @dg.multi_asset(
@@ -64,10 +80,11 @@ def clickhouse_assets(
     for key, names in ((METRICS, metrics), (FILLS, {"fills"})):
         if key in context.selected_asset_keys:
             metadata = {
+                "page": dg.MetadataValue.url(page_url(api, run.run_id)),
                 "dagster/table_name": f"{database}.{key.path[-1]}",
                 "dagster/row_count": written[key.path[-1]],
+                "dagster/column_schema": column_schema(key.path[-1], COLUMNS[key.path[-1]].items()),
                 "dagster/column_lineage": dg.MetadataValue.column_lineage(LINEAGE[key.path[-1]]),
-                "page": dg.MetadataValue.url(page_url(api, run.run_id)),
                 "url": dg.MetadataValue.url(address + "?" + "&".join(f"type={name}" for name in sorted(names))),
                 "run": run.run_id,
             }

@@ -1,12 +1,12 @@
 """What the Dagster UI shows of a run: rows, columns, links, headline numbers, pictures."""
 
 from collections.abc import Mapping
-from pathlib import Path
 from urllib.parse import quote
 
 import dagster as dg
 import polars as pl
 
+from lab_pipeline.dagster_ext.metadata_table import column_schema
 from lab_pipeline.defs.backtest.lineage import LINEAGE
 from lab_pipeline.domain.backtest import ResolvedSpec
 from lab_pipeline.domain.fill_assumptions import fill_assumptions
@@ -25,21 +25,21 @@ PLAIN_IN_A_DATA_URL = " /:=',;-.~"
 """What an SVG is full of and Markdown takes as it is within angle brackets; base64 would add a third to it."""
 
 
-def file_metadata(file: ArtifactFile, directory: Path, manifest: Manifest, api: str) -> dict[str, dg.MetadataValue]:
+def file_metadata(file: ArtifactFile, uri: str, manifest: Manifest, api: str) -> dict[str, dg.MetadataValue]:
     """Describe an artifact: where it is, what is in it, and which result it belongs to.
 
     Its size is text, since the UI draws numbers: what is worth a line are returns, not bytes.
 
     Args:
         file: of the manifest.
-        directory: with the files of the run.
+        uri: where the file is.
         manifest: of the run.
         api: address of the HTTP API.
     """
     name = file.name.partition(".")[0]
     metadata: dict[str, dg.MetadataValue] = {
         "url": dg.MetadataValue.url(artifact_url(api, manifest.run_id, file.name)),
-        "dagster/uri": dg.MetadataValue.text((directory / file.name).as_uri()),
+        "dagster/uri": dg.MetadataValue.text(uri),
         "bytes": dg.MetadataValue.text(f"{file.bytes:,}"),
         "sha256": dg.MetadataValue.text(file.sha256),
         "fingerprint": dg.MetadataValue.text(manifest.fingerprint),
@@ -47,8 +47,7 @@ def file_metadata(file: ArtifactFile, directory: Path, manifest: Manifest, api: 
     if file.rows is not None:
         metadata["dagster/row_count"] = dg.MetadataValue.int(file.rows)
     if file.columns is not None:
-        columns = [dg.TableColumn(column.name, column.type) for column in file.columns]
-        metadata["dagster/column_schema"] = dg.MetadataValue.table_schema(dg.TableSchema(columns))
+        metadata["dagster/column_schema"] = column_schema(name, ((one.name, one.type) for one in file.columns))
     if name in LINEAGE:
         metadata["dagster/column_lineage"] = dg.MetadataValue.column_lineage(LINEAGE[name])
     return metadata
@@ -83,9 +82,8 @@ def equity_line(equity: pl.DataFrame) -> dict[str, dg.MetadataValue]:
         return {}
     from lab_pipeline.reports import sparkline  # noqa: PLC0415 - loaded with the sheet
 
-    first, last = equity["equity"][0], equity["equity"][-1]
-    line = f"{sparkline(equity['equity'].to_list())}  {first:,.2f} to {last:,.2f}"
-    return {"equity": dg.MetadataValue.text(line)}
+    values = equity["equity"].to_list()
+    return {"equity": dg.MetadataValue.text(f"{values[0]:,.2f} {sparkline(values)} {values[-1]:,.2f}")}
 
 
 def headline(summary: Summary, spec: ResolvedSpec) -> dict[str, dg.MetadataValue]:
@@ -100,7 +98,7 @@ def headline(summary: Summary, spec: ResolvedSpec) -> dict[str, dg.MetadataValue
     returns = {name: getattr(summary, field) for name, field in RETURNS.items()}
     return {
         "strategy": dg.MetadataValue.text(spec.strategy_id),
-        **{name: dg.MetadataValue.float(value) for name, value in returns.items() if value is not None},
+        **{name: dg.MetadataValue.float(round(value, 6)) for name, value in returns.items() if value is not None},
         "fill assumptions": dg.MetadataValue.text(fill_assumptions(spec.strategy.to_json_dict()).text),
         "headline": dg.MetadataValue.table(records, schema),
     }

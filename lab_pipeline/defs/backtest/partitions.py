@@ -91,7 +91,7 @@ def publish_partition(
     with failing_clearly(context.log):
         manifest = steps.publish(context.run.run_id, result, artifacts)
     unpublish_late(context, lab.settings)
-    context.log.info(f"published {len(manifest.files)} artifacts to {artifacts.directory / manifest.run_id}")
+    context.log.info(f"published {len(manifest.files)} artifacts to {artifacts.storage.at(manifest.run_id)}")
 
 
 @dg.op(
@@ -114,7 +114,7 @@ def upload_partition(
         "page": dg.MetadataValue.url(page_url(api, run_id)),
         "url": dg.MetadataValue.url(artifact_url(api, run_id, REPORT)),
         "artifacts": dg.MetadataValue.url(f"{api}/runs/{run_id}/artifacts"),
-        "dagster/uri": dg.MetadataValue.text((artifacts.directory / run_id).as_uri()),
+        "dagster/uri": dg.MetadataValue.text(artifacts.storage.uri(run_id)),
         "fingerprint": dg.MetadataValue.text(manifest.fingerprint),
         "fill assumptions": dg.MetadataValue.text(manifest.fill_assumptions.text),
         **numbers(manifest.summary),

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import dagster as dg
 import polars as pl
 
-from lab_pipeline.dagster_ext.metadata_table import table
+from lab_pipeline.dagster_ext.metadata_table import column_schema, table
 from lab_pipeline.domain import frames
 from lab_pipeline.lake import QUALITY, Lake, quality
 from lab_pipeline.lake.sniffing import listed
@@ -42,7 +42,7 @@ def candles_metadata(lake: Lake, measured: pl.DataFrame) -> dict[str, dg.Metadat
     )
     return {
         "dagster/row_count": dg.MetadataValue.int(int(timeframes["candles"].sum())),
-        "dagster/column_schema": _columns(frames.CANDLES),
+        "dagster/column_schema": _columns("candles", frames.CANDLES),
         "path": dg.MetadataValue.path(str(lake.root)),
         "timeframes": table(timeframes),
     }
@@ -57,7 +57,7 @@ def calls_metadata(lake: Lake) -> dict[str, dg.MetadataValue]:
     )
     return {
         "dagster/row_count": dg.MetadataValue.int(calls.height),
-        "dagster/column_schema": _columns(calls.schema),
+        "dagster/column_schema": _columns("calls", calls.schema),
         "path": dg.MetadataValue.path(str(lake.root)),
         CALLERS: table(per_caller.sort("caller")),
     }
@@ -87,7 +87,5 @@ def ingest_metadata(report: "IngestReport") -> dict[str, dg.MetadataValue]:
     }
 
 
-def _columns(schema: pl.Schema) -> dg.MetadataValue:
-    return dg.MetadataValue.table_schema(
-        dg.TableSchema([dg.TableColumn(name, str(kind)) for name, kind in schema.items()])
-    )
+def _columns(name: str, schema: pl.Schema) -> dg.MetadataValue:
+    return column_schema(name, ((column, str(kind)) for column, kind in schema.items()))

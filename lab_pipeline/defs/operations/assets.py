@@ -9,7 +9,7 @@ from lab_pipeline.dagster_ext.metadata_table import table
 from lab_pipeline.dagster_ext.op_failure import failing_clearly
 from lab_pipeline.operations.disk_usage import disk_use
 from lab_pipeline.operations.lab import Lab
-from lab_pipeline.operations.retention import Expired, Policy, collect, expired, leaders, leftovers
+from lab_pipeline.operations.retention import Expired, Policy, collect, expired, forget_versions, leaders, leftovers
 from lab_pipeline.statistics import NotComputedError, Statistics
 
 RETENTION_KEY = dg.AssetKey(["operations", "retention"])
@@ -28,7 +28,7 @@ DELETED = pl.Schema(
 
 @dg.asset(key=RETENTION_KEY, group_name="operations", pool="retention", config_schema={})
 def retention(context: dg.AssetExecutionContext, lab: dg.ResourceParam[Lab]) -> dg.MaterializeResult[None]:
-    """Delete what LAB_KEEP_DAYS and LAB_KEEP_RUNS_PER_STRATEGY do not keep, as `lab gc` does; measure the home."""
+    """Delete what the settings LAB_KEEP_… do not keep, as `lab gc` does; measure the home."""
     gone: list[Expired] = []
     with failing_clearly(context.log):
         policy = Policy.of(lab.settings)
@@ -37,15 +37,17 @@ def retention(context: dg.AssetExecutionContext, lab: dg.ResourceParam[Lab]) -> 
         for run in collect(lab, expired(lab, policy, datetime.now(UTC))):
             context.log.info(f"deleted run {run.run_id} ({run.job}): {run.reason}")
             gone.append(run)
+        old = forget_versions(lab, policy, datetime.now(UTC), remove=True)
         left = leftovers(lab, remove=True)
         leading = _leaders(lab.statistics, policy.leaders)
     areas = disk_use(lab.settings)
-    freed = sum(run.bytes for run in gone) + sum(left.values())
+    freed = sum(run.bytes for run in gone) + sum(left.values()) + old
     context.log.info(f"{len(gone):,} runs deleted, {freed:,} bytes freed; the home has {sum(areas.values()):,} bytes")
     return dg.MaterializeResult(
         metadata={
             "runs deleted": len(gone),
             "bytes freed": freed,
+            "bytes of old versions of the lake": old,
             "runs that lead a leaderboard": leading,
             "bytes of the home": sum(areas.values()),
             "disk use": table(_areas(areas)),

@@ -5,7 +5,7 @@ from typing import Any
 import dagster as dg
 import polars as pl
 
-from lab_pipeline.dagster_ext.metadata_table import table
+from lab_pipeline.dagster_ext.metadata_table import column_schema, table
 from lab_pipeline.defs.backtest.metadata import PREVIEW_ROWS, picture
 from lab_pipeline.statistics import Board, GroupBy, Method, Metric, Refreshed, Statistics
 from lab_pipeline.statistics import answers as ask
@@ -49,7 +49,7 @@ def describe(statistics: Statistics, done: Refreshed, api: str) -> dict[dg.Asset
         dg.AssetKey(key): {
             **page,
             **own,
-            "dagster/row_count": dg.MetadataValue.int(_rows(statistics.catalog, *key)),
+            **_shape(statistics.catalog, *key),
             **common,
         }
         for key, own in shown.items()
@@ -111,7 +111,11 @@ def _table(rows: list[dict[str, Any]]) -> dg.MetadataValue:
     return table(pl.DataFrame(rows, infer_schema_length=None))
 
 
-def _rows(catalog: Catalog, group: str, name: str) -> int:
+def _shape(catalog: Catalog, group: str, name: str) -> Metadata:
     with catalog.reading() as (connection, _):
         ((count,),) = connection.execute(f"SELECT count(*) FROM {group}_{name}")  # noqa: S608 - our own names
-        return int(count)
+        columns = [(column, kind) for column, kind, *_ in connection.execute(f"DESCRIBE {group}_{name}")]
+    return {
+        "dagster/row_count": dg.MetadataValue.int(int(count)),
+        "dagster/column_schema": column_schema(name, columns),
+    }

@@ -278,13 +278,13 @@ def publish_sweep(
     add_windows(context.instance, selected)
     concluded = conclude_sweep(store.document(run_id, "selection"))
     context.instance.add_run_tags(run_id, {FINGERPRINT_TAG: manifest.fingerprint, RESULT_TAG: concluded})
-    described = describe(manifest, selected, store.directory / run_id, api_url(lab.settings), concluded)
+    described = describe(manifest, selected, store.storage, api_url(lab.settings), concluded)
     for name, metadata in described.items():
         if name in context.selected_output_names:  # else it is no asset, or was not asked for
             describe_asset(context, name, metadata)
             yield dg.Output(None, name, data_version=dg.DataVersion(manifest.fingerprint))
     yield from _asked(context, evaluate(selected))
-    context.log.info(f"published {len(manifest.files)} artifacts to {store.directory / run_id}")
+    context.log.info(f"published {len(manifest.files)} artifacts to {store.storage.at(run_id)}")
 
 
 @dg.config_mapping(config_schema=sweep_form())

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 import dagster as dg
 
 from lab_pipeline.clickhouse.pool import ClickHousePool
+from lab_pipeline.dagster_ext.metadata_table import column_schema
 from lab_pipeline.dagster_ext.op_failure import failing_clearly
 from lab_pipeline.dagster_ext.reconcile import unpublish_late
 from lab_pipeline.defs.sweep.metadata import page_url, sweep_url
@@ -18,6 +19,20 @@ if TYPE_CHECKING:
 
 SETS, DAYS = (dg.AssetKey(["sweep", name]) for name in ("sweep_sets", "sweep_days"))
 COUNTS = "rows_equal_artifacts"
+OF_A_SET = {"run_id": "String", "attempt": "UInt64", "set_id": "UInt32"}
+WRITTEN = {"written_at": "DateTime64(3, 'UTC')"}
+COLUMNS = {
+    "sweep_sets": {
+        **OF_A_SET, "config_hash": "FixedString(64)", "params": "Map(LowCardinality(String), Float64)",
+        "trades": "UInt32", "expectancy": "Nullable(Float64)", "expectancy_lower": "Nullable(Float64)",
+        "win_rate": "Nullable(Float64)", "profit_factor": "Nullable(Float64)", "plateau": "Nullable(Float64)",
+        "lane_min": "Nullable(Float64)", "eligible": "UInt8", "rank": "UInt32", **WRITTEN,
+    },
+    "sweep_days": {
+        **OF_A_SET, "day": "Date", "trades": "UInt32", "net_sum": "Float64", "net_sumsq": "Float64", **WRITTEN,
+    },
+}  # fmt: skip
+"""As the migrations make them."""
 
 
 @dg.multi_asset(
@@ -59,9 +74,10 @@ def clickhouse_assets(
         table = key.path[-1]
         if key in context.selected_asset_keys:
             metadata = {
-                "dagster/table_name": f"{clickhouse.config.database}.{table}",
-                "dagster/row_count": written[table],
                 "page": dg.MetadataValue.url(page_url(api, sweep_id)),
+                "dagster/table_name": f"{clickhouse.config.database}.{table}",
+                "dagster/column_schema": column_schema(table, COLUMNS[table].items()),
+                "dagster/row_count": written[table],
                 "url": dg.MetadataValue.url(sweep_url(api, sweep_id) + route),
                 "run": sweep_id,
             }

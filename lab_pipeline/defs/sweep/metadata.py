@@ -1,12 +1,12 @@
 """What the Dagster UI shows of a sweep: its best sets, the verdict and its figures, rows, columns and links."""
 
-from pathlib import Path
 from typing import Any
 
 import dagster as dg
 import polars as pl
 
-from lab_pipeline.dagster_ext.metadata_table import table
+from lab_pipeline.dagster_ext.metadata_table import column_schema, table
+from lab_pipeline.runs.artifact_storage import Storage
 from lab_pipeline.runs.artifacts import ArtifactFile
 from lab_pipeline.sweeps.artifacts import ranked, selection_document
 from lab_pipeline.sweeps.running import SelectedSweep
@@ -17,18 +17,18 @@ FIGURES = ("trades", "days", "callers", "expectancy", "expectancy_lower", "win_r
 
 
 def describe(
-    manifest: SweepManifest, selected: SelectedSweep, directory: Path, api: str, concluded: str
+    manifest: SweepManifest, selected: SelectedSweep, storage: Storage, api: str, concluded: str
 ) -> dict[str, dict[str, dg.MetadataValue]]:
     """Describe the published files of a sweep by their names without suffix.
 
     Args:
         manifest: of the sweep.
         selected: what came of it.
-        directory: with its files.
+        storage: that it is in.
         api: address of the HTTP API.
         concluded: the verdict in a sentence.
     """
-    files = {file.name.partition(".")[0]: _file(file, manifest, directory, api) for file in manifest.files}
+    files = {file.name.partition(".")[0]: _file(file, manifest, storage, api) for file in manifest.files}
     said = {
         "conclusion": dg.MetadataValue.text(concluded),
         "page": dg.MetadataValue.url(page_url(api, manifest.sweep_id)),
@@ -57,10 +57,10 @@ def page_url(api: str, sweep_id: str) -> str:
     return f"{api}/lab/sweeps/{sweep_id}"
 
 
-def _file(file: ArtifactFile, manifest: SweepManifest, directory: Path, api: str) -> dict[str, dg.MetadataValue]:
+def _file(file: ArtifactFile, manifest: SweepManifest, storage: Storage, api: str) -> dict[str, dg.MetadataValue]:
     metadata: dict[str, dg.MetadataValue] = {
         "url": dg.MetadataValue.url(f"{sweep_url(api, manifest.sweep_id)}/artifacts/{file.name}"),
-        "dagster/uri": dg.MetadataValue.text((directory / file.name).as_uri()),
+        "dagster/uri": dg.MetadataValue.text(storage.uri(manifest.sweep_id, file)),
         "bytes": dg.MetadataValue.text(f"{file.bytes:,}"),
         "sha256": dg.MetadataValue.text(file.sha256),
         "fingerprint": dg.MetadataValue.text(manifest.fingerprint),
@@ -68,8 +68,8 @@ def _file(file: ArtifactFile, manifest: SweepManifest, directory: Path, api: str
     if file.rows is not None:
         metadata["dagster/row_count"] = dg.MetadataValue.int(file.rows)
     if file.columns is not None:
-        columns = [dg.TableColumn(column.name, column.type) for column in file.columns]
-        metadata["dagster/column_schema"] = dg.MetadataValue.table_schema(dg.TableSchema(columns))
+        columns = ((one.name, one.type) for one in file.columns)
+        metadata["dagster/column_schema"] = column_schema(file.name.partition(".")[0], columns)
     return metadata
 
 

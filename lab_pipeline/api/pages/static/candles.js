@@ -3,7 +3,7 @@
 
 const DECADE = 10; // prices that span more are drawn on a logarithmic axis
 const MOST_DIGITS = 12;
-const MARGIN = 0.04; // of the candles, empty on either side
+const MARGIN = 46; // pixels on either side, for the words beside the first candle and the last
 const place = document.getElementById("chart");
 const log = document.getElementById("log");
 let shown = null; // the chart, once there is one
@@ -56,7 +56,7 @@ function drawCandles(candles, marks, more) {
   series.setData(candles.map(([time, open, high, low, close]) => ({ time, open, high, low, close })));
   if (more) more(chart);
   LightweightCharts.createSeriesMarkers(series, onCandles(marks(), candles));
-  const room = MARGIN * candles.length + 1; // the words beside the first candle and the last
+  const room = (candles.length * MARGIN) / Math.max(place.clientWidth, 4 * MARGIN) + 1;
   chart.timeScale().setVisibleLogicalRange({ from: -room, to: candles.length + room });
 }
 

@@ -34,6 +34,7 @@ const KINDS = {
     async request() {
       const fields = form.elements;
       const body = { strategyId: fields.strategyId.value, timeframe: fields.timeframe.value, seed: value(fields.seed.value.trim() || "0"), range: {} };
+      if (fields.asOf.value.trim()) body.asOf = fields.asOf.value.trim();
       if (fields.strategyVersion.value) body.strategyVersion = fields.strategyVersion.value.trim();
       body.range.start = fields.start.value.trim();
       body.range.end = fields.end.value.trim() || after(fields.end.dataset.last);
