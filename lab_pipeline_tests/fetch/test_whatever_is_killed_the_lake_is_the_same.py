@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from lab_pipeline.fetch import fetching
 from lab_pipeline.fetch.ledger import Ledger
-from lab_pipeline_tests.fetch.servers import MINUTE, Birdeye, Gecko, at, market
+from lab_pipeline_tests.fetch.servers import MINUTE, Birdeye, CoinGecko, Gecko, at, market
 from lab_pipeline_tests.fetch.world import World
 
 START = at("2025-03-10T06:00")
@@ -59,7 +59,7 @@ def fetch(world, page, mortal):
         fetcher.carry_out(fetcher.plan([token]))
 
 
-@pytest.mark.parametrize("kind", [Gecko, Birdeye], ids=lambda kind: kind.name)
+@pytest.mark.parametrize("kind", [Gecko, CoinGecko, Birdeye], ids=lambda kind: kind.name)
 @settings(
     deadline=None, max_examples=12, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
 )
