@@ -51,7 +51,7 @@ def runs_of(rows: pl.DataFrame, timeframe: str) -> pl.DataFrame:
 
 def record(store: Store, version: int, writer: str, runs: Sequence[pl.DataFrame]) -> None:
     """Record what a commit is about to restate, and forget what earlier ones recorded that came to nothing."""
-    for name in store.sizes(DIRECTORY):
+    for name in store.found(DIRECTORY):
         said = NAME.fullmatch(name)  # none of what a killed writer has not finished
         if said is None or (int(said[1]) < version and not _counts(store, name)):  # the same version may yet come about
             store.remove(name)
@@ -62,7 +62,7 @@ def record(store: Store, version: int, writer: str, runs: Sequence[pl.DataFrame]
 
 def restated(store: Store, timeframe: str) -> pl.DataFrame:
     """Return `RUNS` of the candles of a length, in the order in which they were restated."""
-    names = [name for name in sorted(store.sizes(DIRECTORY)) if _counts(store, name)]
+    names = [name for name in sorted(store.found(DIRECTORY)) if _counts(store, name)]
     found = [pl.read_parquet(io.BytesIO(content)) for name in names if (content := store.read(name)) is not None]
     return pl.concat([pl.DataFrame(schema=RUNS), *found]).filter(timeframe=timeframe)
 
