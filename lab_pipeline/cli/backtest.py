@@ -193,7 +193,8 @@ def print_result(manifest: "Manifest") -> None:
     out.print(summary_table(manifest.summary))
     out.print(f"\n{luck_of_run(manifest).said}")
     out.print(f"\nrun {manifest.run_id}")
-    out.print(f"report {open_lab().artifacts.storage.at(manifest.run_id, REPORT)}")
+    report = next(file for file in manifest.files if file.name == REPORT)
+    out.print(f"report {open_lab().artifacts.storage.where(manifest.run_id, report)}")
 
 
 def _stored(strategy: str, version: str | None) -> tuple[str, str]:

@@ -107,7 +107,7 @@ def _sweep() -> None:
         f"\nWhich exits would have been better? {sets:,} sets of them on the same {calls:,} calls,\n"
         f"and the same search on {placebos} markets in which the calls were made at other moments.\n"
     )
-    print_sweep(selected, manifest.sweep_id, lab.sweeps.storage.at(manifest.sweep_id, "report.html"))
+    print_sweep(selected, manifest, lab.sweeps.storage)
 
 
 def _callers(trades: Path) -> TextTable:

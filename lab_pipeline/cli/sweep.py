@@ -130,7 +130,7 @@ def run(  # noqa: PLR0917 - one parameter an option
         result = {"sweepId": manifest.sweep_id, "fingerprint": manifest.fingerprint, "artifactsDir": place}
         sys.stdout.write(json.dumps(result | {"selection": selection}) + "\n")
         return
-    print_sweep(selected, manifest.sweep_id, f"{place}/report.html")
+    print_sweep(selected, manifest, lab.sweeps.storage)
 
 
 @sweep_app.command("cancel")

@@ -8,16 +8,21 @@ from lab_pipeline.cli.app import out, table
 from lab_pipeline.cli.tables import TextTable
 
 if TYPE_CHECKING:
+    from lab_pipeline.runs.artifact_storage import Storage
     from lab_pipeline.sweeps.running import SelectedSweep
+    from lab_pipeline.sweeps.store import SweepManifest
 
 SHOWN_SETS = 5
 WIDTH = 80
 """Columns of a sentence, or fewer where the terminal has no more."""
 
 
-def print_sweep(selected: "SelectedSweep", sweep_id: str, report: str) -> None:
+def print_sweep(selected: "SelectedSweep", manifest: "SweepManifest", storage: "Storage") -> None:
     """Print the result of a sweep and where its report is; what to make of it comes last."""
+    from lab_pipeline.runs.artifacts import REPORT
+
     resolved, selection = selected.resolved, selected.selection
+    report = next(file for file in manifest.files if file.name == REPORT)
     sets = resolved.sets
     if selection.choice.winner >= 0:
         out.print(_best(selected))
@@ -37,8 +42,8 @@ def print_sweep(selected: "SelectedSweep", sweep_id: str, report: str) -> None:
     if selection.verdict.findings:
         out.print(_parts(selected))
         out.print()
-    out.print(f"sweep {sweep_id}")
-    out.print(f"report {report}")
+    out.print(f"sweep {manifest.sweep_id}")
+    out.print(f"report {storage.where(manifest.sweep_id, report)}")
     out.print()
     style = "green" if selection.verdict.supported else "yellow"
     for sentence in _conclusion(selected):

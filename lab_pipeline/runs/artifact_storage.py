@@ -70,6 +70,9 @@ class Storage(Protocol):
     def at(self, name: str, file: str = "") -> str:
         """Return the path or address of a publication, or of one of its files."""
 
+    def where(self, name: str, file: ListedFile) -> str:
+        """Return under which path or address a file can be had."""
+
     def uri(self, name: str, file: ListedFile | None = None) -> str:
         """Return the same as a URI, under which programs find what there is."""
 
@@ -163,6 +166,10 @@ class DirectoryStorage:
     def at(self, name: str, file: str = "") -> str:
         """Return the path of a publication or a file."""
         return str(self.directory / name / file)
+
+    def where(self, name: str, file: ListedFile) -> str:
+        """Return the path of a file."""
+        return self.at(name, file.name)
 
     def uri(self, name: str, file: ListedFile | None = None) -> str:
         """Return it as a URI."""
@@ -331,9 +338,13 @@ class BucketStorage:
         """Return the address of a publication or, without its hash, a file."""
         return f"{self.place}/{name}/{file}".rstrip("/")
 
+    def where(self, name: str, file: ListedFile) -> str:
+        """Return the address of an object."""
+        return self.bucket.url(self._key(name, file))
+
     def uri(self, name: str, file: ListedFile | None = None) -> str:
         """Return the address of a publication or an object."""
-        return self.at(name) if file is None else self.bucket.url(self._key(name, file))
+        return self.at(name) if file is None else self.where(name, file)
 
     def require(self) -> None:
         """Raise an error if nothing can be listed."""

@@ -182,7 +182,9 @@ class SweepStore:
                 evaluation = evaluation_of(sweep_id, manifest.spec, manifest.snapshot, texts["space"])
                 self.trials.record((evaluation, frames["sets"]["config_hash"]))
                 if not self.storage.reveal(staging, sweep_id, manifest.files):
-                    raise LabError(f"sweep {sweep_id} is already published in {self.storage.at(sweep_id)}")
+                    raise LabError(
+                        f"{self.storage.at(sweep_id)} is there already, nothing was published: use another id"
+                    )
         except OSError as error:
             reason = disk_error(error, self.storage.disk) or error.strerror or str(error)
             raise LabError(

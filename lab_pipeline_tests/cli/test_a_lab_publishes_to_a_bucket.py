@@ -149,10 +149,10 @@ def test_the_demo_and_its_sweep_are_published_there(lab, bucket, objects, monkey
     ended = lab("demo", "--tokens", "12", "--calls", "40")
     assert ended.status == 0, ended.err
     (run,) = lab("runs", "list", "--json").json["runs"]
-    assert f"report {bucket}/runs/{run['runId']}/report.html" in ended.out
+    assert f"report {bucket}/runs/{run['runId']}/report." in ended.out
     (sweep,) = lab("sweep", "list", "--json").json["sweeps"]
     sweep_id = sweep["sweep_id"]
-    assert f"report {bucket}/sweeps/{sweep_id}/report.html" in ended.out
+    assert f"report {bucket}/sweeps/{sweep_id}/report." in ended.out
     assert objects("sweeps.manifests") == [f"sweeps.manifests/{sweep_id}.json"]
     shutil.rmtree(lab.home / "artifacts.cache")
     told = lab("sweep", "show", sweep_id, "--json")
@@ -173,11 +173,14 @@ def test_the_demo_and_its_sweep_are_published_there(lab, bucket, objects, monkey
     assert objects("sweeps") == objects("sweeps.manifests") == []
 
 
-def test_files_are_downloaded_with_tag_and_ranges(published):
+def test_files_are_downloaded_with_tag_and_ranges(published, objects):
     run = published.run["runId"]
     with TestClient(create_app(load_settings())) as client:
         listed = client.get(f"/runs/{run}/artifacts").json()["artifacts"]
         trades = next(file for file in listed if file["name"] == "trades.parquet")
+        place = f"{published.run['artifactsDir']}/trades.{trades['sha256'][:16]}.parquet"
+        assert trades["path"] == place
+        assert place.removeprefix(f"{load_settings().artifacts}/") in objects("runs")
         shutil.rmtree(published.home / "artifacts.cache")
         answer = client.get(trades["downloadUrl"])
         assert hashlib.sha256(answer.content).hexdigest() == trades["sha256"]

@@ -1,9 +1,10 @@
 """What runs published."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import ExitStack
 from datetime import datetime
 from functools import partial
+from pathlib import Path as FilePath
 from typing import Annotated, Any
 
 from anyio import to_thread
@@ -15,6 +16,7 @@ from lab_pipeline.api.routes.runs import RunId
 from lab_pipeline.api.schemas.artifacts import Artifact, ArtifactList, Column, FileFormat
 from lab_pipeline.api.stores import LabStores, Stores
 from lab_pipeline.domain.errors import FieldError, InvalidConfigError
+from lab_pipeline.runs.artifact_storage import Storage
 from lab_pipeline.runs.artifacts import ArtifactFile, Publication, UnknownArtifactError
 
 router = APIRouter(tags=["artifacts"])
@@ -31,6 +33,7 @@ DOWNLOAD: dict[int | str, dict[str, Any]] = {
     },
     304: {"description": "The client has it already, as `If-None-Match` says"},
 }
+Place = Callable[[ArtifactFile], str]
 Form = Annotated[
     FileFormat | None,
     Query(alias="format", description="Tables can be had as `parquet`, `csv` or `json`; as they are by default."),
@@ -44,7 +47,8 @@ def list_artifacts(stores: LabStores, run_id: RunId) -> ArtifactList:
     if run.published is None:
         return ArtifactList(artifacts=[], next_cursor=None)
     published = run.published
-    return describe_files(published.files, published.created_at, f"artifacts/{run_id}", f"/runs/{run_id}/artifacts")
+    place = place_in(stores, stores.artifacts.storage, run_id)
+    return describe_files(published.files, published.created_at, place, f"/runs/{run_id}/artifacts")
 
 
 @router.get(
@@ -76,20 +80,28 @@ def _answer(
     return send_artifact(stores, request, f"run {run_id}", files, published, name, form, place)
 
 
-def describe_files(files: Iterable[ArtifactFile], published_at: datetime, path: str, url: str) -> ArtifactList:
+def place_in(stores: Stores, storage: Storage, name: str) -> Place:
+    """Return what says where each file of a publication is."""
+    home = stores.settings.home
+    if stores.settings.artifacts is None:
+        return lambda file: FilePath(storage.where(name, file)).relative_to(home).as_posix()
+    return partial(storage.where, name)
+
+
+def describe_files(files: Iterable[ArtifactFile], published_at: datetime, place: Place, url: str) -> ArtifactList:
     """Say what was published.
 
     Args:
         files: of a manifest.
         published_at: when.
-        path: of the directory, relative to LAB_HOME.
+        place: of each: its path relative to LAB_HOME, or its address in a bucket.
         url: under which each can be had.
     """
     shown = [
         Artifact(
             name=file.name,
             format=file.format,
-            path=f"{path}/{file.name}",
+            path=place(file),
             rows=file.rows,
             bytes=file.bytes,
             sha256=file.sha256,

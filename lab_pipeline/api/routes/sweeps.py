@@ -11,7 +11,7 @@ from fastapi import APIRouter, Path, Query, Request, Response
 
 from lab_pipeline.api.errors import describe, leads_to
 from lab_pipeline.api.pagination import PAGE, Cursor, Limit, decode_cursor, encode_cursor
-from lab_pipeline.api.routes.artifacts import DOWNLOAD, Form, describe_files, send_artifact
+from lab_pipeline.api.routes.artifacts import DOWNLOAD, Form, describe_files, place_in, send_artifact
 from lab_pipeline.api.routes.backtests import IdempotencyKey
 from lab_pipeline.api.schemas import sweeps as schemas
 from lab_pipeline.api.schemas.artifacts import ArtifactList, FileFormat
@@ -269,8 +269,8 @@ def list_sweep_artifacts(stores: LabStores, sweep_id: SweepId) -> ArtifactList:
     published = stores.sweep_runs.get(sweep_id).published
     if published is None:
         return ArtifactList(artifacts=[], next_cursor=None)
-    place = f"sweeps/{sweep_id}"
-    return describe_files(published.files, published.created_at, path=place, url=f"/{place}/artifacts")
+    place = place_in(stores, stores.sweeps.storage, sweep_id)
+    return describe_files(published.files, published.created_at, place, f"/sweeps/{sweep_id}/artifacts")
 
 
 @router.get(

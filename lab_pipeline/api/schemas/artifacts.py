@@ -32,7 +32,7 @@ class Artifact(Answer):
     format: str
     """`parquet`, `json` or `html`."""
     path: str
-    """Where it lies, relative to LAB_HOME."""
+    """Where it lies, relative to LAB_HOME, or its address in a bucket."""
     rows: int | None
     """Rows of a table; null for other files."""
     bytes: int
