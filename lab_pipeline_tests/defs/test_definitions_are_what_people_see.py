@@ -209,6 +209,7 @@ def test_the_launchpad_asks_for_every_field_and_checks_it(repository):
         "without_faults",
         "params",
         "seed",
+        "as_of",
         "candles_per_part",
     }
     assert all(field.description for field in fields.config_type.fields.values())
