@@ -352,18 +352,19 @@ class Lake:
         """Return the bytes that killed ingests left, which the next ingest would remove; or remove them now."""
         return commit.leftovers(self.store, remove=remove)
 
-    def forget_versions(self, before: datetime, kept: Collection[str], *, remove: bool) -> int:
-        """Return the bytes of files that only versions have which were replaced before a moment, and remove them.
+    def forget_versions(self, before: datetime, kept: Collection[str], *, settled: datetime, remove: bool) -> int:
+        """Return the bytes of files that only versions have which are not to be kept, and remove them.
 
         Args:
-            before: the moment.
+            before: versions that were replaced before this moment go.
             kept: names of versions that are kept, whatever their age.
+            settled: versions that were replaced before this moment are thinned out, as `unneeded` says.
             remove: whether they go, or are only measured.
         """
         from lab_pipeline.lake.retention import unneeded  # noqa: PLC0415 - as above
 
         adoption.require_layout(self.store)
-        found = unneeded(self.store, before, kept)
+        found = unneeded(self.store, before, kept, settled=settled)
         for name in found if remove else ():
             self.store.remove(name)
         return sum(found.values())

@@ -3,13 +3,15 @@
 from collections import Counter
 from collections.abc import Hashable, Iterator, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Self
 
 import dagster as dg
 
+from lab_pipeline.dagster_ext.internals import NOT_FINISHED_STATUSES
 from lab_pipeline.dagster_ext.run_coordinator import is_backtest
+from lab_pipeline.lake.versions import parse
 from lab_pipeline.operations.clock_check import require_plausible
 from lab_pipeline.operations.deletion_lock import deleting
 from lab_pipeline.operations.disk_usage import size_of
@@ -20,11 +22,16 @@ from lab_pipeline.operations.run_records import run_records
 from lab_pipeline.operations.runs import Run, Runs
 from lab_pipeline.operations.sweep_actions import delete as delete_sweep
 from lab_pipeline.operations.tick_logs import forgotten_logs
+from lab_pipeline.runs.tags import LAKE_TAG
 from lab_pipeline.settings import Settings
 from lab_pipeline.statistics import Board, NotComputedError, RankBy, Statistics, leaderboard, refresh
 
 SWEEP_JOB = "sweep"
 RECORDS_AT_ONCE = 500
+SETTLED_AFTER = timedelta(hours=1)
+THIN_EVERY = 20
+"""Versions of candles after which an ingest thins out those before: each may be as large as the lake."""
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 SCORES = {RankBy.DRAWDOWN: "maxDrawdown", RankBy.PARETO: "totalReturn"}
 """What these rankings rank by, where that has another name."""
 
@@ -141,19 +148,41 @@ def collect(lab: Lab, found: Sequence[Expired]) -> Iterator[Expired]:
 def forget_versions(lab: Lab, policy: Policy, now: datetime, *, remove: bool, trust_clock: bool = False) -> int:
     """Return the bytes of files that only old versions of the lake have, and remove them if wanted.
 
-    Versions stay that pinned or leading runs read, or sweeps that are pinned or that a strategy was promoted from.
+    Versions stay that pinned or leading runs read, or sweeps that are pinned or that a strategy was promoted from, and
+    those that a run may be reading.
 
     Raises:
-        LabError: if some would go, and the clock may be ahead; not if it is to be trusted.
+        LabError: if some would go by age, and the clock may be ahead; not if it is to be trusted.
     """
     before = now - timedelta(days=lab.settings.keep_lake_days)
-    size = lab.lake.forget_versions(before, (), remove=False)
-    if not size:
-        return 0
-    if not trust_clock:
+    if not trust_clock and lab.lake.forget_versions(before, (), settled=before, remove=False):
         require_plausible(lab.instance, now)
+    return _forget(lab, policy, before, now, remove=remove)
+
+
+def thin_out(lab: Lab, first: str, now: datetime) -> int:
+    """Thin out old versions of the lake once it has come `THIN_EVERY` versions further; return the bytes that went.
+
+    None goes by its age, so a clock that is ahead does no harm.
+
+    Args:
+        lab: whose lake was changed.
+        first: its version before that.
+        now: the time.
+    """
+    was, is_now = (parse(version)[0] // THIN_EVERY for version in (first, lab.lake.version))
+    return 0 if was == is_now else _forget(lab, Policy.of(lab.settings), EPOCH, now, remove=True)
+
+
+def _forget(lab: Lab, policy: Policy, before: datetime, now: datetime, *, remove: bool) -> int:
+    at_work = lab.instance.get_run_records(dg.RunsFilter(statuses=list(NOT_FINISHED_STATUSES)))
+    settled = min([now - SETTLED_AFTER, *(record.create_timestamp for record in at_work)])
+    if not lab.lake.forget_versions(before, (), settled=settled, remove=False):
+        return 0
+    read = {version for record in at_work if (version := record.dagster_run.tags.get(LAKE_TAG))}
     with deleting(lab.settings):
-        return lab.lake.forget_versions(before, _versions_needed(lab, policy), remove=remove)
+        kept = _versions_needed(lab, policy) | read
+        return lab.lake.forget_versions(before, kept, settled=settled, remove=remove)
 
 
 def _versions_needed(lab: Lab, policy: Policy) -> set[str]:

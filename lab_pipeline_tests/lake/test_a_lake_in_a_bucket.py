@@ -114,8 +114,8 @@ def test_replaced_versions_are_deleted(lake):
     before = lake.version
     lake.write_candles(ROWS.with_columns(volume=pl.lit(9.0)), "1m")
     later = datetime.now(UTC) + timedelta(days=1)
-    assert lake.forget_versions(later, [before], remove=True) == 0
-    assert lake.forget_versions(later, [], remove=True) > 1000
+    assert lake.forget_versions(later, [before], settled=later, remove=True) == 0
+    assert lake.forget_versions(later, [], settled=later, remove=True) > 1000
     assert everything(lake)["volume"].unique().to_list() == [9.0]
     with pytest.raises(LakeError, match="this version of the lake is there no longer"):
         everything(lake.at(before))

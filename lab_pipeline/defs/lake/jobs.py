@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
+from datetime import UTC, datetime
 from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
@@ -20,6 +21,7 @@ from lab_pipeline.lake.chats import Reading
 from lab_pipeline.lake.inbox import caller_of, hints_of, kind_of
 from lab_pipeline.lake.layout import CALLS, CANDLES, MOST_FILES
 from lab_pipeline.operations.lab import Lab
+from lab_pipeline.operations.retention import thin_out
 
 if TYPE_CHECKING:
     from lab_pipeline.lake.ingest import IngestReport
@@ -60,7 +62,7 @@ def ingest_inbox(
     what goes wrong with the disk stops all. Either fails the run.
     """
     config = InboxFiles(**context.op_config)
-    inbox = Inbox(lab.settings.inbox_dir)
+    inbox, first = Inbox(lab.settings.inbox_dir), lake.version
     drops = _chosen(config, inbox.drops(), context.log)
     for receipt in lake.receipts():
         if not inbox.is_taken(receipt):
@@ -81,6 +83,7 @@ def ingest_inbox(
             context.log_event(event)  # type: ignore[arg-type]  # it takes them, only its signature does not say so
     problems = [one for one in (problem, batch.finish()) if one is not None]
     with failing_clearly(context.log):
+        context.log.info(f"old versions of the lake: {thin_out(lab, first, datetime.now(UTC)):,} bytes are gone")
         if problems:
             raise problems[0]
         if batch.stuck:
