@@ -148,8 +148,9 @@ def test_the_demo_and_its_sweep_are_published_there(lab, bucket, objects, monkey
     monkeypatch.setenv("LAB_ARTIFACTS", bucket)
     ended = lab("demo", "--tokens", "12", "--calls", "40")
     assert ended.status == 0, ended.err
-    (run,) = lab("runs", "list", "--json").json["runs"]
+    run, *others = lab("runs", "list", "--json").json["runs"]
     assert f"report {bucket}/runs/{run['runId']}/report." in ended.out
+    assert len(objects("runs.manifests")) == 1 + len(others)
     (sweep,) = lab("sweep", "list", "--json").json["sweeps"]
     sweep_id = sweep["sweep_id"]
     assert f"report {bucket}/sweeps/{sweep_id}/report." in ended.out

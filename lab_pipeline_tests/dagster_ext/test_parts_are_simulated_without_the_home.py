@@ -1,4 +1,4 @@
-"""With a bucket, a worker that simulates a part needs the files of the lake that are held for it, and no home."""
+"""With a bucket, a worker that simulates a part needs the files of the lake, and no home."""
 
 import os
 import subprocess
@@ -53,7 +53,7 @@ def test_the_result_is_that_of_one_process(tmp_path, bucket, monkeypatch):
     backtest = steps.resolve(BacktestConfig(strategy="ladder", timeframe="1m").to_spec(lake), lab.strategies, lake)
     passing = LabIOManager(load_settings)
     passing.handle_output(named("resolve", "result"), backtest)
-    with steps.plan(backtest, lake, hold=io_manager.held_directory(settings, "run-1")) as planned:
+    with steps.plan(backtest, lake) as planned:
         pieces = planned.pieces(500)
     assert len(pieces) >= 2
     parts = []

@@ -10,8 +10,8 @@ OF_THE_KIT = {"fcntl", "os.replace", "os.rename", "os.fsync", "os.fdatasync", "P
 DISK_ERRORS = {"ENOSPC", "EDQUOT", "EROFS", "EXDEV"}
 ELSEWHERE = {
     "forkserver/server.py": "a socket has no content; who finds it can connect",
-    "lake/commit.py": "carries out a record: all renames first, then each directory is synced once",
-    "lake/ingest.py": "from one name in the staging directory to another; the commit syncs it",
+    "lake/adoption.py": "finishes what an earlier version of the lab was killed in, and syncs the directory",
+    "lake/store.py": "many files at once: the commit syncs each directory once",
     "lake/inbox.py": "a file that is taken is no promise: after a power cut it may lie where it was dropped",
 }
 

@@ -13,16 +13,17 @@ from lab_pipeline_tests.support.sweeps import publish_sweep, sweeps_of
 DYING = """
 import os, signal, sys
 from pathlib import Path
+from lab_pipeline.runs import artifact_storage
 from lab_pipeline.sweeps import store
 from lab_pipeline_tests.support.sweeps import publish_sweep, sweeps_of
 
 home, deed, step = Path(sys.argv[1]), sys.argv[2], sys.argv[3]
-move = store.move
+move = artifact_storage.move
 def die(*paths):
     if step == "moved":
         move(*paths)
     os.kill(os.getpid(), signal.SIGKILL)
-setattr(store, "move" if step == "moved" else step, die)
+setattr(store if step == "write_text" else artifact_storage, "move" if step == "moved" else step, die)
 publish_sweep(home, "one") if deed == "publish" else sweeps_of(home).delete("one")
 """
 
