@@ -3,6 +3,7 @@
 import os
 import shutil
 import signal
+from multiprocessing import forkserver
 
 import pytest
 from hypothesis import settings
@@ -62,6 +63,14 @@ def clickhouse_url(tmp_path_factory):
         server = lease.endpoint
         yield f"http://{server.username}:{server.password}@{server.host}:{server.port}/{server.database}"
     stop_server(config)
+
+
+@pytest.fixture
+def own_forkserver():
+    """Have multiprocessing start its server of forks for this test: one keeps the environment that it began with."""
+    forkserver._forkserver._stop()  # noqa: SLF001 - made for tests, as CPython's own comment says
+    yield
+    forkserver._forkserver._stop()  # noqa: SLF001
 
 
 @pytest.fixture(scope="session")

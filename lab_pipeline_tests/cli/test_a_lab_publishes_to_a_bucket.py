@@ -25,6 +25,7 @@ from lab_pipeline.settings import load_settings
 from lab_pipeline.statistics import refresh
 from lab_pipeline_tests.support.running_lab import RunningLab
 
+pytestmark = pytest.mark.usefixtures("own_forkserver")
 BACKTEST = ("backtest", "--strategy", "ladder", "--timeframe", "1m", "--json")
 PROCESSES = {"multiprocess": {"max_concurrent": 2, "start_method": {"forkserver": {}}}}
 DASK = {"dask": {"cluster": {"local": {"n_workers": 2}}}}

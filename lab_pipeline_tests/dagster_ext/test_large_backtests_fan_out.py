@@ -26,6 +26,7 @@ from lab_pipeline.operations.runs import Runs
 from lab_pipeline.runs.artifacts import ArtifactStore
 from lab_pipeline_tests.support.markets import calls, candles
 
+pytestmark = pytest.mark.usefixtures("own_forkserver")
 MANY = [f"mint{number}" for number in range(12)]
 PROCESSES = {"max_concurrent": 2, "start_method": {"forkserver": {}}}
 EXECUTORS = {

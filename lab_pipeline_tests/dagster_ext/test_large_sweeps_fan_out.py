@@ -25,6 +25,7 @@ from lab_pipeline_tests.support.sweeps import sweeps_of
 from lab_pipeline_tests.support.swept_lab import SPEC
 
 lab = swept_lab.lab
+pytestmark = pytest.mark.usefixtures("own_forkserver")
 
 IN_PARTS = SPEC.model_copy(update={"calls_per_part": 80})
 EXECUTORS = {

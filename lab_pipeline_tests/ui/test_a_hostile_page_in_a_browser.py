@@ -14,7 +14,8 @@ from lab_pipeline_tests.support.markets import stock
 from lab_pipeline_tests.support.running_lab import TOKEN, RunningLab
 
 pytestmark = pytest.mark.long
-RUNS = "query { runsOrError { ... on Runs { results { runId } } } }"
+# Of the lab's own accord there may be runs of statistics.
+RUNS = 'query { runsOrError(filter: {pipelineName: "backtest"}) { ... on Runs { results { runId } } } }'
 SELECTOR = '{repositoryName: "__repository__", repositoryLocationName: "lab_pipeline", jobName: "backtest"}'
 CONFIG = json.dumps(json.dumps({"ops": {"run": {"config": {"strategy": "ladder", "timeframe": "1m"}}}}))
 MUTATION = f"""mutation {{ launchRun(executionParams: {{
