@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator, Mapping
+from contextlib import closing
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import islice
@@ -49,12 +50,12 @@ def newest(settings: Settings, limit: int | None) -> list[ListedRun] | None:
         StorageError: if the record cannot be read.
     """
     path = _own_record(settings.dagster_home)
-    rows = None if path is None else newest_runs(path, [*BACKTEST_JOBS, ASSET_JOB])
-    if rows is None:
+    found = None if path is None else newest_runs(path, [*BACKTEST_JOBS, ASSET_JOB])
+    if found is None:
         return None
-    if limit is None:
-        rows = iter(list(rows))  # the record is held no longer than it takes to read it
-    return list(islice(_listed(rows, storage_of(settings, RUNS, settings.artifacts_dir)), limit))
+    with closing(found):  # the record is held no longer than it takes, even if a store of artifacts does not answer
+        rows = iter(list(found)) if limit is None else found
+        return list(islice(_listed(rows, storage_of(settings, RUNS, settings.artifacts_dir)), limit))
 
 
 def _own_record(dagster_home: Path) -> Path | None:

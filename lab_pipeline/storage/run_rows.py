@@ -1,6 +1,6 @@
 """Rows of the run storage's file for readers that have no Dagster: to import it takes longer than to read them."""
 
-from collections.abc import Iterator
+from collections.abc import Generator
 from datetime import datetime
 from pathlib import Path
 
@@ -21,7 +21,7 @@ Row = tuple[str, str, str, datetime, str]
 """Run id, name of the job, status, time of creation (UTC, without saying so), body as JSON."""
 
 
-def newest_runs(path: Path, jobs: list[str]) -> Iterator[Row] | None:
+def newest_runs(path: Path, jobs: list[str]) -> Generator[Row] | None:
     """Return the runs of these jobs, newest first, as they are at the first that is taken.
 
     Returns:
@@ -42,7 +42,7 @@ def newest_runs(path: Path, jobs: list[str]) -> Iterator[Row] | None:
     return _walk(file, jobs)
 
 
-def _walk(file: DuckFile, jobs: list[str]) -> Iterator[Row]:
+def _walk(file: DuckFile, jobs: list[str]) -> Generator[Row]:
     with file.transaction(write=False) as connection:
         offset = 0
         while rows := connection.execute(_NEWEST, [jobs, ROWS_AT_ONCE, offset]):

@@ -16,13 +16,15 @@ from lab_pipeline.cli.jobs import run_backtest_job
 from lab_pipeline.dagster_ext import io_manager
 from lab_pipeline.dagster_ext.instance import open_instance
 from lab_pipeline.dagster_ext.reconcile import unpublish
-from lab_pipeline.files.bucket import Bucket
+from lab_pipeline.files.bucket import Bucket, BucketError
 from lab_pipeline.operations.backtest_config import BacktestConfig
 from lab_pipeline.operations.lab import Lab
 from lab_pipeline.operations.retention import Policy, collect, expired
 from lab_pipeline.operations.run_records import run_records
+from lab_pipeline.runs.listing import newest
 from lab_pipeline.settings import load_settings
 from lab_pipeline.statistics import refresh
+from lab_pipeline.storage.duck_file import DuckFile
 from lab_pipeline_tests.support.running_lab import RunningLab
 
 pytestmark = pytest.mark.usefixtures("own_forkserver")
@@ -230,6 +232,17 @@ def test_a_store_that_is_down_is_an_error_of_every_reader(published, monkeypatch
         health = client.get("/api/health")
         assert health.status_code == 503
         assert "checks.artifacts" in health.text
+
+
+def test_a_list_that_fails_lets_go_of_the_record(published, monkeypatch):
+    assert published.run["runId"]
+    monkeypatch.setenv("AWS_ENDPOINT_URL", DOWN)
+    settings = load_settings()
+    with pytest.raises(BucketError) as kept:
+        newest(settings, 10)
+    with DuckFile.at(settings.dagster_home / "runs.duckdb").transaction(write=True) as connection:
+        assert connection.writable
+    assert "does not answer" in str(kept.value)
 
 
 def test_a_backtest_whose_store_is_down_fails_with_one_sentence_and_goes_on_later(stocked, bucket, monkeypatch):
